@@ -1,0 +1,62 @@
+"""SHA-256 digests of values, files and folders, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from comptrust.errors import ServiceError
+
+
+def of_value(value: Any) -> str:
+    """Digest a JSON-able value by its canonical form (sorted keys, no spaces, UTF-8)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return of_text(text)
+
+
+def of_text(text: str) -> str:
+    """Digest one string."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def of_file(path: Path) -> str:
+    """Digest the bytes of one file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def of_folder(folder: Path, *, leave_out: Iterable[str] = ()) -> dict[str, str]:
+    """Digest every file below a folder: relative POSIX path -> SHA-256, sorted by path."""
+    out = set(leave_out)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    relative = {path.relative_to(folder).as_posix(): path for path in files}
+    return {name: of_file(path) for name, path in relative.items() if name not in out}
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old one or the whole new one.
+
+    Raises ServiceError if the folder cannot be written or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise ServiceError(f"Cannot write {path}: {error.strerror}. Nothing was changed; free space or choose another folder.") from error

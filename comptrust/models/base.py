@@ -1,0 +1,44 @@
+"""What a backend is: something that answers prompts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+from comptrust.records import Generation, Prompt
+
+
+class Backend(ABC):
+    """Answers prompts by text (`generate`) or by the likelihood of each option (`choose`)."""
+
+    @abstractmethod
+    def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
+        """Answer every prompt once, in whatever order is fastest, as each answer is ready.
+
+        A prompt with `choices` is answered by length-normalised log-likelihood, one without by decoding
+        as its `sampling` says. An answer depends on its prompt alone, never on the others or their order.
+        Raises ServiceError if the model cannot answer (what was yielded before stays valid).
+        """
+
+    @abstractmethod
+    def render(self, prompt: Prompt) -> str:
+        """Return the exact text that the model sees for this prompt."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, str]:
+        """Return provenance: backend name, template name, dtype, versions."""
+
+
+def generation(
+    prompt: Prompt, *, texts: Sequence[str], finish_reasons: Sequence[str], extra: dict[str, object] | None = None
+) -> Generation:
+    """Build the generation that belongs to a prompt."""
+    return Generation(
+        dimension=prompt.dimension,
+        scenario=prompt.scenario,
+        id=prompt.id,
+        texts=tuple(texts),
+        target=prompt.target,
+        extra={**prompt.extra, **(extra or {})},
+        finish_reasons=tuple(finish_reasons),
+    )

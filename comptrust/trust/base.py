@@ -1,0 +1,106 @@
+"""What a dimension is: it judges each answer, then aggregates the judgements as published."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from comptrust import plugins
+from comptrust.records import Generation, Record, Scoring
+
+
+class Outcome(Record):
+    """What one answer amounts to."""
+
+    prompt_id: str
+    scenario: str
+    cluster: str
+    """Items that share a template or passage share a cluster; by default the prompt's own id."""
+    answer: str
+    """The parsed answer, to see whether it flipped."""
+    refusal: float
+    """Share of the prompt's texts that refuse, 0-1."""
+    values: dict[str, float]
+    """The numbers that the aggregate needs, such as `correct`."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Outcomes of one dimension as columns, so that an aggregate can be resampled.
+
+    Every column has shape (n,), n prompts in the suite's order.
+    """
+
+    ids: np.ndarray
+    scenario: np.ndarray
+    cluster: np.ndarray
+    answer: np.ndarray
+    refusal: np.ndarray
+    values: dict[str, np.ndarray]
+    """NaN where an outcome has no such value."""
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome]) -> Table:
+        keys = sorted({key for outcome in outcomes for key in outcome.values})
+        return cls(
+            ids=np.array([outcome.prompt_id for outcome in outcomes], dtype=object),
+            scenario=np.array([outcome.scenario for outcome in outcomes], dtype=object),
+            cluster=np.array([outcome.cluster for outcome in outcomes], dtype=object),
+            answer=np.array([outcome.answer for outcome in outcomes], dtype=object),
+            refusal=np.array([outcome.refusal for outcome in outcomes], dtype=float),
+            values={key: np.array([outcome.values.get(key, np.nan) for outcome in outcomes], dtype=float) for key in keys},
+        )
+
+    def scenarios(self, prefix: str = "") -> list[str]:
+        """Return the scenarios present that equal the prefix or lie below it (`spurious` -> `spurious/PP/...`)."""
+        names = dict.fromkeys(self.scenario.tolist())
+        return [name for name in names if not prefix or name == prefix or name.startswith(f"{prefix}/")]
+
+    def where(self, scenario: str) -> np.ndarray:
+        """Return the row indices of one scenario."""
+        return np.flatnonzero(self.scenario == scenario)
+
+
+Aggregate = dict[str, np.ndarray]
+"""Name -> values of shape (R,), one per weighting; `score` and `refusal` (0-100) and the published subscores."""
+
+
+class Dimension(ABC):
+    """One dimension of trust, as `Decoding Compressed Trust` scores it."""
+
+    name: ClassVar[str]
+    required: ClassVar[tuple[str, ...]]
+    """The scenarios of the published benchmark; without one of them there is no published score."""
+
+    def __init__(self, *, scoring: Scoring = "compressed-trust") -> None:
+        self.scoring = scoring
+
+    @abstractmethod
+    def judge(self, generation: Generation) -> Outcome:
+        """Parse one answer."""
+
+    @abstractmethod
+    def aggregate(self, table: Table, weights: np.ndarray | None = None) -> Aggregate:
+        """Return score, refusal and subscores over the scenarios present.
+
+        `weights` has shape (R, n): how often each prompt counts in each of R resamples; None is one
+        weighting of all ones. `score` is absent where the published formula lacks a whole part.
+        Keys under `sound/` are better-founded variants.
+        """
+
+
+def mean(values: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Return the weighted mean of the chosen rows, shape (R,); weights (R, n) or None for all ones."""
+    if weights is None:
+        return np.array([values[rows].mean()])
+    chosen = weights[:, rows]
+    return chosen @ values[rows] / chosen.sum(axis=1)
+
+
+def get(name: str, *, scoring: Scoring = "compressed-trust") -> Dimension:
+    """Return one dimension by name. Raises UserError with the nearest name."""
+    return plugins.get("comptrust.trust.dimensions", name, kind="dimension")(scoring=scoring)

@@ -1,0 +1,66 @@
+"""One finished evaluation on disk: scorecard.json, suite.json and generations/<dimension>.jsonl, read back whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from comptrust import config, digests
+from comptrust.errors import UserError
+from comptrust.records import Checkpoint, Generation, Scorecard, SuiteManifest
+from comptrust.trust import base
+from comptrust.trust.generations import read_generations
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's scorecard with the answers behind it, as a rule sees it."""
+
+    ref: str
+    """How the user named it: models:/NAME/VERSION, runs:/ID or a file."""
+    scorecard: Scorecard
+    suite: SuiteManifest | None = None
+    generations: dict[str, list[Generation]] = field(default_factory=dict)
+    """Dimension -> answers; empty when only the scorecard is at hand."""
+    checkpoint: Checkpoint | None = None
+
+    @cached_property
+    def tables(self) -> dict[str, base.Table]:
+        """Dimension -> judged answers."""
+        scoring = self.suite.scoring if self.suite else "compressed-trust"
+        judged = {}
+        for name, generations in self.generations.items():
+            dimension = base.get(name, scoring=scoring)
+            judged[name] = base.Table.of([dimension.judge(generation) for generation in generations])
+        return judged
+
+
+def load(folder: Path, *, ref: str) -> Evaluation:
+    """Read an evaluation folder (or a run's artifacts).
+
+    Raises UserError if a file is broken or a generations file is not the one that the scorecard was made from.
+    """
+    card = folder / "scorecard.json"
+    scorecard = config.parse(_json(card), Scorecard, where=str(card))
+    suite = folder / "suite.json"
+    manifest = config.parse(_json(suite), SuiteManifest, where=str(suite)) if suite.exists() else None
+    generations = {}
+    for name, digest in scorecard.generations.items():
+        path = folder / "generations" / f"{name}.jsonl"
+        if not path.exists():
+            continue
+        if digests.of_file(path) != digest:
+            raise UserError(f"{path} is not the file that {card} was scored from (SHA-256 differs). Evaluate again.")
+        generations[name] = read_generations(path)
+    recipe = folder / "checkpoint.json"
+    checkpoint = config.parse(_json(recipe), Checkpoint, where=str(recipe)) if recipe.exists() else None
+    return Evaluation(ref=ref, scorecard=scorecard, suite=manifest, generations=generations, checkpoint=checkpoint)
+
+
+def _json(path: Path) -> object:
+    try:
+        return json.loads(config.read_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not valid JSON (line {error.lineno}): {error.msg}.") from error

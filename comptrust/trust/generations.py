@@ -1,0 +1,57 @@
+"""Generations files: one record a line, plain or xz, read strictly and written whole."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections.abc import Iterable
+from pathlib import Path
+
+from comptrust import config, digests
+from comptrust.errors import UserError
+from comptrust.records import Generation
+
+
+def read_generations(path: Path) -> list[Generation]:
+    """Read a .jsonl or .jsonl.xz file of generations.
+
+    Raises UserError naming file, line and field for a broken line, a wrong type, a duplicated id or no line at all.
+    """
+    rows: list[Generation] = []
+    seen: dict[str, int] = {}
+    for number, line in enumerate(_lines(path), start=1):
+        if not line:
+            continue
+        where = f"{path}, line {number}"
+        try:
+            data = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{where}: not valid JSON: {error.msg}. Repair or remove the line.") from error
+        generation = config.parse(data, Generation, where=where)
+        if not generation.texts:
+            raise UserError(f"{where}: field 'texts' is empty; an answer needs at least one text (it may be blank).")
+        if generation.id in seen:
+            raise UserError(f"{where}: field 'id': '{generation.id}' stands already in line {seen[generation.id]}.")
+        seen[generation.id] = number
+        rows.append(generation)
+    if not rows:
+        raise UserError(f"{path} holds no generations.")
+    return rows
+
+
+def write_generations(path: Path, generations: Iterable[Generation]) -> str:
+    """Write a .jsonl file, whole or not at all, and return its SHA-256."""
+    lines = (json.dumps(generation.model_dump(mode="json"), ensure_ascii=True) for generation in generations)
+    digests.write_atomic(path, "".join(f"{line}\n" for line in lines))
+    return digests.of_file(path)
+
+
+def _lines(path: Path) -> list[str]:
+    if path.suffix != ".xz":
+        return config.read_text(path).split("\n")
+    try:
+        return lzma.decompress(path.read_bytes()).decode("utf-8").split("\n")
+    except (lzma.LZMAError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not an xz file of UTF-8 text: {error}.") from error
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
