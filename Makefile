@@ -1,0 +1,43 @@
+# Everything runs in .venv, made anew when the pinned versions change.
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/.ready
+
+export MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlflow.db
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+.PHONY: help setup test demo ui lint clean
+
+help:
+	@echo "make demo   compress the embedded model with 4-bit GPTQ, measure it, gate it (MLflow project run)"
+	@echo "make ui     open MLflow on what was logged"
+	@echo "make test   run the tests"
+	@echo "make lint   check style"
+	@echo "make clean  remove the environment; runs and models stay"
+
+setup: $(READY)
+
+# torch alone first: a build of it that is already at hand then satisfies everything that follows.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+demo: $(READY)
+	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . --env-manager=local --experiment-name comptrust -P method=gptq -P bits=4
+	@echo "Run 'make ui' to look at it in MLflow."
+
+ui: $(READY)
+	$(BIN)/mlflow ui --backend-store-uri "$(MLFLOW_TRACKING_URI)"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf .venv
