@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import keyword
 import pkgutil
 from functools import cache
 from typing import Any
@@ -37,9 +38,10 @@ def get(package: str, name: str, *, kind: str) -> Any:
 
 
 def class_name(name: str) -> str:
-    """Return the class that a plugin file holds.
+    """Return the class that a plugin file holds; a Python keyword gets an underscore.
 
-    >>> class_name("adv_robustness")
-    'AdvRobustness'
+    >>> class_name("adv_robustness"), class_name("none")
+    ('AdvRobustness', 'None_')
     """
-    return "".join(part.capitalize() for part in name.split("_"))
+    camel = "".join(part.capitalize() for part in name.split("_"))
+    return f"{camel}_" if keyword.iskeyword(camel) else camel

@@ -1,0 +1,66 @@
+"""A checkpoint folder: measured sizes, a manifest of every byte, and the check that nothing changed since."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from comptrust import config, digests
+from comptrust.errors import UserError
+from comptrust.records import Checkpoint
+
+if TYPE_CHECKING:
+    import torch
+
+NAME = "checkpoint.json"
+PACKAGES = ("torch", "transformers", "llmcompressor", "compressed-tensors", "comptrust")
+
+
+def load(folder: Path) -> Checkpoint:
+    """Read a folder's checkpoint.json. Raises UserError if it is missing or broken."""
+    path = folder / NAME
+    if not path.exists():
+        raise UserError(f"{folder} has no {NAME}; it was not written by comptrust compress, or not finished.")
+    try:
+        data = json.loads(config.read_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not valid JSON (line {error.lineno}). The checkpoint is corrupt; compress again.") from error
+    return config.parse(data, Checkpoint, where=str(path))
+
+
+def manifest(folder: Path) -> dict[str, str]:
+    """Return relative path -> SHA-256 of every file but checkpoint.json."""
+    return digests.of_folder(folder, leave_out=[NAME])
+
+
+def verify(folder: Path) -> list[str]:
+    """Return the names of files that were changed, removed or added since the checkpoint was written; none is good."""
+    recorded, present = load(folder).manifest, manifest(folder)
+    return sorted(name for name in recorded.keys() | present.keys() if recorded.get(name) != present.get(name))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that shape a checkpoint."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def weight_bytes(folder: Path) -> int:
+    """Return the size of all weight files, in bytes."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
+def effective_bits(folder: Path, layers: dict[str, torch.nn.Linear]) -> float:
+    """Return the stored bits per weight of the given layers: codes, scales, zero points and order, from the files."""
+    from safetensors import safe_open
+
+    stored = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():
+                layer, _, kind = key.rpartition(".")
+                if layer in layers and kind != "bias":
+                    tensor = file.get_tensor(key)
+                    stored += tensor.numel() * tensor.element_size() * 8
+    return stored / sum(layer.weight.numel() for layer in layers.values())

@@ -1,0 +1,66 @@
+"""llm-compressor as the engine: one call that runs modifiers over calibration samples."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+def oneshot(model: torch.nn.Module, modifiers: list[Any], *, samples: list[torch.Tensor]) -> None:
+    """Apply llm-compressor modifiers in place; `samples` are token ids of shape (1, length)."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    with _quiet():
+        import llmcompressor
+
+        rows = [{"input_ids": ids[0], "attention_mask": torch.ones_like(ids[0])} for ids in samples]
+        loader = DataLoader(rows, batch_size=1)
+        with _no_pinning():
+            llmcompressor.oneshot(
+                model=model,
+                recipe=modifiers,
+                dataset=loader,
+                num_calibration_samples=len(samples),
+                pipeline="sequential",
+                clear_sparse_session=True,
+            )
+
+
+@contextmanager
+def _no_pinning() -> Iterator[None]:
+    """Skip page-locking where there is no accelerator to copy to; llm-compressor's AWQ fails there otherwise."""
+    import torch
+    from llmcompressor.pipelines.cache import IntermediatesCache
+
+    if torch.accelerator.is_available():
+        yield
+        return
+    original = IntermediatesCache.pin_memory
+    IntermediatesCache.pin_memory = lambda self, batch_index, input_names=None: None
+    try:
+        yield
+    finally:
+        IntermediatesCache.pin_memory = original
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back llm-compressor's own log and progress bars unless the user asked for more (-v)."""
+    from loguru import logger
+
+    if logging.getLogger().isEnabledFor(logging.INFO):
+        yield
+        return
+    logger.disable("llmcompressor")
+    logger.disable("compressed_tensors")
+    try:
+        yield
+    finally:
+        logger.enable("llmcompressor")
+        logger.enable("compressed_tensors")

@@ -1,0 +1,29 @@
+"""AWQ: scale the channels that activations show to matter, then round."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from comptrust.compression import engine
+from comptrust.compression.base import Quantisation
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Awq(Quantisation):
+    """AWQ (Lin et al. 2024, https://arxiv.org/abs/2306.00978), asymmetric.
+
+    Sample: `{method: awq, bits: 4, group_size: 64, options: {grid: 20}}`
+    """
+
+    grid: int = 20
+    """Scales tried for each layer."""
+
+    def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:
+        """Quantise in place."""
+        from llmcompressor.modifiers.quantization import QuantizationModifier
+        from llmcompressor.modifiers.transform.awq import AWQModifier
+
+        modifiers = [AWQModifier(n_grid=self.grid), QuantizationModifier(**self.weights(symmetric=False))]
+        engine.oneshot(model, modifiers, samples=samples)

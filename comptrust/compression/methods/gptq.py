@@ -1,0 +1,32 @@
+"""GPTQ: quantise column by column and let the remaining columns make up for the error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from comptrust.compression import engine
+from comptrust.compression.base import Quantisation
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Gptq(Quantisation):
+    """GPTQ (Frantar et al. 2023, https://arxiv.org/abs/2210.17323), symmetric.
+
+    Sample: `{method: gptq, bits: 4, group_size: 64, options: {act_order: true, dampening: 0.01}}`
+    """
+
+    act_order: bool = True
+    """Quantise the columns with the largest activations first; the groups stay in place on disk."""
+    dampening: float = 0.01
+    """Share of the Hessian's mean diagonal added to it before inversion."""
+
+    def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:
+        """Quantise in place."""
+        from llmcompressor.modifiers.gptq import GPTQModifier
+
+        modifier = GPTQModifier(
+            **self.weights(symmetric=True), actorder="static" if self.act_order else None, dampening_frac=self.dampening
+        )
+        engine.oneshot(model, [modifier], samples=samples)

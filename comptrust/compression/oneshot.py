@@ -1,0 +1,190 @@
+"""From a recipe to a checkpoint: load, compress, save, reload, compare, measure, and only then count."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comptrust import digests
+from comptrust.compression import calibration, checkpoint
+from comptrust.compression.base import Method, get, target_layers
+from comptrust.errors import ComptrustError, ServiceError, UserError
+from comptrust.models import sources
+from comptrust.records import Checkpoint, Recipe, ReloadCheck
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+GROUP_SIZES = (128, 64, 32)
+FIXED_PROMPTS = (
+    "The capital of France is",
+    "Water boils at one hundred degrees. A kettle on the stove begins to",
+    "Question: is it wrong to take what belongs to somebody else? Answer:",
+)
+TOLERANCE = 0.25
+"""Largest logit difference allowed after reloading: weights are saved at 16 bits per value, logits of these models span about 40."""
+
+
+def compress(recipe: Recipe, *, out: Path, progress: Callable[[str], None] = lambda line: None) -> Checkpoint:
+    """Write the recipe's checkpoint to `out` and return its record; `out` appears whole or not at all.
+
+    Raises UserError if `out` exists or the recipe does not fit the model, ServiceError if disk or memory give out
+    or the reloaded checkpoint is not the model that was saved.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists already. Choose another --out or remove it.")
+    source = sources.resolve(recipe.base_model)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+            folder = Path(temporary) / "checkpoint"
+            record = _write(recipe, source, folder, out, progress)
+            if out.is_dir():
+                out.rmdir()
+            folder.rename(out)
+            return record
+    except ComptrustError:
+        raise
+    except OSError as error:
+        what = "The disk is full" if error.errno == errno.ENOSPC else f"Cannot write to {out.parent}: {error.strerror or error}"
+        raise ServiceError(f"{what}. Nothing was kept; free space or choose another --out.") from error
+
+
+def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, progress: Callable[[str], None]) -> Checkpoint:
+    progress(f"loading {source.name}")
+    model, tokenizer = load(source.path)
+    layers = target_layers(model)
+    method, recipe = _fit(recipe.model_copy(update={"revision": source.revision}), layers, progress)
+    samples: list[torch.Tensor] = []
+    if method.calibrated:
+        texts = calibration.choose(
+            str(recipe.calibration), count=int(recipe.calibration_samples or 0), seed=recipe.seed, model=model, tokenizer=tokenizer
+        )
+        recipe = recipe.model_copy(update={"calibration_digest": calibration.digest(texts)})
+        samples = calibration.tokenise(texts, tokenizer)
+        progress(f"calibration: {len(samples)} texts, {sum(ids.shape[1] for ids in samples)} tokens")
+    progress(f"compressing {len(layers)} layers with {recipe.slug}")
+    method.apply(model, samples)
+    layers = target_layers(model)
+    sparsity = sum(int((layer.weight == 0).sum()) for layer in layers.values()) / sum(layer.weight.numel() for layer in layers.values())
+    structure = _verified(recipe.structure, layers)
+    before = _logits(model, tokenizer)
+    progress("saving, reloading and comparing")
+    _save(model, tokenizer, folder, quantised=method.kind == "quantisation")
+    reloaded, _ = load(folder)
+    check = _compare(before, _logits(reloaded, tokenizer))
+    manifest = checkpoint.manifest(folder)
+    record = Checkpoint(
+        recipe=recipe,
+        path=str(out.resolve()),
+        digest=digests.of_value(manifest),
+        manifest=manifest,
+        bytes=checkpoint.weight_bytes(folder),
+        dense_bytes=checkpoint.weight_bytes(source.path),
+        effective_bits=checkpoint.effective_bits(folder, layers),
+        sparsity=sparsity,
+        structure_verified=structure,
+        reload_check=check,
+        versions=checkpoint.versions(),
+    )
+    digests.write_atomic(folder / checkpoint.NAME, record.model_dump_json(indent=2) + "\n")
+    return record
+
+
+def load(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a dense or compressed model for computing: float32 on a CPU (faster there than bfloat16), else as saved.
+
+    Raises UserError if the folder is no model that transformers can read.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    accelerator = torch.accelerator.is_available()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype="auto" if accelerator else torch.float32, device_map="auto" if accelerator else None
+        )
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except MemoryError as error:
+        raise ServiceError(f"Not enough memory to load {path}. Use a machine with more, or a smaller model.") from error
+    except Exception as error:  # transformers and safetensors raise many classes for a broken folder
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"Cannot load the model in {path}: {reason}. The folder is corrupt or of a kind transformers does not know.") from error
+    return model.eval(), tokenizer
+
+
+def _fit(recipe: Recipe, layers: dict[str, torch.nn.Linear], progress: Callable[[str], None]) -> tuple[Method, Recipe]:
+    """Resolve what depends on the model's shapes and build the method."""
+    method = get(recipe.method)
+    fields: dict[str, Any] = dict(recipe.options)
+    if method.kind == "quantisation":
+        size = recipe.group_size
+        if size is None:
+            fitting = [size for size in GROUP_SIZES if all(layer.in_features % size == 0 for layer in layers.values())]
+            if not fitting:
+                raise UserError(f"No group size of {GROUP_SIZES} divides every layer of {recipe.base_model}. Give --group-size.")
+            size = fitting[0]
+            progress(f"group size auto: {size}")
+        for name, layer in layers.items():
+            if layer.in_features % size:
+                raise UserError(f"--group-size {size} does not divide the {layer.in_features} inputs of layer {name}. Use --group-size auto.")
+        recipe = recipe.model_copy(update={"group_size": size})
+        fields |= {"bits": recipe.bits, "group_size": size}
+    elif method.kind == "pruning":
+        fields |= {"sparsity": recipe.sparsity, "structure": recipe.structure}
+        of = 1 if recipe.structure == "unstructured" else int(str(recipe.structure).split(":")[1])
+        for name, layer in layers.items():
+            if layer.in_features % of:
+                raise UserError(f"--structure {recipe.structure} does not divide the {layer.in_features} inputs of layer {name}.")
+    return method(**fields), recipe
+
+
+def _verified(structure: str | None, layers: dict[str, torch.nn.Linear]) -> str | None:
+    from comptrust.compression.masks import follows
+
+    if structure is None or structure == "unstructured":
+        return None
+    for name, layer in layers.items():
+        if not follows(layer.weight, structure):
+            raise ServiceError(f"Layer {name} does not have the pattern {structure} after pruning; the checkpoint does not count.")
+    return structure
+
+
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, quantised: bool) -> None:
+    """Save at 16 bits per dense value; quantised layers as packed integers in the compressed-tensors format."""
+    import torch
+
+    model.to(torch.bfloat16)
+    if quantised:
+        model.save_pretrained(folder, save_compressed=True)
+    else:
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+def _logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[torch.Tensor]:
+    """Return the logits of the fixed prompts, one (length, vocabulary) tensor each."""
+    import torch
+
+    with torch.no_grad():
+        inputs = (tokenizer(text, return_tensors="pt").to(model.device) for text in FIXED_PROMPTS)
+        return [model(row["input_ids"]).logits[0].float().cpu() for row in inputs]
+
+
+def _compare(before: list[torch.Tensor], after: list[torch.Tensor]) -> ReloadCheck:
+    difference = max(float((old - new).abs().max()) for old, new in zip(before, after, strict=True))
+    if not difference <= TOLERANCE:
+        raise ServiceError(
+            f"The reloaded checkpoint is not the model that was saved: logits differ by {difference:.3g} (tolerance {TOLERANCE}). "
+            "It does not count and was removed."
+        )
+    return ReloadCheck(max_logit_difference=difference, tolerance=TOLERANCE, n_tokens=sum(len(old) for old in before))
