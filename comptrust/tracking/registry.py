@@ -1,0 +1,212 @@
+"""The model registry: one name per base model, one version per recipe, and what a version's run holds."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from comptrust import config
+from comptrust.errors import UserError
+from comptrust.records import Checkpoint, Recipe, Scorecard, Verdict
+from comptrust.tracking import runs
+from comptrust.tracking.metrics import scorecard_tags
+from comptrust.trust import evaluation
+from comptrust.trust.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+SUMMARY = ("scorecard.json", "suite.json", "checkpoint.json")
+EVALUATION = (*SUMMARY, "generations")
+REQUIREMENTS = ("torch", "transformers", "compressed-tensors", "accelerate")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model."""
+
+    name: str
+    version: str
+    run_id: str
+    source: str
+    tags: dict[str, str]
+
+    @property
+    def ref(self) -> str:
+        """How a user names it."""
+        return f"models:/{self.name}/{self.version}"
+
+
+def model_name(base_model: str, revision: str | None) -> str:
+    """Return the registered name of a base model, lower case, without the characters that MLflow refuses.
+
+    A folder's name says little, so its digest is added.
+
+    >>> model_name("builtin:smollm2-135m-instruct", None), model_name("Org/Model-7B", None)
+    ('smollm2-135m-instruct', 'org--model-7b')
+    """
+    if base_model.startswith("builtin:"):
+        return base_model.removeprefix("builtin:")
+    if Path(base_model).expanduser().is_dir():
+        base_model = f"{Path(base_model).expanduser().resolve().name}-{(revision or '')[:8]}"
+    return re.sub(r"[^a-z0-9._-]+", "--", base_model.lower()).strip("-")
+
+
+def register(run: runs.Run, checkpoint: Checkpoint, scorecard: Scorecard, *, folder: Path, verdict: Verdict | None = None) -> Version:
+    """Log the checkpoint's files as a model that loads as pyfunc, then create its version, with all tags, as the last step."""
+    import mlflow
+
+    recipe = checkpoint.recipe
+    name = model_name(recipe.base_model, recipe.revision)
+    tags = recipe_tags(recipe) | scorecard_tags(scorecard)
+    if verdict is not None:
+        tags |= {"verdict": verdict.outcome, "policy": verdict.policy}
+    pins = [f"{package}=={checkpoint.versions[package]}" for package in REQUIREMENTS if package in checkpoint.versions]
+    with runs.service(), contextlib.redirect_stdout(io.StringIO()), mlflow.start_run(run_id=run.id, nested=True):
+        logged = mlflow.transformers.log_model(
+            transformers_model=str(folder), name="model", task="llm/v1/chat", pip_requirements=pins or list(REQUIREMENTS)
+        )
+        created = mlflow.register_model(logged.model_uri, name, tags=tags)
+    return _version(created)
+
+
+def recipe_tags(recipe: Recipe) -> dict[str, str]:
+    """Return the tags that describe a recipe; what it does not have is no tag."""
+    fields = {"method": recipe.method, "bits": recipe.bits, "structure": recipe.structure, "sparsity": recipe.sparsity}
+    fields |= {"seed": recipe.seed, "revision": recipe.revision, "recipe": recipe.slug, "base_model": recipe.base_model}
+    return {key: str(value) for key, value in fields.items() if value is not None}
+
+
+def resolve(ref: str) -> Version:
+    """Return the version that `models:/NAME/VERSION` or `models:/NAME@ALIAS` names. Raises UserError if there is none."""
+    from mlflow.exceptions import MlflowException
+
+    match = re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|@(.+))", ref)
+    if not match:
+        raise UserError(f"'{ref}' is not models:/NAME/VERSION or models:/NAME@ALIAS.")
+    name, number, alias = match.groups()
+    opened = runs.client()
+    try:
+        found = opened.get_model_version(name, number) if number else opened.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST" and error.error_code != "INVALID_PARAMETER_VALUE":
+            with runs.service():
+                raise
+        raise UserError(f"The registry has no '{ref}'. Known versions of it: {_known(name)}.") from error
+    return _version(found)
+
+
+def versions(name: str) -> tuple[Version, ...]:
+    """Return all versions of a registered model, oldest first."""
+    opened = runs.client()
+    with runs.service():
+        found = list(opened.search_model_versions(f"name='{name}'"))
+    return tuple(sorted((_version(version) for version in found), key=lambda version: int(version.version)))
+
+
+def dense_version(name: str, revision: str | None) -> Version | None:
+    """Return the newest dense version of this revision, if it is registered."""
+    same = (version for version in versions(name) if version.tags.get("method") == "none" and version.tags.get("revision") == revision)
+    return max(same, key=lambda version: int(version.version), default=None)
+
+
+def dense_run(recipe: Recipe, suite_digest: str) -> str | None:
+    """Return the newest finished run that evaluated the recipe's dense source on this suite."""
+    terms = {"method": "none", "revision": str(recipe.revision), "suite_digest": suite_digest}
+    terms["base_model"] = recipe.base_model
+    opened = runs.client()
+    query = " and ".join([*(f"tags.{key} = '{value}'" for key, value in terms.items()), "attributes.status = 'FINISHED'"])
+    with runs.service():
+        experiments = [experiment.experiment_id for experiment in opened.search_experiments()]
+        found = opened.search_runs(experiments, filter_string=query, max_results=1, order_by=["attributes.start_time DESC"])
+    return found[0].info.run_id if found else None
+
+
+def download(ref: str, *, into: Path) -> Path:
+    """Fetch the checkpoint of a version and return its folder."""
+    from mlflow.artifacts import download_artifacts
+
+    version = resolve(ref)
+    with runs.service():
+        folder = Path(download_artifacts(artifact_uri=version.ref, dst_path=str(into)))
+    return folder / "model" if (folder / "model").is_dir() else folder
+
+
+def load_evaluation(ref: str) -> Evaluation:
+    """Read an evaluation by `models:/NAME/VERSION`, `runs:/ID` or the path of a scorecard file (or its folder).
+
+    Raises UserError if there is none, or if its files do not belong together.
+    """
+    if not ref.startswith(("models:/", "runs:/")):
+        path = Path(ref)
+        if path.is_file() and path.name != "scorecard.json":
+            return Evaluation(ref=ref, scorecard=_scorecard(path))
+        return evaluation.load(path.parent if path.is_file() else path, ref=ref)
+    return _read(run_of(ref), ref, EVALUATION)
+
+
+def run_of(ref: str) -> str:
+    """Return the id of the run behind `models:/NAME/VERSION` or `runs:/ID`. Raises UserError for anything else."""
+    if ref.startswith("models:/"):
+        return resolve(ref).run_id
+    run_id = ref.removeprefix("runs:/").strip("/")
+    if not ref.startswith("runs:/") or not re.fullmatch(r"[0-9a-f]{32}", run_id):
+        raise UserError(f"'{ref}' is not models:/NAME/VERSION or runs:/ID.")
+    return run_id
+
+
+def siblings(ref: str) -> tuple[Evaluation, ...]:
+    """Return the other compressed versions of the same base model, scores only, the newest of each checkpoint."""
+    if not ref.startswith(("models:/", "runs:/")):
+        return ()
+    own = load_evaluation(ref)
+    if own.checkpoint is None:
+        return ()
+    return siblings_of(own.checkpoint)
+
+
+def siblings_of(checkpoint: Checkpoint) -> tuple[Evaluation, ...]:
+    """Return the compressed versions that stand beside this checkpoint, scores only, the newest of each."""
+    newest: dict[str, Version] = {}
+    for version in versions(model_name(checkpoint.recipe.base_model, checkpoint.recipe.revision)):
+        if version.tags.get("method") != "none" and version.tags.get("checkpoint_digest", checkpoint.digest) != checkpoint.digest:
+            newest[version.tags["checkpoint_digest"]] = version
+    return tuple(_read(version.run_id, version.ref, SUMMARY) for version in newest.values())
+
+
+def baseline(candidate: Evaluation) -> Evaluation | None:
+    """Return the evaluation of the candidate's dense source on the same suite, if one is logged."""
+    if candidate.checkpoint is None:
+        return None
+    run_id = dense_run(candidate.checkpoint.recipe, candidate.scorecard.suite_digest)
+    return None if run_id is None else _read(run_id, f"runs:/{run_id}", EVALUATION)
+
+
+def _read(run_id: str, ref: str, names: tuple[str, ...]) -> Evaluation:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = runs.download(run_id, into=Path(temporary), only=names)
+        if not (folder / "scorecard.json").exists():
+            raise UserError(f"{ref} holds no scorecard.json, so it was never evaluated. Run `comptrust run` for it.")
+        return evaluation.load(folder, ref=ref)
+
+
+def _scorecard(path: Path) -> Scorecard:
+    try:
+        data = json.loads(config.read_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not valid JSON (line {error.lineno}): {error.msg}.") from error
+    return config.parse(data, Scorecard, where=str(path))
+
+
+def _known(name: str) -> str:
+    return ", ".join(version.version for version in versions(name)) or "none"
+
+
+def _version(found: ModelVersion) -> Version:
+    return Version(found.name, str(found.version), found.run_id or "", found.source or "", dict(found.tags or {}))

@@ -1,0 +1,248 @@
+"""MLflow runs: where they are kept, how one starts and ends, and what one compression logs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from comptrust.errors import ServiceError
+from comptrust.records import Checkpoint, Recipe, Scorecard, Verdict
+from comptrust.tracking.metrics import drop_metrics, flips, score_metrics, scorecard_tags
+from comptrust.trust.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "comptrust"
+PROBE_SECONDS = 5
+
+
+def project_root() -> Path:
+    """Return the project's root: the nearest folder upwards with an MLproject, else the current one."""
+    here = Path.cwd().resolve()
+    return next((folder for folder in (here, *here.parents) if (folder / "MLproject").is_file()), here)
+
+
+def tracking_uri() -> str:
+    """Return MLFLOW_TRACKING_URI, or the sqlite file in the project's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
+
+
+def client() -> MlflowClient:
+    """Return a client of the tracking store, known to answer.
+
+    Raises ServiceError within seconds if it does not.
+    """
+    return _client(tracking_uri())
+
+
+@cache
+def _client(uri: str) -> MlflowClient:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    if uri.startswith(("http://", "https://")):
+        _probe(uri)
+    import mlflow
+
+    for name in ("alembic", "mlflow.store", "mlflow.tracking"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
+    found = mlflow.MlflowClient()
+    with service():
+        found.search_experiments(max_results=1)
+    return found
+
+
+def _probe(uri: str) -> None:
+    """Ask the server once, without the retries that would hide for minutes that nobody is there."""
+    import requests
+
+    try:
+        requests.get(f"{uri.rstrip('/')}/health", timeout=PROBE_SECONDS)
+    except requests.RequestException as error:
+        reason = type(error).__name__
+        raise ServiceError(f"No answer from the tracking server {uri} ({reason}). Start it, or correct MLFLOW_TRACKING_URI.") from error
+
+
+@contextmanager
+def service() -> Iterator[None]:
+    """Turn a failure of the tracking store into a ServiceError of one line."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ServiceError(f"The tracking store {tracking_uri()} failed: {reason}. What was logged before is kept.") from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """One MLflow run that is being written."""
+
+    id: str
+    client: MlflowClient
+    started: float
+
+    def recipe(self, recipe: Recipe, *, suite: str) -> None:
+        """Log the recipe as params and as recipe.json; what the recipe does not have is not logged."""
+        values = recipe.model_dump(mode="json", exclude={"base_model", "options", "calibration_digest"}, exclude_none=True)
+        params = {"model": recipe.base_model, "suite": suite, **values, **{f"option.{key}": value for key, value in recipe.options.items()}}
+        with service():
+            for key, value in params.items():
+                self.client.log_param(self.id, key, value)
+        self.text("recipe.json", recipe.model_dump_json(indent=2))
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Log the checkpoint's record and its measured size."""
+        self.text("checkpoint.json", checkpoint.model_dump_json(indent=2))
+        ratio = {"size/ratio": checkpoint.dense_bytes / checkpoint.bytes} if checkpoint.bytes else {}
+        values = {"size/bytes": checkpoint.bytes, "size/effective_bits": checkpoint.effective_bits, "size/sparsity": checkpoint.sparsity}
+        self.metrics(values | ratio)
+        self.tags({"checkpoint_digest": checkpoint.digest})
+
+    def evaluation(self, folder: Path, scorecard: Scorecard) -> None:
+        """Log an evaluation folder and its scores; what was not measured is not logged."""
+        with service():
+            self.client.log_artifacts(self.id, str(folder))
+        self.metrics(score_metrics(scorecard))
+        self.tags(scorecard_tags(scorecard))
+
+    def comparison(self, candidate: Evaluation, baseline: Evaluation) -> None:
+        """Log how far each dimension fell below the baseline, how many answers flipped, and which."""
+        self.metrics(drop_metrics(candidate.scorecard, baseline.scorecard))
+        rows = flips(candidate, baseline)
+        counts = {name: 100 * len(found) / len(candidate.generations[name]) for name, found in rows.items()}
+        self.metrics({f"flips/{name}": value for name, value in counts.items()})
+        shown = [row for found in rows.values() for row in found[:20]]
+        if shown:
+            with service():
+                table = {key: [row[key] for row in shown] for key in shown[0]}
+                self.client.log_table(self.id, data=table, artifact_file="flips.json")
+
+    def verdict(self, verdict: Verdict) -> None:
+        """Log the verdict as artifact and tag."""
+        self.text("verdict.json", verdict.model_dump_json(indent=2))
+        self.tags({"verdict": verdict.outcome, "policy": verdict.policy})
+
+    def metrics(self, values: Mapping[str, float]) -> None:
+        """Log metrics."""
+        with service():
+            for key, value in values.items():
+                self.client.log_metric(self.id, key, value)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags."""
+        with service():
+            for key, value in values.items():
+                self.client.set_tag(self.id, key, value)
+
+    def text(self, name: str, text: str) -> None:
+        """Log one text artifact."""
+        with service():
+            self.client.log_text(self.id, text, name)
+
+    def folder(self, folder: Path, name: str) -> None:
+        """Log a folder of artifacts under a name."""
+        with service():
+            self.client.log_artifacts(self.id, str(folder), name)
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Log the seconds that a step took as `time/<step>`."""
+        before = time.monotonic()
+        yield
+        self.metrics({f"time/{step}": time.monotonic() - before})
+
+
+@contextmanager
+def start(name: str, *, adopt: bool = True, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
+    """Open a run and end it FINISHED, FAILED (an error) or KILLED (interrupted or terminated).
+
+    With `adopt` the run that `mlflow run` created for this process is used; other runs stand beside it.
+    """
+    opened = client()
+    adopted = os.environ.get("MLFLOW_RUN_ID") if adopt else None
+    with service():
+        run_id = adopted or opened.create_run(experiment_id(opened), run_name=name, tags=_context(tags or {})).info.run_id
+        if adopted:
+            opened.update_run(run_id, status="RUNNING", name=name)
+            for key, value in (tags or {}).items():
+                opened.set_tag(run_id, key, value)
+    status = "FAILED"
+    try:
+        with _terminable():
+            yield Run(run_id, opened, time.monotonic())
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    finally:
+        with service():
+            opened.set_terminated(run_id, status=status)
+
+
+def experiment_id(opened: MlflowClient) -> str:
+    """Return the experiment that the environment names, else `comptrust`, created where artifacts belong."""
+    if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+        return given
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    if found := opened.get_experiment_by_name(name):
+        return found.experiment_id
+    local = "MLFLOW_TRACKING_URI" not in os.environ or tracking_uri() == f"sqlite:///{project_root() / 'mlflow.db'}"
+    return opened.create_experiment(name, artifact_location=(project_root() / "mlartifacts" / name).as_uri() if local else None)
+
+
+def _context(tags: Mapping[str, str]) -> dict[str, str]:
+    from mlflow.tracking.context import registry
+
+    return registry.resolve_tags(dict(tags))
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the run as an interruption does."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        previous = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: whoever runs us ends us
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def download(run_id: str, *, into: Path, only: Sequence[str] = ()) -> Path:
+    """Fetch a run's artifacts, all but the models, and return their folder."""
+    opened = client()
+    with service():
+        names = [item.path for item in opened.list_artifacts(run_id)]
+        for name in only or names:
+            if name in names and name != "model":
+                opened.download_artifacts(run_id, name, str(into))
+    return into
+
+
+def read_json(run_id: str, name: str, *, into: Path) -> Any:
+    """Return one JSON artifact, or None if the run has none of that name."""
+    path = download(run_id, into=into, only=[name]) / name
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
