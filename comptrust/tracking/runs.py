@@ -56,7 +56,7 @@ def _client(uri: str) -> MlflowClient:
         _probe(uri)
     import mlflow
 
-    for name in ("alembic", "mlflow.store", "mlflow.tracking"):
+    for name in ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
