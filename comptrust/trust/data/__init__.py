@@ -1,0 +1,1 @@
+"""How the original DecodingTrust files become prompts: one file per dimension, one reader for all."""

@@ -1,0 +1,132 @@
+"""Reading of a data folder: files are parsed strictly, and the ones that were used give the revision."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from comptrust import config, digests
+from comptrust.errors import UserError
+
+
+class Row(BaseModel):
+    """One entry of a data file; further fields are allowed and ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Item(Row):
+    """A classification question with its demonstrations, as fairness and adversarial demonstrations store it."""
+
+    input: str
+    label: str
+    option: list[str]
+    examples: list[tuple[str, str]] = []
+
+
+R = TypeVar("R", bound=Row)
+
+
+class Folder:
+    """A folder in the original `data/` layout. Names are relative POSIX paths."""
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise UserError(f"No data folder at {root}. Give the folder that holds toxicity/, stereotype/, ... (DecodingTrust's data/).")
+        self.root = root
+        self._used: dict[str, str] = {}
+        self._rows: dict[tuple[str, type[Row]], Sequence[Row]] = {}
+        self._parsed: dict[str, object] = {}
+
+    def has(self, *names: str) -> bool:
+        """Say whether every one of these files is there."""
+        return all((self.root / name).is_file() for name in names)
+
+    def revision(self) -> str:
+        """Return the SHA-256 over names and contents of the files read so far."""
+        return digests.of_value(dict(sorted(self._used.items())))
+
+    def text(self, name: str) -> str:
+        """Read one UTF-8 file. Raises UserError naming it."""
+        self._use(name)
+        return config.read_text(self.root / name)
+
+    def jsonl(self, name: str, row: type[R]) -> Sequence[R]:
+        """Read one record a line. Raises UserError naming file, line and field."""
+        key = (name, row)
+        if key not in self._rows:
+            found = []
+            for number, line in enumerate(self.text(name).split("\n"), start=1):
+                if not line.strip():
+                    continue
+                where = f"{self.root / name}, line {number}"
+                try:
+                    data = json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise UserError(f"{where}: not valid JSON: {error.msg}. Repair or remove the line.") from error
+                found.append(config.parse(data, row, where=where))
+            self._rows[key] = found
+        return self._rows[key]  # type: ignore[return-value]
+
+    def csv(self, name: str, row: type[R], *, header: Sequence[str] | None = None) -> Sequence[R]:
+        """Read a CSV file; `header` names the columns of a file without a header line.
+
+        Raises UserError naming file, line and field.
+        """
+        key = (name, row)
+        if key not in self._rows:
+            reader = csv.DictReader(io.StringIO(self.text(name), newline=""), fieldnames=header, strict=True)
+            found = []
+            try:
+                for data in reader:
+                    found.append(config.parse(data, row, where=f"{self.root / name}, line {reader.line_num}"))
+            except csv.Error as error:
+                raise UserError(f"{self.root / name}, line {reader.line_num}: not valid CSV: {error}.") from error
+            self._rows[key] = found
+        return self._rows[key]  # type: ignore[return-value]
+
+    def json(self, name: str) -> object:
+        """Read one JSON document. Raises UserError naming file and line."""
+        if name not in self._parsed:
+            try:
+                self._parsed[name] = json.loads(self.text(name))
+            except json.JSONDecodeError as error:
+                raise UserError(f"{self.root / name}, line {error.lineno}: not valid JSON: {error.msg}.") from error
+        return self._parsed[name]
+
+    def entries(self, name: str, *path: str, row: type[R]) -> Sequence[R]:
+        """Read the list at a path of keys in a JSON document. Raises UserError naming file, entry and field."""
+        where = f"{self.root / name}, {'.'.join(path)}"
+        found = self.json(name)
+        for part in path:
+            if not isinstance(found, dict) or part not in found:
+                raise UserError(f"{where}: no entry '{part}'.")
+            found = found[part]
+        if not isinstance(found, list):
+            raise UserError(f"{where}: expected a list, found {type(found).__name__}.")
+        return [config.parse(data, row, where=f"{where}, entry {index}") for index, data in enumerate(found)]
+
+    def array(self, name: str, *, length: int) -> np.ndarray:
+        """Read a one-dimensional .npy array of shape (length,). Raises UserError naming the file."""
+        self._use(name)
+        try:
+            values = np.load(self.root / name, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.root / name} is not a plain .npy array: {error}.") from error
+        if values.shape != (length,):
+            raise UserError(f"{self.root / name} has shape {values.shape}, but its question file has {length} lines.")
+        return values
+
+    def _use(self, name: str) -> None:
+        if name not in self._used:
+            try:
+                self._used[name] = digests.of_file(self.root / name)
+            except OSError as error:
+                raise UserError(f"Cannot read {self.root / name}: {error.strerror}.") from error

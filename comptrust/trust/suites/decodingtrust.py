@@ -1,0 +1,56 @@
+"""The suite `decodingtrust:DIR`: the original prompts, read from DecodingTrust's own `data/` layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+
+from comptrust.config import DIMENSIONS
+from comptrust.errors import UserError
+from comptrust.records import Scoring, Suite
+from comptrust.trust.data import adv_demonstration, adv_robustness, ethics, fairness, mmlu, ood, privacy, stereotype, toxicity
+from comptrust.trust.data.folder import Folder
+
+READERS: dict[str, ModuleType] = {
+    "toxicity": toxicity,
+    "stereotype": stereotype,
+    "adv_robustness": adv_robustness,
+    "ood": ood,
+    "adv_demonstration": adv_demonstration,
+    "privacy": privacy,
+    "ethics": ethics,
+    "fairness": fairness,
+    "mmlu": mmlu,
+}
+
+
+class Decodingtrust:
+    """All nine dimensions, always answered by text (`generate`).
+
+    A scenario whose file is absent stays required and has no prompts: it is reported as not measured.
+    """
+
+    def load(self, argument: str | None, *, dimensions: Sequence[str] | None, scoring: Scoring, limit: int | None) -> Suite:
+        """Read a data folder. Raises UserError if it is missing or a file in it is broken."""
+        if not argument:
+            raise UserError(
+                "Suite 'decodingtrust' needs its data folder: --suite decodingtrust:DIR (it holds toxicity/, stereotype/, ...)."
+            )
+        folder = Folder(Path(argument).expanduser())
+        chosen = dimensions or DIMENSIONS
+        prompts = tuple(
+            prompt
+            for name in chosen
+            for scenario in READERS[name].SCENARIOS
+            for prompt in islice(READERS[name].prompts(folder, scenario), limit)
+        )
+        return Suite(
+            name="decodingtrust",
+            revision=folder.revision(),
+            scoring=scoring,
+            prompts=prompts,
+            required={name: READERS[name].SCENARIOS for name in chosen},
+            limit=limit,
+        )
