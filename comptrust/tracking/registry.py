@@ -116,10 +116,10 @@ def dense_version(name: str, revision: str | None) -> Version | None:
     return max(same, key=lambda version: int(version.version), default=None)
 
 
-def dense_run(recipe: Recipe, suite_digest: str) -> str | None:
-    """Return the newest finished run that evaluated the recipe's dense source on this suite."""
+def dense_run(recipe: Recipe, suite_digest: str, *, code_digest: str | None = None) -> str | None:
+    """Return the newest finished run that evaluated the recipe's dense source on this suite (with this code, if given)."""
     terms = {"method": "none", "revision": str(recipe.revision), "suite_digest": suite_digest}
-    terms["base_model"] = recipe.base_model
+    terms |= {"base_model": recipe.base_model} | ({"code_digest": code_digest} if code_digest else {})
     opened = runs.client()
     query = " and ".join([*(f"tags.{key} = '{value}'" for key, value in terms.items()), "attributes.status = 'FINISHED'"])
     with runs.service():

@@ -107,6 +107,14 @@ class Run:
                 self.client.log_param(self.id, key, value)
         self.text("recipe.json", recipe.model_dump_json(indent=2))
 
+    def resolved(self, asked: Recipe, done: Recipe) -> None:
+        """Log the params that only compressing settled, such as the group size."""
+        before, after = asked.model_dump(mode="json"), done.model_dump(mode="json", exclude={"calibration_digest"}, exclude_none=True)
+        with service():
+            for key, value in after.items():
+                if before[key] is None:
+                    self.client.log_param(self.id, key, value)
+
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Log the checkpoint's record and its measured size."""
         self.text("checkpoint.json", checkpoint.model_dump_json(indent=2))

@@ -1,0 +1,164 @@
+"""The shared flow: compress, evaluate the dense model once and the compressed one, validate, log, judge, register, promote."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from validation.policy import Policy
+from validation.verdict import judge
+
+import comptrust
+from comptrust import config, digests
+from comptrust.records import Checkpoint, Recipe, Suite, Verdict
+from comptrust.tracking import promotion, registry, runs
+from comptrust.trust import evaluation
+from comptrust.trust.evaluation import Evaluation
+from validation.base import Evidence
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one `comptrust run` does; everything in it was checked before anything is started."""
+
+    recipe: Recipe
+    suite: Suite
+    suite_name: str
+    policy: Policy
+    batch_size: int
+    promote_to: str | None = None
+    out: Path | None = None
+    """Where the checkpoint stays; by default the cache."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of it."""
+
+    checkpoint: Checkpoint
+    candidate: Evaluation
+    baseline: Evaluation
+    verdict: Verdict
+    version: registry.Version
+    seconds: float
+    decision: promotion.Decision | None = None
+
+
+def run(plan: Plan, *, say: Say) -> Result:
+    """Carry out a plan as one MLflow run; the registered version is created last."""
+    began = time.monotonic()
+    runs.client()
+    with runs.start(plan.recipe.slug, tags=registry.recipe_tags(plan.recipe)) as own:
+        checkpoint = _compress(own, plan, say)
+        own.tags(registry.recipe_tags(checkpoint.recipe) | {"code_digest": code_digest()})
+        if checkpoint.recipe.method == "none":
+            baseline = candidate = _evaluate(own, checkpoint, plan, say)
+        else:
+            baseline = _dense(checkpoint, plan, say)
+            candidate = _evaluate(own, checkpoint, plan, say)
+        own.comparison(candidate, baseline)
+        siblings = registry.siblings_of(checkpoint)
+        verdict = judge(Evidence(candidate=candidate, baseline=baseline, siblings=siblings), plan.policy)
+        own.verdict(verdict)
+        say("registering the version")
+        with own.timed("register"):
+            version = registry.register(own, checkpoint, candidate.scorecard, folder=Path(checkpoint.path), verdict=verdict)
+        own.metrics({"time/total": time.monotonic() - began})
+    decision = promotion.promote(version.name, version.version, to=plan.promote_to) if plan.promote_to else None
+    return Result(checkpoint, candidate, baseline, verdict, version, time.monotonic() - began, decision)
+
+
+def local_model(name: str) -> str:
+    """Return what a model source can resolve: the name itself, or the folder of a fetched `models:/NAME/VERSION`."""
+    if not name.startswith("models:/"):
+        return name
+    version = registry.resolve(name)
+    into = config.cache_dir() / "registry" / f"{version.name}-{version.version}-{version.source.rsplit('/', 1)[-1]}"
+    into.mkdir(parents=True, exist_ok=True)
+    return str(registry.download(version.ref, into=into))
+
+
+@cache
+def code_digest() -> str:
+    """Return the SHA-256 of the code that compresses, asks and scores: what it made before is reused only while it is the same."""
+    folder = Path(comptrust.__file__).parent
+    parts = ("compression", "models", "trust")
+    files = sorted(path for part in parts for path in (folder / part).rglob("*.py"))
+    return digests.of_value({str(path.relative_to(folder)): digests.of_file(path) for path in files})
+
+
+def _compress(own: runs.Run, plan: Plan, say: Say) -> Checkpoint:
+    """Write the checkpoint, or reuse the one that an interrupted run of the same recipe and code left whole."""
+    recipe = plan.recipe
+    own.recipe(recipe, suite=plan.suite_name)
+    with own.timed("compress"):
+        checkpoint = compressed(recipe, out=plan.out, say=say)
+    own.text("recipe.json", checkpoint.recipe.model_dump_json(indent=2))
+    own.resolved(recipe, checkpoint.recipe)
+    own.checkpoint(checkpoint)
+    return checkpoint
+
+
+def compressed(recipe: Recipe, *, out: Path | None, say: Say) -> Checkpoint:
+    """Return the recipe's checkpoint: from `out`, else from the cache if it is there unchanged, else newly made."""
+    from comptrust.compression import checkpoint as files
+    from comptrust.compression.oneshot import compress
+    from comptrust.models import sources
+
+    if out is not None:
+        return compress(recipe, out=out, progress=say)
+    source = sources.resolve(recipe.base_model)
+    key = digests.of_value([recipe.digest_of_fields(), source.revision, code_digest()])
+    name = registry.model_name(recipe.base_model, source.revision)
+    folder = config.cache_dir() / "checkpoints" / name / f"{recipe.slug}-{key[:12]}"
+    if (folder / files.NAME).exists() and not files.verify(folder):
+        say(f"reusing the checkpoint in {folder}")
+        return files.load(folder)
+    return compress(recipe, out=folder, progress=say)
+
+
+def _dense(checkpoint: Checkpoint, plan: Plan, say: Say) -> Evaluation:
+    """Return the dense source's evaluation: the logged one of this suite and code, else a new one with its own run."""
+    recipe = Recipe(base_model=checkpoint.recipe.base_model, revision=checkpoint.recipe.revision, method="none")
+    logged = registry.dense_run(recipe, plan.suite.digest, code_digest=code_digest())
+    if logged:
+        say(f"dense model: evaluated before on this suite (runs:/{logged}), reused")
+        return registry.load_evaluation(f"runs:/{logged}")
+    say("dense model: evaluating it once on this suite")
+    plan = dataclasses.replace(plan, recipe=recipe.model_copy(update={"revision": None}), out=None)
+    with runs.start("dense", adopt=False, tags=registry.recipe_tags(recipe) | {"code_digest": code_digest()}) as own:
+        dense = _compress(own, plan, say)
+        measured = _evaluate(own, dense, plan, say)
+        if not registry.dense_version(registry.model_name(recipe.base_model, recipe.revision), recipe.revision):
+            registry.register(own, dense, measured.scorecard, folder=Path(dense.path))
+    return measured
+
+
+def _evaluate(own: runs.Run, checkpoint: Checkpoint, plan: Plan, say: Say) -> Evaluation:
+    """Ask and score; Great Expectations check prompts before, answers and scores after; all of it is logged, whatever they find."""
+    from comptrust.trust.run import evaluate
+
+    from comptrust.models.backends.hf import Hf
+    from validation.expectations import generations, prompts, scorecards
+
+    key = digests.of_value([checkpoint.digest, plan.suite.digest, code_digest()])
+    folder = config.cache_dir() / "evaluations" / key[:24]
+    checks = folder.with_name(f"{folder.name}-validation")
+    try:
+        prompts.validate(plan.suite.prompts, out=checks)
+        with own.timed("evaluate"):
+            backend = Hf(Path(checkpoint.path), batch_size=plan.batch_size)
+            measured = evaluate(backend, plan.suite, out=folder, checkpoint_digest=checkpoint.digest, progress=say)
+        generations.validate(plan.suite.prompts, measured.generations, out=checks)
+        scorecards.validate([measured.scorecard], out=checks)
+    finally:
+        if checks.is_dir():
+            own.folder(checks, "validation")
+    own.evaluation(folder, measured.scorecard)
+    return dataclasses.replace(evaluation.load(folder, ref=f"runs:/{own.id}"), checkpoint=checkpoint)
