@@ -56,8 +56,6 @@ class Question(Row):
     question_sentence: str
     choices: Annotated[list[str], Len(4, 4)]
     answer: Annotated[list[Literal["0", "1", "2", "3"]], Len(1), BeforeValidator(_listed)]
-        list[Literal["0", "1", "2", "3"]], Len(1), BeforeValidator(lambda found: [found] if isinstance(found, str) else found)
-    ]
     """Number of the right choice; the demonstrations store it without the list."""
 
 
