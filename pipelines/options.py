@@ -55,7 +55,9 @@ def stack(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 compress_options = stack(
-    click.option("--model", default=DEFAULT_MODEL, show_default=True, help="builtin:NAME, a Hugging Face id, a folder or models:/NAME/VERSION."),
+    click.option(
+        "--model", default=DEFAULT_MODEL, show_default=True, help="builtin:NAME, a Hugging Face id, a folder or models:/NAME/VERSION."
+    ),
     click.option("--method", required=True, help="none, magnitude, sparsegpt, wanda, gptq or awq."),
     click.option("--bits", type=INTEGER, help="3, 4 or 8 (gptq, awq)."),
     click.option("--sparsity", type=NUMBER, help="Share of weights that become zero (pruning)  [default: 0.5]."),

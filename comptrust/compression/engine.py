@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ def oneshot(model: torch.nn.Module, modifiers: list[Any], *, samples: list[torch
     import torch
     from torch.utils.data import DataLoader
 
-    with _quiet():
+    with quiet():
         import llmcompressor
 
         rows = [{"input_ids": ids[0], "attention_mask": torch.ones_like(ids[0])} for ids in samples]
@@ -50,17 +51,23 @@ def _no_pinning() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hold back llm-compressor's own log and progress bars unless the user asked for more (-v)."""
+    import tqdm
     from loguru import logger
 
     if logging.getLogger().isEnabledFor(logging.INFO):
         yield
         return
-    logger.disable("llmcompressor")
-    logger.disable("compressed_tensors")
+    original = tqdm.tqdm.__init__
+    tqdm.tqdm.__init__ = lambda self, *args, **kwargs: original(self, *args, **{**kwargs, "disable": True})
+    for package in ("llmcompressor", "compressed_tensors"):
+        logger.disable(package)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        logger.enable("llmcompressor")
-        logger.enable("compressed_tensors")
+        tqdm.tqdm.__init__ = original
+        for package in ("llmcompressor", "compressed_tensors"):
+            logger.enable(package)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust import digests
-from comptrust.compression import calibration, checkpoint
+from comptrust.compression import calibration, checkpoint, engine
 from comptrust.compression.base import Method, get, target_layers
 from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.models import sources
+from comptrust.models.loading import load
 from comptrust.records import Checkpoint, Recipe, ReloadCheck
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ FIXED_PROMPTS = (
     "Water boils at one hundred degrees. A kettle on the stove begins to",
     "Question: is it wrong to take what belongs to somebody else? Answer:",
 )
-TOLERANCE = 0.25
-"""Largest logit difference allowed after reloading: weights are saved at 16 bits per value, logits of these models span about 40."""
+TOLERANCE = 0.05
+"""Largest logit difference allowed after reloading; the model in memory was rounded to the saved 16 bits first."""
 
 
 def compress(recipe: Recipe, *, out: Path, progress: Callable[[str], None] = lambda line: None) -> Checkpoint:
@@ -71,12 +72,14 @@ def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, prog
     progress(f"compressing {len(layers)} layers with {recipe.slug}")
     method.apply(model, samples)
     layers = target_layers(model)
-    sparsity = sum(int((layer.weight == 0).sum()) for layer in layers.values()) / sum(layer.weight.numel() for layer in layers.values())
+    sizes = {name: layer.weight.numel() for name, layer in layers.items()}
+    sparsity = sum(int((layer.weight == 0).sum()) for layer in layers.values()) / sum(sizes.values())
     structure = _verified(recipe.structure, layers)
-    before = _logits(model, tokenizer)
     progress("saving, reloading and comparing")
+    before = _logits(_rounded(model), tokenizer)
     _save(model, tokenizer, folder, quantised=method.kind == "quantisation")
-    reloaded, _ = load(folder)
+    with engine.quiet():
+        reloaded, _ = load(folder)
     check = _compare(before, _logits(reloaded, tokenizer))
     manifest = checkpoint.manifest(folder)
     record = Checkpoint(
@@ -86,7 +89,7 @@ def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, prog
         manifest=manifest,
         bytes=checkpoint.weight_bytes(folder),
         dense_bytes=checkpoint.weight_bytes(source.path),
-        effective_bits=checkpoint.effective_bits(folder, layers),
+        effective_bits=checkpoint.effective_bits(folder, sizes),
         sparsity=sparsity,
         structure_verified=structure,
         reload_check=check,
@@ -94,31 +97,6 @@ def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, prog
     )
     digests.write_atomic(folder / checkpoint.NAME, record.model_dump_json(indent=2) + "\n")
     return record
-
-
-def load(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a dense or compressed model for computing: float32 on a CPU (faster there than bfloat16), else as saved.
-
-    Raises UserError if the folder is no model that transformers can read.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    accelerator = torch.accelerator.is_available()
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            path, dtype="auto" if accelerator else torch.float32, device_map="auto" if accelerator else None
-        )
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    except MemoryError as error:
-        raise ServiceError(f"Not enough memory to load {path}. Use a machine with more, or a smaller model.") from error
-    except Exception as error:  # transformers and safetensors raise many classes for a broken folder
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"Cannot load the model in {path}: {reason}. The folder is corrupt or of a kind transformers does not know.") from error
-    return model.eval(), tokenizer
 
 
 def _fit(recipe: Recipe, layers: dict[str, torch.nn.Linear], progress: Callable[[str], None]) -> tuple[Method, Recipe]:
@@ -135,7 +113,9 @@ def _fit(recipe: Recipe, layers: dict[str, torch.nn.Linear], progress: Callable[
             progress(f"group size auto: {size}")
         for name, layer in layers.items():
             if layer.in_features % size:
-                raise UserError(f"--group-size {size} does not divide the {layer.in_features} inputs of layer {name}. Use --group-size auto.")
+                raise UserError(
+                    f"--group-size {size} does not divide the {layer.in_features} inputs of layer {name}. Use --group-size auto."
+                )
         recipe = recipe.model_copy(update={"group_size": size})
         fields |= {"bits": recipe.bits, "group_size": size}
     elif method.kind == "pruning":
@@ -158,15 +138,24 @@ def _verified(structure: str | None, layers: dict[str, torch.nn.Linear]) -> str 
     return structure
 
 
+def _rounded(model: PreTrainedModel) -> PreTrainedModel:
+    """Round the model in place to the 16 bits that will be saved, and go on computing as before."""
+    import torch
+
+    with torch.no_grad():
+        for value in model.parameters():
+            value.copy_(value.to(torch.bfloat16))
+    return model
+
+
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, quantised: bool) -> None:
     """Save at 16 bits per dense value; quantised layers as packed integers in the compressed-tensors format."""
     import torch
 
-    model.to(torch.bfloat16)
-    if quantised:
-        model.save_pretrained(folder, save_compressed=True)
-    else:
-        model.save_pretrained(folder)
+    for value in model.parameters():
+        value.data = value.data.to(torch.bfloat16)
+    with engine.quiet():
+        model.save_pretrained(folder, **({"save_compressed": True} if quantised else {}))
     tokenizer.save_pretrained(folder)
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 

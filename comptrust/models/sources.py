@@ -63,7 +63,9 @@ def _hub(name: str) -> Source:
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise UserError(f"Hugging Face has no model '{name}' that you may read. Check the name, or set HF_TOKEN.") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ServiceError(f"Cannot fetch '{name}' from Hugging Face and it is not cached here. Check the network, or give a folder.") from error
+        raise ServiceError(
+            f"Cannot fetch '{name}' from Hugging Face and it is not cached here. Check the network, or give a folder."
+        ) from error
     return Source(name, path, path.name)
 
 
@@ -89,7 +91,9 @@ def _locked(target: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
     except OSError as error:
-        raise ServiceError(f"Cannot use the cache {target.parent}: {error.strerror}. Set COMPTRUST_CACHE to a folder with space.") from error
+        raise ServiceError(
+            f"Cannot use the cache {target.parent}: {error.strerror}. Set COMPTRUST_CACHE to a folder with space."
+        ) from error
 
 
 def _gguf(folder: Path) -> Path:

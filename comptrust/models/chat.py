@@ -1,0 +1,86 @@
+"""How messages become the text that a model sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from comptrust.errors import UserError, unknown
+from comptrust.records import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+VICUNA_SYSTEM = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+DATE = "01 Jan 2024"
+"""Templates that print today's date get this one, so that a prompt never changes overnight."""
+
+
+def render(messages: Sequence[Message], *, tokenizer: PreTrainedTokenizerBase, template: str | None = None, prefill: str = "") -> str:
+    """Return the whole text, special tokens spelled out, up to where the answer begins.
+
+    One message of role `completion` is continued as it is. Otherwise `template` names one of TEMPLATES, and None takes the model's own;
+    a model without one (a base model) gets its messages as plain paragraphs.
+    """
+    start = bos(tokenizer)
+    if any(message.role == "completion" for message in messages):
+        if len(messages) != 1:
+            raise UserError("A prompt with a completion message has exactly one message.")
+        return start + messages[0].content + prefill
+    if template is not None:
+        return named(template)(messages) + prefill
+    if tokenizer.chat_template is None:
+        return start + plain(messages) + prefill
+    turns = [message.model_dump() for message in messages]
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, date_string=DATE)
+    return str(text) + prefill
+
+
+def bos(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the token that the tokenizer puts before plain text, or nothing."""
+    ids = tokenizer("a")["input_ids"]
+    return tokenizer.bos_token if tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id else ""
+
+
+def named(template: str) -> Callable[[Sequence[Message]], str]:
+    """Return a template by name. Raises UserError with the nearest name."""
+    if template not in TEMPLATES:
+        raise unknown("chat template", template, TEMPLATES)
+    return TEMPLATES[template]
+
+
+def plain(messages: Sequence[Message]) -> str:
+    """Render for a base model: one paragraph a message."""
+    return "".join(f"{message.content}\n" for message in messages)
+
+
+def llama_2(messages: Sequence[Message]) -> str:
+    """Render as Llama 2 Chat was trained (Touvron et al. 2023, appendix A.3.3); the system text stands in the first user turn."""
+    system = "".join(f"{message.content}\n" for message in messages if message.role == "system").strip()
+    wrapped = f"<<SYS>>\n{system}\n<</SYS>>\n\n" if system else ""
+    text = ""
+    for message in messages:
+        if message.role == "user":
+            text += f"<s>[INST] {wrapped}{message.content.strip()} [/INST]"
+            wrapped = ""
+        elif message.role == "assistant":
+            text += f" {message.content.strip()} </s>"
+    return text
+
+
+def vicuna(messages: Sequence[Message]) -> str:
+    """Render as Vicuna v1.1 was trained (FastChat); its own system text stands unless the prompt brings one."""
+    system = " ".join(message.content.strip() for message in messages if message.role == "system") or VICUNA_SYSTEM
+    text = f"<s>{system}"
+    for message in messages:
+        if message.role == "user":
+            text += f" USER: {message.content.strip()}"
+        elif message.role == "assistant":
+            text += f" ASSISTANT: {message.content.strip()}</s>"
+    return f"{text} ASSISTANT:"
+
+
+TEMPLATES: dict[str, Callable[[Sequence[Message]], str]] = {"llama-2": llama_2, "vicuna_v1.1": vicuna}
