@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -57,12 +58,18 @@ class Table:
 
     def scenarios(self, prefix: str = "") -> list[str]:
         """Return the scenarios present that equal the prefix or lie below it (`spurious` -> `spurious/PP/...`)."""
-        names = dict.fromkeys(self.scenario.tolist())
-        return [name for name in names if not prefix or name == prefix or name.startswith(f"{prefix}/")]
+        return [name for name in self._rows if not prefix or name == prefix or name.startswith(f"{prefix}/")]
 
     def where(self, scenario: str) -> np.ndarray:
-        """Return the row indices of one scenario."""
-        return np.flatnonzero(self.scenario == scenario)
+        """Return the row indices of one scenario, in the table's order."""
+        return self._rows.get(scenario, np.empty(0, dtype=int))
+
+    @cached_property
+    def _rows(self) -> dict[str, np.ndarray]:
+        found: dict[str, list[int]] = {}
+        for row, name in enumerate(self.scenario.tolist()):
+            found.setdefault(name, []).append(row)
+        return {name: np.array(rows) for name, rows in found.items()}
 
 
 Aggregate = dict[str, np.ndarray]
@@ -75,9 +82,18 @@ class Dimension(ABC):
     name: ClassVar[str]
     required: ClassVar[tuple[str, ...]]
     """The scenarios of the published benchmark; without one of them there is no published score."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Published scenarios that are reported but not in the score."""
 
     def __init__(self, *, scoring: Scoring = "compressed-trust") -> None:
         self.scoring = scoring
+
+    def part(self, scenario: str) -> str | None:
+        """Return the part of the formula that a scenario belongs to; a part without any scenario leaves no score, even a partial one.
+
+        None: the scenario is not in the score.
+        """
+        return None if scenario in self.optional else self.name
 
     @abstractmethod
     def judge(self, generation: Generation) -> Outcome:

@@ -19,7 +19,7 @@ def read_generations(path: Path) -> list[Generation]:
     """
     rows: list[Generation] = []
     seen: dict[str, int] = {}
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(lines(path), start=1):
         if not line:
             continue
         where = f"{path}, line {number}"
@@ -41,12 +41,13 @@ def read_generations(path: Path) -> list[Generation]:
 
 def write_generations(path: Path, generations: Iterable[Generation]) -> str:
     """Write a .jsonl file, whole or not at all, and return its SHA-256."""
-    lines = (json.dumps(generation.model_dump(mode="json"), ensure_ascii=True) for generation in generations)
-    digests.write_atomic(path, "".join(f"{line}\n" for line in lines))
+    records = (json.dumps(generation.model_dump(mode="json"), ensure_ascii=True) for generation in generations)
+    digests.write_atomic(path, "".join(f"{line}\n" for line in records))
     return digests.of_file(path)
 
 
-def _lines(path: Path) -> list[str]:
+def lines(path: Path) -> list[str]:
+    """Read the lines of a plain or xz file. Raises UserError if it cannot be read or is not UTF-8."""
     if path.suffix != ".xz":
         return config.read_text(path).split("\n")
     try:
