@@ -61,7 +61,7 @@ def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
         return
     instruction = instructions(folder)[int(template)]
     for index, row in enumerate(folder.jsonl(path, Beginning)):
-        task = instruction.task_desc.rstrip("\n")
+        task = instruction.task_desc.rstrip()
         yield Prompt(
             id=f"{scenario}#{index}",
             dimension=DIMENSION,
