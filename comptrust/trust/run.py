@@ -1,0 +1,122 @@
+"""Ask a suite of a model and score the answers; each answer is on disk when it is given, so that a killed run goes on."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from comptrust import config, digests, progress
+from comptrust.errors import ServiceError, UserError
+from comptrust.models.base import Backend
+from comptrust.records import Generation, Prompt, Scorecard, Suite
+from comptrust.trust import scorers, scoring
+from comptrust.trust.evaluation import Evaluation, load
+from comptrust.trust.generations import write_generations
+
+
+def evaluate(
+    backend: Backend,
+    suite: Suite,
+    *,
+    out: Path,
+    checkpoint_digest: str,
+    allow_partial: bool = False,
+) -> Evaluation:
+    """Write suite.json, rendered.json, generations/ and, last, scorecard.json below `out`, and return what they hold.
+
+    Answers that `out` holds already are not asked again. Raises UserError if they belong to another suite or model,
+    ServiceError if the disk is full (what was answered is kept).
+    """
+    rendered = {(prompt.dimension, prompt.id): backend.render(prompt) for prompt in suite.prompts}
+    rendering_digest = digests.of_value(list(rendered.values()))
+    about = backend.describe()
+    _claim(out, {"suite": suite.digest, "checkpoint": checkpoint_digest, "rendering": rendering_digest, **about})
+    digests.write_atomic(out / "suite.json", suite.manifest().model_dump_json(indent=2) + "\n")
+    firsts: dict[str, str] = {}
+    for prompt in suite.prompts:
+        firsts.setdefault(f"{prompt.dimension}/{prompt.scenario}", rendered[prompt.dimension, prompt.id])
+    digests.write_atomic(out / "rendered.json", json.dumps(firsts, indent=2, ensure_ascii=False) + "\n")
+
+    answers: dict[str, list[Generation]] = {}
+    files: dict[str, str] = {}
+    for dimension in suite.required:
+        prompts = [prompt for prompt in suite.prompts if prompt.dimension == dimension]
+        answers[dimension] = _ask(backend, prompts, partial=out / "generations" / f".{dimension}.partial.jsonl")
+        if dimension in suite.scorers and prompts:
+            answers[dimension] = _with_toxicity(answers[dimension], scorer=scorers.get(suite.scorers[dimension]))
+        if prompts:
+            files[dimension] = write_generations(out / "generations" / f"{dimension}.jsonl", answers[dimension])
+    card = Scorecard(
+        checkpoint_digest=checkpoint_digest,
+        suite_digest=suite.digest,
+        rendering_digest=rendering_digest,
+        generations=files,
+        scores=scoring.score(answers, suite=suite.manifest(), scoring=suite.scoring, allow_partial=allow_partial),
+        provenance={**about, "code_version": version("comptrust"), "code_commit": _commit(), "data_revision": suite.revision},
+    )
+    digests.write_atomic(out / "scorecard.json", card.model_dump_json(indent=2) + "\n")
+    return load(out, ref=str(out / "scorecard.json"))
+
+
+def _claim(out: Path, owner: dict[str, str]) -> None:
+    """Mark the folder as this model's and suite's, or refuse one that holds another's answers."""
+    path = out / "owner.json"
+    if path.exists():
+        if json.loads(config.read_text(path)) != owner:
+            raise UserError(f"{out} holds answers of another model, suite or backend. Choose another --out or remove it.")
+        return
+    digests.write_atomic(path, json.dumps(owner, indent=2) + "\n")
+
+
+def _ask(backend: Backend, prompts: Sequence[Prompt], *, partial: Path) -> list[Generation]:
+    """Return the answers in the prompts' order; each one is appended to `partial` as soon as it is given."""
+    answers = {answer.id: answer for answer in _resume(partial)}
+    missing = [prompt for prompt in prompts if prompt.id not in answers]
+    if missing:
+        dimension = prompts[0].dimension
+        try:
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            with open(partial, "a", encoding="utf-8") as file:
+                asked = backend.answer(missing)
+                for answer in progress.track(asked, total=len(prompts), done=len(prompts) - len(missing), what=dimension):
+                    file.write(answer.model_dump_json() + "\n")
+                    file.flush()
+                    answers[answer.id] = answer
+        except OSError as error:
+            kept = f"{len(answers)} of {len(prompts)} answers are kept"
+            raise ServiceError(f"Cannot write {partial}: {error.strerror}. {kept}; free space and run again to go on.") from error
+    return [answers[prompt.id] for prompt in prompts]
+
+
+def _resume(partial: Path) -> list[Generation]:
+    """Read the answers of an interrupted run; a last line that was torn off in the middle is cut away."""
+    if not partial.exists():
+        return []
+    whole, newline, torn = config.read_text(partial).rpartition("\n")
+    if torn:
+        digests.write_atomic(partial, whole + newline)
+    lines = whole.split("\n") if whole else []
+    return [config.parse(json.loads(line), Generation, where=str(partial)) for line in lines]
+
+
+def _with_toxicity(answers: Sequence[Generation], *, scorer: scorers.Scorer) -> list[Generation]:
+    """Add one toxicity (0-1, or None where it was not measured) per text."""
+    values = iter(scorer.score([text for answer in answers for text in answer.texts]))
+    rated = ({**answer.extra, "toxicity": [next(values) for _ in answer.texts]} for answer in answers)
+    return [answer.model_copy(update={"extra": extra}) for answer, extra in zip(answers, rated, strict=True)]
+
+
+@functools.cache
+def _commit() -> str:
+    """Return the commit of this code, with a plus if it was changed since, or `unknown` outside a checkout."""
+    folder = Path(__file__).parents[2]
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True)
+    except OSError:
+        return "unknown"
+    return result.stdout.strip() if result.returncode == 0 else "unknown"
