@@ -1,0 +1,85 @@
+"""Policies: a YAML file that names rules and sets their parameters, read strictly and digested."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from comptrust import config, digests, plugins
+from comptrust.errors import UserError, unknown
+from comptrust.records import Record
+from validation.base import Rule
+from validation.waivers import Waiver
+
+FOLDER = Path(__file__).parent / "policies"
+DEFAULT = "staging"
+RULES = "validation.rules"
+
+
+class PolicyFile(Record):
+    """The file as written."""
+
+    name: str
+    description: str = ""
+    rules: tuple[dict[str, Any], ...]
+    """Each `{rule: NAME, parameter: value, ...}`."""
+    waivers: tuple[Waiver, ...] = ()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The rules that a candidate has to pass, all of them."""
+
+    name: str
+    rules: tuple[Rule, ...]
+    waivers: tuple[Waiver, ...] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over every rule with every parameter, defaults included, and the waivers."""
+        return digests.of_value(
+            {
+                "name": self.name,
+                "rules": [{"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules],
+                "waivers": [waiver.model_dump(mode="json") for waiver in self.waivers],
+            }
+        )
+
+
+def names() -> tuple[str, ...]:
+    """List the shipped policies."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+
+
+def load(name_or_path: str) -> Policy:
+    """Read a shipped policy by name, or a YAML file by path.
+
+    Raises UserError for an unknown name, an unreadable file, no rule at all, an unknown rule (with the nearest name)
+    or an unknown or wrong parameter.
+    """
+    path = Path(name_or_path)
+    if name_or_path in names():
+        path = FOLDER / f"{name_or_path}.yaml"
+    elif not path.is_file():
+        if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
+            raise UserError(f"No policy file '{name_or_path}'. Give the path of a YAML file or one of: {', '.join(names())}.")
+        raise unknown("policy", name_or_path, names())
+    file = config.load_yaml(path, PolicyFile)
+    if not file.rules:
+        raise UserError(f"{path}: field 'rules' is empty; a policy without rules can never pass. Name at least one rule.")
+    rules = tuple(_rule(entry, where=f"{path}, rule {number}") for number, entry in enumerate(file.rules, start=1))
+    return Policy(name=file.name, rules=rules, waivers=file.waivers)
+
+
+def _rule(entry: dict[str, Any], *, where: str) -> Rule:
+    if "rule" not in entry:
+        raise UserError(f"{where}: field 'rule' is missing. Known rules: {', '.join(plugins.names(RULES))}.")
+    name = str(entry["rule"])
+    rule = plugins.get(RULES, name, kind="rule")
+    parameters = {key: value for key, value in entry.items() if key != "rule"}
+    for key in parameters:
+        if key not in rule.model_fields:
+            raise UserError(f"{where} ({name}): {unknown('parameter', key, rule.model_fields)}")
+    return config.parse(parameters, rule, where=f"{where} ({name})")
