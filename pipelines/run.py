@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
+from pipelines._recipe import recipe_option
 from pipelines.options import TEXT, compress_options, evaluate_options, json_option, say
 
 EXIT = {"pass": 0, "block": 1, "inconclusive": 3}
 
 
 @click.command("run")
+@recipe_option
 @compress_options
 @evaluate_options
 @click.option("--policy", type=TEXT, help="Name of a shipped policy or path of a YAML file.")
@@ -37,6 +39,7 @@ def command(
     Example: comptrust run --method gptq --bits 4
     """
     from comptrust.compression import recipe
+    from comptrust.models import sources
     from comptrust.tracking import promotion
     from comptrust.trust import suite as suites
     from pipelines import _summary, workflow
@@ -55,6 +58,7 @@ def command(
         promote_to=promote_to,
         out=out,
     )
+    sources.resolve(plan.recipe.base_model)
     result = workflow.run(plan, say=say)
     if as_json:
         click.echo(_summary.as_json(result))

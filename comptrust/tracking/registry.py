@@ -68,7 +68,12 @@ def register(run: runs.Run, checkpoint: Checkpoint, scorecard: Scorecard, *, fol
     if verdict is not None:
         tags |= {"verdict": verdict.outcome, "policy": verdict.policy}
     pins = [f"{package}=={checkpoint.versions[package].split('+')[0]}" for package in REQUIREMENTS if package in checkpoint.versions]
-    with runs.service(), contextlib.redirect_stdout(io.StringIO()), mlflow.start_run(run_id=run.id, nested=True):
+    with (
+        runs.service(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        mlflow.start_run(run_id=run.id, nested=True),
+    ):
         logged = mlflow.transformers.log_model(
             transformers_model=str(folder), name="model", task="llm/v1/chat", pip_requirements=pins or list(REQUIREMENTS)
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from comptrust.errors import ServiceError
+from comptrust.errors import ServiceError, UserError
 from comptrust.records import Checkpoint, Recipe, Scorecard, Verdict
 from comptrust.tracking.metrics import drop_metrics, flips, score_metrics, scorecard_tags
 from comptrust.trust.evaluation import Evaluation
@@ -79,14 +79,16 @@ def _probe(uri: str) -> None:
 
 @contextmanager
 def service() -> Iterator[None]:
-    """Turn a failure of the tracking store into a ServiceError of one line."""
+    """Turn a failure of the tracking store into a ServiceError of one line, a name it does not have into a UserError."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300].rstrip(".")
+        if getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST":
+            raise UserError(f"The tracking store {tracking_uri()} has no such thing: {reason}.") from error
         raise ServiceError(f"The tracking store {tracking_uri()} failed: {reason}. What was logged before is kept.") from error
 
 

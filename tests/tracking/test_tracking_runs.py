@@ -1,0 +1,87 @@
+"""Runs: what is logged, how they end, and a store that does not answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from comptrust.errors import ServiceError, UserError
+from comptrust.tracking import metrics, runs
+from tests.tracking.conftest import checkpoint_of, scorecard_of
+
+
+def test_a_run_logs_what_was_measured_and_nothing_else(store: Path, tiny: Path) -> None:
+    checkpoint = checkpoint_of(tiny)
+    card = scorecard_of(checkpoint)
+    folder = store / "evaluation"
+    folder.mkdir()
+    (folder / "scorecard.json").write_text(card.model_dump_json())
+    with runs.start("gptq-4bit") as run:
+        run.recipe(checkpoint.recipe, suite="mini")
+        run.checkpoint(checkpoint)
+        with run.timed("evaluate"):
+            run.evaluation(folder, card)
+    logged = run.client.get_run(run.id)
+    assert logged.info.status == "FINISHED"
+    assert logged.data.params.items() >= {"model": "builtin:tiny", "method": "gptq", "bits": "4", "suite": "mini", "seed": "0"}.items()
+    assert "structure" not in logged.data.params
+    expected = {"trust/mmlu": 50.0, "refusal/mmlu": 2.0, "size/bytes": 100.0, "size/ratio": 4.0}
+    assert expected.items() <= logged.data.metrics.items()
+    assert not {"trust/ood", "refusal/ood"} & logged.data.metrics.keys()
+    assert {"time/evaluate"} <= logged.data.metrics.keys()
+    assert {item.path for item in run.client.list_artifacts(run.id)} == {"recipe.json", "checkpoint.json", "scorecard.json"}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(UserError("x"), "FAILED"), (ValueError(), "FAILED"), (KeyboardInterrupt(), "KILLED"), (SystemExit(1), "KILLED")]
+)
+def test_an_interrupted_run_says_so(error: BaseException, status: str, store: Path) -> None:
+    with pytest.raises(type(error)), runs.start("one") as run:
+        raise error
+    assert run.client.get_run(run.id).info.status == status
+
+
+def test_sigterm_ends_the_run_as_killed(store: Path) -> None:
+    with pytest.raises(SystemExit), runs.start("one") as run:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert run.client.get_run(run.id).info.status == "KILLED"
+
+
+def test_the_run_that_mlflow_started_is_used(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = runs.client().create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    with runs.start("own") as own, runs.start("dense", adopt=False) as dense:
+        assert own.id == given != dense.id
+    assert dense.client.get_run(dense.id).info.experiment_id == "0"
+
+
+def test_without_a_setting_everything_goes_to_the_project_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "MLproject").write_text("name: x\n")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert runs.tracking_uri() == f"sqlite:///{tmp_path.resolve() / 'mlflow.db'}"
+    with runs.start("one") as run:
+        run.text("recipe.json", "{}")
+    assert list((tmp_path / "mlartifacts").rglob("recipe.json"))
+
+
+def test_an_unreachable_server_is_told_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    began = time.monotonic()
+    with pytest.raises(ServiceError, match="No answer from the tracking server http://127.0.0.1:9"):
+        runs.client()
+    assert time.monotonic() - began < 10
+
+
+def test_drops_need_both_scores(tiny: Path) -> None:
+    checkpoint = checkpoint_of(tiny)
+    compressed, dense = scorecard_of(checkpoint, value=40.0), scorecard_of(checkpoint)
+    assert metrics.drop_metrics(compressed, dense) == {"drop/mmlu": 10.0}
+    assert metrics.drop_metrics(scorecard_of(checkpoint, value=None), dense) == {}
