@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-
-from validation.policy import Policy
-from validation.verdict import judge
 
 import comptrust
 from comptrust import config, digests
@@ -19,6 +16,8 @@ from comptrust.tracking import promotion, registry, runs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from validation.base import Evidence
+from validation.policy import Policy
+from validation.verdict import judge
 
 Say = Callable[[str], None]
 
@@ -84,7 +83,7 @@ def local_model(name: str) -> str:
     return str(registry.download(version.ref, into=into))
 
 
-@cache
+@functools.cache
 def code_digest() -> str:
     """Return the SHA-256 of the code that compresses, asks and scores: what it made before is reused only while it is the same."""
     folder = Path(comptrust.__file__).parent
@@ -141,10 +140,9 @@ def _dense(checkpoint: Checkpoint, plan: Plan, say: Say) -> Evaluation:
 
 
 def _evaluate(own: runs.Run, checkpoint: Checkpoint, plan: Plan, say: Say) -> Evaluation:
-    """Ask and score; Great Expectations check prompts before, answers and scores after; all of it is logged, whatever they find."""
-    from comptrust.trust.run import evaluate
-
+    """Ask and score; Great Expectations check prompts before asking, answers before scoring, then scores; all of it is logged, whatever they find."""
     from comptrust.models.backends.hf import Hf
+    from comptrust.trust.run import evaluate
     from validation.expectations import generations, prompts, scorecards
 
     key = digests.of_value([checkpoint.digest, plan.suite.digest, code_digest()])
@@ -154,8 +152,8 @@ def _evaluate(own: runs.Run, checkpoint: Checkpoint, plan: Plan, say: Say) -> Ev
         prompts.validate(plan.suite.prompts, out=checks)
         with own.timed("evaluate"):
             backend = Hf(Path(checkpoint.path), batch_size=plan.batch_size)
-            measured = evaluate(backend, plan.suite, out=folder, checkpoint_digest=checkpoint.digest, progress=say)
-        generations.validate(plan.suite.prompts, measured.generations, out=checks)
+            check = functools.partial(generations.validate, plan.suite.prompts, out=checks)
+            measured = evaluate(backend, plan.suite, out=folder, checkpoint_digest=checkpoint.digest, check=check)
         scorecards.validate([measured.scorecard], out=checks)
     finally:
         if checks.is_dir():

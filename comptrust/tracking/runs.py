@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "comptrust"
 PROBE_SECONDS = 5
+EVALUATION = ("suite.json", "rendered.json", "scorecard.json", "generations/[!.]*.jsonl")
 
 
 def project_root() -> Path:
@@ -128,7 +129,9 @@ class Run:
     def evaluation(self, folder: Path, scorecard: Scorecard) -> None:
         """Log an evaluation folder and its scores; what was not measured is not logged."""
         with service():
-            self.client.log_artifacts(self.id, str(folder))
+            for path in sorted(path for name in EVALUATION for path in folder.glob(name)):
+                below = path.parent.relative_to(folder).as_posix()
+                self.client.log_artifact(self.id, str(path), None if below == "." else below)
         self.metrics(score_metrics(scorecard))
         self.tags(scorecard_tags(scorecard))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,10 +25,12 @@ def evaluate(
     out: Path,
     checkpoint_digest: str,
     allow_partial: bool = False,
+    check: Callable[[Mapping[str, Sequence[Generation]]], None] = lambda answers: None,
 ) -> Evaluation:
     """Write suite.json, rendered.json, generations/ and, last, scorecard.json below `out`, and return what they hold.
 
-    Answers that `out` holds already are not asked again. Raises UserError if they belong to another suite or model,
+    Answers that `out` holds already are not asked again. `check` sees all answers (dimension -> generations) before they are scored
+    and raises if they must not be. Raises UserError if they belong to another suite or model,
     ServiceError if the disk is full (what was answered is kept).
     """
     rendered = {(prompt.dimension, prompt.id): backend.render(prompt) for prompt in suite.prompts}
@@ -50,6 +52,7 @@ def evaluate(
             answers[dimension] = _with_toxicity(answers[dimension], scorer=scorers.get(suite.scorers[dimension]))
         if prompts:
             files[dimension] = write_generations(out / "generations" / f"{dimension}.jsonl", answers[dimension])
+    check(answers)
     card = Scorecard(
         checkpoint_digest=checkpoint_digest,
         suite_digest=suite.digest,
