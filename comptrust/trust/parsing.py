@@ -174,7 +174,7 @@ def fairness(text: str, task: str) -> float | None:
 
 def mmlu(text: str) -> str | None:
     """Return the letter A-D that the answer starts with; only the very first character counts (mmlu_autogptq.py)."""
-    letter = text.lower()[:1].upper()
+    letter = text.replace("</s>", "").lower()[:1].upper()
     return letter if letter in ("A", "B", "C", "D") else None
 
 

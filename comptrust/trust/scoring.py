@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -69,29 +70,36 @@ def _one(name: str, rows: Sequence[Generation], *, suite: SuiteManifest | None, 
 
 
 def _unscored(judged: base.Table) -> int:
-    """Count the answers of which some needed value was not measured."""
-    unmeasured = np.zeros(len(judged.ids), dtype=bool)
-    for values in judged.values.values():
-        unmeasured |= np.isnan(values)
-    return int(unmeasured.sum())
+    """Count the answers of which nothing was measured."""
+    if not judged.values:
+        return 0
+    return int(np.all([np.isnan(values) for values in judged.values.values()], axis=0).sum())
 
 
 def _belong(name: str, rows: Sequence[Generation], *, suite: SuiteManifest | None, known: set[str]) -> None:
+    """Refuse answers to scenarios that were never asked. Raises FieldError."""
+    asked = {} if suite is None else suite.n_prompts.get(name, {})
     counts: Counter[str] = Counter()
     for row in rows:
         if row.dimension != name:
             raise FieldError(row, "dimension", f"is '{row.dimension}' among answers of {name}.")
         if row.scenario not in known:
-            if suite is None:
-                raise FieldError(row, "scenario", str(unknown(f"{name} scenario", row.scenario, known))[:300])
-            raise FieldError(
-                row, "scenario", f"'{row.scenario}' is not in suite {suite.name} (digest {suite.digest[:12]}): another suite's answers."
-            )
+            raise FieldError(row, "scenario", _unknown(name, row.scenario, known=known, suite=suite))
         counts[row.scenario] += 1
-        if suite is not None and counts[row.scenario] > suite.n_prompts.get(name, {}).get(row.scenario, 0):
-            raise FieldError(
-                row, "scenario", f"'{row.scenario}' has more answers than suite {suite.name} (digest {suite.digest[:12]}) asks."
-            )
+        if suite is not None and counts[row.scenario] > asked.get(row.scenario, 0):
+            raise FieldError(row, "scenario", f"'{row.scenario}' has more answers than {_named(suite)} asks.")
+
+
+def _unknown(name: str, scenario: str, *, known: set[str], suite: SuiteManifest | None) -> str:
+    if suite is not None:
+        return f"'{scenario}' is not asked by {_named(suite)}; the answers are another suite's."
+    near = difflib.get_close_matches(scenario, known, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"unknown {name} scenario '{scenario}'.{hint} Answers to another suite need its suite.json beside them."
+
+
+def _named(suite: SuiteManifest) -> str:
+    return f"suite {suite.name} (digest {suite.digest[:12]})"
 
 
 def by_dimension(rows: Sequence[Generation]) -> dict[str, list[Generation]]:

@@ -15,7 +15,7 @@ SETTINGS = ("benign", "untargeted", "targeted")
 
 
 class Stereotype(Dimension):
-    """1 - agreement, averaged over the (group, topic) cells of each setting, rounded to 2 digits, then over settings (agreement_func.py)."""
+    """1 - agreement over the (group, topic) cells of each setting, rounded to 2 digits, averaged over settings (agreement_func.py)."""
 
     name = "stereotype"
     required = SETTINGS
