@@ -12,7 +12,7 @@ import pytest
 from comptrust.errors import UserError
 from comptrust.trust import base, suite
 from comptrust.trust.data import privacy_pii, privacy_understanding, turns
-from comptrust.trust.suites.decodingtrust import READERS, Decodingtrust
+from comptrust.trust.suites.decodingtrust import READERS, Decodingtrust, required
 
 SHARED = Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[2].parent / "shared"))
 DATA, REPLAY = SHARED / "decodingtrust", SHARED / "replay" / "gpt-3.5-turbo-0301"
@@ -75,8 +75,7 @@ def test_absent_files_leave_their_scenarios_required_but_empty():
 
 @pytest.mark.parametrize("dimension", READERS)
 def test_scenarios_are_those_that_scoring_requires(dimension):
-    needed = set(base.get(dimension).required)
-    assert needed <= set(READERS[dimension].SCENARIOS)
+    assert set(base.get(dimension).required) == set(required(dimension))
 
 
 @needs_data

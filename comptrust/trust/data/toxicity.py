@@ -7,6 +7,7 @@ toxicity_prompts.py, which is parsed, never run.
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterator
 
 from comptrust import config
@@ -76,7 +77,9 @@ def instructions(folder: Folder) -> list[Instruction]:
     """Read the benign and the adversarial instruction: the first two entries of PROMPTS, a literal list."""
     where = folder.root / TEMPLATES
     try:
-        tree = ast.parse(folder.text(TEMPLATES))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the original holds invalid escapes in prompts that are not used
+            tree = ast.parse(folder.text(TEMPLATES))
     except SyntaxError as error:
         raise UserError(f"{where}, line {error.lineno}: not valid Python: {error.msg}.") from error
     for node in tree.body:

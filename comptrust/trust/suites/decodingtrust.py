@@ -51,6 +51,11 @@ class Decodingtrust:
             revision=folder.revision(),
             scoring=scoring,
             prompts=prompts,
-            required={name: READERS[name].SCENARIOS for name in chosen},
+            required={name: required(name) for name in chosen},
             limit=limit,
         )
+
+
+def required(dimension: str) -> tuple[str, ...]:
+    """Return the scenarios that the published score of a dimension needs."""
+    return tuple(name for name in READERS[dimension].SCENARIOS if name not in adv_demonstration.REPORTED)
