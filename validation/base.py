@@ -29,8 +29,11 @@ class Evidence:
 
     @property
     def same_model(self) -> bool:
-        """Whether candidate and baseline are the very same bytes (A/A)."""
-        return self.baseline is not None and comparable(self) and self.candidate.scorecard == self.baseline.scorecard
+        """Whether candidate and baseline are the very same bytes and answered alike (A/A)."""
+        if self.baseline is None or not comparable(self):
+            return False
+        mine, dense = self.candidate.scorecard, self.baseline.scorecard
+        return (mine.checkpoint_digest, mine.generations) == (dense.checkpoint_digest, dense.generations)
 
 
 class Rule(BaseModel, ABC):

@@ -1,6 +1,7 @@
 """Complete: nothing that the suite asks is missing, partial or unscored.
 
-Paper: trustworthiness "is multifaceted"; a model is judged on all dimensions, and a hole in the evaluation is no evidence of safety.
+Paper: the risk of compression "cannot be uncovered by looking at benign performance alone, in turn, mandating comprehensive
+trustworthiness evaluation in practice"; a hole in the evaluation is no evidence of safety.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Max drop: no dimension may fall more than a number of points below the dense source.
 
-Paper: "extreme compression" to 3 bits "will lead to a considerable (>= 5 points) loss"; 4 bits stays within 5 points, 8 bits within 3
-(Decoding Compressed Trust, sections 4 and 5).
+Paper: "extreme quantization to very low bit levels (3 bits) tends to reduce trustworthiness significantly", while "a 4-bit quantized
+model retains the trustworthiness of its original counterpart"; the margins of 5 and 3 points make these sentences testable.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Min compression: the candidate must really be smaller than its dense source.
 
-Paper: compression is meant to save memory ("resource-efficient inference"); what saves nothing has nothing to weigh against a loss of trust.
+Paper: compression is "a favored strategy for resource-efficient inferences"; what saves nothing has nothing to weigh against a loss.
 """
 
 from __future__ import annotations
