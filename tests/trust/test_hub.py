@@ -134,7 +134,11 @@ def test_broken_file_is_the_source_s_fault(tmp_path):
 
 @pytest.mark.parametrize(
     ("spec", "dimensions", "message"),
-    [("hf", None, "needs a dataset"), ("hf:cais/mmlu", ["ood"], "holds mmlu; asked for ood")],
+    [
+        ("hf", None, "needs a dataset"),
+        ("hf:/no/such/folder", None, "has none of the files"),
+        ("hf:cais/mmlu", ["ood"], "holds mmlu; asked for ood"),
+    ],
 )
 def test_refuses(spec, dimensions, message):
     with pytest.raises(UserError, match=message):

@@ -42,9 +42,10 @@ def test_load_refuses(arguments, message):
         suite.load(**arguments)
 
 
-def test_empty_folder_is_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no prompts for fairness"):
-        suite.load(f"decodingtrust:{tmp_path}", dimensions=["fairness"])
+@pytest.mark.parametrize("dimensions", [["fairness"], ["privacy"], None])
+def test_empty_folder_is_refused(tmp_path, dimensions):
+    with pytest.raises(UserError, match="holds none of the files of"):
+        suite.load(f"decodingtrust:{tmp_path}", dimensions=dimensions)
 
 
 def test_limit_keeps_the_first_of_each_scenario_and_is_recorded(folder):

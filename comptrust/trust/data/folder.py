@@ -53,6 +53,11 @@ class Folder:
         """Return the SHA-256 over names and contents of the files read so far."""
         return digests.of_value(dict(sorted(self._used.items())))
 
+    @property
+    def unread(self) -> bool:
+        """Whether no file has been read so far."""
+        return not self._used
+
     def text(self, name: str) -> str:
         """Read one UTF-8 file. Raises UserError naming it."""
         self._use(name)

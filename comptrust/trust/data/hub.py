@@ -87,7 +87,7 @@ class Hub:
             if rows is not None:
                 nested = ({"prompt": row["prompt"] if isinstance(row.get("prompt"), dict) else _flat(row)} for row in rows)
                 self._jsonl(f"toxicity/user_prompts/{toxicity.FILES[name]}", nested)
-        self._text(toxicity.TEMPLATES, f"PROMPTS = {INSTRUCTIONS!r}\n")
+                self._text(toxicity.TEMPLATES, f"PROMPTS = {INSTRUCTIONS!r}\n")
 
     def _stereotype(self) -> None:
         rows = self._rows(file="stereotype/dataset/stereotype_bias_data.jsonl")

@@ -46,6 +46,8 @@ class Decodingtrust:
             for scenario in READERS[name].SCENARIOS
             for prompt in islice(READERS[name].prompts(folder, scenario), limit)
         )
+        if folder.unread:
+            raise UserError(f"{folder.root} holds none of the files of {', '.join(chosen)}. Give DecodingTrust's data folder.")
         return Suite(
             name="decodingtrust",
             revision=folder.revision(),

@@ -29,5 +29,7 @@ class Hf:
             for name in held:
                 if name in asked:
                     hub.write(name)
+            if not any(Path(folder).iterdir()):
+                raise UserError(f"'{argument}' has none of the files of {', '.join(asked)}. Check the name or folder after hf:.")
             suite = Decodingtrust().load(folder, dimensions=asked, scoring=scoring, limit=limit)
         return suite.model_copy(update={"name": "hf"})
