@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 @click.command("score")
 @click.argument("files", metavar="GENERATIONS.jsonl[.xz]...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--scoring", default="compressed-trust", show_default=True, type=click.Choice(["compressed-trust", "original"]))
+@click.option(
+    "--scoring",
+    type=click.Choice(["compressed-trust", "original"]),
+    help="Published variant  [default: suite.json's, else compressed-trust].",
+)
 @click.option("--allow-partial", is_flag=True, help="Score what is there when required scenarios are absent, marked partial.")
 @json_option
-def command(files: tuple[Path, ...], scoring: str, allow_partial: bool, as_json: bool) -> None:
+def command(files: tuple[Path, ...], scoring: str | None, allow_partial: bool, as_json: bool) -> None:
     """Score files of answers as published.
 
     A suite.json beside a file, or above its generations/ folder, says what was asked; without one the published scenarios are required.
@@ -33,9 +37,14 @@ def command(files: tuple[Path, ...], scoring: str, allow_partial: bool, as_json:
 
     scores: dict[str, Score] = {}
     for path in files:
-        rows = read_generations(path)
+        rows, suite = read_generations(path), _suite(path)
         try:
-            found = trust_scoring.score(trust_scoring.by_dimension(rows), suite=_suite(path), scoring=scoring, allow_partial=allow_partial)
+            found = trust_scoring.score(
+                trust_scoring.by_dimension(rows),
+                suite=suite,
+                scoring=scoring or (suite.scoring if suite else "compressed-trust"),
+                allow_partial=allow_partial,
+            )
         except FieldError as error:
             raise UserError(f"{path}, line {_line(path, rows, error)}: field '{error.field}': {error.problem}") from error
         for score in found:
