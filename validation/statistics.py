@@ -82,7 +82,7 @@ def compare(
     finite = draws[np.isfinite(draws)]
     error = float(finite.std()) if len(finite) else math.inf
     percentile = float(np.quantile(draws, CONFIDENCE, method="higher"))
-    point = float(observed[0])
+    point = round(float(observed[0]), 9)
     exact = same_model and point == 0 and candidate.answer.tolist() == baseline.answer.tolist()
     return Drop(
         dimension=dimension.name,

@@ -41,11 +41,11 @@ def comparability(evidence: Evidence) -> Finding:
     if candidate.checkpoint and candidate.checkpoint.digest != candidate.scorecard.checkpoint_digest:
         reason = "The scorecard belongs to another checkpoint than checkpoint.json. Evaluate the candidate again."
         return Finding(rule=name, outcome="block", reason=reason)
-    recipe = baseline.checkpoint.recipe if baseline.checkpoint else None
+    recipe = baseline.recipe
     if recipe and recipe.method != "none":
         return Finding(rule=name, outcome="inconclusive", reason=f"The baseline is not dense but {recipe.slug}. Name the dense source.")
     mine = evidence.recipe
-    if recipe and mine and recipe.revision != mine.revision:
+    if recipe and mine and (recipe.revision or recipe.base_model) != (mine.revision or mine.base_model):
         reason = f"The baseline is another model ({recipe.base_model}) than the candidate's source ({mine.base_model})."
         return Finding(rule=name, outcome="inconclusive", reason=reason)
     different = differences(candidate, baseline)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from comptrust import config, digests
 from comptrust.errors import UserError
-from comptrust.records import Checkpoint, Generation, Scorecard, SuiteManifest
+from comptrust.records import Checkpoint, Generation, Recipe, Scorecard, SuiteManifest
 from comptrust.trust import base
 from comptrust.trust.generations import read_generations
 
@@ -25,6 +25,13 @@ class Evaluation:
     generations: dict[str, list[Generation]] = field(default_factory=dict)
     """Dimension -> answers; empty when only the scorecard is at hand."""
     checkpoint: Checkpoint | None = None
+    stated_recipe: Recipe | None = None
+    """The recipe as a published table states it, where there is no checkpoint to measure."""
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """How the model was compressed, if that is known."""
+        return self.checkpoint.recipe if self.checkpoint else self.stated_recipe
 
     @cached_property
     def tables(self) -> dict[str, base.Table]:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from comptrust.records import Finding, Recipe
 from comptrust.trust.evaluation import Evaluation
-from validation.base import Evidence, Rule, comparable, differences, heavily_compressed
+from validation.base import Evidence, Rule, comparable, differences, heavily_compressed, points_lost
 
 
 class CalibrationSeeds(Rule):
@@ -42,7 +42,7 @@ class CalibrationSeeds(Rule):
             return self.found("inconclusive", "No drop can be told without a comparable dense baseline.")
         runs = {recipe.seed: [evidence.candidate]}
         for sibling in evidence.siblings:
-            other = sibling.checkpoint.recipe if sibling.checkpoint else None
+            other = sibling.recipe
             if other and _but_seed(other) == _but_seed(recipe) and not differences(sibling, evidence.candidate):
                 runs.setdefault(other.seed, []).append(sibling)
         worst: dict[int, tuple[str, float]] = {}
@@ -79,5 +79,5 @@ def _drops(one: Evaluation, baseline: Evaluation) -> list[tuple[str, float | Non
     for dense in baseline.scorecard.scores:
         mine = one.scorecard.score(dense.dimension)
         known = mine is not None and mine.value is not None and dense.value is not None
-        found.append((dense.dimension, dense.value - mine.value if known else None))  # type: ignore[union-attr,operator]
+        found.append((dense.dimension, points_lost(dense.value, mine.value) if known else None))  # type: ignore[union-attr,arg-type]
     return found

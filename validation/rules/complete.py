@@ -38,6 +38,8 @@ class Complete(Rule):
                 problems[dimension] = f"has no score{': missing ' + ', '.join(score.missing) if score.missing else ''}"
             elif score.partial or score.missing:
                 problems[dimension] = f"is partial: missing {', '.join(score.missing)}" if score.missing else "is partial"
+            elif score.n_prompts == 0:
+                problems[dimension] = "does not say how many prompts were asked"
             elif score.n_scored < score.n_prompts:
                 problems[dimension] = f"left {score.n_prompts - score.n_scored} of {score.n_prompts} prompts unscored"
         if not wanted:

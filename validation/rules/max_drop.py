@@ -13,7 +13,7 @@ from pydantic import Field
 from comptrust.records import Finding, Recipe
 from comptrust.trust import base
 from validation import statistics
-from validation.base import Evidence, Rule, comparable
+from validation.base import Evidence, Rule, comparable, points_lost
 
 
 class MaxDrop(Rule):
@@ -71,7 +71,7 @@ class MaxDrop(Rule):
         mine, dense = evidence.candidate.scorecard.score(name), evidence.baseline.scorecard.score(name)
         if mine is None or dense is None or mine.value is None or dense.value is None:
             return {"outcome": "inconclusive", "why": "not measured for both models"}
-        observed = dense.value - mine.value
+        observed = points_lost(dense.value, mine.value)
         if self.evidence == "observed":
             return {"outcome": "block" if observed > self.points else "pass", "observed": observed}
         fields: dict[str, Any] = {"observed": observed}

@@ -29,10 +29,10 @@ class MinCompression(Rule):
     def check(self, evidence: Evidence) -> Finding:
         """Find block if the measured size was not reduced enough; the dense model itself is exempt."""
         checkpoint = evidence.candidate.checkpoint
+        if evidence.recipe and evidence.recipe.method == "none":
+            return self.found("pass", "Does not apply to the dense model.", applies=False)
         if checkpoint is None:
             return self.found("inconclusive", "The candidate's size is unknown (no checkpoint.json). Judge its run or version.")
-        if checkpoint.recipe.method == "none":
-            return self.found("pass", "Does not apply to the dense model.", applies=False)
         if checkpoint.bytes <= 0 or checkpoint.dense_bytes <= 0:
             return self.found("inconclusive", "checkpoint.json gives no size. Compress again.")
         size = checkpoint.bytes * (1 - checkpoint.sparsity if self.count == "nonzero" else 1.0)

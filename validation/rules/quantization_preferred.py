@@ -22,11 +22,15 @@ class QuantizationPreferred(Rule):
 
     def check(self, evidence: Evidence) -> Finding:
         """Find block, naming the better sibling; pass if there is none."""
-        checkpoint = evidence.candidate.checkpoint
-        if checkpoint is None:
+        recipe, checkpoint = evidence.recipe, evidence.candidate.checkpoint
+        if recipe is None:
             return self.found("inconclusive", "How the candidate was compressed is unknown (no checkpoint.json). Judge its run or version.")
-        if checkpoint.recipe.bits is not None or checkpoint.recipe.method == "none":
-            return self.found("pass", f"Does not apply to {checkpoint.recipe.slug}.", applies=False)
+        if recipe.bits is not None or recipe.method == "none":
+            return self.found("pass", f"Does not apply to {recipe.slug}.", applies=False)
+        if checkpoint is None:
+            return self.found(
+                "inconclusive", "The candidate's size is unknown (no checkpoint.json), so no sibling can be compared with it."
+            )
         compared = [one for one in evidence.siblings if _is_rival(one, checkpoint) and not differences(one, evidence.candidate)]
         for rival in compared:
             if rival.checkpoint and _as_trustworthy(rival, evidence.candidate):
