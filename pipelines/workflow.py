@@ -140,7 +140,7 @@ def _dense(checkpoint: Checkpoint, plan: Plan, say: Say) -> Evaluation:
 
 
 def _evaluate(own: runs.Run, checkpoint: Checkpoint, plan: Plan, say: Say) -> Evaluation:
-    """Ask and score; Great Expectations check prompts before asking, answers before scoring, then scores; all of it is logged, whatever they find."""
+    """Ask and score; Great Expectations check prompts before asking, answers before scoring, then scores; all is logged."""
     from comptrust.models.backends.hf import Hf
     from comptrust.trust.run import evaluate
     from validation.expectations import generations, prompts, scorecards
