@@ -76,7 +76,7 @@ def _line(path: Path, rows: list[Generation], error: Exception) -> int:
     from comptrust.trust.generations import lines
 
     position = next(i for i, row in enumerate(rows) if row.id == error.prompt_id)
-    return [number for number, line in enumerate(lines(path), start=1) if line][position]
+    return [number for number, line in enumerate(lines(path), start=1) if line.strip()][position]
 
 
 def _entry(score: Score) -> dict[str, object]:

@@ -20,7 +20,7 @@ def read_generations(path: Path) -> list[Generation]:
     rows: list[Generation] = []
     seen: dict[str, int] = {}
     for number, line in enumerate(lines(path), start=1):
-        if not line:
+        if not line.strip():
             continue
         where = f"{path}, line {number}"
         try:
