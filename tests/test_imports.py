@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "comptrust.trust": {"comptrust.models"},
     "comptrust.report": {"comptrust.trust"},
     "comptrust.tracking": {"comptrust.trust", "comptrust.compression", "comptrust.models", "comptrust.report"},
-    "validation": {"comptrust.trust", "comptrust.tracking"},
+    "validation": {"comptrust.trust", "comptrust.tracking", "comptrust.report"},
     "pipelines": {"comptrust.trust", "comptrust.tracking", "comptrust.compression", "comptrust.models", "comptrust.report", "validation"},
 }
 ONLY_IN = {
