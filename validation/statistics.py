@@ -227,5 +227,5 @@ def _step(dimension: Dimension, candidate: Table, baseline: Table, groups: Group
 
 def _decides(n: int, room: float, spread: float, step: float, power: float, confidence: float) -> bool:
     error = spread / math.sqrt(n)
-    lucky = stats.norm.ppf(power) * error
+    lucky = stats.norm.ppf(power) * error + (step / n / 2 if error else 0.0)  # half a flip: counts are whole numbers
     return bool(lucky + score_bound(0.0, standard_error=error, step=step / n, confidence=confidence) < room)
