@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from comptrust.compression import engine
 from comptrust.compression.base import Quantisation
 
@@ -17,7 +19,7 @@ class Awq(Quantisation):
     Sample: `{method: awq, bits: 4, group_size: 64, options: {grid: 20}}`
     """
 
-    grid: int = 20
+    grid: int = Field(20, ge=1)
     """Scales tried for each layer."""
 
     def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:

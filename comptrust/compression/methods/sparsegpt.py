@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from comptrust.compression import engine
 from comptrust.compression.base import Pruning
 
@@ -17,7 +19,7 @@ class Sparsegpt(Pruning):
     Sample: `{method: sparsegpt, structure: "2:4", options: {dampening: 0.01}}`
     """
 
-    dampening: float = 0.01
+    dampening: float = Field(0.01, gt=0, le=1)
     """Share of the Hessian's mean diagonal added to it before inversion."""
 
     def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:
