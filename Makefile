@@ -28,7 +28,9 @@ $(READY): pyproject.toml constraints.txt
 test: $(READY)
 	$(BIN)/python -m pytest
 
+# The experiment is made first, so that its artifacts go to mlartifacts/ rather than where MLflow would put them.
 demo: $(READY)
+	$(BIN)/python -c 'from comptrust.tracking import runs; runs.experiment_id(runs.client())'
 	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . --env-manager=local --experiment-name comptrust -P method=gptq -P bits=4
 	@echo "Run 'make ui' to look at it in MLflow."
 

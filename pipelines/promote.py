@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from pipelines.options import json_option
+from pipelines.options import TEXT, json_option
 from pipelines.run import EXIT
 
 
@@ -16,15 +16,20 @@ from pipelines.run import EXIT
 @click.argument("name")
 @click.argument("version")
 @click.option("--to", required=True, help="staging (Staging, alias challenger) or production (Production, alias champion).")
+@click.option("--policy", type=TEXT, help="The policy that it must have passed  [default: production for production, else staging].")
 @json_option
-def command(name: str, version: str, to: str, as_json: bool) -> None:
+def command(name: str, version: str, to: str, policy: str | None, as_json: bool) -> None:
     """Promote VERSION of the registered model NAME; refused without a passing verdict on exactly its files.
 
     Example: comptrust promote smollm2-135m-instruct 2 --to staging
     """
     from comptrust.tracking import promotion
+    from validation import policy as policies
 
-    decision = promotion.promote(name, version, to=to)
+    stage, _ = promotion.check_target(to)
+    shipped = stage.lower() if stage.lower() in policies.names() else policies.DEFAULT
+    needed = policies.load(policy or shipped)
+    decision = promotion.promote(name, version, to=to, policy_digest=needed.digest)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(decision), indent=2))
     elif decision.stage:

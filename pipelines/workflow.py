@@ -69,7 +69,9 @@ def run(plan: Plan, *, say: Say) -> Result:
         with own.timed("register"):
             version = registry.register(own, checkpoint, candidate.scorecard, folder=Path(checkpoint.path), verdict=verdict)
         own.metrics({"time/total": time.monotonic() - began})
-    decision = promotion.promote(version.name, version.version, to=plan.promote_to) if plan.promote_to else None
+    decision = None
+    if plan.promote_to:
+        decision = promotion.promote(version.name, version.version, to=plan.promote_to, policy_digest=plan.policy.digest)
     return Result(checkpoint, candidate, baseline, verdict, version, time.monotonic() - began, decision)
 
 

@@ -43,13 +43,16 @@ def check_target(to: str) -> tuple[str, str]:
     return TARGETS[to]
 
 
-def promote(name: str, version: str, *, to: str) -> Decision:
-    """Set the alias and the stage of a version if its verdict passes and still belongs to its files; else change nothing."""
+def promote(name: str, version: str, *, to: str, policy_digest: str | None = None) -> Decision:
+    """Set the alias and the stage of a version if its verdict passes and still belongs to its files; else change nothing.
+
+    With `policy_digest` the verdict must have been given under exactly this policy.
+    """
     from mlflow.exceptions import MlflowException
 
     stage, alias = check_target(to)
     found = registry.resolve(f"models:/{name}/{version}")
-    decision = examine(found)
+    decision = examine(found, policy_digest=policy_digest)
     if decision.outcome != "pass":
         return decision
     opened = runs.client()
@@ -66,7 +69,7 @@ def promote(name: str, version: str, *, to: str) -> Decision:
     return Decision(found.ref, "pass", decision.reason, stage, alias)
 
 
-def examine(version: registry.Version) -> Decision:
+def examine(version: registry.Version, *, policy_digest: str | None = None) -> Decision:
     """Judge whether a version's verdict passes and is about its scorecard and the bytes that the registry holds."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(version.run_id, into=Path(temporary), only=FILES)
@@ -77,6 +80,9 @@ def examine(version: registry.Version) -> Decision:
         if verdict.outcome != "pass":
             reason = f"{failing.rule}: {failing.reason}" if failing else "the verdict has no findings"
             return Decision(version.ref, verdict.outcome, f"Verdict {verdict.outcome}. {reason}")
+        if policy_digest not in (None, verdict.policy_digest):
+            reason = f"It was judged under another policy ({verdict.policy}) or another edition of it. Gate it under the policy asked for."
+            return Decision(version.ref, "inconclusive", reason)
         if not all((folder / name).exists() for name in FILES):
             return Decision(version.ref, "inconclusive", "Its run lacks scorecard.json or checkpoint.json; the verdict cannot be checked.")
         scorecard = _parse(folder / "scorecard.json", Scorecard)

@@ -127,6 +127,12 @@ def test_anything_else_stays_where_it_is(outcomes, change, outcome, reason, stor
     assert (found.current_stage, list(found.aliases)) == ("None", [])
 
 
+def test_a_verdict_under_another_policy_does_not_count(store: Path, tiny: Path) -> None:
+    version = registered(tiny, "pass")
+    assert promotion.promote(version.name, version.version, to="staging", policy_digest="8" * 64).outcome == "inconclusive"
+    assert promotion.promote(version.name, version.version, to="staging", policy_digest="7" * 64).outcome == "pass"
+
+
 def test_siblings_are_the_other_compressed_versions(store: Path, tiny: Path, tmp_path: Path) -> None:
     import shutil
 
