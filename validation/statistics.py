@@ -83,16 +83,18 @@ def compare(
     error = float(finite.std()) if len(finite) else math.inf
     percentile = float(np.quantile(draws, CONFIDENCE, method="higher"))
     point = round(float(observed[0]), 9)
+    count = sum(int(codes.max()) + 1 for _, codes in groups)
+    margin_error = error * _small_sample(count, degrees=count - len(groups))
     exact = same_model and point == 0 and candidate.answer.tolist() == baseline.answer.tolist()
     return Drop(
         dimension=dimension.name,
         observed=point,
         lower=float(np.quantile(draws, 1 - CONFIDENCE, method="lower")),
-        upper=0.0 if exact else max(percentile, score_bound(point, standard_error=error, step=step)),
+        upper=0.0 if exact else max(percentile, score_bound(point, standard_error=margin_error, step=step)),
         standard_error=error,
         step=step,
         n_prompts=len(candidate.ids),
-        n_clusters=sum(int(codes.max()) + 1 for _, codes in groups),
+        n_clusters=count,
         n_flips=int(np.sum(candidate.answer != baseline.answer)),
         mcnemar=mcnemar(candidate, baseline),
     )
@@ -223,6 +225,13 @@ def _step(dimension: Dimension, candidate: Table, baseline: Table, groups: Group
             if len(values):
                 largest = max(largest, float(np.ptp(values)) * (k - 1) / k)
     return largest
+
+
+def _small_sample(count: int, *, degrees: int) -> float:
+    """Return the factor by which few clusters widen a standard error: the bootstrap's divisor, and Student's t for the normal."""
+    if degrees < 1:
+        return math.inf
+    return math.sqrt(count / degrees) * float(stats.t.ppf(CONFIDENCE, degrees) / stats.norm.ppf(CONFIDENCE))
 
 
 def _decides(n: int, room: float, spread: float, step: float, power: float, confidence: float) -> bool:
