@@ -1,96 +1,28 @@
-"""MLflow runs: where they are kept, how one starts and ends, and what one compression logs."""
+"""MLflow runs: how one starts and ends, and what one compression logs."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from comptrust.errors import ServiceError, UserError
 from comptrust.records import Checkpoint, Recipe, Scorecard, Verdict
 from comptrust.tracking.metrics import drop_metrics, flips, score_metrics, scorecard_tags
+from comptrust.tracking.store import client, project_root, service, tracking_uri
 from comptrust.trust.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "comptrust"
-PROBE_SECONDS = 5
 EVALUATION = ("suite.json", "rendered.json", "scorecard.json", "generations/[!.]*.jsonl")
-
-
-def project_root() -> Path:
-    """Return the project's root: the nearest folder upwards with an MLproject, else the current one."""
-    here = Path.cwd().resolve()
-    return next((folder for folder in (here, *here.parents) if (folder / "MLproject").is_file()), here)
-
-
-def tracking_uri() -> str:
-    """Return MLFLOW_TRACKING_URI, or the sqlite file in the project's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
-
-
-def client() -> MlflowClient:
-    """Return a client of the tracking store, known to answer.
-
-    Raises ServiceError within seconds if it does not.
-    """
-    return _client(tracking_uri())
-
-
-@cache
-def _client(uri: str) -> MlflowClient:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    if uri.startswith(("http://", "https://")):
-        _probe(uri)
-    import mlflow
-
-    for name in ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.transformers"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
-    found = mlflow.MlflowClient()
-    with service():
-        found.search_experiments(max_results=1)
-    return found
-
-
-def _probe(uri: str) -> None:
-    """Ask the server once, without the retries that would hide for minutes that nobody is there."""
-    import requests
-
-    try:
-        requests.get(f"{uri.rstrip('/')}/health", timeout=PROBE_SECONDS)
-    except requests.RequestException as error:
-        reason = type(error).__name__
-        raise ServiceError(f"No answer from the tracking server {uri} ({reason}). Start it, or correct MLFLOW_TRACKING_URI.") from error
-
-
-@contextmanager
-def service() -> Iterator[None]:
-    """Turn a failure of the tracking store into a ServiceError of one line, a name it does not have into a UserError."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError) as error:
-        reason = " ".join(str(error).split())[:300].rstrip(".")
-        if getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST":
-            raise UserError(f"The tracking store {tracking_uri()} has no such thing: {reason}.") from error
-        raise ServiceError(f"The tracking store {tracking_uri()} failed: {reason}. What was logged before is kept.") from error
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust import digests
-from comptrust.errors import UserError
+from comptrust.errors import ServiceError, UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ MAX_ROWS = 5
 def check(name: str, frame: pd.DataFrame, expectations: Callable[[], Sequence[Expectation]], *, out: Path) -> None:
     """Validate a frame whose column `row` names each row; write `<name>.json` and `docs/` below `out`.
 
-    Raises UserError naming the expectation and the rows that fail it.
+    Raises UserError naming the expectation and the rows that fail it, ServiceError if `out` cannot be written.
     """
     gx = _library()
     context = gx.get_context(mode="ephemeral")
@@ -43,7 +43,10 @@ def check(name: str, frame: pd.DataFrame, expectations: Callable[[], Sequence[Ex
         actions=[gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=[name])],
         result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["row"], "include_unexpected_rows": False},
     )
-    report = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
+    try:
+        report = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
+    except OSError as error:
+        raise ServiceError(f"Cannot write the validation results to {out}: {error.strerror or error}. Free space and run again.") from error
     result = next(iter(report.run_results.values()))
     digests.write_atomic(out / f"{name}.json", json.dumps(result.to_json_dict(), indent=1) + "\n")
     if not result.success:
