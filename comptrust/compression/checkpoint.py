@@ -47,6 +47,24 @@ def weight_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
+def dense_bytes(folder: Path) -> int:
+    """Return the size that a dense folder's weight files have at 16 bits per weight, in bytes.
+
+    Raises UserError if the folder has no safetensors files.
+    """
+    from safetensors import safe_open
+
+    total = weight_bytes(folder)
+    if not total:
+        raise UserError(f"{folder} has no *.safetensors files. Save the model with save_pretrained of transformers first.")
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 (no dict: it cannot be iterated)
+                tensor = file.get_tensor(key)
+                total -= tensor.numel() * (tensor.element_size() - 2)
+    return total
+
+
 def effective_bits(folder: Path, sizes: dict[str, int]) -> float:
     """Return the stored bits per weight: codes, scales, zero points and order, from the files.
 

@@ -60,6 +60,7 @@ def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, prog
     progress(f"loading {source.name}")
     model, tokenizer = load(source.path)
     layers = target_layers(model)
+    sizes = {name: layer.weight.numel() for name, layer in layers.items()}
     method, recipe = _fit(recipe.model_copy(update={"revision": source.revision}), layers, progress)
     samples: list[torch.Tensor] = []
     if method.calibrated:
@@ -71,16 +72,15 @@ def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, prog
         progress(f"calibration: {len(samples)} texts, {sum(ids.shape[1] for ids in samples)} tokens")
     progress(f"compressing {len(layers)} layers with {recipe.slug}")
     method.apply(model, samples)
-    layers = target_layers(model)
-    sizes = {name: layer.weight.numel() for name, layer in layers.items()}
-    sparsity = sum(int((layer.weight == 0).sum()) for layer in layers.values()) / sum(sizes.values())
-    structure = _verified(recipe.structure, layers)
     progress("saving, reloading and comparing")
     before = _logits(_rounded(model), tokenizer)
     _save(model, tokenizer, folder, quantised=method.kind == "quantisation")
     with engine.quiet():
         reloaded, _ = load(folder)
-    check = _compare(before, _logits(reloaded, tokenizer))
+        check = _compare(before, _logits(reloaded, tokenizer))
+    saved = target_layers(reloaded)  # packed layers hold their weights once the model has computed
+    structure = _verified(recipe.structure, saved)
+    sparsity = sum(int((layer.weight == 0).sum()) for layer in saved.values()) / sum(sizes.values())
     manifest = checkpoint.manifest(folder)
     record = Checkpoint(
         recipe=recipe,
@@ -88,7 +88,7 @@ def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, prog
         digest=digests.of_value(manifest),
         manifest=manifest,
         bytes=checkpoint.weight_bytes(folder),
-        dense_bytes=checkpoint.weight_bytes(source.path),
+        dense_bytes=checkpoint.dense_bytes(source.path),
         effective_bits=checkpoint.effective_bits(folder, sizes),
         sparsity=sparsity,
         structure_verified=structure,
@@ -144,18 +144,24 @@ def _rounded(model: PreTrainedModel) -> PreTrainedModel:
 
     with torch.no_grad():
         for value in model.parameters():
-            value.copy_(value.to(torch.bfloat16))
+            if value.is_floating_point():  # zero points are integers
+                value.copy_(value.to(torch.bfloat16))
     return model
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, quantised: bool) -> None:
     """Save at 16 bits per dense value; quantised layers as packed integers in the compressed-tensors format."""
     import torch
+    from safetensors import SafetensorError
 
     for value in model.parameters():
-        value.data = value.data.to(torch.bfloat16)
-    with engine.quiet():
-        model.save_pretrained(folder, **({"save_compressed": True} if quantised else {}))
+        if value.is_floating_point():
+            value.data = value.data.to(torch.bfloat16)
+    try:
+        with engine.quiet():
+            model.save_pretrained(folder, **({"save_compressed": True} if quantised else {}))
+    except SafetensorError as error:  # its class for a failed write, a full disk among them
+        raise ServiceError(f"Cannot save the weights: {error}. Nothing was kept; free space or choose another --out.") from error
     tokenizer.save_pretrained(folder)
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 

@@ -19,7 +19,7 @@ class Awq(Quantisation):
     Sample: `{method: awq, bits: 4, group_size: 64, options: {grid: 20}}`
     """
 
-    grid: int = Field(20, ge=1)
+    grid: int = Field(20, ge=3)
     """Scales tried for each layer."""
 
     def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:

@@ -1,0 +1,124 @@
+"""Every method on a tiny model: what is on disk is what the record says, and nothing is left after a failure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comptrust import digests
+from comptrust.compression import checkpoint, oneshot
+from comptrust.compression.recipe import build
+from comptrust.errors import ServiceError, UserError
+
+
+def compress(model: Path, out: Path, **options: Any) -> oneshot.Checkpoint:
+    if options["method"] in {"wanda", "sparsegpt", "gptq", "awq"}:
+        options = {"calibration_samples": 4, **options}
+    return oneshot.compress(build(model=str(model), **options), out=out)
+
+
+@pytest.mark.parametrize(
+    ("options", "bits", "sparsity"),
+    [
+        ({"method": "none"}, 16.0, 0.0),
+        ({"method": "magnitude", "structure": "2:4"}, 16.0, 0.5),
+        ({"method": "magnitude", "sparsity": 0.25}, 16.0, 0.25),
+        ({"method": "wanda", "structure": "2:4"}, 16.0, 0.5),
+        ({"method": "sparsegpt", "structure": "4:8"}, 16.0, 0.5),
+        ({"method": "gptq", "bits": 3, "options": {"act_order": False}}, 3.2, None),
+        ({"method": "gptq", "bits": 4}, 4.25, None),
+        ({"method": "gptq", "bits": 8, "group_size": 32}, 8.5, None),
+        ({"method": "awq", "bits": 4, "options": {"grid": 3}}, 4.25, None),
+    ],
+    ids=lambda value: "-".join(str(part) for part in value.values()) if isinstance(value, dict) else None,
+)
+def test_methods(tiny_model: Path, tmp_path: Path, options: dict[str, Any], bits: float, sparsity: float | None) -> None:
+    record = compress(tiny_model, tmp_path / "out", **options)
+    assert checkpoint.load(tmp_path / "out") == record
+    assert checkpoint.verify(tmp_path / "out") == []
+    assert record.bytes == sum(path.stat().st_size for path in (tmp_path / "out").glob("*.safetensors"))
+    assert record.digest == digests.of_value(record.manifest)
+    assert record.reload_check.max_logit_difference <= record.reload_check.tolerance
+    assert bits <= record.effective_bits < bits + 0.6
+    if sparsity is not None:
+        assert record.sparsity == pytest.approx(sparsity, abs=0.01)
+    structure = options.get("structure")
+    assert record.structure_verified == structure
+    assert record.recipe.group_size == options.get("group_size", 64 if "bits" in options else None)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_same_recipe_gives_same_bytes(tiny_model: Path, tmp_path: Path) -> None:
+    first, second = (compress(tiny_model, tmp_path / name, method="magnitude", structure="2:4") for name in ("a", "b"))
+    assert first.digest == second.digest
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "gptq", "bits": 4, "group_size": 48}, "model.layers.0.self_attn.q_proj"),
+        ({"method": "gptq", "bits": 4, "calibration_samples": 100000}, "Lower --calibration-samples"),
+        ({"method": "wanda", "calibration": "file:missing.txt"}, "missing.txt"),
+    ],
+)
+def test_refuses_and_leaves_nothing(tiny_model: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        compress(tiny_model, tmp_path / "out", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_that_reloads_differently_does_not_count(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oneshot, "TOLERANCE", -1.0)
+    with pytest.raises(ServiceError, match="is not the model that was saved"):
+        compress(tiny_model, tmp_path / "out", method="none")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_output_is_kept(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="exists already"):
+        compress(tiny_model, tmp_path / "out", method="none")
+    assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
+
+
+def test_full_disk_is_one_line_and_leaves_nothing(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(oneshot, "_save", full)
+    with pytest.raises(ServiceError, match="disk is full"):
+        compress(tiny_model, tmp_path / "out", method="none")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_verify_names_what_changed(tiny_model: Path, tmp_path: Path) -> None:
+    compress(tiny_model, tmp_path / "out", method="none")
+    (tmp_path / "out" / "config.json").write_text("{}")
+    (tmp_path / "out" / "extra.bin").write_text("")
+    (tmp_path / "out" / "generation_config.json").unlink()
+    assert checkpoint.verify(tmp_path / "out") == ["config.json", "extra.bin", "generation_config.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [(None, "has no checkpoint.json"), ("{", "not valid JSON"), (json.dumps({"bytes": 1}), "field")]
+)
+def test_broken_record(tmp_path: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / "checkpoint.json").write_text(text)
+    with pytest.raises(UserError, match=message):
+        checkpoint.load(tmp_path)
+
+
+def test_dense_bytes_of_a_32_bit_source(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    for name, dtype in (("half", torch.bfloat16), ("full", torch.float32)):
+        (tmp_path / name).mkdir()
+        save_file({"weight": torch.zeros(32, 32, dtype=dtype)}, tmp_path / name / "model.safetensors")
+    assert checkpoint.dense_bytes(tmp_path / "half") == checkpoint.weight_bytes(tmp_path / "half")
+    assert checkpoint.dense_bytes(tmp_path / "full") == checkpoint.weight_bytes(tmp_path / "full") - 2 * 32 * 32
