@@ -1,0 +1,83 @@
+"""The runs of an experiment as entries of the report, own and published alike."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from comptrust.errors import UserError
+from comptrust.records import Verdict
+from comptrust.report.base import DIMENSIONS, Entry
+from comptrust.tracking import runs
+from comptrust.tracking.store import tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+
+def read(experiment: str | None = None) -> tuple[Entry, ...]:
+    """Return every finished run that has a score, oldest first.
+
+    Raises UserError for an unknown experiment and for a run whose params cannot be read.
+    """
+    opened = runs.client()
+    found: list[Run] = []
+    with runs.service():
+        if experiment is None:
+            number = runs.experiment_id(opened)
+        elif (known := opened.get_experiment_by_name(experiment)) is None:
+            names = ", ".join(sorted(one.name for one in opened.search_experiments()))
+            raise UserError(f"Unknown experiment '{experiment}'. Known: {names}.")
+        else:
+            number = known.experiment_id
+        token = None
+        while True:
+            query = "attributes.status = 'FINISHED'"
+            page = opened.search_runs([number], query, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                break
+    scored = [run for run in found if any(f"trust/{name}" in run.data.metrics for name in DIMENSIONS)]
+    return tuple(_entry(run) for run in scored)
+
+
+def _entry(run: Run) -> Entry:
+    params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
+    own = tags.get("source") != "published"
+    fields: dict[str, Any] = {key: params.get(key) for key in ("bits", "sparsity", "structure", "group_size", "seed")}
+    fields |= {"name": run.info.run_name, "source": "own" if own else "published", "url": _url(run)}
+    fields |= {"model": params.get("model"), "method": params.get("method")}
+    fields["suite"] = tags.get("suite_digest") or params.get("suite", "unknown")
+    fields |= {"bytes": metrics.get("size/bytes"), "ratio": metrics.get("size/ratio")}
+    for field, group in (("scores", "trust"), ("refusals", "refusal")):
+        fields[field] = {name: metrics[f"{group}/{name}"] for name in DIMENSIONS if f"{group}/{name}" in metrics}
+    if own and "verdict" in tags:
+        fields |= _judged(run.info.run_id)
+    try:
+        return Entry.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"Run {run.info.run_id}: '{where}' cannot be read: {first['msg']}. Delete the run or mend it.") from error
+
+
+def _judged(run_id: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        verdict = runs.read_json(run_id, "verdict.json", into=Path(folder))
+        table = runs.read_json(run_id, "flips.json", into=Path(folder)) or {"columns": [], "data": []}
+    try:
+        judged = None if verdict is None else Verdict.model_validate(verdict)
+    except ValidationError as error:
+        raise UserError(f"Run {run_id}: verdict.json is no verdict. Judge the run again with `comptrust gate runs:/{run_id}`.") from error
+    rows = [dict(zip(table["columns"], map(str, row), strict=True)) for row in table["data"]]
+    return {"verdict": judged, "flips": tuple(rows)}
+
+
+def _url(run: Run) -> str | None:
+    """Return the run's page, or None where no server shows it."""
+    base = tracking_uri().rstrip("/")
+    return f"{base}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}" if base.startswith(("http://", "https://")) else None

@@ -1,0 +1,43 @@
+"""`comptrust report`: leaderboard, heatmap, curves and verdicts of an experiment as one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from comptrust.errors import ServiceError, UserError
+from pipelines.options import say
+
+
+@click.command("report")
+@click.option("--experiment", help="Name of the MLflow experiment  [default: the one that runs are logged to].")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("report.html"), show_default=True)
+@click.option("--smaller", multiple=True, metavar="MODEL=OTHER", help="Smaller dense model to show beside MODEL; repeatable.")
+def command(experiment: str | None, out: Path, smaller: tuple[str, ...]) -> None:
+    """Write one self-contained HTML file about all finished runs of an experiment.
+
+    Example: comptrust report --smaller "LLAMA2 13b Chat=LLAMA2 7b Chat" --out report.html
+    """
+    pairs = {}
+    for pair in smaller:
+        model, equals, other = pair.partition("=")
+        if not (model and equals and other):
+            raise UserError(f"--smaller '{pair}' is not MODEL=OTHER.")
+        pairs[model] = other
+    from comptrust.report import page
+    from comptrust.tracking import entries
+
+    found = entries.read(experiment)
+    if not found:
+        raise UserError("The experiment has no finished run with scores. Log some with `comptrust run` or `comptrust leaderboard import`.")
+    models = {entry.model for entry in found if entry.method == "none"}
+    for name in (*pairs, *pairs.values()):
+        if name not in models:
+            raise UserError(f"--smaller: the experiment has no dense run of '{name}'. Known: {', '.join(sorted(models)) or 'none'}.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page.render(found, smaller=pairs), encoding="utf-8")
+    except OSError as error:
+        raise ServiceError(f"Cannot write {out}: {error.strerror}. Give another --out.") from error
+    say(f"{len(found)} runs: {out}")
