@@ -184,7 +184,7 @@ def resampled(groups: Groups, *, seed: int, n: int) -> Iterator[np.ndarray]:
     size = max(1, CHUNK // width)
     for start in range(0, n, size):
         count = min(size, n - start)
-        weights = np.empty((count, width), dtype=np.float32)
+        weights = np.empty((count, width), dtype=np.float64)
         for rows, codes in groups:
             k = int(codes.max()) + 1
             drawn = rng.integers(0, k, size=(count, k), dtype=np.int32)
@@ -214,7 +214,7 @@ def _step(dimension: Dimension, candidate: Table, baseline: Table, groups: Group
         scores: list[list[np.ndarray]] = [[], []]
         for start in range(0, k, max(1, CHUNK // width)):
             left_out = np.arange(start, min(k, start + max(1, CHUNK // width)))
-            weights = np.ones((len(left_out), width), dtype=np.float32)
+            weights = np.ones((len(left_out), width), dtype=np.float64)
             weights[:, rows] = codes[None, :] != left_out[:, None]
             for kept, table in zip(scores, (candidate, baseline), strict=True):
                 with np.errstate(divide="ignore", invalid="ignore"):

@@ -113,8 +113,15 @@ def mean(values: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> np
     """Return the weighted mean of the chosen rows, shape (R,); weights (R, n) or None for all ones."""
     if weights is None:
         return np.array([values[rows].mean()])
-    chosen = weights[:, rows]
+    chosen = weights[:, _columns(rows)]
     return chosen @ values[rows] / chosen.sum(axis=1)
+
+
+def _columns(rows: np.ndarray) -> np.ndarray | slice:
+    """Return adjacent rows as a slice, which is not copied; a scenario's prompts mostly stand together."""
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
 
 
 def get(name: str, *, scoring: Scoring = "compressed-trust") -> Dimension:
