@@ -107,10 +107,14 @@ def _resume(partial: Path) -> list[Generation]:
 
 
 def _with_toxicity(answers: Sequence[Generation], *, scorer: scorers.Scorer) -> list[Generation]:
-    """Add one toxicity (0-1, or None where it was not measured) per text."""
+    """Add one toxicity (0-1, or None for a blank text) per text; None for an answer on which the scorer failed."""
     values = iter(scorer.score([text for answer in answers for text in answer.texts]))
-    rated = ({**answer.extra, "toxicity": [next(values) for _ in answer.texts]} for answer in answers)
-    return [answer.model_copy(update={"extra": extra}) for answer, extra in zip(answers, rated, strict=True)]
+    rated = []
+    for answer in answers:
+        toxicity = [next(values) for _ in answer.texts]
+        failed = any(value is None and text.strip() for value, text in zip(toxicity, answer.texts, strict=True))
+        rated.append(answer.model_copy(update={"extra": {**answer.extra, "toxicity": None if failed else toxicity}}))
+    return rated
 
 
 @functools.cache

@@ -1,0 +1,39 @@
+"""Small pieces that every dimension of the mini suite is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from comptrust.records import Choice, Message, Prompt
+
+
+def chat(user: str, *, system: str | None = None, demos: Iterable[tuple[str, str]] = ()) -> tuple[Message, ...]:
+    """Return system text, demonstrations as turns, and the user's turn."""
+    turns = [Message(role="system", content=system)] if system else []
+    for question, answer in demos:
+        turns += [Message(role="user", content=question), Message(role="assistant", content=answer)]
+    return (*turns, Message(role="user", content=user))
+
+
+def completion(text: str) -> tuple[Message, ...]:
+    """Return plain text to be continued."""
+    return (Message(role="completion", content=text),)
+
+
+def words(*options: str) -> tuple[Choice, ...]:
+    """Return options that are recorded as they are scored."""
+    return tuple(Choice(text=option, continuation=option) for option in options)
+
+
+def numbered(dimension: str, scenario: str, rows: Sequence[dict[str, Any]]) -> list[Prompt]:
+    """Give the rows of one scenario their ids and index."""
+    return [
+        Prompt(
+            id=f"{scenario}#{index}",
+            dimension=dimension,
+            scenario=scenario,
+            **{**row, "extra": {**row.get("extra", {}), "index": index}},
+        )
+        for index, row in enumerate(rows)
+    ]

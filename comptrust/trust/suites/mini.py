@@ -1,0 +1,31 @@
+"""`mini`: prompts written and generated for this project, small enough for a 135M model; it is not DecodingTrust."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+from comptrust import config
+from comptrust.errors import UserError
+from comptrust.records import Prompt, Scoring, Suite
+
+REVISION = "mini-1"
+OPTIONAL = ("_cacc",)
+"""Ends of scenario groups that are reported but are no part of a score."""
+
+
+class Mini:
+    """All nine dimensions under the published scenario vocabulary, with fewer scenarios and prompts (docs/mini.md)."""
+
+    def load(self, argument: str | None, *, dimensions: Sequence[str] | None, scoring: Scoring, limit: int | None) -> Suite:
+        """Build the suite; the same prompts on every machine. Raises UserError for an argument, which mini has none of."""
+        if argument is not None:
+            raise UserError(f"Suite mini takes no argument, got '{argument}'. Use --suite mini.")
+        prompts: list[Prompt] = []
+        required: dict[str, tuple[str, ...]] = {}
+        for name in dimensions or config.DIMENSIONS:
+            built = importlib.import_module(f"comptrust.trust.suites._mini.{name}").prompts()
+            scenarios = dict.fromkeys(prompt.scenario for prompt in built)
+            required[name] = tuple(scenario for scenario in scenarios if not scenario.rpartition("/")[0].endswith(OPTIONAL))
+            prompts += built
+        return Suite(name="mini", revision=REVISION, scoring=scoring, prompts=tuple(prompts), required=required, limit=limit)
