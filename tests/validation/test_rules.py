@@ -94,6 +94,7 @@ def pair(recipe: Recipe | None, mine: float | None, dense: float | None = 80.0, 
     [
         (MaxDrop(evidence="observed"), pair(THREE, 74.9), "block"),
         (MaxDrop(evidence="observed"), pair(THREE, 75.0), "pass"),
+        (MaxDrop(evidence="observed"), pair(THREE, 61.4, dense=66.4), "pass"),
         (MaxDrop(evidence="observed", bits_at_most=3), pair(EIGHT, 10), "pass"),
         (MaxDrop(evidence="observed", applies_to="pruned"), pair(PRUNED, 10), "block"),
         (MaxDrop(evidence="observed", applies_to="quantized"), pair(PRUNED, 10), "pass"),
