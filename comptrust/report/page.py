@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from comptrust.report import card, curve, heatmap, leaderboard
+from comptrust.report import card, curve, heatmap, leaderboard, tradeoff
 from comptrust.report.base import Entry, fold
 
 STYLE = """
@@ -40,6 +40,7 @@ def render(entries: Sequence[Entry], *, smaller: dict[str, str] | None = None) -
         "Difference to the dense source at half its size": "<p>Points; blue gains, red drops; ● where the refusal rate moved more than "
         f"10 points; – not measured.</p>{heatmap.render(groups, smaller=named)}",
         "Score against bits": curve.render(groups, smaller=named),
+        "Size against worst drop": tradeoff.render(groups),
         "Verdicts": cards or "<p>No version has been judged.</p>",
     }
     text = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections.items())

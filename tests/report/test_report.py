@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from comptrust.records import Finding, Verdict
-from comptrust.report import card, curve, heatmap, page, published
+from comptrust.report import card, curve, heatmap, page, published, tradeoff
 from comptrust.report.base import DIMENSIONS, Entry, dense_of, fold
 
 SHARED = Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[3] / "shared"))
@@ -78,6 +78,16 @@ def test_heatmap_cells_are_the_tables_differences() -> None:
         moved = name in dense.refusals and abs(magnitude.refusals[name] - dense.refusals[name]) > 10
         assert cell.dot == moved
     assert any(cell.row == "dense LLAMA2 7b Chat" for cell in cells)
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    scores = {"dense": (None, 80), "a": (8, 79), "b": (4, 70), "c": (3, 40), "d": (4, 60)}
+    groups = fold(
+        [entry(method="none" if key == "dense" else key, bits=bits, scores={"ood": value}) for key, (bits, value) in scores.items()]
+    )
+    found = tradeoff.options(groups, dense=groups[0])
+    assert {one.recipe for one in found if one.front} == {"a 8 bits", "b 4 bits", "c 3 bits"}
+    assert [one.worst for one in found] == [40, 10, 20, 1]
 
 
 def test_colours_and_unmeasured_cells() -> None:
