@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from comptrust.errors import ServiceError, UserError
-from pipelines.options import say
+from pipelines.options import TEXT, say
 
 
 @click.command("report")
-@click.option("--experiment", help="Name of the MLflow experiment  [default: the one that runs are logged to].")
+@click.option("--experiment", type=TEXT, help="Name of the MLflow experiment  [default: the one that runs are logged to].")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("report.html"), show_default=True)
 @click.option("--smaller", multiple=True, metavar="MODEL=OTHER", help="Smaller dense model to show beside MODEL; repeatable.")
 def command(experiment: str | None, out: Path, smaller: tuple[str, ...]) -> None:

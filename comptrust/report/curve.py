@@ -76,7 +76,8 @@ def _panel(name: str, found: Sequence[Point], *, dense: Group, small: Group | No
         own = sorted((point for point in mine if point.method == method), key=lambda point: point.bits)
         shift = 3.0 * (index - len(colours) / 2)
         path = " ".join(f"{_x(point.bits) + shift:.1f},{_y(point.mean):.1f}" for point in own)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}"/>')
+        if len({point.bits for point in own}) == len(own):  # patterns of one size are points, not steps of a curve
+            parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}"/>')
         for point in own:
             x, bar = _x(point.bits) + shift, point.spread or 0.0
             parts.append(f'<path d="M{x:.1f} {_y(point.mean - bar):.1f}V{_y(point.mean + bar):.1f}" stroke="{colour}"/>')
