@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+
+LOG_SWITCH = "LLM_COMPRESSOR_LOG_DISABLED"
+"""Read by llm-compressor each time it sets up its log, which otherwise goes to stdout."""
 
 
 def oneshot(model: torch.nn.Module, modifiers: list[Any], *, samples: list[torch.Tensor]) -> None:
@@ -19,7 +24,11 @@ def oneshot(model: torch.nn.Module, modifiers: list[Any], *, samples: list[torch
 
     with quiet():
         import llmcompressor
+        from loguru import logger
 
+        logger.remove()  # its import logs to stdout, which belongs to results
+        if logging.getLogger().isEnabledFor(logging.INFO):
+            logger.add(sys.stderr)
         rows = [{"input_ids": ids[0], "attention_mask": torch.ones_like(ids[0])} for ids in samples]
         loader = DataLoader(rows, batch_size=1)
         with _no_pinning():
@@ -52,22 +61,25 @@ def _no_pinning() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back llm-compressor's own log and progress bars unless the user asked for more (-v)."""
+    """Hold back llm-compressor's own log and progress bars unless the user asked for more (-v), and keep stdout free of them."""
     import tqdm
-    from loguru import logger
 
-    if logging.getLogger().isEnabledFor(logging.INFO):
-        yield
-        return
-    original = tqdm.tqdm.__init__
-    tqdm.tqdm.__init__ = lambda self, *args, **kwargs: original(self, *args, **{**kwargs, "disable": True})
-    for package in ("llmcompressor", "compressed_tensors"):
-        logger.disable(package)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with redirect_stdout(sys.stderr):
+        if logging.getLogger().isEnabledFor(logging.INFO):
             yield
-    finally:
-        tqdm.tqdm.__init__ = original
-        for package in ("llmcompressor", "compressed_tensors"):
-            logger.enable(package)
+            return
+        original, disabled, setting = tqdm.tqdm.__init__, logging.root.manager.disable, os.environ.get(LOG_SWITCH)
+        tqdm.tqdm.__init__ = lambda self, *args, **kwargs: original(self, *args, **{**kwargs, "disable": True})
+        logging.disable(logging.WARNING)
+        os.environ[LOG_SWITCH] = "true"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            tqdm.tqdm.__init__ = original
+            logging.disable(disabled)
+            if setting is None:
+                del os.environ[LOG_SWITCH]
+            else:
+                os.environ[LOG_SWITCH] = setting

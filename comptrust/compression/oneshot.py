@@ -54,6 +54,12 @@ def compress(recipe: Recipe, *, out: Path, progress: Callable[[str], None] = lam
     except OSError as error:
         what = "The disk is full" if error.errno == errno.ENOSPC else f"Cannot write to {out.parent}: {error.strerror or error}"
         raise ServiceError(f"{what}. Nothing was kept; free space or choose another --out.") from error
+    except (MemoryError, RuntimeError) as error:  # torch reports a failed allocation as a RuntimeError
+        if isinstance(error, MemoryError) or "memory" in str(error):
+            raise ServiceError(
+                f"Not enough memory to compress {recipe.base_model}. Nothing was kept; use a machine with more, or a smaller model."
+            ) from error
+        raise
 
 
 def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, progress: Callable[[str], None]) -> Checkpoint:
@@ -71,7 +77,8 @@ def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, prog
         samples = calibration.tokenise(texts, tokenizer)
         progress(f"calibration: {len(samples)} texts, {sum(ids.shape[1] for ids in samples)} tokens")
     progress(f"compressing {len(layers)} layers with {recipe.slug}")
-    method.apply(model, samples)
+    with engine.quiet():
+        method.apply(model, samples)
     progress("saving, reloading and comparing")
     before = _logits(_rounded(model), tokenizer)
     _save(model, tokenizer, folder, quantised=method.kind == "quantisation")

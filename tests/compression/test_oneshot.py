@@ -85,12 +85,23 @@ def test_existing_output_is_kept(tiny_model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
 
 
-def test_full_disk_is_one_line_and_leaves_nothing(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (OSError(28, "No space left on device"), "disk is full"),
+        (PermissionError(13, "Permission denied"), "Cannot write to .*: Permission denied"),
+        (MemoryError(), "Not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "Not enough memory"),
+    ],
+)
+def test_a_failing_machine_is_one_line_and_leaves_nothing(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception, message: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise failure
 
-    monkeypatch.setattr(oneshot, "_save", full)
-    with pytest.raises(ServiceError, match="disk is full"):
+    monkeypatch.setattr(oneshot, "_save", fail)
+    with pytest.raises(ServiceError, match=message):
         compress(tiny_model, tmp_path / "out", method="none")
     assert list(tmp_path.iterdir()) == []
 
