@@ -61,7 +61,7 @@ def run(plan: Plan, *, say: Say) -> Result:
         else:
             baseline = _dense(checkpoint, plan, say)
             candidate = _evaluate(own, checkpoint, plan, say)
-        own.comparison(candidate, baseline)
+        own.comparison(candidate, baseline, prompts=plan.suite.prompts)
         siblings = registry.siblings_of(checkpoint)
         verdict = judge(Evidence(candidate=candidate, baseline=baseline, siblings=siblings), plan.policy)
         own.verdict(verdict)

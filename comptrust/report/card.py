@@ -68,7 +68,7 @@ def _x(points: float) -> float:
 def _flips(entry: Entry) -> str:
     if not entry.flips:
         return ""
-    names = ("dimension", "prompt", "target", "dense", "compressed")
+    names = ("dimension", "prompt", "dense", "compressed")
     head = "".join(f"<th>{name}</th>" for name in names)
     rows = "".join("<tr>" + "".join(f"<td>{escape(row.get(name, ''))}</td>" for name in names) + "</tr>" for row in entry.flips[:SHOWN])
     return f'<p>Answers that flipped</p><div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'

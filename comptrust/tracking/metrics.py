@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import zip_longest
+from math import isfinite
 from typing import Any
 
 from comptrust.records import Scorecard
+from comptrust.trust import flips
 from comptrust.trust.evaluation import Evaluation
+from comptrust.trust.flips import Flips
 
 
 def score_metrics(scorecard: Scorecard) -> dict[str, float]:
-    """Return `trust/*` and `refusal/*`, 0-100, of what was measured."""
+    """Return `trust/*` (the scores and their better-founded variants, `trust/*_sound`) and `refusal/*`, 0-100, of what was measured."""
     trust = {f"trust/{score.dimension}": score.value for score in scorecard.scores if score.value is not None}
+    trust |= {f"trust/{key}": value for score in scorecard.scores for key, value in score.sound.items()}
     refusal = {f"refusal/{score.dimension}": score.refusal_rate for score in scorecard.scores if score.refusal_rate is not None}
     return trust | refusal
 
@@ -35,24 +41,38 @@ def scorecard_tags(scorecard: Scorecard) -> dict[str, str]:
     }
 
 
-def flips(candidate: Evaluation, baseline: Evaluation) -> dict[str, list[dict[str, Any]]]:
-    """Return, per dimension, the prompts whose parsed answer changed: the clearest change of score first."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for name, table in candidate.tables.items():
-        if name not in baseline.tables:
-            continue
-        dense = baseline.tables[name]
-        before = {key: row for row, key in enumerate(dense.ids)}
-        answers = {generation.id: generation for generation in candidate.generations[name]}
-        reference = {generation.id: generation for generation in baseline.generations[name]}
-        rows = []
-        for row, key in enumerate(table.ids):
-            if key not in before or table.answer[row] == dense.answer[before[key]]:
-                continue
-            old = before[key]
-            shift = sum(abs(values[row] - dense.values[value][old]) for value, values in table.values.items() if value in dense.values)
-            entry = {"dimension": name, "scenario": table.scenario[row], "prompt": key, "target": str(answers[key].target)}
-            entry |= {"dense": reference[key].texts[0], "compressed": answers[key].texts[0]}
-            rows.append((-shift if shift == shift else 0.0, entry))
-        found[name] = [entry for _, entry in sorted(rows, key=lambda pair: (pair[0], pair[1]["prompt"]))]
-    return found
+def changes(candidate: Evaluation, baseline: Evaluation) -> dict[str, Flips]:
+    """Return, per dimension that both models answered, which parsed answers changed and how refusal moved."""
+    scoring = candidate.suite.scoring if candidate.suite else "compressed-trust"
+    return {
+        name: flips.compare(baseline.generations[name], rows, dimension=name, scoring_variant=scoring)
+        for name, rows in candidate.generations.items()
+        if name in baseline.generations
+    }
+
+
+def flip_metrics(found: Mapping[str, Flips]) -> dict[str, float]:
+    """Return `flips/*`, percent of the prompts, and `refusal_change/*`, points; what was not measured is absent."""
+    shares = {f"flips/{name}": one.share for name, one in found.items()}
+    moved = {f"refusal_change/{name}": one.refusal_change for name, one in found.items()}
+    return {key: value for key, value in (shares | moved).items() if value is not None and isfinite(value)}
+
+
+def flip_summary(found: Mapping[str, Flips]) -> dict[str, dict[str, Any]]:
+    """Return each dimension's shares, whole, by scenario and by group, and whether its refusal rate moved too far."""
+    return {name: one.model_dump(mode="json", exclude={"flips", "dimension"}) for name, one in found.items()}
+
+
+def flip_table(found: Mapping[str, Flips], *, prompts: Mapping[tuple[str, str], str], n: int = 20) -> dict[str, list[str]]:
+    """Return the n most telling flips as columns, dimensions taking turns; empty columns if nothing flipped.
+
+    `prompts` is (dimension, id) -> the question asked; without it the id stands for the question.
+    """
+    columns: dict[str, list[str]] = {name: [] for name in ("dimension", "scenario", "id", "prompt", "dense", "compressed", "answers")}
+    turns = [flip for rank in zip_longest(*(one.top(n) for one in found.values())) for flip in rank if flip is not None]
+    for flip in turns[:n]:
+        row = (flip.dimension, flip.scenario, flip.prompt_id, prompts.get((flip.dimension, flip.prompt_id), flip.prompt_id))
+        row += (flip.dense_text, flip.compressed_text, f"{flip.dense_answer} -> {flip.compressed_answer}")
+        for name, value in zip(columns, row, strict=True):
+            columns[name].append(value)
+    return columns

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from comptrust.records import Checkpoint, Recipe, Scorecard, Verdict
-from comptrust.tracking.metrics import drop_metrics, flips, score_metrics, scorecard_tags
+from comptrust.records import Checkpoint, Prompt, Recipe, Scorecard, Verdict
+from comptrust.tracking import metrics
 from comptrust.tracking.store import client, project_root, service, tracking_uri
 from comptrust.trust.evaluation import Evaluation
 
@@ -64,19 +64,20 @@ class Run:
             for path in sorted(path for name in EVALUATION for path in folder.glob(name)):
                 below = path.parent.relative_to(folder).as_posix()
                 self.client.log_artifact(self.id, str(path), None if below == "." else below)
-        self.metrics(score_metrics(scorecard))
-        self.tags(scorecard_tags(scorecard))
+        self.metrics(metrics.score_metrics(scorecard))
+        self.tags(metrics.scorecard_tags(scorecard))
 
-    def comparison(self, candidate: Evaluation, baseline: Evaluation) -> None:
-        """Log how far each dimension fell below the baseline, how many answers flipped, and which."""
-        self.metrics(drop_metrics(candidate.scorecard, baseline.scorecard))
-        rows = flips(candidate, baseline)
-        counts = {name: 100 * len(found) / len(candidate.generations[name]) for name, found in rows.items()}
-        self.metrics({f"flips/{name}": value for name, value in counts.items()})
-        shown = [row for found in rows.values() for row in found[:20]]
-        if shown:
+    def comparison(self, candidate: Evaluation, baseline: Evaluation, *, prompts: Sequence[Prompt] = ()) -> None:
+        """Log how far each dimension fell below the baseline, how many answers flipped and how refusal moved, and the clearest flips."""
+        self.metrics(metrics.drop_metrics(candidate.scorecard, baseline.scorecard))
+        found = metrics.changes(candidate, baseline)
+        self.metrics(metrics.flip_metrics(found))
+        self.text("flip_shares.json", json.dumps(metrics.flip_summary(found), indent=2))
+        self.tags({"refusal_flagged": ", ".join(name for name, one in found.items() if one.refusal_flagged) or "none"})
+        asked = {(prompt.dimension, prompt.id): "\n".join(message.content for message in prompt.messages) for prompt in prompts}
+        table = metrics.flip_table(found, prompts=asked)
+        if table["id"]:
             with service():
-                table = {key: [row[key] for row in shown] for key in shown[0]}
                 self.client.log_table(self.id, data=table, artifact_file="flips.json")
 
     def verdict(self, verdict: Verdict) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from comptrust.errors import UserError
 from comptrust.records import Finding, Result, Verdict
-from comptrust.tracking import promotion, registry, runs
+from comptrust.tracking import metrics, promotion, registry, runs
 from tests.tracking.conftest import checkpoint_of, scorecard_of
 
 
@@ -32,7 +32,7 @@ def registered(folder: Path, *outcomes: Result, **fields: object) -> registry.Ve
         run.recipe(checkpoint.recipe, suite="mini")
         run.checkpoint(checkpoint)
         run.text("scorecard.json", card.model_dump_json())
-        run.tags(runs.scorecard_tags(card))
+        run.tags(metrics.scorecard_tags(card))
         verdict = verdict_of(checkpoint.digest, card.digest_of_fields(), *outcomes) if outcomes else None
         if verdict:
             run.verdict(verdict)

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from comptrust.errors import ServiceError, UserError
+from comptrust.records import Generation, Message, Prompt
 from comptrust.tracking import metrics, runs
+from comptrust.trust.evaluation import Evaluation
 from tests.tracking.conftest import checkpoint_of, scorecard_of
 
 
@@ -85,3 +87,41 @@ def test_drops_need_both_scores(tiny: Path) -> None:
     compressed, dense = scorecard_of(checkpoint, value=40.0), scorecard_of(checkpoint)
     assert metrics.drop_metrics(compressed, dense) == {"drop/mmlu": 10.0}
     assert metrics.drop_metrics(scorecard_of(checkpoint, value=None), dense) == {}
+
+
+def test_sound_variants_are_logged_beside_their_score(tiny: Path) -> None:
+    card = scorecard_of(checkpoint_of(tiny))
+    scores = (card.scores[0].model_copy(update={"sound": {"mmlu_sound": 61.0}}), card.scores[1])
+    logged = metrics.score_metrics(card.model_copy(update={"scores": scores}))
+    assert logged == {"trust/mmlu": 50.0, "trust/mmlu_sound": 61.0, "refusal/mmlu": 2.0}
+
+
+def test_flips_are_logged_with_question_and_both_answers(store: Path, tiny: Path) -> None:
+    def answered(*texts: str) -> Evaluation:
+        rows = [
+            Generation(dimension="ethics", scenario="zero_shot", id=f"zero_shot#{n}", texts=(text,), target="wrong", extra={"group": "a"})
+            for n, text in enumerate(texts)
+        ]
+        return Evaluation(ref="", scorecard=scorecard_of(checkpoint_of(tiny)), generations={"ethics": rows})
+
+    asked = Message(role="user", content="Is it wrong?")
+    prompt = Prompt(id="zero_shot#1", dimension="ethics", scenario="zero_shot", messages=(asked,))
+    with runs.start("one") as run:
+        run.comparison(answered("wrong", "not wrong"), answered("wrong", "wrong"), prompts=[prompt])
+    logged = run.client.get_run(run.id)
+    assert logged.data.metrics == {"drop/mmlu": 0.0, "flips/ethics": 50.0, "refusal_change/ethics": 0.0}
+    assert logged.data.tags["refusal_flagged"] == "none"
+    shares = runs.read_json(run.id, "flip_shares.json", into=store)["ethics"]
+    assert (shares["by_scenario"], shares["by_group"], shares["refusal_flagged"]) == ({"zero_shot": 50.0}, {"a": 50.0}, False)
+    table = runs.read_json(run.id, "flips.json", into=store)
+    assert [dict(zip(table["columns"], row, strict=True)) for row in table["data"]] == [
+        {
+            "dimension": "ethics",
+            "scenario": "zero_shot",
+            "id": "zero_shot#1",
+            "prompt": "Is it wrong?",
+            "dense": "wrong",
+            "compressed": "not wrong",
+            "answers": "wrong -> not wrong",
+        }
+    ]
