@@ -110,8 +110,8 @@ class Sampling(Record):
     temperature: float = 0.0
     """0 is greedy."""
     top_p: float = 1.0
-    max_tokens: int = 20
-    n: int = 1
+    max_tokens: int = Field(default=20, ge=1)
+    n: int = Field(default=1, ge=1)
     """Independent answers per prompt."""
     seed: int = 0
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from comptrust.errors import UserError
 from comptrust.records import Scorecard
 from pipelines.options import evaluate_options, json_option
 
@@ -34,7 +35,7 @@ def command(target: str, out: Path | None, as_json: bool, **options: Any) -> Non
     source = sources.resolve(local_model(target))
     recorded = (source.path / checkpoint.NAME).exists()
     if recorded and (changed := checkpoint.verify(source.path)):
-        raise click.UsageError(f"{target} is corrupt: {', '.join(changed)} changed since it was written. Compress again.")
+        raise UserError(f"{target} is corrupt: {', '.join(changed)} changed since it was written. Compress again.")
     digest = checkpoint.load(source.path).digest if recorded else source.revision
     folder = out or Path("out") / "evaluations" / f"{source.path.name}-{digest[:8]}-{suite.digest[:8]}"
     backend = Hf(source.path, batch_size=options["batch_size"])

@@ -72,15 +72,15 @@ def llama_2(messages: Sequence[Message]) -> str:
 
 
 def vicuna(messages: Sequence[Message]) -> str:
-    """Render as Vicuna v1.1 was trained (FastChat); its own system text stands unless the prompt brings one."""
+    """Render as Vicuna v1.1 was trained (FastChat, separators " " and "</s>"); its own system text stands unless the prompt brings one."""
     system = " ".join(message.content.strip() for message in messages if message.role == "system") or VICUNA_SYSTEM
-    text = f"<s>{system}"
+    text = f"<s>{system} "
     for message in messages:
         if message.role == "user":
-            text += f" USER: {message.content.strip()}"
+            text += f"USER: {message.content.strip()} "
         elif message.role == "assistant":
-            text += f" ASSISTANT: {message.content.strip()}</s>"
-    return f"{text} ASSISTANT:"
+            text += f"ASSISTANT: {message.content.strip()}</s>"
+    return f"{text}ASSISTANT:"
 
 
 TEMPLATES: dict[str, Callable[[Sequence[Message]], str]] = {"llama-2": llama_2, "vicuna_v1.1": vicuna}

@@ -16,6 +16,8 @@ def load(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
     Raises UserError if the folder is no model that transformers can read, ServiceError if memory does not suffice.
     """
+    if not path.is_dir():
+        raise UserError(f"No model folder {path}. Check the path, or compress the model again.")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -29,9 +30,9 @@ def evaluate(
 ) -> Evaluation:
     """Write suite.json, rendered.json, generations/ and, last, scorecard.json below `out`, and return what they hold.
 
-    Answers that `out` holds already are not asked again. `check` sees all answers (dimension -> generations) before they are scored
-    and raises if they must not be. Raises UserError if they belong to another suite or model,
-    ServiceError if the disk is full (what was answered is kept).
+    Answers that `out` holds already are not asked again, whatever stopped the run that gave them. `check` sees all answers
+    (dimension -> generations) before they are scored and raises if they must not be. Raises UserError if they belong to another
+    suite or model or a line of them is broken, ServiceError if the disk is full (what was answered is kept).
     """
     rendered = {(prompt.dimension, prompt.id): backend.render(prompt) for prompt in suite.prompts}
     rendering_digest = digests.of_value(list(rendered.values()))
@@ -68,11 +69,15 @@ def evaluate(
 def _claim(out: Path, owner: dict[str, str]) -> None:
     """Mark the folder as this model's and suite's, or refuse one that holds another's answers."""
     path = out / "owner.json"
-    if path.exists():
-        if json.loads(config.read_text(path)) != owner:
-            raise UserError(f"{out} holds answers of another model, suite or backend. Choose another --out or remove it.")
+    if not path.exists():
+        digests.write_atomic(path, json.dumps(owner, indent=2) + "\n")
         return
-    digests.write_atomic(path, json.dumps(owner, indent=2) + "\n")
+    try:
+        found = json.loads(config.read_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}. Choose another --out or remove {out}.") from error
+    if found != owner:
+        raise UserError(f"{out} holds answers of another model, suite or backend. Choose another --out or remove it.")
 
 
 def _ask(backend: Backend, prompts: Sequence[Prompt], *, partial: Path) -> list[Generation]:
@@ -80,30 +85,46 @@ def _ask(backend: Backend, prompts: Sequence[Prompt], *, partial: Path) -> list[
     answers = {answer.id: answer for answer in _resume(partial)}
     missing = [prompt for prompt in prompts if prompt.id not in answers]
     if missing:
-        dimension = prompts[0].dimension
-        try:
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            with open(partial, "a", encoding="utf-8") as file:
-                asked = backend.answer(missing)
-                for answer in progress.track(asked, total=len(prompts), done=len(prompts) - len(missing), what=dimension):
-                    file.write(answer.model_dump_json() + "\n")
-                    file.flush()
-                    answers[answer.id] = answer
-        except OSError as error:
-            kept = f"{len(answers)} of {len(prompts)} answers are kept"
-            raise ServiceError(f"Cannot write {partial}: {error.strerror}. {kept}; free space and run again to go on.") from error
+        asked = backend.answer(missing)
+        for answer in progress.track(asked, total=len(prompts), done=len(prompts) - len(missing), what=prompts[0].dimension):
+            _append(partial, answer, kept=f"{len(answers)} of {len(prompts)} answers are kept")
+            answers[answer.id] = answer
     return [answers[prompt.id] for prompt in prompts]
 
 
+def _append(partial: Path, answer: Generation, *, kept: str) -> None:
+    """Add one line. Raises ServiceError if it cannot be written."""
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "a", encoding="ascii") as file:
+            file.write(json.dumps(answer.model_dump(mode="json")) + "\n")
+    except OSError as error:
+        raise ServiceError(f"Cannot write {partial}: {error.strerror}. {kept}; free space and run again to go on.") from error
+
+
 def _resume(partial: Path) -> list[Generation]:
-    """Read the answers of an interrupted run; a last line that was torn off in the middle is cut away."""
+    """Read the answers of an interrupted run; a last line that was torn off in the middle is cut away.
+
+    Raises UserError naming file and line for any other line that is broken.
+    """
     if not partial.exists():
         return []
-    whole, newline, torn = config.read_text(partial).rpartition("\n")
-    if torn:
-        digests.write_atomic(partial, whole + newline)
-    lines = whole.split("\n") if whole else []
-    return [config.parse(json.loads(line), Generation, where=str(partial)) for line in lines]
+    try:
+        content = partial.read_bytes()
+        whole, newline, torn = content.rpartition(b"\n")
+        if torn:
+            os.truncate(partial, len(whole + newline))
+    except OSError as error:
+        raise ServiceError(f"Cannot read or repair {partial}: {error.strerror}. Make it writable and run again.") from error
+    answers = []
+    for number, line in enumerate(whole.split(b"\n") if newline else [], start=1):
+        where = f"{partial}, line {number}"
+        try:
+            data = json.loads(line)
+        except ValueError as error:  # broken JSON, or bytes that are no UTF-8
+            raise UserError(f"{where}: not valid JSON: {error}. Remove the line; its prompt is then asked again.") from error
+        answers.append(config.parse(data, Generation, where=where))
+    return answers
 
 
 def _with_toxicity(answers: Sequence[Generation], *, scorer: scorers.Scorer) -> list[Generation]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from comptrust.errors import UserError
 from comptrust.models import chat, loading
 from comptrust.models.base import Backend, generation
 from comptrust.records import Generation, Message, Prompt
@@ -64,6 +65,8 @@ class Hf(Backend):
         """Choose by mean log-likelihood per token, less that after the content-free prompt (Zhao et al. 2021, section 4)."""
         spans: dict[tuple[str, str], tuple[Ids, int]] = {}
         for prompt in prompts:
+            if len(prompt.choices) < 2:
+                raise UserError(f"Prompt '{prompt.id}' of {prompt.dimension} has one choice; give it at least two, or none.")
             for text in self._contexts(prompt):
                 for choice in prompt.choices:
                     spans[text, choice.continuation] = self._span(text, choice.continuation)
