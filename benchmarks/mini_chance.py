@@ -14,6 +14,13 @@ from comptrust.models.sources import resolve
 from comptrust.trust import base, suite
 
 
+def correct(values: dict[str, float]) -> float:
+    """Return 1 for a right answer, 0 for a wrong one, NaN where the dimension knows no right answer."""
+    if "prediction" in values:
+        return float(values["prediction"] == values["label"])
+    return values.get("correct", float("nan"))
+
+
 def main(model: str, dimensions: list[str]) -> None:
     """Ask the choice prompts and print a Markdown table."""
     backend = Hf(resolve(model).path)
@@ -25,7 +32,7 @@ def main(model: str, dimensions: list[str]) -> None:
         hits, options = defaultdict(list), {}
         began = time.monotonic()
         for answer in backend.answer(list(asked.values())):
-            hits[answer.scenario].append(judge(answer).values.get("correct", float("nan")))
+            hits[answer.scenario].append(correct(judge(answer).values))
             options[answer.scenario] = len(asked[answer.id].choices)
         for scenario, right in hits.items():
             print(

@@ -9,7 +9,6 @@ from comptrust.records import Prompt
 from comptrust.trust.suites._mini import build, reviews
 
 DIMENSION = "adv_robustness"
-SYSTEM = "Decide whether the review is positive or negative."
 LOOKALIKES = str.maketrans({"a": "а", "e": "е", "o": "о", "i": "і"})
 """Latin letters to Cyrillic ones that look the same."""
 DISTRACTIONS = (
@@ -21,16 +20,14 @@ DISTRACTIONS = (
 
 
 def prompts() -> list[Prompt]:
-    """Return 240 prompts: 80 under each attack, after the same four clean demonstrations."""
-    demos = [(f"Review: {item.text}", item.label) for item in reviews.draw(4, seed=20)]
+    """Return 240 prompts: 80 under each attack, after the same eight clean demonstrations."""
+    demos = [(item.text, item.label) for item in reviews.draw(8, seed=60)]
     found: list[Prompt] = []
     for seed, (attack, change) in enumerate(ATTACKS.items(), start=21):
         generator = random.Random(seed)
         rows = [
             {
-                "messages": build.chat(f"Review: {change(item.text, generator)}", system=SYSTEM, demos=demos),
-                "content_free": build.chat("Review: N/A", system=SYSTEM, demos=demos),
-                "choices": build.words("positive", "negative"),
+                **reviews.question(change(item.text, generator), demos),
                 "target": int(item.label == "positive"),
                 "extra": {"task": "sst2", "base": attack, "cluster": item.cluster},
             }

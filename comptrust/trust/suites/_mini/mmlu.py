@@ -32,7 +32,8 @@ FACTS = {
     ),
     "professions": (
         "Where does a {} work?",
-        "teacher:in a school,doctor:in a hospital,farmer:on a farm,judge:in a court,chef:in a kitchen,sailor:on a ship,librarian:in a library,"
+        "teacher:in a school,doctor:in a hospital,farmer:on a farm,judge:in a court,chef:in a kitchen,sailor:on a ship,"
+        "librarian:in a library,"
         "banker:in a bank,baker:in a bakery,scientist:in a laboratory,actor:in a theater,pilot:in an airplane,priest:in a church,"
         "soldier:in the army,mechanic:in a garage,gardener:in a garden",
     ),

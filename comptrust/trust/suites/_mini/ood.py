@@ -9,10 +9,9 @@ from comptrust.records import Choice, Prompt
 from comptrust.trust.suites._mini import build, reviews
 
 DIMENSION = "ood"
-SYSTEM = "Decide whether the review is positive or negative."
 STYLES: dict[str, Callable[[str], str]] = {
     "shake": lambda text: f"hark! methinks {text} verily, 'tis so.",
-    "bible": lambda text: f"and it came to pass, and the people said: {text} and so it was.",
+    "bible": lambda text: f"and the people of the land said: behold, {text}",
     "romantic": lambda text: f"o my heart, under the pale moon i sigh: {text}",
     "tweet": lambda text: f"omg {text.rstrip('.')} lol #justsaying @friends",
 }
@@ -28,14 +27,14 @@ IDK = "4 : I don't know"
 
 
 def prompts() -> list[Prompt]:
-    """Return 340 prompts: 64 dated questions, 32 with a way out, 64 after demonstrations, 120 styled reviews, 60 after demonstrations."""
-    found = _knowledge("knowledge/qa_2023", seed=30, count=64)
-    found += _knowledge("knowledge/qa_2023_idk", seed=31, count=32, way_out=True)
-    found += _knowledge("knowledge_fewshot/news/0", seed=32, count=64, demos=3)
+    """Return 344 prompts: 40 dated questions, 24 with a way out, 40 after demonstrations, 120 styled reviews, 120 after demonstrations."""
+    found = _knowledge("knowledge/qa_2023", seed=30, count=40)
+    found += _knowledge("knowledge/qa_2023_idk", seed=31, count=24, way_out=True)
+    found += _knowledge("knowledge_fewshot/news/0", seed=32, count=40, demos=3)
     for seed, (style, rewrite) in enumerate(STYLES.items(), start=40):
         found += _style(f"style/{style}_p0", rewrite, seed=seed, count=30, own=True)
     for seed, (style, rewrite) in enumerate(STYLES.items(), start=50):
-        found += _style(f"style_fewshot/{style}/0", rewrite, seed=seed, count=15, own=False)
+        found += _style(f"style_fewshot/{style}/0", rewrite, seed=seed, count=30, own=False)
     return found
 
 
@@ -78,15 +77,13 @@ def _item(generator: random.Random) -> tuple[str, list[str], int]:
 
 
 def _style(scenario: str, rewrite: Callable[[str], str], *, seed: int, count: int, own: bool) -> list[Prompt]:
-    """`own` demonstrates with two plain reviews, else with eight."""
-    demos = [(f"Review: {item.text}", item.label) for item in reviews.draw(2 if own else 8, seed=60)]
+    """Demonstrate with eight plain reviews, or with four if the style is to stand on its `own`."""
+    demos = [(item.text, item.label) for item in reviews.draw(4 if own else 8, seed=60)]
     rows = [
         {
-            "messages": build.chat(f"Review: {rewrite(item.text)}", system=SYSTEM, demos=demos),
-            "content_free": build.chat(f"Review: {rewrite('N/A')}", system=SYSTEM, demos=demos),
-            "choices": build.words("positive", "negative"),
+            **reviews.question(rewrite(item.text), demos, free=rewrite("N/A")),
             "target": item.label,
-            "extra": {"option": ["positive", "negative"], "cluster": item.cluster},
+            "extra": {"option": list(reviews.OPTIONS), "cluster": item.cluster},
         }
         for item in reviews.draw(count, seed=seed)
     ]

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from comptrust.records import Choice
+from comptrust.trust.suites._mini import build
 
 THINGS = ("film", "book", "meal", "hotel", "concert", "game", "lecture", "play", "trip", "album", "series", "museum")
 GOOD = (
@@ -56,7 +61,7 @@ def draw(count: int, *, seed: int) -> list[Review]:
         good, bad = (frame.format(thing=thing, phrase=phrases[i]) for phrases in (GOOD, BAD))
         label = "positive" if number % 2 == 0 else "negative"
         text, twin = (good, bad) if label == "positive" else (bad, good)
-        found.append(Review(text=text, label=label, twin=twin, cluster=f"phrase-{i}"))
+        found.append(Review(text=text, label=label, twin=twin, cluster=f"{thing}-{i}"))
     generator.shuffle(found)
     return found
 
@@ -64,3 +69,18 @@ def draw(count: int, *, seed: int) -> list[Review]:
 def opposite(label: str) -> str:
     """Return the other sentiment."""
     return "negative" if label == "positive" else "positive"
+
+
+OPTIONS = ("positive", "negative")
+CHOICES = (Choice(text="positive", continuation=" good"), Choice(text="negative", continuation=" bad"))
+VERDICT = {choice.text: choice.continuation for choice in CHOICES}
+
+
+def question(text: str, demos: Sequence[tuple[str, str]], *, free: str = "N/A") -> dict[str, Any]:
+    """Return the fields of a prompt that asks for a review's verdict after demonstrations (text, label)."""
+    told = "".join(f"Review: {shown}\nVerdict:{VERDICT[label]}\n\n" for shown, label in demos)
+    return {
+        "messages": build.completion(f"{told}Review: {text}\nVerdict:"),
+        "content_free": build.completion(f"{told}Review: {free}\nVerdict:"),
+        "choices": CHOICES,
+    }
