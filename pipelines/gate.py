@@ -7,26 +7,37 @@ import sys
 
 import click
 
+from comptrust.errors import UserError
 from pipelines.options import TEXT, json_option
 from pipelines.run import EXIT
 
 
 @click.command("gate")
-@click.argument("candidate")
+@click.argument("candidate", required=False)
 @click.option("--baseline", type=TEXT, help="The dense model's evaluation  [default: the logged one of the same suite].")
 @click.option("--policy", type=TEXT, help="Name of a shipped policy or path of a YAML file.")
+@click.option("--plan", is_flag=True, help="Judge nothing: say how many prompts per dimension decide at 80% power.")
+@click.option("--suite", type=TEXT, help="With --plan: mini or decodingtrust:DIR  [default: mini].")
 @json_option
-def command(candidate: str, baseline: str | None, policy: str | None, as_json: bool) -> None:
+def command(candidate: str | None, baseline: str | None, policy: str | None, plan: bool, suite: str | None, as_json: bool) -> None:
     """Judge CANDIDATE (models:/NAME/VERSION, runs:/ID or a scorecard file); exit 0 pass, 1 block, 3 inconclusive.
 
     Example: comptrust gate models:/smollm2-135m-instruct/2
     """
-    from validation.verdict import judge
-
+    if plan:
+        if candidate or baseline:
+            raise UserError("gate --plan judges nothing. Give --policy and --suite, no candidate and no --baseline.")
+        _plan(policy, suite=suite or "mini", as_json=as_json)
+        return
+    if suite:
+        raise UserError("gate judges on the suite that the candidate answered; --suite belongs to --plan.")
+    if not candidate:
+        raise UserError("gate needs a candidate: models:/NAME/VERSION, runs:/ID or a scorecard file. To plan a suite: gate --plan.")
     from comptrust.tracking import promotion, registry
     from pipelines import _summary
     from validation import policy as policies
     from validation.base import Evidence
+    from validation.verdict import judge
 
     rules = policies.load(policy or policies.DEFAULT)
     judged = registry.load_evaluation(candidate)
@@ -40,3 +51,27 @@ def command(candidate: str, baseline: str | None, policy: str | None, as_json: b
         table = _summary.scores(judged.scorecard, dense.scorecard) + [""] if dense else ["There is no dense baseline.", ""]
         click.echo("\n".join([*table, *_summary.of_verdict(verdict)]))
     sys.exit(EXIT[verdict.outcome])
+
+
+def _plan(policy: str | None, *, suite: str, as_json: bool) -> None:
+    """Print what each dimension of a suite has and needs for the policy's margins."""
+    from comptrust.trust import suite as suites
+    from validation import policy as policies
+    from validation.planning import plan
+
+    rules = policies.load(policy or policies.DEFAULT)
+    found = plan(suites.load(suite), rules)
+    if as_json:
+        click.echo(json.dumps({"policy": rules.name, "suite": suite, **found.model_dump(mode="json")}, indent=2))
+        return
+    click.echo(f"Policy {rules.name}, suite {suite}")
+    margin = None
+    for row in found.rows:
+        if margin != (margin := (row.points, row.applies_to)):
+            click.echo(f"\n{row.points:g} points ({row.applies_to}): {row.needed} independent prompts needed")
+            click.echo(f"  {'dimension':<18} {'prompts':>7} {'independent':>11}  decides")
+        click.echo(f"  {row.dimension:<18} {row.prompts:>7} {row.clusters:>11}  {'yes' if row.enough else 'no'}")
+    click.echo(
+        f"\nneeded: a lossless model passes with {100 * found.power:g}% power if {100 * found.changed:g}% of its answers change, "
+        "as many one way as the other."
+    )
