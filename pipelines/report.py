@@ -20,7 +20,7 @@ def command(experiment: str | None, out: Path, smaller: tuple[str, ...]) -> None
     Example: comptrust report --smaller "LLAMA2 13b Chat=LLAMA2 7b Chat" --out report.html
     """
     pairs = {}
-    for pair in smaller:
+    for pair in filter(None, smaller):
         model, equals, other = pair.partition("=")
         if not (model and equals and other):
             raise UserError(f"--smaller '{pair}' is not MODEL=OTHER.")

@@ -12,7 +12,8 @@ from pathlib import Path
 import comptrust
 from comptrust import config, digests
 from comptrust.records import Checkpoint, Recipe, Suite, Verdict
-from comptrust.tracking import promotion, registry, runs
+from comptrust.report import page
+from comptrust.tracking import entries, promotion, registry, runs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from validation.base import Evidence
@@ -65,6 +66,7 @@ def run(plan: Plan, *, say: Say) -> Result:
         siblings = registry.siblings_of(checkpoint)
         verdict = judge(Evidence(candidate=candidate, baseline=baseline, siblings=siblings), plan.policy)
         own.verdict(verdict)
+        own.text("report/card.html", page.render_card(entries.one(own.id)))
         say("registering the version")
         with own.timed("register"):
             version = registry.register(own, checkpoint, candidate.scorecard, folder=Path(checkpoint.path), verdict=verdict)

@@ -108,12 +108,15 @@ class Group(Record):
 
 
 def fold(entries: Iterable[Entry]) -> tuple[Group, ...]:
-    """Group entries that differ by their seed only; the order of first appearance stays."""
-    groups: dict[tuple[object, ...], list[Entry]] = {}
+    """Group entries that differ by their seed only; of runs of one recipe and seed, the last alone counts.
+
+    Entries come oldest first; the order of first appearance stays.
+    """
+    groups: dict[tuple[object, ...], dict[int | None, Entry]] = {}
     for entry in entries:
         key = (*entry.family, entry.method, entry.bits, entry.sparsity, entry.structure, entry.group_size)
-        groups.setdefault(key, []).append(entry)
-    return tuple(Group(entries=tuple(found)) for found in groups.values())
+        groups.setdefault(key, {})[entry.seed] = entry
+    return tuple(Group(entries=tuple(found.values())) for found in groups.values())
 
 
 def dense_of(group: Group, groups: Sequence[Group]) -> Group | None:

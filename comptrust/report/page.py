@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from comptrust.report import card, curve, heatmap, leaderboard, tradeoff
-from comptrust.report.base import Entry, fold
+from comptrust.report.base import Entry, escape, fold
 
 STYLE = """
 body{font:15px/1.4 system-ui,sans-serif;margin:1rem;color:#111;background:#fff}.wide{overflow-x:auto}
@@ -34,7 +34,7 @@ if(asked.get('sort'))sort(asked.get('sort'),asked.get('order')==='up');box.value
 def render(entries: Sequence[Entry], *, smaller: dict[str, str] | None = None) -> str:
     """Return the whole report. `smaller` names, per dense source, the smaller dense model to compare with."""
     groups, named = fold(entries), smaller or {}
-    cards = "".join(card.verdict_card(entry) for entry in entries if entry.verdict is not None)
+    cards = "".join(card.verdict_card(entry) for group in groups for entry in group.entries if entry.verdict is not None)
     sections = {
         "Leaderboard": leaderboard.render(groups),
         "Difference to the dense source at half its size": "<p>Points; blue gains, red drops; ● where the refusal rate moved more than "
@@ -44,6 +44,14 @@ def render(entries: Sequence[Entry], *, smaller: dict[str, str] | None = None) -
         "Verdicts": cards or "<p>No version has been judged.</p>",
     }
     text = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections.items())
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>comptrust report</title>'
-    body = f"<h1>comptrust report</h1>{text}<script>{SCRIPT}</script>"
+    return _page("comptrust report", f"<h1>comptrust report</h1>{text}<script>{SCRIPT}</script>")
+
+
+def render_card(entry: Entry) -> str:
+    """Return one version's verdict card as a page of its own."""
+    return _page(f"comptrust: {escape(entry.name)}", card.verdict_card(entry, opened=True))
+
+
+def _page(title: str, body: str) -> str:
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>{title}</title>'
     return f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{body}</body></html>'

@@ -45,6 +45,14 @@ def read(experiment: str | None = None) -> tuple[Entry, ...]:
     return tuple(_entry(run) for run in scored)
 
 
+def one(run_id: str) -> Entry:
+    """Return one run, finished or not, as an entry. Raises UserError if its params cannot be read."""
+    opened = runs.client()
+    with runs.service():
+        run = opened.get_run(run_id)
+    return _entry(run)
+
+
 def _entry(run: Run) -> Entry:
     params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
     own = tags.get("source") != "published"

@@ -49,6 +49,13 @@ def test_seeds_fold_and_other_suites_do_not() -> None:
     assert dense_of(groups[0], fold([entry(method="none", bits=None, suite="t")])) is None
 
 
+def test_the_newest_run_of_a_recipe_and_seed_counts_alone() -> None:
+    repeated = [entry(name=name, seed=seed, scores={"ood": value}) for name, seed, value in (("a", 0, 10), ("b", 1, 44), ("c", 0, 40))]
+    (group,) = fold(repeated)
+    assert [one.name for one in group.entries] == ["c", "b"]
+    assert (group.mean("ood"), fold([repeated[0], repeated[2]])[0].spread("ood")) == (42, None)
+
+
 @needs_table
 def test_the_average_is_the_papers() -> None:
     for row, one in zip(published.read(TABLE).rows, entries(), strict=True):
@@ -98,13 +105,17 @@ def test_colours_and_unmeasured_cells() -> None:
 
 
 def test_a_card_shows_findings_and_bounds_and_escapes_answers() -> None:
-    evidence = {"dimensions": {"ood": {"observed": 7.0, "lower": 4.0, "upper": 9.5}}}
+    evidence = {"points": 3.0, "dimensions": {"ood": {"observed": 7.0, "lower": 4.0, "upper": 9.5}}}
     finding = Finding(rule="max_drop", outcome="block", reason="Dropped more than 5 points: ood.", evidence=evidence)
     keys = ("checkpoint_digest", "baseline_digest", "scorecard_digest", "policy_digest")
     verdict = Verdict(policy="staging", findings=(finding,), **{key: "0" for key in keys})
     shown = card.verdict_card(entry(verdict=verdict, flips=({"dimension": "ood", "compressed": "<script>alert(1)</script>"},)))
     assert "Dropped more than 5 points" in shown
     assert "95% bound +9.5" in shown
+    assert card.limits(verdict) == (3,)
+    assert "Allowed (dashed): 3." in shown
+    assert "open" not in shown.split(">")[0]
+    assert '<details class="card" open>' in page.render_card(entry(verdict=verdict))
     assert "<script>" not in shown
     assert "not judged" in card.verdict_card(entry())
 
