@@ -42,3 +42,10 @@ def generation(
         extra={**prompt.extra, **(extra or {})},
         finish_reasons=tuple(finish_reasons),
     )
+
+
+def chosen(prompt: Prompt, *, logliks: Sequence[float]) -> Generation:
+    """Build the generation of a prompt with choices from the log-likelihood of each: the likeliest wins, the first among equals."""
+    best, second = sorted(logliks, reverse=True)[:2]
+    extra = {"loglik": [round(value, 5) for value in logliks], "margin": round(best - second, 5)}
+    return generation(prompt, texts=[prompt.choices[list(logliks).index(best)].text], finish_reasons=["choice"], extra=extra)

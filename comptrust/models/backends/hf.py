@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from comptrust.errors import UserError
 from comptrust.models import chat, loading
-from comptrust.models.base import Backend, generation
+from comptrust.models.base import Backend, chosen, generation
 from comptrust.records import Generation, Message, Prompt
 
 if TYPE_CHECKING:
@@ -79,10 +79,7 @@ class Hf(Backend):
                 logliks = [values[context, choice.continuation] for choice in prompt.choices]
                 for text in free:
                     logliks = [value - values[text, choice.continuation] for value, choice in zip(logliks, prompt.choices, strict=True)]
-                best, second = sorted(logliks, reverse=True)[:2]
-                winner = prompt.choices[logliks.index(best)]
-                extra = {"loglik": [round(value, 5) for value in logliks], "margin": round(best - second, 5)}
-                yield generation(prompt, texts=[winner.text], finish_reasons=["choice"], extra=extra)
+                yield chosen(prompt, logliks=logliks)
 
     def _contexts(self, prompt: Prompt) -> list[str]:
         texts = [self.render(prompt)]
