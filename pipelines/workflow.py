@@ -105,7 +105,19 @@ def _compress(own: runs.Run, plan: Plan, say: Say) -> Checkpoint:
     own.text("recipe.json", checkpoint.recipe.model_dump_json(indent=2))
     own.resolved(recipe, checkpoint.recipe)
     own.checkpoint(checkpoint)
+    _probe(own, checkpoint)
     return checkpoint
+
+
+def _probe(own: runs.Run, checkpoint: Checkpoint) -> None:
+    """Log how well the model predicts a fixed text and, where it is compressed, how far its predictions are from the dense source's."""
+    from comptrust.models import sources
+    from comptrust.models.probe import probe
+
+    recipe = checkpoint.recipe
+    with own.timed("probe"):
+        dense = None if recipe.method == "none" else sources.resolve(recipe.base_model).path
+        own.metrics(probe(Path(checkpoint.path), dense))
 
 
 def compressed(recipe: Recipe, *, out: Path | None, say: Say) -> Checkpoint:

@@ -63,6 +63,7 @@ def test_the_main_job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"recipe.json", "checkpoint.json", "generations", "scorecard.json", "suite.json", "verdict.json", "validation"} <= artifacts
     metrics = runs.client().get_run(compressed.run_id).data.metrics
     assert {"size/bytes", "size/ratio", "time/compress", "time/evaluate", "time/total", "refusal/ethics"} <= metrics.keys()
+    assert metrics["probe/kl"] > 0 and metrics["probe/perplexity"] > 1
 
     gated = comptrust(f"gate {compressed.ref} --json", folder)
     assert gated.returncode == done.returncode
