@@ -1,14 +1,20 @@
-"""Progress of long work: a bar with rate and time left on a terminal, plain lines otherwise."""
+"""Progress of long work: a bar with rate and time left on a terminal, plain lines otherwise; and no other library's."""
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import TypeVar
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 20
+LOG_SWITCH = "LLM_COMPRESSOR_LOG_DISABLED"
+"""Read by llm-compressor each time it sets up its log, which otherwise goes to stdout."""
 
 
 def track(items: Iterable[T], *, total: int, done: int = 0, what: str) -> Iterator[T]:
@@ -27,3 +33,29 @@ def track(items: Iterable[T], *, total: int, done: int = 0, what: str) -> Iterat
             left = (total - done - number) / rate
             print(f"{what}: {done + number} of {total}, {rate:.1f} prompts/s, {left:.0f} s left", file=sys.stderr, flush=True)
             said = now
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back the log and progress bars of the libraries that load and compress models unless the user asked for more (-v), and keep stdout free of them."""
+    import tqdm
+
+    with redirect_stdout(sys.stderr):
+        if logging.getLogger().isEnabledFor(logging.INFO):
+            yield
+            return
+        original, disabled, setting = tqdm.tqdm.__init__, logging.root.manager.disable, os.environ.get(LOG_SWITCH)
+        tqdm.tqdm.__init__ = lambda self, *args, **kwargs: original(self, *args, **{**kwargs, "disable": True})
+        logging.disable(logging.WARNING)
+        os.environ[LOG_SWITCH] = "true"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            tqdm.tqdm.__init__ = original
+            logging.disable(disabled)
+            if setting is None:
+                del os.environ[LOG_SWITCH]
+            else:
+                os.environ[LOG_SWITCH] = setting

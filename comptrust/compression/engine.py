@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from comptrust import progress
 
 if TYPE_CHECKING:
     import torch
-
-LOG_SWITCH = "LLM_COMPRESSOR_LOG_DISABLED"
-"""Read by llm-compressor each time it sets up its log, which otherwise goes to stdout."""
 
 
 def oneshot(model: torch.nn.Module, modifiers: list[Any], *, samples: list[torch.Tensor]) -> None:
@@ -22,7 +19,7 @@ def oneshot(model: torch.nn.Module, modifiers: list[Any], *, samples: list[torch
     import torch
     from torch.utils.data import DataLoader
 
-    with quiet():
+    with progress.quiet():
         import llmcompressor
         from loguru import logger
 
@@ -57,29 +54,3 @@ def _no_pinning() -> Iterator[None]:
         yield
     finally:
         IntermediatesCache.pin_memory = original
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hold back llm-compressor's own log and progress bars unless the user asked for more (-v), and keep stdout free of them."""
-    import tqdm
-
-    with redirect_stdout(sys.stderr):
-        if logging.getLogger().isEnabledFor(logging.INFO):
-            yield
-            return
-        original, disabled, setting = tqdm.tqdm.__init__, logging.root.manager.disable, os.environ.get(LOG_SWITCH)
-        tqdm.tqdm.__init__ = lambda self, *args, **kwargs: original(self, *args, **{**kwargs, "disable": True})
-        logging.disable(logging.WARNING)
-        os.environ[LOG_SWITCH] = "true"
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield
-        finally:
-            tqdm.tqdm.__init__ = original
-            logging.disable(disabled)
-            if setting is None:
-                del os.environ[LOG_SWITCH]
-            else:
-                os.environ[LOG_SWITCH] = setting

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust import digests
-from comptrust.compression import calibration, checkpoint, engine
+from comptrust.compression import calibration, checkpoint
 from comptrust.compression.base import Method, get, target_layers
 from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.models import sources
 from comptrust.models.loading import load
+from comptrust.progress import quiet
 from comptrust.records import Checkpoint, Recipe, ReloadCheck
 
 if TYPE_CHECKING:
@@ -77,12 +78,12 @@ def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, prog
         samples = calibration.tokenise(texts, tokenizer)
         progress(f"calibration: {len(samples)} texts, {sum(ids.shape[1] for ids in samples)} tokens")
     progress(f"compressing {len(layers)} layers with {recipe.slug}")
-    with engine.quiet():
+    with quiet():
         method.apply(model, samples)
     progress("saving, reloading and comparing")
     before = _logits(_rounded(model), tokenizer)
     _save(model, tokenizer, folder, quantised=method.kind == "quantisation")
-    with engine.quiet():
+    with quiet():  # packed layers unpack when they first compute
         reloaded, _ = load(folder)
         check = _compare(before, _logits(reloaded, tokenizer))
     saved = target_layers(reloaded)  # packed layers hold their weights once the model has computed
@@ -165,7 +166,7 @@ def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pa
         if value.is_floating_point():
             value.data = value.data.to(torch.bfloat16)
     try:
-        with engine.quiet():
+        with quiet():
             model.save_pretrained(folder, **({"save_compressed": True} if quantised else {}))
     except SafetensorError as error:  # its class for a failed write, a full disk among them
         raise ServiceError(f"Cannot save the weights: {error}. Nothing was kept; free space or choose another --out.") from error

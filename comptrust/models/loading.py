@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comptrust.errors import ServiceError, UserError
+from comptrust.progress import quiet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,10 +27,11 @@ def load(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     logging.set_verbosity_error()
     accelerator = torch.accelerator.is_available()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            path, dtype="auto" if accelerator else torch.float32, device_map="auto" if accelerator else None
-        )
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        with quiet():
+            model = AutoModelForCausalLM.from_pretrained(
+                path, dtype="auto" if accelerator else torch.float32, device_map="auto" if accelerator else None
+            )
+            tokenizer = AutoTokenizer.from_pretrained(path)
     except MemoryError as error:
         raise ServiceError(f"Not enough memory to load {path}. Use a machine with more, or a smaller model.") from error
     except Exception as error:  # transformers and safetensors raise many classes for a broken folder
