@@ -37,7 +37,7 @@ def track(items: Iterable[T], *, total: int, done: int = 0, what: str) -> Iterat
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back the log and progress bars of the libraries that load and compress models unless the user asked for more (-v), and keep stdout free of them."""
+    """Hold back the logs and bars of the libraries that load and compress unless the user asked for more (-v); stdout is kept for results."""
     import tqdm
 
     with redirect_stdout(sys.stderr):
