@@ -37,7 +37,7 @@ def track(items: Iterable[T], *, total: int, done: int = 0, what: str) -> Iterat
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back the logs and bars of the libraries that load and compress unless the user asked for more (-v); stdout is kept for results."""
+    """Hold back the logs and bars of libraries that load and compress, unless the user asked for them (-v); keep stdout for results."""
     import tqdm
 
     with redirect_stdout(sys.stderr):
