@@ -81,8 +81,9 @@ def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, prog
     with quiet():
         method.apply(model, samples)
     progress("saving, reloading and comparing")
-    before = _logits(_rounded(model), tokenizer)
-    _save(model, tokenizer, folder, quantised=method.kind == "quantisation")
+    quantised = method.kind == "quantisation"
+    before = _logits(_rounded(model, quantised=quantised), tokenizer)
+    _save(model, tokenizer, folder, quantised=quantised)
     with quiet():  # packed layers unpack when they first compute
         reloaded, _ = load(folder)
         check = _compare(before, _logits(reloaded, tokenizer))
@@ -146,14 +147,23 @@ def _verified(structure: str | None, layers: dict[str, torch.nn.Linear]) -> str 
     return structure
 
 
-def _rounded(model: PreTrainedModel) -> PreTrainedModel:
+def _saved_dense(model: PreTrainedModel, *, quantised: bool) -> list[torch.nn.Parameter]:
+    """Return the parameters that are saved as 16-bit floats.
+
+    The weights of quantised layers are not among them: they are packed as integers, and at 8 bits a code computed from a
+    weight that was rounded to 16 bits before would often be off by one. Zero points are integers already.
+    """
+    packed = {id(layer.weight) for layer in target_layers(model).values()} if quantised else set()
+    return [value for value in model.parameters() if value.is_floating_point() and id(value) not in packed]
+
+
+def _rounded(model: PreTrainedModel, *, quantised: bool) -> PreTrainedModel:
     """Round the model in place to the 16 bits that will be saved, and go on computing as before."""
     import torch
 
     with torch.no_grad():
-        for value in model.parameters():
-            if value.is_floating_point():  # zero points are integers
-                value.copy_(value.to(torch.bfloat16))
+        for value in _saved_dense(model, quantised=quantised):
+            value.copy_(value.to(torch.bfloat16))
     return model
 
 
@@ -162,9 +172,8 @@ def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pa
     import torch
     from safetensors import SafetensorError
 
-    for value in model.parameters():
-        if value.is_floating_point():
-            value.data = value.data.to(torch.bfloat16)
+    for value in _saved_dense(model, quantised=quantised):
+        value.data = value.data.to(torch.bfloat16)
     try:
         with quiet():
             model.save_pretrained(folder, **({"save_compressed": True} if quantised else {}))
