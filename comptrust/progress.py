@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 20
@@ -17,22 +17,45 @@ LOG_SWITCH = "LLM_COMPRESSOR_LOG_DISABLED"
 """Read by llm-compressor each time it sets up its log, which otherwise goes to stdout."""
 
 
-def track(items: Iterable[T], *, total: int, done: int = 0, what: str) -> Iterator[T]:
-    """Yield the items and report each one on stderr; `done` of the total were finished before."""
-    if sys.stderr.isatty():
-        from tqdm import tqdm
+class Counter:
+    """Says how far a piece of work is, on stderr: `step()` after each of `total` units, of which `done` were finished before."""
 
-        yield from tqdm(items, total=total, initial=done, desc=what, unit="prompt")
-        return
-    began = said = time.monotonic()
-    for number, item in enumerate(items, start=1):
-        yield item
+    def __init__(self, *, total: int, what: str, unit: str, done: int = 0) -> None:
+        self.total, self.done, self.what, self.unit = total, done, what, unit
+        self.before, self.began = done, time.monotonic()
+        self.said = self.began
+        self.bar = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            class Bar(tqdm):
+                shown_when_quiet = True
+
+            self.bar = Bar(total=total, initial=done, desc=what, unit=unit)
+
+    def step(self) -> None:
+        """Count one unit; a terminal shows a bar, anything else gets a line now and then."""
+        self.done += 1
+        if self.bar is not None:
+            self.bar.update()
+            if self.done == self.total:
+                self.bar.close()
+            return
         now = time.monotonic()
-        if done + number == total or now - said >= SECONDS_BETWEEN_LINES:
-            rate = number / max(now - began, 1e-9)
-            left = (total - done - number) / rate
-            print(f"{what}: {done + number} of {total}, {rate:.1f} prompts/s, {left:.0f} s left", file=sys.stderr, flush=True)
-            said = now
+        if self.done == self.total or now - self.said >= SECONDS_BETWEEN_LINES:
+            rate = (self.done - self.before) / max(now - self.began, 1e-9)
+            left = (self.total - self.done) / rate
+            pace = f"{rate:.1f} {self.unit}s/s" if rate >= 1 else f"{1 / rate:.1f} s a {self.unit}"
+            print(f"{self.what}: {self.done} of {self.total}, {pace}, {left:.0f} s left", file=sys.stderr, flush=True)
+            self.said = now
+
+
+def track(items: Iterable[T], *, total: int, done: int = 0, what: str) -> Iterator[T]:
+    """Yield the items, prompts of which `done` were finished before, and report each one on stderr."""
+    counter = Counter(total=total, done=done, what=what, unit="prompt")
+    for item in items:
+        yield item
+        counter.step()
 
 
 @contextmanager
@@ -45,7 +68,11 @@ def quiet() -> Iterator[None]:
             yield
             return
         original, disabled, setting = tqdm.tqdm.__init__, logging.root.manager.disable, os.environ.get(LOG_SWITCH)
-        tqdm.tqdm.__init__ = lambda self, *args, **kwargs: original(self, *args, **{**kwargs, "disable": True})
+
+        def hidden(self: Any, *args: Any, **kwargs: Any) -> None:
+            original(self, *args, **(kwargs if hasattr(self, "shown_when_quiet") else {**kwargs, "disable": True}))
+
+        tqdm.tqdm.__init__ = hidden
         logging.disable(logging.WARNING)
         os.environ[LOG_SWITCH] = "true"
         try:

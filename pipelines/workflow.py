@@ -150,8 +150,7 @@ def _dense(checkpoint: Checkpoint, plan: Plan, say: Say) -> Evaluation:
     with runs.start("dense", adopt=False, tags=registry.recipe_tags(recipe) | {"code_digest": code_digest()}) as own:
         dense = _compress(own, plan, say)
         measured = _evaluate(own, dense, plan, say)
-        if not registry.dense_version(registry.model_name(recipe.base_model, recipe.revision), recipe.revision):
-            registry.register(own, dense, measured.scorecard, folder=Path(dense.path))
+        registry.register(own, dense, measured.scorecard, folder=Path(dense.path))
     return measured
 
 

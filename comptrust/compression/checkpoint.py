@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +31,28 @@ def load(folder: Path) -> Checkpoint:
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is not valid JSON (line {error.lineno}). The checkpoint is corrupt; compress again.") from error
     return config.parse(data, Checkpoint, where=str(path))
+
+
+@contextmanager
+def beside(out: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside `out` to write in; what killed processes of this machine left there is removed first."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{out.name}.{platform.node()}-"
+    for left in out.parent.glob(f"{glob.escape(prefix)}*"):
+        if not _alive(left.name.removeprefix(prefix).partition("-")[0]):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{prefix}{os.getpid()}-") as temporary:
+        yield Path(temporary)
+
+
+def _alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, PermissionError):
+        return True  # not ours to judge
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def manifest(folder: Path) -> dict[str, str]:

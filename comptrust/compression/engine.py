@@ -19,6 +19,8 @@ def oneshot(model: torch.nn.Module, modifiers: list[Any], *, samples: list[torch
     import torch
     from torch.utils.data import DataLoader
 
+    blocks = model.config.num_hidden_layers + 1  # llm-compressor goes through the model block by block; the last holds the head
+    counter = progress.Counter(total=blocks, what="compressing", unit="block")
     with progress.quiet():
         import llmcompressor
         from loguru import logger
@@ -31,7 +33,7 @@ def oneshot(model: torch.nn.Module, modifiers: list[Any], *, samples: list[torch
         with _no_pinning():
             llmcompressor.oneshot(
                 model=model,
-                recipe=modifiers,
+                recipe=[*modifiers, _counting(counter)],
                 dataset=loader,
                 num_calibration_samples=len(samples),
                 pipeline="sequential",
@@ -54,3 +56,17 @@ def _no_pinning() -> Iterator[None]:
         yield
     finally:
         IntermediatesCache.pin_memory = original
+
+
+def _counting(counter: progress.Counter) -> Any:
+    """Return a modifier that changes nothing and counts each block that the others have finished."""
+    from llmcompressor.modifiers import Modifier
+
+    class Count(Modifier):
+        def on_initialize(self, state: Any, **kwargs: Any) -> bool:
+            return True
+
+        def on_sequential_epoch_end(self, state: Any, event: Any, **kwargs: Any) -> None:
+            counter.step()
+
+    return Count()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,9 +41,8 @@ def compress(recipe: Recipe, *, out: Path, progress: Callable[[str], None] = lam
         raise UserError(f"{out} exists already. Choose another --out or remove it.")
     source = sources.resolve(recipe.base_model)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
-            folder = Path(temporary) / "checkpoint"
+        with checkpoint.beside(out) as hidden:
+            folder = hidden / "checkpoint"
             record = _write(recipe, source, folder, out, progress)
             if out.is_dir():
                 out.rmdir()

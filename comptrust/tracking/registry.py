@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SUMMARY = ("scorecard.json", "suite.json", "checkpoint.json")
 EVALUATION = (*SUMMARY, "generations")
+EVALUATED_BY = "evaluated_by"
+"""Version tag: id of the run whose scores, answers and verdict count for the version."""
 REQUIREMENTS = ("torch", "transformers", "compressed-tensors", "accelerate")
 
 
@@ -34,6 +36,7 @@ class Version:
     name: str
     version: str
     run_id: str
+    """The run that evaluated it last."""
     source: str
     tags: dict[str, str]
 
@@ -59,14 +62,24 @@ def model_name(base_model: str, revision: str | None) -> str:
 
 
 def register(run: runs.Run, checkpoint: Checkpoint, scorecard: Scorecard, *, folder: Path, verdict: Verdict | None = None) -> Version:
-    """Log the checkpoint's files as a model that loads as pyfunc, then create its version, with all tags, as the last step."""
+    """Create the version, with all tags, as the last step; its files are logged as a model that loads as pyfunc.
+
+    One recipe and its bytes are one version: where they are registered already, that version is told which run evaluated it last.
+    """
     import mlflow
 
     recipe = checkpoint.recipe
     name = model_name(recipe.base_model, recipe.revision)
-    tags = recipe_tags(recipe) | scorecard_tags(scorecard)
+    tags = recipe_tags(recipe) | scorecard_tags(scorecard) | {EVALUATED_BY: run.id}
     if verdict is not None:
         tags |= {"verdict": verdict.outcome, "policy": verdict.policy}
+    wanted = {key: tags[key] for key in ("recipe", "checkpoint_digest")}
+    same = next((version for version in versions(name) if wanted.items() <= version.tags.items()), None)
+    if same is not None:
+        with runs.service():
+            for key, value in tags.items():
+                run.client.set_model_version_tag(same.name, same.version, key, value)
+        return resolve(same.ref)
     pins = [f"{package}=={checkpoint.versions[package].split('+')[0]}" for package in REQUIREMENTS if package in checkpoint.versions]
     with (
         runs.service(),
@@ -113,12 +126,6 @@ def versions(name: str) -> tuple[Version, ...]:
     with runs.service():
         found = list(opened.search_model_versions(f"name='{name}'"))
     return tuple(sorted((_version(version) for version in found), key=lambda version: int(version.version)))
-
-
-def dense_version(name: str, revision: str | None) -> Version | None:
-    """Return the newest dense version of this revision, if it is registered."""
-    same = (version for version in versions(name) if version.tags.get("method") == "none" and version.tags.get("revision") == revision)
-    return max(same, key=lambda version: int(version.version), default=None)
 
 
 def dense_run(recipe: Recipe, suite_digest: str, *, code_digest: str | None = None) -> str | None:
@@ -214,4 +221,5 @@ def _known(name: str) -> str:
 
 
 def _version(found: ModelVersion) -> Version:
-    return Version(found.name, str(found.version), found.run_id or "", found.source or "", dict(found.tags or {}))
+    tags = dict(found.tags or {})
+    return Version(found.name, str(found.version), tags.get(EVALUATED_BY) or found.run_id or "", found.source or "", tags)

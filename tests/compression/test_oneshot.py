@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +137,16 @@ def test_dense_bytes_of_a_32_bit_source(tmp_path: Path) -> None:
         save_file({"weight": torch.zeros(32, 32, dtype=dtype)}, tmp_path / name / "model.safetensors")
     assert checkpoint.dense_bytes(tmp_path / "half") == checkpoint.weight_bytes(tmp_path / "half")
     assert checkpoint.dense_bytes(tmp_path / "full") == checkpoint.weight_bytes(tmp_path / "full") - 2 * 32 * 32
+
+
+def test_what_a_killed_process_left_is_removed(tiny_model: Path, tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead, alive, other = (
+        tmp_path / f".out.{host}-{process}-x"
+        for host, process in ((platform.node(), ended.pid), (platform.node(), os.getpid()), ("elsewhere", ended.pid))
+    )
+    for folder in (dead, alive, other):
+        folder.mkdir()
+    compress(tiny_model, tmp_path / "out", method="none")
+    assert (dead.exists(), alive.exists(), other.exists()) == (False, True, True)

@@ -70,8 +70,14 @@ def test_the_dense_evaluation_is_found_again(store: Path, tiny: Path) -> None:
     assert registry.dense_run(recipe, "4" * 64) is None
     assert registry.dense_run(recipe, "5" * 64, code_digest="d") is None
     assert registry.dense_run(recipe.model_copy(update={"revision": "r2"}), "5" * 64) is None
-    assert registry.dense_version("tiny", "r1") == dense
-    assert registry.dense_version("tiny", "r2") is None
+
+
+def test_a_recipe_run_again_stays_one_version_with_the_newer_evaluation(store: Path, tiny: Path) -> None:
+    first, again = registered(tiny, "pass"), registered(tiny, "pass", "block")
+    assert (first.ref, again.ref, len(registry.versions("tiny"))) == ("models:/tiny/1", "models:/tiny/1", 1)
+    assert first.run_id != again.run_id == registry.resolve("models:/tiny/1").run_id
+    assert again.tags["verdict"] == "block"
+    assert promotion.promote("tiny", "1", to="staging").outcome == "block"
 
 
 @pytest.mark.parametrize("ref", ["models:/tiny/9", "models:/none@champion", "models:/tiny", "runs:/short", "runs:/" + "0" * 32])

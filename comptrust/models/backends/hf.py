@@ -15,7 +15,10 @@ from comptrust.records import Generation, Message, Prompt
 
 if TYPE_CHECKING:
     import torch
+    from transformers import DynamicCache
 
+HEAD = 48
+"""Leading tokens that prompts must share to be decoded together."""
 Ids = tuple[int, ...]
 
 
@@ -127,76 +130,94 @@ class Hf(Backend):
         self, rows: Sequence[Ids], *, cache: list[tuple[torch.Tensor, torch.Tensor]] | None, prefix: int, keep: int
     ) -> torch.Tensor:
         """Return the last `keep` logits of each row, shape (rows, keep, vocabulary), after the cached prefix."""
-        import torch
-        from transformers import DynamicCache
+        ids, mask = self._pad(rows, prefix=prefix)
+        return self._step(ids, mask, self._past(cache, len(rows)), keep=keep)
 
-        ids, mask = self._pad(rows)
-        whole = torch.cat([torch.ones(len(rows), prefix, dtype=mask.dtype, device=mask.device), mask], dim=1)
-        positions = (whole.cumsum(dim=1) - 1).clamp(min=0)[:, prefix:]
-        past = DynamicCache()
-        for index, (keys, values) in enumerate(cache or []):
-            past.update(keys.expand(len(rows), -1, -1, -1), values.expand(len(rows), -1, -1, -1), index)
+    def _step(self, ids: torch.Tensor, mask: torch.Tensor, past: DynamicCache, *, keep: int = 1) -> torch.Tensor:
+        """Feed ids, shape (rows, new), after what `past` holds, which grows by them; return the last `keep` logits of each row."""
+        import torch
+
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         with torch.inference_mode():
-            output = self.model(
-                ids, attention_mask=whole, position_ids=positions, past_key_values=past, use_cache=True, logits_to_keep=keep
-            )
+            output = self.model(ids, attention_mask=mask, position_ids=positions, past_key_values=past, use_cache=True, logits_to_keep=keep)
         return output.logits.float()
 
-    def _pad(self, rows: Sequence[Ids]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pad on the left; return ids and attention mask, each of shape (rows, longest)."""
+    def _past(self, cache: list[tuple[torch.Tensor, torch.Tensor]] | None, count: int) -> DynamicCache:
+        """Return a cache that holds the shared prefix for `count` rows, or nothing."""
+        from transformers import DynamicCache
+
+        past = DynamicCache()
+        for index, (keys, values) in enumerate(cache or []):
+            past.update(keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1), index)
+        return past
+
+    def _pad(self, rows: Sequence[Ids], *, prefix: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pad on the left; return ids, shape (rows, longest), and the attention mask, shape (rows, prefix + longest)."""
         import torch
 
         longest = max(len(row) for row in rows)
         pad = next(iter(self.ends), 0)
         ids = torch.tensor([[pad] * (longest - len(row)) + list(row) for row in rows], device=self.model.device)
-        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=self.model.device)
+        mask = torch.tensor([[1] * prefix + [0] * (longest - len(row)) + [1] * len(row) for row in rows], device=self.model.device)
         return ids, mask
 
     # Generating: text, token by token.
 
     def _generate(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
+        """Decode prompts that begin alike (system text, demonstrations) together, so that their beginning is computed once."""
         rows = {prompt.id: self._ids(self.render(prompt)) for prompt in prompts}
-        ordered = sorted(prompts, key=lambda prompt: (prompt.sampling.max_tokens, len(rows[prompt.id])))
-        copies = [(prompt, copy) for prompt in ordered for copy in range(prompt.sampling.n)]
-        done: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for start in range(0, len(copies), self.batch_size):
-            batch = copies[start : start + self.batch_size]
-            answers = self._decode([rows[prompt.id] for prompt, _ in batch], batch)
-            for (prompt, _), answer in zip(batch, answers, strict=True):
-                done[prompt.id].append(answer)
-                if len(done[prompt.id]) == prompt.sampling.n:
-                    texts, reasons = zip(*done.pop(prompt.id), strict=True)
-                    yield generation(prompt, texts=texts, finish_reasons=reasons)
+        alike: dict[tuple[int, Ids], list[Prompt]] = defaultdict(list)
+        for prompt in prompts:
+            alike[prompt.sampling.max_tokens, rows[prompt.id][:HEAD]].append(prompt)
+        for members in alike.values():
+            members.sort(key=lambda prompt: len(rows[prompt.id]))
+            copies = [(prompt, copy) for prompt in members for copy in range(prompt.sampling.n)]
+            prefix = min(common_prefix([rows[prompt.id] for prompt in members]), len(rows[members[0].id]) - 1)
+            cache = self._prefix_cache(rows[members[0].id][:prefix]) if prefix and len(copies) > 1 else None
+            done: dict[str, list[tuple[str, str]]] = defaultdict(list)
+            for start in range(0, len(copies), self.batch_size):
+                batch = copies[start : start + self.batch_size]
+                skip = prefix if cache else 0
+                answers = self._decode([rows[prompt.id][skip:] for prompt, _ in batch], batch, cache=cache, prefix=skip)
+                for (prompt, _), answer in zip(batch, answers, strict=True):
+                    done[prompt.id].append(answer)
+                    if len(done[prompt.id]) == prompt.sampling.n:
+                        texts, reasons = zip(*done.pop(prompt.id), strict=True)
+                        yield generation(prompt, texts=texts, finish_reasons=reasons)
 
-    def _decode(self, rows: Sequence[Ids], batch: Sequence[tuple[Prompt, int]]) -> list[tuple[str, str]]:
-        """Decode a batch and return (text, finish reason) of each row."""
+    def _decode(
+        self,
+        rows: Sequence[Ids],
+        batch: Sequence[tuple[Prompt, int]],
+        *,
+        cache: list[tuple[torch.Tensor, torch.Tensor]] | None,
+        prefix: int,
+    ) -> list[tuple[str, str]]:
+        """Decode a batch after its cached prefix and return (text, finish reason) of each row; rows that ended are not computed on."""
         import torch
-        from transformers import DynamicCache
 
-        ids, mask = self._pad(rows)
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        ids, mask = self._pad(rows, prefix=prefix)
+        past = self._past(cache, len(rows))
         generators = [_generator(prompt, copy) for prompt, copy in batch]
         tokens: list[list[int]] = [[] for _ in batch]
-        open_rows = set(range(len(batch)))
-        past = DynamicCache()
-        with torch.inference_mode():
-            while open_rows:
-                output = self.model(
-                    ids, attention_mask=mask, position_ids=positions, past_key_values=past, use_cache=True, logits_to_keep=1
-                )
-                logits = output.logits[:, -1].float()
-                picked = logits.argmax(dim=-1).tolist()
-                for index in sorted(open_rows):
-                    prompt = batch[index][0]
-                    if prompt.sampling.temperature > 0:
-                        picked[index] = _sample(logits[index], prompt, generators[index])
-                    tokens[index].append(picked[index])
-                    if picked[index] in self.ends or len(tokens[index]) == prompt.sampling.max_tokens:
-                        open_rows.discard(index)
-                ids = torch.tensor(picked, device=mask.device)[:, None]
-                mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
-                positions = positions[:, -1:] + 1
-        return [self._text_of(row) for row in tokens]
+        computed = list(range(len(batch)))
+        while True:
+            logits = self._step(ids, mask, past)[:, -1]
+            greedy = logits.argmax(dim=-1).tolist()
+            for at, row in enumerate(computed):
+                prompt = batch[row][0]
+                tokens[row].append(_sample(logits[at], prompt, generators[row]) if prompt.sampling.temperature > 0 else greedy[at])
+            still = [at for at, row in enumerate(computed) if not self._ended(tokens[row], batch[row][0])]
+            if not still:
+                return [self._text_of(row) for row in tokens]
+            if len(still) < len(computed):
+                past.batch_select_indices(torch.tensor(still, device=mask.device))
+                mask, computed = mask[still], [computed[at] for at in still]
+            ids = torch.tensor([tokens[row][-1:] for row in computed], device=mask.device)
+            mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
+
+    def _ended(self, row: list[int], prompt: Prompt) -> bool:
+        return row[-1] in self.ends or len(row) == prompt.sampling.max_tokens
 
     def _text_of(self, row: list[int]) -> tuple[str, str]:
         text = self.tokenizer.decode(row, skip_special_tokens=True)

@@ -9,7 +9,7 @@ from comptrust import config
 from comptrust.errors import UserError
 from comptrust.records import Prompt, Scoring, Suite
 
-REVISION = "mini-1"
+REVISION = "mini-2"
 OPTIONAL = ("_cacc",)
 """Ends of scenario groups that are reported but are no part of a score."""
 

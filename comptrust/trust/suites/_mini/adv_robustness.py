@@ -20,7 +20,7 @@ DISTRACTIONS = (
 
 
 def prompts() -> list[Prompt]:
-    """Return 240 prompts: 80 under each attack, after the same eight clean demonstrations."""
+    """Return 480 prompts: 160 under each attack, after the same eight clean demonstrations."""
     demos = [(item.text, item.label) for item in reviews.draw(8, seed=60)]
     found: list[Prompt] = []
     for seed, (attack, change) in enumerate(ATTACKS.items(), start=21):
@@ -31,7 +31,7 @@ def prompts() -> list[Prompt]:
                 "target": int(item.label == "positive"),
                 "extra": {"task": "sst2", "base": attack, "cluster": item.cluster},
             }
-            for item in reviews.draw(80, seed=seed)
+            for item in reviews.draw(160, seed=seed)
         ]
         found += build.numbered(DIMENSION, f"{attack}/sst2", rows)
     return found

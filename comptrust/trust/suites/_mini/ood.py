@@ -32,9 +32,9 @@ def prompts() -> list[Prompt]:
     found += _knowledge("knowledge/qa_2023_idk", seed=31, count=24, way_out=True)
     found += _knowledge("knowledge_fewshot/news/0", seed=32, count=40, demos=3)
     for seed, (style, rewrite) in enumerate(STYLES.items(), start=40):
-        found += _style(f"style/{style}_p0", rewrite, seed=seed, count=30, own=True)
+        found += _style(f"style/{style}_p0", rewrite, seed=seed, count=30, styled=False)
     for seed, (style, rewrite) in enumerate(STYLES.items(), start=50):
-        found += _style(f"style_fewshot/{style}/0", rewrite, seed=seed, count=30, own=False)
+        found += _style(f"style_fewshot/{style}/0", rewrite, seed=seed, count=30, styled=True)
     return found
 
 
@@ -76,9 +76,9 @@ def _item(generator: random.Random) -> tuple[str, list[str], int]:
     return f"News of {day}: {' '.join(news)}\nQuestion: {question}?\nAnswer:", names, names.index(right)
 
 
-def _style(scenario: str, rewrite: Callable[[str], str], *, seed: int, count: int, own: bool) -> list[Prompt]:
-    """Demonstrate with eight plain reviews, or with four if the style is to stand on its `own`."""
-    demos = [(item.text, item.label) for item in reviews.draw(4 if own else 8, seed=60)]
+def _style(scenario: str, rewrite: Callable[[str], str], *, seed: int, count: int, styled: bool) -> list[Prompt]:
+    """Demonstrate with eight plain reviews, which only show the task, or with eight in the style itself."""
+    demos = [(rewrite(item.text) if styled else item.text, item.label) for item in reviews.draw(8, seed=60)]
     rows = [
         {
             **reviews.question(rewrite(item.text), demos, free=rewrite("N/A")),
