@@ -14,9 +14,13 @@ from comptrust.errors import ServiceError
 
 
 def of_value(value: Any) -> str:
-    """Digest a JSON-able value by its canonical form (sorted keys, no spaces, UTF-8)."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return of_text(text)
+    """Digest a JSON-able value by its canonical form."""
+    return of_text(canonical(value))
+
+
+def canonical(value: Any) -> str:
+    """Return the one JSON text of a value: sorted keys, no spaces, UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def of_text(text: str) -> str:

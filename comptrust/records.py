@@ -267,7 +267,6 @@ class Verdict(Record):
     baseline_digest: str | None
     scorecard_digest: str
     findings: tuple[Finding, ...]
-    signature: str | None = Field(default=None)
 
     @property
     def outcome(self) -> Result:

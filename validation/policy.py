@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from comptrust import config, digests, plugins
 from comptrust.errors import UserError, unknown
 from comptrust.records import Record
@@ -26,6 +28,9 @@ class PolicyFile(Record):
     rules: tuple[dict[str, Any], ...]
     """Each `{rule: NAME, parameter: value, ...}`."""
     waivers: tuple[Waiver, ...] = ()
+    """Only signed ones count; `comptrust waive` writes them."""
+    valid_days: int = Field(default=90, ge=1, le=3650)
+    """Days that a signed verdict under this policy holds."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,17 @@ class Policy:
     name: str
     rules: tuple[Rule, ...]
     waivers: tuple[Waiver, ...] = ()
+    valid_days: int = 90
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over every rule with every parameter, defaults included, and the waivers."""
+        """SHA-256 over every rule with every parameter, defaults included, the waivers and the days that a verdict holds."""
         return digests.of_value(
             {
                 "name": self.name,
                 "rules": [{"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules],
                 "waivers": [waiver.model_dump(mode="json") for waiver in self.waivers],
+                "valid_days": self.valid_days,
             }
         )
 
@@ -70,7 +77,7 @@ def load(name_or_path: str) -> Policy:
     if not file.rules:
         raise UserError(f"{path}: field 'rules' is empty; a policy without rules can never pass. Name at least one rule.")
     rules = tuple(_rule(entry, where=f"{path}, rule {number}") for number, entry in enumerate(file.rules, start=1))
-    return Policy(name=file.name, rules=rules, waivers=file.waivers)
+    return Policy(name=file.name, rules=rules, waivers=file.waivers, valid_days=file.valid_days)
 
 
 def _rule(entry: dict[str, Any], *, where: str) -> Rule:

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping, Sequence
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from comptrust.records import Finding, Verdict
-from validation import waivers
 from validation.base import Evidence, differences
 from validation.policy import Policy
+from validation.waivers import Waiver, apply
+
+NO_KEYS: Mapping[str, Ed25519PublicKey] = {}
 
 
-def judge(evidence: Evidence, policy: Policy, *, today: datetime.date | None = None) -> Verdict:
+def judge(
+    evidence: Evidence,
+    policy: Policy,
+    *,
+    waivers: Sequence[Waiver] = (),
+    trusted: Mapping[str, Ed25519PublicKey] = NO_KEYS,
+    today: datetime.date | None = None,
+) -> Verdict:
     """Return the verdict on a candidate: first whether it can be compared at all, then one finding per rule.
 
+    Waivers are the policy's own and those given; only those that a trusted key signed count, so without keys none does.
     `today` decides which waivers have expired (default: the current day, UTC).
     """
     card = evidence.candidate.scorecard
+    signed, digest = [*policy.waivers, *waivers], card.checkpoint_digest
     findings = [comparability(evidence)]
     for rule in policy.rules:
-        finding = rule.check(evidence)
-        findings.append(
-            waivers.apply(finding, policy.waivers, waivable=rule.waivable, checkpoint_digest=card.checkpoint_digest, today=today)
-        )
+        found = rule.check(evidence)
+        findings.append(apply(found, signed, waivable=rule.waivable, checkpoint_digest=digest, trusted=trusted, today=today))
     return Verdict(
         policy=policy.name,
         policy_digest=policy.digest,

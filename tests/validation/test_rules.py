@@ -1,8 +1,7 @@
-"""Policies, rules, waivers and verdicts on small made evaluations; what is absent or differs never passes."""
+"""Policies, rules and verdicts on small made evaluations; what is absent or differs never passes."""
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,11 @@ from validation.rules.quantization_preferred import QuantizationPreferred
 from validation.rules.refusal_shift import RefusalShift
 from validation.rules.trusted_source import TrustedSource
 from validation.verdict import judge
-from validation.waivers import Waiver
 
 DENSE = Recipe(base_model="m", revision="r", method="none")
 THREE = Recipe(base_model="m", revision="r", method="gptq", bits=3)
 EIGHT = Recipe(base_model="m", revision="r", method="gptq", bits=8)
 PRUNED = Recipe(base_model="m", revision="r", method="wanda", structure="2:4", sparsity=0.5)
-TODAY = datetime.date(2030, 1, 1)
 
 
 def checkpoint(recipe: Recipe, *, size: int, sparsity: float = 0.0) -> Checkpoint:
@@ -193,7 +190,12 @@ def test_shipped_policies_load(name: str) -> None:
         ("name: x\nrules: [{points: 5}]\n", "'rule' is missing"),
         ("name: x\nrules: [{rule: trusted_source, floors: {etics: 5}}]\n", "Did you mean 'ethics'"),
         ("name: [\n", "not valid YAML"),
-        ("name: x\nrules: [{rule: complete}]\nwaivers: [{rule: refusal_shift, who: '', why: a, until: 2030-01-01}]\n", "who"),
+        (
+            "name: x\nrules: [{rule: complete}]\nwaivers: [{rule: refusal_shift, checkpoint: c, who: '', why: a, until: 2030-01-01}]\n",
+            "who",
+        ),
+        ("name: x\nrules: [{rule: complete}]\nwaivers: [{rule: refusal_shift, who: a, why: a, until: 2030-01-01}]\n", "checkpoint"),
+        ("name: x\nrules: [{rule: complete}]\nvalid_days: 0\n", "valid_days"),
     ],
 )
 def test_bad_policies_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -207,8 +209,8 @@ def test_unknown_policies_are_refused(name: str, message: str) -> None:
         policies.load(name)
 
 
-def policy(*rules: Any, waivers: tuple[Waiver, ...] = ()) -> policies.Policy:
-    return policies.Policy(name="p", rules=rules, waivers=waivers)
+def policy(*rules: Any) -> policies.Policy:
+    return policies.Policy(name="p", rules=rules)
 
 
 @pytest.mark.parametrize(
@@ -233,23 +235,3 @@ def test_a_model_passes_against_itself() -> None:
     dense = evaluation(DENSE, {"mmlu": 80.0}, correct=320, size=1000)
     verdict = judge(Evidence(dense, dense), policies.load("staging"))
     assert verdict.outcome == "pass", verdict.findings
-
-
-@pytest.mark.parametrize(
-    ("changes", "outcome", "state"),
-    [
-        ({}, "pass", "accepted"),
-        ({"until": datetime.date(2029, 12, 31)}, "inconclusive", "ignored: expired"),
-        ({"checkpoint": "another"}, "inconclusive", "ignored: for another checkpoint"),
-    ],
-)
-def test_waivers(changes: dict[str, Any], outcome: str, state: str) -> None:
-    waiver = Waiver(**({"rule": "refusal_shift", "who": "Ada", "why": "read them", "until": TODAY} | changes))
-    verdict = judge(pair(EIGHT, 80, refusal=50.0), policy(RefusalShift(), waivers=(waiver,)), today=TODAY)
-    assert verdict.outcome == outcome
-    assert verdict.findings[-1].evidence["waivers"][0]["state"] == state
-
-
-def test_other_rules_cannot_be_waived() -> None:
-    waiver = Waiver(rule="complete", who="Ada", why="hurry", until=TODAY)
-    assert judge(pair(EIGHT, None), policy(Complete(), waivers=(waiver,)), today=TODAY).outcome == "inconclusive"

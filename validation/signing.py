@@ -1,0 +1,205 @@
+"""Signed verdicts: what the gate attests of a candidate, and what is wrong with an attestation or with the files it names."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import AwareDatetime
+
+from comptrust import config, digests
+from comptrust.errors import UserError
+from comptrust.records import Record, Verdict
+from comptrust.trust import evaluation
+from validation import keys, waivers
+from validation.base import Evidence
+
+NAME = "attestation.json"
+VERDICT = "verdict.json"
+EVALUATION = ("scorecard.json", "suite.json", "checkpoint.json", "generations")
+"""What is signed of a run beside the candidate's verdict; a folder stands for all its files."""
+
+
+class Attestation(keys.Signed):
+    """What the gate signed: a verdict, the bytes that it rests on, whose it is and how long it holds."""
+
+    purpose: ClassVar[str] = "attestation/v1"
+
+    verdict: Verdict
+    model: str
+    """Name of the registered model."""
+    run_id: str
+    """The candidate's run."""
+    baseline_run_id: str | None
+    """The dense source's run; None when there was no baseline."""
+    weights: dict[str, str]
+    """Path -> SHA-256 of every file of the checkpoint: the manifest whose digest the verdict names."""
+    files: dict[str, dict[str, str]]
+    """`candidate` and `baseline` -> artifact of the run -> SHA-256 of its bytes."""
+    scorecards: dict[str, str]
+    """`candidate`, `baseline` and each sibling's reference -> digest of the scorecard's fields."""
+    issued: AwareDatetime
+    expires: AwareDatetime
+
+    @property
+    def manifest_digest(self) -> str:
+        """Digest of the manifest of the weights, equal to the checkpoint's."""
+        return digests.of_value(self.weights)
+
+    @property
+    def policy_digest(self) -> str:
+        """Digest of the policy that it was judged under."""
+        return self.verdict.policy_digest
+
+    @property
+    def waivers(self) -> tuple[waivers.Waiver, ...]:
+        """The signed waivers that the verdict rests on."""
+        return waivers.accepted(self.verdict.findings)
+
+
+class Problem(Record):
+    """One thing that keeps an attestation from being good."""
+
+    kind: Literal["changed", "unverified", "block", "inconclusive"]
+    """`changed`: not what was signed. `unverified`: nobody trusted vouches for it now. Else: the signed verdict's own outcome."""
+    text: str
+    """One sentence: what is wrong."""
+    file: str | None = None
+    """The file that is not as signed, `baseline/...` for the dense source's."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def attest(
+    verdict: Verdict,
+    evidence: Evidence,
+    *,
+    artifacts: Mapping[str, Path],
+    run_ids: Mapping[str, str],
+    model: str,
+    key: Ed25519PrivateKey,
+    days: int,
+    now: datetime.datetime | None = None,
+) -> Attestation:
+    """Sign a verdict together with the bytes that it was given on, for so many days, or until a waiver that it rests on ends.
+
+    `artifacts` are folders with the logged files and `run_ids` their runs, for `candidate` and, if there is one, `baseline`.
+    Raises UserError if the files are not those that were judged, or if the candidate's weights are not known.
+    """
+    issued = (now or datetime.datetime.now(datetime.UTC)).replace(microsecond=0)
+    judged = {"candidate": evidence.candidate} | ({"baseline": evidence.baseline} if evidence.baseline else {})
+    if evidence.candidate.checkpoint is None:
+        raise UserError("Nothing is signed: the candidate has no checkpoint.json, so its weights are not known. Compress and evaluate it.")
+    for role, one in judged.items():
+        logged = evaluation.load(artifacts[role], ref=one.ref)
+        same = (logged.scorecard, logged.suite, logged.checkpoint) == (one.scorecard, one.suite, one.checkpoint)
+        if not same or logged.generations.keys() != one.generations.keys():
+            raise UserError(f"Nothing is signed: the files of {one.ref} changed while it was judged. Gate it again.")
+    if json.loads(config.read_text(artifacts["candidate"] / VERDICT)) != json.loads(verdict.model_dump_json()):
+        raise UserError(f"Nothing is signed: {evidence.candidate.ref} was judged by somebody else meanwhile. Gate it again.")
+    ends = [issued + datetime.timedelta(days=days)]
+    ends += [_end_of(waiver.until) for waiver in waivers.accepted(verdict.findings)]
+    siblings = {one.ref: one.scorecard.digest_of_fields() for one in evidence.siblings}
+    return keys.sign(
+        Attestation(
+            verdict=verdict,
+            model=model,
+            run_id=run_ids["candidate"],
+            baseline_run_id=run_ids.get("baseline"),
+            weights=evidence.candidate.checkpoint.manifest,
+            files={role: _digests(artifacts[role], verdict=role == "candidate") for role in judged},
+            scorecards=siblings | {role: one.scorecard.digest_of_fields() for role, one in judged.items()},
+            issued=issued,
+            expires=min(ends),
+        ),
+        key,
+    )
+
+
+def problems(
+    attestation: Attestation, *, trusted: Mapping[str, Ed25519PublicKey], now: datetime.datetime | None = None
+) -> tuple[Problem, ...]:
+    """Return what is wrong with the attestation itself: its key, a changed field, its time, its waivers, its outcome; none is good."""
+    now = now or datetime.datetime.now(datetime.UTC)
+    found = []
+    if not attestation.signature or attestation.key_id not in trusted:
+        known = ", ".join(sorted(trusted)) or "none"
+        named = attestation.key_id or "no key"
+        return (Problem(kind="unverified", text=f"It is signed by {named}, which is not trusted here (trusted: {known})."),)
+    if not keys.proves(attestation, trusted[attestation.key_id]):
+        return (Problem(kind="changed", file=NAME, text=f"{NAME} was changed since key {attestation.key_id} signed it."),)
+    if attestation.manifest_digest != attestation.verdict.checkpoint_digest:
+        found.append(Problem(kind="changed", file=NAME, text="The signed verdict is about another checkpoint than the signed weights."))
+    if now >= attestation.expires:
+        found.append(Problem(kind="unverified", text=f"The signature expired on {attestation.expires:%Y-%m-%d %H:%M} UTC. Gate it again."))
+    if now < attestation.issued:
+        text = f"It is signed for a later time, from {attestation.issued:%Y-%m-%d %H:%M} UTC. Correct the clock, or gate it again."
+        found.append(Problem(kind="unverified", text=text))
+    for waiver in attestation.waivers:
+        if waiver.key_id not in trusted or not keys.proves(waiver, trusted[waiver.key_id]):
+            text = f"The waiver of {waiver.who} for {waiver.rule} is not signed by a key that is trusted here."
+            found.append(Problem(kind="unverified", text=text))
+    if attestation.verdict.outcome != "pass":
+        first = next((one for one in attestation.verdict.findings if one.outcome == attestation.verdict.outcome), None)
+        why = f"{first.rule}: {first.reason}" if first else "It has no findings."
+        text = f"The signed verdict is {attestation.verdict.outcome}. {why}"
+        found.append(Problem(kind=attestation.verdict.outcome, text=text))
+    return tuple(found)
+
+
+def changes(
+    attestation: Attestation,
+    *,
+    artifacts: Mapping[str, Path],
+    weights: Path | None,
+    run_id: str,
+    model: str,
+) -> tuple[Problem, ...]:
+    """Return every file that is not as signed, and what shows that the attestation was moved here from another model or run.
+
+    `artifacts` are folders for `candidate` and `baseline`, as fetched from the attestation's own runs; a role that is left out
+    counts as missing. `weights` is the folder of the checkpoint, or None to leave it unread.
+    """
+    found = []
+    for what, here, signed in (("run", run_id, attestation.run_id), ("model", model, attestation.model)):
+        if here != signed:
+            found.append(Problem(kind="changed", file=NAME, text=f"{NAME} belongs to {what} {signed}, not to {what} {here}."))
+    for role, files in attestation.files.items():
+        held = _digests(artifacts[role], verdict=role == "candidate") if role in artifacts else {}
+        prefix = "" if role == "candidate" else f"{role}/"
+        found += _compare(files, held, prefix=prefix)
+    if weights is not None:
+        found += _compare(attestation.weights, digests.of_folder(weights, leave_out=["checkpoint.json"]), prefix="")
+    return tuple(found)
+
+
+def read(path: Path) -> Attestation:
+    """Read an attestation. Raises UserError if it is none."""
+    try:
+        data = json.loads(config.read_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not valid JSON (line {error.lineno}): {error.msg}.") from error
+    return config.parse(data, Attestation, where=path.name)
+
+
+def _compare(signed: Mapping[str, str], held: Mapping[str, str], *, prefix: str) -> Iterable[Problem]:
+    for name in sorted(signed.keys() | held.keys()):
+        if signed.get(name) != held.get(name):
+            state = "is missing" if name not in held else "was added" if name not in signed else "was changed"
+            yield Problem(kind="changed", file=f"{prefix}{name}", text=f"{prefix}{name} {state} since it was signed.")
+
+
+def _digests(folder: Path, *, verdict: bool) -> dict[str, str]:
+    """Return artifact -> SHA-256 of what is signed of a run."""
+    single = [folder / name for name in (*EVALUATION, *([VERDICT] if verdict else []))]
+    below = sorted(path for path in (folder / "generations").rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): digests.of_file(path) for path in [*single, *below] if path.is_file()}
+
+
+def _end_of(day: datetime.date) -> datetime.datetime:
+    return datetime.datetime.combine(day + datetime.timedelta(days=1), datetime.time(), tzinfo=datetime.UTC)
