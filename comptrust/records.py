@@ -170,7 +170,7 @@ class Suite(Record):
     """A set of prompts, how they are answered and how they are scored."""
 
     name: str
-    """`mini` or `decodingtrust`."""
+    """`mini`, `decodingtrust` or `hf`."""
     revision: str
     """Version or digest of the prompt data."""
     scoring: Scoring = "compressed-trust"

@@ -175,9 +175,11 @@ def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pa
     try:
         with quiet():
             model.save_pretrained(folder, **({"save_compressed": True} if quantised else {}))
-    except SafetensorError as error:  # its class for a failed write, a full disk among them
-        raise ServiceError(f"Cannot save the weights: {error}. Nothing was kept; free space or choose another --out.") from error
-    tokenizer.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    except Exception as error:  # of a failed write: safetensors has a class of its own, tokenizers the bare Exception
+        if not isinstance(error, SafetensorError) and type(error) is not Exception:
+            raise
+        raise ServiceError(f"Cannot save the checkpoint: {error}. Nothing was kept; free space or choose another --out.") from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 

@@ -77,7 +77,7 @@ def service() -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = " ".join(str(error).split())[:300].rstrip(".")
+        reason = " ".join(str(error).partition("[SQL:")[0].split())[:300].rstrip(".")
         if getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST":
             raise UserError(f"The tracking store {tracking_uri()} has no such thing: {reason}.") from error
         raise ServiceError(f"The tracking store {tracking_uri()} failed: {reason}. What was logged before is kept.") from error

@@ -110,6 +110,18 @@ def test_a_failing_machine_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_tokenizer_that_finds_no_space_is_one_line(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    def fail(*_: object, **__: object) -> None:
+        raise Exception("No space left on device (os error 28)")  # as the tokenizers library does
+
+    monkeypatch.setattr(PreTrainedTokenizerFast, "save_pretrained", fail)
+    with pytest.raises(ServiceError, match="Cannot save the checkpoint: No space left"):
+        compress(tiny_model, tmp_path / "out", method="none")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_verify_names_what_changed(tiny_model: Path, tmp_path: Path) -> None:
     compress(tiny_model, tmp_path / "out", method="none")
     (tmp_path / "out" / "config.json").write_text("{}")
