@@ -41,6 +41,7 @@ def of_run(result: Result) -> list[str]:
     lines = ["", f"{result.version.name}  {checkpoint.recipe.slug}", *scores(result.candidate.scorecard, result.baseline.scorecard), ""]
     lines += of_verdict(result.verdict)
     lines += [
+        f"signed:  {result.signed.line}",
         f"size:    {checkpoint.bytes / 1e6:.1f} MB of {checkpoint.dense_bytes / 1e6:.1f} MB dense, "
         f"{checkpoint.effective_bits:.2f} bits per compressed weight, {checkpoint.sparsity:.0%} zeros",
         f"time:    {minutes} min {seconds} s",
@@ -60,6 +61,7 @@ def as_json(result: Result) -> str:
         "run": result.candidate.ref,
         "outcome": result.verdict.outcome,
         "findings": [finding.model_dump(mode="json") for finding in result.verdict.findings],
+        "signed": result.signed.brief(),
         "dimensions": {
             score.dimension: {
                 "compressed": score.value,

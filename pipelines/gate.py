@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import click
 
@@ -16,17 +17,26 @@ from pipelines.run import EXIT
 @click.argument("candidate", required=False)
 @click.option("--baseline", type=TEXT, help="The dense model's evaluation  [default: the logged one of the same suite].")
 @click.option("--policy", type=TEXT, help="Name of a shipped policy or path of a YAML file.")
+@click.option("--waivers", type=click.Path(path_type=Path), help="File of signed waivers, beside those logged on the run.")
 @click.option("--plan", is_flag=True, help="Judge nothing: say how many prompts per dimension decide at 80% power.")
 @click.option("--suite", type=TEXT, help="With --plan: mini or decodingtrust:DIR  [default: mini].")
 @json_option
-def command(candidate: str | None, baseline: str | None, policy: str | None, plan: bool, suite: str | None, as_json: bool) -> None:
+def command(
+    candidate: str | None,
+    baseline: str | None,
+    policy: str | None,
+    waivers: Path | None,
+    plan: bool,
+    suite: str | None,
+    as_json: bool,
+) -> None:
     """Judge CANDIDATE (models:/NAME/VERSION, runs:/ID or a scorecard file); exit 0 pass, 1 block, 3 inconclusive.
 
     Example: comptrust gate models:/smollm2-135m-instruct/2
     """
     if plan:
-        if candidate or baseline:
-            raise UserError("gate --plan judges nothing. Give --policy and --suite, no candidate and no --baseline.")
+        if candidate or baseline or waivers:
+            raise UserError("gate --plan judges nothing. Give --policy and --suite, no candidate, no --baseline and no --waivers.")
         _plan(policy, suite=suite or "mini", as_json=as_json)
         return
     if suite:
@@ -34,22 +44,25 @@ def command(candidate: str | None, baseline: str | None, policy: str | None, pla
     if not candidate:
         raise UserError("gate needs a candidate: models:/NAME/VERSION, runs:/ID or a scorecard file. To plan a suite: gate --plan.")
     from comptrust.tracking import promotion, registry
-    from pipelines import _summary
+    from pipelines import _signing, _summary
     from validation import policy as policies
     from validation.base import Evidence
     from validation.verdict import judge
 
+    signer = _signing.Signer.load()
     rules = policies.load(policy or policies.DEFAULT)
     judged = registry.load_evaluation(candidate)
     dense = registry.load_evaluation(baseline) if baseline else registry.baseline(judged)
-    verdict = judge(Evidence(candidate=judged, baseline=dense, siblings=registry.siblings(candidate)), rules)
-    if candidate.startswith(("models:/", "runs:/")):
+    evidence = Evidence(candidate=judged, baseline=dense, siblings=registry.siblings(candidate))
+    verdict = judge(evidence, rules, waivers=_signing.waivers(candidate, file=waivers), trusted=signer.trusted)
+    if candidate.startswith(_signing.REMOTE):
         promotion.record_verdict(candidate, verdict)
+    signed = signer.sign(verdict, evidence, days=rules.valid_days)
     if as_json:
-        click.echo(json.dumps({"outcome": verdict.outcome, **verdict.model_dump(mode="json")}, indent=2))
+        click.echo(json.dumps({"outcome": verdict.outcome, **verdict.model_dump(mode="json"), "signed": signed.brief()}, indent=2))
     else:
         table = _summary.scores(judged.scorecard, dense.scorecard) + [""] if dense else ["There is no dense baseline.", ""]
-        click.echo("\n".join([*table, *_summary.of_verdict(verdict)]))
+        click.echo("\n".join([*table, *_summary.of_verdict(verdict), f"signed:  {signed.line}"]))
     sys.exit(EXIT[verdict.outcome])
 
 

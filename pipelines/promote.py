@@ -21,15 +21,19 @@ from pipelines.run import EXIT
 def command(name: str, version: str, to: str, policy: str | None, as_json: bool) -> None:
     """Promote VERSION of the registered model NAME; refused without a passing verdict on exactly its files.
 
+    Where keys are trusted (comptrust keys show) the verdict must be signed by one of them.
+
     Example: comptrust promote smollm2-135m-instruct 2 --to staging
     """
     from comptrust.tracking import promotion
+    from pipelines import _signing
     from validation import policy as policies
 
     stage, _ = promotion.check_target(to)
     shipped = stage.lower() if stage.lower() in policies.names() else policies.DEFAULT
     needed = policies.load(policy or shipped)
-    decision = promotion.promote(name, version, to=to, policy_digest=needed.digest)
+    check = _signing.promotion_check(needed.digest)
+    decision = promotion.promote(name, version, to=to, policy_digest=needed.digest, check=check)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(decision), indent=2))
     elif decision.stage:

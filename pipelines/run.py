@@ -42,7 +42,7 @@ def command(
     from comptrust.models import sources
     from comptrust.tracking import promotion
     from comptrust.trust import suite as suites
-    from pipelines import _summary, workflow
+    from pipelines import _signing, _summary, workflow
     from validation import policy as policies
 
     if promote_to:
@@ -54,6 +54,7 @@ def command(
         suite=suites.load(suite, dimensions=chosen, scoring=scoring, limit=limit),
         suite_name=suite,
         policy=policies.load(policy or policies.DEFAULT),
+        signer=_signing.Signer.load(),
         batch_size=batch_size,
         promote_to=promote_to,
         out=out,

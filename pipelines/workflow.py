@@ -16,6 +16,7 @@ from comptrust.report import page
 from comptrust.tracking import entries, promotion, registry, runs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
+from pipelines import _signing
 from validation.base import Evidence
 from validation.policy import Policy
 from validation.verdict import judge
@@ -31,6 +32,7 @@ class Plan:
     suite: Suite
     suite_name: str
     policy: Policy
+    signer: _signing.Signer
     batch_size: int
     promote_to: str | None = None
     out: Path | None = None
@@ -47,6 +49,7 @@ class Result:
     verdict: Verdict
     version: registry.Version
     seconds: float
+    signed: _signing.Signed
     decision: promotion.Decision | None = None
 
 
@@ -64,8 +67,10 @@ def run(plan: Plan, *, say: Say) -> Result:
             candidate = _evaluate(own, checkpoint, plan, say)
         own.comparison(candidate, baseline, prompts=plan.suite.prompts)
         siblings = registry.siblings_of(checkpoint)
-        verdict = judge(Evidence(candidate=candidate, baseline=baseline, siblings=siblings), plan.policy)
+        evidence = Evidence(candidate=candidate, baseline=baseline, siblings=siblings)
+        verdict = judge(evidence, plan.policy, trusted=plan.signer.trusted)
         own.verdict(verdict)
+        signed = plan.signer.sign(verdict, evidence, days=plan.policy.valid_days)
         own.text("report/card.html", page.render_card(entries.one(own.id)))
         say("registering the version")
         with own.timed("register"):
@@ -73,8 +78,10 @@ def run(plan: Plan, *, say: Say) -> Result:
         own.metrics({"time/total": time.monotonic() - began})
     decision = None
     if plan.promote_to:
-        decision = promotion.promote(version.name, version.version, to=plan.promote_to, policy_digest=plan.policy.digest)
-    return Result(checkpoint, candidate, baseline, verdict, version, time.monotonic() - began, decision)
+        needed = plan.policy.digest
+        check = _signing.promotion_check(needed)
+        decision = promotion.promote(version.name, version.version, to=plan.promote_to, policy_digest=needed, check=check)
+    return Result(checkpoint, candidate, baseline, verdict, version, time.monotonic() - began, signed, decision)
 
 
 def local_model(name: str) -> str:

@@ -91,13 +91,15 @@ def create(folder: Path) -> tuple[str, Path, Path]:
     return named, private, public
 
 
-def signing_key() -> Ed25519PrivateKey | None:
+def signing_key(folder: Path | None = None) -> Ed25519PrivateKey | None:
     """Return the private key: the file that COMPTRUST_SIGNING_KEY names, else signing.pem of the keys folder, else None.
+
+    With a folder, its signing.pem alone is looked for.
 
     Raises UserError if the named file is missing, if others can read it, or if it is no Ed25519 key without password.
     """
-    given = os.environ.get("COMPTRUST_SIGNING_KEY")
-    path = Path(given) if given else default_folder() / PRIVATE
+    given = None if folder else os.environ.get("COMPTRUST_SIGNING_KEY")
+    path = Path(given) if given else (folder or default_folder()) / PRIVATE
     if not given and not path.exists():
         return None
     try:

@@ -60,6 +60,11 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 
 
+def waivable() -> tuple[str, ...]:
+    """List the rules whose inconclusive finding a named human may accept."""
+    return tuple(name for name in plugins.names(RULES) if plugins.get(RULES, name, kind="rule").waivable)
+
+
 def load(name_or_path: str) -> Policy:
     """Read a shipped policy by name, or a YAML file by path.
 

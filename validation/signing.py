@@ -126,13 +126,9 @@ def problems(
 ) -> tuple[Problem, ...]:
     """Return what is wrong with the attestation itself: its key, a changed field, its time, its waivers, its outcome; none is good."""
     now = now or datetime.datetime.now(datetime.UTC)
+    if (forged := _unproven(attestation, trusted)) is not None:
+        return (forged,)
     found = []
-    if not attestation.signature or attestation.key_id not in trusted:
-        known = ", ".join(sorted(trusted)) or "none"
-        named = attestation.key_id or "no key"
-        return (Problem(kind="unverified", text=f"It is signed by {named}, which is not trusted here (trusted: {known})."),)
-    if not keys.proves(attestation, trusted[attestation.key_id]):
-        return (Problem(kind="changed", file=NAME, text=f"{NAME} was changed since key {attestation.key_id} signed it."),)
     if attestation.manifest_digest != attestation.verdict.checkpoint_digest:
         found.append(Problem(kind="changed", file=NAME, text="The signed verdict is about another checkpoint than the signed weights."))
     if now >= attestation.expires:
@@ -178,6 +174,11 @@ def changes(
     return tuple(found)
 
 
+def proven(attestation: Attestation, trusted: Mapping[str, Ed25519PublicKey]) -> bool:
+    """Whether a trusted key signed exactly this; if not, nothing that it says can be believed."""
+    return _unproven(attestation, trusted) is None
+
+
 def read(path: Path) -> Attestation:
     """Read an attestation. Raises UserError if it is none."""
     try:
@@ -185,6 +186,17 @@ def read(path: Path) -> Attestation:
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is not valid JSON (line {error.lineno}): {error.msg}.") from error
     return config.parse(data, Attestation, where=path.name)
+
+
+def _unproven(attestation: Attestation, trusted: Mapping[str, Ed25519PublicKey]) -> Problem | None:
+    """Say why nothing in the attestation can be believed, if so."""
+    if not attestation.signature or attestation.key_id not in trusted:
+        known = ", ".join(sorted(trusted)) or "none"
+        named = f"key {attestation.key_id}" if attestation.key_id else "no key"
+        return Problem(kind="unverified", text=f"It is signed by {named}, which is not trusted here (trusted: {known}).")
+    if not keys.proves(attestation, trusted[attestation.key_id]):
+        return Problem(kind="changed", file=NAME, text=f"{NAME} was changed since key {attestation.key_id} signed it.")
+    return None
 
 
 def _compare(signed: Mapping[str, str], held: Mapping[str, str], *, prefix: str) -> Iterable[Problem]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import field_validator
 
+from comptrust import config
+from comptrust.errors import UserError
 from comptrust.records import Finding
 from validation import keys
 
+NAME = "waivers.json"
 ACCEPTED = "accepted"
 
 
@@ -87,3 +92,19 @@ def accepted(findings: Sequence[Finding]) -> tuple[Waiver, ...]:
     logged = (entry for finding in findings for entry in finding.evidence.get("waivers", ()))
     used = ({key: value for key, value in entry.items() if key != "state"} for entry in logged if entry["state"] == ACCEPTED)
     return tuple(dict.fromkeys(Waiver.model_validate(fields) for fields in used))
+
+
+def read(path: Path) -> tuple[Waiver, ...]:
+    """Read a file of waivers. Raises UserError naming file and field."""
+    try:
+        entries = json.loads(config.read_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not valid JSON (line {error.lineno}): {error.msg}.") from error
+    if not isinstance(entries, list):
+        raise UserError(f"{path} is not a list of waivers. Write it with `comptrust waive`.")
+    return tuple(config.parse(entry, Waiver, where=f"{path}, waiver {number}") for number, entry in enumerate(entries, start=1))
+
+
+def dumps(waivers: Sequence[Waiver]) -> str:
+    """Return the text of a file of waivers."""
+    return json.dumps([waiver.model_dump(mode="json") for waiver in waivers], indent=2) + "\n"

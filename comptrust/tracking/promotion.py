@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -36,6 +37,10 @@ class Decision:
     alias: str | None = None
 
 
+Check = Callable[[registry.Version, Path], Decision | None]
+"""What else a version has to pass, given the folder of its weights: returns why it may not move, or None."""
+
+
 def check_target(to: str) -> tuple[str, str]:
     """Return (stage, alias) of a target. Raises UserError with the nearest name."""
     if to not in TARGETS:
@@ -43,16 +48,16 @@ def check_target(to: str) -> tuple[str, str]:
     return TARGETS[to]
 
 
-def promote(name: str, version: str, *, to: str, policy_digest: str | None = None) -> Decision:
+def promote(name: str, version: str, *, to: str, policy_digest: str | None = None, check: Check | None = None) -> Decision:
     """Set the alias and the stage of a version if its verdict passes and still belongs to its files; else change nothing.
 
-    With `policy_digest` the verdict must have been given under exactly this policy.
+    With `policy_digest` the verdict must have been given under exactly this policy; `check` is asked last.
     """
     from mlflow.exceptions import MlflowException
 
     stage, alias = check_target(to)
     found = registry.resolve(f"models:/{name}/{version}")
-    decision = examine(found, policy_digest=policy_digest)
+    decision = examine(found, policy_digest=policy_digest, check=check)
     if decision.outcome != "pass":
         return decision
     opened = runs.client()
@@ -69,7 +74,7 @@ def promote(name: str, version: str, *, to: str, policy_digest: str | None = Non
     return Decision(found.ref, "pass", decision.reason, stage, alias)
 
 
-def examine(version: registry.Version, *, policy_digest: str | None = None) -> Decision:
+def examine(version: registry.Version, *, policy_digest: str | None = None, check: Check | None = None) -> Decision:
     """Judge whether a version's verdict passes and is about its scorecard and the bytes that the registry holds."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(version.run_id, into=Path(temporary), only=FILES)
@@ -98,6 +103,8 @@ def examine(version: registry.Version, *, policy_digest: str | None = None) -> D
         changed = sorted(name for name in held.keys() | checkpoint.manifest.keys() if held.get(name) != checkpoint.manifest.get(name))
         if changed:
             return Decision(version.ref, "block", f"The registered files are not the judged ones: {', '.join(changed)}. Register it again.")
+        if check is not None and (refused := check(version, model)) is not None:
+            return refused
     return Decision(version.ref, "pass", f"All {len(verdict.findings)} rules of policy {verdict.policy} pass.")
 
 
