@@ -183,8 +183,8 @@ def read(path: Path) -> Attestation:
     """Read an attestation. Raises UserError if it is none."""
     try:
         data = json.loads(config.read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not valid JSON (line {error.lineno}): {error.msg}.") from error
+    except (ValueError, RecursionError) as error:  # no JSON, or JSON that is made to hurt: too deep, too long a number
+        raise UserError(f"{path.name} is not valid JSON: {error}.") from error
     return config.parse(data, Attestation, where=path.name)
 
 
@@ -193,7 +193,10 @@ def _unproven(attestation: Attestation, trusted: Mapping[str, Ed25519PublicKey])
     if not attestation.signature or attestation.key_id not in trusted:
         known = ", ".join(sorted(trusted)) or "none"
         named = f"key {attestation.key_id}" if attestation.key_id else "no key"
-        return Problem(kind="unverified", text=f"It is signed by {named}, which is not trusted here (trusted: {known}).")
+        return Problem(
+            kind="unverified",
+            text=f"It is signed by {named}, which is not trusted here (trusted: {known}). If you trust it, add its .pub.pem.",
+        )
     if not keys.proves(attestation, trusted[attestation.key_id]):
         return Problem(kind="changed", file=NAME, text=f"{NAME} was changed since key {attestation.key_id} signed it.")
     return None
