@@ -47,8 +47,8 @@ class Signer:
         """Read the keys. Raises UserError for a key that is open to others or is none."""
         return cls(keys.signing_key(), keys.load_public_keys())
 
-    def sign(self, verdict: Verdict, evidence: Evidence, *, days: int) -> Signed:
-        """Sign a verdict that is logged already, with the files of its runs, and log attestation.json beside it."""
+    def sign(self, verdict: Verdict, evidence: Evidence, *, days: int, version: registry.Version | None = None) -> Signed:
+        """Sign a verdict that is logged already, with the files of its runs and of its version, and log attestation.json beside it."""
         judged = {"candidate": evidence.candidate} | ({"baseline": evidence.baseline} if evidence.baseline else {})
         if self.key is None:
             return Signed("no, there is no signing key (comptrust keys init makes one)")
@@ -58,11 +58,15 @@ class Signer:
         if evidence.candidate.checkpoint is None:
             return Signed("no, the candidate has no checkpoint.json, so its weights are not known")
         recipe, ref = evidence.candidate.checkpoint.recipe, evidence.candidate.ref
-        model = registry.resolve(ref).name if ref.startswith("models:/") else registry.model_name(recipe.base_model, recipe.revision)
+        version = version or (registry.resolve(ref) if ref.startswith("models:/") else None)
+        model = version.name if version else registry.model_name(recipe.base_model, recipe.revision)
         run_ids = {role: registry.run_of(one.ref) for role, one in judged.items()}
         with tempfile.TemporaryDirectory() as folder:
             artifacts = {role: _fetch(run_id, Path(folder) / role) for role, run_id in run_ids.items()}
-            made = signing.attest(verdict, evidence, artifacts=artifacts, run_ids=run_ids, model=model, key=self.key, days=days)
+            registered = registry.download_all(version.ref, into=Path(folder) / "registered") if version else None
+            made = signing.attest(
+                verdict, evidence, artifacts=artifacts, run_ids=run_ids, model=model, key=self.key, days=days, registered=registered
+            )
         with runs.service():
             runs.client().log_text(made.run_id, made.model_dump_json(indent=2), signing.NAME)
         return Signed(f"by key {made.key_id}, valid until {made.expires:%Y-%m-%d %H:%M} UTC", made)

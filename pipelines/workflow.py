@@ -70,11 +70,11 @@ def run(plan: Plan, *, say: Say) -> Result:
         evidence = Evidence(candidate=candidate, baseline=baseline, siblings=siblings)
         verdict = judge(evidence, plan.policy, trusted=plan.signer.trusted)
         own.verdict(verdict)
-        signed = plan.signer.sign(verdict, evidence, days=plan.policy.valid_days)
         own.text("report/card.html", page.render_card(entries.one(own.id)))
         say("registering the version")
         with own.timed("register"):
             version = registry.register(own, checkpoint, candidate.scorecard, folder=Path(checkpoint.path), verdict=verdict)
+        signed = plan.signer.sign(verdict, evidence, days=plan.policy.valid_days, version=version)
         own.metrics({"time/total": time.monotonic() - began})
     decision = None
     if plan.promote_to:

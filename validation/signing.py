@@ -15,11 +15,14 @@ from comptrust import config, digests
 from comptrust.errors import UserError
 from comptrust.records import Record, Verdict
 from comptrust.trust import evaluation
+from comptrust.trust.evaluation import Evaluation
 from validation import keys, waivers
 from validation.base import Evidence
 
 NAME = "attestation.json"
 VERDICT = "verdict.json"
+REGISTERED = "registered_model_meta"
+"""What MLflow adds to a version's files when it fetches them."""
 EVALUATION = ("scorecard.json", "suite.json", "checkpoint.json", "generations")
 """What is signed of a run beside the candidate's verdict; a folder stands for all its files."""
 
@@ -42,6 +45,10 @@ class Attestation(keys.Signed):
     """`candidate` and `baseline` -> artifact of the run -> SHA-256 of its bytes."""
     scorecards: dict[str, str]
     """`candidate`, `baseline` and each sibling's reference -> digest of the scorecard's fields."""
+    siblings: dict[str, dict[str, str]] = {}
+    """Each sibling's reference -> scorecard.json, suite.json, checkpoint.json -> digest of its fields."""
+    artifact: dict[str, str] = {}
+    """Path -> SHA-256 of every file of the registered version, MLmodel and all; empty if it was signed unregistered."""
     issued: AwareDatetime
     expires: AwareDatetime
 
@@ -84,11 +91,13 @@ def attest(
     model: str,
     key: Ed25519PrivateKey,
     days: int,
+    registered: Path | None = None,
     now: datetime.datetime | None = None,
 ) -> Attestation:
     """Sign a verdict together with the bytes that it was given on, for so many days, or until a waiver that it rests on ends.
 
     `artifacts` are folders with the logged files and `run_ids` their runs, for `candidate` and, if there is one, `baseline`.
+    `registered` is the folder of the registered version, with the checkpoint in it or in its folder `model`.
     Raises UserError if the files are not those that were judged, or if the candidate's weights are not known.
     """
     issued = (now or datetime.datetime.now(datetime.UTC)).replace(microsecond=0)
@@ -102,6 +111,9 @@ def attest(
             raise UserError(f"Nothing is signed: the files of {one.ref} changed while it was judged. Gate it again.")
     if json.loads(config.read_text(artifacts["candidate"] / VERDICT)) != json.loads(verdict.model_dump_json()):
         raise UserError(f"Nothing is signed: {evidence.candidate.ref} was judged by somebody else meanwhile. Gate it again.")
+    held = digests.of_folder(registered, leave_out=[REGISTERED]) if registered else {}
+    if registered and (changed := [*_compare(evidence.candidate.checkpoint.manifest, weights_of(held), prefix="")]):
+        raise UserError(f"Nothing is signed: the registered files are not the judged ones. {changed[0].text} Register it again.")
     ends = [issued + datetime.timedelta(days=days)]
     ends += [_end_of(waiver.until) for waiver in waivers.accepted(verdict.findings)]
     siblings = {one.ref: one.scorecard.digest_of_fields() for one in evidence.siblings}
@@ -114,6 +126,8 @@ def attest(
             weights=evidence.candidate.checkpoint.manifest,
             files={role: _digests(artifacts[role], verdict=role == "candidate") for role in judged},
             scorecards=siblings | {role: one.scorecard.digest_of_fields() for role, one in judged.items()},
+            siblings={one.ref: summary(one) for one in evidence.siblings},
+            artifact=held,
             issued=issued,
             expires=min(ends),
         ),
@@ -172,6 +186,26 @@ def changes(
     if weights is not None:
         found += _compare(attestation.weights, digests.of_folder(weights, leave_out=["checkpoint.json"]), prefix="")
     return tuple(found)
+
+
+def changed_artifact(attestation: Attestation, held: Mapping[str, str]) -> tuple[Problem, ...]:
+    """Return every file of a registered version (path -> SHA-256) that is not as signed."""
+    if not attestation.artifact:
+        text = "The signed verdict does not name the registered files: it was signed before they were registered."
+        return (Problem(kind="unverified", text=text),)
+    return tuple(_compare(attestation.artifact, held, prefix=""))
+
+
+def summary(one: Evaluation) -> dict[str, str]:
+    """Return what is signed of a sibling: file -> digest of its fields."""
+    records = {"scorecard.json": one.scorecard, "suite.json": one.suite, "checkpoint.json": one.checkpoint}
+    return {name: record.digest_of_fields() for name, record in records.items() if record is not None}
+
+
+def weights_of(held: Mapping[str, str]) -> dict[str, str]:
+    """Return the checkpoint's files among those of a registered version: its folder `model`, else all but checkpoint.json."""
+    inner = {name.removeprefix("model/"): digest for name, digest in held.items() if name.startswith("model/")}
+    return {name: digest for name, digest in (inner or held).items() if name != "checkpoint.json"}
 
 
 def proven(attestation: Attestation, trusted: Mapping[str, Ed25519PublicKey]) -> bool:

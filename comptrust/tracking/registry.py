@@ -142,12 +142,18 @@ def dense_run(recipe: Recipe, suite_digest: str, *, code_digest: str | None = No
 
 def download(ref: str, *, into: Path) -> Path:
     """Fetch the checkpoint of a version and return its folder."""
+    folder = download_all(ref, into=into)
+    return folder / "model" if (folder / "model").is_dir() else folder
+
+
+def download_all(ref: str, *, into: Path) -> Path:
+    """Fetch every file of a version, MLmodel and all, and return their folder."""
     from mlflow.artifacts import download_artifacts
 
     version = resolve(ref)
+    into.mkdir(parents=True, exist_ok=True)
     with runs.service():
-        folder = Path(download_artifacts(artifact_uri=version.ref, dst_path=str(into)))
-    return folder / "model" if (folder / "model").is_dir() else folder
+        return Path(download_artifacts(artifact_uri=version.ref, dst_path=str(into)))
 
 
 def load_evaluation(ref: str) -> Evaluation:

@@ -35,7 +35,7 @@ NOW = datetime.datetime(2030, 1, 1, 12, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 TRUSTED = {keys.key_id(KEY.public_key()): KEY.public_key()}
-RUN, DENSE = "1" * 32, "2" * 32
+RUN, DENSE, SIBLING = "1" * 32, "2" * 32, "3" * 32
 POLICY = Policy(name="p", rules=(MaxDrop(evidence="observed"),))
 
 
@@ -74,7 +74,10 @@ def logged(folder: Path, answer: str, **recipe: Any) -> evaluation.Evaluation:
 def attest(evidence: Evidence, verdict: Verdict, artifacts: dict[str, Path], *, days: int = 90) -> Attestation:
     (artifacts["candidate"] / "verdict.json").write_text(verdict.model_dump_json(indent=2))
     runs = {"candidate": RUN, "baseline": DENSE}
-    return signing.attest(verdict, evidence, artifacts=artifacts, run_ids=runs, model="tiny", key=KEY, days=days, now=NOW)
+    registered = artifacts["candidate"].parent / "weights"
+    return signing.attest(
+        verdict, evidence, artifacts=artifacts, run_ids=runs, model="tiny", key=KEY, days=days, registered=registered, now=NOW
+    )
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +86,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Case:
     candidate = logged(folder / RUN, "A")
     baseline = logged(folder / DENSE, "B", method="none", bits=None, group_size=None)
     artifacts = {"candidate": folder / RUN / "artifacts", "baseline": folder / DENSE / "artifacts"}
-    evidence = Evidence(candidate, baseline)
+    evidence = Evidence(candidate, baseline, siblings=(logged(folder / SIBLING, "A", seed=1),))
     verdict = judge(evidence, POLICY)
     return Case(artifacts, folder / RUN / "weights", evidence, verdict, attest(evidence, verdict, artifacts))
 
@@ -333,3 +336,27 @@ def test_what_is_no_attestation_is_refused_in_one_line(text: str, tmp_path: Path
     with pytest.raises(UserError, match=signing.NAME) as caught:
         signing.read(tmp_path / signing.NAME)
     assert "\n" not in str(caught.value)
+
+
+def test_registered_files_that_are_not_the_judged_ones_are_not_signed(case: Case) -> None:
+    (case.artifacts["candidate"].parent / "weights" / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(UserError, match="the registered files are not the judged ones. model.safetensors was changed"):
+        attest(case.evidence, case.verdict, case.artifacts)
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        ({"MLmodel": "0"}, "MLmodel was added"),
+        ({"model.safetensors": "0"}, "model.safetensors was changed"),
+        ({}, "model.safetensors is missing"),
+    ],
+)
+def test_every_file_of_the_registered_version_is_compared(case: Case, held: dict[str, str], said: str) -> None:
+    signed = case.attestation.artifact
+    assert signing.changed_artifact(case.attestation, signed) == ()
+    other = signed | held if held else {"sub/config.json": signed["sub/config.json"]}
+    [problem] = signing.changed_artifact(case.attestation, other)
+    assert said in problem.text
+    [unnamed] = signing.changed_artifact(case.attestation.model_copy(update={"artifact": {}}), {})
+    assert unnamed.kind == "unverified"
