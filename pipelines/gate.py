@@ -43,7 +43,7 @@ def command(
         raise UserError("gate judges on the suite that the candidate answered; --suite belongs to --plan.")
     if not candidate:
         raise UserError("gate needs a candidate: models:/NAME/VERSION, runs:/ID or a scorecard file. To plan a suite: gate --plan.")
-    from comptrust.tracking import promotion, registry
+    from comptrust.tracking import figures, promotion, registry
     from pipelines import _signing, _summary
     from validation import policy as policies
     from validation.base import Evidence
@@ -57,6 +57,7 @@ def command(
     verdict = judge(evidence, rules, waivers=_signing.waivers(candidate, file=waivers), trusted=signer.trusted)
     if candidate.startswith(_signing.REMOTE):
         promotion.record_verdict(candidate, verdict)
+        figures.log(registry.run_of(candidate))
     signed = signer.sign(verdict, evidence, days=rules.valid_days)
     if as_json:
         click.echo(json.dumps({"outcome": verdict.outcome, **verdict.model_dump(mode="json"), "signed": signed.brief()}, indent=2))

@@ -12,8 +12,7 @@ from pathlib import Path
 import comptrust
 from comptrust import config, digests
 from comptrust.records import Checkpoint, Recipe, Suite, Verdict
-from comptrust.report import page
-from comptrust.tracking import entries, promotion, registry, runs
+from comptrust.tracking import figures, promotion, registry, runs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from pipelines import _signing
@@ -70,7 +69,7 @@ def run(plan: Plan, *, say: Say) -> Result:
         evidence = Evidence(candidate=candidate, baseline=baseline, siblings=siblings)
         verdict = judge(evidence, plan.policy, trusted=plan.signer.trusted)
         own.verdict(verdict)
-        own.text("report/card.html", page.render_card(entries.one(own.id)))
+        figures.log(own.id)
         say("registering the version")
         with own.timed("register"):
             version = registry.register(own, checkpoint, candidate.scorecard, folder=Path(checkpoint.path), verdict=verdict)

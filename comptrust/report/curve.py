@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from comptrust.records import Record
-from comptrust.report.base import DENSE_BITS, DIMENSIONS, MARGIN, Group, dense_of, difference, escape, smaller_of, text
+from comptrust.report import drawing
+from comptrust.report.base import DIMENSIONS, MARGIN, Group, compressed_of, difference, escape, smaller_of, text
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's colours, told apart under every common colour blindness."""
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 340.0, 220.0, 32.0, 24.0, 30.0
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH, HEIGHT = 340.0, 240.0
+COLUMNS = 3
+"""Panels in a row of the PNG."""
 
 
 class Point(Record):
@@ -26,85 +33,138 @@ class Point(Record):
     grey: bool
     """Whether it lies more than the margin below the dense source."""
 
+    @property
+    def words(self) -> str:
+        """The point in words."""
+        spread = "" if self.spread is None else f" ±{self.spread:.1f}"
+        return f"{self.recipe} {text(self.mean)}{spread}{' (grey)' if self.grey else ''}"
 
-def points(groups: Sequence[Group], *, dense: Group) -> tuple[Point, ...]:
-    """Return the points of all recipes of one dense source; what was not measured has none."""
+
+class Panel(Record):
+    """One dimension: its points and the lines that they are held against."""
+
+    dimension: str
+    level: float
+    """Score of the dense source; the dashes lie a margin above and below."""
+    small: float | None
+    """Score of the smaller dense model."""
+    points: tuple[Point, ...]
+
+    @property
+    def grey_below(self) -> float:
+        """Score under which the panel is grey."""
+        return self.level - MARGIN
+
+    @property
+    def words(self) -> str:
+        """The panel in words."""
+        small = "" if self.small is None else f"; smaller dense {text(self.small)}"
+        said = "; ".join(point.words for point in self.points)
+        return f"{self.dimension.replace('_', ' ')} against bits per weight. Dense {text(self.level)}{small}; {said}."
+
+
+def panels(groups: Sequence[Group], *, dense: Group, smaller: dict[str, str]) -> tuple[Panel, ...]:
+    """Return a panel per dimension that the dense source and something made of it were measured in."""
+    small = smaller_of(dense, groups, smaller)
     found = []
-    for group in groups:
-        if group.first.method == "none" or dense_of(group, groups) != dense:
-            continue
-        for name in DIMENSIONS:
-            mean, change = group.mean(name), difference(group, dense, name)
-            if mean is None or change is None:
-                continue
-            fields = {"model": group.first.model, "dimension": name, "method": group.first.method, "recipe": group.first.recipe}
-            fields |= {"bits": group.first.nominal_bits, "mean": mean, "spread": group.spread(name), "grey": change < -MARGIN}
+    for name in DIMENSIONS:
+        level, points = dense.mean(name), _points(groups, dense=dense, dimension=name)
+        if level is not None and points:
+            found.append(Panel(dimension=name, level=level, small=small.mean(name) if small else None, points=points))
+    return tuple(found)
+
+
+def _points(groups: Sequence[Group], *, dense: Group, dimension: str) -> tuple[Point, ...]:
+    found = []
+    for group in compressed_of(dense, groups):
+        mean, change = group.mean(dimension), difference(group, dense, dimension)
+        if mean is not None and change is not None:
+            fields = {"model": group.first.model, "dimension": dimension, "method": group.first.method, "recipe": group.first.recipe}
+            fields |= {"bits": group.first.nominal_bits, "mean": mean, "spread": group.spread(dimension), "grey": change < -MARGIN}
             found.append(Point.model_validate(fields))
     return tuple(found)
 
 
-def render(groups: Sequence[Group], *, smaller: dict[str, str]) -> str:
-    """Return one block of panels per dense source that has compressed versions."""
-    blocks = []
-    for dense in (group for group in groups if group.first.method == "none"):
-        found = points(groups, dense=dense)
-        if not found:
-            continue
-        small = smaller_of(dense, groups, smaller)
-        methods = sorted({point.method for point in found})
-        colours = {method: COLOURS[index % len(COLOURS)] for index, method in enumerate(methods)}
-        key = " ".join(f'<span style="color:{colours[method]}">■</span> {escape(method)}' for method in methods)
-        panels = "".join(_panel(name, found, dense=dense, small=small, colours=colours) for name in DIMENSIONS)
-        lines = "line: dense; dashes: ±5 points; grey: more than 5 points lost" + ("; dotted: smaller dense" if small else "")
-        title = f"{escape(dense.first.model)} ({dense.first.source})"
-        blocks.append(f'<h3>{title}</h3><p>{key}. {lines}.</p><div class="panels">{panels}</div>')
-    return "".join(blocks) or "<p>No compressed version beside its dense source.</p>"
+def picture(groups: Sequence[Group], *, dense: Group, smaller: dict[str, str]) -> drawing.Picture | None:
+    """Return all panels of one dense source as one picture; None without any."""
+    found = panels(groups, dense=dense, smaller=smaller)
+    if not found:
+        return None
+    family = dense.first.title
+    return drawing.Picture("curves", family, "score against bits", "", _block(found), functools.partial(_png, found, family))
 
 
-def _panel(name: str, found: Sequence[Point], *, dense: Group, small: Group | None, colours: dict[str, str]) -> str:
-    level = dense.mean(name)
-    mine = [point for point in found if point.dimension == name]
-    if level is None or not mine:
-        return ""
-    parts = [
-        f'<rect x="{LEFT}" y="{_y(level - MARGIN):.1f}" width="{WIDTH - LEFT}" height="{_y(0) - _y(level - MARGIN):.1f}" fill="#e4e4e4"/>'
-    ]
-    parts += [_line(level), _line(level + MARGIN, dash="6 4"), _line(level - MARGIN, dash="6 4")]
-    if small is not None and (other := small.mean(name)) is not None:
-        parts.append(_line(other, dash="1 3"))
-    for index, (method, colour) in enumerate(colours.items()):
-        own = sorted((point for point in mine if point.method == method), key=lambda point: point.bits)
-        shift = 3.0 * (index - len(colours) / 2)
-        path = " ".join(f"{_x(point.bits) + shift:.1f},{_y(point.mean):.1f}" for point in own)
+def _png(found: Sequence[Panel], family: str) -> bytes:
+    rows = math.ceil(len(found) / COLUMNS)
+    height = HEIGHT * rows + 76
+    with drawing.canvas(WIDTH * COLUMNS, height) as figure:
+        for index, panel in enumerate(found):
+            column, row = index % COLUMNS, index // COLUMNS
+            box = ((column + 0.11) / COLUMNS, 1 - (HEIGHT * (row + 0.84) + 44) / height, 0.85 / COLUMNS, 0.71 * HEIGHT / height)
+            _draw(figure.add_axes(box), panel)
+        for index, (method, style) in enumerate(drawing.styles(_methods(found)).items()):
+            figure.text(0.03 + 0.12 * index, 10 / height, f"{style.glyph} {method}", color=style.colour, fontsize=9)
+        figure.text(0.01, 1 - 16 / height, f"{family}: score against bits", fontsize=10, fontweight="bold")
+        figure.text(0.01, 1 - 32 / height, _lines(found), fontsize=8)
+        return drawing.png(figure)
+
+
+def _methods(found: Sequence[Panel]) -> list[str]:
+    return [point.method for panel in found for point in panel.points]
+
+
+def _block(found: Sequence[Panel]) -> str:
+    key = " ".join(
+        f'<span class="key" style="color:{style.colour}">{style.glyph}</span> {escape(method)}'
+        for method, style in drawing.styles(_methods(found)).items()
+    )
+    return f'<p>{key}. {_lines(found)}</p><div class="panels">{"".join(map(_figure, found))}</div>'
+
+
+def _lines(found: Sequence[Panel]) -> str:
+    small = "; dotted: the smaller dense model" if any(panel.small is not None for panel in found) else ""
+    bars = "; bars: standard deviation over seeds" if any(point.spread is not None for panel in found for point in panel.points) else ""
+    return f"Line: dense source; dashes: 5 points above and below it; grey: more than 5 points lost{small}{bars}."
+
+
+def _figure(panel: Panel) -> str:
+    with drawing.canvas(WIDTH, HEIGHT) as figure:
+        hints = _draw(figure.add_axes((0.11, 0.16, 0.87, 0.73)), panel)
+        return f"<figure>{drawing.svg(figure, alternative=panel.words, hints=hints)}</figure>"
+
+
+def _draw(axes: Axes, panel: Panel) -> dict[str, str]:
+    """Draw a panel and return the hint of each point."""
+    values = [panel.level - MARGIN, panel.level + MARGIN, *([panel.small] if panel.small is not None else [])]
+    values += [point.mean + sign * (point.spread or 0.0) for point in panel.points for sign in (-1, 1)]
+    room = 0.06 * (max(values) - min(values))
+    axes.set_ylim(max(min(values) - room, -2.0), min(max(values) + room, 102.0))
+    axes.axhspan(axes.get_ylim()[0], panel.grey_below, color="#e4e4e4", linewidth=0, zorder=0)
+    axes.axhline(panel.level, color=drawing.INK, linewidth=1)
+    for score in (panel.level - MARGIN, panel.level + MARGIN):
+        axes.axhline(score, color=drawing.INK, linewidth=0.8, dashes=(5, 3))
+    if panel.small is not None:
+        axes.axhline(panel.small, color=drawing.INK, linewidth=1.2, dashes=(1, 2))
+    ticks = sorted({point.bits for point in panel.points})
+    places = [math.log2(bits) for bits in ticks]
+    axes.set_xlim(min(places) - 0.3, max(places) + 0.3)
+    axes.set_xticks(places, [f"{bits:g}" for bits in ticks])
+    axes.set_xlabel("bits per weight", loc="right", labelpad=1)
+    axes.set_title(panel.dimension.replace("_", " "))
+    hints: dict[str, str] = {}
+    found = drawing.styles([point.method for point in panel.points])
+    for index, (method, style) in enumerate(found.items()):
+        own = sorted((point for point in panel.points if point.method == method), key=lambda point: point.bits)
+        shift = 0.05 * (index - (len(found) - 1) / 2)  # beside each other, not on top
+        x, y = [math.log2(point.bits) + shift for point in own], [point.mean for point in own]
         if len({point.bits for point in own}) == len(own):  # patterns of one size are points, not steps of a curve
-            parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}"/>')
-        for point in own:
-            x, bar = _x(point.bits) + shift, point.spread or 0.0
-            parts.append(f'<path d="M{x:.1f} {_y(point.mean - bar):.1f}V{_y(point.mean + bar):.1f}" stroke="{colour}"/>')
-            spread = "" if point.spread is None else f" ±{point.spread:.1f}"
-            hint = f"{escape(point.recipe)}: {text(point.mean)}{spread}"
-            parts.append(f'<circle cx="{x:.1f}" cy="{_y(point.mean):.1f}" r="3.5" fill="{colour}"><title>{hint}</title></circle>')
-    for bits in sorted({point.bits for point in mine}):
-        parts.append(f'<text x="{_x(bits):.1f}" y="{HEIGHT - 14}" font-size="11" text-anchor="middle">{bits:g}</text>')
-    for score in (0, 50, 100):
-        parts.append(f'<text x="{LEFT - 5}" y="{_y(score) + 4:.1f}" font-size="11" text-anchor="end">{score}</text>')
-    label = name.replace("_", " ")
-    parts.append(f'<text x="{LEFT}" y="14" font-size="13" font-weight="600">{label}</text>')
-    parts.append(f'<text x="{WIDTH}" y="{HEIGHT - 2}" font-size="11" text-anchor="end">bits per weight</text>')
-    said = "; ".join(f"{point.recipe} {text(point.mean)}" for point in mine)
-    alternative = f"{label} against bits; dense {text(level)}; {said}"
-    return f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{escape(alternative)}">{"".join(parts)}</svg>'
-
-
-def _x(bits: float) -> float:
-    return LEFT + 12 + (WIDTH - LEFT - 24) * bits / DENSE_BITS
-
-
-def _y(score: float) -> float:
-    """Place a score, 0-100, inside the panel."""
-    return TOP + (HEIGHT - TOP - BOTTOM) * (1 - min(max(score, 0.0), 100.0) / 100)
-
-
-def _line(score: float, *, dash: str = "") -> str:
-    style = f' stroke-dasharray="{dash}"' if dash else ""
-    return f'<path d="M{LEFT} {_y(score):.1f}H{WIDTH}" stroke="#444"{style}/>'
+            axes.plot(x, y, color=style.colour, linewidth=1)
+        for place, point in zip(x, own, strict=True):
+            gid = f"hint-{panel.dimension}-{len(hints)}"
+            if point.spread is not None:
+                axes.errorbar(place, point.mean, yerr=point.spread, color=style.colour, linewidth=1, capsize=2)
+            axes.plot(
+                place, point.mean, style.marker, color=style.colour, markersize=5, markeredgecolor="white", markeredgewidth=0.5, gid=gid
+            )
+            hints[gid] = point.words
+    return hints

@@ -3,55 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from comptrust.report import card, curve, heatmap, leaderboard, tradeoff
-from comptrust.report.base import Entry, escape, fold
+from comptrust.report import card, curve, drawing, forest, heatmap, leaderboard, tradeoff
+from comptrust.report.base import Entry, dense_groups, escape, fold
 
-STYLE = """
-body{font:15px/1.4 system-ui,sans-serif;margin:1rem;color:#111;background:#fff}.wide{overflow-x:auto}
-table{border-collapse:collapse;font-size:.85rem}th,td{padding:.25rem .5rem;border-bottom:1px solid #ccc;text-align:left;white-space:nowrap}
-td.number,.heat td{text-align:right}thead button{font:inherit;font-weight:600;border:0;background:none;padding:0;cursor:pointer}
-.panels{display:flex;flex-wrap:wrap;gap:1rem}.panels svg,svg.forest{width:100%;max-width:360px;height:auto}
-details.card{border:1px solid #ccc;padding:.5rem;margin:.5rem 0}.card td{white-space:normal}
-"""
-SCRIPT = """
-const table=document.getElementById('leaderboard'),body=table.tBodies[0],box=document.getElementById('filter');
-const heads=[...table.tHead.querySelectorAll('button')];
-function value(row,i){const c=row.cells[i];return c.dataset.value===undefined?c.textContent:c.dataset.value===''?null:+c.dataset.value}
-function sort(name,up){const i=heads.findIndex(h=>h.dataset.column===name);if(i<0)return;
-[...body.rows].sort((a,b)=>{const x=value(a,i),y=value(b,i);if(x===null||y===null)return (x===null)-(y===null);
-return (x<y?-1:x>y?1:0)*(up?1:-1)}).forEach(r=>body.append(r));
-heads.forEach((h,j)=>h.parentNode.setAttribute('aria-sort',j!==i?'none':up?'ascending':'descending'))}
-function filter(){const words=box.value.toLowerCase().split(/\\s+/);let n=0;for(const r of body.rows){
-r.hidden=!words.every(w=>r.textContent.toLowerCase().includes(w));n+=!r.hidden}
-document.getElementById('shown').textContent=n+' of '+body.rows.length+' rows'}
-heads.forEach(h=>h.onclick=()=>sort(h.dataset.column,h.parentNode.getAttribute('aria-sort')==='descending'));
-box.oninput=filter;const asked=new URLSearchParams(location.hash.slice(1));
-if(asked.get('sort'))sort(asked.get('sort'),asked.get('order')==='up');box.value=asked.get('filter')||'';filter();
-"""
+STYLE, SCRIPT = Path(__file__).with_name("page.css"), Path(__file__).with_name("page.js")
 
 
-def render(entries: Sequence[Entry], *, smaller: dict[str, str] | None = None) -> str:
-    """Return the whole report. `smaller` names, per dense source, the smaller dense model to compare with."""
+@dataclass(frozen=True)
+class Family:
+    """The figures of one dense source and what was made of it."""
+
+    entries: tuple[Entry, ...]
+    pictures: tuple[drawing.Picture, ...]
+
+
+def families(entries: Sequence[Entry], *, smaller: dict[str, str] | None = None) -> tuple[Family, ...]:
+    """Return the figures per dense source. `smaller` names, per source, the smaller dense model to compare with."""
     groups, named = fold(entries), smaller or {}
+    found = []
+    for dense in dense_groups(groups):
+        about = tuple(entry for group in groups if group.first.family == dense.first.family for entry in group.entries)
+        drawn = (
+            heatmap.picture(groups, dense=dense, smaller=named),
+            curve.picture(groups, dense=dense, smaller=named),
+            tradeoff.picture(groups, dense=dense),
+        )
+        found.append(Family(about, tuple(one for one in drawn if one is not None)))
+    return tuple(found)
+
+
+def own_pictures(entry: Entry) -> tuple[drawing.Picture, ...]:
+    """Return the figures about one version alone."""
+    return tuple(filter(None, [forest.picture(entry)]))
+
+
+def render(entries: Sequence[Entry], found: Sequence[Family]) -> str:
+    """Return the whole report of the entries and their families' figures."""
+    groups = fold(entries)
     cards = "".join(card.verdict_card(entry) for group in groups for entry in group.entries if entry.verdict is not None)
     sections = {
         "Leaderboard": leaderboard.render(groups),
-        "Difference to the dense source at half its size": "<p>Points; blue gains, red drops; ● where the refusal rate moved more than "
-        f"10 points; – not measured.</p>{heatmap.render(groups, smaller=named)}",
-        "Score against bits": curve.render(groups, smaller=named),
-        "Size against worst drop": tradeoff.render(groups),
+        "Difference to the dense source at about half its size": _section(found, "heatmap"),
+        "Score against bits": _section(found, "curves"),
+        "Size against worst drop": _section(found, "tradeoff"),
         "Verdicts": cards or "<p>No version has been judged.</p>",
     }
-    text = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections.items())
-    return _page("comptrust report", f"<h1>comptrust report</h1>{text}<script>{SCRIPT}</script>")
+    links = "".join(f'<li><a href="#part-{number}">{title}</a></li>' for number, title in enumerate(sections))
+    parts = enumerate(sections.items())
+    text = "".join(f'<section id="part-{number}"><h2>{title}</h2>{content}</section>' for number, (title, content) in parts)
+    script = SCRIPT.read_text(encoding="utf-8")
+    return _page("comptrust report", f"<h1>comptrust report</h1><nav><ul>{links}</ul></nav>{text}<script>{script}</script>")
 
 
 def render_card(entry: Entry) -> str:
     """Return one version's verdict card as a page of its own."""
-    return _page(f"comptrust: {escape(entry.name)}", card.verdict_card(entry, opened=True))
+    return _page(f"comptrust: {entry.name}", card.verdict_card(entry, opened=True))
+
+
+def render_picture(picture: drawing.Picture) -> str:
+    """Return one figure as a page of its own."""
+    title = f"{picture.family}: {picture.title}"
+    return _page(title, f"<h1>{escape(title)}</h1>{picture.notes}{picture.html}")
+
+
+def _section(found: Sequence[Family], name: str) -> str:
+    shown = [picture for family in found for picture in family.pictures if picture.name == name]
+    if not shown:
+        return "<p>There is no compressed version beside its dense source to show here.</p>"
+    return shown[0].notes + "".join(f"<h3>{escape(picture.family)}</h3>{picture.html}" for picture in shown)
 
 
 def _page(title: str, body: str) -> str:
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>{title}</title>'
-    return f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{body}</body></html>'
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
+    style = STYLE.read_text(encoding="utf-8")
+    return f'<!doctype html><html lang="en"><head>{head}<style>{style}</style></head><body>{body}</body></html>'

@@ -47,6 +47,8 @@ class Mapping(Record):
     """The file that explains model names."""
 
     patterns: tuple[Pattern, ...]
+    smaller: dict[str, str] = {}
+    """Dense source -> smaller dense model of the same family to show beside its compressed versions, by `Base Model`."""
 
 
 class Row(Record):
@@ -82,6 +84,8 @@ class Published:
     digest: str
     """SHA-256 of the file."""
     rows: tuple[Row, ...]
+    smaller: dict[str, str]
+    """Dense source -> smaller dense model, as the names file says; both are in the table."""
 
     def dense(self, row: Row) -> Row:
         """Return the dense source of a row; reading made sure that there is exactly one."""
@@ -103,7 +107,8 @@ def read(path: Path, *, mapping: Path | None = None) -> Published:
     name that no or more than one pattern explains, a contradiction between name and columns, a duplicate, a
     compressed row without its dense source, and a table without rows. Row 1 is the header.
     """
-    explained = _patterns(mapping or NAMES)
+    names = config.load_yaml(mapping or NAMES, Mapping)
+    explained = _patterns(names, path=mapping or NAMES)
     reader = csv.reader(io.StringIO(config.read_text(path).removeprefix("\ufeff")), strict=True)
     try:
         lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
@@ -122,12 +127,14 @@ def read(path: Path, *, mapping: Path | None = None) -> Published:
     if not rows:
         raise UserError(f"{path} has a header but no row.")
     _check_together(rows, path=path)
-    return Published(path=path, digest=digests.of_file(path), rows=tuple(rows.values()))
+    dense = {row.recipe.base_model for row in rows.values() if row.recipe.method == "none"}
+    smaller = {model: other for model, other in names.smaller.items() if {model, other} <= dense}
+    return Published(path=path, digest=digests.of_file(path), rows=tuple(rows.values()), smaller=smaller)
 
 
-def _patterns(path: Path) -> Sequence[tuple[re.Pattern[str], Pattern]]:
+def _patterns(names: Mapping, *, path: Path) -> Sequence[tuple[re.Pattern[str], Pattern]]:
     found = []
-    for number, pattern in enumerate(config.load_yaml(path, Mapping).patterns, start=1):
+    for number, pattern in enumerate(names.patterns, start=1):
         try:
             found.append((re.compile(pattern.pattern), pattern))
         except re.error as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ValidationError
 
@@ -12,14 +13,19 @@ from comptrust.errors import UserError
 from comptrust.records import Verdict
 from comptrust.report.base import DIMENSIONS, Entry
 from comptrust.tracking import runs
+from comptrust.tracking.published import SMALLER
 from comptrust.tracking.store import tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
-def read(experiment: str | None = None) -> tuple[Entry, ...]:
-    """Return every finished run that has a score, oldest first.
+LOCAL_UI = "http://127.0.0.1:5000"
+"""Where `make ui` and `mlflow ui` show a store that has no server."""
+
+
+def read(experiment: str | None = None, *, ui: str | None = None) -> tuple[Entry, ...]:
+    """Return every finished run that has a score, oldest first. `ui` is the address under which MLflow shows the store.
 
     Raises UserError for an unknown experiment and for a run whose params cannot be read.
     """
@@ -42,7 +48,7 @@ def read(experiment: str | None = None) -> tuple[Entry, ...]:
             if not token:
                 break
     scored = [run for run in found if any(f"trust/{name}" in run.data.metrics for name in DIMENSIONS)]
-    return tuple(_entry(run) for run in scored)
+    return tuple(_entry(run, ui=ui) for run in scored)
 
 
 def one(run_id: str) -> Entry:
@@ -50,14 +56,18 @@ def one(run_id: str) -> Entry:
     opened = runs.client()
     with runs.service():
         run = opened.get_run(run_id)
-    return _entry(run)
+    return _entry(run, ui=None)
 
 
-def _entry(run: Run) -> Entry:
+def _entry(run: Run, *, ui: str | None) -> Entry:
     params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
     own = tags.get("source") != "published"
-    fields: dict[str, Any] = {key: params.get(key) for key in ("bits", "sparsity", "structure", "group_size", "seed")}
-    fields |= {"name": run.info.run_name, "source": "own" if own else "published", "url": _url(run)}
+    fields: dict[str, Any] = {
+        key: params.get(key) for key in ("revision", "bits", "sparsity", "structure", "group_size", "calibration", "seed")
+    }
+    fields |= {"name": run.info.run_name, "source": "own" if own else "published"}
+    fields |= {"run_id": run.info.run_id, "url": _url(run, ui=ui), "smaller": tags.get(SMALLER)}
+    fields["settings"] = {key: value for key, value in params.items() if key == "calibration_samples" or key.startswith("option.")}
     fields |= {"model": params.get("model"), "method": params.get("method")}
     fields["suite"] = tags.get("suite_digest") or params.get("suite", "unknown")
     fields |= {"bytes": metrics.get("size/bytes"), "ratio": metrics.get("size/ratio")}
@@ -85,7 +95,9 @@ def _judged(run_id: str) -> dict[str, Any]:
     return {"verdict": judged, "flips": tuple(rows)}
 
 
-def _url(run: Run) -> str | None:
-    """Return the run's page, or None where no server shows it."""
-    base = tracking_uri().rstrip("/")
-    return f"{base}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}" if base.startswith(("http://", "https://")) else None
+def _url(run: Run, *, ui: str | None) -> str:
+    """Return the address of the run's page, without the name and password that the tracking address may hold."""
+    uri = tracking_uri()
+    parts = urlsplit(ui or (uri if uri.startswith(("http://", "https://")) else LOCAL_UI))
+    base = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+    return f"{base}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from comptrust.report.published import Published, Row
 from comptrust.tracking import registry, runs
 
+SMALLER = "smaller_dense"
+"""Tag of a dense source: the smaller dense model that the table's names file puts beside it."""
+
 
 def import_table(table: Published, *, say: Callable[[str], None] = lambda line: None) -> tuple[int, int]:
     """Log every row that is not logged yet and return (imported, already there).
@@ -59,6 +62,8 @@ def _log(row: Row, table: Published, *, experiment: str) -> None:
     tags |= {"table_digest": table.digest, "group": row.group}
     if row.seed is None:
         tags.pop("seed")
+    if row == table.dense(row) and row.recipe.base_model in table.smaller:
+        tags[SMALLER] = table.smaller[row.recipe.base_model]
     now = int(time.time() * 1000)
     status = "FAILED"
     with runs.service():
