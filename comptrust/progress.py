@@ -7,14 +7,16 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 20
 LOG_SWITCH = "LLM_COMPRESSOR_LOG_DISABLED"
 """Read by llm-compressor each time it sets up its log, which otherwise goes to stdout."""
+WATCHER: ContextVar[Callable[[], None] | None] = ContextVar("watcher", default=None)
 
 
 class Counter:
@@ -56,6 +58,18 @@ def track(items: Iterable[T], *, total: int, done: int = 0, what: str) -> Iterat
     for item in items:
         yield item
         counter.step()
+        if watcher := WATCHER.get():
+            watcher()
+
+
+@contextmanager
+def watched(watcher: Callable[[], None]) -> Iterator[None]:
+    """Call `watcher` after each answered prompt as well."""
+    token = WATCHER.set(watcher)
+    try:
+        yield
+    finally:
+        WATCHER.reset(token)
 
 
 @contextmanager

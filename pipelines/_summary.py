@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from comptrust.records import Finding, Scorecard, Verdict
-from comptrust.tracking import runs
+from comptrust.tracking import store
 from pipelines.workflow import Result
 
 MARK = {"pass": "pass", "block": "BLOCK", "inconclusive": "open"}
@@ -46,7 +46,7 @@ def of_run(result: Result) -> list[str]:
         f"{checkpoint.effective_bits:.2f} bits per compressed weight, {checkpoint.sparsity:.0%} zeros",
         f"time:    {minutes} min {seconds} s",
         f"where:   {result.version.ref}, {result.candidate.ref}, {checkpoint.path}",
-        f"         tracking: {runs.tracking_uri()}",
+        f"         tracking: {store.shown_uri()}",
     ]
     if result.decision:
         moved = f"moved to {result.decision.stage}, alias {result.decision.alias}" if result.decision.stage else "NOT promoted"

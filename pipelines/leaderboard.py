@@ -29,10 +29,10 @@ def import_(table: Path, mapping: Path | None, as_json: bool) -> None:
     """
     from comptrust.report import published
     from comptrust.tracking import published as tracking
-    from comptrust.tracking import runs
+    from comptrust.tracking import store
 
     imported, present = tracking.import_table(published.read(table, mapping=mapping), say=say)
     if as_json:
-        click.echo(json.dumps({"imported": imported, "present": present, "tracking_uri": runs.tracking_uri()}))
+        click.echo(json.dumps({"imported": imported, "present": present, "tracking_uri": store.shown_uri()}))
     else:
-        click.echo(f"{imported} rows imported, {present} were there already. Tracking: {runs.tracking_uri()}")
+        click.echo(f"{imported} rows imported, {present} were there already. Tracking: {store.shown_uri()}")

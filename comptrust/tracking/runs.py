@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from comptrust.errors import UserError
 from comptrust.records import Checkpoint, Prompt, Recipe, Scorecard, Verdict
 from comptrust.tracking import metrics
 from comptrust.tracking.store import client, project_root, service, tracking_uri
@@ -37,18 +38,23 @@ class Run:
         """Log the recipe as params and as recipe.json; what the recipe does not have is not logged."""
         values = recipe.model_dump(mode="json", exclude={"base_model", "options", "calibration_digest"}, exclude_none=True)
         params = {"model": recipe.base_model, "suite": suite, **values, **{f"option.{key}": value for key, value in recipe.options.items()}}
-        with service():
-            for key, value in params.items():
-                self.client.log_param(self.id, key, value)
+        self._params(params)
         self.text("recipe.json", recipe.model_dump_json(indent=2))
 
     def resolved(self, asked: Recipe, done: Recipe) -> None:
         """Log the params that only compressing settled, such as the group size."""
         before, after = asked.model_dump(mode="json"), done.model_dump(mode="json", exclude={"calibration_digest"}, exclude_none=True)
+        self._params({key: value for key, value in after.items() if before[key] is None})
+
+    def _params(self, values: Mapping[str, Any]) -> None:
+        """Log params; one that `mlflow run` logged as it was typed, such as `auto`, stays so, and a tag `resolved.<param>` says what it became."""
         with service():
-            for key, value in after.items():
-                if before[key] is None:
+            typed = self.client.get_run(self.id).data.params
+            for key, value in values.items():
+                if key not in typed:
                     self.client.log_param(self.id, key, value)
+                elif typed[key] != str(value):
+                    self.client.set_tag(self.id, f"resolved.{key}", str(value))
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Log the checkpoint's record and its measured size."""
@@ -116,13 +122,13 @@ class Run:
 
 
 @contextmanager
-def start(name: str, *, adopt: bool = True, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
+def start(name: str, *, adopt: bool = True, resume: str | None = None, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
     """Open a run and end it FINISHED, FAILED (an error) or KILLED (interrupted or terminated).
 
-    With `adopt` the run that `mlflow run` created for this process is used; other runs stand beside it.
+    With `adopt` the run that `mlflow run` created for this process is used; other runs stand beside it. With `resume` that run goes on.
     """
     opened = client()
-    adopted = os.environ.get("MLFLOW_RUN_ID") if adopt else None
+    adopted = resume or (os.environ.get("MLFLOW_RUN_ID") if adopt else None)
     with service():
         run_id = adopted or opened.create_run(experiment_id(opened), run_name=name, tags=_context(tags or {})).info.run_id
         if adopted:
@@ -143,14 +149,25 @@ def start(name: str, *, adopt: bool = True, tags: Mapping[str, str] | None = Non
 
 
 def experiment_id(opened: MlflowClient) -> str:
-    """Return the experiment that the environment names, else `comptrust`, created where artifacts belong."""
+    """Return the experiment that the environment names, else `comptrust`, created where artifacts belong.
+
+    Raises UserError if COMPTRUST_ARTIFACT_URI asks for another place than the one where the experiment keeps them already.
+    """
     if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
         return given
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-    if found := opened.get_experiment_by_name(name):
-        return found.experiment_id
     local = "MLFLOW_TRACKING_URI" not in os.environ or tracking_uri() == f"sqlite:///{project_root() / 'mlflow.db'}"
-    return opened.create_experiment(name, artifact_location=(project_root() / "mlartifacts" / name).as_uri() if local else None)
+    location = (project_root() / "mlartifacts" / name).as_uri() if local else None
+    if wanted := os.environ.get("COMPTRUST_ARTIFACT_URI"):
+        location = f"{wanted.rstrip('/')}/{name}"
+    if found := opened.get_experiment_by_name(name):
+        if wanted and found.artifact_location != location:
+            raise UserError(
+                f"Experiment '{name}' keeps its artifacts in {found.artifact_location}, not in {location}, and cannot move them. "
+                "Set MLFLOW_EXPERIMENT_NAME to a new one, or leave COMPTRUST_ARTIFACT_URI out."
+            )
+        return found.experiment_id
+    return opened.create_experiment(name, artifact_location=location)
 
 
 def _context(tags: Mapping[str, str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PROBE_SECONDS = 5
+SECRETS = re.compile(r"PASSWORD$|SECRET|TOKEN$|API_KEY$")
+"""Names of environment variables whose values are shown to nobody."""
 
 
 def project_root() -> Path:
@@ -27,6 +30,23 @@ def project_root() -> Path:
 def tracking_uri() -> str:
     """Return MLFLOW_TRACKING_URI, or the sqlite file in the project's root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
+
+
+def redacted(text: str) -> str:
+    """Return a text without credentials: those of URIs, and the values of secret environment variables.
+
+    >>> redacted("postgresql://me:hidden@db/mlflow failed")
+    'postgresql://me:***@db/mlflow failed'
+    """
+    for name, value in os.environ.items():
+        if SECRETS.search(name) and len(value) >= 6:
+            text = text.replace(value, "***")
+    return re.sub(r"(\w://[^\s/:@]*):[^\s/@]+@", r"\1:***@", text)
+
+
+def shown_uri() -> str:
+    """Return the tracking URI without its credentials."""
+    return redacted(tracking_uri())
 
 
 def client() -> MlflowClient:
@@ -43,6 +63,7 @@ def _client(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # it would print the credentials of the URI
     if uri.startswith(("http://", "https://")):
         _probe(uri)
     import mlflow
@@ -51,9 +72,12 @@ def _client(uri: str) -> MlflowClient:
         logging.getLogger(name).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
-    found = mlflow.MlflowClient()
     with service():
-        found.search_experiments(max_results=1)
+        try:
+            found = mlflow.MlflowClient()
+            found.search_experiments(max_results=1)
+        except ImportError as error:
+            raise ServiceError(f"The tracking store {redacted(uri)} needs a package that is not installed: {error.name}.") from error
     return found
 
 
@@ -65,7 +89,9 @@ def _probe(uri: str) -> None:
         requests.get(f"{uri.rstrip('/')}/health", timeout=PROBE_SECONDS)
     except requests.RequestException as error:
         reason = type(error).__name__
-        raise ServiceError(f"No answer from the tracking server {uri} ({reason}). Start it, or correct MLFLOW_TRACKING_URI.") from error
+        raise ServiceError(
+            f"No answer from the tracking server {redacted(uri)} ({reason}). Start it, or correct MLFLOW_TRACKING_URI."
+        ) from error
 
 
 @contextmanager
@@ -79,5 +105,5 @@ def service() -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = " ".join(str(error).partition("[SQL:")[0].split())[:300].rstrip(".")
         if getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST":
-            raise UserError(f"The tracking store {tracking_uri()} has no such thing: {reason}.") from error
-        raise ServiceError(f"The tracking store {tracking_uri()} failed: {reason}. What was logged before is kept.") from error
+            raise UserError(f"The tracking store {shown_uri()} has no such thing: {reason}.") from error
+        raise ServiceError(f"The tracking store {shown_uri()} failed: {reason}. What was logged before is kept.") from error

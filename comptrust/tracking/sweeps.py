@@ -1,0 +1,126 @@
+"""The runs of a sweep: one parent, one child a cell, found again by the cell's key from any machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from comptrust.tracking import registry, runs
+from comptrust.tracking.store import redacted
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+CELL, SWEEP, REASON, PARENT = "cell", "sweep_digest", "reason", "mlflow.parentRunId"
+PROMPTS = "progress/prompts"
+"""Metric of a cell's run: prompts answered so far."""
+PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished cell."""
+
+    run_id: str
+    version: str
+    """models:/NAME/VERSION."""
+    verdict: str | None
+    seconds: float | None
+    """Of compressing, asking, scoring and registering; None if it was not logged."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """What one finished run of a cell took, to estimate others."""
+
+    model: str
+    method: str
+    compress: float
+    """Seconds."""
+    evaluate: float
+    """Seconds."""
+    prompts: int
+
+
+def parent_to_resume(digest: str) -> str | None:
+    """Return the run to go on with: the one `mlflow run` made for this process, else the newest parent of the same sweep."""
+    return os.environ.get("MLFLOW_RUN_ID") or next((run.info.run_id for run in _search(f"tags.{SWEEP} = '{digest}'", limit=1)), None)
+
+
+def finished(terms: Mapping[str, str]) -> dict[str, Done]:
+    """Return key -> finished cell, for the runs that carry all these tags; finished means also that the version is registered."""
+    where = " and ".join([*(f"tags.{key} = '{value}'" for key, value in terms.items()), "attributes.status = 'FINISHED'"])
+    known: dict[str, dict[tuple[str | None, str | None], str]] = {}
+    found: dict[str, Done] = {}
+    for run in _search(where):
+        tags, params = run.data.tags, run.data.params
+        if CELL not in tags or tags[CELL] in found:
+            continue
+        name = registry.model_name(params.get("model", ""), tags.get("revision"))
+        if name not in known:
+            known[name] = {(one.tags.get("recipe"), one.tags.get("checkpoint_digest")): one.ref for one in registry.versions(name)}
+        ref = known[name].get((tags.get("recipe"), tags.get("checkpoint_digest")))
+        if ref:
+            found[tags[CELL]] = Done(run.info.run_id, ref, tags.get("verdict"), run.data.metrics.get("time/total"))
+    return found
+
+
+def begin(parent: str, key: str, *, name: str) -> str:
+    """Open a cell's run below its parent and return its id; whoever carries the cell out adopts it."""
+    opened = runs.client()
+    tags = {PARENT: parent, CELL: key, "process": f"{socket.gethostname()}:{os.getpid()}"}
+    with runs.service():
+        return opened.create_run(opened.get_run(parent).info.experiment_id, run_name=name, tags=tags).info.run_id
+
+
+def end(run_id: str, *, status: str, reason: str) -> None:
+    """End a run that did not finish and keep why."""
+    opened = runs.client()
+    with runs.service():
+        opened.set_tag(run_id, REASON, redacted(reason)[:500])
+        opened.set_terminated(run_id, status=status)
+
+
+def abandon(key: str, *, reason: str, status: str = "FAILED") -> int:
+    """End the runs of a cell whose process is gone, and return how many; call it only where nobody else can be at work on the cell."""
+    left = _search(f"tags.{CELL} = '{key}' and attributes.status = 'RUNNING'")
+    for run in left:
+        end(run.info.run_id, status=status, reason=reason)
+    return len(left)
+
+
+def running(parent: str) -> dict[str, int]:
+    """Return key -> prompts answered so far, of the cells at work."""
+    found = _search(f"tags.`{PARENT}` = '{parent}' and attributes.status = 'RUNNING'")
+    return {run.data.tags[CELL]: int(run.data.metrics.get(PROMPTS, 0)) for run in found if CELL in run.data.tags}
+
+
+def past(code_digest: str) -> list[Past]:
+    """Return what the finished cells of this code took."""
+    steps = ("time/compress", "time/evaluate", PROMPTS)
+    found = [run.data for run in _search(f"tags.code_digest = '{code_digest}' and attributes.status = 'FINISHED'")]
+    return [
+        Past(data.params["model"], data.params["method"], *(data.metrics[step] for step in steps[:2]), prompts=int(data.metrics[PROMPTS]))
+        for data in found
+        if all(step in data.metrics for step in steps) and {"model", "method"} <= data.params.keys()
+    ]
+
+
+def _search(query: str, *, limit: int | None = None) -> list[Run]:
+    """Return the runs of all experiments that match, newest first."""
+    opened = runs.client()
+    with runs.service():
+        experiments = [experiment.experiment_id for experiment in opened.search_experiments()]
+        found: list[Run] = []
+        token: str | None = None
+        while True:
+            page = opened.search_runs(
+                experiments, query, max_results=limit or PAGE, order_by=["attributes.start_time DESC"], page_token=token
+            )
+            found += page
+            token = page.token
+            if not token or limit:
+                return found
