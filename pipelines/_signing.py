@@ -73,9 +73,9 @@ class Signer:
 
 
 def check(
-    version: registry.Version, *, weights: Path, trusted: Mapping[str, Ed25519PublicKey]
+    version: registry.Version, *, registered: Path, trusted: Mapping[str, Ed25519PublicKey]
 ) -> tuple[Attestation | None, tuple[Problem, ...]]:
-    """Return a version's attestation and what is wrong with it, with the run's files, or with the weights in this folder."""
+    """Return a version's attestation and what is wrong with it, with its runs' files, or with the version's own in this folder."""
     with tempfile.TemporaryDirectory() as folder:
         candidate = _fetch(version.run_id, Path(folder) / "candidate") if version.run_id else Path(folder)
         if not (candidate / signing.NAME).exists():
@@ -91,7 +91,8 @@ def check(
         artifacts = {"candidate": candidate}
         if attestation.baseline_run_id:
             artifacts["baseline"] = _fetch(attestation.baseline_run_id, Path(folder) / "baseline")
-        found += signing.changes(attestation, artifacts=artifacts, weights=weights, run_id=version.run_id, model=version.name)
+        found += signing.changes(attestation, artifacts=artifacts, run_id=version.run_id, model=version.name)
+        found += signing.changed_artifact(attestation, signing.held_by(registered))
     return attestation, found
 
 
@@ -117,8 +118,8 @@ def promotion_check(policy_digest: str) -> promotion.Check | None:
     """Return the check that a version has to pass before it is promoted, or None where no key is trusted."""
     trusted = keys.load_public_keys()
 
-    def refuse(version: registry.Version, weights: Path) -> promotion.Decision | None:
-        attestation, found = check(version, weights=weights, trusted=trusted)
+    def refuse(version: registry.Version, registered: Path) -> promotion.Decision | None:
+        attestation, found = check(version, registered=registered, trusted=trusted)
         if attestation and not found and attestation.policy_digest != policy_digest:
             return promotion.Decision(version.ref, "inconclusive", "The signed verdict was given under another policy. Gate it again.")
         if not found:

@@ -31,19 +31,23 @@ def command(ref: str, trusted: Path | None, as_json: bool) -> None:
     public = keys.load_public_keys(trusted)
     version = registry.resolve(ref)
     with tempfile.TemporaryDirectory() as folder:
-        weights = registry.download(version.ref, into=Path(folder))
-        attestation, found = _signing.check(version, weights=weights, trusted=public)
+        registered = registry.download_all(version.ref, into=Path(folder))
+        attestation, found = _signing.check(version, registered=registered, trusted=public)
     failed = any(one.kind in ("changed", "block") for one in found)
     outcome = "block" if failed else "inconclusive" if found else "pass"
     if as_json:
-        brief = {} if attestation is None else attestation.model_dump(mode="json", exclude={"verdict", "files", "weights", "scorecards"})
+        brief = (
+            {}
+            if attestation is None
+            else attestation.model_dump(mode="json", include={"key_id", "model", "run_id", "baseline_run_id", "issued", "expires"})
+        )
         problems = [one.model_dump(mode="json") for one in found]
         click.echo(json.dumps({"model": version.ref, "outcome": outcome, "problems": problems, "attestation": brief or None}, indent=2))
     else:
         for one in found:
             click.echo(f"{one.kind}: {one.text}")
         if attestation and not found:
-            n = len(attestation.weights) + sum(map(len, attestation.files.values()))
+            n = len(attestation.artifact) + sum(map(len, attestation.files.values()))
             verdict = attestation.verdict
             click.echo(f"{version.ref}: all {n} files are as key {attestation.key_id} signed them on {attestation.issued:%Y-%m-%d}.")
             click.echo(f"verdict: {verdict.outcome} under policy {verdict.policy}, valid until {attestation.expires:%Y-%m-%d %H:%M} UTC")

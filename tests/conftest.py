@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,15 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither sign with nor trust the keys of whoever runs the tests; a test that needs keys makes them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COMPTRUST_KEYS", str(tmp_path_factory.getbasetemp() / "no-keys"))
+        patch.delenv("COMPTRUST_SIGNING_KEY", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

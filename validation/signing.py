@@ -44,10 +44,10 @@ class Attestation(keys.Signed):
     files: dict[str, dict[str, str]]
     """`candidate` and `baseline` -> artifact of the run -> SHA-256 of its bytes."""
     scorecards: dict[str, str]
-    """`candidate`, `baseline` and each sibling's reference -> digest of the scorecard's fields."""
-    siblings: dict[str, dict[str, str]] = {}
+    """`candidate` and `baseline` -> digest of the scorecard's fields."""
+    siblings: dict[str, dict[str, str]]
     """Each sibling's reference -> scorecard.json, suite.json, checkpoint.json -> digest of its fields."""
-    artifact: dict[str, str] = {}
+    artifact: dict[str, str]
     """Path -> SHA-256 of every file of the registered version, MLmodel and all; empty if it was signed unregistered."""
     issued: AwareDatetime
     expires: AwareDatetime
@@ -111,12 +111,11 @@ def attest(
             raise UserError(f"Nothing is signed: the files of {one.ref} changed while it was judged. Gate it again.")
     if json.loads(config.read_text(artifacts["candidate"] / VERDICT)) != json.loads(verdict.model_dump_json()):
         raise UserError(f"Nothing is signed: {evidence.candidate.ref} was judged by somebody else meanwhile. Gate it again.")
-    held = digests.of_folder(registered, leave_out=[REGISTERED]) if registered else {}
+    held = held_by(registered) if registered else {}
     if registered and (changed := [*_compare(evidence.candidate.checkpoint.manifest, weights_of(held), prefix="")]):
         raise UserError(f"Nothing is signed: the registered files are not the judged ones. {changed[0].text} Register it again.")
     ends = [issued + datetime.timedelta(days=days)]
     ends += [_end_of(waiver.until) for waiver in waivers.accepted(verdict.findings)]
-    siblings = {one.ref: one.scorecard.digest_of_fields() for one in evidence.siblings}
     return keys.sign(
         Attestation(
             verdict=verdict,
@@ -125,7 +124,7 @@ def attest(
             baseline_run_id=run_ids.get("baseline"),
             weights=evidence.candidate.checkpoint.manifest,
             files={role: _digests(artifacts[role], verdict=role == "candidate") for role in judged},
-            scorecards=siblings | {role: one.scorecard.digest_of_fields() for role, one in judged.items()},
+            scorecards={role: one.scorecard.digest_of_fields() for role, one in judged.items()},
             siblings={one.ref: summary(one) for one in evidence.siblings},
             artifact=held,
             issued=issued,
@@ -166,14 +165,13 @@ def changes(
     attestation: Attestation,
     *,
     artifacts: Mapping[str, Path],
-    weights: Path | None,
     run_id: str,
     model: str,
 ) -> tuple[Problem, ...]:
-    """Return every file that is not as signed, and what shows that the attestation was moved here from another model or run.
+    """Return every file of the runs that is not as signed, and what shows that the attestation came here from another model or run.
 
     `artifacts` are folders for `candidate` and `baseline`, as fetched from the attestation's own runs; a role that is left out
-    counts as missing. `weights` is the folder of the checkpoint, or None to leave it unread.
+    counts as missing.
     """
     found = []
     for what, here, signed in (("run", run_id, attestation.run_id), ("model", model, attestation.model)):
@@ -183,15 +181,18 @@ def changes(
         held = _digests(artifacts[role], verdict=role == "candidate") if role in artifacts else {}
         prefix = "" if role == "candidate" else f"{role}/"
         found += _compare(files, held, prefix=prefix)
-    if weights is not None:
-        found += _compare(attestation.weights, digests.of_folder(weights, leave_out=["checkpoint.json"]), prefix="")
     return tuple(found)
 
 
+def held_by(registered: Path) -> dict[str, str]:
+    """Return path -> SHA-256 of every file of a registered version, as fetched into this folder."""
+    return digests.of_folder(registered, leave_out=[REGISTERED])
+
+
 def changed_artifact(attestation: Attestation, held: Mapping[str, str]) -> tuple[Problem, ...]:
-    """Return every file of a registered version (path -> SHA-256) that is not as signed."""
+    """Return every file of a registered version (path -> SHA-256), weights and all, that is not as signed."""
     if not attestation.artifact:
-        text = "The signed verdict does not name the registered files: it was signed before they were registered."
+        text = "The signed verdict does not name the registered files: it was signed before they were registered. Gate models:/... again."
         return (Problem(kind="unverified", text=text),)
     return tuple(_compare(attestation.artifact, held, prefix=""))
 

@@ -38,7 +38,7 @@ class Decision:
 
 
 Check = Callable[[registry.Version, Path], Decision | None]
-"""What else a version has to pass, given the folder of its weights: returns why it may not move, or None."""
+"""What else a version has to pass, given the folder of all its files: returns why it may not move, or None."""
 
 
 def check_target(to: str) -> tuple[str, str]:
@@ -98,12 +98,12 @@ def examine(version: registry.Version, *, policy_digest: str | None = None, chec
             return Decision(
                 version.ref, "block", "Verdict, scorecard and checkpoint.json name different checkpoints. Evaluate and gate it again."
             )
-        model = registry.download(version.ref, into=folder / "files")
-        held = digests.of_folder(model, leave_out=["checkpoint.json"])
+        registered = registry.download_all(version.ref, into=folder / "files")
+        held = digests.of_folder(registry.checkpoint_in(registered), leave_out=["checkpoint.json"])
         changed = sorted(name for name in held.keys() | checkpoint.manifest.keys() if held.get(name) != checkpoint.manifest.get(name))
         if changed:
             return Decision(version.ref, "block", f"The registered files are not the judged ones: {', '.join(changed)}. Register it again.")
-        if check is not None and (refused := check(version, model)) is not None:
+        if check is not None and (refused := check(version, registered)) is not None:
             return refused
     return Decision(version.ref, "pass", f"All {len(verdict.findings)} rules of policy {verdict.policy} pass.")
 

@@ -142,8 +142,12 @@ def dense_run(recipe: Recipe, suite_digest: str, *, code_digest: str | None = No
 
 def download(ref: str, *, into: Path) -> Path:
     """Fetch the checkpoint of a version and return its folder."""
-    folder = download_all(ref, into=into)
-    return folder / "model" if (folder / "model").is_dir() else folder
+    return checkpoint_in(download_all(ref, into=into))
+
+
+def checkpoint_in(registered: Path) -> Path:
+    """Return the checkpoint's folder among a version's files: `model`, unless they are the checkpoint alone."""
+    return registered / "model" if (registered / "model").is_dir() else registered
 
 
 def download_all(ref: str, *, into: Path) -> Path:

@@ -41,25 +41,27 @@ POLICY = Policy(name="p", rules=(MaxDrop(evidence="observed"),))
 
 @dataclass(frozen=True)
 class Case:
-    """A judged candidate with its logged files, its weights and its signed verdict."""
+    """A judged candidate with its logged files, its registered version and its signed verdict."""
 
     artifacts: dict[str, Path]
-    weights: Path
+    registered: Path
     evidence: Evidence
     verdict: Verdict
     attestation: Attestation
 
     def found(self, **where: Any) -> tuple[signing.Problem, ...]:
         """Return all that is wrong, as a verifier sees it."""
-        place = {"run_id": RUN, "model": "tiny", "artifacts": self.artifacts, "weights": self.weights} | where
+        place = {"run_id": RUN, "model": "tiny", "artifacts": self.artifacts} | where
         about = signing.problems(self.attestation, trusted=TRUSTED, now=NOW)
-        return about + (signing.changes(self.attestation, **place) if signing.proven(self.attestation, TRUSTED) else ())
+        about += signing.changes(self.attestation, **place)
+        return about + signing.changed_artifact(self.attestation, signing.held_by(self.registered))
 
 
 def logged(folder: Path, answer: str, **recipe: Any) -> evaluation.Evaluation:
-    """Write a checkpoint of two files and its evaluation."""
-    weights = folder / "weights"
+    """Write a registered version with a checkpoint of two files, and its evaluation."""
+    weights = folder / "registered" / "model"
     (weights / "sub").mkdir(parents=True)
+    (weights.parent / "MLmodel").write_text("flavors: {}")
     (weights / "model.safetensors").write_bytes(answer.encode() * 100)
     (weights / "sub" / "config.json").write_text("{}")
     checkpoint = checkpoint_of(weights, **recipe)
@@ -74,7 +76,7 @@ def logged(folder: Path, answer: str, **recipe: Any) -> evaluation.Evaluation:
 def attest(evidence: Evidence, verdict: Verdict, artifacts: dict[str, Path], *, days: int = 90) -> Attestation:
     (artifacts["candidate"] / "verdict.json").write_text(verdict.model_dump_json(indent=2))
     runs = {"candidate": RUN, "baseline": DENSE}
-    registered = artifacts["candidate"].parent / "weights"
+    registered = artifacts["candidate"].parent / "registered"
     return signing.attest(
         verdict, evidence, artifacts=artifacts, run_ids=runs, model="tiny", key=KEY, days=days, registered=registered, now=NOW
     )
@@ -88,15 +90,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Case:
     artifacts = {"candidate": folder / RUN / "artifacts", "baseline": folder / DENSE / "artifacts"}
     evidence = Evidence(candidate, baseline, siblings=(logged(folder / SIBLING, "A", seed=1),))
     verdict = judge(evidence, POLICY)
-    return Case(artifacts, folder / RUN / "weights", evidence, verdict, attest(evidence, verdict, artifacts))
+    return Case(artifacts, folder / RUN / "registered", evidence, verdict, attest(evidence, verdict, artifacts))
 
 
 @pytest.fixture
 def case(made: Case, tmp_path: Path) -> Case:
     """The same, in a copy that a test may change."""
-    shutil.copytree(made.weights.parents[1], tmp_path / "copy")
+    shutil.copytree(made.registered.parents[1], tmp_path / "copy")
     artifacts = {role: tmp_path / "copy" / run / "artifacts" for role, run in (("candidate", RUN), ("baseline", DENSE))}
-    return replace(made, artifacts=artifacts, weights=tmp_path / "copy" / RUN / "weights")
+    return replace(made, artifacts=artifacts, registered=tmp_path / "copy" / RUN / "registered")
 
 
 def test_what_is_as_signed_is_good(case: Case) -> None:
@@ -115,20 +117,21 @@ FILES = [
         for name in ("scorecard.json", "suite.json", "checkpoint.json", "generations/mmlu.jsonl")
     ),
     ("candidate", "verdict.json"),
-    ("weights", "model.safetensors"),
-    ("weights", "sub/config.json"),
+    ("registered", "MLmodel"),
+    ("registered", "model/model.safetensors"),
+    ("registered", "model/sub/config.json"),
 ]
 
 
 def test_every_signed_file_is_in_the_table(made: Case) -> None:
     signed = {(role, name) for role, files in made.attestation.files.items() for name in files}
-    assert signed | {("weights", name) for name in made.attestation.weights} == set(FILES)
+    assert signed | {("registered", name) for name in made.attestation.artifact} == set(FILES)
 
 
 @pytest.mark.parametrize("how", ["first byte", "middle byte", "last byte", "byte added", "cut", "removed"])
 @pytest.mark.parametrize(("role", "name"), FILES)
 def test_a_changed_byte_is_named_by_its_file(role: str, name: str, how: str, case: Case) -> None:
-    path = (case.weights if role == "weights" else case.artifacts[role]) / name
+    path = (case.registered if role == "registered" else case.artifacts[role]) / name
     content = bytearray(path.read_bytes())
     if how == "removed":
         path.unlink()
@@ -142,9 +145,13 @@ def test_a_changed_byte_is_named_by_its_file(role: str, name: str, how: str, cas
     assert problem.file in problem.text
 
 
-@pytest.mark.parametrize(("role", "name"), [("candidate", "generations/ethics.jsonl"), ("weights", "extra.bin")])
+@pytest.mark.parametrize(
+    ("role", "name"), [("candidate", "generations/ethics.jsonl"), ("registered", "model/extra.bin"), ("registered", "code/loader.py")]
+)
 def test_an_added_file_is_named(role: str, name: str, case: Case) -> None:
-    ((case.weights if role == "weights" else case.artifacts[role]) / name).write_text("{}")
+    path = (case.registered if role == "registered" else case.artifacts[role]) / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}")
     assert [one.text for one in case.found()] == [f"{name} was added since it was signed."]
 
 
@@ -185,6 +192,7 @@ def test_every_field_of_the_attestation_is_signed(made: Case) -> None:
     data = json.loads(made.attestation.model_dump_json())
     places = list(leaves(data))
     assert {place[0] for place in places} == Attestation.model_fields.keys()
+    assert ("siblings", f"runs:/{SIBLING}", "checkpoint.json") in places
     for place in places:
         changed = copy.deepcopy(data)
         inner = changed
@@ -339,24 +347,17 @@ def test_what_is_no_attestation_is_refused_in_one_line(text: str, tmp_path: Path
 
 
 def test_registered_files_that_are_not_the_judged_ones_are_not_signed(case: Case) -> None:
-    (case.artifacts["candidate"].parent / "weights" / "model.safetensors").write_bytes(b"other")
+    (case.registered / "model" / "model.safetensors").write_bytes(b"other")
     with pytest.raises(UserError, match="the registered files are not the judged ones. model.safetensors was changed"):
         attest(case.evidence, case.verdict, case.artifacts)
 
 
-@pytest.mark.parametrize(
-    ("held", "said"),
-    [
-        ({"MLmodel": "0"}, "MLmodel was added"),
-        ({"model.safetensors": "0"}, "model.safetensors was changed"),
-        ({}, "model.safetensors is missing"),
-    ],
-)
-def test_every_file_of_the_registered_version_is_compared(case: Case, held: dict[str, str], said: str) -> None:
-    signed = case.attestation.artifact
-    assert signing.changed_artifact(case.attestation, signed) == ()
-    other = signed | held if held else {"sub/config.json": signed["sub/config.json"]}
-    [problem] = signing.changed_artifact(case.attestation, other)
-    assert said in problem.text
-    [unnamed] = signing.changed_artifact(case.attestation.model_copy(update={"artifact": {}}), {})
-    assert unnamed.kind == "unverified"
+def test_a_verdict_that_was_signed_before_the_version_was_registered_does_not_speak_for_its_files(case: Case) -> None:
+    unregistered = case.attestation.model_copy(update={"artifact": {}})
+    [problem] = signing.changed_artifact(unregistered, signing.held_by(case.registered))
+    assert problem.kind == "unverified"
+
+
+def test_what_mlflow_adds_when_it_fetches_a_version_is_no_change(case: Case) -> None:
+    (case.registered / "registered_model_meta").write_text("model_name: tiny")
+    assert case.found() == ()
