@@ -27,7 +27,12 @@ class Commands(click.Group):
         return importlib.import_module(f"pipelines.{module}").command
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def _with_dashes(name: str) -> str:
+    """Read --group_size as --group-size: MLflow projects write parameters with underscores."""
+    return name.replace("_", "-")
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _with_dashes})
 @click.version_option(package_name="comptrust")
 @click.option("-v", "--verbose", is_flag=True, help="Log what is done, to stderr.")
 def comptrust(verbose: bool) -> None:

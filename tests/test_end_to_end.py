@@ -16,15 +16,16 @@ ROOT = Path(__file__).parents[1]
 RUN = "run --method magnitude --structure 2:4 --suite mini --dimensions mmlu,ethics --limit 4 --promote-to staging --json"
 
 
-def comptrust(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def comptrust(line: str, folder: Path, *, program: tuple[str, ...] = ("pipelines",)) -> subprocess.CompletedProcess[str]:
     """Run one command in a folder of its own; the embedded model is taken from the user's cache."""
     settings = {
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
         "PYTHONPATH": str(ROOT),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "COMPTRUST_CACHE": str(folder / "cache"),
     }
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")} | settings
-    command = [sys.executable, "-m", "pipelines", *line.split()]
+    command = [sys.executable, "-m", *program, *line.split()]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
@@ -74,3 +75,30 @@ def test_the_main_job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "reused" in again.stderr and "reusing the checkpoint" in again.stderr
     assert json.loads(again.stdout)["dimensions"] == result["dimensions"]
     assert [version.tags["method"] for version in registry.versions("smollm2-135m-instruct")] == ["none", "magnitude"]
+
+
+@pytest.mark.slow
+def test_an_mlflow_project_run_is_the_run_that_holds_everything(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from comptrust.tracking import registry, runs
+
+    options = "-P method=gptq -P bits=4 -P group_size=auto -P calibration_samples=4 -P dimensions=mmlu -P limit=2"
+    line = f"run {ROOT} --env-manager=local --experiment-name comptrust -P model={tiny_model} {options}"
+    done = comptrust(line, tmp_path, program=("mlflow",))
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    dense, compressed = registry.versions(registry.model_name(str(tiny_model), _revision(tiny_model)))
+    run = runs.client().get_run(compressed.run_id)
+    assert run.data.tags["mlflow.project.entryPoint"] == "main"
+    given = {"method": "gptq", "bits": "4", "group_size": "auto", "calibration_samples": "4", "calibration": "builtin", "suite": "mini"}
+    assert given.items() <= run.data.params.items()
+    assert run.data.tags["resolved.group_size"] == "64"
+    assert "sparsity" not in run.data.params
+    assert runs.client().get_run(dense.run_id).data.params["method"] == "none"
+    refused = comptrust(f"run {ROOT} --env-manager=local -P method=gptq -P bitz=4", tmp_path, program=("mlflow",))
+    assert refused.returncode != 0 and "No such option '--bitz'" in refused.stderr
+
+
+def _revision(model: Path) -> str:
+    from comptrust.models import sources
+
+    return sources.resolve(str(model)).revision

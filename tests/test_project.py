@@ -63,6 +63,11 @@ def test_main_parameters_carry_the_option_names() -> None:
         assert f"--{name.replace('_', '-')} {{{name}}}" in command
 
 
+def test_options_may_be_written_as_mlflow_parameters() -> None:
+    result = CliRunner().invoke(comptrust, ["run", "--method", "gptq", "--bits", "4", "--group_size", "none"])
+    assert "--group-size 'none' is neither auto nor a positive whole number" in str(result.exception)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "pipelines" / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_recipe_builds(path: Path) -> None:
     from comptrust.compression.recipe import build

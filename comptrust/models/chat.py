@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from comptrust.errors import UserError, unknown
 from comptrust.records import Message
@@ -19,20 +19,34 @@ DATE = "01 Jan 2024"
 """Templates that print today's date get this one, so that a prompt never changes overnight."""
 
 
-def render(messages: Sequence[Message], *, tokenizer: PreTrainedTokenizerBase, template: str | None = None, prefill: str = "") -> str:
+class Template(NamedTuple):
+    """A chat format that needs no tokenizer."""
+
+    begin: str
+    """The beginning-of-text token of the models that were trained on it; empty where they differ."""
+    turns: Callable[[Sequence[Message]], str]
+    """Renders the messages, without `begin`, up to where the answer begins."""
+
+
+def render(
+    messages: Sequence[Message], *, tokenizer: PreTrainedTokenizerBase | None, template: str | None = None, prefill: str = ""
+) -> str:
     """Return the whole text, special tokens spelled out, up to where the answer begins.
 
     One message of role `completion` is continued as it is. Otherwise `template` names one of TEMPLATES, and None takes the model's own;
-    a model without one (a base model) gets its messages as plain paragraphs.
+    a model without one (a base model) gets its messages as plain paragraphs. Raises UserError for an unknown template.
     """
-    start = bos(tokenizer)
+    if tokenizer is None and template is None:
+        raise UserError(f"Without the model's tokenizer a template must be named: {', '.join(TEMPLATES)}.")
+    form = None if template is None else named(template)
+    start = bos(tokenizer) if tokenizer is not None else form.begin if form else ""
     if any(message.role == "completion" for message in messages):
         if len(messages) != 1:
             raise UserError("A prompt with a completion message has exactly one message.")
         return start + messages[0].content + prefill
-    if template is not None:
-        return named(template)(messages) + prefill
-    if tokenizer.chat_template is None:
+    if form is not None:
+        return (form.begin or start) + form.turns(messages) + prefill
+    if tokenizer is None or tokenizer.chat_template is None:
         return start + plain(messages) + prefill
     turns = [message.model_dump() for message in messages]
     text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, date_string=DATE)
@@ -45,7 +59,7 @@ def bos(tokenizer: PreTrainedTokenizerBase) -> str:
     return tokenizer.bos_token if tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id else ""
 
 
-def named(template: str) -> Callable[[Sequence[Message]], str]:
+def named(template: str) -> Template:
     """Return a template by name. Raises UserError with the nearest name."""
     if template not in TEMPLATES:
         raise unknown("chat template", template, TEMPLATES)
@@ -68,13 +82,13 @@ def llama_2(messages: Sequence[Message]) -> str:
             wrapped = ""
         elif message.role == "assistant":
             text += f" {message.content.strip()} </s>"
-    return text
+    return text.removeprefix("<s>")
 
 
 def vicuna(messages: Sequence[Message]) -> str:
     """Render as Vicuna v1.1 was trained (FastChat, separators " " and "</s>"); its own system text stands unless the prompt brings one."""
     system = " ".join(message.content.strip() for message in messages if message.role == "system") or VICUNA_SYSTEM
-    text = f"<s>{system} "
+    text = f"{system} "
     for message in messages:
         if message.role == "user":
             text += f"USER: {message.content.strip()} "
@@ -83,4 +97,14 @@ def vicuna(messages: Sequence[Message]) -> str:
     return f"{text}ASSISTANT:"
 
 
-TEMPLATES: dict[str, Callable[[Sequence[Message]], str]] = {"llama-2": llama_2, "vicuna_v1.1": vicuna}
+def chatml(messages: Sequence[Message]) -> str:
+    """Render as ChatML, each turn between <|im_start|> and <|im_end|>; a system text that a model adds of itself is not added."""
+    return "".join(f"<|im_start|>{message.role}\n{message.content}<|im_end|>\n" for message in messages) + "<|im_start|>assistant\n"
+
+
+TEMPLATES = {
+    "llama-2": Template("<s>", llama_2),
+    "vicuna_v1.1": Template("<s>", vicuna),
+    "chatml": Template("", chatml),
+    "plain": Template("", plain),
+}

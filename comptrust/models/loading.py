@@ -32,6 +32,8 @@ def load(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
                 path, dtype="auto" if accelerator else torch.float32, device_map="auto" if accelerator else None
             )
             tokenizer = AutoTokenizer.from_pretrained(path)
+            with torch.inference_mode():  # packed layers unpack when they first compute
+                model.eval()(torch.zeros((1, 1), dtype=torch.long, device=model.device))
     except MemoryError as error:
         raise ServiceError(f"Not enough memory to load {path}. Use a machine with more, or a smaller model.") from error
     except Exception as error:  # transformers and safetensors raise many classes for a broken folder
@@ -39,4 +41,4 @@ def load(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         raise UserError(
             f"Cannot load the model in {path}: {reason}. The folder is corrupt or of a kind transformers does not know."
         ) from error
-    return model.eval(), tokenizer
+    return model, tokenizer

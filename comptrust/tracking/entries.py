@@ -60,7 +60,8 @@ def one(run_id: str) -> Entry:
 
 
 def _entry(run: Run, *, ui: str | None) -> Entry:
-    params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
+    metrics, tags = run.data.metrics, run.data.tags
+    params = run.data.params | {key.removeprefix("resolved."): value for key, value in tags.items() if key.startswith("resolved.")}
     own = tags.get("source") != "published"
     fields: dict[str, Any] = {
         key: params.get(key) for key in ("revision", "bits", "sparsity", "structure", "group_size", "calibration", "seed")

@@ -47,7 +47,7 @@ class Run:
         self._params({key: value for key, value in after.items() if before[key] is None})
 
     def _params(self, values: Mapping[str, Any]) -> None:
-        """Log params; one that `mlflow run` logged as it was typed, such as `auto`, stays so, and a tag `resolved.<param>` says what it became."""
+        """Log params; what `mlflow run` logged as typed, such as `auto`, stays, and the tag `resolved.<param>` says what it became."""
         with service():
             typed = self.client.get_run(self.id).data.params
             for key, value in values.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -166,9 +166,11 @@ class Hf(Backend):
     def _generate(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Decode prompts that begin alike (system text, demonstrations) together, so that their beginning is computed once."""
         rows = {prompt.id: self._ids(self.render(prompt)) for prompt in prompts}
+        heads = Counter(row[:HEAD] for row in rows.values())
         alike: dict[tuple[int, Ids], list[Prompt]] = defaultdict(list)
         for prompt in prompts:
-            alike[prompt.sampling.max_tokens, rows[prompt.id][:HEAD]].append(prompt)
+            head = rows[prompt.id][:HEAD]
+            alike[prompt.sampling.max_tokens, head if heads[head] >= self.batch_size // 2 else ()].append(prompt)
         for members in alike.values():
             members.sort(key=lambda prompt: len(rows[prompt.id]))
             copies = [(prompt, copy) for prompt in members for copy in range(prompt.sampling.n)]
