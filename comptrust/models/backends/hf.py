@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from comptrust.errors import UserError
 from comptrust.models import chat, loading
 from comptrust.models.base import Backend, chosen, generation
+from comptrust.models.spans import Ids, common_prefix, span, token_ids
 from comptrust.records import Generation, Message, Prompt
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 HEAD = 48
 """Leading tokens that prompts must share to be decoded together."""
-Ids = tuple[int, ...]
 
 
 class Hf(Backend):
@@ -60,7 +60,7 @@ class Hf(Backend):
         return chat.render(messages, tokenizer=self.tokenizer, template=self.template, prefill=prefill)
 
     def _ids(self, text: str) -> Ids:
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return token_ids(text, tokenizer=self.tokenizer)
 
     # Choosing: the likelihood of each option after the prompt.
 
@@ -72,7 +72,7 @@ class Hf(Backend):
                 raise UserError(f"Prompt '{prompt.id}' of {prompt.dimension} has one choice; give it at least two, or none.")
             for text in self._contexts(prompt):
                 for choice in prompt.choices:
-                    spans[text, choice.continuation] = self._span(text, choice.continuation)
+                    spans[text, choice.continuation] = span(text, choice.continuation, tokenizer=self.tokenizer)
         for start in range(0, len(prompts), 8 * self.batch_size):
             chunk = prompts[start : start + 8 * self.batch_size]
             keys = {(text, choice.continuation) for prompt in chunk for text in self._contexts(prompt) for choice in prompt.choices}
@@ -88,34 +88,37 @@ class Hf(Backend):
         texts = [self.render(prompt)]
         return [*texts, self._text(prompt.content_free, prompt.prefill)] if prompt.content_free else texts
 
-    def _span(self, text: str, continuation: str) -> tuple[Ids, int]:
-        """Return the tokens of the whole and where the continuation begins; a token that spans both belongs to it."""
-        context, whole = self._ids(text), self._ids(text + continuation)
-        return whole, min(common_prefix([context, whole]), len(whole) - 1)
-
     def _likelihoods(self, spans: dict[tuple[str, str], tuple[Ids, int]]) -> dict[tuple[str, str], float]:
         """Return the mean log-likelihood per token of each continuation.
 
-        Options that differ in their last token alone share one row, and all rows share the cache of their common prefix.
+        Each context is computed once, after a beginning that all share, and its options go on from its cache.
         """
-        rows: dict[Ids, list[tuple[tuple[str, str], Ids, int]]] = defaultdict(list)
+        import torch
+
+        options: dict[Ids, list[tuple[tuple[str, str], Ids]]] = defaultdict(list)
         for key, (whole, begin) in spans.items():
-            rows[whole[:-1]].append((key, whole, begin))
-        first = min(begin for _, begin in spans.values())
-        prefix = min(common_prefix(list(rows)), first - 1)
-        cache = self._prefix_cache(next(iter(rows))[:prefix]) if prefix > 16 else None
+            options[whole[:begin]].append((key, whole[begin:]))
+        ordered = sorted(options, key=len)
+        prefix = min(common_prefix(ordered), len(ordered[0]) - 1)
+        cache = self._prefix_cache(ordered[0][:prefix]) if prefix > 0 and len(ordered) > 1 else None
         prefix = prefix if cache else 0
         values = {}
-        ordered = sorted(rows, key=len)
         for start in range(0, len(ordered), self.batch_size):
             batch = ordered[start : start + self.batch_size]
-            keep = max(len(whole) - begin for row in batch for _, whole, begin in rows[row])
-            logits = self._forward([row[prefix:] for row in batch], cache=cache, prefix=prefix, keep=keep).log_softmax(dim=-1)
-            for index, row in enumerate(batch):
-                for key, whole, begin in rows[row]:
-                    option = whole[begin:]
-                    picked = [float(logits[index, position - len(option), token]) for position, token in enumerate(option)]
-                    values[key] = sum(picked) / len(picked)
+            ids, mask = self._pad([row[prefix:] for row in batch], prefix=prefix)
+            past = self._past(cache, len(batch))
+            first = self._step(ids, mask, past)[:, -1].log_softmax(dim=-1)
+            asked = [(at, key, option) for at, row in enumerate(batch) for key, option in options[row]]
+            found = [[float(first[at, option[0]])] for at, _, option in asked]
+            longer = [number for number, (_, _, option) in enumerate(asked) if len(option) > 1]
+            if longer:
+                rows = torch.tensor([asked[number][0] for number in longer], device=mask.device)
+                past.batch_select_indices(rows)
+                ids, own = self._pad([asked[number][2][:-1] for number in longer], prefix=0, left=False)
+                later = self._step(ids, torch.cat([mask[rows], own], dim=1), past, keep=ids.shape[1]).log_softmax(dim=-1)
+                for at, number in enumerate(longer):
+                    found[number] += [float(later[at, place, token]) for place, token in enumerate(asked[number][2][1:])]
+            values |= {key: sum(one) / len(one) for (_, key, _), one in zip(asked, found, strict=True)}
         return values
 
     def _prefix_cache(self, ids: Ids) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -125,13 +128,6 @@ class Hf(Backend):
         with torch.inference_mode():
             output = self.model(torch.tensor([ids], device=self.model.device), use_cache=True, logits_to_keep=1)
         return [(layer.keys, layer.values) for layer in output.past_key_values.layers]
-
-    def _forward(
-        self, rows: Sequence[Ids], *, cache: list[tuple[torch.Tensor, torch.Tensor]] | None, prefix: int, keep: int
-    ) -> torch.Tensor:
-        """Return the last `keep` logits of each row, shape (rows, keep, vocabulary), after the cached prefix."""
-        ids, mask = self._pad(rows, prefix=prefix)
-        return self._step(ids, mask, self._past(cache, len(rows)), keep=keep)
 
     def _step(self, ids: torch.Tensor, mask: torch.Tensor, past: DynamicCache, *, keep: int = 1) -> torch.Tensor:
         """Feed ids, shape (rows, new), after what `past` holds, which grows by them; return the last `keep` logits of each row."""
@@ -151,14 +147,19 @@ class Hf(Backend):
             past.update(keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1), index)
         return past
 
-    def _pad(self, rows: Sequence[Ids], *, prefix: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pad on the left; return ids, shape (rows, longest), and the attention mask, shape (rows, prefix + longest)."""
+    def _pad(self, rows: Sequence[Ids], *, prefix: int, left: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pad on one side; return ids, shape (rows, longest), and the attention mask, shape (rows, prefix + longest)."""
         import torch
 
         longest = max(len(row) for row in rows)
         pad = next(iter(self.ends), 0)
-        ids = torch.tensor([[pad] * (longest - len(row)) + list(row) for row in rows], device=self.model.device)
-        mask = torch.tensor([[1] * prefix + [0] * (longest - len(row)) + [1] * len(row) for row in rows], device=self.model.device)
+
+        def padded(row: Sequence[int], value: int) -> list[int]:
+            fill = [value] * (longest - len(row))
+            return [*fill, *row] if left else [*row, *fill]
+
+        ids = torch.tensor([padded(row, pad) for row in rows], device=self.model.device)
+        mask = torch.tensor([[1] * prefix + padded([1] * len(row), 0) for row in rows], device=self.model.device)
         return ids, mask
 
     # Generating: text, token by token.
@@ -224,15 +225,6 @@ class Hf(Backend):
     def _text_of(self, row: list[int]) -> tuple[str, str]:
         text = self.tokenizer.decode(row, skip_special_tokens=True)
         return text, "stop" if row[-1] in self.ends else "length"
-
-
-def common_prefix(rows: Sequence[Ids]) -> int:
-    """Return how many leading tokens all rows share."""
-    low, high = min(rows), max(rows)
-    length = 0
-    while length < min(len(low), len(high)) and low[length] == high[length]:
-        length += 1
-    return length
 
 
 def _generator(prompt: Prompt, copy: int) -> torch.Generator:
