@@ -24,6 +24,8 @@ OWN = "<|im_start|>user\nq1<|im_end|>\n<|im_start|>assistant\n"
         ("llama-2", [SYSTEM, Q1, A1, Q2], "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nq1 [/INST] a1 </s><s>[INST] q2 [/INST]"),
         ("vicuna_v1.1", [Q1], f"<s>{chat.VICUNA_SYSTEM} USER: q1 ASSISTANT:"),
         ("vicuna_v1.1", [SYSTEM, Q1, A1, Q2], "<s>S USER: q1 ASSISTANT: a1</s>USER: q2 ASSISTANT:"),
+        ("chatml", [Q1], OWN),
+        ("plain", [SYSTEM, Q1], "S\nq1\n"),
         (None, [Q1], OWN),
     ],
 )
@@ -57,3 +59,11 @@ def test_a_base_model_gets_paragraphs(tiny_model: Path) -> None:
 def test_an_unknown_template_is_named(tokenizer: object) -> None:
     with pytest.raises(UserError, match="Did you mean 'llama-2'"):
         chat.render([Q1], tokenizer=tokenizer, template="llama2")
+
+
+def test_without_a_tokenizer_the_template_begins_the_text(tokenizer: object) -> None:
+    for template in ("llama-2", "vicuna_v1.1"):
+        assert chat.render([Q1], tokenizer=None, template=template) == chat.render([Q1], tokenizer=tokenizer, template=template)
+        assert chat.render([Message(role="completion", content="Once")], tokenizer=None, template=template) == "<s>Once"
+    with pytest.raises(UserError, match="a template must be named: llama-2"):
+        chat.render([Q1], tokenizer=None)

@@ -13,7 +13,8 @@ import pytest
 
 from comptrust.errors import ServiceError, UserError
 from comptrust.models.backends.hf import Hf
-from comptrust.models.backends.openai import KEY, Openai
+from comptrust.models.backends.openai import Openai
+from comptrust.models.endpoint import KEY
 from comptrust.records import Choice, Message, Prompt, Sampling
 
 Reply = tuple[int, Any]
@@ -25,9 +26,9 @@ def ask(role: str, content: str, **fields: Any) -> Prompt:
 
 
 class Server:
-    """Serves `reply(path, body) -> (status, JSON)`, and keeps what it was sent."""
+    """Serves `reply(path, body) -> (status, JSON)` and `about`, path -> reply to GET, and keeps what it was sent."""
 
-    def __init__(self, reply: Callable[[str, dict[str, Any]], Reply]) -> None:
+    def __init__(self, reply: Callable[[str, dict[str, Any]], Reply], about: dict[str, Reply]) -> None:
         self.sent: list[tuple[str, dict[str, Any], str | None]] = []
         outer = self
 
@@ -35,9 +36,16 @@ class Server:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 outer.sent.append((self.path, body, self.headers["Authorization"]))
-                status, content = reply(self.path, body)
+                self.answer(*reply(self.path, body))
+
+            def do_GET(self) -> None:
+                self.answer(*about.get(self.path, (404, {})))
+
+            def answer(self, status: int, content: Any) -> None:
                 data = content if isinstance(content, bytes) else json.dumps(content).encode()
                 self.send_response(status)
+                if status == 429:
+                    self.send_header("Retry-After", "0")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
@@ -58,8 +66,8 @@ class Server:
 def serve() -> Iterator[Callable[..., Server]]:
     servers = []
 
-    def start(reply: Callable[[str, dict[str, Any]], Reply]) -> Server:
-        servers.append(Server(reply))
+    def start(reply: Callable[[str, dict[str, Any]], Reply], about: dict[str, Reply] | None = None) -> Server:
+        servers.append(Server(reply, about or {}))
         return servers[-1]
 
     yield start
@@ -93,7 +101,7 @@ def serving(model: Hf) -> Callable[[str, dict[str, Any]], Reply]:
         }
 
     def generated(messages: list[dict[str, str]], body: dict[str, Any]) -> list[tuple[str, str]]:
-        sampling = Sampling(**{name: body[name] for name in Sampling.model_fields})
+        sampling = Sampling(**{name: body[name] for name in Sampling.model_fields if name != "seed"})
         turns = tuple(Message(**message) for message in messages)
         [answer] = model.answer([Prompt(id=turns[-1].content, dimension="ethics", scenario="s", messages=turns, sampling=sampling)])
         return list(zip(answer.texts, answer.finish_reasons, strict=True))
@@ -112,87 +120,181 @@ def serving(model: Hf) -> Callable[[str, dict[str, Any]], Reply]:
     return reply
 
 
-def test_a_served_model_answers_as_the_same_model_here(local: Hf, serve: Callable[..., Server]) -> None:
-    server = serve(serving(local))
+def asked() -> list[Prompt]:
     free = (Message(role="completion", content="N/A"),)
-    asked = [
+    return [
         ask("user", "Hello?", sampling=Sampling(max_tokens=8)),
-        ask("user", "Who?", sampling=Sampling(max_tokens=8, temperature=1.0, top_p=0.9, n=3, seed=1)),
         ask("completion", "Once", sampling=Sampling(max_tokens=8)),
-        ask("completion", "Is it so", prefill="? Well,", choices=CHOICES),
+        ask("user", "Is it so", prefill="Well,", choices=CHOICES),
         ask("completion", "Is it not", choices=CHOICES, content_free=free),
         ask("completion", "Is it ever", choices=CHOICES, content_free=free),
     ]
-    expected = {answer.id: answer for answer in local.answer(asked)}
-    answers = list(Openai("tiny", base_url=server.url, batch_size=3).answer(asked))
-    assert [answer.id for answer in answers] == [prompt.id for prompt in asked]
-    for answer in answers:
-        other = expected[answer.id]
-        assert (answer.texts, answer.finish_reasons) == (other.texts, other.finish_reasons), answer.id
-        assert answer.extra.get("loglik", []) == pytest.approx(other.extra.get("loglik", []), abs=1e-4)
-    assert {body["model"] for _, body, _ in server.sent} == {"tiny"}
 
 
-def test_a_template_is_rendered_here(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("settings", [{"tokenizer": True}, {"template": "chatml"}], ids=str)
+def test_a_served_model_answers_as_the_same_model_here(local: Hf, serve: Callable[..., Server], settings: dict[str, Any]) -> None:
+    server = serve(serving(local))
+    if "tokenizer" in settings:
+        settings = {"tokenizer": local.tokenizer}
+    backend = Openai("tiny", base_url=server.url, batch_size=3, **settings)
+    expected = {answer.id: answer for answer in local.answer(asked())}
+    answers = {answer.id: answer for answer in backend.answer(asked())}
+    assert answers.keys() == expected.keys()
+    for prompt in asked():
+        assert backend.render(prompt) == local.render(prompt)
+        mine, other = answers[prompt.id], expected[prompt.id]
+        assert (mine.texts, mine.finish_reasons) == (other.texts, other.finish_reasons), prompt.id
+        assert mine.extra.get("loglik", []) == pytest.approx(other.extra.get("loglik", []), abs=1e-4)
+    assert {path for path, _, _ in server.sent} == {"/v1/completions"}
+    assert len(server.sent) == len(asked()) + 1, "the content-free prompt is asked once"
+
+
+def test_the_servers_own_template(local: Hf, serve: Callable[..., Server]) -> None:
+    server = serve(serving(local))
+    prompt = ask("user", "Hello?", sampling=Sampling(max_tokens=8))
+    assert [answer.texts for answer in Openai("tiny", base_url=server.url).answer([prompt])] == [
+        answer.texts for answer in local.answer([prompt])
+    ]
+    assert server.sent[0][0] == "/v1/chat/completions"
+
+
+def test_copies_have_seeds_of_their_own(serve: Callable[..., Server]) -> None:
+    """A server that does not know `n` is asked again until all copies are there."""
+    server = serve(lambda path, body: (200, {"choices": [{"index": 0, "text": str(body["seed"]), "finish_reason": "stop"}]}))
+    prompts = [ask("completion", name, sampling=Sampling(temperature=1.0, n=3)) for name in ("Once", "Twice")]
+    answers = list(Openai("m", base_url=server.url).answer(prompts))
+    assert len({text for answer in answers for text in answer.texts}) == 6
+    assert len(server.sent) == 6 and {body["n"] for _, body, _ in server.sent} == {1, 2, 3}
+
+
+def test_the_beginning_of_text_is_left_to_the_server(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY, "secret")
     server = serve(lambda path, body: (200, {"choices": [{"index": 0, "text": " Yes.", "finish_reason": "stop"}]}))
     backend = Openai("m", base_url=server.url, template="llama-2")
-    [answer] = backend.answer([ask("user", "Hello?", prefill=" So")])
+    prompt = ask("user", "Hello?", prefill=" So")
+    [answer] = backend.answer([prompt])
     [(path, body, authorization)] = server.sent
     assert (path, body["prompt"], authorization) == ("/v1/completions", "[INST] Hello? [/INST] So", "Bearer secret")
+    assert backend.render(prompt) == "<s>[INST] Hello? [/INST] So"
     assert (answer.texts, answer.finish_reasons) == ((" Yes.",), ("stop",))
-    assert backend.describe() == {"backend": "openai", "template": "llama-2", "server": server.url, "model": "m"}
+
+
+LISTED = {"data": [{"id": "m", "root": "org/m", "owned_by": "vllm"}]}
+
+
+@pytest.mark.parametrize(
+    ("about", "served", "version"),
+    [
+        ({"/v1/models": (200, LISTED), "/version": (200, {"version": "0.32.0"})}, "org/m", "vllm 0.32.0"),
+        ({"/v1/models": (200, {"data": [{"id": "other"}]}), "/props": (200, {"build_info": "b9000"})}, "not told", "server b9000"),
+        ({"/v1/models": (200, b"<html>")}, "not told", "not told"),
+        ({}, "not told", "not told"),
+    ],
+)
+def test_provenance_is_what_the_server_tells(serve: Callable[..., Server], about: dict[str, Reply], served: str, version: str) -> None:
+    server = serve(lambda path, body: (500, {}), about)
+    found = Openai("m", base_url=server.url, template="llama-2").describe()
+    assert found == {
+        "backend": "openai",
+        "template": "llama-2",
+        "server": server.url,
+        "model": "m",
+        "served_model": served,
+        "server_version": version,
+    }
 
 
 @pytest.mark.parametrize("fields", [{"choices": CHOICES}, {"prefill": "So"}])
-def test_exact_text_needs_a_template(fields: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"Give --template \(llama-2"):
+def test_exact_text_needs_a_tokenizer_or_a_template(fields: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"--tokenizer .* or --template \(llama-2"):
         Openai("m", base_url="http://localhost/v1").render(ask("user", "Hello?", **fields))
 
 
 def test_a_busy_server_is_asked_again(serve: Callable[..., Server]) -> None:
     answers = [(503, {}), (429, {}), (200, b"half an ans"), (200, {"choices": [{"index": 0, "message": {"content": "Yes."}}]})]
     server = serve(lambda path, body: answers[len(server.sent) - 1])
-    [answer] = Openai("m", base_url=server.url, wait=0).answer([ask("user", "Hello?")])
+    [answer] = Openai("m", base_url=server.url, pause=0).answer([ask("user", "Hello?")])
     assert answer.texts == ("Yes.",) and len(server.sent) == 4
+
+
+def test_what_was_being_answered_is_kept_when_another_prompt_fails(serve: Callable[..., Server]) -> None:
+    both = threading.Barrier(2, timeout=30)
+    failed = threading.Event()
+
+    def reply(path: str, body: dict[str, Any]) -> Reply:
+        both.wait()
+        if body["prompt"] == "bad":
+            failed.set()
+            return 400, {"error": "too long"}
+        assert failed.wait(30)
+        return 200, {"choices": [{"index": 0, "text": "Yes."}]}
+
+    server = serve(reply)
+    answers = []
+    with pytest.raises(ServiceError, match="Prompt 'bad' of ethics: .*HTTP 400: .*too long"):
+        for answer in Openai("m", base_url=server.url, batch_size=2).answer([ask("completion", name) for name in ("bad", "good", "later")]):
+            answers.append(answer.id)
+    assert answers == ["good"] and len(server.sent) == 2
 
 
 ECHOED = {"index": 0, "text": "Hello? yes", "logprobs": None}
 
 
 @pytest.mark.parametrize(
-    ("reply", "choices", "error", "message", "requests"),
+    ("reply", "choices", "error", "message"),
     [
-        ((500, {"error": "burning"}), (), ServiceError, r"does not answer \(HTTP 500: .*burning.*run again to go on", 2),
-        ((400, {"error": "too long"}), (), ServiceError, r"HTTP 400: .*too long", 1),
-        ((401, {}), (), UserError, rf"refuses model 'm' \(HTTP 401.*{KEY}", 1),
-        ((404, {}), (), UserError, r"refuses model 'm' \(HTTP 404.*--base-url", 1),
-        ((200, {"choices": []}), (), ServiceError, "0 choices instead of 1", 2),
-        ((200, {"choices": [{"index": 0, "text": None}]}), (), ServiceError, "withheld an answer to prompt 'Hello", 1),
-        ((200, {"choices": [{**ECHOED, "index": index} for index in range(3)]}), CHOICES, ServiceError, "cannot score options", 1),
+        ((500, {"error": "burning"}), (), ServiceError, r"does not answer \(HTTP 500: .*burning.*run again to go on"),
+        ((400, {"error": "too long"}), (), ServiceError, r"HTTP 400: .*too long"),
+        ((401, {"error": "no such key: s3cret"}), (), UserError, rf"refuses model 'm' \(HTTP 401.*no such key: \*\*\*.*{KEY}"),
+        ((404, {}), (), UserError, r"refuses model 'm' \(HTTP 404.*--base-url"),
+        ((200, {"choices": []}), (), ServiceError, "without a choice"),
+        ((200, {"choices": [{"index": 0, "text": None}]}), (), ServiceError, "withheld an answer to prompt 'Hello"),
+        ((200, {"choices": [{**ECHOED, "index": index} for index in range(3)]}), CHOICES, ServiceError, "cannot score options"),
+        ((400, {"error": "no echo"}), CHOICES, ServiceError, "cannot score options.*no echo"),
     ],
 )
 def test_failures(
-    serve: Callable[..., Server], reply: Reply, choices: tuple[Choice, ...], error: type[Exception], message: str, requests: int
+    serve: Callable[..., Server],
+    monkeypatch: pytest.MonkeyPatch,
+    reply: Reply,
+    choices: tuple[Choice, ...],
+    error: type[Exception],
+    message: str,
 ) -> None:
+    monkeypatch.setenv(KEY, "s3cret")
     server = serve(lambda path, body: reply)
-    backend = Openai("m", base_url=server.url, attempts=2, wait=0)
-    with pytest.raises(error, match=message):
+    backend = Openai("m", base_url=server.url, patience=0)
+    with pytest.raises(error, match=message) as caught:
         list(backend.answer([ask("completion", "Hello?", choices=choices)]))
-    assert len(server.sent) == requests
+    assert len(server.sent) == 1
+    assert "s3cret" not in str(caught.value) and "s3cret" not in str(backend.describe())
 
 
-def test_a_server_that_ignores_the_echo_cannot_score(serve: Callable[..., Server]) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_a_server_that_scores_another_text_is_refused(local: Hf, serve: Callable[..., Server], known: bool) -> None:
     logprobs = {"tokens": [" yes"], "token_logprobs": [-0.1], "text_offset": [0]}
-    server = serve(lambda path, body: (200, {"choices": [{"index": index, "text": "?", "logprobs": logprobs} for index in range(3)]}))
+    rows = [{"index": index, "text": choice.continuation, "logprobs": logprobs} for index, choice in enumerate(CHOICES)]
+    server = serve(lambda path, body: (200, {"choices": rows}))
+    backend = Openai("m", base_url=server.url, tokenizer=local.tokenizer if known else None)
     with pytest.raises(ServiceError, match="cannot score options"):
-        list(Openai("m", base_url=server.url).answer([ask("completion", "Hello?", choices=CHOICES)]))
+        list(backend.answer([ask("completion", "Hello?", choices=CHOICES)]))
 
 
 def test_nobody_there() -> None:
+    nobody = Openai("m", base_url="http://127.0.0.1:9/v1", patience=0)
     with pytest.raises(ServiceError, match="does not answer"):
-        list(Openai("m", base_url="http://127.0.0.1:9/v1", attempts=1).answer([ask("user", "Hello?")]))
-    with pytest.raises(UserError, match="not an http"):
-        Openai("m", base_url="localhost:8000")
+        list(nobody.answer([ask("user", "Hello?")]))
+    with pytest.raises(ServiceError, match="does not answer .*--base-url"):
+        nobody.describe()
+
+
+@pytest.mark.parametrize("url", ["http://me:s3cret@localhost/v1", "http://localhost/v1?key=s3cret", "localhost:8000"])
+def test_an_address_that_is_none_or_holds_a_secret_is_refused(url: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Openai("m", base_url=url)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_an_unknown_template_is_named() -> None:
     with pytest.raises(UserError, match="Did you mean 'llama-2'"):
         Openai("m", base_url="http://localhost/v1", template="llama2")

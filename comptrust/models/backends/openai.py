@@ -1,55 +1,69 @@
-"""Answer prompts through a server that speaks the OpenAI API: chat completions, and completions for exact text and options."""
+"""Answer prompts through a server that speaks the OpenAI API: completions for exact text and options, else chat completions."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import time
-import urllib.error
-import urllib.request
+import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
-from typing import Any
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any
 
-from comptrust.errors import ServiceError, UserError
+from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.models import chat
 from comptrust.models.base import Backend, chosen, generation
+from comptrust.models.endpoint import Endpoint, Refused
+from comptrust.models.spans import span
 from comptrust.records import Generation, Message, Prompt
 
-KEY = "OPENAI_API_KEY"
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class Openai(Backend):
-    """A model that a server names; `base_url` ends in the API's root, such as http://localhost:8000/v1.
+    """A model that a server names; `base_url` is the API's root, such as http://localhost:8000/v1.
 
-    Conversations go to the chat endpoint, where the server's own template applies. With a `template` they are rendered here and go to
-    the completions endpoint, as `completion` prompts always do; the beginning-of-text token is left to the server.
+    With the model's own tokenizer, or a named template, conversations are rendered here, exactly as by the backend `hf`, and go to the
+    completions endpoint; the beginning-of-text token is left to the server, which adds it. Without either they go to the chat endpoint,
+    where the server's template applies.
     """
 
     def __init__(
-        self, model: str, *, base_url: str, batch_size: int = 8, template: str | None = None, attempts: int = 5, wait: float = 1.0
+        self,
+        model: str,
+        *,
+        base_url: str,
+        batch_size: int = 8,
+        template: str | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        patience: float = 120.0,
+        pause: float = 1.0,
+        where: str | None = None,
     ) -> None:
-        """`batch_size` requests run at once; `wait` is the first pause in seconds between attempts, which doubles.
+        """`batch_size` requests run at once; `patience` and `pause` are seconds, see Endpoint; `where` stands for the URL in provenance.
 
         Raises UserError for a URL that is not http(s) or an unknown template.
         """
-        if not base_url.startswith(("http://", "https://")):
-            raise UserError(f"Base URL '{base_url}' is not an http(s) address. Give the API's root, such as http://localhost:8000/v1.")
         if template is not None:
             chat.named(template)
-        self.model, self.url, self.template = model, base_url.rstrip("/"), template
-        self._workers, self._attempts, self._wait = batch_size, attempts, wait
+        self._endpoint = Endpoint(base_url, patience=patience, pause=pause)
+        self.model, self.template, self.tokenizer = model, template, tokenizer
+        self._where = where or self._endpoint.url
+        self._workers = batch_size
         self._free: dict[tuple[str, tuple[str, ...]], list[float]] = {}
+        self._asking: dict[tuple[str, tuple[str, ...]], threading.Lock] = defaultdict(threading.Lock)
 
     def describe(self) -> dict[str, str]:
-        """Return provenance; what the server runs under the model's name, it does not tell."""
-        return {"backend": "openai", "template": self.template or "server", "server": self.url, "model": self.model}
+        """Return provenance; what the server does not tell of itself is `not told`."""
+        own = "server" if self.tokenizer is None else "own" if self.tokenizer.chat_template else "plain"
+        about = {"backend": "openai", "template": self.template or own, "server": self._where, "model": self.model}
+        return {**about, **self._endpoint.about(self.model)}
 
     def render(self, prompt: Prompt) -> str:
-        """Return the text that is sent, or the messages as JSON where the server renders them.
+        """Return the text that the model sees, or the messages as JSON where the server renders them.
 
-        Raises UserError for a prompt that needs exact text when there is no template.
+        Raises UserError for a prompt that needs exact text when there is neither tokenizer nor template.
         """
         text = self._text(prompt.messages, prompt.prefill)
         if text is not None:
@@ -57,89 +71,133 @@ class Openai(Backend):
         if prompt.choices or prompt.prefill:
             raise UserError(
                 f"Prompt '{prompt.id}' of {prompt.dimension} scores options or starts the answer, for which the exact text must be known. "
-                f"Give --template ({', '.join(chat.TEMPLATES)})."
+                f"Give --tokenizer (the model's folder or Hugging Face id) or --template ({', '.join(chat.TEMPLATES)})."
             )
         return json.dumps([message.model_dump() for message in prompt.messages], ensure_ascii=False)
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
-        """Answer every prompt in order, several at a time."""
+        """Answer every prompt, several at a time; after a failure nothing new is asked, and what was being answered is still yielded."""
+        waiting = iter(prompts)
+        running: set[Future[Generation]] = set()
+        failure: ComptrustError | None = None
         with ThreadPoolExecutor(self._workers) as pool:
-            yield from pool.map(lambda prompt: self._choose(prompt) if prompt.choices else self._generate(prompt), prompts)
+            try:
+                while True:
+                    while failure is None and len(running) < self._workers and (prompt := next(waiting, None)) is not None:
+                        running.add(pool.submit(self._choose if prompt.choices else self._generate, prompt))
+                    if not running:
+                        break
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        try:
+                            yield future.result()
+                        except ComptrustError as error:
+                            failure = failure or error
+                            self._endpoint.give_up()
+            finally:
+                if running:
+                    self._endpoint.give_up()
+        if failure is not None:
+            raise failure
 
     def _text(self, messages: Sequence[Message], prefill: str) -> str | None:
-        if [message.role for message in messages] == ["completion"]:
-            return messages[0].content + prefill
-        return None if self.template is None else chat.named(self.template)(messages).removeprefix("<s>") + prefill
+        """Return the exact text; None where only the server can render it."""
+        if self.tokenizer is None and self.template is None:
+            completion = [message.role for message in messages] == ["completion"]
+            return messages[0].content + prefill if completion else None
+        return chat.render(messages, tokenizer=self.tokenizer, template=self.template, prefill=prefill)
+
+    def _sent(self, text: str) -> str:
+        """Return the text as it is sent: the server's tokenizer puts the beginning-of-text token before it again."""
+        begin = chat.bos(self.tokenizer) if self.tokenizer is not None else chat.named(self.template).begin if self.template else ""
+        return text.removeprefix(begin)
 
     def _generate(self, prompt: Prompt) -> Generation:
-        settings = {**prompt.sampling.model_dump(), "model": self.model}
+        sampling = prompt.sampling
+        settings = {"model": self.model, **sampling.model_dump(include={"temperature", "top_p", "max_tokens"})}
         text = self._text(prompt.messages, prompt.prefill)
         if text is None:
             self.render(prompt)
-            turns = [message.model_dump() for message in prompt.messages]
-            found = self._post("chat/completions", {**settings, "messages": turns}, count=prompt.sampling.n)
-            texts = [choice.get("message", {}).get("content") for choice in found]
+            path, asked = "chat/completions", {"messages": [message.model_dump() for message in prompt.messages]}
         else:
-            found = self._post("completions", {**settings, "prompt": text}, count=prompt.sampling.n)
-            texts = [choice.get("text") for choice in found]
-        if not all(isinstance(text, str) for text in texts):
-            raise ServiceError(f"{self.url} withheld an answer to prompt '{prompt.id}'. Nothing of it is scored; run again to go on.")
+            path, asked = "completions", {"prompt": self._sent(text)}
+        found: list[dict[str, Any]] = []
+        while len(found) < sampling.n:  # a server that does not know `n` gives one answer a request
+            more = {"n": sampling.n - len(found), "seed": _seed(prompt, copy=len(found))}
+            found += self._choices(path, {**settings, **asked, **more}, prompt=prompt)
+        found = found[: sampling.n]
+        texts = [choice.get("text") if text is not None else (choice.get("message") or {}).get("content") for choice in found]
+        if not all(isinstance(answer, str) for answer in texts):
+            raise ServiceError(f"{self._where} withheld an answer to prompt '{prompt.id}'. Nothing of it is scored; run again to go on.")
         return generation(prompt, texts=texts, finish_reasons=[str(choice.get("finish_reason") or "stop") for choice in found])
 
     def _choose(self, prompt: Prompt) -> Generation:
         options = tuple(choice.continuation for choice in prompt.choices)
-        logliks = self._logliks(self.render(prompt), options)
+        if len(options) < 2:
+            raise UserError(f"Prompt '{prompt.id}' of {prompt.dimension} has one choice; give it at least two, or none.")
+        logliks = self._logliks(self.render(prompt), options, prompt=prompt)
         if prompt.content_free:
             key = (self._text(prompt.content_free, prompt.prefill) or "", options)
-            if key not in self._free:
-                self._free[key] = self._logliks(*key)
+            with self._asking[key]:  # prompts that share it ask once
+                if key not in self._free:
+                    self._free[key] = self._logliks(*key, prompt=prompt)
             logliks = [value - free for value, free in zip(logliks, self._free[key], strict=True)]
         return chosen(prompt, logliks=logliks)
 
-    def _logliks(self, text: str, options: tuple[str, ...]) -> list[float]:
+    def _logliks(self, text: str, options: tuple[str, ...], *, prompt: Prompt) -> list[float]:
         """Return the mean log-likelihood per token of each option after the text; a token that spans both belongs to the option."""
-        body = {"model": self.model, "prompt": [text + option for option in options], "echo": True, "logprobs": 1, "max_tokens": 0}
-        values = []
-        for option, found in zip(options, self._post("completions", body, count=len(options)), strict=True):
-            try:
-                logprobs = found["logprobs"]
-                ends = [offset + len(token) for offset, token in zip(logprobs["text_offset"], logprobs["tokens"], strict=True)]
-                begin = ends[-1] - len(option)
-                picked = [float(value) for value, end in zip(logprobs["token_logprobs"], ends, strict=True) if end > begin]
-                if not found["text"].endswith(option):
-                    raise ValueError("the prompt was not echoed")
-                values.append(sum(picked) / len(picked))
-            except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
-                raise ServiceError(
-                    f"{self.url} cannot score options: /completions with echo and logprobs does not return the prompt's log-likelihoods. "
-                    "Use a server that does (vLLM), or --backend hf."
-                ) from error
-        return values
+        sent = self._sent(text)
+        body = {"model": self.model, "prompt": [sent + option for option in options], "echo": True, "logprobs": 1, "max_tokens": 0}
+        cannot = (
+            f"{self._where} cannot score options: /completions with echo and logprobs does not return the prompt's log-likelihoods. "
+            "Use a server that does (vLLM), --backend hf, or only --dimensions that are answered by text."
+        )
+        try:
+            found = self._choices("completions", body, prompt=prompt)
+            if len(found) != len(options):
+                raise ValueError(f"{len(found)} choices instead of {len(options)}")
+            return [self._mean(row, text, option) for row, option in zip(found, options, strict=True)]
+        except Refused as error:
+            raise ServiceError(f"{cannot} It said: {error}") from error
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ServiceError(cannot) from error
 
-    def _post(self, path: str, body: dict[str, Any], *, count: int) -> list[dict[str, Any]]:
-        """Return the `count` choices of one request, in order; a busy or unreachable server is asked again."""
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(KEY, "").strip():
-            headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(f"{self.url}/{path}", data=json.dumps(body).encode(), headers=headers, method="POST")
-        reason = ""
-        for attempt in range(self._attempts):
-            if attempt:
-                time.sleep(self._wait * 2 ** (attempt - 1))
-            try:
-                with urllib.request.urlopen(request, timeout=600) as answer:
-                    choices = sorted(json.load(answer)["choices"], key=lambda choice: choice["index"])
-                if len(choices) == count:
-                    return choices
-                reason = f"{len(choices)} choices instead of {count}"
-            except urllib.error.HTTPError as error:
-                reason = f"HTTP {error.code}: {' '.join(error.read().decode(errors='replace').split())[:200]}"
-                if error.code in (401, 403, 404):
-                    raise UserError(
-                        f"{self.url}/{path} refuses model '{self.model}' ({reason}). Check --base-url, model and {KEY}."
-                    ) from error
-                if error.code != 429 and error.code < 500:
-                    break
-            except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
-                reason = f"{type(error).__name__}: {error}"
-        raise ServiceError(f"{self.url}/{path} does not answer ({reason}). What was answered is kept; run again to go on.")
+    def _mean(self, found: dict[str, Any], text: str, option: str) -> float:
+        """Return the mean over the option's tokens: told apart by the tokenizer where there is one, else by the server's offsets.
+
+        Raises ValueError, KeyError, TypeError or IndexError if the server did not echo and score this very text.
+        """
+        logprobs = found["logprobs"]
+        values, tokens = logprobs["token_logprobs"], logprobs["tokens"]
+        if not found["text"].endswith(option):
+            raise ValueError("the prompt was not echoed")
+        if self.tokenizer is not None:
+            whole, begin = span(text, option, tokenizer=self.tokenizer)
+            if len(values) != len(whole):
+                raise ValueError(f"the server reads {len(values)} tokens where the tokenizer reads {len(whole)}")
+            picked = [float(value) for value in values[begin:]]
+        else:
+            ends = [offset + len(token) for offset, token in zip(logprobs["text_offset"], tokens, strict=True)]
+            picked = [float(value) for value, end in zip(values, ends, strict=True) if end > ends[-1] - len(option)]
+            if not "".join(tokens).endswith(option):
+                raise ValueError("the server's tokens do not spell the option")
+        if not picked:
+            raise ValueError("the option has no token")
+        return sum(picked) / len(picked)
+
+    def _choices(self, path: str, body: dict[str, Any], *, prompt: Prompt) -> list[dict[str, Any]]:
+        """Return the choices of one request, in order."""
+        try:
+            found = self._endpoint.post(path, body)
+        except Refused as error:
+            raise Refused(f"Prompt '{prompt.id}' of {prompt.dimension}: {error} What was answered is kept.") from error
+        choices = found.get("choices")
+        if not isinstance(choices, list) or not choices:
+            raise ServiceError(f"{self._where} answers prompt '{prompt.id}' without a choice. What was answered is kept.")
+        return sorted(choices, key=lambda choice: int(choice["index"]))
+
+
+def _seed(prompt: Prompt, *, copy: int) -> int:
+    """Return a seed of 31 bits that belongs to this prompt and copy alone."""
+    named = hashlib.sha256(f"{prompt.dimension}/{prompt.id}/{prompt.sampling.seed}/{copy}".encode()).digest()
+    return int.from_bytes(named[:4], "big") >> 1
