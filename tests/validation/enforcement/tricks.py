@@ -1,0 +1,405 @@
+"""What somebody without the signing key can do to a candidate, and how promotion is asked for afterwards."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import requests
+
+from tests.validation.enforcement.world import BAD, DENSE, GOOD, KEY, STRANGER, Candidate, World, raise_for
+from validation import keys, signing
+from validation.waivers import Waiver
+
+Make = Callable[[World], Candidate]
+Trick = Callable[[World, Candidate], "Candidate | None"]
+Route = Callable[[World, Candidate], object]
+TODAY = datetime.datetime.now(datetime.UTC)
+DAY = datetime.timedelta(days=1)
+
+
+# Where it starts
+
+
+def blocked(world: World) -> Candidate:
+    """A candidate that dropped 50 points, judged and signed as such."""
+    made = world.register(BAD)
+    world.gate(made)
+    return made
+
+
+def unjudged(world: World) -> Candidate:
+    """A good candidate that nobody judged."""
+    return world.register(GOOD)
+
+
+def passed(world: World) -> Candidate:
+    """A candidate that has a true pass, before the trick."""
+    made = world.register(GOOD)
+    world.gate(made)
+    return made
+
+
+def nothing(world: World, candidate: Candidate) -> None:
+    """No trick: only ask."""
+
+
+# How promotion is asked for
+
+
+def rest(path: str, *, prefix: str = "api", **body: Any) -> Route:
+    return lambda world, one: world.post(path, {"name": one.name, "version": one.version} | body, prefix=prefix)
+
+
+def stage(stage: str, **more: Any) -> Route:
+    def ask(world: World, one: Candidate) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            world.client.transition_model_version_stage(one.name, one.version, stage, **more)
+
+    return ask
+
+
+def alias(alias: str) -> Route:
+    return lambda world, one: world.client.set_registered_model_alias(one.name, alias, one.version)
+
+
+champion = alias("champion")
+
+
+# Tricks: forged claims
+
+
+def tag_version(key: str, value: str) -> Trick:
+    return lambda world, one: world.client.set_model_version_tag(one.name, one.version, key, value)
+
+
+def tag_model(key: str, value: str) -> Trick:
+    return lambda world, one: world.client.set_registered_model_tag(one.name, key, value)
+
+
+def tag_run(world: World, one: Candidate) -> None:
+    for key, value in (("verdict", "pass"), ("policy", "production"), ("comptrust.gate", "pass")):
+        world.client.set_tag(one.run_id, key, value)
+
+
+def delete_tag(world: World, one: Candidate) -> None:
+    world.client.set_model_version_tag(one.name, one.version, "verdict", "block")
+    world.client.delete_model_version_tag(one.name, one.version, "verdict")
+
+
+def create_with_tags(world: World, one: Candidate) -> Candidate:
+    tags = {"verdict": "pass", "Verdict": "pass", "policy": "production", "comptrust.gate": "granted", "evaluated_by": one.run_id}
+    made = world.client.create_model_version(
+        one.name, f"models:/{one.model_id}", run_id=one.run_id, model_id=one.model_id, tags=tags, await_creation_for=None
+    )
+    assert not {"verdict", "Verdict", "comptrust.gate"} & made.tags.keys()
+    return replace(one, version=str(made.version))
+
+
+def a_pass(world: World) -> Candidate:
+    """Another candidate, which has passed."""
+    made = world.register(GOOD)
+    world.gate(made)
+    return made
+
+
+def point_to_a_pass(world: World, one: Candidate) -> Candidate:
+    other = a_pass(world)
+    world.client.set_model_version_tag(one.name, one.version, "evaluated_by", other.run_id)
+    return replace(one, run_id=other.run_id, evidence=other.evidence)
+
+
+def log_metrics(world: World, one: Candidate) -> None:
+    for key, value in (("trust/mmlu", 100.0), ("drop/mmlu", 0.0), ("size/ratio", 4.0)):
+        world.client.log_metric(one.run_id, key, value)
+
+
+def log_metrics_from_elsewhere(world: World, one: Candidate) -> None:
+    run_id = world.client.create_run(world.experiment).info.run_id
+    world.client.log_metric(run_id, "trust/mmlu", 100.0, model_id=one.model_id)
+    world.client.log_metric(run_id, "drop/mmlu", 0.0, model_id=one.model_id)
+
+
+def log_passing_verdict(world: World, one: Candidate) -> None:
+    verdict = json.loads((one.evidence / "verdict.json").read_text())
+    for finding in verdict["findings"]:
+        finding["outcome"] = "pass"
+    world.client.log_text(one.run_id, json.dumps(verdict), "verdict.json")
+
+
+# Tricks: forged, changed and replayed attestations
+
+
+def forged(**changes: Any) -> Trick:
+    """Change fields of the signed attestation, without the key."""
+
+    def trick(world: World, one: Candidate) -> None:
+        signed = json.loads((one.evidence / signing.NAME).read_text())
+        world.client.log_text(one.run_id, json.dumps(signed | changes), signing.NAME)
+
+    return trick
+
+
+def flip_signed_verdict(world: World, one: Candidate) -> None:
+    signed = json.loads((one.evidence / signing.NAME).read_text())
+    for finding in signed["verdict"]["findings"]:
+        finding["outcome"] = "pass"
+    world.client.log_text(one.run_id, json.dumps(signed), signing.NAME)
+
+
+def sign_with_own_key(world: World, one: Candidate) -> None:
+    world.evaluate(one, GOOD)
+    world.gate(one, key=STRANGER)
+
+
+def sign_with_own_key_in_a_trusted_name(world: World, one: Candidate) -> None:
+    world.evaluate(one, GOOD)
+    made = world.gate(one, key=STRANGER)
+    assert made is not None
+    world.client.log_text(one.run_id, made.model_copy(update={"key_id": keys.key_id(KEY.public_key())}).model_dump_json(), signing.NAME)
+
+
+def unsigned_pass(world: World, one: Candidate) -> None:
+    world.evaluate(one, GOOD)
+    world.gate(one, key=None)
+    world.client.log_text(one.run_id, "{}", signing.NAME)
+
+
+def broken_attestation(world: World, one: Candidate) -> None:
+    world.client.log_text(one.run_id, "[" * 100_000, signing.NAME)
+
+
+def replay_from_another_run(world: World, one: Candidate) -> None:
+    other = a_pass(world)
+    world.client.log_artifacts(one.run_id, str(other.evidence))
+
+
+def replay_by_run_id(world: World, one: Candidate) -> Candidate:
+    """Register own weights as a version of the run of a model that passed."""
+    other = a_pass(world)
+    made = world.client.create_model_version(
+        other.name, f"models:/{one.model_id}", run_id=other.run_id, model_id=one.model_id, await_creation_for=None
+    )
+    return replace(one, name=other.name, version=str(made.version), run_id=other.run_id, evidence=other.evidence)
+
+
+def replay_earlier_pass(world: World, one: Candidate) -> None:
+    """Bring back the attestation of an evaluation that a worse one has replaced."""
+    first = (one.evidence / signing.NAME).read_text()
+    world.evaluate(one, BAD)
+    world.gate(one)
+    world.client.log_text(one.run_id, first, signing.NAME)
+
+
+def copied(world: World, one: Candidate) -> Candidate:
+    """Copy the version to another registered model."""
+    name = f"{one.name}-copy"
+    copy = world.client.copy_model_version(f"models:/{one.name}/{one.version}", name)
+    return replace(one, name=name, version=str(copy.version))
+
+
+def expired(world: World, one: Candidate) -> None:
+    world.gate(one, now=TODAY - 10 * DAY, days=9)
+
+
+def of_the_future(world: World, one: Candidate) -> None:
+    world.gate(one, now=TODAY + 10 * DAY)
+
+
+def under_a_lax_policy(world: World, one: Candidate) -> None:
+    made = world.gate(one, policy_name="lax")
+    assert made is not None and made.verdict.outcome == "pass"
+
+
+def under_a_policy_changed_after_signing(world: World, one: Candidate) -> None:
+    """Sign under an earlier, laxer edition of the very policy that the server has."""
+    path, now = world.folder / "production.yaml", (world.folder / "production.yaml").read_text()
+    path.write_text(now.replace("points: 5", "points: 60"))
+    try:
+        made = world.gate(one)
+    finally:
+        path.write_text(now)
+    assert made is not None and made.verdict.outcome == "pass"
+
+
+def only_good_enough_for_staging(world: World) -> Candidate:
+    made = world.register(GOOD, size=380)
+    world.gate(made, policy_name="staging")
+    return made
+
+
+# Tricks: waivers
+
+
+def refusing(world: World) -> Candidate:
+    """A candidate whose refusals moved by 30 points, which only a waiver lets pass."""
+    return world.register(GOOD, refusal=30.0)
+
+
+def waived(*, until: datetime.date, key: Any = KEY, checkpoint: str | None = None, now: datetime.datetime | None = None) -> Trick:
+    def trick(world: World, one: Candidate) -> None:
+        digest = checkpoint or json.loads((one.evidence / "checkpoint.json").read_text())["digest"]
+        waiver = keys.sign(Waiver(rule="refusal_shift", checkpoint=digest, who="Ada", why="read them", until=until), key)
+        made = world.gate(one, waivers=[waiver], now=now)
+        assert made is not None
+        if key is not KEY or checkpoint:
+            assert made.verdict.outcome == "inconclusive"
+
+    return trick
+
+
+# Tricks: other files than those that were signed
+
+
+def swapped(name: str, content: bytes = b"evil" * 100) -> Trick:
+    return lambda world, one: world.put(one, name, content)
+
+
+def swapped_through_ajax(world: World, one: Candidate) -> None:
+    world.put(one, "model/model.safetensors", b"evil" * 100, prefix="ajax-api")
+
+
+def deleted_file(world: World, one: Candidate) -> None:
+    path = f"mlflow-artifacts/artifacts/{world.experiment}/models/{one.model_id}/artifacts/model/config.json"
+    raise_for(world.rest("DELETE", path))
+
+
+def uploaded(name: str, change: Callable[[str], str]) -> Trick:
+    """Change a file of the run's evidence through the UI's own upload route."""
+
+    def trick(world: World, one: Candidate) -> None:
+        content = change((one.evidence / name).read_text())
+        url = f"{world.base_url}/ajax-api/2.0/mlflow/upload-artifact"
+        where = {"run_uuid": one.run_id, "path": name}
+        raise_for(requests.post(url, params=where, data=content.encode(), auth=world.auth, timeout=60))
+
+    return trick
+
+
+def worse_baseline(world: World, one: Candidate) -> None:
+    """Make the dense model look as bad as the candidate."""
+    assert world.dense is not None
+    kept = world.dense.evidence.with_name("kept")
+    shutil.copytree(world.dense.evidence, kept, dirs_exist_ok=True)
+    world.evaluate(world.dense, BAD, size=400, **DENSE)
+    world.client.log_text(one.run_id, (one.evidence / signing.NAME).read_text(), signing.NAME)
+    try:
+        champion(world, one)
+    finally:
+        shutil.copytree(kept, world.dense.evidence, dirs_exist_ok=True)
+        world.upload(world.dense)
+
+
+def other_experiment(world: World, one: Candidate) -> Candidate:
+    """Register files that lie where the server does not keep them."""
+    elsewhere = world.folder / "elsewhere"
+    experiment = world.client.create_experiment(f"elsewhere-{one.run_id}", artifact_location=elsewhere.as_uri())
+    run_id = world.client.create_run(experiment).info.run_id
+    model = world.client.create_logged_model(experiment, name="model", source_run_id=run_id)
+    shutil.copytree(world.files(one), elsewhere / "models" / model.model_id / "artifacts")
+    made = world.client.create_model_version(
+        one.name, f"models:/{model.model_id}", run_id=one.run_id, model_id=model.model_id, await_creation_for=None
+    )
+    moved = replace(one, version=str(made.version), model_id=model.model_id)
+    world.evaluate(moved, GOOD)
+    world.gate(moved)
+    return moved
+
+
+# Tricks: another thing in under a promoted name
+
+
+def promoted(world: World, name: str | None = None) -> Candidate:
+    made = world.register(GOOD, name=name)
+    world.gate(made)
+    champion(world, made)
+    return made
+
+
+def rename_into_its_place(world: World, one: Candidate) -> None:
+    held = promoted(world)
+    world.client.rename_registered_model(held.name, f"{held.name}-old")
+
+
+def rename_with_rest(prefix: str) -> Trick:
+    def trick(world: World, one: Candidate) -> None:
+        held = promoted(world)
+        world.post("registered-models/rename", {"name": held.name, "new_name": f"{held.name}-old"}, prefix=prefix)
+
+    return trick
+
+
+def delete_model_then_recreate(world: World, one: Candidate) -> None:
+    world.client.delete_registered_model(promoted(world).name)
+
+
+def delete_version(world: World, one: Candidate) -> None:
+    held = promoted(world)
+    world.client.delete_model_version(held.name, held.version)
+
+
+def delete_alias(world: World, one: Candidate) -> None:
+    world.client.delete_registered_model_alias(promoted(world).name, "champion")
+
+
+def move_alias(world: World) -> Candidate:
+    """A blocked candidate beside the champion of the same model."""
+    held = promoted(world)
+    made = world.register(BAD, name=held.name)
+    world.gate(made)
+    return made
+
+
+# Tricks: prompts, and requests that are no promotion
+
+
+def dress_as_prompt(world: World, one: Candidate) -> None:
+    for tagged in (tag_version("mlflow.prompt.is_prompt", "true"), tag_model("mlflow.prompt.is_prompt", "true")):
+        tagged(world, one)
+
+
+def in_a_prompt(world: World) -> Candidate:
+    """A version with files in a registered model that was created as a prompt."""
+    source = blocked(world)
+    name = f"prompt-{source.run_id[:8]}"
+    world.client.create_registered_model(name, tags={"mlflow.prompt.is_prompt": "true"})
+    made = world.client.create_model_version(
+        name, f"models:/{source.model_id}", run_id=source.run_id, model_id=source.model_id, await_creation_for=None
+    )
+    return replace(source, name=name, version=str(made.version))
+
+
+def graphql(world: World, one: Candidate) -> None:
+    given = f'name: "{one.name}", version: "{one.version}", stage: "Production"'
+    query = f"mutation {{ mlflowTransitionModelVersionStage(input: {{{given}}}) {{ name }} }}"
+    requests.post(f"{world.base_url}/graphql", json={"query": query}, auth=world.auth, timeout=60)
+
+
+def create_promoted(world: World, one: Candidate) -> None:
+    """Send the stage and alias where a version or model is created or updated."""
+    more = {"current_stage": "Production", "stage": "Production", "aliases": ["champion"], "alias": "champion"}
+    for path in ("model-versions/create", "registered-models/create"):
+        world.rest("POST", f"mlflow/{path}", {"name": one.name, "source": f"models:/{one.model_id}", "model_id": one.model_id} | more)
+    for path in ("model-versions/update", "registered-models/update"):
+        world.rest("PATCH", f"mlflow/{path}", {"name": one.name, "version": one.version, "description": "x"} | more)
+
+
+def other_methods(world: World, one: Candidate) -> None:
+    """Send the promotion with methods and headers that only a careless server obeys."""
+    body = {"name": one.name, "version": one.version, "alias": "champion", "stage": "Production"}
+    for path in ("registered-models/alias", "model-versions/transition-stage"):
+        for method in ("PUT", "PATCH"):
+            world.rest(method, f"mlflow/{path}", body)
+        world.rest("GET", f"mlflow/{path}", body, headers={"X-HTTP-Method-Override": "POST"})
+
+
+def both_stages(world: World, one: Candidate) -> None:
+    """Ask the other stage first: an archived or staged version is no nearer to production."""
+    stage("Archived")(world, one)
+    stage("None")(world, one)

@@ -1,0 +1,93 @@
+"""What `mlflow server` must be started with so that its registry is guarded and its artifact folder keeps promoted files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow.utils.uri import extract_db_type_from_uri
+
+from comptrust.errors import UserError
+from validation import keys
+from validation.enforcement import settings
+from validation.enforcement.frozen import frozen_uri
+from validation.enforcement.settings import SCHEME, Level
+
+REFUSED_OPTIONS = {
+    "--dev": "it reloads code while it serves",
+    "--enable-workspaces": "the guarded registry has no workspaces",
+    "--no-serve-artifacts": "clients would write artifacts past the server",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A command with its environment, and what the operator should know."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    told: tuple[str, ...]
+
+
+def plan(
+    *,
+    backend: str,
+    registry: str,
+    artifacts: Path,
+    trusted_keys: Path,
+    policies: Mapping[Level, str | None],
+    models: Sequence[str],
+    aliases: Sequence[str],
+    artifact_roots: Sequence[str],
+    audit_log: Path | None,
+    options: Sequence[str],
+) -> Plan:
+    """Check every setting and return the command.
+
+    Raises UserError for a store that is no database, an artifact place that is no folder, an option that opens a way around, or a
+    setting that cannot be used.
+    """
+    backend, registry = backend.removeprefix(SCHEME), registry.removeprefix(SCHEME)
+    for uri in (backend, registry):
+        _database(uri)
+    for option in options:
+        if why := REFUSED_OPTIONS.get(option.partition("=")[0]):
+            raise UserError(f"comptrust serve does not take {option}: {why}.")
+    if "://" in str(artifacts) or str(artifacts).startswith("file:"):
+        raise UserError(
+            f"--artifacts-destination {artifacts} is not a local folder. Give a folder, or vouch for the place: docs/enforcement.md."
+        )
+    variables = {
+        settings.KEYS: str(trusted_keys.absolute()) if trusted_keys.exists() else None,
+        **{settings.POLICY[level]: given for level, given in policies.items()},
+        settings.GUARD: ",".join(models),
+        settings.GUARD_ALIASES: ",".join(aliases),
+        settings.ARTIFACT_ROOTS: ",".join(artifact_roots),
+        settings.AUDIT_LOG: str(audit_log.absolute()) if audit_log else None,
+    }
+    environment = dict(os.environ) | {name: value for name, value in variables.items() if value}
+    loaded = settings.load(SCHEME + registry, environment=environment)
+    if loaded.audit_log is None:
+        raise UserError(f"Where shall decisions be logged? Give --audit-log FILE; {registry.partition(':')[0]} has no folder to log in.")
+    trusted = keys.load_public_keys(loaded.trusted_keys) if loaded.trusted_keys else {}
+    told = [
+        f"comptrust: {len(trusted)} trusted keys ({', '.join(trusted)})"
+        if trusted
+        else f"comptrust: NO trusted key in {trusted_keys}: everything guarded is refused until a .pub.pem is put there",
+        f"comptrust: guards {', '.join(loaded.models)}; Staging needs policy {loaded.policies['staging'].name}, "
+        f"Production {loaded.policies['production'].name}; decisions are logged in {loaded.audit_log}",
+    ]
+    command = (sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend, "--registry-store-uri", SCHEME + registry)
+    return Plan((*command, "--artifacts-destination", frozen_uri(str(artifacts)), *options), environment, tuple(told))
+
+
+def _database(uri: str) -> None:
+    kind = uri.partition(":")[0]
+    if kind.partition("+")[0] not in ("sqlite", "postgresql", "mysql"):
+        raise UserError(
+            f"'{uri}' is not a sqlite, postgresql or mysql database, so its registry cannot be guarded. Give --backend-store-uri."
+        )
+    extract_db_type_from_uri(uri)
