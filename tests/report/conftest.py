@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,13 +22,16 @@ from validation import policy as policies
 from validation.base import Evidence
 from validation.verdict import judge
 
+if TYPE_CHECKING:
+    from selenium.webdriver.remote.webdriver import WebDriver
+
 BASE = Recipe(base_model="builtin:forgetful", revision="r1", method="none")
 PLANTED = "</pre><script>document.title = 'planted'</script><img src=x onerror=\"document.title = 'planted'\">"
 SIZES = {None: 1000, 8: 620, 4: 420, 3: 370}
 
 
 class Forgetful(Echo):
-    """Echoes the target, but for a share of the prompts (in percent) the last option, or a text with a script in it."""
+    """Echoes the target; for a share of the prompts (in percent) the last option, or a refusal. Its wrong answers carry markup."""
 
     def __init__(self, *, forgets: int, seed: int) -> None:
         super().__init__()
@@ -37,8 +41,12 @@ class Forgetful(Echo):
         """Answer every prompt in order."""
         for prompt in prompts:
             drawn = int(hashlib.sha256(f"{self.seed} {prompt.dimension} {prompt.id}".encode()).hexdigest(), 16) % 100
-            wrong = prompt.choices[-1].text if prompt.choices else f"I am not sure. {PLANTED}"
-            yield from (Echo(wrong) if drawn < self.forgets else Echo()).answer([prompt])
+            if drawn >= self.forgets:
+                yield from Echo().answer([prompt])
+                continue
+            wrong = prompt.choices[-1].text if prompt.choices else "I'm sorry, but I cannot help with that."
+            for said in Echo(wrong).answer([prompt]):
+                yield said.model_copy(update={"texts": tuple(f"{text}\n{PLANTED}" for text in said.texts)})
 
 
 @dataclass(frozen=True)
@@ -122,3 +130,21 @@ def _surround(patch: pytest.MonkeyPatch, folder: Path, uri: str) -> None:
     patch.setenv("MLFLOW_TRACKING_URI", uri)
     patch.setenv("COMPTRUST_CACHE", str(folder / "cache"))
     patch.chdir(folder)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[WebDriver]:
+    """A headless Chromium; the test is skipped where there is none."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("no chromium and chromedriver are installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-device-scale-factor=1"):
+        options.add_argument(argument)
+    started = webdriver.Chrome(options=options, service=Service(driver))
+    yield started
+    started.quit()

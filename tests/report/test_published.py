@@ -112,6 +112,32 @@ def test_an_empty_file_and_a_short_row_are_refused(tmp_path: Path) -> None:
         published.read(path)
 
 
+@pytest.mark.parametrize("command", [["backtest"], ["leaderboard", "import"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("edit", "header", "message"),
+    [
+        (change(1), [column for column in HEADER if column != "Ethics"], "row 1: column 'Ethics' is missing"),
+        (change(1), ["Ethic" if column == "Ethics" else column for column in HEADER], "row 1: Unknown column 'Ethic'"),
+        (change(1, Ethics="101"), HEADER, "row 3, column 'Ethics'"),
+        (change(1, **{"Base Model": "Other"}), HEADER, "row 3, column 'Base Model'"),
+        (lambda rows: [*rows, rows[1]], HEADER, "row 5, column 'Model'"),
+        (lambda rows: [], HEADER, "no row"),
+    ],
+)
+def test_commands_refuse_bad_tables_with_exit_code_2(
+    tmp_path: Path, command: list[str], edit: Callable[[Rows], Rows], header: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.cli import comptrust
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/m.db")
+    error = CliRunner().invoke(comptrust, [*command, str(write(tmp_path, edit(good()), header))]).exception
+    assert isinstance(error, UserError)
+    assert error.exit_code == 2
+    assert message in str(error)
+    assert "\n" not in str(error)
+    assert not (tmp_path / "m.db").exists()
+
+
 def test_an_own_mapping_explains_own_names(tmp_path: Path) -> None:
     names = tmp_path / "names.yaml"
     names.write_text("patterns:\n  - {pattern: '.*', means: anything, method: none}\n", encoding="utf-8")
@@ -155,6 +181,14 @@ def test_backtest_command_prints_json_alone() -> None:
     assert {"model", "baseline", "method", "bits", "outcome", "drops", "findings"} <= first.keys()
 
 
+def test_the_names_file_names_the_smaller_dense_model(tmp_path: Path) -> None:
+    names = tmp_path / "names.yaml"
+    shipped = published.NAMES.read_text(encoding="utf-8").partition("smaller:")[0]
+    names.write_text(shipped + "smaller: {Base: Small, Gone: Base}\n", encoding="utf-8")
+    small = row("hf/meta-llama/Small-hf", "none", "none", "16") | {"Base Model": "Small"}
+    assert published.read(write(tmp_path, [*good(), small]), mapping=names).smaller == {"Base": "Small"}
+
+
 def test_import_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from comptrust.tracking import published as tracking
     from comptrust.tracking import runs
@@ -167,5 +201,6 @@ def test_import_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     found = opened.search_runs([runs.experiment_id(opened)], filter_string="tags.source = 'published' and params.method = 'wanda'")
     assert len(found) == 1
     data = found[0].data
+    assert data.tags["published_name"] == "hf/compressed-llm/base-wanda@0.5_2to4"
     assert data.params["structure"] == "2:4" and "bits" not in data.params and "seed" not in data.params
     assert data.metrics["trust/ethics"] == 80 and data.metrics["refusal/toxicity"] == 50 and data.metrics["drop/ethics"] == 0

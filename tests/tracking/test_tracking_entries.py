@@ -44,7 +44,7 @@ def test_a_run_becomes_an_entry_with_its_verdict_and_flips(store: Path, tiny: Pa
     (found,) = entries.read()
     assert found == entries.one(own)
     assert (found.model, found.method, found.bits, found.group_size, found.seed) == ("builtin:tiny", "gptq", 4, 32, 0)
-    assert (found.source, found.suite, found.bytes, found.ratio, found.url) == ("own", "5" * 64, 100, 4, None)
+    assert (found.source, found.suite, found.bytes, found.ratio, found.run_id) == ("own", "5" * 64, 100, 4, own)
     assert (found.scores, found.refusals) == ({"mmlu": 50.0}, {"mmlu": 2.0})
     assert found.verdict is not None
     assert found.verdict.outcome == "block"
@@ -52,7 +52,15 @@ def test_a_run_becomes_an_entry_with_its_verdict_and_flips(store: Path, tiny: Pa
     shown = page.render_card(found)
     assert "Dropped 7.0." in shown
     assert "2 + 2 =" in shown
-    assert "Allowed (dashed): 5." in shown
+    assert "Dashed: 5 points allowed." in shown
+
+
+def test_a_run_links_to_its_page_and_the_link_holds_no_password(store: Path, tiny: Path) -> None:
+    own = logged(tiny)
+    page_of = f"/#/experiments/1/runs/{own}"
+    assert entries.one(own).url == f"http://127.0.0.1:5000{page_of}"
+    (found,) = entries.read(ui="https://me:hidden@host:8443/mlflow/")
+    assert found.url == f"https://host:8443/mlflow{page_of}"
 
 
 def test_failed_and_unscored_runs_are_no_entries_and_order_is_by_age(store: Path, tiny: Path) -> None:
