@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from comptrust.tracking import registry, runs
+from comptrust.tracking import runs
 from comptrust.tracking.store import redacted
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-CELL, SWEEP, REASON, PARENT = "cell", "sweep_digest", "reason", "mlflow.parentRunId"
+CELL, SWEEP, DRIVER, REASON, PARENT = "cell", "sweep_digest", "driver", "reason", "mlflow.parentRunId"
 PROMPTS = "progress/prompts"
 """Metric of a cell's run: prompts answered so far."""
 PAGE = 1000
@@ -53,25 +53,27 @@ def parent_to_resume(digest: str) -> str | None:
 def finished(terms: Mapping[str, str]) -> dict[str, Done]:
     """Return key -> finished cell, for the runs that carry all these tags; finished means also that the version is registered."""
     where = " and ".join([*(f"tags.{key} = '{value}'" for key, value in terms.items()), "attributes.status = 'FINISHED'"])
-    known: dict[str, dict[tuple[str | None, str | None], str]] = {}
     found: dict[str, Done] = {}
     for run in _search(where):
-        tags, params = run.data.tags, run.data.params
-        if CELL not in tags or tags[CELL] in found:
-            continue
-        name = registry.model_name(params.get("model", ""), tags.get("revision"))
-        if name not in known:
-            known[name] = {(one.tags.get("recipe"), one.tags.get("checkpoint_digest")): one.ref for one in registry.versions(name)}
-        ref = known[name].get((tags.get("recipe"), tags.get("checkpoint_digest")))
-        if ref:
+        tags = run.data.tags
+        if CELL in tags and tags[CELL] not in found and (ref := _registered(tags)):
             found[tags[CELL]] = Done(run.info.run_id, ref, tags.get("verdict"), run.data.metrics.get("time/total"))
     return found
 
 
-def begin(parent: str, key: str, *, name: str) -> str:
+def _registered(tags: Mapping[str, str]) -> str | None:
+    """Return the version of the run's recipe with the run's bytes, wherever the model's folder lies."""
+    same = " and ".join(f"tags.{key} = '{tags.get(key)}'" for key in ("recipe", "checkpoint_digest"))
+    opened = runs.client()
+    with runs.service():
+        found = list(opened.search_model_versions(same))
+    return f"models:/{found[0].name}/{found[0].version}" if found else None
+
+
+def begin(parent: str, key: str, *, name: str, driver: str) -> str:
     """Open a cell's run below its parent and return its id; whoever carries the cell out adopts it."""
     opened = runs.client()
-    tags = {PARENT: parent, CELL: key, "process": f"{socket.gethostname()}:{os.getpid()}"}
+    tags = {PARENT: parent, CELL: key, DRIVER: driver, "process": f"{socket.gethostname()}:{os.getpid()}"}
     with runs.service():
         return opened.create_run(opened.get_run(parent).info.experiment_id, run_name=name, tags=tags).info.run_id
 
@@ -84,12 +86,11 @@ def end(run_id: str, *, status: str, reason: str) -> None:
         opened.set_terminated(run_id, status=status)
 
 
-def abandon(key: str, *, reason: str, status: str = "FAILED") -> int:
-    """End the runs of a cell whose process is gone, and return how many; call it only where nobody else can be at work on the cell."""
-    left = _search(f"tags.{CELL} = '{key}' and attributes.status = 'RUNNING'")
-    for run in left:
+def abandon(key: str, *, reason: str, driver: str | None = None, status: str = "FAILED") -> None:
+    """End the runs of a cell whose process is gone: those that this driver handed out, or all where nobody else can be at work on it."""
+    own = f" and tags.{DRIVER} = '{driver}'" if driver else ""
+    for run in _search(f"tags.{CELL} = '{key}' and attributes.status = 'RUNNING'{own}"):
         end(run.info.run_id, status=status, reason=reason)
-    return len(left)
 
 
 def running(parent: str) -> dict[str, int]:
