@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.local_artifact_repo import _TEMP_ARTIFACT_PREFIX
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from comptrust import digests
@@ -121,6 +122,8 @@ def _identities(folder: Path) -> dict[str, Identity]:
             if path.is_symlink():
                 raise UserError(f"{path.relative_to(folder)} is a link, which can point elsewhere tomorrow. Register plain files.")
         for name in names:
+            if name.startswith(_TEMP_ARTIFACT_PREFIX):  # an upload under way: no artifact until it is published, which the lock governs
+                continue
             state = os.stat(Path(place, name))
             identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
             found[Path(place, name).relative_to(folder).as_posix()] = identity

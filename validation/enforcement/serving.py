@@ -68,7 +68,8 @@ def plan(
         settings.ARTIFACT_ROOTS: ",".join(artifact_roots),
         settings.AUDIT_LOG: str(audit_log.absolute()) if audit_log else None,
     }
-    environment = dict(os.environ) | {name: value for name, value in variables.items() if value}
+    quiet = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    environment = quiet | dict(os.environ) | {name: value for name, value in variables.items() if value}
     loaded = settings.load(SCHEME + registry, environment=environment)
     if loaded.audit_log is None:
         raise UserError(f"Where shall decisions be logged? Give --audit-log FILE; {registry.partition(':')[0]} has no folder to log in.")

@@ -46,13 +46,13 @@ class GuardedStore(SqlAlchemyStore):
         canonical = get_canonical_stage(stage)
         if not self.settings.guards(name):
             return super().transition_model_version_stage(name, version, stage, archive_existing_versions)
-        found = self.get_model_version(name, version)
-        if (level := STAGES.get(canonical)) is not None and not self._is_prompt(found):
+        level = STAGES.get(canonical)
+        if level is not None and not self._is_prompt(found := self.get_model_version(name, version)):
             with self._promotion(found, level, action="transition", target=canonical):
                 return super().transition_model_version_stage(name, version, stage, archive_existing_versions)
-        if int(found.version) in self._promoted(name):
-            reason = f"was {', '.join(self._promoted(name)[int(found.version)])}"
-            self.guard.log(name, str(found.version), action="transition", target=canonical, decision="withdrawn", finding=reason)
+        if level is None and (held := self._promoted(name).get(_validate_model_version(version))):
+            reason = f"was {', '.join(held)}"
+            self.guard.log(name, str(version), action="transition", target=canonical, decision="withdrawn", finding=reason)
         return super().transition_model_version_stage(name, version, stage, archive_existing_versions)
 
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:

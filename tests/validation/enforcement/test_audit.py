@@ -120,7 +120,8 @@ def test_several_processes_and_threads_share_one_chain(tmp_path: Path) -> None:
     code = (
         "import sys, threading; from pathlib import Path; from validation.enforcement.audit import Audit, Entry\n"
         "log = Audit(Path(sys.argv[1]))\n"
-        "def write(): [log.append(Entry(action='a', model='m', version='1', target='t', decision='refused', finding='f')) for _ in range(10)]\n"
+        "entry = Entry(action='a', model='m', version='1', target='t', decision='refused', finding='f')\n"
+        "def write(): [log.append(entry) for _ in range(10)]\n"
         "threads = [threading.Thread(target=write) for _ in range(3)]\n"
         "[one.start() for one in threads]; [one.join() for one in threads]\n"
     )
