@@ -17,7 +17,13 @@ FOLDER = click.Path(path_type=Path)
 @click.command("serve", context_settings=PASSED_ON)
 @click.option("--backend-store-uri", envvar="MLFLOW_BACKEND_STORE_URI", help="Database of runs and models  [default: MLFLOW_TRACKING_URI].")
 @click.option("--registry-store-uri", envvar="MLFLOW_REGISTRY_STORE_URI", help="Database of models, if it is another one.")
-@click.option("--artifacts-destination", envvar="MLFLOW_ARTIFACTS_DESTINATION", default="./mlartifacts", show_default=True, type=FOLDER)
+@click.option(
+    "--artifacts-destination",
+    envvar="MLFLOW_ARTIFACTS_DESTINATION",
+    default="./mlartifacts",
+    show_default=True,
+    help="Folder of the artifacts.",
+)
 @click.option("--trusted-keys", type=FOLDER, help="Folder of public keys  [default: COMPTRUST_KEYS or the user's keys].")
 @click.option("--policy-staging", help="What stage Staging and alias challenger need  [default: staging].")
 @click.option("--policy-production", help="What stage Production and alias champion need  [default: production].")
@@ -29,7 +35,7 @@ FOLDER = click.Path(path_type=Path)
 def command(
     backend_store_uri: str | None,
     registry_store_uri: str | None,
-    artifacts_destination: Path,
+    artifacts_destination: str,
     trusted_keys: Path | None,
     policy_staging: str | None,
     policy_production: str | None,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import extract_db_type_from_uri
 
 from comptrust.errors import UserError
@@ -36,7 +38,7 @@ def plan(
     *,
     backend: str,
     registry: str,
-    artifacts: Path,
+    artifacts: str,
     trusted_keys: Path,
     policies: Mapping[Level, str | None],
     models: Sequence[str],
@@ -56,9 +58,9 @@ def plan(
     for option in options:
         if why := REFUSED_OPTIONS.get(option.partition("=")[0]):
             raise UserError(f"comptrust serve does not take {option}: {why}.")
-    if "://" in str(artifacts) or str(artifacts).startswith("file:"):
+    if urllib.parse.urlparse(artifacts).scheme not in ("", "file"):
         raise UserError(
-            f"--artifacts-destination {artifacts} is not a local folder. Give a folder, or vouch for the place: docs/enforcement.md."
+            f"--artifacts-destination {artifacts} is not a local folder. Give one, or vouch for the place: docs/enforcement.md."
         )
     variables = {
         settings.KEYS: str(trusted_keys.absolute()) if trusted_keys.exists() else None,
@@ -68,8 +70,8 @@ def plan(
         settings.ARTIFACT_ROOTS: ",".join(artifact_roots),
         settings.AUDIT_LOG: str(audit_log.absolute()) if audit_log else None,
     }
-    quiet = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
-    environment = quiet | dict(os.environ) | {name: value for name, value in variables.items() if value}
+    quiet, proxied = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}, {"MLFLOW_SERVE_ARTIFACTS": "true"}
+    environment = quiet | dict(os.environ) | proxied | {name: value for name, value in variables.items() if value}
     loaded = settings.load(SCHEME + registry, environment=environment)
     if loaded.audit_log is None:
         raise UserError(f"Where shall decisions be logged? Give --audit-log FILE; {registry.partition(':')[0]} has no folder to log in.")
@@ -82,7 +84,7 @@ def plan(
         f"Production {loaded.policies['production'].name}; decisions are logged in {loaded.audit_log}",
     ]
     command = (sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend, "--registry-store-uri", SCHEME + registry)
-    return Plan((*command, "--artifacts-destination", frozen_uri(str(artifacts)), *options), environment, tuple(told))
+    return Plan((*command, "--artifacts-destination", frozen_uri(local_file_uri_to_path(artifacts)), *options), environment, tuple(told))
 
 
 def _database(uri: str) -> None:

@@ -368,7 +368,7 @@ def in_a_prompt(world: World) -> Candidate:
     """A version with files in a registered model that was created as a prompt."""
     source = blocked(world)
     name = f"prompt-{source.run_id[:8]}"
-    world.client.create_registered_model(name, tags={"mlflow.prompt.is_prompt": "true"})
+    world.post("registered-models/create", {"name": name, "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]})
     made = world.client.create_model_version(
         name, f"models:/{source.model_id}", run_id=source.run_id, model_id=source.model_id, await_creation_for=None
     )
