@@ -99,6 +99,14 @@ def local(uri: str) -> Path | None:
     return None
 
 
+def below(uri: str, root: str) -> bool:
+    """Whether an artifact URI is below a root, whatever it is spelled like."""
+    inner, outer = local(uri), local(root)
+    if inner and outer:
+        return inner != outer and inner.is_relative_to(outer)
+    return inner is outer is None and ".." not in urllib.parse.unquote(uri) and uri.startswith(f"{root.rstrip('/')}/")
+
+
 def fetch(uri: str, names: tuple[str, ...], into: Path) -> Path:
     """Copy the named artifacts, as far as they exist, and return the folder. Raises UserError if the place cannot be read."""
     place = local(uri)

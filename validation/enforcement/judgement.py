@@ -139,7 +139,7 @@ class Judge:
 
     def _weights(self, attestation: Attestation, version: ModelVersion, uri: str, temporary: Path) -> files.Snapshot | None:
         """Compare every file of the version with what was signed, where only this server can change it afterwards."""
-        folder, vouched = files.local(uri), any(uri.startswith(f"{root.rstrip('/')}/") for root in self._settings.artifact_roots)
+        folder, vouched = files.local(uri), any(files.below(uri, root) for root in self._settings.artifact_roots)
         if vouched and folder is None:
             folder = files.fetch(uri.rpartition("/")[0], (uri.rpartition("/")[2],), temporary / "weights") / uri.rpartition("/")[2]
         elif files.in_server() and not vouched:
@@ -166,9 +166,7 @@ class Judge:
         if uri.startswith(f"{files.PROXIED}:"):
             return
         # A run's folder can be written past the artifact folder's guard (upload-artifact); a logged model's cannot.
-        models = [one.removeprefix("m-") for one in folder.parts if one.startswith("m-")]
-        known = (self._logged_model(f"m-{one}") for one in models)
-        if folder not in known:
+        if folder not in (self._logged_model(part) for part in folder.parts if part.startswith("m-")):
             raise UserError("Its files are in a run's folder, which others can write. Log it with mlflow.transformers.log_model.")
 
     def _logged_model(self, model_id: str) -> Path | None:

@@ -12,6 +12,7 @@ import mlflow
 import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersionTag
 from mlflow.exceptions import MlflowException
 
 from pipelines.cli import comptrust
@@ -184,9 +185,7 @@ def test_prompts_are_no_models_and_stay_prompts(world: World) -> None:
     assert "settled when it is created" in refused(store(world).delete_registered_model_tag, name, "mlflow.prompt.is_prompt")
     made = world.register(BAD)
     assert "settled when it is created" in refused(world.client.set_registered_model_tag, made.name, "mlflow.prompt.is_prompt", "true")
-    empty_version = world.client.create_model_version(
-        made.name, "dummy-source", tags={"mlflow.prompt.is_prompt": "true"}, await_creation_for=None
-    )
+    empty_version = store(world).create_model_version(made.name, "dummy-source", tags=[ModelVersionTag("mlflow.prompt.is_prompt", "true")])
     refused(world.client.set_registered_model_alias, made.name, "champion", empty_version.version)
     assert "speaks for the gate" in refused(world.client.set_registered_model_tag, made.name, "comptrust.x", "y")
 
@@ -314,3 +313,51 @@ def test_a_hash_of_a_file_that_is_just_being_written_is_not_kept(tmp_path: Path)
     hasher = files.Hasher()
     hasher.snapshot(tmp_path)
     assert hasher._known == {}
+
+
+def as_server(world: World, monkeypatch: pytest.MonkeyPatch, **environment: str) -> GuardedStore:
+    """Open the store as a server process does."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(files.REGISTRY, f"comptrust+sqlite:///{world.folder}/mlflow.db")
+    return GuardedStore(f"comptrust+sqlite:///{world.folder}/mlflow.db")
+
+
+def test_a_server_promotes_only_what_it_keeps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = a_pass(world)
+    ask = (made.name, "champion", made.version)
+    place = {files.DESTINATION: (world.folder / "other").as_uri()}
+    assert "does not keep promoted files" in refused(as_server(world, monkeypatch, **place).set_registered_model_alias, *ask)
+    place = {files.DESTINATION: f"comptrust+{(world.folder / 'other').as_uri()}"}
+    assert "outside this server's artifact folder" in refused(as_server(world, monkeypatch, **place).set_registered_model_alias, *ask)
+    vouched = place | {settings.ARTIFACT_ROOTS: (world.folder / "artifacts").as_uri()}
+    as_server(world, monkeypatch, **vouched).set_registered_model_alias(*ask)
+    assert world.promoted(made) == ["champion"]
+
+
+def test_a_server_promotes_its_own_folder_but_not_that_of_a_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = a_pass(world)
+    own = as_server(world, monkeypatch, **{files.DESTINATION: f"comptrust+{(world.folder / 'artifacts').as_uri()}"})
+    own.set_registered_model_alias(made.name, "champion", made.version)
+    inside = world.folder / "artifacts" / made.run_id / "artifacts" / "models" / made.model_id / "artifacts"
+    shutil.copytree(world.files(made), inside)
+    copy = own.create_model_version(made.name, str(inside), run_id=made.run_id)
+    assert "in a run's folder" in refused(own.set_registered_model_alias, made.name, "champion", copy.version)
+
+
+@pytest.mark.parametrize(
+    ("uri", "root", "below"),
+    [
+        ("s3://bucket/models/m-1", "s3://bucket/models", True),
+        ("s3://bucket/models/m-1", "s3://bucket/models/", True),
+        ("s3://bucket/models-of-others/m-1", "s3://bucket/models", False),
+        ("s3://bucket/models/../evil", "s3://bucket/models", False),
+        ("s3://bucket/models/%2e%2e/evil", "s3://bucket/models", False),
+        ("file:///vouched/m-1", "/vouched", True),
+        ("file:///vouched/../evil", "/vouched", False),
+        ("/vouched", "/vouched", False),
+        ("s3://vouched/m-1", "/vouched", False),
+    ],
+)
+def test_vouched_places(uri: str, root: str, below: bool) -> None:
+    assert files.below(uri, root) is below
