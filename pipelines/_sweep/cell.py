@@ -93,12 +93,13 @@ class Outcome:
 
 def carry_out(task: Task) -> Outcome:
     """Do the cell unless it is finished already; the first step of a fresh process. Errors become an outcome with their reason."""
-    began = time.monotonic()
     os.environ.update(task.settings, OMP_NUM_THREADS=str(task.threads), MKL_NUM_THREADS=str(task.threads))
     os.environ.pop("MLFLOW_RUN_ID", None)
     key = task.key
     folder = config.cache_dir() / "cells"
     try:
+        runs.client()  # imports MLflow and opens the store, as every run does; what follows is the sweep's own
+        began = time.monotonic()
         with _alone(folder / f"{key}.lock"), _output_in(folder / f"{key}.log"):
             if done := sweeps.finished({sweeps.CELL: key}).get(key):
                 return Outcome(key, "done", done.run_id, done.version, done.verdict, done.seconds)

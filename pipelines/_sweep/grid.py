@@ -168,7 +168,7 @@ class _Expansion:
         ):
             if getattr(self.file, key) and kind not in kinds.values():
                 listed = ", ".join(kinds) or "none"
-                raise self.error(f"{key} are given but no method {does} (methods: {listed}). Remove {key} or add such a method.", key)
+                raise self.error(f"{key} is given, but no method {does} (methods: {listed}). Remove it, or add such a method.", key)
         if self.file.sparsity and self.file.structure and "unstructured" not in self.file.structure:
             raise self.error(
                 "sparsity contradicts structure, which fixes the share of zeros. Add unstructured to structure, or remove one.", "sparsity"

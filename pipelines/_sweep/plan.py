@@ -23,8 +23,8 @@ REFERENCE_WEIGHTS = 134_515_008
 REFERENCE_COMPRESS = {"none": 5.0, "magnitude": 10.0, "wanda": 43.0, "sparsegpt": 60.0, "gptq": 66.0, "awq": 433.0}
 REFERENCE_PROMPT = 0.1
 """Seconds on 2 CPU cores with SmolLM2-135M: to compress with 30 calibration texts, and to answer one prompt of the suite mini."""
-ANSWER_BYTES = 1000
-"""Of one prompt's answer and its share of the other artifacts, in the artifact store."""
+RUN_BYTES, ANSWER_BYTES = 13.7e6, 312
+"""Measured in the artifact store: a run without its weights and answers (most of it Data Docs), and one answer of the suite mini."""
 PASSED_ON = (
     "COMPTRUST_",
     "MLFLOW_EXPERIMENT_NAME",
@@ -109,7 +109,7 @@ def estimates(sweep: Sweep) -> dict[str, Estimate]:
 
 def _estimate(cell: Cell, known: Facts, past: Sequence[sweeps.Past], *, gpus: float) -> Estimate:
     checkpoint = known.checkpoint_bytes(cell.recipe)
-    size = None if checkpoint is None else 2 * checkpoint + ANSWER_BYTES * cell.questions.n_prompts
+    size = None if checkpoint is None else 2 * checkpoint + RUN_BYTES + ANSWER_BYTES * cell.questions.n_prompts
     own = [one for one in past if one.model == cell.recipe.base_model and one.prompts]
     same = [one.compress for one in own if one.method == cell.recipe.method]
     if same:

@@ -87,9 +87,9 @@ REFUSED = [
     (
         "bits with pruning",
         'methods: [wanda]\nbits: [4]\nstructure: ["2:4"]\n',
-        "line 3: bits are given but no method quantises (methods: wanda)",
+        "line 3: bits is given, but no method quantises (methods: wanda)",
     ),
-    ("pattern with quantisation", 'methods: [gptq]\nbits: [4]\nstructure: ["2:4"]\n', "line 4: structure are given but no method prunes"),
+    ("pattern with quantisation", 'methods: [gptq]\nbits: [4]\nstructure: ["2:4"]\n', "line 4: structure is given, but no method prunes"),
     ("included bits with pruning", "include:\n  - {method: wanda, bits: 4}\n", "line 3: --bits 4 does not go with method wanda"),
     ("included pattern with bits", 'include:\n  - {method: gptq, bits: 4, structure: "2:4"}\n', "line 3: --structure 2:4 does not go"),
     ("bits that do not exist", "methods: [gptq]\nbits:\n  - 4\n  - 5\n", "line 5: Method gptq has no --bits 5"),
