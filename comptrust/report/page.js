@@ -16,25 +16,33 @@ function sort(name, up) {
   const ordered = [...body.rows].sort((first, second) => {
     const x = value(first, index), y = value(second, index);
     if (x === null || y === null) return (x === null) - (y === null);
-    return (x < y ? -1 : x > y ? 1 : 0) * (up ? 1 : -1);
+    return (typeof x === "string" ? x.localeCompare(y) : x - y) * (up ? 1 : -1);
   });
   body.append(...ordered);
   heads.forEach((head, place) => head.parentNode.setAttribute("aria-sort", place !== index ? "none" : up ? "ascending" : "descending"));
 }
 
+// Words are looked for where words start, and not in the scores: "4 bits" finds neither g64 nor 44.4.
 function filter() {
-  const words = box.value.toLowerCase().split(/\s+/);
+  const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
   let shown = 0;
   for (const row of body.rows) {
-    row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+    const said = [...row.cells].filter((cell) => !cell.classList.contains("number")).map((cell) => cell.innerText.toLowerCase());
+    const starts = said.flatMap((text) => [...text.matchAll(/[a-z0-9]+/g)].map((match) => text.slice(match.index)));
+    row.hidden = !words.every((word) => starts.some((start) => start.startsWith(word)));
     shown += !row.hidden;
   }
   document.getElementById("shown").textContent = `${shown} of ${body.rows.length} rows`;
 }
 
-for (const head of heads) {
-  head.onclick = () => sort(head.dataset.column, head.parentNode.getAttribute("aria-sort") === "descending");
-}
+// The first press puts the highest number or the first word on top, the next one turns the order.
+heads.forEach((head, index) => {
+  head.onclick = () => {
+    const now = head.parentNode.getAttribute("aria-sort") || "none";
+    const words = [...body.rows].some((row) => typeof value(row, index) === "string");
+    sort(head.dataset.column, now === "none" ? words : now === "descending");
+  };
+});
 box.oninput = filter;
 const asked = new URLSearchParams(location.hash.slice(1));
 if (asked.get("sort")) sort(asked.get("sort"), asked.get("order") === "up");

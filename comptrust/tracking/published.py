@@ -46,6 +46,12 @@ def metrics(row: Row, dense: Row) -> dict[str, float]:
     return values
 
 
+def name(row: Row) -> str:
+    """Return the run's name; the recipe comes first, as in own runs, since MLflow's charts cut names short."""
+    slug = row.recipe.slug if row.seed is not None else row.recipe.slug.removesuffix(f"-s{row.recipe.seed}")
+    return f"{slug} {row.recipe.base_model} (published)"
+
+
 def params(row: Row) -> dict[str, str]:
     """Return the params of a row; what the table does not say is no param."""
     recipe = row.recipe
@@ -67,7 +73,7 @@ def _log(row: Row, table: Published, *, experiment: str) -> None:
     now = int(time.time() * 1000)
     status = "FAILED"
     with runs.service():
-        run_id = opened.create_run(experiment, run_name=f"published {row.group}").info.run_id
+        run_id = opened.create_run(experiment, run_name=name(row)).info.run_id
         try:
             opened.log_batch(
                 run_id,

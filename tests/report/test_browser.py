@@ -63,7 +63,10 @@ def shown(browser: WebDriver) -> list[list[str]]:
 
 
 def press(browser: WebDriver, column: str) -> None:
-    browser.find_element("css selector", f"#leaderboard button[data-column='{column}']").click()
+    """Scroll a column's name into view, from under the fixed first column, and press it."""
+    button = browser.find_element("css selector", f"#leaderboard button[data-column='{column}']")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', inline: 'center'})", button)
+    button.click()
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -77,6 +80,8 @@ def test_columns_sort_when_pressed(browser: WebDriver, report: Path, width: int)
         assert values == sorted(values, reverse=order == "descending")
         assert sorted(f"{value:.1f}" for value in values) == expected
         assert browser.execute_script("return document.querySelectorAll('th[aria-sort]:not([aria-sort=none])')[0].ariaSort") == order
+    press(browser, "verdict")
+    assert [row[-2] for row in shown(browser)] == ["block"] * 4 + ["inconclusive", "pass"]
     press(browser, "bits or structure")
     assert shown(browser)[0][2].startswith("16 bits") and shown(browser)[-1][2].startswith("3 bits")
 

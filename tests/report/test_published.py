@@ -200,6 +200,7 @@ def test_import_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     opened = runs.client()
     found = opened.search_runs([runs.experiment_id(opened)], filter_string="tags.source = 'published' and params.method = 'wanda'")
     assert len(found) == 1
+    assert found[0].info.run_name == "wanda-2of4 Base (published)"
     data = found[0].data
     assert data.tags["published_name"] == "hf/compressed-llm/base-wanda@0.5_2to4"
     assert data.params["structure"] == "2:4" and "bits" not in data.params and "seed" not in data.params
