@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 CELL, SWEEP, DRIVER, REASON, PARENT = "cell", "sweep_digest", "driver", "reason", "mlflow.parentRunId"
-PROMPTS = "progress/prompts"
-"""Metric of a cell's run: prompts answered so far."""
+PROMPTS, SO_FAR = "progress/prompts", "prompts_so_far"
+"""Metric of a finished cell: prompts that it answered; tag of one at work."""
 PAGE = 1000
 
 
@@ -96,7 +96,7 @@ def abandon(key: str, *, reason: str, driver: str | None = None, status: str = "
 def running(parent: str) -> dict[str, int]:
     """Return key -> prompts answered so far, of the cells at work."""
     found = _search(f"tags.`{PARENT}` = '{parent}' and attributes.status = 'RUNNING'")
-    return {run.data.tags[CELL]: int(run.data.metrics.get(PROMPTS, 0)) for run in found if CELL in run.data.tags}
+    return {run.data.tags[CELL]: int(run.data.tags.get(SO_FAR, 0)) for run in found if CELL in run.data.tags}
 
 
 def past(code_digest: str) -> list[Past]:

@@ -18,7 +18,8 @@ from pipelines._sweep.plan import Estimate, Sweep
 from pipelines._sweep.view import Rate, State, View
 
 SECONDS_BETWEEN_POLLS = 5.0
-SECONDS_BETWEEN_METRICS = 15.0
+SECONDS_BETWEEN_METRICS, SHARE_BETWEEN_METRICS = 15.0, 0.01
+"""The longer a sweep, the rarer its figures are logged: some hundred times in all, not some ten thousand."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +176,9 @@ class _Run:
         self._log()
 
     def _log(self, *, force: bool = False) -> None:
-        if force or time.monotonic() - self.logged >= SECONDS_BETWEEN_METRICS:
-            self.logged = time.monotonic()
+        now = time.monotonic()
+        if force or now - self.logged >= max(SECONDS_BETWEEN_METRICS, (now - self.began) * SHARE_BETWEEN_METRICS):
+            self.logged = now
             self.own.metrics(self.state().metrics())
 
     def _left(self) -> float | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import multiprocessing
 import os
+import signal
 import socket
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +23,7 @@ SECONDS_TO_STOP = 20
 SECONDS_TO_ANSWER = 5
 STORE_BYTES = 100 * 2**20
 """Ray's object store: a cell gets and returns a few kilobytes."""
+CLIENT_PORT = 10001
 DEAD_RUN = "Start it, or leave --address out to run on this machine."
 
 
@@ -82,6 +85,7 @@ def engine(address: str) -> Engine:
 
 
 def _serve(task: Task, answer: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the driver as well, which ends this process in order
     answer.send(carry_out(task))
 
 
@@ -200,13 +204,22 @@ class OnRay(Engine):
 
 def _reach(address: str) -> None:
     """Knock at the address, because Ray itself tries for minutes where nobody is. Raises ServiceError."""
-    where = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
-    where = where if "://" in where else f"ray://{where}"
-    parts = urlsplit(where)
-    if address == "local" or not parts.hostname:
+    if address == "local":
+        return
+    where = address if address != "auto" else os.environ.get("RAY_ADDRESS") or _last_started()
+    parts = urlsplit(where if "://" in where else f"ray://{where}")
+    if not parts.hostname:
         return
     try:
-        port = parts.port or 10001
+        port = parts.port or CLIENT_PORT
         socket.create_connection((parts.hostname, port), timeout=SECONDS_TO_ANSWER).close()
     except (OSError, ValueError) as error:
-        raise ServiceError(f"No Ray cluster answers at {parts.hostname}:{parts.netloc.rpartition(':')[2]} ({error}). {DEAD_RUN}") from error
+        raise ServiceError(f"No Ray cluster answers at {parts.netloc} ({error}). {DEAD_RUN}") from error
+
+
+def _last_started() -> str:
+    """Return the address of the cluster that was started on this machine last, running or not, or nothing."""
+    try:
+        return (Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster").read_text().strip()
+    except OSError:
+        return ""

@@ -55,6 +55,8 @@ class Resources(Record):
     memory_gb: float | Literal["auto"] = Field(default="auto", gt=0)
     """Main memory in 10^9 bytes; auto: estimated from the model's size."""
     gpus: float = Field(default=0, ge=0)
+    gpu_memory_gb: float | None = Field(default=None, gt=0)
+    """Memory of one GPU, which Ray does not tell; given, the estimate is held against it before anything starts."""
     retries: int = Field(default=1, ge=0)
     """How often a cell is begun anew within one sweep when its process or machine is lost."""
 

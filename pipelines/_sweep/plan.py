@@ -140,6 +140,12 @@ def ask(sweep: Sweep, nodes: Sequence[Node]) -> dict[str, Ask]:
                 f"({known.weights or 'unknown'} weights); the largest has {best.memory / 1e9 if best else 0:.1f} GB, "
                 f"the most GPUs are {max((node.gpus for node in nodes), default=0):g}. Use a larger machine, or set resources in the sweep."
             )
+        gpu = known.gpu_memory()
+        if given.gpus and given.gpu_memory_gb and gpu and gpu > given.gpus * given.gpu_memory_gb * 1e9:
+            raise UserError(
+                f"A cell of {name} needs about {gpu / 1e9:.1f} GB of GPU memory ({known.weights} weights), "
+                f"{given.gpus:g} GPUs of {given.gpu_memory_gb:g} GB are asked for. Set resources.gpus higher, or use larger GPUs."
+            )
         room = max(fits, key=lambda node: node.cpus)
         cpus = given.cpus if given.cpus != "auto" else _share(room, memory, given.gpus, cells=len(sweep.cells))
         if cpus > room.cpus:
@@ -167,7 +173,7 @@ def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:
             f"Cells would run on {len(hosts)} machines, but the tracking store {store.shown_uri()} is a file of this one. "
             "Start a tracking server (comptrust serve) and set MLFLOW_TRACKING_URI."
         )
-    passed = {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)}
+    passed = {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON) and not store.SECRETS.search(key)}
     return passed | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_ID": experiment}
 
 

@@ -165,6 +165,7 @@ TOO_MUCH = [
     ("memory by estimate", [SMALL], {}, "needs about 1.2 GB of memory and 0 GPUs (90624 weights); the largest has 1.0 GB"),
     ("memory as asked", [HERE, SMALL], {"memory_gb": 9}, "needs about 9.0 GB of memory and 0 GPUs"),
     ("no GPU", [HERE], {"gpus": 1}, "and 1 GPUs"),
+    ("GPU memory", [WITH_GPU], {"memory_gb": 1, "gpus": 1, "gpu_memory_gb": 0.0001}, "needs about 0.0 GB of GPU memory (90624 weights)"),
     ("CPUs", [HERE], {"memory_gb": 1, "cpus": 8}, "resources ask for 8 CPUs a cell, but the largest machine has 4"),
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections import Counter
@@ -44,7 +45,11 @@ def cluster(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 1, "memory": 4 * 2**30, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-    found = Cluster(initialize_head=True, head_node_args=node)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    found = Cluster(initialize_head=True, head_node_args=node | {"ray_client_server_port": port})
+    found.elsewhere = f"ray://127.0.0.1:{port}"
     found.second = found.add_node(**node)
     found.wait_for_nodes()
     yield found
@@ -106,7 +111,7 @@ def test_a_killed_worker(place: Place, cluster: Any) -> None:
         "magnitude-4of8-s0": "done",
     }
     assert before["magnitude-2of4-s0"]["reason"]
-    again = place.run(path, "--address", "auto", "--json", RAY_ADDRESS=cluster.address)
+    again = place.run(path, "--address", cluster.elsewhere, "--json")
     assert again.returncode == 0, again.stderr
     after = check(again.stdout)
     assert {name for name, cell in after.items() if cell["before"]} == {"dense", "magnitude-4of8-s0"}
