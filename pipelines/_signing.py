@@ -69,6 +69,8 @@ class Signer:
             )
         with runs.service():
             runs.client().log_text(made.run_id, made.model_dump_json(indent=2), signing.NAME)
+        if version:
+            registry.claim(version, verdict)
         return Signed(f"by key {made.key_id}, valid until {made.expires:%Y-%m-%d %H:%M} UTC", made)
 
 

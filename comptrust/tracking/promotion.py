@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -112,16 +111,13 @@ def record_verdict(ref: str, verdict: Verdict) -> None:
     """Keep a verdict where its candidate is: artifact and tags of the run, tags of the version."""
     opened = runs.client()
     run_id = registry.run_of(ref)
-    tags = {"verdict": verdict.outcome, "policy": verdict.policy}
     with runs.service():
         opened.log_text(run_id, verdict.model_dump_json(indent=2), "verdict.json")
-        for key, value in tags.items():
+        for key, value in registry.verdict_tags(verdict).items():
             opened.set_tag(run_id, key, value)
-        if ref.startswith("models:/"):
-            version = registry.resolve(ref)
-            for key, value in tags.items():
-                opened.set_model_version_tag(version.name, version.version, key, value)
+    if ref.startswith("models:/"):
+        registry.claim(registry.resolve(ref), verdict)
 
 
 def _parse(path: Path, record: type[T]) -> T:
-    return config.parse(json.loads(config.read_text(path)), record, where=path.name)
+    return config.parse(config.read_json(path), record, where=path.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
+import logging
 import re
 import tempfile
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from comptrust.trust.evaluation import Evaluation
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
+log = logging.getLogger(__name__)
 SUMMARY = ("scorecard.json", "suite.json", "checkpoint.json")
 EVALUATION = (*SUMMARY, "generations")
 EVALUATED_BY = "evaluated_by"
@@ -61,8 +62,12 @@ def model_name(base_model: str, revision: str | None) -> str:
     return re.sub(r"[^a-z0-9._-]+", "--", base_model.lower()).strip("-")
 
 
-def register(run: runs.Run, checkpoint: Checkpoint, scorecard: Scorecard, *, folder: Path, verdict: Verdict | None = None) -> Version:
+def register(
+    run: runs.Run, checkpoint: Checkpoint, scorecard: Scorecard | None, *, folder: Path, verdict: Verdict | None = None
+) -> Version:
     """Create the version, with all tags, as the last step; its files are logged as a model that loads as pyfunc.
+
+    Without a scorecard it was not evaluated yet: it is neither gated nor anybody's sibling.
 
     One recipe and its bytes are one version: where they are registered already, that version is told which run evaluated it last.
     """
@@ -70,15 +75,18 @@ def register(run: runs.Run, checkpoint: Checkpoint, scorecard: Scorecard, *, fol
 
     recipe = checkpoint.recipe
     name = model_name(recipe.base_model, recipe.revision)
-    tags = recipe_tags(recipe) | scorecard_tags(scorecard) | {EVALUATED_BY: run.id}
-    if verdict is not None:
-        tags |= {"verdict": verdict.outcome, "policy": verdict.policy}
+    tags = recipe_tags(recipe) | {"checkpoint_digest": checkpoint.digest}
+    if scorecard is not None:
+        tags |= scorecard_tags(scorecard) | {EVALUATED_BY: run.id}
+    claims = verdict_tags(verdict) if verdict else {}
     wanted = {key: tags[key] for key in ("recipe", "checkpoint_digest")}
     same = next((version for version in versions(name) if wanted.items() <= version.tags.items()), None)
     if same is not None:
         with runs.service():
             for key, value in tags.items():
                 run.client.set_model_version_tag(same.name, same.version, key, value)
+        if verdict is not None:
+            claim(same, verdict)
         return resolve(same.ref)
     pins = [f"{package}=={checkpoint.versions[package].split('+')[0]}" for package in REQUIREMENTS if package in checkpoint.versions]
     with (
@@ -90,8 +98,28 @@ def register(run: runs.Run, checkpoint: Checkpoint, scorecard: Scorecard, *, fol
         logged = mlflow.transformers.log_model(
             transformers_model=str(folder), name="model", task="llm/v1/chat", pip_requirements=pins or list(REQUIREMENTS)
         )
-        created = mlflow.register_model(logged.model_uri, name, tags=tags)
+        created = mlflow.register_model(logged.model_uri, name, tags=tags | claims)
     return _version(created)
+
+
+def verdict_tags(verdict: Verdict) -> dict[str, str]:
+    """Return the tags that say how a run or a version was judged."""
+    return {"verdict": verdict.outcome, "policy": verdict.policy}
+
+
+def claim(version: Version, verdict: Verdict) -> None:
+    """Tag a version with its verdict; a registry that enforces the gate takes a pass only once it is signed, and may refuse it here."""
+    from mlflow.exceptions import MlflowException
+
+    opened = runs.client()
+    with runs.service():
+        for key, value in verdict_tags(verdict).items():
+            try:
+                opened.set_model_version_tag(version.name, version.version, key, value)
+            except MlflowException as error:
+                if error.error_code != "PERMISSION_DENIED":
+                    raise
+                log.info("the registry does not take the tag %s=%s of %s yet: %s", key, value, version.ref, error.message)
 
 
 def recipe_tags(recipe: Recipe) -> dict[str, str]:
@@ -197,7 +225,9 @@ def siblings_of(checkpoint: Checkpoint) -> tuple[Evaluation, ...]:
     """Return the compressed versions that stand beside this checkpoint, scores only, the newest of each."""
     newest: dict[str, Version] = {}
     for version in versions(model_name(checkpoint.recipe.base_model, checkpoint.recipe.revision)):
-        if version.tags.get("method") != "none" and version.tags.get("checkpoint_digest", checkpoint.digest) != checkpoint.digest:
+        if version.tags.get("method") == "none" or "scorecard_digest" not in version.tags:
+            continue
+        if version.tags.get("checkpoint_digest", checkpoint.digest) != checkpoint.digest:
             newest[version.tags["checkpoint_digest"]] = version
     return tuple(_read(version.run_id, version.ref, SUMMARY) for version in newest.values())
 
@@ -219,11 +249,7 @@ def _read(run_id: str, ref: str, names: tuple[str, ...]) -> Evaluation:
 
 
 def _scorecard(path: Path) -> Scorecard:
-    try:
-        data = json.loads(config.read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not valid JSON (line {error.lineno}): {error.msg}.") from error
-    return config.parse(data, Scorecard, where=str(path))
+    return config.parse(config.read_json(path), Scorecard, where=str(path))
 
 
 def _known(name: str) -> str:

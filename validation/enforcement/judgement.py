@@ -74,7 +74,7 @@ class Judge:
 
     def _trusted(self) -> Mapping[str, Ed25519PublicKey]:
         place = self._settings.trusted_keys
-        trusted = keys.load_public_keys(place) if place else {}
+        trusted = keys.load_public_keys(place) if place and place.exists() else {}
         if not trusted:
             raise UserError("This server trusts no key, so nothing can prove itself. Put a public key (*.pub.pem) into its --trusted-keys.")
         return trusted

@@ -63,7 +63,7 @@ def plan(
             f"--artifacts-destination {artifacts} is not a local folder. Give one, or vouch for the place: docs/enforcement.md."
         )
     variables = {
-        settings.KEYS: str(trusted_keys.absolute()) if trusted_keys.exists() else None,
+        settings.KEYS: str(trusted_keys.absolute()),
         **{settings.POLICY[level]: given for level, given in policies.items()},
         settings.GUARD: ",".join(models),
         settings.GUARD_ALIASES: ",".join(aliases),
@@ -75,7 +75,7 @@ def plan(
     loaded = settings.load(SCHEME + registry, environment=environment)
     if loaded.audit_log is None:
         raise UserError(f"Where shall decisions be logged? Give --audit-log FILE; {registry.partition(':')[0]} has no folder to log in.")
-    trusted = keys.load_public_keys(loaded.trusted_keys) if loaded.trusted_keys else {}
+    trusted = keys.load_public_keys(trusted_keys) if trusted_keys.exists() else {}
     told = [
         f"comptrust: {len(trusted)} trusted keys ({', '.join(trusted)})"
         if trusted

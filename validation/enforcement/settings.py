@@ -40,7 +40,7 @@ class Settings:
     database: str
     """Plain URI of the registry's database."""
     trusted_keys: Path | None
-    """Folder of the public keys; None trusts nobody."""
+    """Folder of the public keys, which may be filled later; None trusts nobody."""
     policies: Mapping[Level, Policy]
     models: tuple[str, ...]
     """Patterns of the guarded registered models."""
@@ -64,11 +64,9 @@ class Settings:
 
 
 def load(store_uri: str, *, environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings for a registry URI. Raises UserError for a policy, a level or a keys folder that cannot be used."""
+    """Read the settings for a registry URI. Raises UserError for a policy or a level that cannot be used."""
     database = store_uri.removeprefix(SCHEME)
     keys = environment.get(KEYS)
-    if keys and not Path(keys).exists():
-        raise UserError(f"{KEYS} names {keys}, which does not exist. Make the folder; put the public keys (*.pub.pem) into it.")
     return Settings(
         database=database,
         trusted_keys=Path(keys) if keys else None,
