@@ -27,17 +27,30 @@ def command(kind: str, as_json: bool) -> None:
     Example: comptrust list methods
     """
     names = known(kind)
-    click.echo(json.dumps(names) if as_json else "\n".join(names))
+    if as_json:
+        click.echo(json.dumps(names))
+    else:
+        click.echo("\n".join(_models() if kind == "models" else names))
 
 
 def known(kind: str) -> list[str]:
     """Return the names of one kind."""
     if kind == "models":
+        from comptrust.models import presets
         from comptrust.models.sources import BUILTIN
 
-        return [f"builtin:{name}" for name in BUILTIN]
+        return [f"builtin:{name}" for name in BUILTIN] + list(presets.table())
     if kind == "policies":
         import validation
 
         return sorted(path.stem for path in (Path(validation.__file__).parent / "policies").glob("*.yaml"))
     return list(plugins.names(PACKAGES[kind]))
+
+
+def _models() -> list[str]:
+    """Return one line a model: name, commit, chat format and what has to be known of its licence."""
+    from comptrust.models import presets
+    from comptrust.models.sources import BUILTIN
+
+    lines = [f"builtin:{name}  {text}" for name, text in BUILTIN.items()]
+    return lines + [f"{name}@{one.revision[:12]}  chat format {one.template}  {one.licence}" for name, one in presets.table().items()]

