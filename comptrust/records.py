@@ -71,8 +71,9 @@ class Recipe(Record):
 class ReloadCheck(Record):
     """What reloading the saved checkpoint and comparing it with the in-memory model showed."""
 
-    max_logit_difference: float
-    """Largest absolute difference of two logits over the fixed prompts."""
+    max_logit_difference: float | None
+    """Largest absolute difference of two logits over the fixed prompts; None for a checkpoint that was compressed elsewhere, which had no
+    model in memory to compare with: it loads, and its logits are finite."""
     tolerance: float
     """Largest difference that still counts as the same model."""
     n_tokens: int

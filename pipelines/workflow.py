@@ -11,6 +11,7 @@ from pathlib import Path
 
 import comptrust
 from comptrust import config, digests
+from comptrust.models import memory, presets
 from comptrust.records import Checkpoint, Recipe, Suite, Verdict
 from comptrust.tracking import figures, promotion, registry, runs
 from comptrust.trust import evaluation
@@ -36,6 +37,8 @@ class Plan:
     promote_to: str | None = None
     out: Path | None = None
     """Where the checkpoint stays; by default the cache."""
+    existing: Path | None = None
+    """Folder of a model that is compressed already: it is taken over and measured instead."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,22 @@ def run(plan: Plan, *, say: Say) -> Result:
         with own.timed("register"):
             version = registry.register(own, checkpoint, candidate.scorecard, folder=Path(checkpoint.path), verdict=verdict)
         signed = plan.signer.sign(verdict, evidence, days=plan.policy.valid_days, version=version)
-        own.metrics({"time/total": time.monotonic() - began})
+        own.metrics({"time/total": time.monotonic() - began, **memory.peak()})
     decision = None
     if plan.promote_to:
         needed = plan.policy.digest
         check = _signing.promotion_check(needed)
         decision = promotion.promote(version.name, version.version, to=plan.promote_to, policy_digest=needed, check=check)
     return Result(checkpoint, candidate, baseline, verdict, version, time.monotonic() - began, signed, decision)
+
+
+def register(plan: Plan, *, say: Say) -> registry.Version:
+    """Register a checkpoint without evaluating it: measured sizes, no scores, and so nothing that could be gated."""
+    with runs.start(plan.recipe.slug, tags=registry.recipe_tags(plan.recipe)) as own:
+        checkpoint = _compress(own, plan, say)
+        own.tags(registry.recipe_tags(checkpoint.recipe) | {"code_digest": code_digest()})
+        own.metrics(memory.peak())
+        return registry.register(own, checkpoint, None, folder=Path(checkpoint.path))
 
 
 def local_model(name: str) -> str:
@@ -107,7 +119,7 @@ def _compress(own: runs.Run, plan: Plan, say: Say) -> Checkpoint:
     recipe = plan.recipe
     own.recipe(recipe, suite=plan.suite_name)
     with own.timed("compress"):
-        checkpoint = compressed(recipe, out=plan.out, say=say)
+        checkpoint = compressed(recipe, out=plan.out, say=say, existing=plan.existing)
     own.text("recipe.json", checkpoint.recipe.model_dump_json(indent=2))
     own.resolved(recipe, checkpoint.recipe)
     own.checkpoint(checkpoint)
@@ -126,22 +138,27 @@ def _probe(own: runs.Run, checkpoint: Checkpoint) -> None:
         own.metrics(probe(Path(checkpoint.path), dense))
 
 
-def compressed(recipe: Recipe, *, out: Path | None, say: Say) -> Checkpoint:
-    """Return the recipe's checkpoint: from `out`, else from the cache if it is there unchanged, else newly made."""
+def compressed(recipe: Recipe, *, out: Path | None, say: Say, existing: Path | None = None) -> Checkpoint:
+    """Return the recipe's checkpoint: from `out`, else from the cache if it is there unchanged, else newly made.
+
+    `existing` is a folder that somebody else compressed: its copy in the cache is the checkpoint, measured and not made.
+    """
     from comptrust.compression import checkpoint as files
+    from comptrust.compression.existing import adopt
     from comptrust.compression.oneshot import compress
     from comptrust.models import sources
 
     if out is not None:
         return compress(recipe, out=out, progress=say)
     source = sources.resolve(recipe.base_model)
-    key = digests.of_value([recipe.digest_of_fields(), source.revision, code_digest()])
+    made_from = [digests.of_value(files.manifest(existing))] if existing else []
+    key = digests.of_value([recipe.digest_of_fields(), source.revision, code_digest(), *made_from])
     name = registry.model_name(recipe.base_model, source.revision)
     folder = config.cache_dir() / "checkpoints" / name / f"{recipe.slug}-{key[:12]}"
     if (folder / files.NAME).exists() and not files.verify(folder):
         say(f"reusing the checkpoint in {folder}")
         return files.load(folder)
-    return compress(recipe, out=folder, progress=say)
+    return adopt(recipe, existing, out=folder, progress=say) if existing else compress(recipe, out=folder, progress=say)
 
 
 def _dense(checkpoint: Checkpoint, plan: Plan, say: Say) -> Evaluation:
@@ -152,7 +169,7 @@ def _dense(checkpoint: Checkpoint, plan: Plan, say: Say) -> Evaluation:
         say(f"dense model: evaluated before on this suite (runs:/{logged}), reused")
         return registry.load_evaluation(f"runs:/{logged}")
     say("dense model: evaluating it once on this suite")
-    plan = dataclasses.replace(plan, recipe=recipe.model_copy(update={"revision": None}), out=None)
+    plan = dataclasses.replace(plan, recipe=recipe.model_copy(update={"revision": None}), out=None, existing=None)
     with runs.start("dense", adopt=False, tags=registry.recipe_tags(recipe) | {"code_digest": code_digest()}) as own:
         dense = _compress(own, plan, say)
         measured = _evaluate(own, dense, plan, say)
@@ -172,7 +189,8 @@ def _evaluate(own: runs.Run, checkpoint: Checkpoint, plan: Plan, say: Say) -> Ev
     try:
         prompts.validate(plan.suite.prompts, out=checks)
         with own.timed("evaluate"):
-            backend = Hf(Path(checkpoint.path), batch_size=plan.batch_size)
+            template = presets.template(checkpoint.recipe.base_model)
+            backend = Hf(Path(checkpoint.path), batch_size=plan.batch_size, template=template)
             check = functools.partial(generations.validate, plan.suite.prompts, out=checks)
             measured = evaluate(backend, plan.suite, out=folder, checkpoint_digest=checkpoint.digest, check=check)
         scorecards.validate([measured.scorecard], out=checks)

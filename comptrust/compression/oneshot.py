@@ -80,11 +80,11 @@ def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, prog
         method.apply(model, samples)
     progress("saving, reloading and comparing")
     quantised = method.kind == "quantisation"
-    before = _logits(_rounded(model, quantised=quantised), tokenizer)
+    before = logits(_rounded(model, quantised=quantised), tokenizer)
     _save(model, tokenizer, folder, quantised=quantised)
     with quiet():  # packed layers unpack when they first compute
         reloaded, _ = load(folder)
-        check = _compare(before, _logits(reloaded, tokenizer))
+        check = _compare(before, logits(reloaded, tokenizer))
     saved = target_layers(reloaded)  # packed layers hold their weights once the model has computed
     structure = _verified(recipe.structure, saved)
     sparsity = sum(int((layer.weight == 0).sum()) for layer in saved.values()) / sum(sizes.values())
@@ -183,7 +183,7 @@ def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pa
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
-def _logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[torch.Tensor]:
+def logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[torch.Tensor]:
     """Return the logits of the fixed prompts, one (length, vocabulary) tensor each."""
     import torch
 
