@@ -71,3 +71,26 @@ def test_an_unusable_cache_is_a_service_failure(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("COMPTRUST_CACHE", str(tmp_path / "file"))
     with pytest.raises(ServiceError, match="Set COMPTRUST_CACHE"):
         sources.resolve("builtin:smollm2-135m-instruct")
+
+
+def test_an_older_model_gets_safetensors_files(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+    import torch
+    from safetensors.torch import load_file
+
+    snapshot = tmp_path / "snapshots" / ("a" * 40)
+    shutil.copytree(tiny_model, snapshot, ignore=shutil.ignore_patterns("*.safetensors"))
+    torch.save(load_file(tiny_model / "model.safetensors"), snapshot / "pytorch_model.bin")
+    asked = []
+
+    def fetch(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.append("*.bin" in allow_patterns)
+        return str(snapshot)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    monkeypatch.setenv("COMPTRUST_CACHE", str(tmp_path / "cache"))
+    found = sources.resolve("org/older")
+    assert found.revision == "a" * 40 and asked == [False, True]
+    converted, original = load_file(found.path / "model.safetensors"), load_file(tiny_model / "model.safetensors")
+    assert converted.keys() == original.keys() and all(torch.equal(converted[key], original[key]) for key in original)
+    assert sources.resolve("org/older").path == found.path

@@ -62,6 +62,8 @@ def _hub(name: str) -> Source:
     patterns = ["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt"]
     try:
         path = Path(snapshot_download(name, revision=presets.revision(name), allow_patterns=patterns))
+        if not any(path.glob("*.safetensors")):
+            path = Path(snapshot_download(name, revision=path.name, allow_patterns=[*patterns, "*.bin"]))
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise UserError(
             f"Hugging Face has no model '{name}' that you may read. Check the name, or set HF_TOKEN.{_licence(name)}"
@@ -70,7 +72,22 @@ def _hub(name: str) -> Source:
         raise ServiceError(
             f"Cannot fetch '{name}' from Hugging Face and it is not cached here. Check the network, or give a folder."
         ) from error
-    return Source(name, path, path.name)
+    return Source(name, path if any(path.glob("*.safetensors")) else _safetensors(path, name), path.name)
+
+
+def _safetensors(path: Path, name: str) -> Path:
+    """Return a copy of an older model folder (pytorch_model.bin) with safetensors files, whose sizes can be told without loading."""
+    target = config.cache_dir() / "models" / f"{name.replace('/', '--')}-{path.name[:12]}"
+    with _locked(target):
+        if not target.is_dir():
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+
+            with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+                converted = Path(temporary) / target.name
+                AutoModelForCausalLM.from_pretrained(path, dtype="auto").save_pretrained(converted)
+                AutoTokenizer.from_pretrained(path).save_pretrained(converted)
+                converted.rename(target)
+    return target
 
 
 def _licence(name: str) -> str:

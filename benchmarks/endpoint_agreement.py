@@ -1,0 +1,89 @@
+"""Hold a served model against the same model loaded here: `python benchmarks/endpoint_agreement.py MODEL --base-url URL [--name NAME]`.
+
+Prints, for each dimension of the mini suite, how often the server's answer and its parsed form are those of the backend `hf`, and how far
+the options' log-likelihoods are apart. Prompts that sample are left out. Start the server first, for example:
+
+    transformers serve MODEL --port 8000 --dtype float32            # answers text; cannot score options
+    vllm serve MODEL --port 8000 --dtype float32 --generation-config vllm
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+
+from comptrust.errors import ServiceError
+from comptrust.models.backends.hf import Hf
+from comptrust.models.backends.openai import Openai
+from comptrust.models.base import Backend
+from comptrust.models.sources import resolve
+from comptrust.records import Generation, Prompt
+from comptrust.trust import base, suite
+
+HEAD = "| dimension | answered by | prompts | same answer | same when parsed | largest log-likelihood difference | s, hf | s, server |"
+
+
+def answers(backend: Backend, prompts: Sequence[Prompt]) -> tuple[dict[str, Generation], float]:
+    """Return the answers by prompt id and the seconds that they took."""
+    began = time.monotonic()
+    return {answer.id: answer for answer in backend.answer(prompts)}, time.monotonic() - began
+
+
+def row(dimension: str, how: str, here: Backend, served: Backend, prompts: Sequence[Prompt]) -> str:
+    """Ask both and return one row of the table."""
+    mine, mine_seconds = answers(here, prompts)
+    try:
+        theirs, their_seconds = answers(served, prompts)
+    except ServiceError as error:
+        return f"| {dimension} | {how} | {len(prompts)} | not measured: {str(error)[:90]}... | | | {mine_seconds:.0f} | |"
+    judge = base.get(dimension).judge
+    same = sum(mine[prompt.id].texts == theirs[prompt.id].texts for prompt in prompts)
+    parsed = sum(_parsed(judge, mine[prompt.id]) == _parsed(judge, theirs[prompt.id]) for prompt in prompts)
+    apart = [
+        abs(one - other)
+        for prompt in prompts
+        for one, other in zip(mine[prompt.id].extra.get("loglik", []), theirs[prompt.id].extra.get("loglik", []), strict=True)
+    ]
+    cells = [dimension, how, str(len(prompts)), _share(same, len(prompts)), _share(parsed, len(prompts))]
+    return f"| {' | '.join(cells)} | {f'{max(apart):.5f}' if apart else ''} | {mine_seconds:.0f} | {their_seconds:.0f} |"
+
+
+def _parsed(judge: object, answer: Generation) -> str:
+    rated = answer.model_copy(update={"extra": {**answer.extra, "toxicity": [0.0] * len(answer.texts)}})
+    return judge(rated).answer  # type: ignore[operator]
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count} ({100 * count / total:.1f}%)"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--base-url", required=True)
+    parser.add_argument("--name", help="the model's name on the server [default: the model's folder]")
+    parser.add_argument("--dimensions", help="comma-separated [default: all]")
+    parser.add_argument("--limit", type=int, help="prompts per scenario [default: all]")
+    parser.add_argument("--workers", type=int, default=8)
+    given = parser.parse_args()
+    path = resolve(given.model).path
+    here = Hf(path)
+    served = Openai(given.name or str(path), base_url=given.base_url, tokenizer=here.tokenizer, batch_size=given.workers)
+    print(" ".join(f"{key}={value}" for key, value in served.describe().items()), flush=True)
+    loaded = suite.load("mini", dimensions=given.dimensions.split(",") if given.dimensions else None, limit=given.limit)
+    differ = sum(here.render(prompt) != served.render(prompt) for prompt in loaded.prompts)
+    print(f"{len(loaded.prompts)} prompts, {differ} of them rendered differently\n\n{HEAD}\n|{'---|' * 8}", flush=True)
+    for dimension in loaded.required:
+        own = [prompt for prompt in loaded.prompts if prompt.dimension == dimension]
+        for how, prompts in (
+            ("options", [prompt for prompt in own if prompt.choices]),
+            ("greedy text", [prompt for prompt in own if not prompt.choices and prompt.sampling.temperature == 0]),
+        ):
+            if prompts:
+                print(row(dimension, how, here, served, prompts), flush=True)
+
+
+if __name__ == "__main__":
+    main()
