@@ -1,10 +1,13 @@
-"""Where things are kept, and YAML files that become records."""
+"""Where things are kept, and text from outside that becomes data and records: strictly, and within bounds."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import reprlib
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -13,6 +16,9 @@ from comptrust.errors import UserError
 
 T = TypeVar("T", bound=BaseModel)
 DIMENSIONS = ("toxicity", "stereotype", "adv_robustness", "ood", "adv_demonstration", "privacy", "ethics", "fairness", "mmlu")
+MAX_BYTES = 1 << 30
+"""Largest file that is read into memory; the published answers of one model to one dimension are below 100 MB."""
+MAX_YAML_BYTES = 1 << 20
 
 
 def cache_dir() -> Path:
@@ -21,23 +27,82 @@ def cache_dir() -> Path:
     return Path(os.environ.get("COMPTRUST_CACHE", default))
 
 
-def read_text(path: Path) -> str:
-    """Read a UTF-8 file. Raises UserError that names the file and the reason."""
+def read_text(path: Path, *, most: int = MAX_BYTES) -> str:
+    """Read a UTF-8 file of at most `most` bytes. Raises UserError that names the file and the reason."""
     try:
-        return path.read_text(encoding="utf-8")
+        with open(path, "rb") as file:
+            return decoded(bounded(file, most=most, where=str(path)), where=str(path))
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise UserError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def bounded(file: IO[bytes], *, most: int = MAX_BYTES, where: str) -> bytes:
+    """Read an open file, unpacked or not, of at most `most` bytes. Raises UserError if it holds more."""
+    content = bytearray()
+    while chunk := file.read(1 << 20):
+        content += chunk
+        if len(content) > most:
+            raise UserError(f"{where} holds more than {most >> 20} MB, which no file of this kind does. Give the right file.")
+    return bytes(content)
+
+
+def decoded(content: bytes, *, where: str) -> str:
+    """Return UTF-8 bytes as text with plain line ends. Raises UserError naming where they stood."""
+    try:
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 (byte {error.start}). Save it as UTF-8.") from error
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
+        raise UserError(f"{where} is not UTF-8 (byte {error.start}). Save it as UTF-8.") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file. Raises UserError naming file, line and reason."""
+    return json_value(read_text(path), where=str(path))
+
+
+def json_value(text: str, *, where: str) -> Any:
+    """Parse strict JSON, in which every number is finite. Raises UserError naming where it stood and the line, if it has several."""
+    try:
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        line = f", line {error.lineno}" if "\n" in text.strip() else ""
+        raise UserError(f"{where}{line}: not valid JSON: {error.msg}. Repair or remove it.") from error
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise UserError(f"{where}: not valid JSON: {why}. Repair or remove it.") from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is not a finite number")
+    return value
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file. Raises UserError naming file, line and reason."""
+    return yaml_value(read_text(path, most=MAX_YAML_BYTES), where=str(path))
+
+
+def yaml_value(text: str, *, where: str) -> Any:
+    """Parse YAML into plain data, never into objects; aliases are refused, for a few of them can stand for more than fits in memory.
+
+    Raises UserError naming where it stood.
+    """
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise UserError(f"{where} is not valid YAML here: it uses an alias (*name). Write the value out.")
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from error
+    except (ValueError, RecursionError) as error:  # a date such as 2026-13-01, a number of thousands of digits
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise UserError(f"{where} is not valid YAML: {why}.") from error
 
 
 def load_yaml(path: Path, record: type[T]) -> T:
     """Read a YAML file into a record. Raises UserError naming file and field."""
-    try:
-        data = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
-    return parse(data, record, where=str(path))
+    return parse(read_yaml(path), record, where=str(path))
 
 
 def parse(data: object, record: type[T], *, where: str) -> T:
@@ -47,4 +112,4 @@ def parse(data: object, record: type[T], *, where: str) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "content"
-        raise UserError(f"{where}: field '{field}': {first['msg']} (got {first['input']!r:.80}).") from error
+        raise UserError(f"{where}: field '{field:.80}': {first['msg']} (got {reprlib.repr(first['input']):.80}).") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import yaml
 
 from comptrust import config
 from comptrust.errors import UserError, unknown
@@ -23,10 +22,7 @@ def read(name: str, options: set[str]) -> dict[str, object]:
     path = FOLDER / f"{name}.yaml" if name in shipped() else Path(name)
     if not path.exists():
         raise unknown("recipe", name, shipped()) if path.suffix not in (".yaml", ".yml") else UserError(f"No recipe file {path}.")
-    try:
-        data = yaml.safe_load(config.read_text(path))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    data = config.read_yaml(path)
     if not isinstance(data, dict):
         raise UserError(f"{path} is not a list of 'option: value' lines.")
     for key in data:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+from collections.abc import Sequence
 
 import click
 
 from comptrust import plugins
-from comptrust.errors import ComptrustError
+from comptrust.errors import ComptrustError, ServiceError
+from comptrust.tracking.store import redacted
 
 NOT_COMMANDS = {"cli", "options", "workflow"}
+INTERRUPTED = 130
+
+
+class Redacting(logging.Formatter):
+    """Shows no credentials, whoever logs them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
 
 
 class Commands(click.Group):
@@ -40,13 +50,37 @@ def comptrust(verbose: bool) -> None:
 
     Example: comptrust run --model builtin:smollm2-135m-instruct --method gptq --bits 4
     """
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
 
 
-def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr, never a traceback."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 2 after a user's mistake, 4 after a failure of this machine, each told in one line on stderr."""
+    code = 0
     try:
-        comptrust(prog_name="comptrust")
+        done = comptrust(args=arguments, prog_name="comptrust", standalone_mode=False)
+        code = done if isinstance(done, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        code = error.exit_code
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        code = _told(error.format_message() + (f" Help: {context.command_path} --help" if context else ""), error.exit_code)
     except ComptrustError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(error.exit_code)
+        code = _told(str(error), error.exit_code)
+    except click.Abort:
+        code = _told("Interrupted. What was finished is kept.", INTERRUPTED)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        code = _told(f"{place}{error.strerror or error}. Mend that and run again; what was finished is kept.", ServiceError.exit_code)
+    except MemoryError:
+        code = _told("Not enough memory. What was finished is kept; use a machine with more.", ServiceError.exit_code)
+    sys.exit(code)
+
+
+def _told(text: str, code: int) -> int:
+    """Print one line without credentials, and without control characters, which a file or a name could bring to the terminal."""
+    line = " ".join(redacted(text).split())
+    click.echo("Error: " + "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in line), err=True)
+    return code

@@ -32,14 +32,14 @@ TEXT = Optional_(str, "text")
 
 def setting(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
     """Read NAME=VALUE pairs."""
-    import yaml
+    from comptrust import config
 
     pairs: dict[str, Any] = {}
     for value in values:
         name, equals, text = value.partition("=")
         if not equals:
             raise click.BadParameter(f"'{value}' is not NAME=VALUE.", ctx, param)
-        pairs[name] = yaml.safe_load(text)
+        pairs[name] = config.yaml_value(text, where=f"--set {name}")
     return pairs
 
 

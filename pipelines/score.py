@@ -56,18 +56,13 @@ def command(files: tuple[Path, ...], scoring: str | None, allow_partial: bool, a
 
 def _suite(path: Path) -> SuiteManifest | None:
     from comptrust import config
-    from comptrust.errors import UserError
     from comptrust.records import SuiteManifest
 
     folders = [path.parent, path.parent.parent] if path.parent.resolve().name == "generations" else [path.parent]
     for folder in folders:
         manifest = folder / "suite.json"
         if manifest.is_file():
-            try:
-                data = json.loads(config.read_text(manifest))
-            except json.JSONDecodeError as error:
-                raise UserError(f"{manifest} is not valid JSON (line {error.lineno}): {error.msg}.") from error
-            return config.parse(data, SuiteManifest, where=str(manifest))
+            return config.parse(config.read_json(manifest), SuiteManifest, where=str(manifest))
     return None
 
 

@@ -96,10 +96,7 @@ def accepted(findings: Sequence[Finding]) -> tuple[Waiver, ...]:
 
 def read(path: Path) -> tuple[Waiver, ...]:
     """Read a file of waivers. Raises UserError naming file and field."""
-    try:
-        entries = json.loads(config.read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not valid JSON (line {error.lineno}): {error.msg}.") from error
+    entries = config.read_json(path)
     if not isinstance(entries, list):
         raise UserError(f"{path} is not a list of waivers. Write it with `comptrust waive`.")
     return tuple(config.parse(entry, Waiver, where=f"{path}, waiver {number}") for number, entry in enumerate(entries, start=1))

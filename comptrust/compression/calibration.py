@@ -77,11 +77,7 @@ def _file_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _checked(line: str, *, where: str) -> dict[str, str]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not valid JSON: {error.msg}. Repair or remove the line.") from error
-    return _fields(row, where=where)
+    return _fields(config.json_value(line, where=where), where=where)
 
 
 def _fields(row: Any, *, where: str) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 import platform
 import shutil
@@ -26,11 +25,7 @@ def load(folder: Path) -> Checkpoint:
     path = folder / NAME
     if not path.exists():
         raise UserError(f"{folder} has no {NAME}; it was not written by comptrust compress, or not finished.")
-    try:
-        data = json.loads(config.read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not valid JSON (line {error.lineno}). The checkpoint is corrupt; compress again.") from error
-    return config.parse(data, Checkpoint, where=str(path))
+    return config.parse(config.read_json(path), Checkpoint, where=str(path))
 
 
 @contextmanager

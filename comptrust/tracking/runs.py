@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from comptrust import config
 from comptrust.errors import UserError
 from comptrust.records import Checkpoint, Prompt, Recipe, Scorecard, Verdict
 from comptrust.tracking import metrics
@@ -208,4 +209,4 @@ def download(run_id: str, *, into: Path, only: Sequence[str] = ()) -> Path:
 def read_json(run_id: str, name: str, *, into: Path) -> Any:
     """Return one JSON artifact, or None if the run has none of that name."""
     path = download(run_id, into=into, only=[name]) / name
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return config.read_json(path) if path.exists() else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -50,9 +49,9 @@ def load(folder: Path, *, ref: str) -> Evaluation:
     Raises UserError if a file is broken or a generations file is not the one that the scorecard was made from.
     """
     card = folder / "scorecard.json"
-    scorecard = config.parse(_json(card), Scorecard, where=str(card))
+    scorecard = config.parse(config.read_json(card), Scorecard, where=str(card))
     suite = folder / "suite.json"
-    manifest = config.parse(_json(suite), SuiteManifest, where=str(suite)) if suite.exists() else None
+    manifest = config.parse(config.read_json(suite), SuiteManifest, where=str(suite)) if suite.exists() else None
     generations = {}
     for name, digest in scorecard.generations.items():
         path = folder / "generations" / f"{name}.jsonl"
@@ -62,12 +61,5 @@ def load(folder: Path, *, ref: str) -> Evaluation:
             raise UserError(f"{path} is not the file that {card} was scored from (SHA-256 differs). Evaluate again.")
         generations[name] = read_generations(path)
     recipe = folder / "checkpoint.json"
-    checkpoint = config.parse(_json(recipe), Checkpoint, where=str(recipe)) if recipe.exists() else None
+    checkpoint = config.parse(config.read_json(recipe), Checkpoint, where=str(recipe)) if recipe.exists() else None
     return Evaluation(ref=ref, scorecard=scorecard, suite=manifest, generations=generations, checkpoint=checkpoint)
-
-
-def _json(path: Path) -> object:
-    try:
-        return json.loads(config.read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not valid JSON (line {error.lineno}): {error.msg}.") from error

@@ -23,11 +23,7 @@ def read_generations(path: Path) -> list[Generation]:
         if not line.strip():
             continue
         where = f"{path}, line {number}"
-        try:
-            data = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{where}: not valid JSON: {error.msg}. Repair or remove the line.") from error
-        generation = config.parse(data, Generation, where=where)
+        generation = config.parse(config.json_value(line, where=where), Generation, where=where)
         if not generation.texts:
             raise UserError(f"{where}: field 'texts' is empty; an answer needs at least one text (it may be blank).")
         if generation.id in seen:
@@ -51,8 +47,9 @@ def lines(path: Path) -> list[str]:
     if path.suffix != ".xz":
         return config.read_text(path).split("\n")
     try:
-        return lzma.decompress(path.read_bytes()).decode("utf-8").split("\n")
-    except (lzma.LZMAError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not an xz file of UTF-8 text: {error}.") from error
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
+        with lzma.open(path) as file:
+            return config.decoded(config.bounded(file, where=str(path)), where=str(path)).split("\n")
+    except (lzma.LZMAError, EOFError) as error:
+        raise UserError(f"{path} is not an xz file: {error}.") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error

@@ -72,11 +72,7 @@ def _claim(out: Path, owner: dict[str, str]) -> None:
     if not path.exists():
         digests.write_atomic(path, json.dumps(owner, indent=2) + "\n")
         return
-    try:
-        found = json.loads(config.read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}. Choose another --out or remove {out}.") from error
-    if found != owner:
+    if config.read_json(path) != owner:
         raise UserError(f"{out} holds answers of another model, suite or backend. Choose another --out or remove it.")
 
 
@@ -118,12 +114,8 @@ def _resume(partial: Path) -> list[Generation]:
         raise ServiceError(f"Cannot read or repair {partial}: {error.strerror}. Make it writable and run again.") from error
     answers = []
     for number, line in enumerate(whole.split(b"\n") if newline else [], start=1):
-        where = f"{partial}, line {number}"
-        try:
-            data = json.loads(line)
-        except ValueError as error:  # broken JSON, or bytes that are no UTF-8
-            raise UserError(f"{where}: not valid JSON: {error}. Remove the line; its prompt is then asked again.") from error
-        answers.append(config.parse(data, Generation, where=where))
+        where = f"{partial}, line {number}"  # once its line is removed, a prompt is asked again
+        answers.append(config.parse(config.json_value(config.decoded(line, where=where), where=where), Generation, where=where))
     return answers
 
 

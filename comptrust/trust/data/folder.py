@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -72,11 +71,7 @@ class Folder:
                 if not line.strip():
                     continue
                 where = f"{self.root / name}, line {number}"
-                try:
-                    data = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise UserError(f"{where}: not valid JSON: {error.msg}. Repair or remove the line.") from error
-                found.append(config.parse(data, row, where=where))
+                found.append(config.parse(config.json_value(line, where=where), row, where=where))
             self._rows[key] = found
         return self._rows[key]  # type: ignore[return-value]
 
@@ -100,10 +95,7 @@ class Folder:
     def json(self, name: str) -> object:
         """Read one JSON document. Raises UserError naming file and line."""
         if name not in self._parsed:
-            try:
-                self._parsed[name] = json.loads(self.text(name))
-            except json.JSONDecodeError as error:
-                raise UserError(f"{self.root / name}, line {error.lineno}: not valid JSON: {error.msg}.") from error
+            self._parsed[name] = config.json_value(self.text(name), where=str(self.root / name))
         return self._parsed[name]
 
     def entries(self, name: str, *path: str, row: type[R]) -> Sequence[R]:
