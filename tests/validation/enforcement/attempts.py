@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.validation.enforcement import forgeries as forge
 from tests.validation.enforcement import tricks as do
 from tests.validation.enforcement.tricks import DAY, TODAY, Make, Route, Trick
 from tests.validation.enforcement.world import BAD, GOOD, STRANGER, Candidate, World
@@ -58,8 +59,8 @@ TABLE = (
     Attempt("client, champion", do.nothing, do.blocked, do.champion),
     Attempt("client, alias of a pattern", do.nothing, do.blocked, do.alias("prod-eu")),
     Attempt("never judged", do.nothing, do.unjudged, do.champion),
-    Attempt("good for Staging, asks for Production", do.nothing, do.only_good_enough_for_staging, do.stage("Production")),
-    Attempt("good for challenger, asks for champion", do.nothing, do.only_good_enough_for_staging, do.champion),
+    Attempt("good for Staging, asks for Production", do.nothing, forge.only_good_enough_for_staging, do.stage("Production")),
+    Attempt("good for challenger, asks for champion", do.nothing, forge.only_good_enough_for_staging, do.champion),
     Attempt("by way of Archived and None", do.both_stages, do.blocked, do.stage("Production")),
     # other spellings
     Attempt("PRODUCTION", do.nothing, do.blocked, do.stage("PRODUCTION")),
@@ -83,46 +84,46 @@ TABLE = (
     Attempt("metrics from another run", do.log_metrics_from_elsewhere, do.blocked, do.champion),
     Attempt("verdict.json that passes", do.log_passing_verdict, do.blocked, do.champion),
     # attestations
-    Attempt("signed verdict flipped", do.flip_signed_verdict, do.blocked, do.champion),
-    Attempt("signed for longer", do.forged(expires="2999-01-01T00:00:00Z"), do.blocked, do.champion),
-    Attempt("signed model renamed", do.forged(model="other"), do.passed, do.champion),
-    Attempt("signed field added", do.forged(approved=True), do.passed, do.champion),
-    Attempt("wrong key", do.sign_with_own_key, do.blocked, do.champion),
-    Attempt("wrong key in a trusted name", do.sign_with_own_key_in_a_trusted_name, do.blocked, do.champion),
-    Attempt("not signed", do.unsigned_pass, do.blocked, do.champion),
-    Attempt("attestation that is no JSON", do.broken_attestation, do.blocked, do.champion),
-    Attempt("replay of another run's evidence", do.replay_from_another_run, do.blocked, do.champion),
-    Attempt("replay by run id", do.replay_by_run_id, do.blocked, do.champion),
-    Attempt("replay of an earlier pass", do.replay_earlier_pass, do.passed, do.champion),
-    Attempt("copy of a blocked version", do.copied, do.blocked, do.champion),
-    Attempt("copy of a pass to another model", do.copied, do.passed, do.champion),
-    Attempt("expired", do.expired, do.unjudged, do.champion),
-    Attempt("not yet valid", do.of_the_future, do.unjudged, do.champion),
-    Attempt("lax policy", do.under_a_lax_policy, lambda world: world.register(BAD), do.champion),
-    Attempt("policy changed after signing", do.under_a_policy_changed_after_signing, lambda world: world.register(BAD), do.champion),
+    Attempt("signed verdict flipped", forge.flip_signed_verdict, do.blocked, do.champion),
+    Attempt("signed for longer", forge.forged(expires="2999-01-01T00:00:00Z"), do.blocked, do.champion),
+    Attempt("signed model renamed", forge.forged(model="other"), do.passed, do.champion),
+    Attempt("signed field added", forge.forged(approved=True), do.passed, do.champion),
+    Attempt("wrong key", forge.sign_with_own_key, do.blocked, do.champion),
+    Attempt("wrong key in a trusted name", forge.sign_with_own_key_in_a_trusted_name, do.blocked, do.champion),
+    Attempt("not signed", forge.unsigned_pass, do.blocked, do.champion),
+    Attempt("attestation that is no JSON", forge.broken_attestation, do.blocked, do.champion),
+    Attempt("replay of another run's evidence", forge.replay_from_another_run, do.blocked, do.champion),
+    Attempt("replay by run id", forge.replay_by_run_id, do.blocked, do.champion),
+    Attempt("replay of an earlier pass", forge.replay_earlier_pass, do.passed, do.champion),
+    Attempt("copy of a blocked version", forge.copied, do.blocked, do.champion),
+    Attempt("copy of a pass to another model", forge.copied, do.passed, do.champion),
+    Attempt("expired", forge.expired, do.unjudged, do.champion),
+    Attempt("not yet valid", forge.of_the_future, do.unjudged, do.champion),
+    Attempt("lax policy", forge.under_a_lax_policy, lambda world: world.register(BAD), do.champion),
+    Attempt("policy changed after signing", forge.under_a_policy_changed_after_signing, lambda world: world.register(BAD), do.champion),
     # waivers
-    Attempt("expired waiver", do.waived(until=(TODAY - DAY).date(), now=TODAY - 3 * DAY), do.refusing, do.champion),
-    Attempt("waiver of a wrong key", do.waived(until=(TODAY + DAY).date(), key=STRANGER), do.refusing, do.champion),
-    Attempt("waiver for another checkpoint", do.waived(until=(TODAY + DAY).date(), checkpoint="0" * 64), do.refusing, do.champion),
+    Attempt("expired waiver", forge.waived(until=(TODAY - DAY).date(), now=TODAY - 3 * DAY), forge.refusing, do.champion),
+    Attempt("waiver of a wrong key", forge.waived(until=(TODAY + DAY).date(), key=STRANGER), forge.refusing, do.champion),
+    Attempt("waiver for another checkpoint", forge.waived(until=(TODAY + DAY).date(), checkpoint="0" * 64), forge.refusing, do.champion),
     # files
-    Attempt("weights swapped", do.swapped("model/model.safetensors"), do.passed, do.champion),
-    Attempt("weights swapped, ajax-api", do.swapped_through_ajax, do.passed, do.stage("Production")),
-    Attempt("MLmodel swapped", do.swapped("MLmodel", b"flavors: {transformers: {model_binary: evil}}"), do.passed, do.champion),
-    Attempt("file added", do.swapped("model/adapter.safetensors"), do.passed, do.champion),
-    Attempt("file deleted", do.deleted_file, do.passed, do.champion),
+    Attempt("weights swapped", forge.swapped("model/model.safetensors"), do.passed, do.champion),
+    Attempt("weights swapped, ajax-api", forge.swapped_through_ajax, do.passed, do.stage("Production")),
+    Attempt("MLmodel swapped", forge.swapped("MLmodel", b"flavors: {transformers: {model_binary: evil}}"), do.passed, do.champion),
+    Attempt("file added", forge.swapped("model/adapter.safetensors"), do.passed, do.champion),
+    Attempt("file deleted", forge.deleted_file, do.passed, do.champion),
     Attempt(
         "checkpoint.json changed",
-        do.uploaded("checkpoint.json", lambda text: text.replace('"bits": 4', '"bits": 8')),
+        forge.uploaded("checkpoint.json", lambda text: text.replace('"bits": 4', '"bits": 8')),
         do.passed,
         do.champion,
     ),
     Attempt(
-        "suite.json changed", do.uploaded("suite.json", lambda text: text.replace('"limit": null', '"limit": 1')), do.passed, do.champion
+        "suite.json changed", forge.uploaded("suite.json", lambda text: text.replace('"limit": null', '"limit": 1')), do.passed, do.champion
     ),
-    Attempt("scorecard.json changed", do.uploaded("scorecard.json", lambda text: text.replace("25.0", "75.0")), do.blocked, do.champion),
-    Attempt("answers changed", do.uploaded("generations/mmlu.jsonl", lambda text: text.replace('"B"', '"A"')), do.passed, do.champion),
-    Attempt("baseline made worse", do.worse_baseline, do.blocked, do.champion),
-    Attempt("files outside the server's folder", do.other_experiment, do.unjudged, do.champion, logged_anew),
+    Attempt("scorecard.json changed", forge.uploaded("scorecard.json", lambda text: text.replace("25.0", "75.0")), do.blocked, do.champion),
+    Attempt("answers changed", forge.uploaded("generations/mmlu.jsonl", lambda text: text.replace('"B"', '"A"')), do.passed, do.champion),
+    Attempt("baseline made worse", forge.worse_baseline, do.blocked, do.champion),
+    Attempt("files outside the server's folder", forge.other_experiment, do.unjudged, do.champion, logged_anew),
     # another thing in its place
     Attempt("rename a promoted model", do.rename_into_its_place, do.blocked, do.champion),
     Attempt("rename a promoted model, api", do.rename_with_rest("api"), do.blocked, do.champion),
@@ -133,7 +134,7 @@ TABLE = (
     Attempt("move the champion to a worse version", do.nothing, do.move_alias, do.champion),
     # prompts, and requests that are no promotion
     Attempt("dressed as a prompt", do.dress_as_prompt, do.blocked, do.champion),
-    Attempt("inside a prompt", do.nothing, do.in_a_prompt, do.champion),
+    Attempt("inside a prompt", do.nothing, do.in_a_prompt, do.rest("registered-models/alias", alias="champion")),
     Attempt("GraphQL", do.graphql, do.blocked, do.champion),
     Attempt("stage and alias at creation", do.create_promoted, do.blocked, do.champion),
     Attempt("other methods", do.other_methods, do.blocked, do.champion),

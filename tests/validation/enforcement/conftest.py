@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,10 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
+from tests.tracking.conftest import empty  # noqa: F401
+from tests.validation.enforcement.inprocess import open_world
 from tests.validation.enforcement.world import World, write_key, write_policies
+from validation.enforcement import settings
 
 START_SECONDS = 420
 ADMIN, USER, PASSWORD = "admin", "mallory", "correct horse battery"
@@ -104,3 +108,19 @@ def reach(url: str, folder: Path, *, with_auth: bool) -> World:
     made = World(folder, client, url, (USER, PASSWORD) if with_auth else None)
     made.experiment = client.create_experiment("candidates")
     return made
+
+
+@pytest.fixture
+def inside(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:  # noqa: F811
+    """A guarded registry in a sqlite file, without a server; its files lie beside it."""
+    for name in [name for name in os.environ if name.startswith(("MLFLOW_", "_MLFLOW_", "COMPTRUST_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    shutil.copy(empty, tmp_path / "mlflow.db")
+    write_policies(tmp_path)
+    write_key(tmp_path / "keys")
+    monkeypatch.setenv(settings.KEYS, str(tmp_path / "keys"))
+    for level in settings.LEVELS:
+        monkeypatch.setenv(settings.POLICY[level], str(tmp_path / f"{level}.yaml"))
+    monkeypatch.chdir(tmp_path)
+    return open_world(tmp_path)
