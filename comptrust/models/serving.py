@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import httpx
 
 from comptrust.errors import ServiceError, UserError
+from comptrust.interrupts import terminable
 from comptrust.models import memory
 
 START_SECONDS = 1800
@@ -48,7 +48,7 @@ def vllm(folder: Path, *, name: str, log: Path, say: Callable[[str], None]) -> I
     environment |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     say(f"starting vLLM with {max(1, replicas)} replica{'s' if replicas > 1 else ''} (its output: {log})")
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "ab") as output, _terminable():
+    with open(log, "ab") as output, terminable():
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
         try:
             _wait(process, f"http://127.0.0.1:{port}/health", log=log)
@@ -100,21 +100,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             return
         except subprocess.TimeoutExpired:
             continue
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end this process as an interruption does, so that the server is not left behind."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    try:
-        previous = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread: whoever runs us ends us
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from comptrust import config
 from comptrust.errors import UserError
+from comptrust.interrupts import terminable
 from comptrust.records import Checkpoint, Prompt, Recipe, Scorecard, Verdict
 from comptrust.tracking import metrics
 from comptrust.tracking.store import client, project_root, service, tracking_uri
@@ -138,7 +137,7 @@ def start(name: str, *, adopt: bool = True, resume: str | None = None, tags: Map
                 opened.set_tag(run_id, key, value)
     status = "FAILED"
     try:
-        with _terminable():
+        with terminable():
             yield Run(run_id, opened, time.monotonic())
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
@@ -175,24 +174,6 @@ def _context(tags: Mapping[str, str]) -> dict[str, str]:
     from mlflow.tracking.context import registry
 
     return registry.resolve_tags(dict(tags))
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the run as an interruption does."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    try:
-        previous = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread: whoever runs us ends us
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def download(run_id: str, *, into: Path, only: Sequence[str] = ()) -> Path:
