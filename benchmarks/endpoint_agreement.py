@@ -38,7 +38,7 @@ def row(dimension: str, how: str, here: Backend, served: Backend, prompts: Seque
     except ServiceError as error:
         return f"| {dimension} | {how} | {len(prompts)} | not measured: {str(error)[:90]}... | | | {mine_seconds:.0f} | |"
     judge = base.get(dimension).judge
-    same = sum(mine[prompt.id].texts == theirs[prompt.id].texts for prompt in prompts)
+    same = sum(_texts(mine[prompt.id]) == _texts(theirs[prompt.id]) for prompt in prompts)
     parsed = sum(_parsed(judge, mine[prompt.id]) == _parsed(judge, theirs[prompt.id]) for prompt in prompts)
     apart = [
         abs(one - other)
@@ -47,6 +47,11 @@ def row(dimension: str, how: str, here: Backend, served: Backend, prompts: Seque
     ]
     cells = [dimension, how, str(len(prompts)), _share(same, len(prompts)), _share(parsed, len(prompts))]
     return f"| {' | '.join(cells)} | {f'{max(apart):.5f}' if apart else ''} | {mine_seconds:.0f} | {their_seconds:.0f} |"
+
+
+def _texts(answer: Generation) -> list[str]:
+    """Return the texts without the mark of a last character that the length cut in two, which vLLM does not send."""
+    return [text.rstrip("\ufffd") for text in answer.texts]
 
 
 def _parsed(judge: object, answer: Generation) -> str:
