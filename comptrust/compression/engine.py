@@ -41,6 +41,16 @@ def oneshot(model: torch.nn.Module, modifiers: list[Any], *, samples: list[torch
             )
 
 
+def dispatch(model: torch.nn.Module) -> None:
+    """Put a model that was compressed block by block, or in RAM, where it computes: on the accelerator if there is one."""
+    import torch
+
+    if torch.accelerator.is_available():
+        from compressed_tensors.offload import dispatch_model
+
+        dispatch_model(model)
+
+
 @contextmanager
 def _no_pinning() -> Iterator[None]:
     """Skip page-locking where there is no accelerator to copy to; llm-compressor's AWQ fails there otherwise."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust import digests
-from comptrust.compression import calibration, checkpoint
+from comptrust.compression import calibration, checkpoint, engine
 from comptrust.compression.base import Method, get, target_layers
 from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.models import sources
@@ -63,7 +63,7 @@ def compress(recipe: Recipe, *, out: Path, progress: Callable[[str], None] = lam
 
 def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, progress: Callable[[str], None]) -> Checkpoint:
     progress(f"loading {source.name}")
-    model, tokenizer = load(source.path)
+    model, tokenizer = load(source.path, spread=False)
     layers = target_layers(model)
     sizes = {name: layer.weight.numel() for name, layer in layers.items()}
     method, recipe = _fit(recipe.model_copy(update={"revision": source.revision}), layers, progress)
@@ -78,6 +78,7 @@ def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, prog
     progress(f"compressing {len(layers)} layers with {recipe.slug}")
     with quiet():
         method.apply(model, samples)
+        engine.dispatch(model)
     progress("saving, reloading and comparing")
     quantised = method.kind == "quantisation"
     before = logits(_rounded(model, quantised=quantised), tokenizer)
