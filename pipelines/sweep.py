@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
 
 import click
 
@@ -44,19 +45,20 @@ def command(sweep: str, address: str, artifacts: str | None, cache: str | None, 
         planned = plan.build(expanded, work=False)
         click.echo(shown.planned(planned, plan.done_before(planned), plan.estimates(planned), as_json=as_json))
         return
-    engine = engines.engine(address)
-    try:
-        planned = plan.build(expanded, work=True)
-        view = View(total=len(planned.cells))
+    with redirect_stdout(sys.stderr):  # Ray tells of lost workers and nodes on stdout
+        engine = engines.engine(address)
         try:
-            report = driver.drive(planned, engine, view=view)
+            planned = plan.build(expanded, work=True)
+            view = View(total=len(planned.cells))
+            try:
+                report = driver.drive(planned, engine, view=view)
+            finally:
+                view.close()
+        except KeyboardInterrupt:
+            click.echo("Stopped. What is finished is kept; run the same command to go on.", err=True)
+            sys.exit(130)
         finally:
-            view.close()
-    except KeyboardInterrupt:
-        click.echo("Stopped. What is finished is kept; run the same command to go on.", err=True)
-        sys.exit(130)
-    finally:
-        engine.stop()
+            engine.stop()
     click.echo(shown.ended(planned, report, as_json=as_json))
     if report.failed:
         click.echo(

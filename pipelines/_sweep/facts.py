@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comptrust.errors import ServiceError, UserError, unknown
-from comptrust.models import sources
+from comptrust.models import presets, sources
 from comptrust.records import Recipe
 from comptrust.tracking import registry
 from pipelines._sweep.grid import Model
@@ -82,13 +82,15 @@ def _hub(model: Model, *, work: bool) -> Facts:
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
-        folder = Path(snapshot_download(model.name, allow_patterns=list(MODEL_FILES), local_files_only=True))
+        folder = Path(
+            snapshot_download(model.name, revision=presets.revision(model.name), allow_patterns=list(MODEL_FILES), local_files_only=True)
+        )
         if any(folder.glob("*.safetensors")):
             return _of_folder(model, folder, folder.name)
     except (LocalEntryNotFoundError, HFValidationError):
         pass
     try:
-        info = HfApi().model_info(model.name, timeout=10)
+        info = HfApi().model_info(model.name, revision=presets.revision(model.name), timeout=10)
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise UserError(f"Hugging Face has no model '{model.name}' that you may read. Check the name, or set HF_TOKEN.") from error
     except Exception as error:  # httpx and huggingface_hub raise many classes for a network that is not there

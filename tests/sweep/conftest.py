@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import pytest
 import yaml
@@ -40,11 +40,17 @@ class Place:
     def uri(self) -> str:
         return f"sqlite:///{self.folder / 'mlflow.db'}"
 
-    def start(self, *words: object, stderr: IO[str] | int = subprocess.PIPE, **more: str) -> subprocess.Popen[str]:
-        """Start `comptrust sweep WORDS`."""
-        command = [sys.executable, "-m", "pipelines", "sweep", *map(str, words)]
-        environment = self.environment(**more)
-        return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    def start(self, *words: object, **more: str) -> subprocess.Popen[str]:
+        """Start `comptrust sweep WORDS`, which an interruption reaches even where these tests run in the background."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipelines", "sweep", *map(str, words)],
+            cwd=self.folder,
+            env=self.environment(**more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
 
     def run(self, *words: object, **more: str) -> subprocess.CompletedProcess[str]:
         """Run `comptrust sweep WORDS` to its end."""
