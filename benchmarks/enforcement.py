@@ -46,7 +46,7 @@ REQUESTS: Mapping[str, Request] = {
 
 
 def main() -> None:
-    """Alternate between both sides, request by request, and print medians of wall clock and of CPU time, which other work does not stretch."""
+    """Alternate between both sides, request by request; print medians of wall clock and of CPU time, which other work does not stretch."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=300, help="requests of each kind and side")
     count = parser.parse_args().requests
