@@ -29,6 +29,13 @@ def comptrust(line: str, folder: Path, *, program: tuple[str, ...] = ("pipelines
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
+def look_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process see what the commands logged in a folder, and nothing else."""
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A cache that holds the embedded model and nothing else."""
@@ -54,9 +61,7 @@ def test_the_main_job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for scores in result["dimensions"].values():
         assert all(value is None or 0 <= value <= 100 for value in scores.values())
 
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    look_at(folder, monkeypatch)
     dense, compressed = registry.versions("smollm2-135m-instruct")
     assert (dense.tags["recipe"], compressed.tags["recipe"]) == ("dense", "magnitude-2of4-s0")
     assert compressed.tags["verdict"] == result["outcome"]
@@ -85,7 +90,7 @@ def test_an_mlflow_project_run_is_the_run_that_holds_everything(tiny_model: Path
     line = f"run {ROOT} --env-manager=local --experiment-name comptrust -P model={tiny_model} {options}"
     done = comptrust(line, tmp_path, program=("mlflow",))
     assert done.returncode == 0, done.stderr
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    look_at(tmp_path, monkeypatch)
     dense, compressed = registry.versions(registry.model_name(str(tiny_model), _revision(tiny_model)))
     run = runs.client().get_run(compressed.run_id)
     assert run.data.tags["mlflow.project.entryPoint"] == "main"
