@@ -133,7 +133,7 @@ def test_a_stopped_run_goes_on(tmp_path: Path, how: str, status: int) -> None:
     ("name", "content", "message"),
     [
         ("generations/.mmlu.partial.jsonl", b'{"broken\n{}\n', r"\.mmlu\.partial\.jsonl, line 1: not valid JSON"),
-        ("generations/.mmlu.partial.jsonl", b"\xff\xff\n{}\n", r"\.mmlu\.partial\.jsonl, line 1: not valid JSON"),
+        ("generations/.mmlu.partial.jsonl", b"\xff\xff\n{}\n", r"\.mmlu\.partial\.jsonl, line 1 is not UTF-8"),
         ("generations/.mmlu.partial.jsonl", b"{}\n", r"\.mmlu\.partial\.jsonl, line 1: field 'dimension'"),
         ("owner.json", b"{\n  broken", r"owner\.json, line 2: not valid JSON"),
     ],
