@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import reprlib
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -15,16 +16,24 @@ from pydantic import BaseModel, ValidationError
 from comptrust.errors import UserError
 
 T = TypeVar("T", bound=BaseModel)
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 DIMENSIONS = ("toxicity", "stereotype", "adv_robustness", "ood", "adv_demonstration", "privacy", "ethics", "fairness", "mmlu")
 MAX_BYTES = 1 << 30
 """Largest file that is read into memory; the published answers of one model to one dimension are below 100 MB."""
 MAX_YAML_BYTES = 1 << 20
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Makes plain data only; the one in C, where there is one, is not slowed down by deep nesting."""
 
 
 def cache_dir() -> Path:
     """Return the cache folder: COMPTRUST_CACHE, or the user's cache folder."""
     default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "comptrust"
     return Path(os.environ.get("COMPTRUST_CACHE", default))
+
+
+def path_of(text: str) -> Path:
+    """Return a path as a user writes it; `~` is the home folder."""
+    return Path(os.path.expanduser(text))
 
 
 def read_text(path: Path, *, most: int = MAX_BYTES) -> str:
@@ -63,7 +72,12 @@ def read_json(path: Path) -> Any:
 def json_value(text: str, *, where: str) -> Any:
     """Parse strict JSON, in which every number is finite. Raises UserError naming where it stood and the line, if it has several."""
     try:
-        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        if SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError as error:
+        raise UserError(f"{where}: not valid JSON: half a character (\\ud800 to \\udfff alone). Repair or remove it.") from error
     except json.JSONDecodeError as error:
         line = f", line {error.lineno}" if "\n" in text.strip() else ""
         raise UserError(f"{where}{line}: not valid JSON: {error.msg}. Repair or remove it.") from error
@@ -90,9 +104,9 @@ def yaml_value(text: str, *, where: str) -> Any:
     Raises UserError naming where it stood.
     """
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, LOADER)):
             raise UserError(f"{where} is not valid YAML here: it uses an alias (*name). Write the value out.")
-        return yaml.safe_load(text)
+        return yaml.load(text, LOADER)
     except yaml.YAMLError as error:
         raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from error
     except (ValueError, RecursionError) as error:  # a date such as 2026-13-01, a number of thousands of digits

@@ -28,7 +28,7 @@ def read(name: str, options: set[str]) -> dict[str, object]:
     for key in data:
         if key not in options:
             raise unknown(f"option in {path}:", key, options)
-    return data
+    return {key: value for key, value in data.items() if value is not None}
 
 
 def _defaults(ctx: click.Context, param: click.Parameter, value: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import sys
@@ -10,11 +11,15 @@ from collections.abc import Sequence
 import click
 
 from comptrust import plugins
-from comptrust.errors import ComptrustError, ServiceError
+from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.tracking.store import redacted
 
 NOT_COMMANDS = {"cli", "options", "workflow"}
 INTERRUPTED = 130
+WRONG_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+"""What a path that somebody gave can be wrong in; any other failure of the system is none of theirs."""
+LONGEST = 900
+"""Characters of an error line; a file may hold a name of any length."""
 
 
 class Redacting(logging.Formatter):
@@ -73,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _told("Interrupted. What was finished is kept.", INTERRUPTED)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        code = _told(f"{place}{error.strerror or error}. Mend that and run again; what was finished is kept.", ServiceError.exit_code)
+        kind = UserError if error.errno in WRONG_PATH else ServiceError
+        code = _told(f"{place}{error.strerror or error}. Mend that and run again; what was finished is kept.", kind.exit_code)
     except MemoryError:
         code = _told("Not enough memory. What was finished is kept; use a machine with more.", ServiceError.exit_code)
     sys.exit(code)
@@ -82,5 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _told(text: str, code: int) -> int:
     """Print one line without credentials, and without control characters, which a file or a name could bring to the terminal."""
     line = " ".join(redacted(text).split())
+    if len(line) > LONGEST:
+        line = f"{line[: LONGEST - 300]} [...] {line[-300:]}"
     click.echo("Error: " + "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in line), err=True)
     return code

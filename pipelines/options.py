@@ -21,7 +21,7 @@ class Optional_(click.ParamType):
             return None
         try:
             return self.inner(value)
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):  # of a recipe file: a list, .inf
             self.fail(f"'{value}' is not a {self.name}.", param, ctx)
 
 

@@ -61,7 +61,7 @@ def _rows(kind: str, rest: str) -> list[dict[str, str]]:
     if kind in {"builtin", "self"}:
         return [{"instruction": instruction, "answer": answer} for instruction, answer in builtin_pairs()]
     if kind == "file":
-        return _file_rows(Path(rest).expanduser())
+        return _file_rows(config.path_of(rest))
     return _hub_rows(rest)
 
 

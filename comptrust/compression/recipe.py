@@ -12,6 +12,7 @@ from comptrust.records import Recipe
 
 CALIBRATIONS = ("builtin", "self", "file:PATH", "hf:NAME")
 DEFAULT_SAMPLES = 64
+SEEDS = 1 << 32
 
 
 def build(
@@ -33,6 +34,8 @@ def build(
     Raises UserError for an unknown name or a combination that means nothing.
     """
     chosen = get(method)
+    if not 0 <= seed < SEEDS:
+        raise UserError(f"--seed {str(seed)[:20]} is not a whole number from 0 to {SEEDS - 1}.")
     fields: dict[str, Any] = {}
     if chosen.kind == "quantisation":
         _refuse(method, "it quantises", sparsity=sparsity, structure=structure)
@@ -85,7 +88,7 @@ def _group_size(value: str | int) -> int | None:
         return None
     try:
         size = int(value)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):  # a recipe file may say null, a list or .inf
         size = 0
     if size < 1:
         raise UserError(f"--group-size '{value}' is neither auto nor a positive whole number.")
@@ -109,10 +112,10 @@ def _pattern(sparsity: float | None, structure: str | None) -> dict[str, Any]:
 
 
 def _calibration(source: str, samples: int | None) -> dict[str, Any]:
-    kind, _, rest = source.partition(":")
+    kind, _, rest = str(source).partition(":")
     if kind not in {"builtin", "self", "file", "hf"} or (kind in {"file", "hf"}) != bool(rest):
         raise unknown("calibration", source, CALIBRATIONS)
     count = DEFAULT_SAMPLES if samples is None else samples
-    if count < 1:
-        raise UserError(f"--calibration-samples {count} is not a positive number.")
+    if type(count) is not int or count < 1:  # a sweep file may say 1.5, "many" or true
+        raise UserError(f"--calibration-samples {count} is not a positive whole number.")
     return {"calibration": source, "calibration_samples": count}

@@ -37,7 +37,7 @@ def generation(
         dimension=prompt.dimension,
         scenario=prompt.scenario,
         id=prompt.id,
-        texts=tuple(texts),
+        texts=tuple(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts),
         target=prompt.target,
         extra={**prompt.extra, **(extra or {})},
         finish_reasons=tuple(finish_reasons),

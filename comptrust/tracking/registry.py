@@ -57,8 +57,8 @@ def model_name(base_model: str, revision: str | None) -> str:
     """
     if base_model.startswith("builtin:"):
         return base_model.removeprefix("builtin:")
-    if Path(base_model).expanduser().is_dir():
-        base_model = f"{Path(base_model).expanduser().resolve().name}-{(revision or '')[:8]}"
+    if config.path_of(base_model).is_dir():
+        base_model = f"{config.path_of(base_model).resolve().name}-{(revision or '')[:8]}"
     return re.sub(r"[^a-z0-9._-]+", "--", base_model.lower()).strip("-")
 
 
@@ -133,7 +133,7 @@ def resolve(ref: str) -> Version:
     """Return the version that `models:/NAME/VERSION` or `models:/NAME@ALIAS` names. Raises UserError if there is none."""
     from mlflow.exceptions import MlflowException
 
-    match = re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|@(.+))", ref)
+    match = re.fullmatch(r"models:/([^/@]+)(?:/([0-9]{1,9})|@(.+))", ref)
     if not match:
         raise UserError(f"'{ref}' is not models:/NAME/VERSION or models:/NAME@ALIAS.")
     name, number, alias = match.groups()

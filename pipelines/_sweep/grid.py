@@ -17,6 +17,8 @@ from comptrust.records import Recipe, Record, Scoring
 FOLDER = Path(__file__).parents[1] / "sweeps"
 OF_RECIPE = ("group_size", "calibration", "calibration_samples")
 """What `options` may set beside the settings of the method itself."""
+MOST_CELLS = 10_000
+MOST_SEEDS = 1_000
 
 
 def _quoted(value: object) -> object:
@@ -32,7 +34,7 @@ class Model(Record):
     """A dense model and what is known of it without its files."""
 
     name: str
-    parameters: int | None = Field(default=None, ge=1)
+    parameters: int | None = Field(default=None, ge=1, le=10**15)
     """Number of weights, for estimates where the files are not at hand."""
 
 
@@ -50,14 +52,14 @@ class Point(Record):
 class Resources(Record):
     """What one cell asks of the machine it runs on."""
 
-    cpus: int | Literal["auto"] = Field(default="auto", ge=1)
+    cpus: int | Literal["auto"] = Field(default="auto", ge=1, le=10**5)
     """CPUs, and threads, of a cell; auto: the machine's, shared among the cells that fit side by side."""
-    memory_gb: float | Literal["auto"] = Field(default="auto", gt=0)
+    memory_gb: float | Literal["auto"] = Field(default="auto", gt=0, le=10**6)
     """Main memory in 10^9 bytes; auto: estimated from the model's size."""
-    gpus: float = Field(default=0, ge=0)
+    gpus: float = Field(default=0, ge=0, le=10**4)
     gpu_memory_gb: float | None = Field(default=None, gt=0)
     """Memory of one GPU, which Ray does not tell; given, the estimate is held against it before anything starts."""
-    retries: int = Field(default=1, ge=0)
+    retries: int = Field(default=1, ge=0, le=100)
     """How often a cell is begun anew within one sweep when its process or machine is lost."""
 
 
@@ -77,7 +79,7 @@ class SweepFile(Record):
     """Shares of zeros without a pattern, for the methods that prune."""
     structure: tuple[Structure, ...] = ()
     """Patterns such as "2:4", for the methods that prune."""
-    seeds: Annotated[int, Field(ge=1)] | tuple[int, ...] = 3
+    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] | tuple[int, ...] = 3
     """How many calibration seeds (from 0), or which; methods without calibration have one cell."""
     options: dict[str, dict[str, bool | int | float | str]] = {}
     """Method -> group_size, calibration, calibration_samples and its own settings."""
@@ -182,6 +184,11 @@ class _Expansion:
                 raise self.error(f"options for '{method}', which is no method of this grid. Remove or correct it.", "options", method)
         if len(set(self.names)) != len(self.names):
             raise self.error("a model stands twice.", "models")
+        rates = len(self.file.bits) + len(self.file.sparsity) + len(self.file.structure) + 1
+        seeds = self.file.seeds if isinstance(self.file.seeds, int) else len(self.file.seeds)
+        most = len(self.names) * (len(self.file.methods) * rates + len(self.file.include)) * seeds
+        if most > MOST_CELLS:
+            raise self.error(f"the grid may have {most} cells; the most is {MOST_CELLS}. Make several sweeps of it.", "methods")
 
     def _rates(self, model: str, method: str) -> list[Recipe]:
         """Expand the file's own axes for one model and method."""

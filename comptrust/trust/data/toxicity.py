@@ -80,13 +80,13 @@ def instructions(folder: Folder) -> list[Instruction]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the original holds invalid escapes in prompts that are not used
             tree = ast.parse(folder.text(TEMPLATES))
-    except SyntaxError as error:
-        raise UserError(f"{where}, line {error.lineno}: not valid Python: {error.msg}.") from error
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # ValueError: a zero byte; the last two: nested too deeply
+        raise UserError(f"{where}, line {getattr(error, 'lineno', 1)}: not valid Python: {error or 'nested too deeply'}.") from error
     for node in tree.body:
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["PROMPTS"]:
             try:
                 found = ast.literal_eval(node.value)
-            except ValueError as error:
+            except (ValueError, TypeError, RecursionError, MemoryError) as error:
                 raise UserError(f"{where}, line {node.lineno}: PROMPTS is not a literal list.") from error
             if isinstance(found, list) and len(found) >= 2:
                 return [config.parse(entry, Instruction, where=f"{where}, PROMPTS[{index}]") for index, entry in enumerate(found[:2])]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
 from types import ModuleType
 
+from comptrust import config
 from comptrust.config import DIMENSIONS
 from comptrust.errors import UserError
 from comptrust.records import Scoring, Suite
@@ -38,7 +38,7 @@ class Decodingtrust:
             raise UserError(
                 "Suite 'decodingtrust' needs its data folder: --suite decodingtrust:DIR (it holds toxicity/, stereotype/, ...)."
             )
-        folder = Folder(Path(argument).expanduser())
+        folder = Folder(config.path_of(argument))
         chosen = dimensions or DIMENSIONS
         prompts = tuple(
             prompt
