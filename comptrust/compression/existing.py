@@ -130,7 +130,7 @@ def _layers(base: Path) -> Iterator[tuple[str, int]]:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base))
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base, trust_remote_code=False))
     for name, layer in oneshot.target_layers(model).items():
         yield name, layer.weight.numel()
 

@@ -49,7 +49,11 @@ def render(
     if tokenizer is None or tokenizer.chat_template is None:
         return start + plain(messages) + prefill
     turns = [message.model_dump() for message in messages]
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, date_string=DATE)
+    try:
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, date_string=DATE)
+    except Exception as error:  # the template is a program by the model's author, run in a sandbox
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"The model's own chat template fails: {reason}. Name one: --template {'|'.join(TEMPLATES)}.") from error
     return str(text) + prefill
 
 

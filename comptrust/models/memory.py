@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import resource
 from pathlib import Path
 from typing import Any
 
 from comptrust import config
-from comptrust.errors import ServiceError
+from comptrust.errors import ServiceError, UserError
 
 CGROUP = Path("/sys/fs/cgroup")
 PACKED = "weight_packed"
@@ -96,9 +95,11 @@ def quantised(folder: Path) -> bool:
 
 def settings(folder: Path) -> dict[str, Any]:
     """Return the folder's config.json, empty if it holds no JSON object. Raises UserError if there is none."""
+    path = folder / "config.json"
+    text = config.read_text(path)
     try:
-        found = json.loads(config.read_text(folder / "config.json"))
-    except json.JSONDecodeError:
+        found = config.json_value(text, where=str(path))
+    except UserError:
         return {}  # loading says what is wrong with it
     return found if isinstance(found, dict) else {}
 

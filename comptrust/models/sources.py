@@ -45,7 +45,7 @@ def resolve(name: str) -> Source:
     if name.startswith("builtin:"):
         path = _builtin(name.removeprefix("builtin:"))
         return Source(name, path, digests.of_value(digests.of_folder(path)))
-    path = Path(name).expanduser()
+    path = config.path_of(name)
     if path.is_dir():
         if not (path / "config.json").exists():
             raise UserError(f"{name} holds no config.json, so it is not a model folder. Give a folder saved by transformers.")
@@ -63,6 +63,8 @@ def _hub(name: str) -> Source:
     try:
         path = Path(snapshot_download(name, revision=presets.revision(name), allow_patterns=patterns))
         if not any(path.glob("*.safetensors")):
+            if presets.revision(name) is None:
+                raise UserError(f"'{name}' has no *.safetensors files on Hugging Face, only pickle, which can run code when it is read.")
             path = Path(snapshot_download(name, revision=path.name, allow_patterns=[*patterns, "*.bin"]))
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise UserError(
@@ -76,7 +78,10 @@ def _hub(name: str) -> Source:
 
 
 def _safetensors(path: Path, name: str) -> Path:
-    """Return a copy of an older model folder (pytorch_model.bin) with safetensors files, whose sizes can be told without loading."""
+    """Return a copy of an older model folder (pytorch_model.bin) with safetensors files, whose sizes can be told without loading.
+
+    Only for the commits that presets.yaml pins: pickle can run code. torch reads it as numbers alone (weights_only).
+    """
     target = config.cache_dir() / "models" / f"{name.replace('/', '--')}-{path.name[:12]}"
     with _locked(target):
         if not target.is_dir():
@@ -84,8 +89,9 @@ def _safetensors(path: Path, name: str) -> Path:
 
             with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
                 converted = Path(temporary) / target.name
-                AutoModelForCausalLM.from_pretrained(path, dtype="auto").save_pretrained(converted)
-                AutoTokenizer.from_pretrained(path).save_pretrained(converted)
+                model = AutoModelForCausalLM.from_pretrained(path, dtype="auto", weights_only=True, trust_remote_code=False)
+                model.save_pretrained(converted)
+                AutoTokenizer.from_pretrained(path, trust_remote_code=False).save_pretrained(converted)
                 converted.rename(target)
     return target
 
