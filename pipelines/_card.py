@@ -117,4 +117,9 @@ def _number(value: float | None) -> str:
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |\n" for row in lines)
+    return "".join(f"| {' | '.join(map(_cell, row))} |\n" for row in lines)
+
+
+def _cell(text: str) -> str:
+    """Return a text as one cell: it may come from a policy, a waiver or a file name, and is no markup."""
+    return " ".join(text.split()).replace("|", "/").replace("<", "&lt;")

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from comptrust.tracking.store import redacted
+
 DEFAULT_MODEL = "builtin:smollm2-135m-instruct"
 
 
@@ -81,5 +83,5 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON a
 
 
 def say(line: str) -> None:
-    """Report progress on stderr."""
-    click.echo(line, err=True)
+    """Report progress on stderr, without credentials."""
+    click.echo(redacted(line), err=True)

@@ -49,10 +49,20 @@ def resolve(name: str) -> Source:
     if path.is_dir():
         if not (path / "config.json").exists():
             raise UserError(f"{name} holds no config.json, so it is not a model folder. Give a folder saved by transformers.")
+        _check_links(path.resolve())
         return Source(name, path.resolve(), digests.of_value(digests.of_folder(path)))
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise UserError(f"No model '{name}': not a folder. Give builtin:{next(iter(BUILTIN))}, a Hugging Face id ORG/NAME or a folder.")
     return _hub(name)
+
+
+def _check_links(folder: Path) -> None:
+    """Refuse a link out of the folder: what it leads to would be read, and registered with the model."""
+    cached = folder.parent.name == "snapshots"  # in Hugging Face's cache the files are links
+    allowed = [folder, folder.parents[1] / "blobs"] if cached else [folder]
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in allowed):
+            raise UserError(f"{path} links to {path.resolve()}, outside the model's folder. Copy that file, if it belongs to the model.")
 
 
 def _hub(name: str) -> Source:

@@ -16,7 +16,7 @@ from comptrust.errors import UserError
 from comptrust.interrupts import terminable
 from comptrust.records import Checkpoint, Prompt, Recipe, Scorecard, Verdict
 from comptrust.tracking import metrics
-from comptrust.tracking.store import client, project_root, service, tracking_uri
+from comptrust.tracking.store import client, project_root, redacted, service, tracking_uri
 from comptrust.trust.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -51,10 +51,11 @@ class Run:
         with service():
             typed = self.client.get_run(self.id).data.params
             for key, value in values.items():
+                shown = redacted(str(value))
                 if key not in typed:
-                    self.client.log_param(self.id, key, value)
-                elif typed[key] != str(value):
-                    self.client.set_tag(self.id, f"resolved.{key}", str(value))
+                    self.client.log_param(self.id, key, shown)
+                elif typed[key] != shown:
+                    self.client.set_tag(self.id, f"resolved.{key}", shown)
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Log the checkpoint's record and its measured size."""
@@ -157,6 +158,8 @@ def experiment_id(opened: MlflowClient) -> str:
         return given
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     local = "MLFLOW_TRACKING_URI" not in os.environ or tracking_uri() == f"sqlite:///{project_root() / 'mlflow.db'}"
+    if (local or "COMPTRUST_ARTIFACT_URI" in os.environ) and ".." in Path(name).parts:
+        raise UserError(f"MLFLOW_EXPERIMENT_NAME '{name}' leads out of the folder of artifacts. Give a name without '..'.")
     location = (project_root() / "mlartifacts" / name).as_uri() if local else None
     if wanted := os.environ.get("COMPTRUST_ARTIFACT_URI"):
         location = f"{wanted.rstrip('/')}/{name}"

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from comptrust import config, digests
-from comptrust.errors import UserError
+from comptrust.errors import UserError, unknown
 from comptrust.records import Checkpoint, Generation, Recipe, Scorecard, SuiteManifest
 from comptrust.trust import base
 from comptrust.trust.generations import read_generations
@@ -54,6 +54,8 @@ def load(folder: Path, *, ref: str) -> Evaluation:
     manifest = config.parse(config.read_json(suite), SuiteManifest, where=str(suite)) if suite.exists() else None
     generations = {}
     for name, digest in scorecard.generations.items():
+        if name not in config.DIMENSIONS:  # it names a file
+            raise UserError(f"{card}: field 'generations': {unknown('dimension', name, config.DIMENSIONS)}")
         path = folder / "generations" / f"{name}.jsonl"
         if not path.exists():
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import os
@@ -27,6 +28,7 @@ def check(name: str, frame: pd.DataFrame, expectations: Callable[[], Sequence[Ex
     Raises UserError naming the expectation and the rows that fail it, ServiceError if `out` cannot be written.
     """
     gx = _library()
+    frame = frame.map(lambda value: html.escape(value, quote=False) if isinstance(value, str) else value)  # Data Docs show values as markup
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = gx.data_context.types.base.ProgressBarsConfig(globally=False)
     backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str((out / "docs" / name).resolve())}
@@ -74,11 +76,14 @@ def _failure(result: ExpectationSuiteValidationResult) -> str:
         return f"expectation '{meaning}' could not be checked: {first.exception_info.get('exception_message')}."
     details = first.result or {}
     indices = details.get("unexpected_index_list") or []
-    rows = [str(item.get("row")) for item in indices]
+    rows = [html.unescape(str(item.get("row"))) for item in indices]
     values = details.get("unexpected_list") or []
     if not rows:
         return f"expected: {meaning}; found {details.get('observed_value')}."
-    shown = [row if isinstance(value, tuple) else f"{row} ({value!r:.60})" for row, value in zip(rows, values or rows, strict=False)]
+    shown = [
+        row if isinstance(value, tuple) else f"{row} ({html.unescape(repr(value)):.60})"
+        for row, value in zip(rows, values or rows, strict=False)
+    ]
     named = ", ".join(shown[:MAX_ROWS]) + (f" and {len(rows) - MAX_ROWS} more" if len(rows) > MAX_ROWS else "")
     others = f" Expectations that fail besides: {len(failed) - 1}." if len(failed) > 1 else ""
     return f"expected: {meaning}; not so in {len(rows)} rows: {named}.{others}"
