@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
@@ -27,6 +29,24 @@ class Backend(ABC):
     @abstractmethod
     def describe(self) -> dict[str, str]:
         """Return provenance: backend name, template name, dtype, versions."""
+
+    def machine(self) -> dict[str, str]:
+        """Return facts of the machine that asks, for provenance alone: a run may go on elsewhere."""
+        return {
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cores": str(os.cpu_count()),
+        }
+
+
+def _processor() -> str:
+    """Return the processor's name, as Linux tells it, or at least its kind."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def generation(

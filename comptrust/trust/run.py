@@ -18,6 +18,19 @@ from comptrust.trust import scorers, scoring
 from comptrust.trust.evaluation import Evaluation, load
 from comptrust.trust.generations import write_generations
 
+PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "compressed-tensors",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "alt-profanity-check",
+)
+"""Packages that answers or scores depend on."""
+
 
 def evaluate(
     backend: Backend,
@@ -60,7 +73,7 @@ def evaluate(
         rendering_digest=rendering_digest,
         generations=files,
         scores=scoring.score(answers, suite=suite.manifest(), scoring=suite.scoring, allow_partial=allow_partial),
-        provenance={**about, "code_version": version("comptrust"), "code_commit": _commit(), "data_revision": suite.revision},
+        provenance={**_provenance(suite), **backend.machine(), **about},
     )
     digests.write_atomic(out / "scorecard.json", card.model_dump_json(indent=2) + "\n")
     return load(out, ref=str(out / "scorecard.json"))
@@ -128,6 +141,22 @@ def _with_toxicity(answers: Sequence[Generation], *, scorer: scorers.Scorer) -> 
         failed = any(value is None and text.strip() for value, text in zip(toxicity, answer.texts, strict=True))
         rated.append(answer.model_copy(update={"extra": {**answer.extra, "toxicity": None if failed else toxicity}}))
     return rated
+
+
+def _provenance(suite: Suite) -> dict[str, str]:
+    """Return what the numbers were made with: code, packages, prompts of each dimension, scorers."""
+    prompts = {
+        name: digests.of_value([prompt.model_dump(mode="json") for prompt in suite.prompts if prompt.dimension == name])
+        for name in suite.required
+    }
+    return {
+        "code_version": version("comptrust"),
+        "code_commit": _commit(),
+        "data_revision": suite.revision,
+        **{f"prompts/{name}": digest for name, digest in prompts.items()},
+        **{f"scorer/{name}": scorer for name, scorer in suite.scorers.items()},
+        **{name: version(name) for name in PACKAGES},
+    }
 
 
 @functools.cache

@@ -111,3 +111,5 @@ def test_a_folder_that_is_no_model_is_refused(tiny_model: Path, tmp_path: Path) 
 def test_provenance_names_the_template(backend: Hf, tiny_model: Path) -> None:
     assert {"backend": "hf", "template": "own", "dtype": "torch.float32"}.items() <= backend.describe().items()
     assert Hf(tiny_model, template="llama-2").describe()["template"] == "llama-2"
+    assert int(backend.machine()["threads"]) > 0 and backend.machine()["accelerators"]
+    assert not backend.machine().keys() & backend.describe().keys(), "what a continued run is held against names no machine"

@@ -62,6 +62,7 @@ def test_scorecard(tmp_path: Path) -> None:
     assert done.scorecard.rendering_digest == digests.of_value([echo.render(prompt) for prompt in questions.prompts])
     assert done.scorecard.generations == {"mmlu": digests.of_file(tmp_path / "generations" / "mmlu.jsonl")}
     assert {"backend", "template", "code_version", "code_commit", "data_revision"} <= done.scorecard.provenance.keys()
+    assert {"python", "system", "processor", "cores", "torch", "numpy", "prompts/mmlu"} <= done.scorecard.provenance.keys()
     assert [answer.id for answer in done.generations["mmlu"]] == [prompt.id for prompt in questions.prompts]
     assert json.loads((tmp_path / "rendered.json").read_text()) == {"mmlu/mmlu": echo.render(questions.prompts[0])}
     assert json.loads((tmp_path / "suite.json").read_text())["digest"] == questions.digest

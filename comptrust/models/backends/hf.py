@@ -42,6 +42,13 @@ class Hf(Backend):
         versions = {"torch": torch.__version__, "transformers": transformers.__version__}
         return {"backend": "hf", "template": self.template or own, "dtype": str(self.model.dtype), **versions}
 
+    def machine(self) -> dict[str, str]:
+        """Return facts of the machine, with the threads and the accelerators that compute."""
+        import torch
+
+        found = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        return {**super().machine(), "threads": str(torch.get_num_threads()), "accelerators": ", ".join(found) or "none"}
+
     def render(self, prompt: Prompt) -> str:
         """Return the text that the model sees."""
         return self._text(prompt.messages, prompt.prefill)
