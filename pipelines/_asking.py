@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from comptrust import digests
+from comptrust import digests, plugins
 from comptrust.compression import checkpoint
-from comptrust.errors import UserError
+from comptrust.errors import UserError, unknown
 from comptrust.models import chat, presets, sources
 from comptrust.models.base import Backend
 from pipelines.options import say
 from pipelines.workflow import local_model
+
+PACKAGE = "comptrust.models.backends"
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,13 @@ class Ask:
         """Raise UserError for options that do not go together, before anything is loaded."""
         if self.template:
             chat.named(self.template)
-        if self.backend == "hf":
+        known = [name for name in plugins.names(PACKAGE) if name != "echo"]  # which answers without a model, for tests
+        if self.backend not in known:
+            raise unknown("backend", self.backend, known)
+        if self.backend != "openai":
             for option, value in (("--base-url", self.base_url), ("--serve", self.serve), ("--tokenizer", self.tokenizer)):
                 if value:
-                    raise UserError(f"{option} {value} needs --backend openai; --backend hf loads the model itself.")
+                    raise UserError(f"{option} {value} needs --backend openai; --backend {self.backend} asks the model itself.")
         elif self.serve and self.base_url:
             raise UserError(f"--serve {self.serve} starts a server of its own; leave out --base-url {self.base_url}.")
         elif not self.serve and not self.base_url:
@@ -74,10 +79,8 @@ def target(given: str, ask: Ask) -> Target:
 @contextmanager
 def backend(found: Target, ask: Ask, *, given: str, log: Path) -> Iterator[Backend]:
     """Load the model, or reach its server, or start one that writes to `log` and stop it afterwards."""
-    if ask.backend == "hf" and found.path:
-        from comptrust.models.backends.hf import Hf
-
-        yield Hf(found.path, batch_size=ask.batch_size, template=found.template)
+    if ask.backend != "openai" and found.path:
+        yield plugins.get(PACKAGE, ask.backend, kind="backend")(found.path, batch_size=ask.batch_size, template=found.template)
         return
     from comptrust.models import loading, serving
     from comptrust.models.backends.openai import Openai

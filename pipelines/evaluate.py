@@ -14,7 +14,7 @@ from pipelines.options import TEXT, evaluate_options, json_option
 @click.command("evaluate")
 @click.argument("target")
 @evaluate_options
-@click.option("--backend", default="hf", show_default=True, type=click.Choice(["hf", "openai"]), help="Load TARGET, or ask a server.")
+@click.option("--backend", default="hf", show_default=True, help="hf: load TARGET; openai: ask a server; or an added one.")
 @click.option("--base-url", type=TEXT, help="Root of the server's API, such as http://localhost:8000/v1 (openai).")
 @click.option("--serve", type=click.Choice(["vllm"]), help="Start a vLLM server of TARGET and stop it afterwards (openai).")
 @click.option("--tokenizer", type=TEXT, help="Folder or id of the served model's tokenizer: prompts are then those of hf (openai).")

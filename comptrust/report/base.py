@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 from urllib.parse import urlsplit
 
+from comptrust.config import DIMENSIONS as DIMENSIONS
 from comptrust.records import Record, Verdict
 
-DIMENSIONS = ("toxicity", "stereotype", "adv_robustness", "ood", "adv_demonstration", "privacy", "ethics", "fairness", "mmlu")
 DENSE_BITS = 16.0
 MARGIN = 5.0
 """Points below the dense source from which a drop counts."""

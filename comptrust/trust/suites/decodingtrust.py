@@ -7,7 +7,6 @@ from itertools import islice
 from types import ModuleType
 
 from comptrust import config
-from comptrust.config import DIMENSIONS
 from comptrust.errors import UserError
 from comptrust.records import Scoring, Suite
 from comptrust.trust.data import adv_demonstration, adv_robustness, ethics, fairness, mmlu, ood, privacy, stereotype, toxicity
@@ -39,7 +38,9 @@ class Decodingtrust:
                 "Suite 'decodingtrust' needs its data folder: --suite decodingtrust:DIR (it holds toxicity/, stereotype/, ...)."
             )
         folder = Folder(config.path_of(argument))
-        chosen = dimensions or DIMENSIONS
+        chosen = dimensions or tuple(READERS)
+        if other := [name for name in chosen if name not in READERS]:
+            raise UserError(f"Suite decodingtrust has no prompts of {', '.join(other)}. Leave it out of --dimensions.")
         prompts = tuple(
             prompt
             for name in chosen

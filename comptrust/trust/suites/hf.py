@@ -6,11 +6,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from comptrust.config import DIMENSIONS
 from comptrust.errors import UserError
 from comptrust.records import Scoring, Suite
 from comptrust.trust.data.hub import Hub
-from comptrust.trust.suites.decodingtrust import Decodingtrust
+from comptrust.trust.suites.decodingtrust import READERS, Decodingtrust
 
 
 class Hf:
@@ -20,7 +19,7 @@ class Hf:
         """Load through `datasets`. Raises UserError for an unknown dataset, ServiceError if the hub is out of reach."""
         if not argument:
             raise UserError("Suite 'hf' needs a dataset: --suite hf:AI-Secure/DecodingTrust or hf:cais/mmlu.")
-        held = ("mmlu",) if argument.lower().rstrip("/").endswith("mmlu") else tuple(name for name in DIMENSIONS if name != "mmlu")
+        held = ("mmlu",) if argument.lower().rstrip("/").endswith("mmlu") else tuple(name for name in READERS if name != "mmlu")
         asked = tuple(dimensions or held)
         if not set(asked) & set(held):
             raise UserError(f"Dataset '{argument}' holds {', '.join(held)}; asked for {', '.join(asked)}.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 
-from comptrust import config
+from comptrust import config, plugins
 from comptrust.errors import UserError
 from comptrust.records import Prompt, Scoring, Suite
 
 REVISION = "mini-2"
+PROMPTS = "comptrust.trust.suites._mini"
 OPTIONAL = ("_cacc",)
 """Ends of scenario groups that are reported but are no part of a score."""
 
@@ -23,8 +24,11 @@ class Mini:
             raise UserError(f"Suite mini takes no argument, got '{argument}'. Use --suite mini.")
         prompts: list[Prompt] = []
         required: dict[str, tuple[str, ...]] = {}
-        for name in dimensions or config.DIMENSIONS:
-            built = importlib.import_module(f"comptrust.trust.suites._mini.{name}").prompts()
+        held = plugins.names(PROMPTS)
+        for name in dimensions or (name for name in config.DIMENSIONS if name in held):
+            if name not in held:
+                raise UserError(f"Suite mini has no prompts of {name}. Leave it out of --dimensions, or add {name}.py to its prompts.")
+            built = importlib.import_module(f"{PROMPTS}.{name}").prompts()
             scenarios = dict.fromkeys(prompt.scenario for prompt in built)
             required[name] = tuple(scenario for scenario in scenarios if not scenario.rpartition("/")[0].endswith(OPTIONAL))
             prompts += built
