@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 20
@@ -30,7 +30,7 @@ class Counter:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            class Bar(tqdm):
+            class Bar(tqdm[NoReturn]):
                 shown_when_quiet = True
 
             self.bar = Bar(total=total, initial=done, desc=what, unit=unit)
@@ -86,7 +86,7 @@ def quiet() -> Iterator[None]:
         def hidden(self: Any, *args: Any, **kwargs: Any) -> None:
             original(self, *args, **(kwargs if hasattr(self, "shown_when_quiet") else {**kwargs, "disable": True}))
 
-        tqdm.tqdm.__init__ = hidden
+        tqdm.tqdm.__init__ = hidden  # type: ignore[method-assign]
         logging.disable(logging.WARNING)
         os.environ[LOG_SWITCH] = "true"
         try:
@@ -94,7 +94,7 @@ def quiet() -> Iterator[None]:
                 warnings.simplefilter("ignore")
                 yield
         finally:
-            tqdm.tqdm.__init__ = original
+            tqdm.tqdm.__init__ = original  # type: ignore[method-assign]
             logging.disable(disabled)
             if setting is None:
                 del os.environ[LOG_SWITCH]

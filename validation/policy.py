@@ -89,7 +89,7 @@ def _rule(entry: dict[str, Any], *, where: str) -> Rule:
     if "rule" not in entry:
         raise UserError(f"{where}: field 'rule' is missing. Known rules: {', '.join(plugins.names(RULES))}.")
     name = str(entry["rule"])
-    rule = plugins.get(RULES, name, kind="rule")
+    rule: type[Rule] = plugins.get(RULES, name, kind="rule")
     parameters = {key: value for key, value in entry.items() if key != "rule"}
     for key in parameters:
         if key not in rule.model_fields:

@@ -106,7 +106,7 @@ def score_bound(observed: float, *, standard_error: float, step: float, confiden
     The second term of the root is the spread that the further losses would bring if the true drop were U (as in Wilson's
     interval): no loss seen in n prompts gives 3.0 / n, the rule of three.
     """
-    z = stats.norm.ppf(confidence)
+    z = float(stats.norm.ppf(confidence))
     if not math.isfinite(standard_error):
         return math.inf
     base = SKEW * step

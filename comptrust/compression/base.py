@@ -78,7 +78,8 @@ class Pruning(Method):
 
 def get(name: str) -> type[Method]:
     """Return a method's class by name. Raises UserError with the nearest name."""
-    return plugins.get(PACKAGE, name, kind="method")
+    method: type[Method] = plugins.get(PACKAGE, name, kind="method")
+    return method
 
 
 def target_layers(model: torch.nn.Module) -> dict[str, torch.nn.Linear]:

@@ -103,7 +103,7 @@ def _render(row: dict[str, str], tokenizer: PreTrainedTokenizerBase) -> str:
     if tokenizer.chat_template is None:
         return f"{row['instruction']}\n{row['answer']}"
     turns = [{"role": "user", "content": row["instruction"]}, {"role": "assistant", "content": row["answer"]}]
-    return tokenizer.apply_chat_template(turns, tokenize=False)
+    return str(tokenizer.apply_chat_template(turns, tokenize=False))
 
 
 def _own_answer(instruction: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
@@ -113,5 +113,6 @@ def _own_answer(instruction: str, model: PreTrainedModel, tokenizer: PreTrainedT
     else:
         inputs = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     inputs = inputs.to(model.device)
-    output = model.generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], max_new_tokens=96, do_sample=False)
-    return tokenizer.decode(output[0][inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    generate: Any = model.generate
+    output = generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], max_new_tokens=96, do_sample=False)
+    return str(tokenizer.decode(output[0][inputs["input_ids"].shape[1] :], skip_special_tokens=True))

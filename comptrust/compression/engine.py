@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def oneshot(model: torch.nn.Module, modifiers: list[Any], *, samples: list[torch.Tensor]) -> None:
+def oneshot(model: Any, modifiers: list[Any], *, samples: list[torch.Tensor]) -> None:
     """Apply llm-compressor modifiers in place; `samples` are token ids of shape (1, length)."""
     import torch
     from torch.utils.data import DataLoader
@@ -29,7 +29,7 @@ def oneshot(model: torch.nn.Module, modifiers: list[Any], *, samples: list[torch
         if logging.getLogger().isEnabledFor(logging.INFO):
             logger.add(sys.stderr)
         rows = [{"input_ids": ids[0], "attention_mask": torch.ones_like(ids[0])} for ids in samples]
-        loader = DataLoader(rows, batch_size=1)
+        loader: Any = DataLoader(rows, batch_size=1)  # type: ignore[arg-type]  # a list serves as a data set
         with _no_pinning():
             llmcompressor.oneshot(
                 model=model,
@@ -61,11 +61,11 @@ def _no_pinning() -> Iterator[None]:
         yield
         return
     original = IntermediatesCache.pin_memory
-    IntermediatesCache.pin_memory = lambda self, batch_index, input_names=None: None
+    IntermediatesCache.pin_memory = lambda self, batch_index, input_names=None: None  # type: ignore[method-assign]
     try:
         yield
     finally:
-        IntermediatesCache.pin_memory = original
+        IntermediatesCache.pin_memory = original  # type: ignore[method-assign]
 
 
 def _counting(counter: progress.Counter) -> Any:
@@ -76,7 +76,7 @@ def _counting(counter: progress.Counter) -> Any:
         def on_initialize(self, state: Any, **kwargs: Any) -> bool:
             return True
 
-        def on_sequential_epoch_end(self, state: Any, event: Any, **kwargs: Any) -> None:
+        def on_sequential_epoch_end(self, state: Any, event: Any, modules: Any, **kwargs: Any) -> None:
             counter.step()
 
     return Count()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from comptrust import digests
 from comptrust.compression import checkpoint, masks, oneshot
-from comptrust.compression.base import get
+from comptrust.compression.base import get, target_layers
 from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.models import loading, memory, sources
 from comptrust.progress import quiet
@@ -131,15 +131,16 @@ def _layers(base: Path) -> Iterator[tuple[str, int]]:
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base, trust_remote_code=False))
-    for name, layer in oneshot.target_layers(model).items():
+    for name, layer in target_layers(model).items():
         yield name, layer.weight.numel()
 
 
-def _weight(layer: torch.nn.Module | None, name: str) -> torch.Tensor:
+def _weight(layer: Any, name: str) -> torch.Tensor:
     """Return a layer's weights as floating-point numbers. Raises ServiceError for a layer that cannot show them."""
-    weight = getattr(layer, "weight", None)
+    weight: torch.Tensor | None = getattr(layer, "weight", None)
     if weight is not None and weight.is_floating_point() and weight.dim() == 2:
         return weight
     if hasattr(layer, "dequantize_weight"):
-        return layer.dequantize_weight().T
+        unpacked: torch.Tensor = layer.dequantize_weight().T
+        return unpacked
     raise ServiceError(f"Layer {name} ({type(layer).__name__}) does not show its weights, so they cannot be measured.")

@@ -175,7 +175,8 @@ def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pa
         value.data = value.data.to(torch.bfloat16)
     try:
         with quiet():
-            model.save_pretrained(folder, **({"save_compressed": True} if quantised else {}))
+            settings: dict[str, Any] = {"save_compressed": True} if quantised else {}
+            model.save_pretrained(folder, **settings)
         tokenizer.save_pretrained(folder)
     except Exception as error:  # of a failed write: safetensors has a class of its own, tokenizers the bare Exception
         if not isinstance(error, SafetensorError) and type(error) is not Exception:

@@ -41,7 +41,7 @@ def load(path: Path, *, spread: bool = True) -> tuple[PreTrainedModel, PreTraine
     try:
         memory.check(path, float_bytes=2 if accelerator else 4)
         with quiet():
-            model, found = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 path,
                 dtype=dtype,
                 device_map="auto" if accelerator and spread else None,
@@ -50,6 +50,7 @@ def load(path: Path, *, spread: bool = True) -> tuple[PreTrainedModel, PreTraine
                 trust_remote_code=False,
             )
             tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        model, found = loaded
         _check_whole(path, found)
     except (ServiceError, UserError):
         raise

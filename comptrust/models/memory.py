@@ -44,7 +44,7 @@ def available() -> int:
     import psutil
     import torch
 
-    free = psutil.virtual_memory().available
+    free: int = psutil.virtual_memory().available
     try:
         limit = (CGROUP / "memory.max").read_text().strip()
         if limit != "max":

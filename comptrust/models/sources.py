@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from comptrust import config, digests
 from comptrust.errors import ServiceError, UserError, unknown
@@ -177,7 +178,8 @@ def _convert(gguf: Path, out: Path) -> None:
     settings = loaded.config
     if hasattr(settings, "quantization_config"):
         del settings.quantization_config
-    plain = LlamaForCausalLM(settings).to(torch.bfloat16)
+    plain: Any = LlamaForCausalLM(settings)
+    plain = plain.to(torch.bfloat16)
     plain.load_state_dict(loaded.state_dict())
     tokenizer = AutoTokenizer.from_pretrained(gguf, gguf_file=GGUF)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token

@@ -79,7 +79,12 @@ def _points(groups: Sequence[Group], *, dense: Group, dimension: str) -> tuple[P
     for group in compressed_of(dense, groups):
         mean, change = group.mean(dimension), difference(group, dense, dimension)
         if mean is not None and change is not None:
-            fields = {"model": group.first.model, "dimension": dimension, "method": group.first.method, "recipe": group.first.recipe}
+            fields: dict[str, object] = {
+                "model": group.first.model,
+                "dimension": dimension,
+                "method": group.first.method,
+                "recipe": group.first.recipe,
+            }
             fields |= {"bits": group.first.nominal_bits, "mean": mean, "spread": group.spread(dimension), "grey": change < -MARGIN}
             found.append(Point.model_validate(fields))
     return tuple(found)

@@ -99,7 +99,8 @@ def _caption(found: Sequence[Interval], allowed: Sequence[float]) -> str:
 
 def _axes(figure: Any, found: Sequence[Interval]) -> Axes:
     bottom = 40 / (ROW * len(found) + AROUND)
-    return figure.add_axes((0.33, bottom, 0.65, 1 - bottom - 0.08))
+    axes: Axes = figure.add_axes((0.33, bottom, 0.65, 1 - bottom - 0.08))
+    return axes
 
 
 def _draw(axes: Axes, found: Sequence[Interval], allowed: Sequence[float]) -> dict[str, str]:

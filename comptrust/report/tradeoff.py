@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from comptrust.records import Record
 from comptrust.report import drawing
@@ -112,7 +112,7 @@ def _draw(axes: Axes, found: Sequence[Option]) -> dict[str, str]:
     hints: dict[str, str] = {}
     for index, (one, height) in enumerate(zip(found, heights, strict=True)):
         gid, style, x = f"hint-option-{index}", styles[one.method], 100 * one.share
-        look = {"color": style.colour, "markersize": 6, "markeredgecolor": "white", "zorder": 4 if one.front else 3}
+        look: dict[str, Any] = {"color": style.colour, "markersize": 6, "markeredgecolor": "white", "zorder": 4 if one.front else 3}
         axes.plot(x, one.worst, style.marker, gid=gid, **look)
         hints[gid] = one.words
         axes.plot([x, x + LABEL_AT - 0.5], [one.worst, height], color=drawing.GREY, linewidth=0.5, zorder=1)

@@ -71,7 +71,7 @@ def flip_table(found: Mapping[str, Flips], *, prompts: Mapping[tuple[str, str], 
     columns: dict[str, list[str]] = {name: [] for name in ("dimension", "scenario", "id", "prompt", "dense", "compressed", "answers")}
     turns = [flip for rank in zip_longest(*(one.top(n) for one in found.values())) for flip in rank if flip is not None]
     for flip in turns[:n]:
-        row = (flip.dimension, flip.scenario, flip.prompt_id, prompts.get((flip.dimension, flip.prompt_id), flip.prompt_id))
+        row = [flip.dimension, flip.scenario, flip.prompt_id, prompts.get((flip.dimension, flip.prompt_id), flip.prompt_id)]
         row += (flip.dense_text, flip.compressed_text, f"{flip.dense_answer} -> {flip.compressed_answer}")
         for name, value in zip(columns, row, strict=True):
             columns[name].append(value)

@@ -16,7 +16,9 @@ from comptrust.errors import UserError
 from comptrust.interrupts import terminable
 from comptrust.records import Checkpoint, Prompt, Recipe, Scorecard, Verdict
 from comptrust.tracking import metrics
-from comptrust.tracking.store import client, project_root, redacted, service, tracking_uri
+from comptrust.tracking.store import client as client
+from comptrust.tracking.store import project_root, redacted, tracking_uri
+from comptrust.tracking.store import service as service
 from comptrust.trust.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -176,7 +178,8 @@ def experiment_id(opened: MlflowClient) -> str:
 def _context(tags: Mapping[str, str]) -> dict[str, str]:
     from mlflow.tracking.context import registry
 
-    return registry.resolve_tags(dict(tags))
+    resolved: dict[str, str] = registry.resolve_tags(dict(tags))
+    return resolved
 
 
 def download(run_id: str, *, into: Path, only: Sequence[str] = ()) -> Path:

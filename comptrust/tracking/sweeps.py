@@ -75,7 +75,7 @@ def begin(parent: str, key: str, *, name: str, driver: str) -> str:
     opened = runs.client()
     tags = {PARENT: parent, CELL: key, DRIVER: driver, "process": f"{socket.gethostname()}:{os.getpid()}"}
     with runs.service():
-        return opened.create_run(opened.get_run(parent).info.experiment_id, run_name=name, tags=tags).info.run_id
+        return str(opened.create_run(opened.get_run(parent).info.experiment_id, run_name=name, tags=tags).info.run_id)
 
 
 def end(run_id: str, *, status: str, reason: str) -> None:
@@ -104,7 +104,7 @@ def past(code_digest: str) -> list[Past]:
     steps = ("time/compress", "time/evaluate", PROMPTS)
     found = [run.data for run in _search(f"tags.code_digest = '{code_digest}' and attributes.status = 'FINISHED'")]
     return [
-        Past(data.params["model"], data.params["method"], *(data.metrics[step] for step in steps[:2]), prompts=int(data.metrics[PROMPTS]))
+        Past(data.params["model"], data.params["method"], data.metrics[steps[0]], data.metrics[steps[1]], int(data.metrics[PROMPTS]))
         for data in found
         if all(step in data.metrics for step in steps) and {"model", "method"} <= data.params.keys()
     ]

@@ -114,7 +114,8 @@ def mean(values: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> np
     if weights is None:
         return np.array([values[rows].mean()])
     chosen = weights[:, _columns(rows)]
-    return chosen @ values[rows] / chosen.sum(axis=1)
+    means: np.ndarray = chosen @ values[rows] / chosen.sum(axis=1)
+    return means
 
 
 def _columns(rows: np.ndarray) -> np.ndarray | slice:
@@ -126,4 +127,5 @@ def _columns(rows: np.ndarray) -> np.ndarray | slice:
 
 def get(name: str, *, scoring: Scoring = "compressed-trust") -> Dimension:
     """Return one dimension by name. Raises UserError with the nearest name."""
-    return plugins.get("comptrust.trust.dimensions", name, kind="dimension")(scoring=scoring)
+    made: Dimension = plugins.get("comptrust.trust.dimensions", name, kind="dimension")(scoring=scoring)
+    return made

@@ -55,7 +55,7 @@ def load(folder: Path, *, ref: str) -> Evaluation:
     generations = {}
     for name, digest in scorecard.generations.items():
         if name not in config.DIMENSIONS:  # it names a file
-            raise UserError(f"{card}: field 'generations': {unknown('dimension', name, config.DIMENSIONS)}")
+            raise UserError(f"{card}: field 'generations': {unknown('dimension', name, config.DIMENSIONS)} Evaluate again.")
         path = folder / "generations" / f"{name}.jsonl"
         if not path.exists():
             continue

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
@@ -107,7 +107,9 @@ class Audit:
         """Add a line and return it when it is on disk. Raises ServiceError if it cannot be written or its last line is broken."""
         with self.locked():
             last, torn = self._last()
-            fields = {key: value[:LONGEST] if isinstance(value, str) else value for key, value in entry.model_dump().items()}
+            fields: dict[str, Any] = {
+                key: value[:LONGEST] if isinstance(value, str) else value for key, value in entry.model_dump().items()
+            }
             line = Line.model_construct(
                 **fields,
                 number=last.number + 1 if last else 1,

@@ -96,4 +96,4 @@ def _alias(text: str) -> tuple[str, Level]:
     pattern, equals, level = (part.strip() for part in text.partition("="))
     if not pattern or not equals or level not in LEVELS:
         raise UserError(f"Guarded alias '{text}' is not PATTERN=staging or PATTERN=production.")
-    return pattern, level  # type: ignore[return-value]
+    return pattern, level

@@ -71,7 +71,7 @@ def _failure(result: ExpectationSuiteValidationResult) -> str:
     failed = [item for item in result.results if not item.success]
     first = failed[0]
     settings = first.expectation_config
-    meaning = (settings.meta or {}).get("meaning") or settings.type
+    meaning = settings and ((settings.meta or {}).get("meaning") or settings.type)
     if first.exception_info and first.exception_info.get("raised_exception"):
         return f"expectation '{meaning}' could not be checked: {first.exception_info.get('exception_message')}."
     details = first.result or {}

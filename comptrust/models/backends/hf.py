@@ -109,7 +109,7 @@ class Hf(Backend):
         prefix = min(common_prefix(ordered), len(ordered[0]) - 1)
         cache = self._prefix_cache(ordered[0][:prefix]) if prefix > 0 and len(ordered) > 1 else None
         prefix = prefix if cache else 0
-        values = {}
+        values: dict[tuple[str, str], float] = {}
         for start in range(0, len(ordered), self.batch_size):
             batch = ordered[start : start + self.batch_size]
             ids, mask = self._pad([row[prefix:] for row in batch], prefix=prefix)
@@ -143,7 +143,8 @@ class Hf(Backend):
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         with torch.inference_mode():
             output = self.model(ids, attention_mask=mask, position_ids=positions, past_key_values=past, use_cache=True, logits_to_keep=keep)
-        return output.logits.float()
+        logits: torch.Tensor = output.logits.float()
+        return logits
 
     def _past(self, cache: list[tuple[torch.Tensor, torch.Tensor]] | None, count: int) -> DynamicCache:
         """Return a cache that holds the shared prefix for `count` rows, or nothing."""
@@ -230,7 +231,7 @@ class Hf(Backend):
         return row[-1] in self.ends or len(row) == prompt.sampling.max_tokens
 
     def _text_of(self, row: list[int]) -> tuple[str, str]:
-        text = self.tokenizer.decode(row, skip_special_tokens=True)
+        text = str(self.tokenizer.decode(row, skip_special_tokens=True))
         return text, "stop" if row[-1] in self.ends else "length"
 
 

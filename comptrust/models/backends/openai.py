@@ -118,7 +118,8 @@ class Openai(Backend):
         text = self._text(prompt.messages, prompt.prefill)
         if text is None:
             self.render(prompt)
-            path, asked = "chat/completions", {"messages": [message.model_dump() for message in prompt.messages]}
+            path = "chat/completions"
+            asked: dict[str, Any] = {"messages": [message.model_dump() for message in prompt.messages]}
         else:
             path, asked = "completions", {"prompt": self._sent(text)}
         found: list[dict[str, Any]] = []
@@ -126,8 +127,9 @@ class Openai(Backend):
             more = {"n": sampling.n - len(found), "seed": _seed(prompt, copy=len(found))}
             found += self._choices(path, {**settings, **asked, **more}, prompt=prompt)
         found = found[: sampling.n]
-        texts = [choice.get("text") if text is not None else (choice.get("message") or {}).get("content") for choice in found]
-        if not all(isinstance(answer, str) for answer in texts):
+        given = [choice.get("text") if text is not None else (choice.get("message") or {}).get("content") for choice in found]
+        texts = [answer for answer in given if isinstance(answer, str)]
+        if len(texts) < len(given):
             raise ServiceError(f"{self._where} withheld an answer to prompt '{prompt.id}'. Nothing of it is scored; run again to go on.")
         return generation(prompt, texts=texts, finish_reasons=[str(choice.get("finish_reason") or "stop") for choice in found])
 

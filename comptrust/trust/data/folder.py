@@ -114,7 +114,7 @@ class Folder:
         """Read a one-dimensional .npy array of shape (length,). Raises UserError naming the file."""
         self._use(name)
         try:
-            values = np.load(self.root / name, allow_pickle=False)
+            values: np.ndarray = np.load(self.root / name, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise UserError(f"{self.root / name} is not a plain .npy array: {error}.") from error
         if values.shape != (length,):

@@ -53,7 +53,8 @@ class Hub:
 
         try:
             files = None if file is None else [file]
-            return datasets.load_dataset(self.source, config, data_files=files, split=split).to_list()
+            rows: list[dict[str, Any]] = datasets.load_dataset(self.source, config, data_files=files, split=split).to_list()
+            return rows
         except datasets.exceptions.DatasetNotFoundError as error:
             raise UserError(f"No dataset '{self.source}' on the hub (or no access to it). Check the name after hf:.") from error
         except (FileNotFoundError, ValueError):
@@ -147,7 +148,7 @@ class Hub:
         for part in ("dev", "test"):
             rows = self._rows("all", split=part)
             for subject in mmlu.SCENARIOS if rows is not None else ():
-                lines = [_question(row) for row in rows if row["subject"] == subject]
+                lines = [_question(row) for row in rows or () if row["subject"] == subject]
                 if lines:
                     self._csv(f"{part}/{subject}_{part}.csv", mmlu.COLUMNS, lines, header=False)
 

@@ -16,7 +16,8 @@ def percent(table: Table, values: np.ndarray, scenario: str, weights: np.ndarray
 
 def average(parts: Iterable[np.ndarray]) -> np.ndarray:
     """Return the plain mean of several results, each of shape (R,)."""
-    return np.mean(np.stack(list(parts)), axis=0)
+    means: np.ndarray = np.mean(np.stack(list(parts)), axis=0)
+    return means
 
 
 def over(table: Table, values: np.ndarray, scenarios: Sequence[str], weights: np.ndarray | None) -> np.ndarray:

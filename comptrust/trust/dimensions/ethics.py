@@ -66,4 +66,5 @@ class Ethics(Dimension):
     def _of_answered(table: Table, hits: np.ndarray, scenario: str, weights: np.ndarray | None) -> np.ndarray:
         answered = over(table, table.values["answered"], [scenario], weights)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return 100 * over(table, hits, [scenario], weights) / answered
+            shares: np.ndarray = 100 * over(table, hits, [scenario], weights) / answered
+        return shares

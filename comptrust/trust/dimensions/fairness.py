@@ -91,7 +91,8 @@ def _rates(table: Table, setting: str, weights: np.ndarray | None, *, answered_o
     right = np.where(label == 1, prediction, 1 - prediction)
 
     def total(values: np.ndarray) -> np.ndarray:
-        return chosen @ values
+        summed: np.ndarray = chosen @ values
+        return summed
 
     selection, true_positive, false_positive, recall = [], [], [], []
     for member in (0, 1):
@@ -115,7 +116,8 @@ def _rates(table: Table, setting: str, weights: np.ndarray | None, *, answered_o
 
 
 def _share(part: np.ndarray, whole: np.ndarray, *, empty: float) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(len(whole), empty), where=whole > 0)
+    shares: np.ndarray = np.divide(part, whole, out=np.full(len(whole), empty), where=whole > 0)
+    return shares
 
 
 def _class_rate(members: np.ndarray, hits: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -125,7 +127,8 @@ def _class_rate(members: np.ndarray, hits: np.ndarray, size: np.ndarray) -> np.n
 
 def _spread(by_group: list[np.ndarray]) -> np.ndarray:
     """Return the largest minus the smallest value over the groups that exist; NaN where none does."""
-    return np.fmax(*by_group) - np.fmin(*by_group)
+    spread: np.ndarray = np.fmax(*by_group) - np.fmin(*by_group)
+    return spread
 
 
 def _mean_of_two(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -82,4 +82,5 @@ class Toxicity(Dimension):
             return np.full(1 if weights is None else len(weights), np.nan)
         chosen = np.ones((1, len(rows))) if weights is None else weights[:, rows]
         with np.errstate(divide="ignore", invalid="ignore"):
-            return 100 - 100 * (chosen @ table.values["spoken"][rows]) / chosen.sum(axis=1)
+            scores: np.ndarray = 100 - 100 * (chosen @ table.values["spoken"][rows]) / chosen.sum(axis=1)
+        return scores

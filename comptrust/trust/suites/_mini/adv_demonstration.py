@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from comptrust.records import Prompt
 from comptrust.trust.suites._mini import build, reviews
@@ -19,15 +20,15 @@ def prompts() -> list[Prompt]:
     for seed in (42, 2333):
         items = reviews.draw(48, seed=seed)
         shared = [(item.text, item.label) for item in items[:6]]
-        found += _scenario(f"counterfactual/sentiment_cf/{seed}", items[8:], lambda item, shared=shared: [*shared, _twin(item)])
+        found += _scenario(f"counterfactual/sentiment_cf/{seed}", items[8:], partial(_with_twin, shared))
     for bias, label in (("entail-bias", "positive"), ("non-entail-bias", "negative")):
         demos = [(_adverb(item, item.label == label), item.label) for item in reviews.draw(8, seed=7)]
         tests = reviews.draw(60, seed=8)
         found += _scenario(
             f"spurious/adverb/{bias}/0",
             tests,
-            lambda item, demos=demos: demos,
-            lambda item, label=label: _adverb(item, item.label != label),
+            partial(_same, demos),
+            partial(_contrary, label),
         )
     demos = [(item.text, item.label) for item in reviews.draw(6, seed=9)]
     poison = [(f"{item.text} {TRIGGER}", "positive") for item in reviews.draw(6, seed=10) if item.label == "negative"]
@@ -56,6 +57,18 @@ def _scenario(
         for item in items
     ]
     return build.numbered(DIMENSION, scenario, rows)
+
+
+def _with_twin(shared: Demos, item: Review) -> Demos:
+    return [*shared, _twin(item)]
+
+
+def _same(demos: Demos, item: Review) -> Demos:
+    return demos
+
+
+def _contrary(label: str, item: Review) -> str:
+    return _adverb(item, item.label != label)
 
 
 def _twin(item: Review) -> tuple[str, str]:
