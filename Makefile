@@ -7,13 +7,16 @@ export MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup test demo ui lint clean
+.PHONY: help setup test slow check lint types demo ui clean
 
 help:
 	@echo "make demo   compress the embedded model with 4-bit GPTQ, measure it, gate it (MLflow project run)"
 	@echo "make ui     open MLflow on what was logged"
-	@echo "make test   run the tests"
+	@echo "make test   run all tests"
+	@echo "make slow   run the slow tests alone"
+	@echo "make check  style, types, dependencies, and the quick tests with their coverage"
 	@echo "make lint   check style"
+	@echo "make types  check types"
 	@echo "make clean  remove the environment; runs and models stay"
 
 setup: $(READY)
@@ -28,6 +31,13 @@ $(READY): pyproject.toml constraints.txt
 test: $(READY)
 	$(BIN)/python -m pytest
 
+slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+check: lint types
+	$(BIN)/python -m pip check
+	$(BIN)/python -m pytest -m "not slow" --cov
+
 # The experiment is made first, so that its artifacts go to mlartifacts/ rather than where MLflow would put them.
 demo: $(READY)
 	$(BIN)/python -c 'from comptrust.tracking import runs; runs.experiment_id(runs.client())'
@@ -40,6 +50,9 @@ ui: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
 
 clean:
 	rm -rf .venv
