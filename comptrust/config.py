@@ -75,7 +75,7 @@ def read_json(path: Path) -> Any:
 def json_value(text: str, *, where: str) -> Any:
     """Parse strict JSON, in which every number is finite. Raises UserError naming where it stood and the line, if it has several."""
     try:
-        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        value = STRICT.decode(text)
         if SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
         return value
@@ -94,6 +94,9 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text[:40]} is not a finite number")
     return value
+
+
+STRICT = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
 
 
 def read_yaml(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ def command(files: tuple[Path, ...], scoring: str | None, allow_partial: bool, a
     from comptrust.trust.fields import FieldError
     from comptrust.trust.generations import read_generations
 
+    gc.disable()  # answers hold no cycles, and collecting would walk all of them again and again
     scores: dict[str, Score] = {}
     for path in files:
         rows, suite = read_generations(path), _suite(path)
