@@ -7,6 +7,7 @@ import math
 import os
 import re
 import reprlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -58,12 +59,22 @@ def bounded(file: IO[bytes], *, most: int = MAX_BYTES, where: str) -> bytes:
     return bytes(content)
 
 
-def decoded(content: bytes, *, where: str) -> str:
-    """Return UTF-8 bytes as text with plain line ends. Raises UserError naming where they stood."""
+def decoded_lines(file: IO[bytes], *, most: int = MAX_BYTES, where: str) -> Iterator[str]:
+    """Yield the lines of an open UTF-8 file without their ends. Raises UserError if it holds more than `most` bytes or is not UTF-8."""
+    read = 0
+    while line := file.readline(most + 1):
+        if read + len(line) > most:
+            raise UserError(f"{where} holds more than {most >> 20} MB, which no file of this kind does. Give the right file.")
+        yield from decoded(line.removesuffix(b"\n").removesuffix(b"\r"), where=where, at=read).split("\n")
+        read += len(line)
+
+
+def decoded(content: bytes, *, where: str, at: int = 0) -> str:
+    """Return UTF-8 bytes as text with plain line ends. Raises UserError naming where they stood; the first is byte `at` of the whole."""
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{where} is not UTF-8 (byte {error.start}). Save it as UTF-8.") from error
+        raise UserError(f"{where} is not UTF-8 (byte {at + error.start}). Save it as UTF-8.") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -12,7 +12,8 @@ import click
 from pipelines.options import json_option
 
 if TYPE_CHECKING:
-    from comptrust.records import Generation, Score, SuiteManifest
+    from comptrust.records import Score, SuiteManifest
+    from comptrust.trust.fields import FieldError
 
 
 @click.command("score")
@@ -34,21 +35,21 @@ def command(files: tuple[Path, ...], scoring: str | None, allow_partial: bool, a
     from comptrust.errors import UserError
     from comptrust.trust import scoring as trust_scoring
     from comptrust.trust.fields import FieldError
-    from comptrust.trust.generations import read_generations
+    from comptrust.trust.generations import each
 
-    gc.disable()  # answers hold no cycles, and collecting would walk all of them again and again
+    gc.disable()  # what is read holds no cycles, and collecting would walk it again and again
     scores: dict[str, Score] = {}
     for path in files:
-        rows, suite = read_generations(path), _suite(path)
+        suite = _suite(path)
         try:
-            found = trust_scoring.score(
-                trust_scoring.by_dimension(rows),
+            found = trust_scoring.score_stream(
+                each(path),
                 suite=suite,
                 scoring=scoring or (suite.scoring if suite else "compressed-trust"),
                 allow_partial=allow_partial,
             )
         except FieldError as error:
-            raise UserError(f"{path}, line {_line(path, rows, error)}: field '{error.field}': {error.problem}") from error
+            raise UserError(f"{path}, line {_line(path, error)}: field '{error.field}': {error.problem}") from error
         for score in found:
             if score.dimension in scores:
                 raise UserError(f"{path} holds {score.dimension} answers, and so does a file before it. Score them apart.")
@@ -68,12 +69,11 @@ def _suite(path: Path) -> SuiteManifest | None:
     return None
 
 
-def _line(path: Path, rows: list[Generation], error: Exception) -> int:
-    """Return the line of the answer at fault; blank lines hold none."""
+def _line(path: Path, error: FieldError) -> int:
+    """Return the line of the answer at fault."""
     from comptrust.trust.generations import lines
 
-    position = next(i for i, row in enumerate(rows) if row.id == error.prompt_id)
-    return [number for number, line in enumerate(lines(path), start=1) if line.strip()][position]
+    return next(number for number, line in enumerate(lines(path), start=1) if line.strip() and json.loads(line)["id"] == error.prompt_id)
 
 
 def _entry(score: Score) -> dict[str, object]:

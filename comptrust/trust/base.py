@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -45,16 +47,11 @@ class Table:
     """NaN where an outcome has no such value."""
 
     @classmethod
-    def of(cls, outcomes: Sequence[Outcome]) -> Table:
-        keys = sorted({key for outcome in outcomes for key in outcome.values})
-        return cls(
-            ids=np.array([outcome.prompt_id for outcome in outcomes], dtype=object),
-            scenario=np.array([outcome.scenario for outcome in outcomes], dtype=object),
-            cluster=np.array([outcome.cluster for outcome in outcomes], dtype=object),
-            answer=np.array([outcome.answer for outcome in outcomes], dtype=object),
-            refusal=np.array([outcome.refusal for outcome in outcomes], dtype=float),
-            values={key: np.array([outcome.values.get(key, np.nan) for outcome in outcomes], dtype=float) for key in keys},
-        )
+    def of(cls, outcomes: Iterable[Outcome]) -> Table:
+        columns = Columns()
+        for outcome in outcomes:
+            columns.add(outcome)
+        return columns.table()
 
     def scenarios(self, prefix: str = "") -> list[str]:
         """Return the scenarios present that equal the prefix or lie below it (`spurious` -> `spurious/PP/...`)."""
@@ -70,6 +67,33 @@ class Table:
         for row, name in enumerate(self.scenario.tolist()):
             found.setdefault(name, []).append(row)
         return {name: np.array(rows) for name, rows in found.items()}
+
+
+class Columns:
+    """Collects outcomes into a table one by one, so that a hundred thousand of them need not be kept."""
+
+    def __init__(self) -> None:
+        self._texts: tuple[list[str], ...] = ([], [], [], [])
+        self._refusal = array("d")
+        self._values: dict[str, array[float]] = {}
+
+    def add(self, outcome: Outcome) -> None:
+        """Append one row."""
+        known = len(self._refusal)
+        for texts, text in zip(self._texts, (outcome.prompt_id, outcome.scenario, outcome.cluster, outcome.answer), strict=True):
+            texts.append(sys.intern(text))
+        self._refusal.append(outcome.refusal)
+        for name in outcome.values:
+            if name not in self._values:
+                self._values[name] = array("d", [np.nan]) * known
+        for name, column in self._values.items():
+            column.append(outcome.values.get(name, np.nan))
+
+    def table(self) -> Table:
+        """Return what was collected."""
+        ids, scenario, cluster, answer = (np.array(column, dtype=object) for column in self._texts)
+        values = {name: np.array(self._values[name]) for name in sorted(self._values)}
+        return Table(ids=ids, scenario=scenario, cluster=cluster, answer=answer, refusal=np.array(self._refusal), values=values)
 
 
 Aggregate = dict[str, np.ndarray]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from comptrust import config, digests
@@ -13,11 +13,15 @@ from comptrust.records import Generation
 
 
 def read_generations(path: Path) -> list[Generation]:
-    """Read a .jsonl or .jsonl.xz file of generations.
+    """Read a .jsonl or .jsonl.xz file of generations. Raises UserError as `each` does."""
+    return list(each(path))
+
+
+def each(path: Path) -> Iterator[Generation]:
+    """Yield the generations of a .jsonl or .jsonl.xz file; the file is never in memory as a whole.
 
     Raises UserError naming file, line and field for a broken line, a wrong type, a duplicated id or no line at all.
     """
-    rows: list[Generation] = []
     seen: dict[str, int] = {}
     for number, line in enumerate(lines(path), start=1):
         if not line.strip():
@@ -29,10 +33,9 @@ def read_generations(path: Path) -> list[Generation]:
         if generation.id in seen:
             raise UserError(f"{where}: field 'id': '{generation.id}' stands already in line {seen[generation.id]}.")
         seen[generation.id] = number
-        rows.append(generation)
-    if not rows:
+        yield generation
+    if not seen:
         raise UserError(f"{path} holds no generations.")
-    return rows
 
 
 def write_generations(path: Path, generations: Iterable[Generation]) -> str:
@@ -42,14 +45,12 @@ def write_generations(path: Path, generations: Iterable[Generation]) -> str:
     return digests.of_file(path)
 
 
-def lines(path: Path) -> list[str]:
-    """Read the lines of a plain or xz file. Raises UserError if it cannot be read or is not UTF-8."""
-    if path.suffix != ".xz":
-        return config.read_text(path).split("\n")
+def lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a plain or xz file, without their ends. Raises UserError if it cannot be read, is too large or is not UTF-8."""
     try:
-        with lzma.open(path) as file:
-            return config.decoded(config.bounded(file, where=str(path)), where=str(path)).split("\n")
+        with lzma.open(path) if path.suffix == ".xz" else open(path, "rb") as file:
+            yield from config.decoded_lines(file, where=str(path))
     except (lzma.LZMAError, EOFError) as error:
         raise UserError(f"{path} is not an xz file: {error}.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         raise UserError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error

@@ -41,7 +41,7 @@ def manifest(rows: list[Generation], **more: Any) -> SuiteManifest:
 
 def one(rows: list[Generation], **options: Any) -> Score:
     options.setdefault("suite", manifest(rows))
-    [found] = scoring.score(scoring.by_dimension(rows), **options)
+    [found] = scoring.score_stream(rows, **options)
     return found
 
 
