@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from comptrust.records import Record, Result
 from comptrust.trust.base import Dimension, Table
@@ -57,7 +57,7 @@ class Drop(Record):
         """Return the one-sided p of `the true drop is at most points`, from the bootstrap's standard error."""
         if self.standard_error == 0:
             return 0.0 if self.observed > points + self.step else 1.0
-        return float(stats.norm.sf((self.observed - points) / self.standard_error))
+        return float(special.ndtr((points - self.observed) / self.standard_error))
 
 
 def compare(
@@ -106,7 +106,7 @@ def score_bound(observed: float, *, standard_error: float, step: float, confiden
     The second term of the root is the spread that the further losses would bring if the true drop were U (as in Wilson's
     interval): no loss seen in n prompts gives 3.0 / n, the rule of three.
     """
-    z = float(stats.norm.ppf(confidence))
+    z = float(special.ndtri(confidence))
     if not math.isfinite(standard_error):
         return math.inf
     base = SKEW * step
@@ -160,7 +160,7 @@ def mcnemar(candidate: Table, baseline: Table) -> float | None:
     if not both.any() or not np.isin(np.concatenate([mine[both], dense[both]]), (0, 1)).all():
         return None
     lost, won = int(np.sum((dense > mine)[both])), int(np.sum((mine > dense)[both]))
-    return float(stats.binomtest(lost, lost + won, 0.5).pvalue) if lost + won else 1.0
+    return min(1.0, 2 * float(special.bdtr(min(lost, won), lost + won, 0.5)))
 
 
 Groups = Sequence[tuple[np.ndarray, np.ndarray]]
@@ -231,10 +231,10 @@ def _small_sample(count: int, *, degrees: int) -> float:
     """Return the factor by which few clusters widen a standard error: the bootstrap's divisor, and Student's t for the normal."""
     if degrees < 1:
         return math.inf
-    return math.sqrt(count / degrees) * float(stats.t.ppf(CONFIDENCE, degrees) / stats.norm.ppf(CONFIDENCE))
+    return math.sqrt(count / degrees) * float(special.stdtrit(degrees, CONFIDENCE) / special.ndtri(CONFIDENCE))
 
 
 def _decides(n: int, room: float, spread: float, step: float, power: float, confidence: float) -> bool:
     error = spread / math.sqrt(n)
-    lucky = stats.norm.ppf(power) * error + (step / n / 2 if error else 0.0)  # half a flip: counts are whole numbers
+    lucky = special.ndtri(power) * error + (step / n / 2 if error else 0.0)  # half a flip: counts are whole numbers
     return bool(lucky + score_bound(0.0, standard_error=error, step=step / n, confidence=confidence) < room)
