@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "comptrust"
+PROCESS, REASON = "process", "reason"
+"""Run tags: host and process id of who writes it; why it did not finish."""
 EVALUATION = ("suite.json", "rendered.json", "scorecard.json", "generations/[!.]*.jsonl")
 
 
@@ -132,11 +135,14 @@ def start(name: str, *, adopt: bool = True, resume: str | None = None, tags: Map
     """
     opened = client()
     adopted = resume or (os.environ.get("MLFLOW_RUN_ID") if adopt else None)
+    own = {**(tags or {}), PROCESS: f"{socket.gethostname()}:{os.getpid()}"}
     with service():
-        run_id = adopted or opened.create_run(experiment_id(opened), run_name=name, tags=_context(tags or {})).info.run_id
+        experiment = experiment_id(opened)
+        _end_abandoned(opened, experiment)
+        run_id = adopted or opened.create_run(experiment, run_name=name, tags=_context(own)).info.run_id
         if adopted:
             opened.update_run(run_id, status="RUNNING", name=name)
-            for key, value in (tags or {}).items():
+            for key, value in own.items():
                 opened.set_tag(run_id, key, value)
     status = "FAILED"
     try:
@@ -149,6 +155,17 @@ def start(name: str, *, adopt: bool = True, resume: str | None = None, tags: Map
     finally:
         with service():
             opened.set_terminated(run_id, status=status)
+
+
+def _end_abandoned(opened: MlflowClient, experiment: str) -> None:
+    """End, as failed, the runs that killed processes of this machine left open; nobody else will."""
+    import psutil
+
+    host = socket.gethostname()
+    for run in opened.search_runs([experiment], f"attributes.status = 'RUNNING' and tags.{PROCESS} LIKE '{host}:%'"):
+        if not psutil.pid_exists(int(run.data.tags[PROCESS].rpartition(":")[2])):
+            opened.set_tag(run.info.run_id, REASON, "Its process ended without a word: it was killed, or its machine went down.")
+            opened.set_terminated(run.info.run_id, status="FAILED")
 
 
 def experiment_id(opened: MlflowClient) -> str:

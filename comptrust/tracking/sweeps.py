@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from comptrust.tracking import runs
+from comptrust.tracking.runs import PROCESS, REASON
 from comptrust.tracking.store import redacted
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-CELL, SWEEP, DRIVER, REASON, PARENT = "cell", "sweep_digest", "driver", "reason", "mlflow.parentRunId"
+CELL, SWEEP, DRIVER, PARENT = "cell", "sweep_digest", "driver", "mlflow.parentRunId"
 PROMPTS, SO_FAR = "progress/prompts", "prompts_so_far"
 """Metric of a finished cell: prompts that it answered; tag of one at work."""
 PAGE = 1000
@@ -73,7 +74,7 @@ def _registered(tags: Mapping[str, str]) -> str | None:
 def begin(parent: str, key: str, *, name: str, driver: str) -> str:
     """Open a cell's run below its parent and return its id; whoever carries the cell out adopts it."""
     opened = runs.client()
-    tags = {PARENT: parent, CELL: key, DRIVER: driver, "process": f"{socket.gethostname()}:{os.getpid()}"}
+    tags = {PARENT: parent, CELL: key, DRIVER: driver, PROCESS: f"{socket.gethostname()}:{os.getpid()}"}
     with runs.service():
         return str(opened.create_run(opened.get_run(parent).info.experiment_id, run_name=name, tags=tags).info.run_id)
 
