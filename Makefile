@@ -7,7 +7,7 @@ export MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup test slow check lint types demo ui clean
+.PHONY: help setup test slow check lint types bench demo ui clean
 
 help:
 	@echo "make demo   compress the embedded model with 4-bit GPTQ, measure it, gate it (MLflow project run)"
@@ -16,6 +16,7 @@ help:
 	@echo "make slow   run the slow tests alone"
 	@echo "make check  style, types, dependencies, and the quick tests with their coverage"
 	@echo "make lint   check style"
+	@echo "make bench  measure speed and growth, show what changed since the last time"
 	@echo "make types  check types"
 	@echo "make clean  remove the environment; runs and models stay"
 
@@ -53,6 +54,10 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+# DATA: folder of the original DecodingTrust data; HARNESS: Python of an environment with lm-evaluation-harness to compare with.
+bench: $(READY)
+	$(BIN)/python benchmarks/all.py $(if $(DATA),--data "$(DATA)") $(if $(HARNESS),--harness "$(HARNESS)")
 
 clean:
 	rm -rf .venv

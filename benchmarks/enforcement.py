@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from _measure import Figure, report
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
@@ -49,7 +50,9 @@ def main() -> None:
     """Alternate between both sides, request by request; print medians of wall clock and of CPU time, which other work does not stretch."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=300, help="requests of each kind and side")
-    count = parser.parse_args().requests
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    count = given.requests
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sides = build(folder)
@@ -69,7 +72,9 @@ def main() -> None:
             added.append((guarded - plain, more - busy))
             print(f"{request:<16} {plain:>9.2f} {guarded - plain:>+9.2f} {busy:>13.2f} {more - busy:>+13.2f}")
         middle = [statistics.median(column) for column in zip(*added, strict=True)]
-        print(f"median over the kinds of request: {middle[0]:+.2f} ms, CPU {middle[1]:+.2f} ms")
+        print(f"median over the kinds of request: {middle[0]:+.2f} ms, CPU {middle[1]:+.2f} ms\n")
+        added_ms = Figure("enforcement/added to a request, median", middle[0], "ms", "<= 2")
+        report([added_ms, Figure("enforcement/added to a request, CPU", middle[1], "ms")], json_to=given.json)
 
 
 def build(folder: Path) -> dict[str, Side]:

@@ -1,0 +1,50 @@
+"""Evaluations of any size without a model: the suite mini, its prompts repeated under new ids, answered by chance."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from comptrust.models.backends.echo import Echo
+from comptrust.models.base import chosen
+from comptrust.records import Generation, Prompt, Suite
+from comptrust.trust import suite as suites
+from comptrust.trust.run import evaluate
+
+
+class Chance(Echo):
+    """Answers a choice rightly four times in five, another way for each seed; a text as Echo does."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+
+    def answer(self, prompts: list[Prompt]) -> Iterator[Generation]:  # type: ignore[override]
+        """Answer every prompt in order."""
+        chance = random.Random(self.seed)
+        for prompt in prompts:
+            right = str(prompt.target)
+            if any(choice.text == right for choice in prompt.choices) and chance.random() < 0.2:
+                yield chosen(prompt, logliks=[float(choice.text != right) for choice in prompt.choices])
+            else:
+                yield from super().answer([prompt])
+
+
+def enlarged(dimensions: list[str] | None, *, prompts: int) -> Suite:
+    """Return the suite mini with about so many prompts a dimension."""
+    mini = suites.load("mini", dimensions=dimensions)
+    found: list[Prompt] = []
+    for name in mini.required:
+        members = [prompt for prompt in mini.prompts if prompt.dimension == name]
+        for number in range(prompts):
+            one, copy = members[number % len(members)], number // len(members)
+            numbered = {key: f"{one.extra[key]}.{copy}" for key in ("cluster", "template") if key in one.extra}
+            found.append(one.model_copy(update={"id": f"{one.id}.{copy}", "extra": one.extra | numbered}))
+    return mini.model_copy(update={"prompts": tuple(found)})
+
+
+def write(folder: Path, asked: Suite, *, seed: int) -> Path:
+    """Answer a suite by chance and return the scorecard file."""
+    evaluate(Chance(seed), asked, out=folder, checkpoint_digest=f"{seed:064x}")
+    return folder / "scorecard.json"
