@@ -50,6 +50,8 @@ class Recipe(Record):
     """Seed of the calibration choice."""
     options: dict[str, bool | int | float | str] = {}
     """Settings of this method alone, such as `dampening`."""
+    format: str = "compressed-tensors"
+    """How packed weights are laid out in the files: compressed-tensors, gptq or awq."""
 
     @property
     def slug(self) -> str:
@@ -61,6 +63,8 @@ class Recipe(Record):
             parts.append(f"{self.bits}bit")
         if self.group_size is not None:
             parts.append(f"g{self.group_size}")
+        if self.format != "compressed-tensors":
+            parts.append(f"as-{self.format}")
         if self.structure is not None and self.structure != "unstructured":
             parts.append(self.structure.replace(":", "of"))
         elif self.sparsity is not None:

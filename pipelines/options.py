@@ -68,6 +68,7 @@ compress_options = stack(
     click.option("--calibration", default="builtin", show_default=True, help="builtin, self, file:PATH or hf:NAME."),
     click.option("--calibration-samples", type=INTEGER, help="Calibration texts used  [default: 64]."),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of the calibration choice."),
+    click.option("--format", default="compressed-tensors", show_default=True, help="Of the files: compressed-tensors, gptq or awq."),
     click.option("--set", "options", multiple=True, callback=setting, help="A setting of the method, such as dampening=0.01."),
 )
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust import digests
-from comptrust.compression import checkpoint, masks, oneshot
+from comptrust.compression import checkpoint, formats, masks, oneshot
 from comptrust.compression.base import get, target_layers
 from comptrust.errors import ComptrustError, ServiceError, UserError
+from comptrust.models import formats as layouts
 from comptrust.models import loading, memory, sources
 from comptrust.progress import quiet
 from comptrust.records import Checkpoint, Recipe, ReloadCheck
@@ -38,7 +39,8 @@ def adopt(recipe: Recipe, folder: Path, *, out: Path, progress: Callable[[str], 
             copy = hidden / "checkpoint"
             shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(checkpoint.NAME, ".cache", ".git"))
             progress(f"loading and measuring {folder}")
-            record = _measure(recipe.model_copy(update={"revision": source.revision, "group_size": group_size}), source.path, copy, out)
+            found = {"revision": source.revision, "group_size": group_size, "format": layouts.kind(copy) or formats.DEFAULT}
+            record = _measure(recipe.model_copy(update=found), source.path, copy, out)
             digests.write_atomic(copy / checkpoint.NAME, record.model_dump_json(indent=2) + "\n")
             copy.rename(out)
             return record

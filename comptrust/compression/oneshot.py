@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust import digests
-from comptrust.compression import calibration, checkpoint, engine
+from comptrust.compression import calibration, checkpoint, engine, formats
 from comptrust.compression.base import Method, get, target_layers
 from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.models import sources
@@ -82,7 +82,12 @@ def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, prog
     progress("saving, reloading and comparing")
     quantised = method.kind == "quantisation"
     before = logits(_rounded(model, quantised=quantised), tokenizer)
-    _save(model, tokenizer, folder, quantised=quantised)
+    if recipe.format == formats.DEFAULT:
+        _save(model, tokenizer, folder, quantised=quantised)
+    else:
+        packed = folder.with_name("packed")
+        _save(model, tokenizer, packed, quantised=quantised)
+        formats.rewrite(packed, folder, name=recipe.format, bits=int(recipe.bits or 0), group_size=int(recipe.group_size or 0))
     with quiet():  # packed layers unpack when they first compute
         reloaded, _ = load(folder)
         check = _compare(before, logits(reloaded, tokenizer))

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from comptrust.compression import formats
 from comptrust.compression.base import STRUCTURES, get
 from comptrust.errors import UserError, unknown
 from comptrust.records import Recipe
@@ -27,6 +28,7 @@ def build(
     calibration_samples: int | None = None,
     seed: int = 0,
     options: dict[str, Any] | None = None,
+    format: str = formats.DEFAULT,
 ) -> Recipe:
     """Check every option against the method and return the recipe.
 
@@ -49,6 +51,7 @@ def build(
         _refuse(method, "it leaves the model dense", sparsity=sparsity, structure=structure)
     if chosen.calibrated:
         fields |= _calibration(calibration, calibration_samples)
+    fields["format"] = formats.check(format, method=method, bits=fields.get("bits"))
     recipe = Recipe(base_model=model, method=method, seed=seed, options=_options(method, options or {}), **fields)
     return recipe
 

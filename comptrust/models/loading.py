@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust.errors import ServiceError, UserError
-from comptrust.models import memory
+from comptrust.models import formats, memory
 from comptrust.progress import quiet
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-NEEDED = {"gptq": ("optimum", "gptqmodel"), "awq": ("gptqmodel",)}
-"""Format of the files -> packages without which transformers does not read it."""
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 
 
@@ -29,7 +27,7 @@ def load(path: Path, *, spread: bool = True) -> tuple[PreTrainedModel, PreTraine
         raise UserError(f"No model folder {path}. Check the path, or compress the model again.")
     check_format(path)
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -41,8 +39,12 @@ def load(path: Path, *, spread: bool = True) -> tuple[PreTrainedModel, PreTraine
     try:
         memory.check(path, float_bytes=2 if accelerator else 4)
         with quiet():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                path,
+            form = formats.kind(path)
+            unpacked = _unpacked(path, dtype=torch.float16 if accelerator else torch.float32) if form else {}
+            known: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(unpacked["config"])] if form else AutoModelForCausalLM
+            loaded: Any = known.from_pretrained(
+                None if form else path,
+                **unpacked,
                 dtype=dtype,
                 device_map="auto" if accelerator and spread else None,
                 output_loading_info=True,
@@ -51,6 +53,8 @@ def load(path: Path, *, spread: bool = True) -> tuple[PreTrainedModel, PreTraine
             )
             tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         model, found = loaded
+        if form and (path / "generation_config.json").exists():
+            model.generation_config = GenerationConfig.from_pretrained(path)
         _check_whole(path, found)
     except (ServiceError, UserError):
         raise
@@ -61,9 +65,18 @@ def load(path: Path, *, spread: bool = True) -> tuple[PreTrainedModel, PreTraine
     return model.eval(), tokenizer
 
 
+def _unpacked(path: Path, *, dtype: torch.dtype) -> dict[str, Any]:
+    """Return config and weights of a GPTQ or AWQ folder as a dense model's: transformers itself reads them only with gptqmodel."""
+    from transformers import AutoConfig
+
+    settings = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    del settings.quantization_config
+    return {"config": settings, "state_dict": formats.dense(path, dtype=dtype)}
+
+
 def _check_whole(path: Path, found: Mapping[str, Collection[str]]) -> None:
     """Raise UserError if weights are missing, which would be random numbers then, or left over: the model is not the one in the files."""
-    if memory.quantisation(path).get("quant_method", "compressed-tensors") != "compressed-tensors":
+    if memory.quantisation(path).get("quant_method", "compressed-tensors") not in ("compressed-tensors", *formats.KNOWN):
         return  # other formats name their weights otherwise, and the packages that read them check
     for kind, what in (("missing_keys", "has no"), ("unexpected_keys", "has, but config.json does not know,")):
         if names := sorted(found[kind]):
@@ -82,18 +95,11 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 
 
 def check_format(path: Path) -> None:
-    """Raise UserError, before anything is loaded, if there are no weights but pickled ones, or if reading them needs absent packages."""
+    """Raise UserError, before anything is loaded, if there are no weights but pickled ones."""
     if not any(path.glob("*.safetensors")) and (pickled := sorted(one.name for kind in PICKLED for one in path.glob(kind))):
         raise UserError(
             f"{path} holds its weights as pickle ({pickled[0]}), which can run code when it is read. "
             "Give a folder with *.safetensors files, which hold numbers only."
-        )
-    kind = str(memory.quantisation(path).get("quant_method", ""))
-    missing = [name for name in NEEDED.get(kind, ()) if find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"{path} is in the {kind.upper()} format, which transformers reads only with {' and '.join(missing)}, not installed here. "
-            "See 'Dependencies' in the README, or ask a server that reads it (--backend openai)."
         )
 
 

@@ -10,15 +10,15 @@ from comptrust import config
 from comptrust.errors import ServiceError, UserError
 
 CGROUP = Path("/sys/fs/cgroup")
-PACKED = "weight_packed"
-"""Ends the name of a tensor that compressed-tensors keeps packed; it unpacks when the layer first computes."""
+PACKED = ("weight_packed", "qweight")
+"""Ends of the names of tensors that compressed-tensors, GPTQ and AWQ keep packed; they are unpacked before the layer first computes."""
 
 
 def weights(folder: Path, *, float_bytes: int | None) -> int:
     """Return the bytes that the weights take once the model computes, from the headers of the safetensors files.
 
-    `float_bytes` is the size of one floating-point number after loading, None for as saved. Packed integers of compressed-tensors count
-    unpacked, other formats as saved. Buffers, activations and caches come on top.
+    `float_bytes` is the size of one floating-point number after loading, None for as saved. Packed integers of compressed-tensors, GPTQ
+    and AWQ count unpacked, other formats as saved. Buffers, activations and caches come on top.
     """
     from safetensors import safe_open
 
@@ -109,5 +109,6 @@ def _bits(kind: str) -> int:
 
 
 def _packed_bits(quantisation: dict[str, Any]) -> int:
-    found = [(group.get("weights") or {}).get("num_bits") for group in (quantisation.get("config_groups") or {}).values()]
+    groups = (quantisation.get("config_groups") or {}).values()
+    found = [quantisation.get("bits", quantisation.get("w_bit")), *((group.get("weights") or {}).get("num_bits") for group in groups)]
     return max((bits for bits in found if isinstance(bits, int) and bits > 0), default=8)

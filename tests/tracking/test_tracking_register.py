@@ -13,8 +13,10 @@ from click.testing import CliRunner
 from comptrust.compression import checkpoint, existing, oneshot
 from comptrust.compression.recipe import build
 from comptrust.errors import ServiceError, UserError
-from comptrust.records import Checkpoint
+from comptrust.records import Checkpoint, Scorecard
 from comptrust.tracking import registry, runs
+from pipelines.evaluate import command as evaluate
+from pipelines.gate import command as gate
 from pipelines.register import command
 
 
@@ -49,6 +51,19 @@ def test_what_is_measured_is_what_our_own_compression_measured(
     assert found.reload_check.max_logit_difference is None and found.reload_check.n_tokens > 0
     assert checkpoint.load(tmp_path / "out") == found and checkpoint.verify(tmp_path / "out") == []
     assert not (folder / checkpoint.NAME).exists(), "the folder that was given is left alone"
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq"])
+def test_the_formats_of_published_checkpoints(tiny_model: Path, tmp_path: Path, method: str) -> None:
+    made = build(model=str(tiny_model), method=method, bits=4, group_size=32, calibration_samples=2, format=method)
+    ours = oneshot.compress(made, out=tmp_path / "published")
+    (tmp_path / "published" / checkpoint.NAME).unlink()
+    found = adopt(tmp_path / "published", tiny_model, tmp_path / "out", method=method, bits=4)
+    same = ("digest", "bytes", "effective_bits", "sparsity")
+    assert {name: getattr(found, name) for name in same} == {name: getattr(ours, name) for name in same}
+    assert (found.recipe.format, found.recipe.group_size, found.recipe.slug) == (method, 32, ours.recipe.slug)
+    with pytest.raises(UserError, match=f"in the {method.upper()} format"):
+        adopt(tmp_path / "published", tiny_model, tmp_path / "other", method={"gptq": "awq", "awq": "gptq"}[method], bits=4)
 
 
 def test_a_pruned_folder(pruned: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -90,7 +105,8 @@ def edited(folder: Path, into: Path, **fields: Any) -> Path:
         ({"hidden_size": 128}, {"bits": 4}, "has hidden_size 128, --base .* 64"),
         ({"quantization_config": {"quant_method": "awq", "bits": 4}}, {"bits": 4}, "--method gptq was stated, .* in the AWQ format"),
         ({"quantization_config": {"quant_method": "gptq", "bits": 3}}, {"bits": 4}, "--bits 4 was stated, but .* says 3"),
-        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, {"bits": 4}, "GPTQ format, which transformers reads only with"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, {"bits": 4}, "in the GPTQ format, but no layer is"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}}, {"bits": 4}, "layout marlin"),
     ],
 )
 def test_other_formats_and_other_models(
@@ -112,6 +128,26 @@ def test_a_model_that_computes_no_numbers_is_refused(tiny_model: Path, tmp_path:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ServiceError, match="logits are not finite"):
         adopt(folder, tiny_model, tmp_path / "out", method="none")
+
+
+@pytest.mark.parametrize("form", ["compressed-tensors", "gptq"])
+def test_it_can_be_evaluated_gated_and_asked_again(tiny_model: Path, store: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    monkeypatch.setenv("COMPTRUST_CACHE", str(store / "cache"))
+    made = build(model=str(tiny_model), method="gptq", bits=4, group_size=32, calibration_samples=2, format=form)
+    oneshot.compress(made, out=store / "published")
+    (store / "published" / checkpoint.NAME).unlink()
+    asked = ["--dimensions", "mmlu,ethics", "--limit", "2", "--json"]
+    line = [str(store / "published"), "--base", str(tiny_model), "--method", "gptq", "--bits", "4", "--evaluate", *asked]
+    done = json.loads(CliRunner().invoke(command, line, catch_exceptions=False).stdout)
+    version = registry.resolve(done["version"])
+    assert version.tags["recipe"] == (made.slug if form == "gptq" else "gptq-4bit-g32-s0")
+    measured = registry.load_evaluation(version.ref)
+    assert [score.n_scored == score.n_prompts > 0 for score in measured.scorecard.scores] == [True, True]
+    judged = CliRunner().invoke(gate, [version.ref, "--policy", "staging", "--json"])
+    assert json.loads(judged.stdout)["outcome"] == done["outcome"] and judged.exit_code in (1, 3)
+    again = CliRunner().invoke(evaluate, [version.ref, "--out", str(store / "again"), *asked], catch_exceptions=False)
+    cards = [Scorecard.model_validate_json(again.stdout), measured.scorecard]
+    assert cards[0].scores == cards[1].scores and cards[0].checkpoint_digest == cards[1].checkpoint_digest
 
 
 def test_it_becomes_a_version_that_nobody_is_compared_with(
