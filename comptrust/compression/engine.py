@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from comptrust import progress
@@ -14,8 +12,11 @@ if TYPE_CHECKING:
     import torch
 
 
-def oneshot(model: Any, modifiers: list[Any], *, samples: list[torch.Tensor]) -> None:
-    """Apply llm-compressor modifiers in place; `samples` are token ids of shape (1, length)."""
+def oneshot(model: Any, modifiers: list[Any], *, samples: list[torch.Tensor], changes_outputs: bool = True) -> None:
+    """Apply llm-compressor modifiers in place; `samples` are token ids of shape (1, length).
+
+    Where a block `changes_outputs`, its tokens pass it once more, so that the next block sees what compression made of them.
+    """
     import torch
     from torch.utils.data import DataLoader
 
@@ -30,15 +31,15 @@ def oneshot(model: Any, modifiers: list[Any], *, samples: list[torch.Tensor]) ->
             logger.add(sys.stderr)
         rows = [{"input_ids": ids[0], "attention_mask": torch.ones_like(ids[0])} for ids in samples]
         loader: Any = DataLoader(rows, batch_size=1)  # type: ignore[arg-type]  # a list serves as a data set
-        with _no_pinning():
-            llmcompressor.oneshot(
-                model=model,
-                recipe=[*modifiers, _counting(counter)],
-                dataset=loader,
-                num_calibration_samples=len(samples),
-                pipeline="sequential",
-                clear_sparse_session=True,
-            )
+        llmcompressor.oneshot(
+            model=model,
+            recipe=[*modifiers, _counting(counter)],
+            dataset=loader,
+            num_calibration_samples=len(samples),
+            pipeline="sequential",
+            propagate_error=changes_outputs,
+            clear_sparse_session=True,
+        )
 
 
 def dispatch(model: torch.nn.Module) -> None:
@@ -49,23 +50,6 @@ def dispatch(model: torch.nn.Module) -> None:
         from compressed_tensors.offload import dispatch_model
 
         dispatch_model(model)
-
-
-@contextmanager
-def _no_pinning() -> Iterator[None]:
-    """Skip page-locking where there is no accelerator to copy to; llm-compressor's AWQ fails there otherwise."""
-    import torch
-    from llmcompressor.pipelines.cache import IntermediatesCache
-
-    if torch.accelerator.is_available():
-        yield
-        return
-    original = IntermediatesCache.pin_memory
-    IntermediatesCache.pin_memory = lambda self, batch_index, input_names=None: None  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        IntermediatesCache.pin_memory = original  # type: ignore[method-assign]
 
 
 def _counting(counter: progress.Counter) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -88,6 +89,8 @@ def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, prog
         packed = folder.with_name("packed")
         _save(model, tokenizer, packed, quantised=quantised)
         formats.rewrite(packed, folder, name=recipe.format, bits=int(recipe.bits or 0), group_size=int(recipe.group_size or 0))
+    del model, layers  # one model in memory at a time
+    gc.collect()
     with quiet():  # packed layers unpack when they first compute
         reloaded, _ = load(folder)
         check = _compare(before, logits(reloaded, tokenizer))

@@ -50,7 +50,7 @@ def test_refuses(options: dict[str, Any], message: str) -> None:
     [
         ({"method": "none"}, {"bits": None, "sparsity": None, "calibration": None}, "dense"),
         ({"method": "gptq", "bits": 3}, {"bits": 3, "group_size": None, "calibration": "builtin"}, "gptq-3bit-s0"),
-        ({"method": "awq", "bits": 4, "group_size": "64", "seed": 7}, {"group_size": 64, "options": {"grid": 10}}, "awq-4bit-g64-s7"),
+        ({"method": "awq", "bits": 4, "group_size": "64", "seed": 7}, {"group_size": 64, "options": {"grid": 20}}, "awq-4bit-g64-s7"),
         ({"method": "wanda", "structure": "2:4"}, {"sparsity": 0.5, "structure": "2:4"}, "wanda-2of4-s0"),
         ({"method": "sparsegpt", "structure": "2:4", "sparsity": 0.5}, {"sparsity": 0.5}, "sparsegpt-2of4-s0"),
         ({"method": "magnitude", "sparsity": 0.3}, {"structure": "unstructured", "calibration": None}, "magnitude-30pct-s0"),
