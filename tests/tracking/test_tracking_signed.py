@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from comptrust.compression import checkpoint as files
 from comptrust.errors import ComptrustError
 from comptrust.models.backends.echo import Echo
 from comptrust.records import Scorecard
@@ -280,6 +283,22 @@ def test_verify_with_the_signers_public_key_alone(world: World, tmp_path: Path, 
 def test_a_signed_version_moves(world: World) -> None:
     done = call(f"promote {world.sibling.name} {world.sibling.version} --to production --policy mine.yaml")
     assert done.exit_code == 0 and "is now in Production with alias champion" in done.stdout, done.output
+
+
+def test_a_signed_champion_is_handed_over(world: World, tmp_path: Path) -> None:
+    """Its attestation is that of the key, and its folder loads elsewhere with the very lines of its card."""
+    assert call(f"promote {world.sibling.name} {world.sibling.version} --to champion --policy mine.yaml").exit_code == 0
+    done = call(f"export models:/{world.sibling.name}/champion {tmp_path / 'out'}")
+    assert done.exit_code == 0, done.output
+    signed = signing.read(tmp_path / "out" / signing.NAME)
+    [key] = keys.load_public_keys()
+    assert (signed.key_id, signed.weights) == (key, files.manifest(tmp_path / "out" / "model"))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"signed by key `{key}`, valid until {signed.expires:%Y-%m-%d}" in card
+    lines = [line.strip() for line in card[card.index("    from transformers") :].splitlines() if line.startswith("    ")]
+    code = "\n".join([*lines, "print(model(**tokenizer('hello yes', return_tensors='pt')).logits.shape)"])
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "out", capture_output=True, text=True)
+    assert loaded.stdout == "torch.Size([1, 2, 8])\n", loaded.stderr
 
 
 def test_a_key_that_is_open_to_others_stops_the_gate_before_it_judges(restored: World) -> None:
