@@ -68,8 +68,9 @@ def _client(uri: str) -> MlflowClient:
         _probe(uri)
     import mlflow
 
-    for name in ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.transformers"):
+    for name in ("alembic", "mlflow.tracking", "mlflow.transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # it logs the traceback of every failure that it raises
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
     with service():
@@ -106,4 +107,4 @@ def service() -> Iterator[None]:
         reason = " ".join(str(error).partition("[SQL:")[0].split())[:300].rstrip(".")
         if getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST":
             raise UserError(f"The tracking store {shown_uri()} has no such thing: {reason}.") from error
-        raise ServiceError(f"The tracking store {shown_uri()} failed: {reason}. What was logged before is kept.") from error
+        raise ServiceError(f"The tracking store {shown_uri()} failed: {reason}. What was logged is kept; run again to go on.") from error
