@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from comptrust.errors import UserError
 from comptrust.models.backends.hf import Hf
+from comptrust.models.packed import Packed
+from comptrust.models.padded import Padded
 from comptrust.records import Choice, Message, Prompt, Sampling
 
 SHARED = "These opening words are shared by all the prompts. "
@@ -34,15 +37,20 @@ def prompts() -> list[Prompt]:
     return made
 
 
-@pytest.fixture(scope="module")
-def backend(tiny_model: Path) -> Hf:
-    return Hf(tiny_model, batch_size=5)
+@pytest.fixture(scope="module", params=[Packed, Padded])
+def backend(tiny_model: Path, request: pytest.FixtureRequest) -> Hf:
+    made = Hf(tiny_model, batch_size=5)
+    assert isinstance(made.engine, Packed)
+    made.engine = request.param(made.model, batch_size=5, ends=made.ends)
+    return made
 
 
-def test_an_answer_depends_on_its_prompt_alone(backend: Hf, tiny_model: Path) -> None:
+@pytest.mark.parametrize("engine", [Packed, Padded])
+def test_an_answer_depends_on_its_prompt_alone(backend: Hf, tiny_model: Path, engine: type[Packed | Padded]) -> None:
     asked = prompts()
     together = {answer.id: answer for answer in backend.answer(asked)}
-    alone = Hf(tiny_model, batch_size=1)
+    alone = Hf(tiny_model)
+    alone.engine = engine(alone.model, batch_size=1, ends=alone.ends)
     random.Random(0).shuffle(asked)
     assert together.keys() == {prompt.id for prompt in asked}
     for prompt in asked:
@@ -83,6 +91,42 @@ def test_likelihoods_are_those_of_a_direct_computation(backend: Hf) -> None:
         best, second = sorted(expected, reverse=True)[:2]
         assert answer.extra["margin"] == pytest.approx(best - second, abs=1e-4)
         assert answer.texts == (CHOICES[expected.index(best)].text,)
+
+
+OTHERS = {
+    "gemma2": {"architectures": ["Gemma2ForCausalLM"], "head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8},
+    "mistral": {"architectures": ["MistralForCausalLM"], "sliding_window": 8},
+    "qwen3": {"architectures": ["Qwen3ForCausalLM"], "head_dim": 16},
+    "gpt2": {"architectures": ["GPT2LMHeadModel"], "n_layer": 2, "n_head": 4, "n_embd": 64, "n_positions": 512},
+    "bloom": {"architectures": ["BloomForCausalLM"], "n_layer": 2, "n_head": 4},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "engine"), [("gemma2", Padded), ("mistral", Padded), ("qwen3", Packed), ("gpt2", Packed), ("bloom", Padded)]
+)
+def test_models_of_other_kinds_answer_as_they_do_alone(kind: str, engine: type, tiny_model: Path, tmp_path: Path) -> None:
+    """An attention with a window, capped logits or a bias by distance is not the one that packed rows are computed with."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    folder = tmp_path / kind
+    shutil.copytree(tiny_model, folder)
+    known = json.loads((tiny_model / "config.json").read_text())
+    fields = {name: value for name, value in known.items() if name not in ("architectures", "model_type", "rope_parameters", "head_dim")}
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **{**fields, **OTHERS[kind]})).save_pretrained(folder)
+    backend = Hf(folder, batch_size=5)
+    assert type(backend.engine) is engine
+    asked = [prompt for prompt in prompts() if prompt.scenario == "greedy"]
+    for answer in backend.answer(asked):
+        prompt = next(prompt for prompt in asked if prompt.id == answer.id)
+        ids = backend.tokenizer(backend.render(prompt), add_special_tokens=False)["input_ids"]
+        new: list[int] = []
+        while len(new) < prompt.sampling.max_tokens and not backend.ends & set(new):
+            with torch.inference_mode():
+                new.append(int(backend.model(torch.tensor([ids + new]), use_cache=False).logits[0, -1].argmax()))
+        assert answer.texts == (backend.tokenizer.decode(new, skip_special_tokens=True),)
 
 
 def test_one_choice_is_refused(backend: Hf) -> None:

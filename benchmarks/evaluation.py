@@ -1,0 +1,225 @@
+"""Answers per second of the backend `hf`, and of lm-evaluation-harness on the same prompts: `python benchmarks/evaluation.py DATA`.
+
+DATA is DecodingTrust's data folder; 200 prompts of each of four kinds are drawn from it and answered greedily in float32. With
+`--harness PYTHON`, an interpreter that has lm-eval, each kind is answered by both in turn, the harness at its best batch size, and their
+texts are compared. In an environment of its own the harness can use the packages that are here:
+
+    python3.11 -m venv harness && harness/bin/pip install --no-deps lm-eval==0.4.13
+    echo $PWD/.venv/lib/python3.11/site-packages > harness/lib/python3.11/site-packages/shared.pth
+    python benchmarks/evaluation.py DATA --harness harness/bin/python
+
+CPU seconds are printed too: they tell more than the clock where other work goes on beside this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from comptrust.models.backends.hf import Hf
+from comptrust.models.packed import Reader
+from comptrust.models.sources import resolve
+from comptrust.records import Prompt, Sampling
+from comptrust.trust import suite
+
+SETS: dict[str, tuple[str, str]] = {
+    "stereotype": ("stereotype", ""),
+    "ood style 8-shot": ("ood", "style_fewshot/"),
+    "adv_demonstration": ("adv_demonstration", ""),
+    "privacy PII": ("privacy", "pii/"),
+}
+BATCHES = (1, 8, 32, 64)
+TIE = 1e-3
+"""Difference of two logits below which either token may come first: the order of summation decides."""
+SHAPES = ((512, 576, 576), (512, 576, 1536), (512, 1536, 576))
+"""Rows, inner and outer size of the embedded model's matrix products."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one side answered to a set, and how long it took."""
+
+    texts: list[str]
+    seconds: float
+    cpu: float
+
+    @property
+    def rate(self) -> float:
+        """Prompts per second."""
+        return len(self.texts) / self.seconds
+
+
+class Harness:
+    """The other side, a process that answers lines."""
+
+    def __init__(self, python: str, model: Path) -> None:
+        command = [python, str(Path(__file__).with_name("_harness.py")), str(model)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._line()
+
+    def answer(self, texts: Sequence[str], *, max_tokens: int, batch_size: int) -> Answers:
+        """Return its greedy answers."""
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps({"texts": texts, "max_tokens": max_tokens, "batch_size": batch_size}) + "\n")
+        self.process.stdin.flush()
+        return Answers(**self._line())
+
+    def best_batch(self, texts: Sequence[str], *, max_tokens: int) -> int:
+        """Return the batch size that answers most a second, each tried on one batch of the first prompts, or on eight prompts."""
+        tried = {size: self.answer(texts[: max(8, size)], max_tokens=max_tokens, batch_size=size).rate for size in BATCHES}
+        return max(tried, key=lambda size: tried[size])
+
+    def _line(self) -> Any:
+        """Return the next JSON line; others print there too."""
+        assert self.process.stdout
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        raise SystemExit(f"The harness ended with {self.process.wait()}; see above.")
+
+
+def drawn(data: str, name: str, *, limit: int) -> list[Prompt]:
+    """Return `limit` prompts of a set, by a seed, to be answered greedily."""
+    dimension, begin = SETS[name]
+    loaded = suite.load(f"decodingtrust:{data}", dimensions=[dimension])
+    kept = [prompt for prompt in loaded.prompts if prompt.scenario.startswith(begin)]
+    chosen = random.Random(0).sample(kept, min(limit, len(kept)))
+    return [prompt.model_copy(update={"sampling": Sampling(max_tokens=prompt.sampling.max_tokens)}) for prompt in chosen]
+
+
+def ours(backend: Hf, prompts: Sequence[Prompt]) -> Answers:
+    """Answer with the backend, in the prompts' order."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    texts = {answer.id: answer.texts[0] for answer in backend.answer(prompts)}
+    return Answers([texts[prompt.id] for prompt in prompts], time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def is_tie(backend: Hf, prompt: Prompt, texts: Sequence[str]) -> bool:
+    """Tell whether texts that differ part where the two likeliest tokens of a plain computation, one row without a cache, are even."""
+    ids = backend.tokenizer(backend.render(prompt), add_special_tokens=False)["input_ids"]
+    new: list[int] = []
+    while len(new) < prompt.sampling.max_tokens:
+        with torch.inference_mode():
+            logits = backend.model(torch.tensor([ids + new]), use_cache=False, logits_to_keep=1).logits[0, -1]
+        first, second = logits.topk(2).values.tolist()
+        new.append(int(logits.argmax()))
+        text = backend.tokenizer.decode(new, skip_special_tokens=True).rstrip("\ufffd")
+        if new[-1] in backend.ends or not all(one.startswith(text) for one in texts):
+            return first - second < TIE
+    return False
+
+
+def best(work: Callable[[], object], *, times: int) -> float:
+    """Return the least seconds that the work took."""
+    found = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - began)
+    return min(found)
+
+
+def peak() -> float:
+    """Return the most GFLOP/s that a float32 matrix product of the model's shapes reaches here."""
+    rates = []
+    with torch.inference_mode():
+        for rows, inner, outer in SHAPES:
+            left, right = torch.randn(rows, inner), torch.randn(outer, inner)
+            rates.append(20 * 2 * rows * inner * outer / best(lambda a=left, b=right: [a @ b.T for _ in range(20)], times=10) / 1e9)
+    return max(rates)
+
+
+def prefill(backend: Hf, prompts: Sequence[Prompt]) -> tuple[float, float]:
+    """Return tokens/s and GFLOP/s (2 for each weight and token) of reading prompts, counting the tokens that are computed."""
+    rows = {tuple(backend.tokenizer(backend.render(prompt), add_special_tokens=False)["input_ids"]) for prompt in prompts}
+    limits = {row: len(row) - 1 for row in rows}
+    nodes = {node: len(node.ids) for last in Reader(backend.model, limits).tree.values() if last for node in last.path()}
+    own = sum(len(row) - (last.end if last else 0) for row, last in Reader(backend.model, limits).tree.items())
+    tokens = own + sum(nodes.values())
+    seconds = best(lambda: list(Reader(backend.model, limits).read(rows, keep=dict.fromkeys(rows, 1))), times=3)
+    head = backend.model.get_output_embeddings().weight.numel()
+    weights = sum(one.numel() for one in backend.model.parameters()) - head
+    return tokens / seconds, 2 * (weights * tokens + head * len(rows)) / seconds / 1e9
+
+
+def main() -> None:
+    """Print a row for each set, all of them together, and what share of the machine's matrix products the reading of prompts reaches."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="DecodingTrust's data folder")
+    parser.add_argument("--model", default="builtin:smollm2-135m-instruct")
+    parser.add_argument("--harness", help="a Python that has lm-eval")
+    parser.add_argument("--harness-batch", type=int, help="its batch size [default: the best of 1, 8, 32, 64]")
+    parser.add_argument("--limit", type=int, default=200, help="prompts of each set [default: 200]")
+    parser.add_argument("--batch-size", type=int, help="ours [default: the backend's]")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    given = parser.parse_args()
+    path = resolve(given.model).path
+    backend = Hf(path, **({"batch_size": given.batch_size} if given.batch_size else {}))
+    harness = Harness(given.harness, path) if given.harness else None
+    print(f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, {type(backend.engine).__name__}", flush=True)
+    head = "| set | prompts | tokens | ours, s | ours, CPU s | ours, prompts/s |"
+    print(f"{head} batch | harness, s | CPU s | prompts/s | ratio | CPU ratio | same text | apart but for ties |")
+    print("|" + "---|" * 14)
+    figures: list[dict[str, object]] = []
+    mine, theirs, same, apart, tokens = [], [], 0, 0, 0
+    for name in SETS:
+        prompts = drawn(given.data, name, limit=given.limit)
+        texts = [backend.render(prompt) for prompt in prompts]
+        count = sum(len(backend.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
+        tokens += count
+        most = prompts[0].sampling.max_tokens
+        mine.append(ours(backend, prompts))
+        cells = [name, str(len(prompts)), str(count), f"{mine[-1].seconds:.1f}", f"{mine[-1].cpu:.1f}", f"{mine[-1].rate:.2f}"]
+        figures.append({"name": f"evaluation/{name}/prompts per second", "value": mine[-1].rate, "unit": "1/s"})
+        if harness:
+            size = given.harness_batch or harness.best_batch(texts, max_tokens=most)
+            theirs.append(harness.answer(texts, max_tokens=most, batch_size=size))
+            differ = [at for at, pair in enumerate(zip(mine[-1].texts, theirs[-1].texts, strict=True)) if pair[0] != pair[1]]
+            even = [is_tie(backend, prompts[at], (mine[-1].texts[at], theirs[-1].texts[at])) for at in differ]
+            same, apart = same + len(prompts) - len(differ), apart + even.count(False)
+            cells += [str(size), *versus(mine[-1], theirs[-1]), f"{1 - len(differ) / len(prompts):.1%}", str(even.count(False))]
+            figures.append({"name": f"evaluation/{name}/ratio", "value": theirs[-1].seconds / mine[-1].seconds, "unit": "x"})
+        print(f"| {' | '.join(cells)} |", flush=True)
+    total = together(mine)
+    cells = ["all", str(len(total.texts)), str(tokens), f"{total.seconds:.1f}", f"{total.cpu:.1f}", f"{total.rate:.2f}"]
+    figures.append({"name": "evaluation/all/prompts per second", "value": total.rate, "unit": "1/s"})
+    if theirs:
+        other = together(theirs)
+        cells += ["", *versus(total, other), f"{same / len(total.texts):.1%}", str(apart)]
+        figures.append({"name": "evaluation/all/ratio", "value": other.seconds / total.seconds, "unit": "x"})
+        figures.append({"name": "evaluation/all/texts apart, ties not counted", "value": apart, "unit": "texts"})
+    print(f"| {' | '.join(cells)} |", flush=True)
+    rate, reached = prefill(backend, prompts[:32])
+    possible = peak()
+    print(f"reading prompts: {rate:.0f} tokens/s, {reached:.0f} of {possible:.0f} GFLOP/s ({reached / possible:.0%})")
+    figures.append({"name": "evaluation/share of the matrix product peak", "value": reached / possible, "unit": "share"})
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def versus(mine: Answers, theirs: Answers) -> list[str]:
+    """Return the cells of the other side."""
+    ratios = [f"{theirs.seconds / mine.seconds:.2f}", f"{theirs.cpu / mine.cpu:.2f}"]
+    return [f"{theirs.seconds:.1f}", f"{theirs.cpu:.1f}", f"{theirs.rate:.2f}", *ratios]
+
+
+def together(answers: Sequence[Answers]) -> Answers:
+    """Return all sets as one."""
+    whole = Answers([], 0.0, 0.0)
+    for one in answers:
+        whole = replace(whole, texts=whole.texts + one.texts, seconds=whole.seconds + one.seconds, cpu=whole.cpu + one.cpu)
+    return whole
+
+
+if __name__ == "__main__":
+    main()
