@@ -26,7 +26,7 @@ def kind(folder: Path) -> str | None:
     Raises UserError for a variant of the format that is laid out otherwise.
     """
     found = memory.quantisation(folder)
-    name = found.get("quant_method")
+    name = str(found.get("quant_method"))
     if name not in KNOWN:
         return None
     bits, layout = found.get("bits", found.get("w_bit")), found.get("checkpoint_format", found.get("version", ""))
@@ -37,7 +37,7 @@ def kind(folder: Path) -> str | None:
             f"known: bits {', '.join(map(str, widths))}, layout {layouts[1]}, the same in all layers). "
             "Ask a server that reads it (--backend openai)."
         )
-    return str(name)
+    return name
 
 
 def dense(folder: Path, *, dtype: torch.dtype) -> dict[str, torch.Tensor]:

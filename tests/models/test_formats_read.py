@@ -94,7 +94,7 @@ def test_a_variant_is_refused(tmp_path: Path, said: dict[str, Any], message: str
         formats.kind(tmp_path)
 
 
-@pytest.mark.parametrize("said", [{}, {"quant_method": "compressed-tensors"}, {"quant_method": "bitsandbytes"}])
+@pytest.mark.parametrize("said", [{}, {"quant_method": "compressed-tensors"}, {"quant_method": "bitsandbytes"}, {"quant_method": ["gptq"]}])
 def test_other_formats_are_left_to_transformers(tmp_path: Path, said: dict[str, Any]) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"quantization_config": said}))
     assert formats.kind(tmp_path) is None
