@@ -43,7 +43,7 @@ PRELOADED = (
 """Imported once, in a server process that every process here is forked from, so that a run takes seconds."""
 CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree", "shutil.copyfile", "sqlite3.connect")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-SECONDS = 180
+SECONDS = 600
 """After which a command counts as one that hangs."""
 
 
