@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -125,3 +127,17 @@ def test_flips_are_logged_with_question_and_both_answers(store: Path, tiny: Path
             "answers": "wrong -> not wrong",
         }
     ]
+
+
+def test_runs_of_killed_processes_of_this_machine_are_ended(store: Path) -> None:
+    opened, host = runs.client(), socket.gethostname()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    processes = {"gone": f"{host}:{gone.pid}", "alive": f"{host}:{os.getpid()}", "elsewhere": f"other-{host}:{gone.pid}"}
+    experiment = runs.experiment_id(opened)
+    made = {name: opened.create_run(experiment, tags={runs.PROCESS: process}).info.run_id for name, process in processes.items()}
+    with runs.start("next"):
+        pass
+    ended = {name: opened.get_run(run_id) for name, run_id in made.items()}
+    assert {name: run.info.status for name, run in ended.items()} == {"gone": "FAILED", "alive": "RUNNING", "elsewhere": "RUNNING"}
+    assert "killed" in ended["gone"].data.tags[runs.REASON]
