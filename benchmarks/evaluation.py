@@ -52,11 +52,23 @@ class Answers:
     texts: list[str]
     seconds: float
     cpu: float
+    prompts: int | None = None
+    """Prompts that the seconds are for, where they were scaled from those that have texts."""
+
+    @property
+    def count(self) -> int:
+        """Prompts that the seconds are for."""
+        return self.prompts or len(self.texts)
 
     @property
     def rate(self) -> float:
         """Prompts per second."""
-        return len(self.texts) / self.seconds
+        return self.count / self.seconds
+
+    def scaled(self, count: int) -> Answers:
+        """Return what so many prompts would take, where each batch is computed for itself."""
+        times = count / len(self.texts)
+        return replace(self, seconds=self.seconds * times, cpu=self.cpu * times, prompts=count)
 
 
 class Harness:
@@ -159,6 +171,7 @@ def main() -> None:
     parser.add_argument("--model", default="builtin:smollm2-135m-instruct")
     parser.add_argument("--harness", help="a Python that has lm-eval")
     parser.add_argument("--harness-batch", type=int, help="its batch size [default: the best of 1, 8, 32, 64]")
+    parser.add_argument("--harness-limit", type=int, help="prompts of each set that it answers, the first ones [default: all]")
     parser.add_argument("--limit", type=int, default=200, help="prompts of each set [default: 200]")
     parser.add_argument("--batch-size", type=int, help="ours [default: the backend's]")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
@@ -168,10 +181,10 @@ def main() -> None:
     harness = Harness(given.harness, path) if given.harness else None
     print(f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, {type(backend.engine).__name__}", flush=True)
     head = "| set | prompts | tokens | ours, s | ours, CPU s | ours, prompts/s |"
-    print(f"{head} batch | harness, s | CPU s | prompts/s | ratio | CPU ratio | same text | apart but for ties |")
+    print(f"{head} batch (prompts asked) | harness, s for all | CPU s | prompts/s | ratio | CPU ratio | same text | apart, no tie |")
     print("|" + "---|" * 14)
     figures: list[dict[str, object]] = []
-    mine, theirs, same, apart, tokens = [], [], 0, 0, 0
+    mine, theirs, compared, same, apart, tokens = [], [], 0, 0, 0, 0
     for name in SETS:
         prompts = drawn(given.data, name, limit=given.limit)
         texts = [backend.render(prompt) for prompt in prompts]
@@ -183,19 +196,21 @@ def main() -> None:
         figures.append({"name": f"evaluation/{name}/prompts per second", "value": mine[-1].rate, "unit": "1/s"})
         if harness:
             size = given.harness_batch or harness.best_batch(texts, max_tokens=most)
-            theirs.append(harness.answer(texts, max_tokens=most, batch_size=size))
-            differ = [at for at, pair in enumerate(zip(mine[-1].texts, theirs[-1].texts, strict=True)) if pair[0] != pair[1]]
-            even = [is_tie(backend, prompts[at], (mine[-1].texts[at], theirs[-1].texts[at])) for at in differ]
-            same, apart = same + len(prompts) - len(differ), apart + even.count(False)
-            cells += [str(size), *versus(mine[-1], theirs[-1]), f"{1 - len(differ) / len(prompts):.1%}", str(even.count(False))]
+            found = harness.answer(texts[: given.harness_limit], max_tokens=most, batch_size=size)
+            theirs.append(found.scaled(len(prompts)))
+            differ = [at for at, pair in enumerate(zip(mine[-1].texts, found.texts, strict=False)) if pair[0] != pair[1]]
+            even = [is_tie(backend, prompts[at], (mine[-1].texts[at], found.texts[at])) for at in differ]
+            compared, same, apart = compared + len(found.texts), same + len(found.texts) - len(differ), apart + even.count(False)
+            cells += [f"{size} ({len(found.texts)})", *versus(mine[-1], theirs[-1])]
+            cells += [f"{1 - len(differ) / len(found.texts):.1%}", str(even.count(False))]
             figures.append({"name": f"evaluation/{name}/ratio", "value": theirs[-1].seconds / mine[-1].seconds, "unit": "x"})
         print(f"| {' | '.join(cells)} |", flush=True)
     total = together(mine)
-    cells = ["all", str(len(total.texts)), str(tokens), f"{total.seconds:.1f}", f"{total.cpu:.1f}", f"{total.rate:.2f}"]
+    cells = ["all", str(total.count), str(tokens), f"{total.seconds:.1f}", f"{total.cpu:.1f}", f"{total.rate:.2f}"]
     figures.append({"name": "evaluation/all/prompts per second", "value": total.rate, "unit": "1/s"})
     if theirs:
         other = together(theirs)
-        cells += ["", *versus(total, other), f"{same / len(total.texts):.1%}", str(apart)]
+        cells += ["", *versus(total, other), f"{same / compared:.1%}", str(apart)]
         figures.append({"name": "evaluation/all/ratio", "value": other.seconds / total.seconds, "unit": "x"})
         figures.append({"name": "evaluation/all/texts apart, ties not counted", "value": apart, "unit": "texts"})
     print(f"| {' | '.join(cells)} |", flush=True)
@@ -215,10 +230,7 @@ def versus(mine: Answers, theirs: Answers) -> list[str]:
 
 def together(answers: Sequence[Answers]) -> Answers:
     """Return all sets as one."""
-    whole = Answers([], 0.0, 0.0)
-    for one in answers:
-        whole = replace(whole, texts=whole.texts + one.texts, seconds=whole.seconds + one.seconds, cpu=whole.cpu + one.cpu)
-    return whole
+    return Answers([], sum(one.seconds for one in answers), sum(one.cpu for one in answers), sum(one.count for one in answers))
 
 
 if __name__ == "__main__":
