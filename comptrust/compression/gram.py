@@ -101,13 +101,13 @@ def best(candidates: Iterable[torch.Tensor], *, weights: Sequence[torch.Tensor],
     """Return the scales, shape (in,), with the smallest loss over all weights, shapes (out, in); ones if no loss is finite."""
     least, chosen = torch.inf, torch.ones_like(weights[0][0], dtype=torch.float32)
     for scales in candidates:
-        loss = 0.0
+        loss = torch.zeros_like(scales[0])
         for weight in weights:
             for rows in torch.split(weight.float(), ROWS):
                 error = rounded(rows * scales, bits=bits, group_size=group_size).div_(scales).sub_(rows)
-                loss += float(gram.loss(error))
-        if loss < least:
-            least, chosen = loss, scales
+                loss += gram.loss(error)
+        if float(loss) < least:
+            least, chosen = float(loss), scales
     return chosen
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -89,8 +88,7 @@ def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, prog
         packed = folder.with_name("packed")
         _save(model, tokenizer, packed, quantised=quantised)
         formats.rewrite(packed, folder, name=recipe.format, bits=int(recipe.bits or 0), group_size=int(recipe.group_size or 0))
-    del model, layers  # one model in memory at a time
-    gc.collect()
+    _release(model)
     with quiet():  # packed layers unpack when they first compute
         reloaded, _ = load(folder)
         check = _compare(before, logits(reloaded, tokenizer))
@@ -191,6 +189,12 @@ def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pa
             raise
         raise ServiceError(f"Cannot save the checkpoint: {error}. Nothing was kept; free space or choose another --out.") from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+def _release(model: PreTrainedModel) -> None:
+    """Free the weights of a model that llm-compressor's tracing keeps alive, so that one model is in memory at a time."""
+    for value in model.parameters():
+        value.data = value.data.new_empty(0)
 
 
 def logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[torch.Tensor]:
