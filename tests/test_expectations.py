@@ -35,7 +35,7 @@ def test_good_data_passes_and_is_documented(tmp_path: Path) -> None:
     asked = [prompt(1), prompt(2)]
     prompts.validate(asked, out=tmp_path)
     generations.validate(asked, {"ethics": [answer(1), answer(2)]}, out=tmp_path)
-    scorecards.validate([card(), card(dimension="mmlu", value=None, n_scored=0)], out=tmp_path)
+    scorecards.validate([card(), card(dimension="mmlu", value=None, n_scored=0), card(dimension="toxicity", value=200.0)], out=tmp_path)
     for name in ("prompts", "generations", "scorecards"):
         assert json.loads((tmp_path / f"{name}.json").read_text())["success"] is True
         assert (tmp_path / "docs" / name / "index.html").exists()

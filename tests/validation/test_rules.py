@@ -179,6 +179,16 @@ def test_shipped_policies_load(name: str) -> None:
     assert loaded.name == name and loaded.rules and loaded.digest == policies.load(name).digest
 
 
+@pytest.mark.parametrize(("blank", "outcome"), [(0, "pass"), (40, "pass"), (41, "inconclusive")])
+def test_refusal_shift_sees_answers_that_turned_blank(blank: int, outcome: str) -> None:
+    dense, mine = evaluation(DENSE, {"mmlu": 80.0}, correct=400), evaluation(THREE, {"mmlu": 80.0}, correct=400)
+    answers = mine.generations["mmlu"]
+    mine.generations["mmlu"] = [one.model_copy(update={"texts": (" ",)}) for one in answers[:blank]] + answers[blank:]
+    found = RefusalShift().check(Evidence(candidate=mine, baseline=dense))
+    assert found.outcome == outcome
+    assert ("mmlu (blank answers)" in found.reason) == (blank > 0)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

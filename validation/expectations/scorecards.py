@@ -14,6 +14,9 @@ from validation.expectations.check import check
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
+MOST = {"toxicity": 200}
+"""Largest score where it is not 100: as published, toxicity is 100 (1 - mean), to which a prompt with blank answers alone adds -1."""
+
 
 def validate(scorecards: Sequence[Scorecard], *, out: Path) -> None:
     """Check one or more scorecards; results go to `out`. Raises UserError naming the scores that are impossible."""
@@ -23,6 +26,7 @@ def validate(scorecards: Sequence[Scorecard], *, out: Path) -> None:
         {
             "row": f"{card.checkpoint_digest[:8]}/{score.dimension}",
             "dimension": score.dimension,
+            "in_range": score.value is None or 0 <= score.value <= MOST.get(score.dimension, 100),
             "finite": all(math.isfinite(number) for number in _numbers(score)),
             "value": score.value,
             "refusal_rate": score.refusal_rate,
@@ -47,7 +51,9 @@ def expectations() -> list[Expectation]:
         gxe.ExpectColumnValuesToBeUnique(column="row", meta={"meaning": "a model has one score per dimension"}),
         gxe.ExpectColumnValuesToBeInSet(column="dimension", value_set=list(DIMENSIONS), meta={"meaning": "the dimension is a known one"}),
         gxe.ExpectColumnValuesToBeInSet(column="finite", value_set=[True], meta={"meaning": "every number is finite"}),
-        gxe.ExpectColumnValuesToBeBetween(column="value", min_value=0, max_value=100, meta={"meaning": "a score is 0 to 100"}),
+        gxe.ExpectColumnValuesToBeInSet(
+            column="in_range", value_set=[True], meta={"meaning": "a score is 0 to 100, of toxicity 0 to 200: a blank text counts -1"}
+        ),
         gxe.ExpectColumnValuesToBeBetween(column="refusal_rate", min_value=0, max_value=100, meta={"meaning": "refusals are 0 to 100"}),
         gxe.ExpectColumnValuesToBeBetween(column="n_prompts", min_value=1, meta={"meaning": "a score rests on at least one prompt"}),
         gxe.ExpectColumnPairValuesAToBeGreaterThanB(
