@@ -7,14 +7,14 @@ export MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup test slow check lint types bench demo ui clean
+.PHONY: help setup test quick check lint types bench demo ui clean
 
 help:
 	@echo "make demo   compress the embedded model with 4-bit GPTQ, measure it, gate it (MLflow project run)"
 	@echo "make ui     open MLflow on what was logged"
-	@echo "make test   run all tests"
-	@echo "make slow   run the slow tests alone"
-	@echo "make check  style, types, dependencies, and the quick tests with their coverage"
+	@echo "make test   run all tests and print their coverage"
+	@echo "make quick  run the tests that take seconds"
+	@echo "make check  style, types, dependencies"
 	@echo "make lint   check style"
 	@echo "make bench  measure speed and growth, show what changed since the last time"
 	@echo "make types  check types"
@@ -30,14 +30,13 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov
 
-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+quick: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
 
 check: lint types
 	$(BIN)/python -m pip check
-	$(BIN)/python -m pytest -m "not slow" --cov
 
 # The experiment is made first, so that its artifacts go to mlartifacts/ rather than where MLflow would put them.
 demo: $(READY)
