@@ -59,6 +59,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         uri = f"sqlite:///{folder}/mlflow.db"
         if request.param == "PostgreSQL":
             uri = stack.enter_context(postgres.started())
+        os.environ.pop("MLFLOW_REGISTRY_URI", None)  # mlflow sets it to whatever store this process used last
         log = folder / "audit.jsonl"
         options = ("--backend-store-uri", uri, "--audit-log", str(log))
         world = stack.enter_context(contextmanager(serve)(folder, with_auth=False, options=options))
