@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "shu
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 SECONDS = 600
 """After which a command counts as one that hangs."""
+ASKING = threading.Lock()
+"""Held while a process is started or asked for its exit code: a start asks all of them, and each is told only once."""
 
 
 @dataclass(frozen=True)
@@ -83,19 +86,21 @@ def run(
     beside(folder, "changes").write_bytes(b"")
     process = context().Process(target=_work, args=(line, str(folder), environment, death))
     began = time.monotonic()
-    process.start()
+    with ASKING:
+        process.start()
     meanwhile(process)
     if death is not None and death.later is not None:
-        while _changes(folder) < death.at_change and process.is_alive():
+        while _changes(folder) < death.at_change and _exit_code(process) is None:
             time.sleep(0.002)
         time.sleep(death.later)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    process.join(SECONDS)
-    if process.exitcode is None:
-        process.kill()
-        raise AssertionError(f"it hangs: {(folder / 'said').read_text()}")
-    return Ended(process.exitcode, time.monotonic() - began, _changes(folder), (folder / "said").read_text(errors="replace"))
+    while (code := _exit_code(process)) is None:
+        if time.monotonic() - began > SECONDS:
+            process.kill()
+            raise AssertionError(f"it hangs: {(folder / 'said').read_text()}")
+        time.sleep(0.01)
+    return Ended(code, time.monotonic() - began, _changes(folder), (folder / "said").read_text(errors="replace"))
 
 
 def asked(folder: Path) -> list[str]:
@@ -118,6 +123,11 @@ def context() -> multiprocessing.context.ForkServerContext:
     made = multiprocessing.get_context("forkserver")
     made.set_forkserver_preload(list(PRELOADED))
     return made
+
+
+def _exit_code(process: BaseProcess) -> int | None:
+    with ASKING:
+        return process.exitcode
 
 
 def _changes(folder: Path) -> int:
