@@ -75,6 +75,8 @@ def _client(uri: str) -> MlflowClient:
     mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
     with service():
         try:
+            if uri.startswith(("postgresql", "mysql")):
+                _connect(uri)
             found = mlflow.MlflowClient()
             found.search_experiments(max_results=1)
         except ImportError as error:
@@ -93,6 +95,17 @@ def _probe(uri: str) -> None:
         raise ServiceError(
             f"No answer from the tracking server {redacted(uri)} ({reason}). Start it, or correct MLFLOW_TRACKING_URI."
         ) from error
+
+
+def _connect(uri: str) -> None:
+    """Connect to the database once, without MLflow's ten tries, which take 100 seconds."""
+    from sqlalchemy import create_engine
+
+    engine = create_engine(uri, connect_args={"connect_timeout": PROBE_SECONDS})
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 @contextmanager

@@ -21,7 +21,7 @@ TIE = 1e-3
 """Difference of two logits, or of two options' log-likelihoods, below which the order of summation decides."""
 TIES = 0.01
 """Largest share of answers that may hang on a tie."""
-OF_EACH = 2
+OF_EACH = 1
 """Prompts of each scenario that the embedded model answers."""
 
 
@@ -110,7 +110,7 @@ def test_every_scenario_of_the_embedded_model() -> None:
         scenarios[prompt.dimension, prompt.scenario].append(prompt)
     draw = random.Random(0)
     prompts = [prompt for members in scenarios.values() for prompt in draw.sample(members, OF_EACH)]
-    assert len(prompts) == OF_EACH * len(scenarios) >= 100
+    assert len(prompts) == OF_EACH * len(scenarios) >= 60
     found = compare(Hf(resolve("builtin:smollm2-135m-instruct").path), prompts)
     assert not found["apart"]
     assert len(found["tie"]) <= TIES * len(prompts), found["tie"]
