@@ -23,7 +23,7 @@ class Ask:
     """How TARGET is asked, as the options say."""
 
     backend: str
-    batch_size: int
+    batch_size: int | None
     base_url: str | None = None
     serve: str | None = None
     template: str | None = None

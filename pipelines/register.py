@@ -34,7 +34,7 @@ def command(
     dimensions: str | None,
     limit: int | None,
     scoring: Any,
-    batch_size: int,
+    batch_size: int | None,
     **stated: Any,
 ) -> None:
     """Register TARGET, a folder or Hugging Face id of a compressed model, without compressing anything.

@@ -27,7 +27,7 @@ def command(
     dimensions: str | None,
     limit: int | None,
     scoring: str,
-    batch_size: int,
+    batch_size: int | None,
     policy: str | None,
     promote_to: str | None,
     out: Path | None,

@@ -33,7 +33,7 @@ class Plan:
     suite_name: str
     policy: Policy
     signer: _signing.Signer
-    batch_size: int
+    batch_size: int | None
     promote_to: str | None = None
     out: Path | None = None
     """Where the checkpoint stays; by default the cache."""

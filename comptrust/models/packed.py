@@ -17,6 +17,8 @@ from comptrust.models.spans import Ids
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+BATCH = 128
+"""Rows decoded at once if nothing else is asked for; more make the matrix products hardly faster."""
 TOKENS = 512
 """Tokens that go through the model at once while prompts are read."""
 TOGETHER = 6
@@ -32,10 +34,10 @@ TOLERANCE = 1e-3
 class Packed:
     """Computes rows with a model whose attention transformers lets one choose (`suits`)."""
 
-    def __init__(self, model: PreTrainedModel, *, batch_size: int, ends: set[int]) -> None:
+    def __init__(self, model: PreTrainedModel, *, batch_size: int | None, ends: set[int]) -> None:
         """Decode `batch_size` rows at once, fewer if memory asks for it, each up to one of the tokens `ends`."""
         self.model = model
-        self.batch_size = batch_size
+        self.batch_size = batch_size or BATCH
         self.ends = ends
 
     def logliks(self, pairs: Iterable[tuple[Ids, Ids]]) -> dict[tuple[Ids, Ids], float]:
@@ -73,9 +75,10 @@ class Packed:
         while True:
             for row, token in zip(live, next_tokens(logits, [rows[row] for row in live]), strict=True):
                 tokens[row].append(token)
-            live = [row for row in live if tokens[row][-1] not in self.ends and len(tokens[row]) < rows[row].prompt.sampling.max_tokens]
+            ended = {row for row in live if tokens[row][-1] in self.ends or len(tokens[row]) == rows[row].prompt.sampling.max_tokens}
+            yield from ((rows[row], tokens[row]) for row in sorted(ended))
+            live = [row for row in live if row not in ended]
             if not live:
-                yield from zip(rows, tokens, strict=True)
                 return
             if len(live) <= KEPT * len(computed):
                 step.keep([computed.index(row) for row in live])

@@ -15,6 +15,8 @@ from comptrust.models.spans import Ids, common_prefix
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+BATCH = 32
+"""Rows computed at once if nothing else is asked for."""
 HEAD = 48
 """Leading tokens that rows must share to be decoded together."""
 
@@ -25,10 +27,10 @@ Cache = list[tuple[torch.Tensor, torch.Tensor]]
 class Padded:
     """Computes rows with any model, where `packed` cannot: on accelerators, and with attentions of other kinds."""
 
-    def __init__(self, model: PreTrainedModel, *, batch_size: int, ends: set[int]) -> None:
+    def __init__(self, model: PreTrainedModel, *, batch_size: int | None, ends: set[int]) -> None:
         """Compute `batch_size` rows at once, decoding each up to one of the tokens `ends`."""
         self.model = model
-        self.batch_size = batch_size
+        self.batch_size = batch_size or BATCH
         self.ends = ends
 
     def logliks(self, pairs: Iterable[tuple[Ids, Ids]]) -> dict[tuple[Ids, Ids], float]:

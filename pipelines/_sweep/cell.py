@@ -61,7 +61,7 @@ class Task:
     key: str
     """The cell's key, by the driver's code."""
     policy: Policy
-    batch_size: int
+    batch_size: int | None
     threads: int
     parent: str
     """Id of the sweep's run."""

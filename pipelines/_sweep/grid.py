@@ -89,7 +89,7 @@ class SweepFile(Record):
     dimensions: tuple[str, ...] | None = None
     limit: int | None = None
     scoring: Scoring = "compressed-trust"
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: Annotated[int, Field(ge=1)] | None = None
     policy: str = "staging"
     resources: Resources = Resources()
 

@@ -22,7 +22,8 @@ CHUNK = 256
 class Hf(Backend):
     """A model folder, dense or compressed, that transformers loads."""
 
-    def __init__(self, path: Path, *, batch_size: int = 32, template: str | None = None) -> None:
+    def __init__(self, path: Path, *, batch_size: int | None = None, template: str | None = None) -> None:
+        """Compute so many rows at once; None leaves it to the way that the model is computed."""
         self.model, self.tokenizer = loading.load(path)
         self.template = template
         eos = self.model.generation_config.eos_token_id

@@ -20,6 +20,9 @@ from comptrust.records import Generation, Message, Prompt
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+REQUESTS = 32
+"""Requests that run at once if nothing else is asked for."""
+
 
 class Openai(Backend):
     """A model that a server names; `base_url` is the API's root, such as http://localhost:8000/v1.
@@ -34,7 +37,7 @@ class Openai(Backend):
         model: str,
         *,
         base_url: str,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         template: str | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
         patience: float = 120.0,
@@ -50,7 +53,7 @@ class Openai(Backend):
         self._endpoint = Endpoint(base_url, patience=patience, pause=pause)
         self.model, self.template, self.tokenizer = model, template, tokenizer
         self._where = where or self._endpoint.url
-        self._workers = batch_size
+        self._workers = batch_size or REQUESTS
         self._free: dict[tuple[str, tuple[str, ...]], list[float]] = {}
         self._asking: dict[tuple[str, tuple[str, ...]], threading.Lock] = defaultdict(threading.Lock)
 
