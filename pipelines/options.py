@@ -77,7 +77,7 @@ evaluate_options = stack(
     click.option("--dimensions", type=TEXT, help="Comma-separated; all of the suite's by default."),
     click.option("--limit", type=INTEGER, help="Prompts per scenario; all by default."),
     click.option("--scoring", default="compressed-trust", show_default=True, type=click.Choice(["compressed-trust", "original"])),
-    click.option("--batch-size", type=click.IntRange(min=1), help="Prompts at once  [default: 128 on a CPU, else 32]."),
+    click.option("--batch-size", type=click.IntRange(min=1), help="Prompts at once  [default: 256 on a CPU, else 32]."),
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON alone on stdout.")
