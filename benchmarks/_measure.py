@@ -24,7 +24,7 @@ class Figure:
     """Unique among all benchmarks: `score/ethics`."""
     value: float
     unit: str
-    """`s`, `MB`, `ms`, `1/s`, `x` (times as fast), `%`, or `exponent`."""
+    """`s`, `ms`, `MB`, `records/s`, `prompts/s`, `x` (times as fast), `%`; empty for an exponent."""
     goal: str = ""
     """What it should be, such as `>= 20000`; empty where nothing is promised."""
 

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import _answers
 from _measure import Figure, comptrust, report
-
-from comptrust.tracking import runs
+from mlflow import MlflowClient
 
 CLASSIFICATION = ("stereotype", "adv_robustness", "ood", "adv_demonstration", "ethics", "fairness", "mmlu")
 STARTS = 5
@@ -52,7 +51,7 @@ def whole(folder: Path) -> Figure:
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     comptrust("list", "methods", folder=folder)
     done = comptrust("run", "--method", "gptq", "--bits", "4", folder=folder, codes=VERDICTS)
-    client = runs.MlflowClient(uri)
+    client = MlflowClient(uri)
     found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     work = sum(run.data.metrics.get(key, 0) for run in found for key in WORK)
     return Figure("commands/run/rest", 100 * (1 - work / done.seconds), "%", "<= 10")

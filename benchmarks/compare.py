@@ -45,14 +45,18 @@ def table(old: Kept, new: Kept) -> str:
     before, after = ({one["name"]: one for one in kept.figures} for kept in (old, new))
     lines = ["| figure | before | after | change | |", "|---|---|---|---|---|"]
     for name in sorted(before | after):
-        unit = (after.get(name) or before[name])["unit"]
+        one = after.get(name) or before[name]
+        unit = one["unit"]
         was, now = (side[name]["value"] if name in side else None for side in (before, after))
         change, mark = "", ""
-        if was and now is not None:
+        if was is not None and now is not None and unit == "%":
+            change = f"{now - was:+.1f} points"
+        elif was and now is not None:
             relative = now / was - 1
             change = f"{relative:+.0%}"
             if abs(relative) > NOISE:
-                mark = "better" if (relative > 0) == (unit in MORE_IS_BETTER) else "worse"
+                more = unit in MORE_IS_BETTER or one["goal"].startswith(">=")
+                mark = "better" if (relative > 0) == more else "worse"
         lines.append(f"| {name} | {_shown(was)} | {_shown(now)} {unit} | {change} | {mark} |")
     if old.machine != new.machine:
         differing = [f"{key}: {old.machine.get(key)} -> {value}" for key, value in new.machine.items() if old.machine.get(key) != value]

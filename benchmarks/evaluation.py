@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _measure import Figure, report
 
 from comptrust.models.backends.hf import Hf
 from comptrust.models.packed import Reader
@@ -183,7 +184,7 @@ def main() -> None:
     head = "| set | prompts | tokens | ours, s | ours, CPU s | ours, prompts/s |"
     print(f"{head} batch (prompts asked) | harness, s for all | CPU s | prompts/s | ratio | CPU ratio | same text | apart, no tie |")
     print("|" + "---|" * 14)
-    figures: list[dict[str, object]] = []
+    figures: list[Figure] = []
     mine, theirs, compared, same, apart, tokens = [], [], 0, 0, 0, 0
     for name in SETS:
         prompts = drawn(given.data, name, limit=given.limit)
@@ -193,7 +194,7 @@ def main() -> None:
         most = prompts[0].sampling.max_tokens
         mine.append(ours(backend, prompts))
         cells = [name, str(len(prompts)), str(count), f"{mine[-1].seconds:.1f}", f"{mine[-1].cpu:.1f}", f"{mine[-1].rate:.2f}"]
-        figures.append({"name": f"evaluation/{name}/prompts per second", "value": mine[-1].rate, "unit": "1/s"})
+        figures.append(Figure(f"evaluation/{name}", mine[-1].rate, "prompts/s"))
         if harness:
             size = given.harness_batch or harness.best_batch(texts, max_tokens=most)
             found = harness.answer(texts[: given.harness_limit], max_tokens=most, batch_size=size)
@@ -203,23 +204,22 @@ def main() -> None:
             compared, same, apart = compared + len(found.texts), same + len(found.texts) - len(differ), apart + even.count(False)
             cells += [f"{size} ({len(found.texts)})", *versus(mine[-1], theirs[-1])]
             cells += [f"{1 - len(differ) / len(found.texts):.1%}", str(even.count(False))]
-            figures.append({"name": f"evaluation/{name}/ratio", "value": theirs[-1].seconds / mine[-1].seconds, "unit": "x"})
+            figures.append(Figure(f"evaluation/{name}/ratio", theirs[-1].seconds / mine[-1].seconds, "x"))
         print(f"| {' | '.join(cells)} |", flush=True)
     total = together(mine)
     cells = ["all", str(total.count), str(tokens), f"{total.seconds:.1f}", f"{total.cpu:.1f}", f"{total.rate:.2f}"]
-    figures.append({"name": "evaluation/all/prompts per second", "value": total.rate, "unit": "1/s"})
+    figures.append(Figure("evaluation/all", total.rate, "prompts/s"))
     if theirs:
         other = together(theirs)
         cells += ["", *versus(total, other), f"{same / compared:.1%}", str(apart)]
-        figures.append({"name": "evaluation/all/ratio", "value": other.seconds / total.seconds, "unit": "x"})
-        figures.append({"name": "evaluation/all/texts apart, ties not counted", "value": apart, "unit": "texts"})
+        figures.append(Figure("evaluation/all/ratio", other.seconds / total.seconds, "x", ">= 4"))
+        figures.append(Figure("evaluation/all/texts apart, ties not counted", apart, "texts", "<= 0"))
     print(f"| {' | '.join(cells)} |", flush=True)
     rate, reached = prefill(backend, prompts[:32])
     possible = peak()
-    print(f"reading prompts: {rate:.0f} tokens/s, {reached:.0f} of {possible:.0f} GFLOP/s ({reached / possible:.0%})")
-    figures.append({"name": "evaluation/share of the matrix product peak", "value": reached / possible, "unit": "share"})
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=1) + "\n")
+    print(f"reading prompts: {rate:.0f} tokens/s, {reached:.0f} of {possible:.0f} GFLOP/s\n")
+    figures.append(Figure("evaluation/share of the matrix product peak", 100 * reached / possible, "%", ">= 60"))
+    report(figures, json_to=given.json)
 
 
 def versus(mine: Answers, theirs: Answers) -> list[str]:

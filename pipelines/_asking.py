@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from comptrust import digests, plugins
 from comptrust.compression import checkpoint
@@ -87,7 +88,7 @@ def backend(found: Target, ask: Ask, *, given: str, log: Path) -> Iterator[Backe
 
     folder = found.path or (sources.resolve(local_model(ask.tokenizer)).path if ask.tokenizer else None)
     tokenizer = loading.tokenizer(folder) if folder else None
-    settings = {"batch_size": ask.batch_size, "template": found.template, "tokenizer": tokenizer, "patience": ask.patience}
+    settings: dict[str, Any] = {"batch_size": ask.batch_size, "template": found.template, "tokenizer": tokenizer, "patience": ask.patience}
     if ask.base_url:
         yield Openai(given, base_url=ask.base_url, **settings)
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from comptrust.errors import UserError
-from comptrust.records import Verdict
+from comptrust.records import Result, Verdict
 from comptrust.tracking import promotion, registry, runs
 from validation import keys, signing
 from validation import waivers as waiving
@@ -126,7 +126,7 @@ def promotion_check(policy_digest: str) -> promotion.Check | None:
             return promotion.Decision(version.ref, "inconclusive", "The signed verdict was given under another policy. Gate it again.")
         if not found:
             return None
-        outcome = "block" if any(one.kind in ("changed", "block") for one in found) else "inconclusive"
+        outcome: Result = "block" if any(one.kind in ("changed", "block") for one in found) else "inconclusive"
         return promotion.Decision(version.ref, outcome, " ".join(map(str, found)))
 
     return refuse if trusted else None

@@ -39,7 +39,8 @@ class Commands(click.Group):
         if name not in self.list_commands(ctx):
             return None
         module = name if name in plugins.names("pipelines") else f"{name}_"
-        return importlib.import_module(f"pipelines.{module}").command
+        found: click.Command = importlib.import_module(f"pipelines.{module}").command
+        return found
 
 
 def _with_dashes(name: str) -> str:

@@ -12,7 +12,7 @@ from comptrust.tracking.store import redacted
 DEFAULT_MODEL = "builtin:smollm2-135m-instruct"
 
 
-class Optional_(click.ParamType):
+class Optional_(click.ParamType[Any]):
     """A type for which the empty text, as MLproject passes it, means `not given`."""
 
     def __init__(self, inner: Callable[[str], Any], name: str) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines._recipe import recipe_option
 from pipelines.options import TEXT, compress_options, evaluate_options, json_option, say
+
+if TYPE_CHECKING:
+    from comptrust.records import Scoring
 
 EXIT = {"pass": 0, "block": 1, "inconclusive": 3}
 
@@ -26,7 +29,7 @@ def command(
     suite: str,
     dimensions: str | None,
     limit: int | None,
-    scoring: str,
+    scoring: Scoring,
     batch_size: int | None,
     policy: str | None,
     promote_to: str | None,

@@ -12,7 +12,7 @@ import click
 from pipelines.options import json_option
 
 if TYPE_CHECKING:
-    from comptrust.records import Score, SuiteManifest
+    from comptrust.records import Score, Scoring, SuiteManifest
     from comptrust.trust.fields import FieldError
 
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option("--allow-partial", is_flag=True, help="Score what is there when required scenarios are absent, marked partial.")
 @json_option
-def command(files: tuple[Path, ...], scoring: str | None, allow_partial: bool, as_json: bool) -> None:
+def command(files: tuple[Path, ...], scoring: Scoring | None, allow_partial: bool, as_json: bool) -> None:
     """Score files of answers as published.
 
     A suite.json beside a file, or above its generations/ folder, says what was asked; without one the published scenarios are required.

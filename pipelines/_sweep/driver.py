@@ -13,7 +13,7 @@ from comptrust.tracking import runs, sweeps
 from pipelines import workflow
 from pipelines._sweep import plan
 from pipelines._sweep.cell import Cell, Outcome, Task
-from pipelines._sweep.engines import Engine
+from pipelines._sweep.engines import Ask, Engine
 from pipelines._sweep.plan import Estimate, Sweep
 from pipelines._sweep.view import Rate, State, View
 
@@ -76,7 +76,7 @@ class _Run:
     engine: Engine
     view: View
     own: runs.Run
-    asks: Mapping[str, plan.Ask]
+    asks: Mapping[str, Ask]
     settings: Mapping[str, str]
     before: Mapping[str, sweeps.Done]
     expected: Mapping[str, Estimate]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import multiprocessing
 import os
 import signal
@@ -107,7 +108,7 @@ class Serial(Engine):
             task = self.queue.popleft()
             context = multiprocessing.get_context("spawn")
             mine, its = context.Pipe(duplex=False)
-            process = context.Process(target=_serve, args=(task, its), name=task.cell.recipe.slug)
+            process: BaseProcess = context.Process(target=_serve, args=(task, its), name=task.cell.recipe.slug)
             process.start()
             its.close()
             self.current = (task, process, mine)
@@ -144,11 +145,13 @@ class OnRay(Engine):
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
-        self.ray = ray
-        own = {"num_cpus": os.cpu_count(), "object_store_memory": STORE_BYTES, "include_dashboard": False} if address == "local" else {}
+        self.ray: Any = ray
+        own: dict[str, Any] = {}
+        if address == "local":
+            own = {"num_cpus": os.cpu_count(), "object_store_memory": STORE_BYTES, "include_dashboard": False}
         _reach(address)
         try:
-            ray.init(address, logging_level="ERROR", log_to_driver=False, **own)
+            ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **own)
         except Exception as error:  # ray raises ConnectionError, RuntimeError, ValueError and its own classes
             reason = " ".join(str(error).split())[:200].rstrip(".")
             raise ServiceError(f"Cannot reach Ray at '{address}': {reason}. {DEAD_RUN}") from error
@@ -180,7 +183,8 @@ class OnRay(Engine):
     def _outcome(self, ended: Any) -> Outcome:
         task = self.tasks.pop(ended)
         try:
-            return self.ray.get(ended)
+            outcome: Outcome = self.ray.get(ended)
+            return outcome
         except self.ray.exceptions.RayTaskError as error:  # the cell could not even begin, such as where comptrust is not installed
             reason = str(error.cause if hasattr(error, "cause") else error).strip().splitlines()[-1]
             return Outcome(task.key, "failed", reason=f"Could not begin: {reason}", exit_code=4)

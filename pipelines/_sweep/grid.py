@@ -136,7 +136,7 @@ class _Expansion:
         self.file, self.path = file, path
         self.names = [model.name for model in models(file)]
         self.compressed = self.names[: len(file.models)]
-        self.root = yaml.compose(config.read_text(path))
+        self.root: Any = yaml.compose(config.read_text(path))
 
     def recipes(self) -> tuple[Recipe, ...]:
         self._check()
@@ -177,8 +177,8 @@ class _Expansion:
             raise self.error(
                 "sparsity contradicts structure, which fixes the share of zeros. Add unstructured to structure, or remove one.", "sparsity"
             )
-        if not self.file.bits and (method := next((name for name, kind in kinds.items() if kind == "quantisation"), None)):
-            raise self.error(f"method {method} needs bits. Known: {', '.join(map(str, base.get(method).bits_known))}.", "methods")
+        if not self.file.bits and (needing := next((name for name, kind in kinds.items() if kind == "quantisation"), None)):
+            raise self.error(f"method {needing} needs bits. Known: {', '.join(map(str, base.get(needing).bits_known))}.", "methods")
         for method in self.file.options:
             if method not in {*kinds, *(point.method for point in self.file.include)}:
                 raise self.error(f"options for '{method}', which is no method of this grid. Remove or correct it.", "options", method)
@@ -235,7 +235,7 @@ class _Expansion:
                 node = node.value[part]
             elif isinstance(node, yaml.MappingNode) and (found := [value for key, value in node.value if key.value == part]):
                 node = found[0]
-        return node.start_mark.line + 1
+        return int(node.start_mark.line) + 1
 
 
 def _matches(point: Point, recipe: Recipe) -> bool:

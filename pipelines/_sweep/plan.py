@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from comptrust import config, digests
 from comptrust.errors import ServiceError, UserError
-from comptrust.tracking import runs, store, sweeps
+from comptrust.tracking import store, sweeps
 from pipelines import _signing, workflow
 from pipelines._sweep import facts
 from pipelines._sweep.cell import Cell, Questions
@@ -166,7 +166,7 @@ def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:
 
     Raises UserError if the tracking store is a file of this machine and cells would run on others.
     """
-    uri = runs.tracking_uri()
+    uri = store.tracking_uri()
     hosts = {node.host for node in nodes}
     if uri.startswith(("sqlite:", "file:", "/")) and hosts - {socket.gethostname()}:
         raise UserError(
