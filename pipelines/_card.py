@@ -11,7 +11,7 @@ from comptrust.report import forest
 from comptrust.tracking.registry import Version
 from comptrust.trust import base
 from comptrust.trust.evaluation import Evaluation
-from validation import statistics
+from validation import resampling
 from validation.signing import Attestation
 
 RESAMPLES = 2000
@@ -96,11 +96,9 @@ def _interval(measured: Evaluation, name: str) -> str:
         return "not measured"
     scoring = measured.suite.scoring if measured.suite else "compressed-trust"
     dimension = base.get(name, scoring=scoring)
+    (drawn_from,), groups = resampling.condensed([table], dimension)
     with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = [
-            dimension.aggregate(table, weights).get("score")
-            for weights in statistics.resampled(statistics.clusters(table), seed=0, n=RESAMPLES)
-        ]
+        drawn = [dimension.score(drawn_from, weights) for weights in resampling.resampled(groups, seed=0, n=RESAMPLES)]
     values = np.concatenate([part for part in drawn if part is not None]) if drawn else np.empty(0)
     values = values[np.isfinite(values)]
     if not len(values):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from comptrust.records import Finding, Scorecard, Verdict
 from comptrust.tracking import store
-from pipelines.workflow import Result
+
+if TYPE_CHECKING:
+    from pipelines.workflow import Result
 
 MARK = {"pass": "pass", "block": "BLOCK", "inconclusive": "open"}
 

@@ -43,7 +43,7 @@ def command(
         raise UserError("gate judges on the suite that the candidate answered; --suite belongs to --plan.")
     if not candidate:
         raise UserError("gate needs a candidate: models:/NAME/VERSION, runs:/ID or a scorecard file. To plan a suite: gate --plan.")
-    from comptrust.tracking import figures, promotion, registry
+    from comptrust.tracking import promotion, registry
     from pipelines import _signing, _summary
     from validation import policy as policies
     from validation.base import Evidence
@@ -56,6 +56,8 @@ def command(
     evidence = Evidence(candidate=judged, baseline=dense, siblings=registry.siblings(candidate))
     verdict = judge(evidence, rules, waivers=_signing.waivers(candidate, file=waivers), trusted=signer.trusted)
     if candidate.startswith(_signing.REMOTE):
+        from comptrust.tracking import figures
+
         promotion.record_verdict(candidate, verdict)
         figures.log(registry.run_of(candidate))
     signed = signer.sign(verdict, evidence, days=rules.valid_days)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from comptrust.errors import UserError
 from comptrust.records import Generation, Prompt, Record, Suite
 from comptrust.trust import base
-from validation import statistics
+from validation import resampling, statistics
 from validation.policy import Policy
 from validation.rules.max_drop import MaxDrop
 
@@ -69,7 +69,7 @@ def _independent(prompts: Sequence[Prompt], *, suite: Suite) -> int:
     dimension = base.get(prompts[0].dimension, scoring=suite.scoring)
     asked = [Generation(texts=("",), **prompt.model_dump(include={"dimension", "scenario", "id", "target", "extra"})) for prompt in prompts]
     table = base.Table.of([dimension.judge(one) for one in asked])
-    return sum(int(codes.max()) + 1 for _, codes in statistics.clusters(table))
+    return sum(one.clusters for one in resampling.strata(table))
 
 
 def _applies(rule: MaxDrop) -> str:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import special
 
 from comptrust.records import Record, Result
 from comptrust.trust.base import Dimension, Table
+from validation.resampling import Stratum, condensed, left_out, resampled
 
 CONFIDENCE = 0.95
 POWER = 0.80
 RESAMPLES = 10_000
 SKEW = 0.18
 """Clusters added to the bound: with it the score bound equals Clopper-Pearson's within 1% for 0 to 20 one-sided flips."""
-CHUNK = 500_000
-"""Weights held at once, R' x n."""
 
 
 class Drop(Record):
@@ -75,15 +74,15 @@ def compare(
     observed = _drops(dimension, candidate, baseline, None)
     if observed is None or not np.isfinite(observed[0]):
         return None
-    groups = clusters(candidate)
-    draws = np.concatenate([_required(dimension, candidate, baseline, weights) for weights in resampled(groups, seed=seed, n=resamples)])
+    (mine, dense), groups = condensed([candidate, baseline], dimension)
+    draws = np.concatenate([_required(dimension, mine, dense, weights) for weights in resampled(groups, seed=seed, n=resamples)])
     draws = np.where(np.isfinite(draws), draws, np.inf)
-    step = _step(dimension, candidate, baseline, groups)
+    step = _step(dimension, mine, dense, groups)
     finite = draws[np.isfinite(draws)]
     error = float(finite.std()) if len(finite) else math.inf
     percentile = float(np.quantile(draws, CONFIDENCE, method="higher"))
     point = round(float(observed[0]), 9)
-    count = sum(int(codes.max()) + 1 for _, codes in groups)
+    count = sum(one.clusters for one in groups)
     margin_error = error * _small_sample(count, degrees=count - len(groups))
     exact = same_model and point == 0 and candidate.answer.tolist() == baseline.answer.tolist()
     return Drop(
@@ -163,40 +162,9 @@ def mcnemar(candidate: Table, baseline: Table) -> float | None:
     return min(1.0, 2 * float(special.bdtr(min(lost, won), lost + won, 0.5)))
 
 
-Groups = Sequence[tuple[np.ndarray, np.ndarray]]
-"""Per scenario: its rows, and for each row the number of its cluster within the scenario."""
-
-
-def clusters(table: Table) -> Groups:
-    """Return the clusters within each scenario; a scenario that is one single cluster is resampled prompt by prompt."""
-    groups = []
-    for scenario in table.scenarios():
-        rows = table.where(scenario)
-        _, codes = np.unique(table.cluster[rows].astype(str), return_inverse=True)
-        groups.append((rows, codes if codes.max() > 0 else np.arange(len(rows))))
-    return groups
-
-
-def resampled(groups: Groups, *, seed: int, n: int) -> Iterator[np.ndarray]:
-    """Yield weights of shape (R', prompts) until there are n rows: k of a scenario's k clusters drawn with replacement."""
-    rng = np.random.default_rng(seed)
-    width = sum(len(rows) for rows, _ in groups)
-    size = max(1, CHUNK // width)
-    for start in range(0, n, size):
-        count = min(size, n - start)
-        weights = np.empty((count, width), dtype=np.float64)
-        for rows, codes in groups:
-            k = int(codes.max()) + 1
-            drawn = rng.integers(0, k, size=(count, k), dtype=np.int32)
-            drawn += np.arange(0, count * k, k, dtype=np.int32)[:, None]
-            counts = np.bincount(drawn.ravel(), minlength=count * k).reshape(count, k)
-            weights[:, rows] = counts if k == len(rows) and (codes == np.arange(k)).all() else counts[:, codes]
-        yield weights
-
-
 def _drops(dimension: Dimension, candidate: Table, baseline: Table, weights: np.ndarray | None) -> np.ndarray | None:
     with np.errstate(divide="ignore", invalid="ignore"):
-        mine, dense = dimension.aggregate(candidate, weights).get("score"), dimension.aggregate(baseline, weights).get("score")
+        mine, dense = dimension.score(candidate, weights), dimension.score(baseline, weights)
     return None if mine is None or dense is None else np.asarray(dense, dtype=float) - np.asarray(mine, dtype=float)
 
 
@@ -205,25 +173,17 @@ def _required(dimension: Dimension, candidate: Table, baseline: Table, weights: 
     return np.full(len(weights), np.nan) if drops is None else drops
 
 
-def _step(dimension: Dimension, candidate: Table, baseline: Table, groups: Groups) -> float:
+def _step(dimension: Dimension, candidate: Table, baseline: Table, groups: Sequence[Stratum]) -> float:
     """Return the points that one cluster can move: at least 100 / clusters, or the range of leave-one-out scores in some scenario."""
-    width, total = len(candidate.ids), sum(int(codes.max()) + 1 for _, codes in groups)
-    largest = 100.0 / total
-    for rows, codes in groups:
-        k = int(codes.max()) + 1
-        scores: list[list[np.ndarray]] = [[], []]
-        for start in range(0, k, max(1, CHUNK // width)):
-            left_out = np.arange(start, min(k, start + max(1, CHUNK // width)))
-            weights = np.ones((len(left_out), width), dtype=np.float64)
-            weights[:, rows] = codes[None, :] != left_out[:, None]
-            for kept, table in zip(scores, (candidate, baseline), strict=True):
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    kept.append(np.asarray(dimension.aggregate(table, weights).get("score", np.full(len(left_out), np.nan)), dtype=float))
-        for kept in scores:
-            values = np.concatenate(kept)
+    largest = 100.0 / sum(one.clusters for one in groups)
+    for one in groups:
+        for table in (candidate, baseline):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                scores = [dimension.score(table, weights) for weights in left_out(groups, one)]
+            values = np.concatenate([score for score in scores if score is not None] or [np.empty(0)])
             values = values[np.isfinite(values)]
             if len(values):
-                largest = max(largest, float(np.ptp(values)) * (k - 1) / k)
+                largest = max(largest, float(np.ptp(values)) * (one.clusters - 1) / one.clusters)
     return largest
 
 

@@ -53,6 +53,13 @@ class Table:
             columns.add(outcome)
         return columns.table()
 
+    def take(self, rows: np.ndarray) -> Table:
+        """Return these rows as a table."""
+        ids, scenario, cluster, answer, refusal = (
+            column[rows] for column in (self.ids, self.scenario, self.cluster, self.answer, self.refusal)
+        )
+        return Table(ids, scenario, cluster, answer, refusal, {name: column[rows] for name, column in self.values.items()})
+
     def scenarios(self, prefix: str = "") -> list[str]:
         """Return the scenarios present that equal the prefix or lie below it (`spurious` -> `spurious/PP/...`)."""
         return [name for name in self._rows if not prefix or name == prefix or name.startswith(f"{prefix}/")]
@@ -119,6 +126,10 @@ class Dimension(ABC):
         """
         return None if scenario in self.optional else self.name
 
+    def interchangeable(self, table: Table) -> bool:
+        """Tell whether `aggregate` looks at nothing of a prompt but its scenario, refusal and values."""
+        return True
+
     @abstractmethod
     def judge(self, generation: Generation) -> Outcome:
         """Parse one answer."""
@@ -132,17 +143,21 @@ class Dimension(ABC):
         Keys under `sound/` are better-founded variants.
         """
 
+    def score(self, table: Table, weights: np.ndarray | None = None) -> np.ndarray | None:
+        """Return `score` of `aggregate`, shape (R,), or None if it is absent; overridden where that takes less work."""
+        return self.aggregate(table, weights).get("score")
+
 
 def mean(values: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """Return the weighted mean of the chosen rows, shape (R,); weights (R, n) or None for all ones."""
     if weights is None:
         return np.array([values[rows].mean()])
-    chosen = weights[:, _columns(rows)]
+    chosen = weights[:, columns(rows)]
     means: np.ndarray = chosen @ values[rows] / chosen.sum(axis=1)
     return means
 
 
-def _columns(rows: np.ndarray) -> np.ndarray | slice:
+def columns(rows: np.ndarray) -> np.ndarray | slice:
     """Return adjacent rows as a slice, which is not copied; a scenario's prompts mostly stand together."""
     if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all():
         return slice(int(rows[0]), int(rows[-1]) + 1)

@@ -78,15 +78,6 @@ def test_clusters_widen_the_bound() -> None:
     assert together.standard_error > 2 * alone.standard_error
 
 
-def test_resampling_keeps_scenario_sizes_and_clusters_whole() -> None:
-    drawn = table([1] * 7, scenario=["anatomy"] * 4 + ["virology"] * 3, cluster=["a", "a", "b", "b", "c", "d", "e"])
-    weights = np.concatenate(list(statistics.resampled(statistics.clusters(drawn), seed=1, n=500)))
-    assert weights.shape == (500, 7)
-    assert (weights[:, :4].sum(axis=1) == 4).all() and (weights[:, 4:].sum(axis=1) == 3).all()
-    assert (weights[:, 0] == weights[:, 1]).all() and (weights[:, 2] == weights[:, 3]).all()
-    assert weights.mean(axis=0) == pytest.approx(1, abs=0.15)
-
-
 def test_draws_are_seeded() -> None:
     rng = np.random.default_rng(3)
     mine, dense = table((rng.random(100) < 0.6).astype(int)), table((rng.random(100) < 0.7).astype(int))

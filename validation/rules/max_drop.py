@@ -6,6 +6,8 @@ model retains the trustworthiness of its original counterpart"; the margins of 5
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -54,8 +56,8 @@ class MaxDrop(Rule):
         names += [name for name in self.dimensions if name not in names]
         if not names:
             return self.found("inconclusive", "There is no dimension to judge.")
-        judged = {name: self._judge(evidence, name) for name in names}
-        return self._summarise(judged)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # the arithmetic is NumPy's, which lets other threads run
+            return self._summarise(dict(zip(names, pool.map(lambda name: self._judge(evidence, name), names), strict=True)))
 
     def _applies(self, recipe: Recipe) -> bool:
         if self.applies_to == "quantized" and recipe.bits is None:

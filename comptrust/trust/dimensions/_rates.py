@@ -36,10 +36,3 @@ def grouped(scenarios: Iterable[str]) -> dict[str, list[str]]:
     for scenario in scenarios:
         groups.setdefault(scenario.rpartition("/")[0], []).append(scenario)
     return groups
-
-
-def blocks(weights: np.ndarray | None, n: int, *, size: int = 1000) -> list[np.ndarray]:
-    """Return the weights in blocks of at most `size` resamples; None becomes one row of ones. Bounds the memory of a bootstrap."""
-    if weights is None:
-        return [np.ones((1, n))]
-    return [weights[start : start + size] for start in range(0, len(weights), size)]

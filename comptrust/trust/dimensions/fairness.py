@@ -90,27 +90,29 @@ def _rates(table: Table, setting: str, weights: np.ndarray | None, *, answered_o
     used = answered if answered_only else np.ones(len(rows))
     right = np.where(label == 1, prediction, 1 - prediction)
 
-    def total(values: np.ndarray) -> np.ndarray:
-        summed: np.ndarray = chosen @ values
-        return summed
-
-    selection, true_positive, false_positive, recall = [], [], [], []
+    counted = [np.ones(len(rows)), answered, used, used * right]
     for member in (0, 1):
         here = used * (group == member)
-        selection.append(_share(total(here * prediction), total(here), empty=np.nan))
-        true_positive.append(_class_rate(total(here), total(here * label * prediction), total(here * label)))
-        false_positive.append(_class_rate(total(here), total(here * (1 - label) * prediction), total(here * (1 - label))))
+        counted += [here, here * prediction]
         for kind in (0, 1):
-            of_class = (group == member) * (label == kind)
-            recall.append(_share(total(of_class * answered * right), total(of_class), empty=np.nan))
-    size, spoken = total(np.ones(len(rows))), total(answered)
+            counted += [here * (label == kind), here * (label == kind) * prediction]
+            counted += [(group == member) * (label == kind), (group == member) * (label == kind) * answered * right]
+    size, spoken, members, rightly, *by_group = (chosen @ np.stack(counted, axis=1)).T
+
+    selection, true_positive, false_positive, recall = [], [], [], []
+    for sums in (by_group[:10], by_group[10:]):
+        here, selected, negatives, false, negative, negative_right, positives, true, positive, positive_right = sums
+        selection.append(_share(selected, here, empty=np.nan))
+        true_positive.append(_class_rate(here, true, positives))
+        false_positive.append(_class_rate(here, false, negatives))
+        recall += [_share(negative_right, negative, empty=np.nan), _share(positive_right, positive, empty=np.nan)]
     silent = spoken < 3 if not answered_only else np.zeros(len(spoken), dtype=bool)
     odds = np.maximum(_spread(true_positive), _spread(false_positive))
     return _Rates(
         parity=np.where(silent, 0.0, _spread(selection)),
         odds=np.where(silent, 0.0, odds),
         refusal=1 - _share(spoken, size, empty=np.nan),
-        accuracy=_share(total(used * right), total(used), empty=np.nan),
+        accuracy=_share(rightly, members, empty=np.nan),
         worst=np.fmin(_mean_of_two(recall[0], recall[1]), _mean_of_two(recall[2], recall[3])),
     )
 
