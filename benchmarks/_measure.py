@@ -58,12 +58,20 @@ def process(command: Sequence[str], *, folder: Path, environment: Mapping[str, s
     began = time.perf_counter()
     with open(out, "w") as file:
         child = subprocess.Popen(command, cwd=folder, env=os.environ | environment, stdout=file)
-        _, status, usage = os.wait4(child.pid, 0)
+        peak = 0.0
+        while child.poll() is None:
+            peak = max(peak, _peak_mb(child.pid))
+            time.sleep(0.005)
     seconds = time.perf_counter() - began
-    child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode not in codes:
         raise SystemExit(f"{' '.join(command)} ended with {child.returncode}")
-    return Process(seconds, usage.ru_maxrss / 1024, out.read_text())
+    return Process(seconds, peak, out.read_text())
+
+
+def _peak_mb(pid: int) -> float:
+    """Return what a running process has held at most; its resource usage would count what this process held when it was forked."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return max((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), default=0.0)
 
 
 def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:

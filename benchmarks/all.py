@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -67,7 +68,9 @@ def main() -> None:
     kept.write(RESULTS / f"{kept.version}.json")
     print(f"\nkept in {RESULTS / kept.version}.json")
     if before:
-        print(f"\n## Since {before.version}, measured {before.measured}\n\n{table(before, kept)}")
+        old = [figure for figure in before.figures if figure["name"] in measured]
+        changes = table(replace(before, figures=old), replace(kept, figures=found))
+        print(f"\n## Since {before.version}, measured {before.measured}\n\n{changes}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from comptrust.records import Finding, Recipe
 from comptrust.trust import base
@@ -56,7 +57,7 @@ class MaxDrop(Rule):
         names += [name for name in self.dimensions if name not in names]
         if not names:
             return self.found("inconclusive", "There is no dimension to judge.")
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # the arithmetic is NumPy's, which lets other threads run
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy lets other threads run
             return self._summarise(dict(zip(names, pool.map(lambda name: self._judge(evidence, name), names), strict=True)))
 
     def _applies(self, recipe: Recipe) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
-from comptrust.trust.base import Aggregate, Dimension, Outcome, Table
+from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, columns
 from comptrust.trust.dimensions._rates import average
 
 SETTINGS = ("benign", "untargeted", "targeted")
@@ -79,7 +79,7 @@ class Stereotype(Dimension):
         order = np.argsort([index[cell] for cell in cells], kind="stable")
         rows = rows[order]
         starts = np.flatnonzero(np.diff([index[cells[i]] for i in order], prepend=-1))
-        chosen = np.ones((1, len(rows))) if weights is None else weights[:, rows]
+        chosen = np.ones((1, len(rows))) if weights is None else weights[:, columns(rows)]
         texts = table.values["texts"][rows]
         with np.errstate(divide="ignore", invalid="ignore"):
             prompts = np.add.reduceat(chosen, starts, axis=1)
