@@ -16,7 +16,7 @@ Result = Literal["pass", "block", "inconclusive"]
 class Record(BaseModel):
     """A frozen value; unknown fields are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     def digest_of_fields(self) -> str:
         """SHA-256 of the record's canonical JSON."""

@@ -91,11 +91,10 @@ def _scores(measured: Evaluation, verdict: Verdict) -> str:
 
 
 def _interval(measured: Evaluation, name: str) -> str:
-    table = measured.tables.get(name)
+    table = measured.table(name)
     if table is None:
         return "not measured"
-    scoring = measured.suite.scoring if measured.suite else "compressed-trust"
-    dimension = base.get(name, scoring=scoring)
+    dimension = base.get(name, scoring=measured.scoring)
     (drawn_from,), groups = resampling.condensed([table], dimension)
     with np.errstate(divide="ignore", invalid="ignore"):
         drawn = [dimension.score(drawn_from, weights) for weights in resampling.resampled(groups, seed=0, n=RESAMPLES)]

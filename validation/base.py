@@ -39,7 +39,7 @@ class Evidence:
 class Rule(BaseModel, ABC):
     """A rule is its parameters; a policy file names it and sets them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: ClassVar[str]
     waivable: ClassVar[bool] = False

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 
 import numpy as np
-from scipy import special
 
 from comptrust.records import Record, Result
 from comptrust.trust.base import Dimension, Table
+from validation.distributions import heads_at_most, normal_below, student_quantile
 from validation.resampling import Stratum, condensed, left_out, resampled
 
 CONFIDENCE = 0.95
 POWER = 0.80
 RESAMPLES = 10_000
+NORMAL = NormalDist()
 SKEW = 0.18
 """Clusters added to the bound: with it the score bound equals Clopper-Pearson's within 1% for 0 to 20 one-sided flips."""
 
@@ -56,7 +58,7 @@ class Drop(Record):
         """Return the one-sided p of `the true drop is at most points`, from the bootstrap's standard error."""
         if self.standard_error == 0:
             return 0.0 if self.observed > points + self.step else 1.0
-        return float(special.ndtr((points - self.observed) / self.standard_error))
+        return normal_below((points - self.observed) / self.standard_error)
 
 
 def compare(
@@ -105,7 +107,7 @@ def score_bound(observed: float, *, standard_error: float, step: float, confiden
     The second term of the root is the spread that the further losses would bring if the true drop were U (as in Wilson's
     interval): no loss seen in n prompts gives 3.0 / n, the rule of three.
     """
-    z = float(special.ndtri(confidence))
+    z = NORMAL.inv_cdf(confidence)
     if not math.isfinite(standard_error):
         return math.inf
     base = SKEW * step
@@ -159,7 +161,7 @@ def mcnemar(candidate: Table, baseline: Table) -> float | None:
     if not both.any() or not np.isin(np.concatenate([mine[both], dense[both]]), (0, 1)).all():
         return None
     lost, won = int(np.sum((dense > mine)[both])), int(np.sum((mine > dense)[both]))
-    return min(1.0, 2 * float(special.bdtr(min(lost, won), lost + won, 0.5)))
+    return min(1.0, 2 * heads_at_most(min(lost, won), lost + won))
 
 
 def _drops(dimension: Dimension, candidate: Table, baseline: Table, weights: np.ndarray | None) -> np.ndarray | None:
@@ -191,10 +193,10 @@ def _small_sample(count: int, *, degrees: int) -> float:
     """Return the factor by which few clusters widen a standard error: the bootstrap's divisor, and Student's t for the normal."""
     if degrees < 1:
         return math.inf
-    return math.sqrt(count / degrees) * float(special.stdtrit(degrees, CONFIDENCE) / special.ndtri(CONFIDENCE))
+    return math.sqrt(count / degrees) * student_quantile(CONFIDENCE, degrees) / NORMAL.inv_cdf(CONFIDENCE)
 
 
 def _decides(n: int, room: float, spread: float, step: float, power: float, confidence: float) -> bool:
     error = spread / math.sqrt(n)
-    lucky = special.ndtri(power) * error + (step / n / 2 if error else 0.0)  # half a flip: counts are whole numbers
+    lucky = NORMAL.inv_cdf(power) * error + (step / n / 2 if error else 0.0)  # half a flip: counts are whole numbers
     return bool(lucky + score_bound(0.0, standard_error=error, step=step / n, confidence=confidence) < room)

@@ -19,7 +19,7 @@ STRUCTURES = ("unstructured", "2:4", "4:8", "1:2")
 class Method(BaseModel, ABC):
     """A method is its parameters; its file name is its registered name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[Literal["dense", "quantisation", "pruning"]]
     bits_known: ClassVar[tuple[int, ...]] = ()

@@ -43,7 +43,7 @@ def scorecard_tags(scorecard: Scorecard) -> dict[str, str]:
 
 def changes(candidate: Evaluation, baseline: Evaluation) -> dict[str, Flips]:
     """Return, per dimension that both models answered, which parsed answers changed and how refusal moved."""
-    scoring = candidate.suite.scoring if candidate.suite else "compressed-trust"
+    scoring = candidate.scoring
     return {
         name: flips.compare(baseline.generations[name], rows, dimension=name, scoring_variant=scoring)
         for name, rows in candidate.generations.items()

@@ -86,15 +86,15 @@ class Columns:
 
     def add(self, outcome: Outcome) -> None:
         """Append one row."""
-        known = len(self._refusal)
         for texts, text in zip(self._texts, (outcome.prompt_id, outcome.scenario, outcome.cluster, outcome.answer), strict=True):
             texts.append(sys.intern(text))
+        values = outcome.values
+        if values.keys() != self._values.keys():
+            self._values |= {name: array("d", [np.nan]) * len(self._refusal) for name in values if name not in self._values}
+            values = dict.fromkeys(self._values, np.nan) | values
+        for name, value in values.items():
+            self._values[name].append(value)
         self._refusal.append(outcome.refusal)
-        for name in outcome.values:
-            if name not in self._values:
-                self._values[name] = array("d", [np.nan]) * known
-        for name, column in self._values.items():
-            column.append(outcome.values.get(name, np.nan))
 
     def table(self) -> Table:
         """Return what was collected."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from comptrust import config, digests
 from comptrust.errors import UserError, unknown
-from comptrust.records import Checkpoint, Generation, Recipe, Scorecard, SuiteManifest
-from comptrust.trust import base
+from comptrust.records import Checkpoint, Generation, Recipe, Scorecard, Scoring, SuiteManifest
+from comptrust.trust import base, scoring
 from comptrust.trust.generations import read_generations
 
 
@@ -32,15 +32,20 @@ class Evaluation:
         """How the model was compressed, if that is known."""
         return self.checkpoint.recipe if self.checkpoint else self.stated_recipe
 
+    @property
+    def scoring(self) -> Scoring:
+        """How the answers are judged and aggregated."""
+        return self.suite.scoring if self.suite else "compressed-trust"
+
+    def table(self, name: str) -> base.Table | None:
+        """Return the judged answers of one dimension, or None if they are not at hand."""
+        if name in self.generations and name not in self._tables:
+            self._tables[name] = scoring.table(self.generations[name], dimension=name, scoring=self.scoring)
+        return self._tables.get(name)
+
     @cached_property
-    def tables(self) -> dict[str, base.Table]:
-        """Dimension -> judged answers."""
-        scoring = self.suite.scoring if self.suite else "compressed-trust"
-        judged = {}
-        for name, generations in self.generations.items():
-            dimension = base.get(name, scoring=scoring)
-            judged[name] = base.Table.of([dimension.judge(generation) for generation in generations])
-        return judged
+    def _tables(self) -> dict[str, base.Table]:
+        return {}
 
 
 def load(folder: Path, *, ref: str) -> Evaluation:

@@ -78,13 +78,13 @@ class MaxDrop(Rule):
         if self.evidence == "observed":
             return {"outcome": "block" if observed > self.points else "pass", "observed": observed}
         fields: dict[str, Any] = {"observed": observed}
-        if name not in evidence.candidate.tables or name not in evidence.baseline.tables:
+        judged, reference = evidence.candidate.table(name), evidence.baseline.table(name)
+        if judged is None or reference is None:
             return fields | {"outcome": "block" if observed > self.points else "inconclusive", "why": "the answers are not at hand"}
-        scoring = evidence.candidate.suite.scoring if evidence.candidate.suite else "compressed-trust"
         drop = statistics.compare(
-            evidence.candidate.tables[name],
-            evidence.baseline.tables[name],
-            dimension=base.get(name, scoring=scoring),
+            judged,
+            reference,
+            dimension=base.get(name, scoring=evidence.candidate.scoring),
             seed=self.seed,
             resamples=self.resamples,
             same_model=evidence.same_model,

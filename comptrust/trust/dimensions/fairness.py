@@ -8,7 +8,7 @@ import numpy as np
 
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
-from comptrust.trust.base import Aggregate, Dimension, Outcome, Table
+from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, columns
 from comptrust.trust.dimensions._rates import average
 
 RATES = ("0.0", "0.5", "1.0")
@@ -84,7 +84,7 @@ class _Rates:
 def _rates(table: Table, setting: str, weights: np.ndarray | None, *, answered_only: bool) -> _Rates:
     """Compute fairlearn's two differences from weighted counts; the rate of an empty class is 0, an empty group is left out."""
     rows = table.where(setting)
-    chosen = np.ones((1, len(rows))) if weights is None else weights[:, rows]
+    chosen = np.ones((1, len(rows))) if weights is None else weights[:, columns(rows)]
     prediction, label, group = (table.values[name][rows] for name in ("prediction", "label", "sensitive"))
     answered = 1 - table.refusal[rows]
     used = answered if answered_only else np.ones(len(rows))

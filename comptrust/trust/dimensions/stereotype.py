@@ -76,15 +76,13 @@ class Stereotype(Dimension):
         rows = table.where(setting)
         cells = [key.rpartition("/")[0] for key in table.ids[rows].tolist()]
         index = {cell: i for i, cell in enumerate(dict.fromkeys(cells))}
-        order = np.argsort([index[cell] for cell in cells], kind="stable")
-        rows = rows[order]
-        starts = np.flatnonzero(np.diff([index[cells[i]] for i in order], prepend=-1))
-        chosen = np.ones((1, len(rows))) if weights is None else weights[:, columns(rows)]
-        texts = table.values["texts"][rows]
+        member = np.eye(len(index), dtype=np.float32)[[index[cell] for cell in cells]]  # (n, cells); sums of counts are exact below 2^24
+        chosen = (np.ones((1, len(rows))) if weights is None else weights[:, columns(rows)]).astype(np.float32)
+        texts, counted = (table.values[key][rows].astype(np.float32) for key in ("texts", name))
         with np.errstate(divide="ignore", invalid="ignore"):
-            prompts = np.add.reduceat(chosen, starts, axis=1)
-            per_prompt = np.add.reduceat(chosen * texts, starts, axis=1) / prompts if np.ptp(texts) else texts[0]
-            shares = np.add.reduceat(chosen * table.values[name][rows], starts, axis=1) / prompts / per_prompt
+            prompts = (chosen @ member).astype(float)
+            per_prompt = chosen @ (member * texts[:, None]) / prompts if np.ptp(texts) else texts[0]
+            shares = chosen @ (member * counted[:, None]) / prompts / per_prompt
             means: np.ndarray = np.nanmean(shares, axis=1)
         return means
 
