@@ -97,7 +97,7 @@ def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, prog
         check = _compare(before, logits(reloaded, tokenizer))
     saved = target_layers(reloaded)  # packed layers hold their weights once the model has computed
     structure = _verified(recipe.structure, saved)
-    sparsity = sum(int((layer.weight == 0).sum()) for layer in saved.values()) / sum(sizes.values())
+    sparsity = 1 - sum(int(layer.weight.count_nonzero()) for layer in saved.values()) / sum(sizes.values())
     manifest = checkpoint.manifest(folder)
     record = Checkpoint(
         recipe=recipe,
@@ -204,12 +204,18 @@ def _release(model: PreTrainedModel) -> None:
 
 
 def logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[torch.Tensor]:
-    """Return the logits of the fixed prompts, one (length, vocabulary) tensor each."""
-    import torch
+    """Return the logits of the fixed prompts, one (length, vocabulary) tensor each.
 
+    They are computed in one batch, since a model that unpacks or rounds its weights does so each time it is asked. What fills the rows
+    up stands behind the prompts, where no token looks.
+    """
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    rows = [tokenizer(text, return_tensors="pt")["input_ids"][0] for text in FIXED_PROMPTS]
     with torch.no_grad():
-        inputs = (tokenizer(text, return_tensors="pt").to(model.device) for text in FIXED_PROMPTS)
-        return [model(row["input_ids"]).logits[0].float().cpu() for row in inputs]
+        found = model(pad_sequence(rows, batch_first=True).to(model.device)).logits
+    return [found[number, : len(row)].float().cpu() for number, row in enumerate(rows)]
 
 
 def _compare(before: list[torch.Tensor], after: list[torch.Tensor]) -> ReloadCheck:
