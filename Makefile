@@ -29,8 +29,9 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
 
+# Two workers, a file's tests on one of them; a thread each, so that they do not stand in each other's way.
 test: $(READY)
-	$(BIN)/python -m pytest --cov
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: $(READY)
 	$(BIN)/python -m pytest -m "not slow"

@@ -25,7 +25,7 @@ from compare import RESULTS, Kept, latest, table
 from comptrust.models.backends.echo import Echo
 
 PACKAGES = ("torch", "transformers", "llmcompressor", "mlflow", "numpy")
-BENCHMARKS = ("commands", "growth", "compression", "evaluation", "enforcement")
+BENCHMARKS = ("commands", "growth", "compression", "evaluation", "enforcement", "serving")
 
 
 def figures(name: str, options: list[str]) -> list[dict[str, object]]:

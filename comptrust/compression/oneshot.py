@@ -97,7 +97,7 @@ def _write(recipe: Recipe, source: sources.Source, folder: Path, out: Path, prog
         check = _compare(before, logits(reloaded, tokenizer))
     saved = target_layers(reloaded)  # packed layers hold their weights once the model has computed
     structure = _verified(recipe.structure, saved)
-    sparsity = 1 - sum(int(layer.weight.count_nonzero()) for layer in saved.values()) / sum(sizes.values())
+    sparsity = sum(layer.weight.numel() - int(layer.weight.count_nonzero()) for layer in saved.values()) / sum(sizes.values())
     manifest = checkpoint.manifest(folder)
     record = Checkpoint(
         recipe=recipe,
