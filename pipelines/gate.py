@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from comptrust.errors import UserError
-from pipelines.options import TEXT, json_option
+from pipelines.options import TEXT, json_option, without_collecting
 from pipelines.run import EXIT
 
 
@@ -49,6 +49,7 @@ def command(
     from validation.base import Evidence
     from validation.verdict import judge
 
+    without_collecting()
     signer = _signing.Signer.load()
     rules = policies.load(policy or policies.DEFAULT)
     judged = registry.load_evaluation(candidate)

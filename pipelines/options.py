@@ -1,7 +1,8 @@
-"""Options that several commands share, and the one place where results become JSON."""
+"""What several commands share: options, and how they report and read."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -86,3 +87,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON a
 def say(line: str) -> None:
     """Report progress on stderr, without credentials."""
     click.echo(redacted(line), err=True)
+
+
+def without_collecting() -> None:
+    """Leave garbage alone until the command ends: what it reads holds no cycles, and collecting would walk it again and again."""
+    gc.disable()
+    click.get_current_context().call_on_close(gc.enable)

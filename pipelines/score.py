@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.options import json_option
+from pipelines.options import json_option, without_collecting
 
 if TYPE_CHECKING:
     from comptrust.records import Score, Scoring, SuiteManifest
@@ -37,7 +36,7 @@ def command(files: tuple[Path, ...], scoring: Scoring | None, allow_partial: boo
     from comptrust.trust.fields import FieldError
     from comptrust.trust.generations import each
 
-    gc.disable()  # what is read holds no cycles, and collecting would walk it again and again
+    without_collecting()
     scores: dict[str, Score] = {}
     for path in files:
         suite = _suite(path)
