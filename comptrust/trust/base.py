@@ -8,16 +8,16 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from comptrust import plugins
-from comptrust.records import Generation, Record, Scoring
+from comptrust.records import Generation, Scoring
 
 
-class Outcome(Record):
-    """What one answer amounts to."""
+class Outcome(NamedTuple):
+    """What one answer amounts to; one of these for each of a hundred thousand answers, so it is checked by types alone."""
 
     prompt_id: str
     scenario: str
