@@ -30,7 +30,7 @@ def follows(weight: torch.Tensor, structure: str) -> bool:
     kept, of = parse(structure)
     if weight.shape[-1] % of:
         return False
-    return bool(((weight != 0).view(-1, of).sum(dim=1) <= kept).all())
+    return bool((weight.reshape(-1, of).count_nonzero(dim=1) <= kept).all())
 
 
 def parse(structure: str) -> tuple[int, int]:
