@@ -32,13 +32,14 @@ class Chance(Echo):
 
 
 def enlarged(dimensions: list[str] | None, *, prompts: int) -> Suite:
-    """Return the suite mini with about so many prompts a dimension."""
+    """Return the suite mini with so many prompts a dimension: evenly chosen ones, so that they are as long as all are, or repeated."""
     mini = suites.load("mini", dimensions=dimensions)
     found: list[Prompt] = []
     for name in mini.required:
         members = [prompt for prompt in mini.prompts if prompt.dimension == name]
+        apart = max(1, len(members) // prompts)
         for number in range(prompts):
-            one, copy = members[number % len(members)], number // len(members)
+            one, copy = members[number * apart % len(members)], number // len(members)
             numbered = {key: f"{one.extra[key]}.{copy}" for key in ("cluster", "template") if key in one.extra}
             found.append(one.model_copy(update={"id": f"{one.id}.{copy}", "extra": one.extra | numbered}))
     return mini.model_copy(update={"prompts": tuple(found)})

@@ -25,6 +25,8 @@ from compare import RESULTS, Kept, latest, table
 from comptrust.models.backends.echo import Echo
 
 PACKAGES = ("torch", "transformers", "llmcompressor", "mlflow", "numpy")
+HARNESS_LIMIT = 16
+"""Prompts of each set that the harness answers: with more, all benchmarks together take over half an hour on two cores."""
 BENCHMARKS = ("commands", "growth", "compression", "evaluation", "enforcement", "serving")
 
 
@@ -55,7 +57,7 @@ def main() -> None:
         if name == "evaluation" and not given.data:
             print("\n## evaluation\n\nnot measured: give --data")
             continue
-        harness = ["--harness", given.harness] if given.harness else []
+        harness = ["--harness", given.harness, "--harness-limit", str(HARNESS_LIMIT)] if given.harness else []
         found += figures(name, [given.data, *harness] if name == "evaluation" else [])
     measured = {str(figure["name"]) for figure in found}
     old = [figure for figure in (before.figures if before else []) if figure["name"] not in measured]

@@ -8,6 +8,9 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 
 import _answers
@@ -26,13 +29,18 @@ def start(folder: Path) -> Figure:
     return Figure("commands/help", statistics.median(seconds), "s", "<= 0.5")
 
 
+def answered(name: str, folder: Path, records: int) -> None:
+    """Write a dimension's answers."""
+    _answers.write(folder / name, _answers.enlarged([name], prompts=records), seed=0)
+
+
 def scoring(folder: Path, records: int) -> list[Figure]:
     """Time `comptrust score` on files of one dimension each, the start of the process included, and its peak memory."""
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        list(pool.map(answered, CLASSIFICATION, repeat(folder), repeat(records)))
     figures, peaks = [], []
     for name in CLASSIFICATION:
-        place = folder / name
-        _answers.write(place, _answers.enlarged([name], prompts=records), seed=0)
-        done = comptrust("score", str(place / "generations" / f"{name}.jsonl"), "--json", folder=folder)
+        done = comptrust("score", str(folder / name / "generations" / f"{name}.jsonl"), "--json", folder=folder)
         figures.append(Figure(f"commands/score/{name}", records / done.seconds, "records/s", ">= 20000"))
         peaks.append(done.peak_mb)
     return [*figures, Figure(f"commands/score/peak of {records} records", max(peaks), "MB", "<= 500")]

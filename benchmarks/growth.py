@@ -36,17 +36,17 @@ def gate(folder: Path, times: int, model: str) -> float:
 
 
 def evaluate(folder: Path, times: int, model: str) -> float:
-    """Ask 48 prompts: 16 that choose, 32 that generate."""
+    """Ask 24 prompts: 8 that choose, 16 that generate."""
     from comptrust.models import sources
     from comptrust.models.backends.hf import Hf
     from comptrust.trust import suite
 
-    asked = [_answers.enlarged([name], prompts=count * times) for name, count in (("ethics", 16), ("ood", 16), ("privacy", 16))]
+    asked = [_answers.enlarged([name], prompts=count * times) for name, count in (("ethics", 8), ("ood", 8), ("privacy", 8))]
     backend = Hf(sources.resolve(model).path)
     list(backend.answer(suite.load("mini", limit=1).prompts[:4]))  # the first answers pay for what is made once
     began = time.perf_counter()
     answers = sum(len(list(backend.answer(one.prompts))) for one in asked)
-    assert answers == 48 * times
+    assert answers == 24 * times
     return time.perf_counter() - began
 
 
