@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import gc
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -198,7 +197,6 @@ def _release(model: PreTrainedModel) -> None:
     """Free the weights of a model that llm-compressor's tracing keeps alive, so that one model is in memory at a time."""
     for value in model.parameters():
         value.data = value.data.new_empty(0)
-    gc.collect()
     with suppress(AttributeError):  # a C library other than glibc, which keeps freed memory for itself until it is asked
         ctypes.CDLL(None).malloc_trim(0)
 
