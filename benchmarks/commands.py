@@ -17,9 +17,13 @@ import _answers
 from _measure import Figure, comptrust, report
 from mlflow import MlflowClient
 
+from comptrust import config
+from comptrust.models import sources
+
 CLASSIFICATION = ("stereotype", "adv_robustness", "ood", "adv_demonstration", "ethics", "fairness", "mmlu")
 STARTS = 5
 VERDICTS = (0, 1, 3)
+MODEL = "builtin:smollm2-135m-instruct"
 WORK = ("time/compress", "time/evaluate")
 
 
@@ -55,9 +59,14 @@ def judging(folder: Path) -> Figure:
 
 
 def whole(folder: Path) -> Figure:
-    """Run the demo's command and return the share of its time that is neither compressing nor asking (both with loading)."""
+    """Run the demo's command and return the share of its time that is neither compressing nor asking (both with loading).
+
+    Its cache is new but for the converted model, or checkpoints and answers of an earlier run would be reused.
+    """
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    comptrust("list", "methods", folder=folder)
+    sources.resolve(MODEL)
+    (folder / "cache").mkdir()
+    (folder / "cache" / "models").symlink_to(config.cache_dir() / "models")
     done = comptrust("run", "--method", "gptq", "--bits", "4", folder=folder, codes=VERDICTS)
     client = MlflowClient(uri)
     found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])

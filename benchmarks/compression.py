@@ -35,6 +35,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "wanda": {"structure": "2:4"},
 }
 WAYS = ("library", "ours")
+SAMPLES = {"gptq": 32, "awq": 32, "sparsegpt": 32, "wanda": 64}
+"""Calibration texts: what `comptrust compress` takes unless told, or half of it for the longer jobs."""
 TURNS = 2
 LONG = ("awq",)
 """Methods that do one turn: the library takes minutes, and is slower by far more than a machine's speed varies."""
@@ -161,7 +163,8 @@ def process(way: str, name: str, given: argparse.Namespace, *, first: bool) -> d
     """Do one job in a process of its own and return its figures."""
     with tempfile.TemporaryDirectory(prefix="comptrust-compression-") as folder:
         turn = "first" if first else "again"
-        job = ["--job", way, name, str(Path(folder) / "out"), turn, "--model", given.model, "--samples", str(given.samples)]
+        job = ["--job", way, name, str(Path(folder) / "out"), turn]
+        job += ["--model", given.model, "--samples", str(given.samples or SAMPLES[name])]
         done = subprocess.run([sys.executable, __file__, *job], stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise SystemExit(f"{name} by {way} ended with {done.returncode}")
@@ -185,7 +188,7 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="builtin:smollm2-135m-instruct")
-    parser.add_argument("--samples", type=int, default=32, help="calibration texts")
+    parser.add_argument("--samples", type=int, help=f"calibration texts [default: {SAMPLES}]")
     parser.add_argument("--method", action="append", choices=list(METHODS), help="repeatable; all by default")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     parser.add_argument("--job", nargs=4, help=argparse.SUPPRESS)
@@ -195,7 +198,7 @@ def main() -> None:
         print(json.dumps(one(way, name, given, Path(out), first=turn == "first")))
         return
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "llmcompressor"))
-    print(f"{given.model}, {given.samples} calibration texts, {os.cpu_count()} CPUs, {packages}")
+    print(f"{given.model}, calibration texts: {given.samples or SAMPLES}, {os.cpu_count()} CPUs, {packages}")
     print(f"load of the machine at the start {os.getloadavg()[0]:.1f}, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}\n")
     print("| method | way | seconds | CPU seconds | times as fast | checks, CPU seconds | peak MB | perplexity |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
