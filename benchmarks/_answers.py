@@ -32,14 +32,14 @@ class Chance(Echo):
 
 
 def enlarged(dimensions: list[str] | None, *, prompts: int) -> Suite:
-    """Return the suite mini with so many prompts a dimension: evenly chosen ones, so that they are as long as all are, or repeated."""
+    """Return the suite mini with so many prompts a dimension, chosen evenly from all or, where there are fewer, repeated."""
     mini = suites.load("mini", dimensions=dimensions)
     found: list[Prompt] = []
     for name in mini.required:
         members = [prompt for prompt in mini.prompts if prompt.dimension == name]
-        apart = max(1, len(members) // prompts)
+        apart = max(1.0, len(members) / prompts)
         for number in range(prompts):
-            one, copy = members[number * apart % len(members)], number // len(members)
+            one, copy = members[int(number * apart) % len(members)], number // len(members)
             numbered = {key: f"{one.extra[key]}.{copy}" for key in ("cluster", "template") if key in one.extra}
             found.append(one.model_copy(update={"id": f"{one.id}.{copy}", "extra": one.extra | numbered}))
     return mini.model_copy(update={"prompts": tuple(found)})

@@ -67,7 +67,7 @@ def whole(folder: Path) -> Figure:
     sources.resolve(MODEL)
     (folder / "cache").mkdir()
     (folder / "cache" / "models").symlink_to(config.cache_dir() / "models")
-    done = comptrust("run", "--method", "gptq", "--bits", "4", folder=folder, codes=VERDICTS)
+    done = comptrust("run", "--model", MODEL, "--method", "gptq", "--bits", "4", folder=folder, codes=VERDICTS)
     client = MlflowClient(uri)
     found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     work = sum(run.data.metrics.get(key, 0) for run in found for key in WORK)

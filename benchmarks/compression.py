@@ -179,7 +179,7 @@ def in_turns(name: str, given: argparse.Namespace) -> dict[str, dict[str, float]
         for way in WAYS:
             found[way].append(process(way, name, given, first=not found[way]))
     return {
-        way: {key: (max if key == "peak" else min)(one[key] for one in turns if key in one) for key in turns[0]}
+        way: {key: (max if key == "peak" else min)(turn[key] for turn in turns if key in turn) for key in turns[0]}
         for way, turns in found.items()
     }
 
