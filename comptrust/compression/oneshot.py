@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,7 @@ from comptrust import digests
 from comptrust.compression import calibration, checkpoint, engine, formats
 from comptrust.compression.base import Method, get, target_layers
 from comptrust.errors import ComptrustError, ServiceError, UserError
-from comptrust.models import sources
+from comptrust.models import heap, sources
 from comptrust.models.loading import load
 from comptrust.progress import quiet
 from comptrust.records import Checkpoint, Recipe, ReloadCheck
@@ -197,8 +195,7 @@ def _release(model: PreTrainedModel) -> None:
     """Free the weights of a model that llm-compressor's tracing keeps alive, so that one model is in memory at a time."""
     for value in model.parameters():
         value.data = value.data.new_empty(0)
-    with suppress(AttributeError):  # a C library other than glibc, which keeps freed memory for itself until it is asked
-        ctypes.CDLL(None).malloc_trim(0)
+    heap.give_back()
 
 
 def logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[torch.Tensor]:

@@ -22,7 +22,10 @@ NAME = "comptrust_packed"
 
 @dataclass(eq=False)
 class Held:
-    """Keys and values of one beginning (heads, tokens, size), or of the own tokens of a batch (rows, heads, tokens, size), by layer."""
+    """Keys and values by layer, of one beginning (heads, tokens, size) or of the own tokens of a group (rows, heads, tokens, size).
+
+    A group's keys are stored as (rows, heads, size, tokens): so their products with the queries are faster.
+    """
 
     keys: dict[int, torch.Tensor] = field(default_factory=dict)
     values: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -80,7 +83,7 @@ class Piece:
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """Where in a batch the keys and values of a row's own tokens go."""
+    """Where in a group the keys and values of a row's own tokens go."""
 
     held: Held
     rows: tuple[int, ...]
@@ -135,36 +138,41 @@ def _extended(piece: Piece, layer: int, key: torch.Tensor, value: torch.Tensor) 
 
 
 def _keep(tail: Tail, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-    """Copy what is the row's own to its batch, with its end where all rows end."""
+    """Copy what is the row's own to its group, with its end where all rows end and zeros before it; what follows is not read yet."""
     rows, room, longest = tail.shape
-    for store, whole in ((tail.held.keys, keys), (tail.held.values, values)):
-        if layer not in store:
-            store[layer] = whole.new_zeros(rows, whole.shape[0], room, whole.shape[2])
-        own = whole[:, tail.base :]
-        for row in tail.rows:
-            store[layer][row, :, longest - own.shape[1] : longest] = own
+    heads, end, size = keys.shape
+    if layer not in tail.held.keys:
+        tail.held.keys[layer] = keys.new_empty(rows, heads, size, room)
+        tail.held.values[layer] = values.new_empty(rows, heads, room, size)
+    begin = longest - (end - tail.base)
+    for row in tail.rows:
+        to_keys, to_values = tail.held.keys[layer][row], tail.held.values[layer][row]
+        to_keys[..., :begin] = 0
+        to_keys[..., begin:longest] = keys[:, tail.base :].transpose(1, 2)
+        to_values[:, :begin] = 0
+        to_values[:, begin:longest] = values[:, tail.base :]
 
 
-class Decoding:
-    """A pass that adds one token to each row of a batch."""
+class Group:
+    """Rows of a batch that have about as many tokens of their own, which end where those of the longest end."""
 
-    def __init__(self, own: Held, mask: torch.Tensor, bases: Sequence[tuple[Shared, Held] | None]) -> None:
+    def __init__(self, own: Held, mask: torch.Tensor, bases: Sequence[tuple[Shared, Held] | None], *, used: int) -> None:
         self.own = own
         self.mask = mask
         """0 where a row has a token and minus infinity before them, shape (rows, tokens that there is room for)."""
         self.bases = list(bases)
-        self.used = 0
+        self.used = used
         """Tokens that each row holds, the one that is being added included."""
 
     def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
         """Attend each row to its shared beginning, together with the other rows that have it, and to its own tokens."""
         heads, rows, size = key.shape
         group = query.shape[0] // heads
-        for store, new in ((self.own.keys, key), (self.own.values, value)):
-            store[layer][:, :, self.used - 1] = new.transpose(0, 1)
-        keys, values = (store[layer].flatten(0, 1)[:, : self.used] for store in (self.own.keys, self.own.values))
+        self.own.keys[layer][..., self.used - 1] = key.transpose(0, 1)
+        self.own.values[layer][:, :, self.used - 1] = value.transpose(0, 1)
+        keys, values = self.own.keys[layer].flatten(0, 1)[..., : self.used], self.own.values[layer].flatten(0, 1)[:, : self.used]
         asked = query.transpose(0, 1).reshape(rows, heads, group, size) * scale
-        weights = torch.bmm(asked.flatten(0, 1), keys.transpose(1, 2)).view(rows, heads, group, self.used)
+        weights = torch.bmm(asked.flatten(0, 1), keys).view(rows, heads, group, self.used)
         weights += self.mask[:, None, None, : self.used]
         out = torch.zeros_like(asked)
         first = 0
@@ -193,3 +201,34 @@ class Decoding:
                 store[layer] = tensor[chosen]
         self.mask = self.mask[chosen]
         self.bases = [self.bases[row] for row in rows]
+
+
+class Decoding:
+    """A pass that adds one token to each row of a batch, whose rows stand group by group."""
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self.groups = list(groups)
+
+    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+        """Attend group by group."""
+        first, found = 0, []
+        for group in self.groups:
+            own = slice(first, first := first + len(group.bases))
+            found.append(group.attend(layer, query[:, own], key[:, own], value[:, own], scale))
+        return torch.cat(found)
+
+    def extend(self) -> None:
+        """Make each row one token longer."""
+        for group in self.groups:
+            group.used += 1
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop all rows but these."""
+        first, left = 0, []
+        for group in self.groups:
+            end = first + len(group.bases)
+            if own := [row - first for row in rows if first <= row < end]:
+                group.keep(own)
+                left.append(group)
+            first = end
+        self.groups = left

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from comptrust.models.attention import NAME, Decoding, Held, Piece, Reading, Step, Tail
+from comptrust.models.attention import NAME, Decoding, Group, Held, Piece, Reading, Step, Tail
 from comptrust.models.prefixes import Shared, shared_beginnings
 from comptrust.models.sampling import Row, next_tokens
 from comptrust.models.spans import Ids
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 BATCH = 256
 """Rows decoded at once if nothing else is asked for; more make the matrix products hardly faster."""
-TOKENS = 512
+TOKENS = 1024
 """Tokens that go through the model at once while prompts are read."""
 TOGETHER = 6
 """Rows of a batch that must share a beginning to be attended to it together while they are decoded."""
 KEPT = 0.75
 """Share of a batch that is still being decoded, at which the ended rows are taken out of it."""
+SPARED = 2000
+"""Places of own tokens that a batch must leave out in each pass to be worth another group of rows."""
 MEMORY = 4e9
 """Bytes that the keys and values of a batch may take."""
 TOLERANCE = 1e-3
@@ -68,7 +70,7 @@ class Packed:
                 yield from self._batch(ordered[start : start + count], reader)
 
     def _batch(self, rows: Sequence[Row], reader: Reader) -> Iterator[tuple[Row, list[int]]]:
-        step, logits = _begun(rows, reader)
+        rows, step, logits = _begun(rows, reader)
         tokens: list[list[int]] = [[] for _ in rows]
         computed = list(range(len(rows)))
         live = list(computed)
@@ -83,38 +85,56 @@ class Packed:
             if len(live) <= KEPT * len(computed):
                 step.keep([computed.index(row) for row in live])
                 computed = list(live)
-            step.used += 1
+            step.extend()
             positions = [len(rows[row].ids) + len(tokens[row]) - 1 for row in computed]
             asked = set(live)
             places = [at for at, row in enumerate(computed) if row in asked]
             logits = forward(self.model, [tokens[row][-1] for row in computed], positions, step, keep=places)
 
 
-def _begun(rows: Sequence[Row], reader: Reader) -> tuple[Decoding, torch.Tensor]:
-    """Read a batch's rows; return the pass that goes on from there, and the logits of each row's first new token."""
+def _begun(rows: Sequence[Row], reader: Reader) -> tuple[list[Row], Decoding, torch.Tensor]:
+    """Read a batch's rows; return them group by group, the pass that goes on from there, and the logits of each one's first new token."""
     path = {row.ids: list(node.path()) if (node := reader.tree[row.ids]) else [] for row in rows}
     users = Counter(node for row in rows for node in path[row.ids])
     base = {ids: next((node for node in nodes if users[node] >= TOGETHER), None) for ids, nodes in path.items()}
     own = {ids: len(ids) - (node.end if node else 0) for ids, node in base.items()}
-    places: dict[Ids, list[int]] = defaultdict(list)
-    for place, row in enumerate(rows):
-        places[row.ids].append(place)
-    longest = max(own.values())
-    room = longest + rows[0].prompt.sampling.max_tokens
-    held = Held()
-    tails = {ids: Tail(held, tuple(at), (len(rows), room, longest), len(ids) - own[ids]) for ids, at in places.items()}
+    groups = _alike(rows, own)
+    held = [Held() for _ in groups]
+    tails: dict[Ids, Tail] = {}
+    for members, store in zip(groups, held, strict=True):
+        places: dict[Ids, list[int]] = defaultdict(list)
+        for place, row in enumerate(members):
+            places[row.ids].append(place)
+        longest = max(own[ids] for ids in places)
+        shape = (len(members), longest + members[0].prompt.sampling.max_tokens, longest)
+        tails |= {ids: Tail(store, tuple(at), shape, len(ids) - own[ids]) for ids, at in places.items()}
     bases: dict[Shared, Held] = {}
     first: dict[Ids, torch.Tensor] = {}
-    for ids, logits in reader.read(places, keep=dict.fromkeys(places, 1), tails=tails):
+    for ids, logits in reader.read(tails, keep=dict.fromkeys(tails, 1), tails=tails):
         first[ids] = logits[-1]
         if node := base[ids]:
             bases.setdefault(node, reader.held[node])
-    mask = torch.zeros(len(rows), room)
-    for at, row in enumerate(rows):
-        mask[at, : longest - own[row.ids]] = -torch.inf
-    step = Decoding(held, mask, [(node, bases[node]) if (node := base[row.ids]) else None for row in rows])
-    step.used = longest
-    return step, torch.stack([first[row.ids] for row in rows])
+    begun = []
+    for members, store in zip(groups, held, strict=True):
+        count, room, longest = tails[members[0].ids].shape
+        mask = torch.zeros(count, room)
+        for at, row in enumerate(members):
+            mask[at, : longest - own[row.ids]] = -torch.inf
+        begun.append(Group(store, mask, [(node, bases[node]) if (node := base[row.ids]) else None for row in members], used=longest))
+    ordered = [row for members in groups for row in members]
+    return ordered, Decoding(begun), torch.stack([first[row.ids] for row in ordered])
+
+
+def _alike(rows: Sequence[Row], own: Mapping[Ids, int]) -> list[list[Row]]:
+    """Part rows where their numbers of own tokens differ so much that computing them apart is worth it; each part keeps their order."""
+    ordered = sorted(rows, key=lambda row: own[row.ids])
+    lengths = [own[row.ids] for row in ordered]
+    spared, cut = max(((at * (lengths[-1] - lengths[at - 1]), at) for at in range(1, len(rows))), default=(0, 0))
+    if spared < SPARED:
+        return [list(rows)]
+    shorter = set(ordered[:cut])
+    parts = [row for row in rows if row in shorter], [row for row in rows if row not in shorter]
+    return [group for part in parts for group in _alike(part, own)]
 
 
 class Reader:

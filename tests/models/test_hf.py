@@ -93,6 +93,38 @@ def test_likelihoods_are_those_of_a_direct_computation(backend: Hf) -> None:
         assert answer.texts == (CHOICES[expected.index(best)].text,)
 
 
+def test_rows_answer_alike_in_groups_by_length(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of unlike length are decoded in several groups, which lose rows and end one by one; nothing that is unset is read."""
+    import torch
+
+    from comptrust.models import packed
+
+    asked = [prompt for prompt in prompts() if not prompt.choices]
+    longer = (Message(role="user", content=f"{SHARED}{'y' * 40}"),)
+    asked += [Prompt(id="long", dimension="ethics", scenario="greedy", messages=longer, sampling=Sampling(max_tokens=12))]
+    plain = {answer.id: answer.texts for answer in Hf(tiny_model, batch_size=1).answer(asked)}
+    monkeypatch.setattr(packed, "SPARED", 1)
+    monkeypatch.setattr(packed, "TOGETHER", 2)
+    counts = []
+    original = packed._begun
+
+    def begun(*given: object) -> object:
+        found = original(*given)
+        counts.append([len(group.bases) for group in found[1].groups])
+        return found
+
+    monkeypatch.setattr(packed, "_begun", begun)
+    torch.use_deterministic_algorithms(True)  # fills memory that is unset with NaN
+    try:
+        assert torch.ones(1).new_empty(2).isnan().all()
+        found = {answer.id: answer.texts for answer in Hf(tiny_model).answer(asked)}
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert found == plain
+    assert max(len(groups) for groups in counts) >= 3
+    assert sum(map(sum, counts)) == sum(prompt.sampling.n for prompt in asked)
+
+
 OTHERS = {
     "gemma2": {"architectures": ["Gemma2ForCausalLM"], "head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8},
     "mistral": {"architectures": ["MistralForCausalLM"], "sliding_window": 8},

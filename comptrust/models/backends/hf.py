@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from comptrust.errors import UserError
-from comptrust.models import chat, loading
+from comptrust.models import chat, heap, loading
 from comptrust.models.base import Backend, chosen, generation
 from comptrust.models.packed import Packed, suits
 from comptrust.models.padded import Padded
@@ -25,6 +25,7 @@ class Hf(Backend):
     def __init__(self, path: Path, *, batch_size: int | None = None, template: str | None = None) -> None:
         """Compute so many rows at once; None leaves it to the way that the model is computed."""
         self.model, self.tokenizer = loading.load(path)
+        heap.keep()
         self.template = template
         eos = self.model.generation_config.eos_token_id
         ends = eos if isinstance(eos, list) else [eos, self.tokenizer.eos_token_id]
