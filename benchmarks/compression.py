@@ -125,6 +125,9 @@ def perplexity(folder: Path, texts: list[str]) -> float:
 
 def one(way: str, name: str, given: argparse.Namespace, out: Path, *, first: bool) -> dict[str, float]:
     """Do one job and return its figures; perplexity of the `first` turn only, since the next makes the same checkpoint."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
     from comptrust.compression import base, calibration, oneshot, recipe
     from comptrust.models import loading, sources
 
@@ -137,7 +140,7 @@ def one(way: str, name: str, given: argparse.Namespace, out: Path, *, first: boo
     )
     calls: dict[str, list[Spent]] = {}
     if way == "library":
-        model, _ = loading.load(source.path, spread=False)
+        model = AutoModelForCausalLM.from_pretrained(source.path, dtype=torch.float32)
         method, _ = oneshot._fit(asked, base.target_layers(model), lambda line: None)
         start = now()
         library(model, method, calibration.tokenise(texts, tokenizer), out)

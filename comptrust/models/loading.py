@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust.errors import ServiceError, UserError
-from comptrust.models import formats, memory
+from comptrust.models import formats, heap, memory
 from comptrust.progress import quiet
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def load(path: Path, *, spread: bool = True) -> tuple[PreTrainedModel, PreTraine
         dtype = "auto" if memory.quantised(path) or memory.saved_dtype(path) in ("float16", "bfloat16") else torch.bfloat16
     try:
         memory.check(path, float_bytes=2 if accelerator else 4)
-        with quiet():
+        with quiet(), heap.apart(), _read():
             form = formats.kind(path)
             unpacked = _unpacked(path, dtype=torch.float16 if accelerator else torch.float32) if form else {}
             known: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(unpacked["config"])] if form else AutoModelForCausalLM
@@ -63,6 +64,24 @@ def load(path: Path, *, spread: bool = True) -> tuple[PreTrainedModel, PreTraine
     except Exception as error:  # transformers and safetensors raise many classes for a broken folder
         raise _unreadable(path, error) from error
     return model.eval(), tokenizer
+
+
+@contextmanager
+def _read() -> Iterator[None]:
+    """Have transformers read weight files, as it does on Windows: mapped ones would lie in memory beside the weights made of them."""
+    from transformers import modeling_utils
+
+    module: Any = modeling_utils
+    usual = module.safe_open
+
+    def reading(*args: Any, **settings: Any) -> Any:
+        return usual(*args, **{**settings, "backend": "pread"})
+
+    module.safe_open = reading
+    try:
+        yield
+    finally:
+        module.safe_open = usual
 
 
 def _unpacked(path: Path, *, dtype: torch.dtype) -> dict[str, Any]:

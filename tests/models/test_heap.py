@@ -48,6 +48,30 @@ def test_kept_memory_can_be_given_back() -> None:
     assert after < before - PAGES * os.sysconf("SC_PAGE_SIZE") / 2
 
 
+APART = """
+import psutil
+import torch
+from comptrust.models import heap
+torch.ones(7_000_000)  # once it is freed, glibc serves what is smaller from its heap
+with {way}:
+    large = [torch.ones(500_000) for _ in range(100)]
+behind = [torch.ones(1000) for _ in range(1000)]
+before = psutil.Process().memory_info().rss
+large.clear()
+print(before - psutil.Process().memory_info().rss)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the hints are glibc's")
+def test_large_tensors_apart_go_back_when_they_are_freed() -> None:
+    def returned(way: str) -> int:
+        code = f"from contextlib import nullcontext\n{APART.format(way=way)}"
+        return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+    assert returned("heap.apart()") > 0.9 * 100 * 500_000 * 4
+    assert returned("nullcontext()") < 0.1 * 100 * 500_000 * 4
+
+
 def test_another_c_library_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
     from comptrust.models import heap
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,3 +51,23 @@ def test_the_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_peaks_are_of_this_process() -> None:
     found = memory.peak()
     assert 50e6 < found["memory/peak_ram"] < 1e12
+
+
+def test_weight_files_are_read_and_not_mapped(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their pages would count as memory of this process, beside the weights that are made of them."""
+    from transformers import modeling_utils
+
+    usual, mapped = modeling_utils.safe_open, []
+
+    def opened(*args: Any, **settings: Any) -> Any:
+        file = usual(*args, **settings)
+        file.get_slice("model.embed_tokens.weight")[...]
+        mapped.append([line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(".safetensors")])
+        return file
+
+    monkeypatch.setattr(modeling_utils, "safe_open", opened)
+    loading.load(tiny_model)
+    assert mapped == [[]]
+    assert modeling_utils.safe_open is opened
+    opened(tiny_model / "model.safetensors", framework="pt")
+    assert len(mapped[1]) > 0
