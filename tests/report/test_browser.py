@@ -148,13 +148,14 @@ def _answering(address: str, process: subprocess.Popen[bytes]) -> str:
 
 @pytest.mark.slow
 def test_a_row_leads_to_its_run_in_mlflow(browser: WebDriver, own: Own, server: str, tmp_path: Path) -> None:
+    from selenium.webdriver.support.expected_conditions import element_to_be_clickable as clickable
     from selenium.webdriver.support.wait import WebDriverWait
 
     found = entries.read(ui=server)
     path = tmp_path / "report.html"
     path.write_text(page.render(found, page.families(found)), encoding="utf-8")
     look(browser, f"{path.as_uri()}#filter=awq", 1280)
-    browser.find_element("css selector", "#leaderboard tbody tr:not([hidden]) a").click()
+    WebDriverWait(browser, 30).until(clickable(("css selector", "#leaderboard tbody tr:not([hidden]) a"))).click()
     assert browser.current_url.startswith(f"{server}/#/experiments/1/runs/{own.runs['awq-4bit-g64-s0']}")
     WebDriverWait(browser, 120).until(lambda page: "awq-4bit-g64-s0" in page.find_element("tag name", "body").text)
     keep(browser, "mlflow-run", 1280)
