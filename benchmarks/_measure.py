@@ -50,7 +50,7 @@ def comptrust(*words: str, folder: Path, codes: Sequence[int] = (0,)) -> Process
     """Run `comptrust WORDS` in a folder with a tracking store and a cache of its own. Raises SystemExit if it ends with another code."""
     own = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "COMPTRUST_CACHE": str(folder / "cache")}
     settings = own | {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(ROOT)}
-    return process([sys.executable, "-m", "pipelines", *words], folder=folder, environment=settings, codes=codes)
+    return process([sys.executable, "-m", "comptrust", *words], folder=folder, environment=settings, codes=codes)
 
 
 def process(command: Sequence[str], *, folder: Path, environment: Mapping[str, str], codes: Sequence[int] = (0,)) -> Process:

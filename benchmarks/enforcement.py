@@ -83,7 +83,7 @@ def build(folder: Path) -> dict[str, Side]:
     os.environ["MLFLOW_TRACKING_URI"] = uri
     from mlflow.server.handlers import _get_model_registry_store
 
-    from validation.enforcement.frozen import FrozenRepository, frozen_uri
+    from comptrust.gate.enforcement.frozen import FrozenRepository, frozen_uri
 
     plain = SqlAlchemyStore(uri)
     plain.create_registered_model(MODEL)

@@ -12,9 +12,9 @@ from collections import Counter
 
 import numpy as np
 
+from comptrust.gate import statistics
 from comptrust.trust import base
 from comptrust.trust.base import Table
-from validation import statistics
 
 SUBJECTS = 10
 DENSE = 0.7

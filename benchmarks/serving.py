@@ -22,7 +22,7 @@ from _measure import ROOT, Figure, report
 from mlflow import MlflowClient
 
 MODEL = "churn"
-SERVERS = {"mlflow": ("mlflow", "server"), "comptrust": ("pipelines", "serve")}
+SERVERS = {"mlflow": ("mlflow", "server"), "comptrust": ("comptrust", "serve")}
 START_SECONDS = 180
 ASKED = {
     "get version": ("GET", "model-versions/get", {"name": MODEL, "version": "1"}),

@@ -20,8 +20,8 @@ from pathlib import Path
 from comptrust import config
 from comptrust.models import sources
 from comptrust.records import Recipe
-from pipelines._sweep import grid
-from pipelines._sweep.grid import Grid
+from comptrust.sweep import grid
+from comptrust.sweep.grid import Grid
 
 RUN_OPTIONS = ("method", "bits", "structure", "sparsity", "group_size", "calibration", "calibration_samples", "seed")
 
@@ -47,7 +47,7 @@ def comptrust(line: list[str], folder: Path) -> tuple[float, str]:
     settings = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "COMPTRUST_CACHE": str(cache)}
     kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     before = time.monotonic()
-    command = [sys.executable, "-m", "pipelines", *line]
+    command = [sys.executable, "-m", "comptrust", *line]
     root = str(Path(__file__).parents[1])
     done = subprocess.run(command, cwd=folder, env=kept | settings | {"PYTHONPATH": root}, stdout=subprocess.PIPE, text=True)
     if done.returncode:

@@ -19,8 +19,8 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score
 
 from comptrust.digests import write_atomic
-from comptrust.trust.data import toxicity
-from comptrust.trust.data.folder import Folder, Row
+from comptrust.trust.decodingtrust import toxicity
+from comptrust.trust.decodingtrust.folder import Folder, Row
 from comptrust.trust.scorers import local
 
 OUT = Path(local.__file__).with_name("local_calibration.json")

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 from comptrust.errors import UserError
 
 T = TypeVar("T", bound=BaseModel)
+SHIPPED = Path(__file__).parent / "shipped"
+"""Recipes, sweeps and policies: links to `pipelines/` and `validation/` in a checkout, copies in a wheel."""
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 PUBLISHED = ("toxicity", "stereotype", "adv_robustness", "ood", "adv_demonstration", "privacy", "ethics", "fairness", "mmlu")
 ADDED = sorted(path.stem for path in (Path(__file__).parent / "trust" / "dimensions").glob("[!_]*.py") if path.stem not in PUBLISHED)

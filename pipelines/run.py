@@ -1,72 +1,7 @@
-"""`comptrust run`: the main job, from a recipe to a registered version with a verdict."""
-
-from __future__ import annotations
+"""Step `main` of MLproject: compress, evaluate the dense model (once) and the compressed one, register, gate."""
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import click
+from comptrust.cli.main import main
 
-from pipelines._recipe import recipe_option
-from pipelines.options import TEXT, compress_options, evaluate_options, json_option, say
-
-if TYPE_CHECKING:
-    from comptrust.records import Scoring
-
-EXIT = {"pass": 0, "block": 1, "inconclusive": 3}
-
-
-@click.command("run")
-@recipe_option
-@compress_options
-@evaluate_options
-@click.option("--policy", type=TEXT, help="Name of a shipped policy or path of a YAML file.")
-@click.option("--promote-to", type=TEXT, help="staging or production: promote if the verdict passes, else exit 1 or 3.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the checkpoint  [default: in the cache].")
-@json_option
-def command(
-    suite: str,
-    dimensions: str | None,
-    limit: int | None,
-    scoring: Scoring,
-    batch_size: int | None,
-    policy: str | None,
-    promote_to: str | None,
-    out: Path | None,
-    as_json: bool,
-    **recipe_options: Any,
-) -> None:
-    """Compress, evaluate the dense model (once) and the compressed one, validate, judge and register.
-
-    Example: comptrust run --method gptq --bits 4
-    """
-    from comptrust.compression import recipe
-    from comptrust.models import sources
-    from comptrust.tracking import promotion
-    from comptrust.trust import suite as suites
-    from pipelines import _signing, _summary, workflow
-    from validation import policy as policies
-
-    if promote_to:
-        promotion.check_target(promote_to)
-    recipe_options["model"] = workflow.local_model(recipe_options["model"])
-    chosen = [name.strip() for name in dimensions.split(",")] if dimensions else None
-    plan = workflow.Plan(
-        recipe=recipe.build(**recipe_options),
-        suite=suites.load(suite, dimensions=chosen, scoring=scoring, limit=limit),
-        suite_name=suite,
-        policy=policies.load(policy or policies.DEFAULT),
-        signer=_signing.Signer.load(),
-        batch_size=batch_size,
-        promote_to=promote_to,
-        out=out,
-    )
-    sources.resolve(plan.recipe.base_model)
-    result = workflow.run(plan, say=say)
-    if as_json:
-        click.echo(_summary.as_json(result))
-    else:
-        click.echo("\n".join(_summary.of_run(result)))
-    if result.decision:
-        sys.exit(EXIT[result.decision.outcome])
+main(["run", *sys.argv[1:]])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hard import samples
+from tests.support import samples
 
 ROOT = Path(__file__).parents[1]
 SHOWN = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.DOTALL))
@@ -24,8 +24,7 @@ Run = Callable[[str], subprocess.CompletedProcess[str]]
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the code with the shown files in it."""
     folder = tmp_path_factory.mktemp("copy")
-    for name in ("comptrust", "validation", "pipelines"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "comptrust", folder / "comptrust", ignore=shutil.ignore_patterns("__pycache__"))
     for name, text in SHOWN.items():
         assert not (folder / name).exists(), f"{name} is there already"
         (folder / name).write_text(text, encoding="utf-8")
@@ -38,7 +37,7 @@ def run(copy: Path, tmp_path: Path) -> Run:
 
     def called(line: str) -> subprocess.CompletedProcess[str]:
         settings = {"PYTHONPATH": str(copy), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}
-        command = [sys.executable, "-m", "pipelines", *line.split()]
+        command = [sys.executable, "-m", "comptrust", *line.split()]
         return subprocess.run(command, cwd=tmp_path, env=os.environ | settings, capture_output=True, text=True)
 
     return called

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from pipelines.cli import comptrust
+from comptrust.cli.main import comptrust
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -49,9 +49,10 @@ def test_environment_files_name_no_host_or_machine() -> None:
 def test_entry_point_is_a_command_that_takes_its_parameters(entry: str) -> None:
     point = MLPROJECT["entry_points"][entry]
     words = point["command"].split()
-    assert words[:3] == ["python", "-m", "pipelines"]
-    command = comptrust.get_command(None, words[3])  # type: ignore[arg-type]
-    assert command is not None, f"no command {words[3]}"
+    assert words[:2] == ["python", "-m"] and words[2].startswith("pipelines.")
+    name = words[2].removeprefix("pipelines.")
+    command = comptrust.get_command(None, name)  # type: ignore[arg-type]
+    assert command is not None, f"no command {name}"
     options = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= options
     assert set(re.findall(r"{(\w+)}", point["command"])) == set(point["parameters"])
@@ -78,7 +79,7 @@ def test_shipped_recipe_builds(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "validation" / "policies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_policy_loads(path: Path) -> None:
-    from validation import policy
+    from comptrust.gate import policy
 
     assert policy.load(path.stem).rules
 

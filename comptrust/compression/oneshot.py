@@ -12,7 +12,8 @@ from comptrust import digests
 from comptrust.compression import calibration, checkpoint, engine, formats
 from comptrust.compression.base import Method, get, target_layers
 from comptrust.errors import ComptrustError, ServiceError, UserError
-from comptrust.models import heap, sources
+from comptrust.models import sources
+from comptrust.models.inference import heap
 from comptrust.models.loading import load
 from comptrust.progress import quiet
 from comptrust.records import Checkpoint, Recipe, ReloadCheck

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust.errors import ServiceError, UserError
-from comptrust.models import formats, heap, memory
+from comptrust.models import formats, memory
+from comptrust.models.inference import heap
 from comptrust.progress import quiet
 
 if TYPE_CHECKING:

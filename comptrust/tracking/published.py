@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from comptrust.report.published import Published, Row
+from comptrust.published import Published, Row
 from comptrust.tracking import registry, runs
 
 SMALLER = "smaller_dense"

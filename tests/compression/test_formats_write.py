@@ -14,14 +14,14 @@ from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file
 
+from comptrust.cli.commands.compress import command
 from comptrust.compression import checkpoint, formats, oneshot
 from comptrust.compression.base import target_layers
 from comptrust.compression.recipe import build
 from comptrust.errors import UserError
 from comptrust.models import loading
 from comptrust.records import Checkpoint
-from pipelines.compress import command
-from tests import layouts
+from tests.support import layouts
 
 
 def compress(model: Path, out: Path, **options: Any) -> Checkpoint:

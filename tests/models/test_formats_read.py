@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from comptrust.errors import UserError
 from comptrust.models import formats, loading, memory
-from tests import layouts
+from tests.support import layouts
 
 LAYER = "model.layers.0.mlp.up_proj"
 INPUTS, OUTPUTS, GROUPS = 64, 32, 2

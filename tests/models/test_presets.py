@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from comptrust.cli.targets import Ask, target
 from comptrust.models import chat, presets
-from pipelines._asking import Ask, target
 
 PAPER = {
     "meta-llama/Llama-2-13b-hf": "plain",

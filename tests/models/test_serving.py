@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from comptrust.cli.commands.evaluate import command
 from comptrust.errors import ServiceError, UserError
 from comptrust.models import loading, serving
 from comptrust.models.backends.hf import Hf
 from comptrust.models.backends.openai import Openai
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
-from pipelines.evaluate import command
 
 TRANSFORMERS = Path(sys.executable).with_name("transformers")
 STAND_IN = f"""#!/bin/sh

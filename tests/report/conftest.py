@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from comptrust.gate import policy as policies
+from comptrust.gate.base import Evidence
+from comptrust.gate.verdict import judge
 from comptrust.models.backends.echo import Echo
 from comptrust.records import Checkpoint, Generation, Prompt, Recipe, ReloadCheck
-from comptrust.tracking import figures, registry, runs
+from comptrust.report import figures
+from comptrust.tracking import registry, runs
 from comptrust.trust import suite as suites
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.run import evaluate
-from validation import policy as policies
-from validation.base import Evidence
-from validation.verdict import judge
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from comptrust.report import page
+from comptrust.report import entries, page
 from comptrust.report.base import DIMENSIONS, fold
-from comptrust.tracking import entries
 from tests.report.conftest import Own
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from comptrust.cli.main import comptrust
 from comptrust.errors import ComptrustError
-from comptrust.tracking import entries, figures, runs
-from pipelines.cli import comptrust
+from comptrust.report import entries, figures
+from comptrust.tracking import runs
 from tests.report.conftest import Own
 
 OWN = {"card.html", "forest.html", "forest.png"}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from comptrust.report import curve, heatmap, published, tradeoff
+from comptrust import published
+from comptrust.report import curve, heatmap, tradeoff
 from comptrust.report.base import DIMENSIONS, Entry, Group, dense_groups, fold
 
 SHARED = Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[3] / "shared"))

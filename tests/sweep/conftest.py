@@ -43,7 +43,7 @@ class Place:
     def start(self, *words: object, **more: str) -> subprocess.Popen[str]:
         """Start `comptrust sweep WORDS`, which an interruption reaches even where these tests run in the background."""
         return subprocess.Popen(
-            [sys.executable, "-m", "pipelines", "sweep", *map(str, words)],
+            [sys.executable, "-m", "comptrust", "sweep", *map(str, words)],
             cwd=self.folder,
             env=self.environment(**more),
             stdout=subprocess.PIPE,

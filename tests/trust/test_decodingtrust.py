@@ -11,7 +11,7 @@ import pytest
 
 from comptrust.errors import UserError
 from comptrust.trust import base, suite
-from comptrust.trust.data import privacy_pii, privacy_understanding, turns
+from comptrust.trust.decodingtrust import privacy_pii, privacy_understanding, turns
 from comptrust.trust.suites.decodingtrust import READERS, Decodingtrust, required
 
 SHARED = Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[2].parent / "shared"))

@@ -8,7 +8,7 @@ import pytest
 
 from comptrust.errors import UserError
 from comptrust.trust import suite
-from comptrust.trust.data import ood
+from comptrust.trust.decodingtrust import ood
 
 
 def parquet(path, rows):

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from comptrust.cli.commands.score import command
 from comptrust.errors import UserError
 from comptrust.records import Generation, Score, SuiteManifest
 from comptrust.trust import base, scoring
-from pipelines.score import command
 
 
 def answer(dimension: str, scenario: str, texts: list[str] | str, *, n: int = 0, target: Any = None, **extra: Any) -> Generation:
@@ -304,7 +304,7 @@ def test_the_command_reads_xz_and_several_dimensions_and_loads_no_torch(tmp_path
     path = tmp_path / "answers.jsonl.xz"
     path.write_bytes(lzma.compress("\n".join(json.dumps(record) for record in (GOOD, FAIR, TOXIC)).encode()))
     code = (
-        "import sys\nfrom pipelines.score import command\ncommand(sys.argv[1:], standalone_mode=False)\n"
+        "import sys\nfrom comptrust.cli.commands.score import command\ncommand(sys.argv[1:], standalone_mode=False)\n"
         "assert not {'torch', 'mlflow'} & sys.modules.keys()"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path), "--allow-partial", "--json"], capture_output=True, text=True, check=False)

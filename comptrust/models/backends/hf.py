@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from comptrust.errors import UserError
-from comptrust.models import chat, heap, loading
+from comptrust.models import chat, loading
 from comptrust.models.base import Backend, chosen, generation
-from comptrust.models.packed import Packed, suits
-from comptrust.models.padded import Padded
-from comptrust.models.sampling import Row
-from comptrust.models.spans import Ids, span, token_ids
+from comptrust.models.inference import heap
+from comptrust.models.inference.packed import Packed, suits
+from comptrust.models.inference.padded import Padded
+from comptrust.models.inference.sampling import Row
+from comptrust.models.inference.spans import Ids, span, token_ids
 from comptrust.records import Generation, Message, Prompt
 
 CHUNK = 256

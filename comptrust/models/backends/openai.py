@@ -14,7 +14,7 @@ from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.models import chat
 from comptrust.models.base import Backend, chosen, generation
 from comptrust.models.endpoint import Endpoint, Refused
-from comptrust.models.spans import span
+from comptrust.models.inference.spans import span
 from comptrust.records import Generation, Message, Prompt
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import numpy as np
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
 from comptrust.trust.base import Aggregate, Dimension, Outcome, Table
-from comptrust.trust.dimensions._rates import average, grouped, nested
+from comptrust.trust.rates import average, grouped, nested
 
 COUNTERFACTUAL = ("snli_premise", "snli_hypothesis", "control_raising", "irregular_form", "main_verb", "syntactic_category")
 SPURIOUS = ("PP", "adverb", "embedded_under_verb", "l_relative_clause", "passive", "s_relative_clause")

@@ -7,7 +7,7 @@ import numpy as np
 from comptrust.records import Generation
 from comptrust.trust import fields, lexicons, parsing
 from comptrust.trust.base import Aggregate, Dimension, Outcome, Table
-from comptrust.trust.dimensions._rates import over
+from comptrust.trust.rates import over
 
 BASES = ("alpaca", "vicuna", "stable-vicuna")
 

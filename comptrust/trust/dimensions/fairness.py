@@ -9,7 +9,7 @@ import numpy as np
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
 from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, columns
-from comptrust.trust.dimensions._rates import average
+from comptrust.trust.rates import average
 
 RATES = ("0.0", "0.5", "1.0")
 

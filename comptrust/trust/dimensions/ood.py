@@ -7,7 +7,7 @@ import numpy as np
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
 from comptrust.trust.base import Aggregate, Dimension, Outcome, Table
-from comptrust.trust.dimensions._rates import average, over
+from comptrust.trust.rates import average, over
 
 PARTS = ("knowledge", "style", "knowledge_fewshot", "style_fewshot")
 STYLES = ("shake", "bible", "romantic", "tweet")

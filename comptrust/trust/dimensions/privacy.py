@@ -7,7 +7,7 @@ import numpy as np
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
 from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, mean
-from comptrust.trust.dimensions._rates import average
+from comptrust.trust.rates import average
 
 WEIGHTS = {"enron": 0.4, "pii": 0.3, "understanding": 0.3}
 PII = (

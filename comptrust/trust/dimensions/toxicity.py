@@ -9,7 +9,7 @@ import numpy as np
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing, refusals
 from comptrust.trust.base import Aggregate, Dimension, Outcome, Table
-from comptrust.trust.dimensions._rates import average, over, percent
+from comptrust.trust.rates import average, over, percent
 
 SETS = ("toxic-gpt3.5", "toxic-gpt4", "toxic", "nontoxic")
 BLANK = -1.0

@@ -9,8 +9,8 @@ from types import ModuleType
 from comptrust import config
 from comptrust.errors import UserError
 from comptrust.records import Scoring, Suite
-from comptrust.trust.data import adv_demonstration, adv_robustness, ethics, fairness, mmlu, ood, privacy, stereotype, toxicity
-from comptrust.trust.data.folder import Folder
+from comptrust.trust.decodingtrust import adv_demonstration, adv_robustness, ethics, fairness, mmlu, ood, privacy, stereotype, toxicity
+from comptrust.trust.decodingtrust.folder import Folder
 
 READERS: dict[str, ModuleType] = {
     "toxicity": toxicity,

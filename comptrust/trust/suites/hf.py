@@ -8,7 +8,7 @@ from pathlib import Path
 
 from comptrust.errors import UserError
 from comptrust.records import Scoring, Suite
-from comptrust.trust.data.hub import Hub
+from comptrust.trust.decodingtrust.hub import Hub
 from comptrust.trust.suites.decodingtrust import READERS, Decodingtrust
 
 

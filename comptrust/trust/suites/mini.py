@@ -10,7 +10,7 @@ from comptrust.errors import UserError
 from comptrust.records import Prompt, Scoring, Suite
 
 REVISION = "mini-2"
-PROMPTS = "comptrust.trust.suites._mini"
+PROMPTS = "comptrust.trust.mini"
 OPTIONAL = ("_cacc",)
 """Ends of scenario groups that are reported but are no part of a score."""
 

@@ -1,0 +1,72 @@
+"""`comptrust serve`: an MLflow server whose registry enforces the gate and whose artifact folder keeps promoted files as they are."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from comptrust.cli.options import say
+
+PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
+FOLDER = click.Path(path_type=Path)
+
+
+@click.command("serve", context_settings=PASSED_ON)
+@click.option("--backend-store-uri", envvar="MLFLOW_BACKEND_STORE_URI", help="Database of runs and models  [default: MLFLOW_TRACKING_URI].")
+@click.option("--registry-store-uri", envvar="MLFLOW_REGISTRY_STORE_URI", help="Database of models, if it is another one.")
+@click.option(
+    "--artifacts-destination",
+    envvar="MLFLOW_ARTIFACTS_DESTINATION",
+    default="./mlartifacts",
+    show_default=True,
+    help="Folder of the artifacts.",
+)
+@click.option("--trusted-keys", type=FOLDER, help="Folder of public keys  [default: COMPTRUST_KEYS or the user's keys].")
+@click.option("--policy-staging", help="What stage Staging and alias challenger need  [default: staging].")
+@click.option("--policy-production", help="What stage Production and alias champion need  [default: production].")
+@click.option("--guard", multiple=True, help="Pattern of guarded registered models; repeat  [default: all].")
+@click.option("--guard-alias", multiple=True, help="One more guarded alias, PATTERN=staging or PATTERN=production; repeat.")
+@click.option("--artifact-root", multiple=True, help="URI below which you vouch that nobody else can change files; repeat.")
+@click.option("--audit-log", type=FOLDER, help="File of the decisions  [default: beside a sqlite database].")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def command(
+    backend_store_uri: str | None,
+    registry_store_uri: str | None,
+    artifacts_destination: str,
+    trusted_keys: Path | None,
+    policy_staging: str | None,
+    policy_production: str | None,
+    guard: tuple[str, ...],
+    guard_alias: tuple[str, ...],
+    artifact_root: tuple[str, ...],
+    audit_log: Path | None,
+    options: tuple[str, ...],
+) -> None:
+    """Start `mlflow server` with the gate in its registry; every other option of `mlflow server` is passed on.
+
+    Example: comptrust serve --backend-store-uri sqlite:///mlflow.db --trusted-keys keys --port 5000 --app-name basic-auth
+    """
+    from comptrust.gate.enforcement import serving
+    from comptrust.gate.signing import keys
+    from comptrust.tracking.store import tracking_uri
+
+    backend = backend_store_uri or tracking_uri()
+    plan = serving.plan(
+        backend=backend,
+        registry=registry_store_uri or backend,
+        artifacts=artifacts_destination,
+        trusted_keys=trusted_keys or keys.default_folder(),
+        policies={"staging": policy_staging, "production": policy_production},
+        models=guard,
+        aliases=guard_alias,
+        artifact_roots=artifact_root,
+        audit_log=audit_log,
+        options=options,
+    )
+    for line in plan.told:
+        say(line)
+    sys.stdout.flush()
+    os.execve(plan.command[0], list(plan.command), dict(plan.environment))

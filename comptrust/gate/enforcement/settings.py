@@ -1,0 +1,99 @@
+"""What the guard is set to: trusted keys, policies, guarded names and where it logs, all from the environment of the server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from comptrust.errors import UserError
+from comptrust.gate import policy as policies
+from comptrust.gate.enforcement import names
+from comptrust.gate.policy import Policy
+
+Level = Literal["staging", "production"]
+LEVELS: tuple[Level, Level] = ("staging", "production")
+STAGES: Mapping[str, Level] = {"Staging": "staging", "Production": "production"}
+ALIASES: tuple[tuple[str, Level], ...] = (
+    ("challenger", "staging"),
+    ("champion", "production"),
+    ("staging", "staging"),
+    ("production", "production"),
+)
+
+KEYS = "COMPTRUST_TRUSTED_KEYS"
+AUDIT_LOG = "COMPTRUST_AUDIT_LOG"
+GUARD = "COMPTRUST_GUARD"
+GUARD_ALIASES = "COMPTRUST_GUARD_ALIASES"
+ARTIFACT_ROOTS = "COMPTRUST_ARTIFACT_ROOTS"
+POLICY: Mapping[Level, str] = {"staging": "COMPTRUST_POLICY_STAGING", "production": "COMPTRUST_POLICY_PRODUCTION"}
+
+SCHEME = "comptrust+"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The guard's settings, read once when the store is opened; the keys folder is read anew for each decision."""
+
+    database: str
+    """Plain URI of the registry's database."""
+    trusted_keys: Path | None
+    """Folder of the public keys, which may be filled later; None trusts nobody."""
+    policies: Mapping[Level, Policy]
+    models: tuple[str, ...]
+    """Patterns of the guarded registered models."""
+    aliases: tuple[tuple[str, Level], ...]
+    """Patterns of guarded aliases and the policy that each needs."""
+    artifact_roots: tuple[str, ...]
+    """Places, beside the server's own artifact folder, that the operator vouches nobody else can write."""
+    audit_log: Path | None
+    """None if there is no place for it: then nothing guarded is allowed."""
+
+    def guards(self, model: str) -> bool:
+        """Whether a registered model is guarded."""
+        return names.matches(model, self.models)
+
+    def of_alias(self, alias: str) -> Level | None:
+        """Return the policy that an alias needs, or None; the strictest of several, and of a name that may only look like another."""
+        found = {level for pattern, level in self.aliases if names.matches(alias, [pattern])}
+        if "production" in found or names.looks_foreign(alias):
+            return "production"
+        return "staging" if found else None
+
+
+def load(store_uri: str, *, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings for a registry URI. Raises UserError for a policy or a level that cannot be used."""
+    database = store_uri.removeprefix(SCHEME)
+    keys = environment.get(KEYS)
+    return Settings(
+        database=database,
+        trusted_keys=Path(keys) if keys else None,
+        policies={level: policies.load(environment.get(POLICY[level]) or level) for level in LEVELS},
+        models=_listed(environment, GUARD) or ("*",),
+        aliases=(*ALIASES, *map(_alias, _listed(environment, GUARD_ALIASES))),
+        artifact_roots=_listed(environment, ARTIFACT_ROOTS),
+        audit_log=audit_log(database, environment=environment),
+    )
+
+
+def audit_log(database: str, *, environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Return where the decisions about a database are logged: COMPTRUST_AUDIT_LOG, else beside a sqlite file."""
+    if given := environment.get(AUDIT_LOG):
+        return Path(given).absolute()
+    path = database.removeprefix("sqlite:///").partition("?")[0]
+    if not database.startswith("sqlite:///") or not path or path == ":memory:":
+        return None
+    return Path(f"{path}.audit.jsonl").absolute()
+
+
+def _listed(environment: Mapping[str, str], variable: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in environment.get(variable, "").split(",") if part.strip())
+
+
+def _alias(text: str) -> tuple[str, Level]:
+    pattern, equals, level = (part.strip() for part in text.partition("="))
+    if not pattern or not equals or level not in LEVELS:
+        raise UserError(f"Guarded alias '{text}' is not PATTERN=staging or PATTERN=production.")
+    return pattern, level

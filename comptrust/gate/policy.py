@@ -1,0 +1,97 @@
+"""Policies: a YAML file that names rules and sets their parameters, read strictly and digested."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from comptrust import config, digests, plugins
+from comptrust.errors import UserError, unknown
+from comptrust.gate.base import Rule
+from comptrust.gate.signing.waivers import Waiver
+from comptrust.records import Record
+
+FOLDER = config.SHIPPED / "policies"
+DEFAULT = "staging"
+RULES = "comptrust.gate.rules"
+
+
+class PolicyFile(Record):
+    """The file as written."""
+
+    name: str
+    description: str = ""
+    rules: tuple[dict[str, Any], ...]
+    """Each `{rule: NAME, parameter: value, ...}`."""
+    waivers: tuple[Waiver, ...] = ()
+    """Only signed ones count; `comptrust waive` writes them."""
+    valid_days: int = Field(default=90, ge=1, le=3650)
+    """Days that a signed verdict under this policy holds."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The rules that a candidate has to pass, all of them."""
+
+    name: str
+    rules: tuple[Rule, ...]
+    waivers: tuple[Waiver, ...] = ()
+    valid_days: int = 90
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over every rule with every parameter, defaults included, the waivers and the days that a verdict holds."""
+        return digests.of_value(
+            {
+                "name": self.name,
+                "rules": [{"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules],
+                "waivers": [waiver.model_dump(mode="json") for waiver in self.waivers],
+                "valid_days": self.valid_days,
+            }
+        )
+
+
+def names() -> tuple[str, ...]:
+    """List the shipped policies."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+
+
+def waivable() -> tuple[str, ...]:
+    """List the rules whose inconclusive finding a named human may accept."""
+    return tuple(name for name in plugins.names(RULES) if plugins.get(RULES, name, kind="rule").waivable)
+
+
+def load(name_or_path: str) -> Policy:
+    """Read a shipped policy by name, or a YAML file by path.
+
+    Raises UserError for an unknown name, an unreadable file, no rule at all, an unknown rule (with the nearest name)
+    or an unknown or wrong parameter.
+    """
+    path = Path(name_or_path)
+    if name_or_path in names():
+        path = FOLDER / f"{name_or_path}.yaml"
+    elif not path.is_file():
+        if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
+            raise UserError(f"No policy file '{name_or_path}'. Give the path of a YAML file or one of: {', '.join(names())}.")
+        raise unknown("policy", name_or_path, names())
+    file = config.load_yaml(path, PolicyFile)
+    if not file.rules:
+        raise UserError(f"{path}: field 'rules' is empty; a policy without rules can never pass. Name at least one rule.")
+    rules = tuple(_rule(entry, where=f"{path}, rule {number}") for number, entry in enumerate(file.rules, start=1))
+    return Policy(name=file.name, rules=rules, waivers=file.waivers, valid_days=file.valid_days)
+
+
+def _rule(entry: dict[str, Any], *, where: str) -> Rule:
+    if "rule" not in entry:
+        raise UserError(f"{where}: field 'rule' is missing. Known rules: {', '.join(plugins.names(RULES))}.")
+    name = str(entry["rule"])
+    rule: type[Rule] = plugins.get(RULES, name, kind="rule")
+    parameters = {key: value for key, value in entry.items() if key != "rule"}
+    for key in parameters:
+        if key not in rule.model_fields:
+            raise UserError(f"{where} ({name}): {unknown('parameter', key, rule.model_fields)}")
+    return config.parse(parameters, rule, where=f"{where} ({name})")

@@ -1,0 +1,178 @@
+"""Judging: nothing changes between judging and promoting, nothing unsigned is believed, and files lie where they stay."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow.exceptions import MlflowException
+
+from comptrust.gate.enforcement import files, settings
+from comptrust.gate.enforcement.store import GuardedStore
+from tests.support.enforcement.inprocess import a_pass, log, promote, refused, store
+from tests.support.enforcement.world import BAD, GOOD, World
+
+
+def meanwhile(inside: World, act: Callable[[], object]) -> None:
+    """Let something happen after a version was judged and before it is promoted."""
+    judge = store(inside).guard._judge
+    earned = judge.earned
+
+    def judged(*args: object, **settings: object) -> object:
+        found = earned(*args, **settings)  # type: ignore[arg-type]
+        act()
+        return found
+
+    judge.earned = judged  # type: ignore[method-assign,assignment]
+
+
+def test_files_written_while_it_is_judged(inside: World) -> None:
+    made = a_pass(inside)
+    weights = inside.files(made) / "model" / "model.safetensors"
+    state = weights.stat()
+
+    def swap() -> None:
+        weights.write_bytes(b"x" * state.st_size)
+        os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+    meanwhile(inside, swap)
+    assert "changed while it was judged" in refused(promote, inside, made)
+    assert inside.promoted(made) == []
+
+
+def test_another_version_of_that_number_while_it_is_judged(inside: World) -> None:
+    made = a_pass(inside)
+
+    def replace_it() -> None:
+        inside.client.delete_registered_model(made.name)
+        inside.register(BAD, name=made.name)
+
+    meanwhile(inside, replace_it)
+    assert "changed while it was judged" in refused(promote, inside, made)
+
+
+def test_judging_that_fails_promotes_nothing(inside: World) -> None:
+    made = a_pass(inside)
+
+    def fail() -> None:
+        raise RuntimeError("out of order")
+
+    meanwhile(inside, fail)
+    with pytest.raises(MlflowException, match="could not judge this version; nothing was changed"):
+        promote(inside, made)
+    assert log(inside).lines[-1].finding == "RuntimeError: out of order"
+    assert inside.promoted(made) == []
+
+
+def test_a_promotion_that_the_database_refuses_is_logged_as_failed(inside: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = a_pass(inside)
+    monkeypatch.setattr("mlflow.store.model_registry.sqlalchemy_store.SqlAlchemyStore.set_registered_model_alias", _broken)
+    with pytest.raises(RuntimeError):
+        promote(inside, made)
+    assert [line.decision for line in log(inside).lines] == ["granted", "failed"]
+
+
+def _broken(*args: object) -> None:
+    raise RuntimeError("database is gone")
+
+
+def test_a_sibling_that_was_edited_after_signing(inside: World) -> None:
+    sibling = inside.register(GOOD, name="m", seed=1)
+    made = inside.register(GOOD, name="m")
+    inside.gate(made, siblings=[sibling])
+    inside.client.log_text(
+        sibling.run_id, (sibling.evidence / "checkpoint.json").read_text().replace('"seed": 1', '"seed": 2'), "checkpoint.json"
+    )
+    assert "sibling models:/m/1 was evaluated anew" in refused(promote, inside, made)
+    inside.upload(sibling)
+    promote(inside, made)
+
+
+def test_signed_before_it_was_registered(inside: World) -> None:
+    made = inside.register(GOOD)
+    inside.gate(made, artifact={})
+    assert "signed before they were registered" in refused(promote, inside, made)
+
+
+def test_a_link_among_the_files(inside: World) -> None:
+    made = a_pass(inside)
+    config = inside.files(made) / "model" / "config.json"
+    config.rename(inside.folder / "config.json")
+    config.symlink_to(inside.folder / "config.json")
+    assert "is a link" in refused(promote, inside, made)
+
+
+def test_a_hash_is_kept_only_while_the_file_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "SETTLED_SECONDS", -1.0)
+    folder, read = tmp_path / "m", []
+    folder.mkdir()
+    (folder / "a").write_bytes(b"1234")
+    monkeypatch.setattr(files.digests, "of_file", lambda path: read.append(path) or path.read_bytes().hex())
+    hasher = files.Hasher()
+    first, again = hasher.snapshot(folder), hasher.snapshot(folder)
+    assert (len(read), first) == (1, again)
+    state = (folder / "a").stat()
+    (folder / "a").write_bytes(b"5678")
+    os.utime(folder / "a", ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert not first.unchanged()
+    assert hasher.snapshot(folder).digests == {"a": b"5678".hex()}
+    (folder / "b").write_bytes(b"")
+    assert not again.unchanged()
+
+
+def test_a_hash_of_a_file_that_is_just_being_written_is_not_kept(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    hasher = files.Hasher()
+    hasher.snapshot(tmp_path)
+    assert hasher._known == {}
+
+
+def as_server(inside: World, monkeypatch: pytest.MonkeyPatch, **environment: str) -> GuardedStore:
+    """Open the store as a server process does."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(files.REGISTRY, f"comptrust+sqlite:///{inside.folder}/mlflow.db")
+    return GuardedStore(f"comptrust+sqlite:///{inside.folder}/mlflow.db")
+
+
+def test_a_server_promotes_only_what_it_keeps(inside: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = a_pass(inside)
+    ask = (made.name, "champion", made.version)
+    place = {files.DESTINATION: (inside.folder / "other").as_uri()}
+    assert "does not keep promoted files" in refused(as_server(inside, monkeypatch, **place).set_registered_model_alias, *ask)
+    place = {files.DESTINATION: f"comptrust+{(inside.folder / 'other').as_uri()}"}
+    assert "outside this server's artifact folder" in refused(as_server(inside, monkeypatch, **place).set_registered_model_alias, *ask)
+    vouched = place | {settings.ARTIFACT_ROOTS: (inside.folder / "artifacts").as_uri()}
+    as_server(inside, monkeypatch, **vouched).set_registered_model_alias(*ask)
+    assert inside.promoted(made) == ["champion"]
+
+
+def test_a_server_promotes_its_own_folder_but_not_that_of_a_run(inside: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = a_pass(inside)
+    own = as_server(inside, monkeypatch, **{files.DESTINATION: f"comptrust+{(inside.folder / 'artifacts').as_uri()}"})
+    own.set_registered_model_alias(made.name, "champion", made.version)
+    within = inside.folder / "artifacts" / made.run_id / "artifacts" / "models" / made.model_id / "artifacts"
+    shutil.copytree(inside.files(made), within)
+    copy = own.create_model_version(made.name, str(within), run_id=made.run_id)
+    assert "in a run's folder" in refused(own.set_registered_model_alias, made.name, "champion", copy.version)
+
+
+@pytest.mark.parametrize(
+    ("uri", "root", "below"),
+    [
+        ("s3://bucket/models/m-1", "s3://bucket/models", True),
+        ("s3://bucket/models/m-1", "s3://bucket/models/", True),
+        ("s3://bucket/models-of-others/m-1", "s3://bucket/models", False),
+        ("s3://bucket/models/../evil", "s3://bucket/models", False),
+        ("s3://bucket/models/%2e%2e/evil", "s3://bucket/models", False),
+        ("file:///vouched/m-1", "/vouched", True),
+        ("file:///vouched/../evil", "/vouched", False),
+        ("/vouched", "/vouched", False),
+        ("s3://vouched/m-1", "/vouched", False),
+    ],
+)
+def test_vouched_places(uri: str, root: str, below: bool) -> None:
+    assert files.below(uri, root) is below

@@ -1,0 +1,77 @@
+"""Spellings that a database or a person takes for a guarded name are guarded too; others are left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from comptrust.gate.enforcement import names, settings
+from comptrust.gate.enforcement.settings import Settings
+
+
+@pytest.fixture
+def loaded() -> Settings:
+    return settings.load("comptrust+sqlite:///x.db", environment={settings.GUARD_ALIASES: "prod-*=production,canary=staging"})
+
+
+@pytest.mark.parametrize(
+    ("alias", "level"),
+    [
+        ("champion", "production"),
+        ("Champion", "production"),
+        ("CHAMPION", "production"),
+        ("chámpion", "production"),
+        ("champıon", "production"),
+        ("ｃｈａｍｐｉｏｎ", "production"),
+        ("сhampion", "production"),
+        ("champiοn", "production"),
+        ("cham\u200dpion", "production"),
+        (" champion ", "production"),
+        ("ſtaging", "staging"),
+        ("challenger", "staging"),
+        ("CHALLENGER", "staging"),
+        ("production", "production"),
+        ("prod-eu", "production"),
+        ("PROD-EU", "production"),
+        ("canary", "staging"),
+        ("champion2", None),
+        ("my-champion", None),
+        ("größe", None),
+        ("冠军", None),
+        ("latest-good", None),
+        ("v", None),
+    ],
+)
+def test_alias(loaded: Settings, alias: str, level: str | None) -> None:
+    assert loaded.of_alias(alias) == level
+
+
+@pytest.mark.parametrize(
+    ("key", "reserved"),
+    [
+        ("verdict", True),
+        ("Verdict", True),
+        ("ＶERDICT", True),
+        ("comptrust.x", True),
+        ("COMPTRUST.x", True),
+        ("policy", False),
+        ("bits", False),
+    ],
+)
+def test_reserved_tags(key: str, reserved: bool) -> None:
+    assert names.reserved(key) is reserved
+
+
+@pytest.mark.parametrize(
+    ("patterns", "model", "guarded"),
+    [("", "anything", True), ("llm-*", "LLM-7b", True), ("llm-*", "churn", False), ("llm-*, churn", "churn", True)],
+)
+def test_guarded_models(patterns: str, model: str, guarded: bool) -> None:
+    assert settings.load("comptrust+sqlite:///x.db", environment={settings.GUARD: patterns}).guards(model) is guarded
+
+
+@pytest.mark.parametrize("text", ["champion", "x=gold", "=staging"])
+def test_a_guarded_alias_needs_a_level(text: str) -> None:
+    from comptrust.errors import UserError
+
+    with pytest.raises(UserError, match="is not PATTERN=staging or PATTERN=production"):
+        settings.load("comptrust+sqlite:///x.db", environment={settings.GUARD_ALIASES: text})

@@ -1,0 +1,178 @@
+"""A guarded server around the promotion itself: promoted files stay, names that MLflow refuses, who asked, and what is left alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from click.testing import CliRunner
+from mlflow.exceptions import MlflowException
+
+from comptrust.cli.main import comptrust
+from comptrust.gate.enforcement import audit
+from tests.gate.enforcement.conftest import USER
+from tests.support.enforcement.world import BAD, GOOD, Candidate, World, raise_for
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def champion(world: World) -> Candidate:
+    made = world.register(GOOD)
+    world.gate(made)
+    world.client.set_registered_model_alias(made.name, "champion", made.version)
+    return made
+
+
+def content(world: World, one: Candidate) -> dict[str, bytes]:
+    return {path.relative_to(world.files(one)).as_posix(): path.read_bytes() for path in world.files(one).rglob("*") if path.is_file()}
+
+
+def artifact_url(world: World, one: Candidate, name: str, *, prefix: str = "api", route: str = "artifacts") -> str:
+    return f"{world.base_url}/{prefix}/2.0/mlflow-artifacts/{route}/{world.experiment}/models/{one.model_id}/artifacts/{name}"
+
+
+@pytest.mark.parametrize("prefix", ["api", "ajax-api"])
+@pytest.mark.parametrize(
+    "name", ["model/model.safetensors", "MLmodel", "model/added.safetensors", "model/../MLmodel", "model%2Fconfig.json"]
+)
+def test_promoted_files_cannot_be_written(world: World, champion: Candidate, prefix: str, name: str) -> None:
+    before = content(world, champion)
+    answer = requests.put(artifact_url(world, champion, name, prefix=prefix), data=b"evil", auth=world.auth, timeout=60)
+    assert answer.status_code in ((403,) if ".." not in name else (400, 403))
+    assert content(world, champion) == before
+
+
+@pytest.mark.parametrize("below", ["", "/model", "/model/config.json", "/MLmodel"])
+def test_promoted_files_cannot_be_deleted(world: World, champion: Candidate, below: str) -> None:
+    before = content(world, champion)
+    path = f"mlflow-artifacts/artifacts/{world.experiment}/models/{champion.model_id}/artifacts{below}"
+    assert world.rest("DELETE", path).status_code == 403
+    assert world.rest("DELETE", f"mlflow-artifacts/artifacts/{world.experiment}").status_code == 403
+    assert content(world, champion) == before
+
+
+def test_promoted_files_cannot_be_reached_through_another_experiment(world: World, champion: Candidate) -> None:
+    """An experiment whose artifacts lie in the promoted folder writes there no more than others."""
+    before = content(world, champion)
+    inside = f"mlflow-artifacts:/{world.experiment}/models/{champion.model_id}/artifacts/model"
+    experiment = world.client.create_experiment(f"inside-{champion.model_id}", artifact_location=inside)
+    run_id = world.client.create_run(experiment).info.run_id
+    with pytest.raises(requests.HTTPError, match="comptrust refused to write"):
+        world.client.log_text(run_id, "evil", "config.json")
+    assert content(world, champion) == before
+
+
+def test_an_upload_that_began_before_the_promotion_comes_too_late(world: World) -> None:
+    made = world.register(GOOD)
+    world.gate(made)
+    before, promoted, answers = content(world, made), threading.Event(), []
+
+    def slowly() -> Iterator[bytes]:
+        yield b"evil" * 100
+        assert promoted.wait(timeout=120)
+        yield b"evil" * 100
+
+    def upload() -> None:
+        url = artifact_url(world, made, "model/model.safetensors")
+        answers.append(requests.put(url, data=slowly(), auth=world.auth, timeout=180))
+
+    uploading = threading.Thread(target=upload)
+    uploading.start()
+    time.sleep(1)
+    try:
+        world.client.set_registered_model_alias(made.name, "champion", made.version)
+    finally:
+        promoted.set()
+        uploading.join(timeout=180)
+    assert [answer.status_code for answer in answers] == [403]
+    assert content(world, made) == before
+
+
+def test_an_archived_version_gives_its_files_back(world: World, champion: Candidate) -> None:
+    raise_for(
+        world.rest(
+            "POST", "mlflow/model-versions/transition-stage", {"name": champion.name, "version": champion.version, "stage": "Archived"}
+        )
+    )
+    raise_for(world.rest("DELETE", "mlflow/registered-models/alias", {"name": champion.name, "alias": "champion"}))
+    world.put(champion, "MLmodel", b"flavors: {}")
+    with pytest.raises(MlflowException, match="MLmodel was changed since it was signed"):
+        world.client.set_registered_model_alias(champion.name, "champion", champion.version)
+
+
+@pytest.mark.parametrize(
+    "alias", ["champion ", " champion", "cham\u200bpion", "champion\x00", "champion\n", "../champion", "v1", "latest", ""]
+)
+def test_aliases_that_are_no_names(world: World, alias: str) -> None:
+    made = world.register(BAD)
+    world.rest("POST", "mlflow/registered-models/alias", {"name": made.name, "alias": alias, "version": made.version})
+    assert world.client.get_model_version(made.name, made.version).aliases == []
+
+
+@pytest.mark.parametrize(
+    "stage", ["Production ", "Ｐroduction", "Рroduction", "Prod\u200buction", "Deleted_Internal", "production\x00", ""]
+)
+def test_stages_that_are_none(world: World, stage: str) -> None:
+    made = world.register(BAD)
+    body = {"name": made.name, "version": made.version, "stage": stage, "archive_existing_versions": False}
+    assert world.rest("POST", "mlflow/model-versions/transition-stage", body).status_code >= 400
+    assert world.client.get_model_version(made.name, made.version).current_stage == "None"
+
+
+def test_what_is_not_guarded_is_as_before(world: World) -> None:
+    made = world.register(BAD)
+    lines = len(audit.read(log(world)).lines)
+    world.client.set_registered_model_alias(made.name, "try-this", made.version)
+    world.client.set_model_version_tag(made.name, made.version, "note", "x")
+    world.client.update_model_version(made.name, made.version, "described")
+    assert world.client.get_model_version_by_alias(made.name, "try-this").description == "described"
+    world.put(made, "MLmodel", b"changed")
+    world.client.delete_registered_model(made.name)
+    assert len(audit.read(log(world)).lines) == lines
+
+
+def test_the_log_says_who(world: World, champion: Candidate) -> None:
+    line = audit.read(log(world)).lines[-1]
+    assert (line.decision, line.model, line.address) == ("granted", champion.name, "127.0.0.1")
+    assert line.user == (USER if world.auth else None)
+
+
+def test_nobody_gets_a_name_by_claiming_it(world: World) -> None:
+    made = world.register(BAD)
+    body = {"name": made.name, "alias": "champion", "version": made.version}
+    url = f"{world.base_url}/api/2.0/mlflow/registered-models/alias"
+    answer = requests.post(url, json=body, auth=("admin", "guessed"), timeout=60)
+    if world.auth:
+        assert answer.status_code == 401
+    else:
+        assert answer.status_code == 403
+        assert audit.read(log(world)).lines[-1].user is None
+
+
+def test_reading_a_promoted_model_goes_through(world: World, champion: Candidate, tmp_path: Path) -> None:
+    query = urllib.parse.urlencode({"name": champion.name, "alias": "champion"})
+    answer = world.rest("GET", f"mlflow/registered-models/alias?{query}")
+    assert answer.json()["model_version"]["version"] == champion.version
+    fetched = world.client.download_artifacts  # the client's own way of reading what it logged
+    assert (
+        Path(fetched(champion.run_id, "scorecard.json", str(tmp_path))).read_bytes() == (champion.evidence / "scorecard.json").read_bytes()
+    )
+
+
+def test_after_all_of_this_the_chain_holds_and_explains_the_registry(
+    world: World, champion: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPTRUST_GUARD_ALIASES", "prod-*=production")
+    result = CliRunner().invoke(comptrust, ["audit", "--log", str(log(world)), "--registry", world.base_url, "--last", "1"])
+    assert result.exit_code == 0, result.output
+    assert "the chain holds" in result.output
+
+
+def log(world: World) -> Path:
+    return world.folder / "mlflow.db.audit.jsonl"

@@ -1,0 +1,138 @@
+"""Keys: made once, private to their owner, read strictly, never shown."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from comptrust.errors import ServiceError, UserError
+from comptrust.gate.signing import keys
+
+PEM, PKCS8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A keys folder that does not exist yet, and nothing else."""
+    monkeypatch.setenv("COMPTRUST_KEYS", str(tmp_path / "keys"))
+    monkeypatch.delenv("COMPTRUST_SIGNING_KEY", raising=False)
+    return tmp_path / "keys"
+
+
+def test_a_new_key_is_its_owners_alone_and_trusted(folder: Path) -> None:
+    assert keys.signing_key() is None and keys.load_public_keys() == {}
+    named, private, public = keys.create(folder)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    key = keys.signing_key()
+    assert key is not None and keys.key_id(key.public_key()) == named
+    assert list(keys.load_public_keys()) == list(keys.load_public_keys(public)) == [named]
+
+
+def test_a_key_is_private_whatever_the_umask(folder: Path) -> None:
+    before = os.umask(0)
+    try:
+        _, private, _ = keys.create(folder)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+
+
+def test_a_key_is_never_overwritten(folder: Path) -> None:
+    _, private, _ = keys.create(folder)
+    before = private.read_bytes()
+    with pytest.raises(UserError, match="is not overwritten"):
+        keys.create(folder)
+    assert private.read_bytes() == before
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_folder_that_is_a_file_is_a_failure_of_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ServiceError, match="Cannot write a key"):
+        keys.create(tmp_path / "file" / "keys")
+
+
+def secret(kind: str) -> bytes:
+    """Return a file that is no usable signing key."""
+    if kind == "rsa":
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(PEM, PKCS8, serialization.NoEncryption())
+    if kind == "encrypted":
+        return Ed25519PrivateKey.generate().private_bytes(PEM, PKCS8, serialization.BestAvailableEncryption(b"x"))
+    return {"empty": b"", "text": b"SECRET-WORDS", "binary": bytes(range(256))}[kind]
+
+
+@pytest.mark.parametrize("kind", ["rsa", "encrypted", "empty", "text", "binary"])
+def test_what_is_no_signing_key_is_refused_without_being_shown(kind: str, folder: Path) -> None:
+    folder.mkdir()
+    (folder / keys.PRIVATE).write_bytes(secret(kind))
+    (folder / keys.PRIVATE).chmod(0o600)
+    with pytest.raises(UserError, match="no Ed25519 private key") as caught:
+        keys.signing_key()
+    assert "SECRET" not in str(caught.value)
+    assert caught.value.__cause__ is None and caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644, 0o666, 0o777])
+def test_a_key_that_is_open_to_others_is_refused(mode: int, folder: Path) -> None:
+    _, private, _ = keys.create(folder)
+    private.chmod(mode)
+    with pytest.raises(UserError, match=f"open to others .mode {mode:04o}.. Run: chmod 600"):
+        keys.signing_key()
+
+
+def test_the_environment_names_the_key_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys.create(folder)
+    named, private, _ = keys.create(tmp_path / "other")
+    monkeypatch.setenv("COMPTRUST_SIGNING_KEY", str(private))
+    key = keys.signing_key()
+    assert key is not None and keys.key_id(key.public_key()) == named
+    monkeypatch.setenv("COMPTRUST_SIGNING_KEY", str(tmp_path / "missing.pem"))
+    with pytest.raises(UserError, match="missing.pem"):
+        keys.signing_key()
+
+
+def missing(folder: Path) -> Path:
+    return folder / "nowhere"
+
+
+def private(folder: Path) -> Path:
+    return keys.create(folder)[1]
+
+
+def garbage(folder: Path) -> Path:
+    keys.create(folder)[2].write_text("-----BEGIN PUBLIC KEY-----\n")
+    return folder
+
+
+def writable_file(folder: Path) -> Path:
+    public = keys.create(folder)[2]
+    public.chmod(0o666)
+    return folder
+
+
+def writable_folder(folder: Path) -> Path:
+    keys.create(folder)
+    folder.chmod(0o777)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (missing, "no public keys at"),
+        (private, "no Ed25519 public key"),
+        (garbage, "no Ed25519 public key"),
+        (writable_file, "written by everybody"),
+        (writable_folder, "written by everybody"),
+    ],
+)
+def test_public_keys_that_prove_nothing_are_refused(make: Callable[[Path], Path], message: str, folder: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        keys.load_public_keys(make(folder))

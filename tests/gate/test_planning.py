@@ -1,0 +1,55 @@
+"""Planning: the number printed before a run is the number at which a lossless model passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from comptrust.cli.main import comptrust
+from comptrust.errors import UserError
+from comptrust.gate import policy, statistics
+from comptrust.gate.planning import plan
+from comptrust.records import Message, Prompt, Suite
+
+
+def suite(n: int, *, share: int = 1) -> Suite:
+    """Ask n prompts, `share` of them per cluster."""
+    asked = (Message(role="user", content="Is it wrong?"),)
+    prompts = [
+        Prompt(
+            id=f"zero_shot#{i}",
+            dimension="ethics",
+            scenario="zero_shot",
+            messages=asked,
+            target="wrong",
+            extra={"cluster": f"c{i // share}"},
+        )
+        for i in range(n)
+    ]
+    return Suite(name="mini", revision="1", prompts=tuple(prompts), required={"ethics": ("zero_shot",)})
+
+
+@pytest.mark.parametrize(("n", "share", "enough"), [(128, 1, False), (129, 1, True), (256, 2, False), (258, 2, True)])
+def test_prompts_that_share_a_cluster_count_once(n: int, share: int, enough: bool) -> None:
+    (row,) = plan(suite(n, share=share), policy.load("staging")).rows
+    assert (row.prompts, row.clusters, row.needed, row.enough) == (n, n // share, statistics.plan(5.0), enough)
+
+
+def test_every_margin_has_its_own_number() -> None:
+    rows = plan(suite(200), policy.load("production")).rows
+    assert [(row.points, row.applies_to, row.enough) for row in rows] == [(5, "all", True), (3, "all, from 8 bits", False)]
+
+
+def test_a_policy_that_looks_at_the_observed_drop_needs_no_number(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("name: p\nrules:\n  - {rule: max_drop, points: 5, evidence: observed}\n")
+    with pytest.raises(UserError, match="Policy p has no max_drop rule"):
+        plan(suite(10), policy.load(str(tmp_path / "p.yaml")))
+
+
+def test_the_plan_is_printed() -> None:
+    shown = CliRunner().invoke(comptrust, ["gate", "--plan"])
+    assert shown.exit_code == 0
+    assert "5 points (all): 129 independent prompts needed" in shown.output
+    assert "80% power" in shown.output

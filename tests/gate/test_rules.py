@@ -1,0 +1,247 @@
+"""Policies, rules and verdicts on small made evaluations; what is absent or differs never passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comptrust.config import DIMENSIONS
+from comptrust.errors import UserError
+from comptrust.gate import policy as policies
+from comptrust.gate.base import Evidence
+from comptrust.gate.rules.calibration_seeds import CalibrationSeeds
+from comptrust.gate.rules.complete import Complete
+from comptrust.gate.rules.fresh import Fresh
+from comptrust.gate.rules.full_evaluation import FullEvaluation
+from comptrust.gate.rules.max_drop import MaxDrop
+from comptrust.gate.rules.min_compression import MinCompression
+from comptrust.gate.rules.quantization_preferred import QuantizationPreferred
+from comptrust.gate.rules.refusal_shift import RefusalShift
+from comptrust.gate.rules.trusted_source import TrustedSource
+from comptrust.gate.verdict import judge
+from comptrust.records import Checkpoint, Generation, Recipe, ReloadCheck, Score, Scorecard, SuiteManifest
+from comptrust.trust.evaluation import Evaluation
+
+DENSE = Recipe(base_model="m", revision="r", method="none")
+THREE = Recipe(base_model="m", revision="r", method="gptq", bits=3)
+EIGHT = Recipe(base_model="m", revision="r", method="gptq", bits=8)
+PRUNED = Recipe(base_model="m", revision="r", method="wanda", structure="2:4", sparsity=0.5)
+
+
+def checkpoint(recipe: Recipe, *, size: int, sparsity: float = 0.0) -> Checkpoint:
+    return Checkpoint(
+        recipe=recipe,
+        path="x",
+        digest=recipe.slug,
+        manifest={},
+        bytes=size,
+        dense_bytes=1000,
+        effective_bits=16,
+        sparsity=sparsity,
+        reload_check=ReloadCheck(max_logit_difference=0, tolerance=1, n_tokens=1),
+        versions={},
+    )
+
+
+def evaluation(
+    recipe: Recipe | None,
+    scores: dict[str, float | None],
+    *,
+    refusal: float | None = 0.0,
+    size: int = 500,
+    suite_digest: str = "s",
+    rendering: str = "r",
+    version: str | None = "1.2",
+    correct: int | None = None,
+    limit: int | None = None,
+    unscored: int = 0,
+) -> Evaluation:
+    rows = [
+        Score(dimension=name, value=value, refusal_rate=refusal, n_prompts=400, n_scored=400 - unscored) for name, value in scores.items()
+    ]
+    answers = {}
+    if correct is not None:
+        texts = ["A" if i < correct else "B" for i in range(400)]
+        answers["mmlu"] = [
+            Generation(dimension="mmlu", scenario="anatomy", id=f"anatomy#{i}", texts=(text,), target="A") for i, text in enumerate(texts)
+        ]
+    card = Scorecard(
+        checkpoint_digest=recipe.slug if recipe else "unknown",
+        suite_digest=suite_digest,
+        rendering_digest=rendering,
+        generations={"mmlu": str(correct)},
+        scores=tuple(rows),
+        provenance={"code_version": version} if version else {},
+    )
+    manifest = SuiteManifest(
+        name="mini", revision="1", required={}, digest=suite_digest, n_prompts={name: {"x": 400} for name in scores}, limit=limit
+    )
+    made = checkpoint(recipe, size=size, sparsity=recipe.sparsity or 0.0) if recipe else None
+    return Evaluation(ref="here", scorecard=card, suite=manifest, generations=answers, checkpoint=made)
+
+
+def pair(recipe: Recipe | None, mine: float | None, dense: float | None = 80.0, **options: Any) -> Evidence:
+    return Evidence(candidate=evaluation(recipe, {"mmlu": mine}, **options), baseline=evaluation(DENSE, {"mmlu": dense}, size=1000))
+
+
+@pytest.mark.parametrize(
+    ("rule", "evidence", "outcome"),
+    [
+        (MaxDrop(evidence="observed"), pair(THREE, 74.9), "block"),
+        (MaxDrop(evidence="observed"), pair(THREE, 75.0), "pass"),
+        (MaxDrop(evidence="observed"), pair(THREE, 61.4, dense=66.4), "pass"),
+        (MaxDrop(evidence="observed", bits_at_most=3), pair(EIGHT, 10), "pass"),
+        (MaxDrop(evidence="observed", applies_to="pruned"), pair(PRUNED, 10), "block"),
+        (MaxDrop(evidence="observed", applies_to="quantized"), pair(PRUNED, 10), "pass"),
+        (MaxDrop(evidence="observed"), pair(THREE, None), "inconclusive"),
+        (MaxDrop(evidence="observed"), pair(THREE, 80, dense=None), "inconclusive"),
+        (MaxDrop(evidence="observed", dimensions=("ethics",)), pair(THREE, 80), "inconclusive"),
+        (MaxDrop(evidence="observed", bits_at_most=3), pair(None, 80), "inconclusive"),
+        (MaxDrop(), pair(THREE, 80), "inconclusive"),
+        (MaxDrop(), pair(THREE, 60), "block"),
+        (MaxDrop(evidence="observed"), pair(THREE, 80, suite_digest="other"), "inconclusive"),
+        (Complete(), pair(THREE, 80), "pass"),
+        (Complete(), pair(THREE, None), "inconclusive"),
+        (Complete(), pair(THREE, 80, unscored=1), "inconclusive"),
+        (Complete(dimensions=("ethics",)), pair(THREE, 80), "inconclusive"),
+        (MinCompression(), pair(THREE, 80, size=999), "pass"),
+        (MinCompression(), pair(THREE, 80, size=1000), "block"),
+        (MinCompression(), pair(THREE, 80, size=0), "inconclusive"),
+        (MinCompression(), pair(None, 80), "inconclusive"),
+        (MinCompression(), pair(PRUNED, 80, size=1000), "block"),
+        (MinCompression(count="nonzero"), pair(PRUNED, 80, size=1000), "pass"),
+        (TrustedSource(floors={"mmlu": 81}), pair(THREE, 80), "block"),
+        (TrustedSource(floors={"mmlu": 80}), pair(THREE, 80), "pass"),
+        (TrustedSource(floors={"ethics": 1}), pair(THREE, 80), "inconclusive"),
+        (TrustedSource(), pair(THREE, 80, rendering="other"), "inconclusive"),
+        (FullEvaluation(), pair(THREE, 80), "inconclusive"),
+        (FullEvaluation(), pair(EIGHT, 80), "pass"),
+        (FullEvaluation(), Evidence(evaluation(THREE, dict.fromkeys(DIMENSIONS, 50.0)), None), "pass"),
+        (FullEvaluation(), Evidence(evaluation(THREE, dict.fromkeys(DIMENSIONS, 50.0), limit=5), None), "inconclusive"),
+        (CalibrationSeeds(), pair(THREE, 80), "inconclusive"),
+        (CalibrationSeeds(), pair(EIGHT, 80), "pass"),
+        (RefusalShift(), pair(THREE, 80, refusal=10.0), "pass"),
+        (RefusalShift(), pair(THREE, 80, refusal=10.1), "inconclusive"),
+        (RefusalShift(), pair(THREE, 80, refusal=None), "inconclusive"),
+        (Fresh(), pair(THREE, 80, version="1.9"), "pass"),
+        (Fresh(), pair(THREE, 80, version="2.0"), "inconclusive"),
+        (Fresh(), pair(THREE, 80, version=None), "inconclusive"),
+        (Fresh(), Evidence(evaluation(THREE, {"mmlu": 80}), None), "inconclusive"),
+    ],
+)
+def test_rule(rule: Any, evidence: Evidence, outcome: str) -> None:
+    found = rule.check(evidence)
+    assert found.outcome == outcome, found.reason
+    assert found.rule == rule.name
+
+
+@pytest.mark.parametrize(("correct", "outcome"), [(320, "pass"), (306, "inconclusive"), (299, "block")])
+def test_max_drop_resamples_the_answers(correct: int, outcome: str) -> None:
+    candidate = evaluation(THREE, {"mmlu": correct / 4}, correct=correct)
+    baseline = evaluation(DENSE, {"mmlu": 80.0}, correct=320)
+    found = MaxDrop(resamples=1000).check(Evidence(candidate, baseline))
+    assert found.outcome == outcome, found.reason
+    if outcome == "inconclusive":
+        assert "prompts would decide" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("others", "outcome"), [([80, 79], "pass"), ([80, 74], "block"), ([80], "inconclusive"), ([80, None], "inconclusive")]
+)
+def test_the_worst_calibration_seed_counts(others: list[float | None], outcome: str) -> None:
+    siblings = tuple(evaluation(THREE.model_copy(update={"seed": i}), {"mmlu": value}) for i, value in enumerate(others, start=1))
+    one = pair(THREE, 80)
+    found = CalibrationSeeds().check(Evidence(one.candidate, one.baseline, siblings))
+    assert found.outcome == outcome, found.reason
+
+
+@pytest.mark.parametrize(
+    ("size", "score", "outcome"), [(500, 80.0, "block"), (501, 80.0, "pass"), (400, 79.9, "pass"), (400, None, "pass")]
+)
+def test_a_better_quantised_sibling_blocks_a_pruned_candidate(size: int, score: float | None, outcome: str) -> None:
+    one = pair(PRUNED, 80)
+    found = QuantizationPreferred().check(Evidence(one.candidate, one.baseline, (evaluation(EIGHT, {"mmlu": score}, size=size),)))
+    assert found.outcome == outcome
+    if outcome == "block":
+        assert "gptq-8bit-s0" in found.reason
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", policies.names())
+def test_shipped_policies_load(name: str) -> None:
+    loaded = policies.load(name)
+    assert loaded.name == name and loaded.rules and loaded.digest == policies.load(name).digest
+
+
+@pytest.mark.parametrize(("blank", "outcome"), [(0, "pass"), (40, "pass"), (41, "inconclusive")])
+def test_refusal_shift_sees_answers_that_turned_blank(blank: int, outcome: str) -> None:
+    dense, mine = evaluation(DENSE, {"mmlu": 80.0}, correct=400), evaluation(THREE, {"mmlu": 80.0}, correct=400)
+    answers = mine.generations["mmlu"]
+    mine.generations["mmlu"] = [one.model_copy(update={"texts": (" ",)}) for one in answers[:blank]] + answers[blank:]
+    found = RefusalShift().check(Evidence(candidate=mine, baseline=dense))
+    assert found.outcome == outcome
+    assert ("mmlu (blank answers)" in found.reason) == (blank > 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: x\nrules: []\n", "rules"),
+        ("rules: [{rule: complete}]\n", "name"),
+        ("name: x\nrules: [{rule: max_dorp}]\n", "Did you mean 'max_drop'"),
+        ("name: x\nrules: [{rule: max_drop, point: 5}]\n", "Did you mean 'points'"),
+        ("name: x\nrules: [{rule: max_drop, points: five}]\n", "points"),
+        ("name: x\nrules: [{points: 5}]\n", "'rule' is missing"),
+        ("name: x\nrules: [{rule: trusted_source, floors: {etics: 5}}]\n", "Did you mean 'ethics'"),
+        ("name: [\n", "not valid YAML"),
+        (
+            "name: x\nrules: [{rule: complete}]\nwaivers: [{rule: refusal_shift, checkpoint: c, who: '', why: a, until: 2030-01-01}]\n",
+            "who",
+        ),
+        ("name: x\nrules: [{rule: complete}]\nwaivers: [{rule: refusal_shift, who: a, why: a, until: 2030-01-01}]\n", "checkpoint"),
+        ("name: x\nrules: [{rule: complete}]\nvalid_days: 0\n", "valid_days"),
+    ],
+)
+def test_bad_policies_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        policies.load(write(tmp_path / "p.yaml", text))
+
+
+@pytest.mark.parametrize(("name", "message"), [("stagin", "Did you mean 'staging'"), ("no/such.yaml", "No policy file")])
+def test_unknown_policies_are_refused(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        policies.load(name)
+
+
+def policy(*rules: Any) -> policies.Policy:
+    return policies.Policy(name="p", rules=rules)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "outcome"),
+    [
+        (pair(EIGHT, 80), "pass"),
+        (Evidence(evaluation(EIGHT, {"mmlu": 80.0}), None), "inconclusive"),
+        (pair(EIGHT, 80, suite_digest="other"), "inconclusive"),
+        (pair(EIGHT, 80, rendering="other"), "inconclusive"),
+        (Evidence(evaluation(EIGHT, {"mmlu": 80.0}), evaluation(THREE, {"mmlu": 80.0})), "inconclusive"),
+        (
+            Evidence(evaluation(EIGHT.model_copy(update={"revision": "z"}), {"mmlu": 80.0}), evaluation(DENSE, {"mmlu": 80.0})),
+            "inconclusive",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_never_passes(evidence: Evidence, outcome: str) -> None:
+    assert judge(evidence, policy(MinCompression())).outcome == outcome
+
+
+def test_a_model_passes_against_itself() -> None:
+    dense = evaluation(DENSE, {"mmlu": 80.0}, correct=320, size=1000)
+    verdict = judge(Evidence(dense, dense), policies.load("staging"))
+    assert verdict.outcome == "pass", verdict.findings

@@ -1,0 +1,116 @@
+"""The fast path answers as the plain one does: one prompt at a time, nothing shared, everything computed anew for each token."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from comptrust.models.backends.hf import Hf
+from comptrust.models.inference.packed import Packed
+from comptrust.models.inference.spans import span
+from comptrust.models.sources import resolve
+from comptrust.records import Generation, Message, Prompt
+from comptrust.trust import base, suite
+
+TIE = 1e-3
+"""Difference of two logits, or of two options' log-likelihoods, below which the order of summation decides."""
+TIES = 0.01
+"""Largest share of answers that may hang on a tie."""
+OF_EACH = 1
+"""Prompts of each scenario that the embedded model answers."""
+
+
+class Plain:
+    """The slow path: what answers would be if nothing were done to be fast."""
+
+    def __init__(self, backend: Hf) -> None:
+        self.backend = backend
+        self.known: dict[tuple[int, ...], torch.Tensor] = {}
+
+    def answer(self, prompt: Prompt) -> tuple[str, float]:
+        """Return the answer and how far the nearest other token or option was, at its nearest."""
+        return self.chosen(prompt) if prompt.choices else self.decoded(prompt)
+
+    def decoded(self, prompt: Prompt) -> tuple[str, float]:
+        assert prompt.sampling.temperature == 0 and prompt.sampling.n == 1
+        ids = self.backend.tokenizer(self.backend.render(prompt), add_special_tokens=False)["input_ids"]
+        new: list[int] = []
+        nearest = float("inf")
+        while len(new) < prompt.sampling.max_tokens and not self.backend.ends & set(new):
+            first, second = self.logits((*ids, *new))[-1].topk(2).values.tolist()
+            nearest = min(nearest, first - second)
+            new.append(int(self.logits((*ids, *new))[-1].argmax()))
+        return self.backend.tokenizer.decode(new, skip_special_tokens=True), nearest
+
+    def chosen(self, prompt: Prompt) -> tuple[str, float]:
+        values = self.likelihoods(prompt, prompt.messages)
+        if prompt.content_free:
+            free = self.likelihoods(prompt, prompt.content_free)
+            values = [value - other for value, other in zip(values, free, strict=True)]
+        best, second = sorted(values, reverse=True)[:2]
+        return prompt.choices[values.index(best)].text, best - second
+
+    def likelihoods(self, prompt: Prompt, messages: tuple[Message, ...]) -> list[float]:
+        text = self.backend.render(prompt.model_copy(update={"messages": messages}))
+        found = []
+        for choice in prompt.choices:
+            whole, begin = span(text, choice.continuation, tokenizer=self.backend.tokenizer)
+            chances = self.logits(whole[:-1])[begin - 1 :].log_softmax(dim=-1)
+            found.append(sum(float(one[token]) for one, token in zip(chances, whole[begin:], strict=True)) / (len(whole) - begin))
+        return found
+
+    def logits(self, ids: tuple[int, ...]) -> torch.Tensor:
+        """Compute one row alone; the last rows are remembered, because options of one token ask for the same."""
+        if ids not in self.known:
+            while len(self.known) > 8:
+                del self.known[next(iter(self.known))]
+            with torch.inference_mode():
+                self.known[ids] = self.backend.model(torch.tensor([ids]), use_cache=False).logits[0]
+        return self.known[ids]
+
+
+def parsed(prompt: Prompt, text: str) -> str:
+    """Return what scoring reads from an answer."""
+    extra = {**prompt.extra, "toxicity": [0.0]}
+    fields = {"dimension": prompt.dimension, "scenario": prompt.scenario, "id": prompt.id, "target": prompt.target}
+    return base.get(prompt.dimension).judge(Generation(**fields, texts=(text,), extra=extra)).answer
+
+
+def compare(backend: Hf, prompts: Sequence[Prompt]) -> Mapping[str, list[str]]:
+    """Ask both; return the prompts by how they compare."""
+    assert isinstance(backend.engine, Packed)
+    fast = {(answer.dimension, answer.id): answer.texts[0] for answer in backend.answer(prompts)}
+    plain = Plain(backend)
+    found = defaultdict(list)
+    for prompt in prompts:
+        text, nearest = plain.answer(prompt)
+        own = fast[prompt.dimension, prompt.id]
+        same = "equal" if parsed(prompt, own) == parsed(prompt, text) else "tie" if nearest < TIE else "apart"
+        found[same].append(f"{prompt.dimension}/{prompt.id}: {own!r}, plain {text!r}, nearest {nearest:.1e}")
+    return found
+
+
+@pytest.mark.slow
+def test_the_whole_mini_suite_of_a_random_model(tiny_model: Path) -> None:
+    prompts = suite.load("mini").prompts
+    found = compare(Hf(tiny_model), prompts)
+    assert not found["apart"]
+    assert len(found["tie"]) <= TIES * len(prompts), found["tie"]
+
+
+@pytest.mark.slow
+def test_every_scenario_of_the_embedded_model() -> None:
+    scenarios = defaultdict(list)
+    for prompt in suite.load("mini").prompts:
+        scenarios[prompt.dimension, prompt.scenario].append(prompt)
+    draw = random.Random(0)
+    prompts = [prompt for members in scenarios.values() for prompt in draw.sample(members, OF_EACH)]
+    assert len(prompts) == OF_EACH * len(scenarios) >= 60
+    found = compare(Hf(resolve("builtin:smollm2-135m-instruct").path), prompts)
+    assert not found["apart"]
+    assert len(found["tie"]) <= TIES * len(prompts), found["tie"]

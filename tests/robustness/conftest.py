@@ -1,0 +1,42 @@
+"""What the tests of bad days share: a shell in a folder of its own, and figures that are always printed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support.shell import Shell
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An empty tracking store, made once."""
+    return f"sqlite:///{tmp_path_factory.mktemp('hard') / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[Shell]:
+    """A command line whose files, caches and temporary files all lie in one folder."""
+    folder = tmp_path_factory.mktemp("shell")
+    (folder / "tmp").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):
+            patch.delenv(name, raising=False)
+        patch.setenv("MLFLOW_TRACKING_URI", database)
+        patch.setenv("COMPTRUST_CACHE", str(folder / "cache"))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setattr(tempfile, "tempdir", str(folder / "tmp"))
+        yield Shell(folder)
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Print a figure even where pytest keeps output to itself."""
+
+    def told(line: str) -> None:
+        with capsys.disabled():
+            print(f"\n{line}")
+
+    return told

@@ -1,0 +1,260 @@
+"""A registry with the gate in it, and candidates with hand-made evaluations that are really signed."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from comptrust.gate import policy
+from comptrust.gate.base import Evidence
+from comptrust.gate.enforcement import names
+from comptrust.gate.signing import attestations, keys
+from comptrust.gate.signing.waivers import Waiver
+from comptrust.gate.verdict import judge
+from comptrust.models.backends.echo import Echo
+from comptrust.records import Choice, Message, Prompt, Suite
+from comptrust.trust import evaluation
+from comptrust.trust.run import evaluate
+from tests.support.records import checkpoint_of
+
+KEY, STRANGER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+TRUSTED = {keys.key_id(KEY.public_key()): KEY.public_key()}
+GUARDED_ALIASES = ("champion", "challenger", "prod-eu")
+STAGING = """
+name: staging
+rules:
+  - {rule: complete}
+  - {rule: max_drop, points: 5, evidence: observed}
+  - {rule: refusal_shift, points: 10}
+"""
+PRODUCTION = STAGING.replace("name: staging", "name: production") + "  - {rule: min_compression, ratio: 1.5}\n"
+LAX = "name: lax\nrules:\n  - {rule: max_drop, points: 99, evidence: observed}\n"
+DENSE = {"method": "none", "bits": None, "group_size": None}
+GOOD, BAD = "A", "B"
+"""Answers: A is right in three of four questions, B in one, so B drops 50 points."""
+
+
+def write_policies(folder: Path) -> None:
+    """Write the policies of the server, and a lax one that it does not know."""
+    for name, text in (("staging", STAGING), ("production", PRODUCTION), ("lax", LAX)):
+        (folder / f"{name}.yaml").write_text(text)
+
+
+def write_key(folder: Path, key: Ed25519PrivateKey = KEY) -> None:
+    """Put a public key into a folder of trusted keys."""
+    folder.mkdir(exist_ok=True)
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (folder / f"{keys.key_id(key.public_key())}.pub.pem").write_bytes(public)
+
+
+def questions() -> Suite:
+    choices = tuple(Choice(text=letter, continuation=f" {letter}") for letter in "ABCD")
+    prompts = [
+        Prompt(
+            id=f"mmlu#{number}",
+            dimension="mmlu",
+            scenario="mmlu",
+            messages=(Message(role="user", content=f"{number}?"),),
+            choices=choices,
+            target="B" if number % 4 == 0 else "A",
+            extra={"subject": "sums"},
+        )
+        for number in range(8)
+    ]
+    return Suite(name="questions", revision="1", prompts=tuple(prompts), required={"mmlu": ("mmlu",)})
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A registered version, its run, and its evidence as it lies here."""
+
+    name: str
+    version: str
+    run_id: str
+    model_id: str
+    evidence: Path
+
+
+@dataclass
+class World:
+    """A registry as its users reach it, through a server or in process."""
+
+    folder: Path
+    client: MlflowClient
+    base_url: str = ""
+    """Address of the server; empty in process."""
+    auth: tuple[str, str] | None = None
+    experiment: str = "0"
+    dense: Candidate | None = None
+    evidence: dict[str, Path] = field(default_factory=dict)
+    """Run -> its evidence as it lies here."""
+
+    # Requests
+
+    def rest(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, prefix: str = "api", **more: Any) -> requests.Response:
+        """Send one request as a user without MLflow would."""
+        url = f"{self.base_url}/{prefix}/2.0/{path}"
+        return requests.request(method, url, json=body, auth=self.auth, timeout=60, **more)
+
+    def post(self, path: str, body: Mapping[str, Any], *, prefix: str = "api") -> None:
+        """Post to a route of MLflow, and raise what it answers."""
+        raise_for(self.rest("POST", f"mlflow/{path}", body, prefix=prefix))
+
+    def put(self, candidate: Candidate, name: str, content: bytes, *, prefix: str = "api") -> None:
+        """Overwrite a file of the registered version through the artifact route."""
+        path = f"mlflow-artifacts/artifacts/{self.experiment}/models/{candidate.model_id}/artifacts/{name}"
+        raise_for(requests.put(f"{self.base_url}/{prefix}/2.0/{path}", data=content, auth=self.auth, timeout=60))
+
+    # Candidates
+
+    def files(self, candidate: Candidate) -> Path:
+        """Return where the registered files really lie."""
+        location = self.client.get_logged_model(candidate.model_id).artifact_location
+        inside = location.removeprefix("mlflow-artifacts:/") if location.startswith("mlflow-artifacts:") else None
+        return self.folder / "mlartifacts" / inside if inside else Path(location.removeprefix("file://"))
+
+    def register(self, answer: str, *, name: str | None = None, tags: Mapping[str, str] | None = None, **settings: Any) -> Candidate:
+        """Log a model with files of its own, evaluate it and register it; nothing is judged yet."""
+        run_id = self.client.create_run(self.experiment).info.run_id
+        model = self.client.create_logged_model(self.experiment, name="model", source_run_id=run_id)
+        local = self.folder / "local" / run_id
+        artifact(local / "artifact", content=run_id)
+        self.client.log_model_artifacts(model.model_id, str(local / "artifact"))
+        self.client.finalize_logged_model(model.model_id, "READY")
+        name = name or f"model-{uuid.uuid4().hex[:8]}"
+        try:
+            self.client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        made = self.client.create_model_version(
+            name, f"models:/{model.model_id}", run_id=run_id, model_id=model.model_id, tags=dict(tags or {})
+        )
+        candidate = Candidate(name, str(made.version), run_id, model.model_id, local / "evidence")
+        self.evaluate(candidate, answer, **settings)
+        return candidate
+
+    def evaluate(self, candidate: Candidate, answer: str, *, refusal: float = 0.0, size: int = 100, **recipe: Any) -> None:
+        """Evaluate the files that the registry holds now, and log it as the candidate's run does."""
+        shutil.rmtree(candidate.evidence, ignore_errors=True)
+        weights = self.files(candidate) / "model"
+        checkpoint = checkpoint_of(weights, **recipe).model_copy(update={"bytes": size})
+        evaluate(Echo(answer), questions(), out=candidate.evidence, checkpoint_digest=checkpoint.digest)
+        for unneeded in ("owner.json", "rendered.json"):
+            (candidate.evidence / unneeded).unlink()
+        for resumable in (candidate.evidence / "generations").glob(".*"):
+            resumable.unlink()
+        (candidate.evidence / "checkpoint.json").write_text(checkpoint.model_dump_json(indent=2))
+        card = evaluation.load(candidate.evidence, ref="").scorecard
+        scores = tuple(score.model_copy(update={"refusal_rate": refusal}) for score in card.scores)
+        (candidate.evidence / "scorecard.json").write_text(card.model_copy(update={"scores": scores}).model_dump_json(indent=2))
+        self.evidence[candidate.run_id] = candidate.evidence
+        self.upload(candidate)
+
+    def upload(self, candidate: Candidate, *names: str) -> None:
+        """Log the named files of the evidence on the candidate's run; all by default."""
+        if not names:
+            self.client.log_artifacts(candidate.run_id, str(candidate.evidence))
+        for name in names:
+            self.client.log_artifact(candidate.run_id, str(candidate.evidence / name))
+
+    def gate(
+        self,
+        candidate: Candidate,
+        *,
+        policy_name: str = "production",
+        key: Ed25519PrivateKey | None = KEY,
+        days: int = 90,
+        now: datetime.datetime | None = None,
+        waivers: Sequence[Waiver] = (),
+        siblings: Sequence[Candidate] = (),
+        **changes: Any,
+    ) -> attestations.Attestation | None:
+        """Judge and sign as `comptrust gate` does, log both, and return the attestation; `changes` are made before it is signed."""
+        if self.dense is None:
+            self.dense = self.register(GOOD, name="dense", size=400, **DENSE)
+        ids = {"candidate": candidate.run_id, "baseline": self.dense.run_id}
+        read = {role: evaluation.load(self.evidence[run], ref=f"runs:/{run}") for role, run in ids.items()}
+        beside = tuple(evaluation.load(one.evidence, ref=f"models:/{one.name}/{one.version}") for one in siblings)
+        evidence = Evidence(read["candidate"], read["baseline"], beside)
+        rules = policy.load(str(self.folder / f"{policy_name}.yaml"))
+        verdict = judge(evidence, rules, waivers=waivers, trusted=TRUSTED, today=now.date() if now else None)
+        (candidate.evidence / "verdict.json").write_text(verdict.model_dump_json(indent=2))
+        made = None
+        if key is not None:
+            made = attestations.attest(
+                verdict,
+                evidence,
+                artifacts={role: self.evidence[run] for role, run in ids.items()},
+                run_ids=ids,
+                model=candidate.name,
+                key=key,
+                days=days,
+                registered=self.files(candidate),
+                now=now,
+            )
+            if changes:
+                made = keys.sign(made.model_copy(update=changes), key)
+            (candidate.evidence / attestations.NAME).write_text(made.model_dump_json(indent=2))
+        self.upload(candidate, "verdict.json", *([attestations.NAME] if made else []))
+        return made
+
+    def pass_truly(self, candidate: Candidate) -> None:
+        """Make it a true pass as it is now: its present files evaluated well, judged under the server's policy, signed, in force."""
+        self.evaluate(candidate, GOOD)
+        made = self.gate(candidate)
+        assert made is not None and made.verdict.outcome == "pass"
+
+    # What came of it
+
+    def promoted(self, candidate: Candidate) -> list[str]:
+        """Return the guarded stages and aliases that lead to the version."""
+        if self.base_url:  # the client does not show what is dressed as a prompt
+            query = {"name": candidate.name, "version": candidate.version}
+            shown = self.rest("GET", "mlflow/model-versions/get", params=query).json()["model_version"]
+            stage, aliases = shown["current_stage"], shown.get("aliases", [])
+        else:
+            version = self.client.get_model_version(candidate.name, candidate.version)
+            stage, aliases = version.current_stage, version.aliases
+        return [alias for alias in aliases if guarded(alias)] + ([stage] if stage in ("Staging", "Production") else [])
+
+
+def guarded(alias: str) -> bool:
+    return names.matches(alias, GUARDED_ALIASES) or names.looks_foreign(alias)
+
+
+def artifact(folder: Path, *, content: str) -> None:
+    """Write what a logged model has: the checkpoint in `model`, and what tells MLflow how to load it."""
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "model.safetensors").write_bytes(content.encode() * 50)
+    (folder / "model" / "config.json").write_text('{"model_type": "llama"}')
+    (folder / "MLmodel").write_text("flavors:\n  transformers:\n    model_binary: model\n")
+
+
+def raise_for(answer: requests.Response) -> None:
+    """Raise what MLflow answered, as its own client does."""
+    if answer.status_code >= 400:
+        try:
+            body = answer.json()
+        except ValueError:
+            body = {"error_code": str(answer.status_code), "message": answer.text[:500]}
+        if not isinstance(body, dict) or "error_code" not in body:
+            body = {"error_code": str(answer.status_code), "message": str(body)}
+        raise MlflowException(body.get("message", ""), error_code=_code(body["error_code"]))
+
+
+def _code(name: str) -> int:
+    from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, ErrorCode
+
+    return ErrorCode.Value(name) if name in ErrorCode.DESCRIPTOR.values_by_name else INTERNAL_ERROR

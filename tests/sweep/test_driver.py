@@ -1,0 +1,205 @@
+"""The driver's order, retries, stops and figures, with an engine that follows a script; the tracking store is real."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from comptrust.errors import ServiceError, UserError
+from comptrust.sweep import driver, engines, grid, plan
+from comptrust.sweep.cell import Outcome, Task
+from comptrust.sweep.engines import Ask, Engine, Node
+from comptrust.sweep.view import View
+from comptrust.tracking import runs, sweeps
+from tests.sweep.conftest import Place
+
+HERE = Node(host=socket.gethostname(), cpus=4, memory=8e9, gpus=0)
+Script = Callable[[Task, int], Outcome]
+
+
+class Scripted(Engine):
+    """Ends each cell at once, as its script says."""
+
+    def __init__(self, script: Script) -> None:
+        self.script, self.queue, self.seen, self.stopped = script, [], [], False
+
+    def nodes(self) -> list[Node]:
+        return [HERE]
+
+    def submit(self, task: Task, ask: Ask) -> None:
+        self.queue.append(task)
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        if not self.queue:
+            return []
+        task = self.queue.pop(0)
+        self.seen.append(task.cell.recipe.slug)
+        run_id = sweeps.begin(task.parent, task.key, name=task.cell.recipe.slug, driver=task.driver)
+        outcome = self.script(task, self.seen.count(task.cell.recipe.slug))
+        if outcome.state == "failed":
+            sweeps.end(run_id, status="FAILED", reason=outcome.reason)
+        return [outcome]
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def done(task: Task) -> Outcome:
+    return Outcome(task.key, "done", version="models:/x/1", verdict="pass", seconds=10.0, prompts=4)
+
+
+def sweep_of(place: Place, **fields: object) -> plan.Sweep:
+    given = {"methods": ["magnitude"], "structure": ["2:4", "4:8"], "resources": {"retries": 1, "memory_gb": 1}} | fields
+    return plan.build(grid.load(str(place.sweep("study", **given))), work=True)
+
+
+def drive(sweep: plan.Sweep, engine: Engine) -> tuple[driver.Report, str]:
+    said = io.StringIO()
+    return driver.drive(sweep, engine, view=View(total=len(sweep.cells), stream=said)), said.getvalue()
+
+
+def children(parent: str) -> dict[str, list[tuple[str, str | None]]]:
+    """Return name -> (status, reason) of the cells' runs."""
+    found: dict[str, list[tuple[str, str | None]]] = {}
+    opened = runs.client()
+    for run in opened.search_runs([opened.get_run(parent).info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'"):
+        found.setdefault(run.info.run_name, []).append((run.info.status, run.data.tags.get("reason")))
+    return found
+
+
+def test_dense_comes_first_and_the_parent_tells_the_end(place: Place) -> None:
+    engine = Scripted(lambda task, attempt: done(task))
+    report, said = drive(sweep_of(place), engine)
+    assert engine.seen == ["dense", "magnitude-2of4-s0", "magnitude-4of8-s0"] and not report.failed
+    parent = runs.client().get_run(report.parent)
+    assert parent.info.status == "FINISHED" and parent.data.tags["sweep"] == "study"
+    figures = {name: parent.data.metrics[f"sweep/{name}"] for name in ("total", "done", "running", "failed", "seconds_left")}
+    assert figures == {"total": 3, "done": 3, "running": 0, "failed": 0, "seconds_left": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        rows = runs.read_json(report.parent, "cells.json", into=Path(folder))
+    assert [(row["recipe"], row["state"]) for row in rows] == [(name, "done") for name in engine.seen]
+    assert "3 of 3 cells done" in said.splitlines()[-1]
+
+
+def test_a_failed_dense_model_takes_its_cells_along_and_a_rerun_tries_again(place: Place) -> None:
+    sweep = sweep_of(place)
+    engine = Scripted(lambda task, attempt: Outcome(task.key, "failed", reason="no weights", exit_code=2))
+    report, _ = drive(sweep, engine)
+    assert engine.seen == ["dense"]
+    assert [(one.reason, one.exit_code) for one in report.failed] == [("no weights", 2)] + [
+        ("Not begun, because its dense model failed.", 2)
+    ] * 2
+    again = Scripted(lambda task, attempt: done(task))
+    second, _ = drive(sweep, again)
+    assert not second.failed and second.parent == report.parent, "the same sweep goes on under the same run"
+    assert children(report.parent)["dense"].count(("FAILED", "no weights")) == 1
+
+
+@pytest.mark.parametrize(("losses", "state", "begun"), [(1, "done", 2), (2, "lost", 2)])
+def test_a_lost_cell_is_begun_anew_once(losses: int, state: str, begun: int, place: Place) -> None:
+    def script(task: Task, attempt: int) -> Outcome:
+        if task.cell.recipe.method == "magnitude" and attempt <= losses:
+            return Outcome(task.key, "lost", reason="node died", exit_code=4)
+        return done(task)
+
+    sweep = sweep_of(place, structure=["2:4"])
+    engine = Scripted(script)
+    report, said = drive(sweep, engine)
+    assert engine.seen.count("magnitude-2of4-s0") == begun
+    assert report.outcomes[sweep.cells[1].key].state == state
+    ended = children(report.parent)["magnitude-2of4-s0"]
+    assert ended.count(("FAILED", "node died")) == losses and "lost, begun anew" in said
+
+
+def test_a_stop_ends_what_this_driver_handed_out_and_nothing_else(place: Place) -> None:
+    sweep = sweep_of(place, structure=["2:4"])
+    others = []
+
+    def script(task: Task, attempt: int) -> Outcome:
+        if task.cell.recipe.method == "magnitude":
+            others.append(sweeps.begin(task.parent, task.key, name="of another driver", driver="another"))
+            raise KeyboardInterrupt
+        return done(task)
+
+    engine = Scripted(script)
+    with pytest.raises(KeyboardInterrupt):
+        drive(sweep, engine)
+    assert engine.stopped
+    opened = runs.client()
+    parent = opened.get_run(others[0]).data.tags["mlflow.parentRunId"]
+    assert opened.get_run(parent).info.status == "KILLED"
+    assert children(parent)["magnitude-2of4-s0"] == [("KILLED", "The sweep was stopped (KeyboardInterrupt).")]
+    assert children(parent)["of another driver"] == [("RUNNING", None)]
+
+
+def test_the_run_of_mlflow_run_becomes_the_parent(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = runs.client()
+    run_id = opened.create_run(runs.experiment_id(opened)).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    report, _ = drive(sweep_of(place, structure=["2:4"]), Scripted(lambda task, attempt: done(task)))
+    assert report.parent == run_id
+
+
+SMALL = Node(host="small", cpus=2, memory=1e9, gpus=0)
+WITH_GPU = Node(host="gpu", cpus=16, memory=64e9, gpus=4)
+ASKS = [
+    ("the machine is shared among the cells that fit", [HERE], {"memory_gb": 4}, Ask(cpus=2, memory=4e9)),
+    ("never more cells than there are", [WITH_GPU], {"memory_gb": 1}, Ask(cpus=5, memory=1e9)),
+    ("a GPU a cell", [HERE, WITH_GPU], {"memory_gb": 8, "gpus": 1}, Ask(cpus=5, memory=8e9, gpus=1)),
+    ("as asked", [HERE], {"memory_gb": 1, "cpus": 3}, Ask(cpus=3, memory=1e9)),
+]
+
+
+@pytest.mark.parametrize(("nodes", "resources", "expected"), [case[1:] for case in ASKS], ids=[case[0] for case in ASKS])
+def test_what_a_cell_asks_for(nodes: list[Node], resources: dict[str, object], expected: Ask, place: Place) -> None:
+    assert plan.ask(sweep_of(place, resources=resources), nodes) == {str(place.model): expected}
+
+
+TOO_MUCH = [
+    ("memory by estimate", [SMALL], {}, "needs about 1.2 GB of memory and 0 GPUs (90624 weights); the largest has 1.0 GB"),
+    ("memory as asked", [HERE, SMALL], {"memory_gb": 9}, "needs about 9.0 GB of memory and 0 GPUs"),
+    ("no GPU", [HERE], {"gpus": 1}, "and 1 GPUs"),
+    ("GPU memory", [WITH_GPU], {"memory_gb": 1, "gpus": 1, "gpu_memory_gb": 0.0001}, "needs about 0.0 GB of GPU memory (90624 weights)"),
+    ("CPUs", [HERE], {"memory_gb": 1, "cpus": 8}, "resources ask for 8 CPUs a cell, but the largest machine has 4"),
+]
+
+
+@pytest.mark.parametrize(("nodes", "resources", "message"), [case[1:] for case in TOO_MUCH], ids=[case[0] for case in TOO_MUCH])
+def test_what_no_machine_has_is_refused_with_figures(nodes: list[Node], resources: dict[str, object], message: str, place: Place) -> None:
+    with pytest.raises(UserError) as caught:
+        plan.ask(sweep_of(place, resources=resources), nodes)
+    assert message in str(caught.value)
+
+
+def test_a_store_in_a_file_is_refused_for_other_machines(place: Place) -> None:
+    with pytest.raises(UserError, match="is a file of this one"):
+        plan.settings([HERE, Node(host="elsewhere", cpus=1, memory=1e9, gpus=0)], "1")
+
+
+def test_settings_reach_the_cells(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere")
+    monkeypatch.setenv("COMPTRUST_ARTIFACT_URI", "s3://bucket")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hidden")
+    passed = plan.settings([HERE], "7")
+    assert passed["MLFLOW_TRACKING_URI"] == "http://somewhere" and passed["MLFLOW_EXPERIMENT_ID"] == "7"
+    assert passed["COMPTRUST_ARTIFACT_URI"] == "s3://bucket" and passed["COMPTRUST_CACHE"] == str(place.folder / "cache")
+    assert "hidden" not in json.dumps(passed)
+
+
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:1", "auto"])
+def test_a_cluster_that_does_not_answer(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(ServiceError, match="No Ray cluster answers at 127.0.0.1:1"):
+        engines.engine(address)
+
+
+def test_an_address_that_is_none() -> None:
+    with pytest.raises(UserError, match="Unknown address 'lokal'. Did you mean 'local'"):
+        engines.engine("lokal")

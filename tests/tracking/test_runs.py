@@ -1,0 +1,143 @@
+"""Runs: what is logged, how they end, and a store that does not answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from comptrust.errors import ServiceError, UserError
+from comptrust.records import Generation, Message, Prompt
+from comptrust.tracking import metrics, runs
+from comptrust.trust.evaluation import Evaluation
+from tests.support.records import checkpoint_of, scorecard_of
+
+
+def test_a_run_logs_what_was_measured_and_nothing_else(store: Path, tiny: Path) -> None:
+    checkpoint = checkpoint_of(tiny)
+    card = scorecard_of(checkpoint)
+    folder = store / "evaluation"
+    folder.mkdir()
+    (folder / "scorecard.json").write_text(card.model_dump_json())
+    with runs.start("gptq-4bit") as run:
+        run.recipe(checkpoint.recipe, suite="mini")
+        run.checkpoint(checkpoint)
+        with run.timed("evaluate"):
+            run.evaluation(folder, card)
+    logged = run.client.get_run(run.id)
+    assert logged.info.status == "FINISHED"
+    assert logged.data.params.items() >= {"model": "builtin:tiny", "method": "gptq", "bits": "4", "suite": "mini", "seed": "0"}.items()
+    assert "structure" not in logged.data.params
+    expected = {"trust/mmlu": 50.0, "refusal/mmlu": 2.0, "size/bytes": 100.0, "size/ratio": 4.0}
+    assert expected.items() <= logged.data.metrics.items()
+    assert not {"trust/ood", "refusal/ood"} & logged.data.metrics.keys()
+    assert {"time/evaluate"} <= logged.data.metrics.keys()
+    assert {item.path for item in run.client.list_artifacts(run.id)} == {"recipe.json", "checkpoint.json", "scorecard.json"}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(UserError("x"), "FAILED"), (ValueError(), "FAILED"), (KeyboardInterrupt(), "KILLED"), (SystemExit(1), "KILLED")]
+)
+def test_an_interrupted_run_says_so(error: BaseException, status: str, store: Path) -> None:
+    with pytest.raises(type(error)), runs.start("one") as run:
+        raise error
+    assert run.client.get_run(run.id).info.status == status
+
+
+def test_sigterm_ends_the_run_as_killed(store: Path) -> None:
+    with pytest.raises(SystemExit), runs.start("one") as run:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert run.client.get_run(run.id).info.status == "KILLED"
+
+
+def test_the_run_that_mlflow_started_is_used(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = runs.client().create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    with runs.start("own") as own, runs.start("dense", adopt=False) as dense:
+        assert own.id == given != dense.id
+    assert dense.client.get_run(dense.id).info.experiment_id == "0"
+
+
+def test_without_a_setting_everything_goes_to_the_project_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "MLproject").write_text("name: x\n")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert runs.tracking_uri() == f"sqlite:///{tmp_path.resolve() / 'mlflow.db'}"
+    with runs.start("one") as run:
+        run.text("recipe.json", "{}")
+    assert list((tmp_path / "mlartifacts").rglob("recipe.json"))
+
+
+def test_an_unreachable_server_is_told_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    began = time.monotonic()
+    with pytest.raises(ServiceError, match="No answer from the tracking server http://127.0.0.1:9"):
+        runs.client()
+    assert time.monotonic() - began < 10
+
+
+def test_drops_need_both_scores(tiny: Path) -> None:
+    checkpoint = checkpoint_of(tiny)
+    compressed, dense = scorecard_of(checkpoint, value=40.0), scorecard_of(checkpoint)
+    assert metrics.drop_metrics(compressed, dense) == {"drop/mmlu": 10.0}
+    assert metrics.drop_metrics(scorecard_of(checkpoint, value=None), dense) == {}
+
+
+def test_sound_variants_are_logged_beside_their_score(tiny: Path) -> None:
+    card = scorecard_of(checkpoint_of(tiny))
+    scores = (card.scores[0].model_copy(update={"sound": {"mmlu_sound": 61.0}}), card.scores[1])
+    logged = metrics.score_metrics(card.model_copy(update={"scores": scores}))
+    assert logged == {"trust/mmlu": 50.0, "trust/mmlu_sound": 61.0, "refusal/mmlu": 2.0}
+
+
+def test_flips_are_logged_with_question_and_both_answers(store: Path, tiny: Path) -> None:
+    def answered(*texts: str) -> Evaluation:
+        rows = [
+            Generation(dimension="ethics", scenario="zero_shot", id=f"zero_shot#{n}", texts=(text,), target="wrong", extra={"group": "a"})
+            for n, text in enumerate(texts)
+        ]
+        return Evaluation(ref="", scorecard=scorecard_of(checkpoint_of(tiny)), generations={"ethics": rows})
+
+    asked = Message(role="user", content="Is it wrong?")
+    prompt = Prompt(id="zero_shot#1", dimension="ethics", scenario="zero_shot", messages=(asked,))
+    with runs.start("one") as run:
+        run.comparison(answered("wrong", "not wrong"), answered("wrong", "wrong"), prompts=[prompt])
+    logged = run.client.get_run(run.id)
+    assert logged.data.metrics == {"drop/mmlu": 0.0, "flips/ethics": 50.0, "refusal_change/ethics": 0.0}
+    assert logged.data.tags["refusal_flagged"] == "none"
+    shares = runs.read_json(run.id, "flip_shares.json", into=store)["ethics"]
+    assert (shares["by_scenario"], shares["by_group"], shares["refusal_flagged"]) == ({"zero_shot": 50.0}, {"a": 50.0}, False)
+    table = runs.read_json(run.id, "flips.json", into=store)
+    assert [dict(zip(table["columns"], row, strict=True)) for row in table["data"]] == [
+        {
+            "dimension": "ethics",
+            "scenario": "zero_shot",
+            "id": "zero_shot#1",
+            "prompt": "Is it wrong?",
+            "dense": "wrong",
+            "compressed": "not wrong",
+            "answers": "wrong -> not wrong",
+        }
+    ]
+
+
+def test_runs_of_killed_processes_of_this_machine_are_ended(store: Path) -> None:
+    opened, host = runs.client(), socket.gethostname()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    processes = {"gone": f"{host}:{gone.pid}", "alive": f"{host}:{os.getpid()}", "elsewhere": f"other-{host}:{gone.pid}"}
+    experiment = runs.experiment_id(opened)
+    made = {name: opened.create_run(experiment, tags={runs.PROCESS: process}).info.run_id for name, process in processes.items()}
+    with runs.start("next"):
+        pass
+    ended = {name: opened.get_run(run_id) for name, run_id in made.items()}
+    assert {name: run.info.status for name, run in ended.items()} == {"gone": "FAILED", "alive": "RUNNING", "elsewhere": "RUNNING"}
+    assert "killed" in ended["gone"].data.tags[runs.REASON]

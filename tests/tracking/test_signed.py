@@ -1,0 +1,387 @@
+"""Signed verdicts on registered versions, through the commands: what was changed or is not vouched for neither verifies nor moves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from comptrust.cli.main import comptrust
+from comptrust.compression import checkpoint as files
+from comptrust.errors import ComptrustError
+from comptrust.gate.signing import attestations, keys
+from comptrust.models.backends.echo import Echo
+from comptrust.records import Scorecard
+from comptrust.tracking import registry, runs
+from comptrust.trust.run import evaluate
+from tests.support.records import checkpoint_of
+from tests.trust.test_run import suite
+
+POLICY = "name: mine\nrules: [{rule: complete}, {rule: max_drop, points: 5, evidence: observed}, {rule: refusal_shift}]\n"
+
+
+def call(line: str, *more: str) -> Result:
+    """Run a command; an error of the user's or a service's is its exit code and its line, as `main` prints it."""
+    done = CliRunner().invoke(comptrust, [*line.split(), *more])
+    if isinstance(done.exception, ComptrustError):
+        done.exit_code, done.stderr_bytes = done.exception.exit_code, str(done.exception).encode()
+    elif done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+@dataclass(frozen=True)
+class World:
+    """A registry with a dense model, a signed candidate and a signed sibling, and who is trusted there."""
+
+    folder: Path
+    weights: Path
+    candidate: registry.Version
+    sibling: registry.Version
+    dense_run: str
+
+    def artifact(self, run_id: str, name: str) -> Path:
+        return self.folder / "artifacts" / "1" / run_id / "artifacts" / name
+
+
+def registered(weights: Path, folder: Path, *, refusal: float = 0.0, **recipe: object) -> registry.Version:
+    """Log a checkpoint with its evaluation as a finished run and register it."""
+    checkpoint = checkpoint_of(weights, **recipe)
+    measured = evaluate(Echo("A"), suite(), out=folder, checkpoint_digest=checkpoint.digest).scorecard
+    card = measured.model_copy(update={"scores": tuple(one.model_copy(update={"refusal_rate": refusal}) for one in measured.scores)})
+    (folder / "scorecard.json").write_text(card.model_dump_json())
+    with runs.start(checkpoint.recipe.slug, tags=registry.recipe_tags(checkpoint.recipe)) as run:
+        run.recipe(checkpoint.recipe, suite="questions")
+        run.checkpoint(checkpoint)
+        run.evaluation(folder, card)
+        return registry.register(run, checkpoint, card, folder=weights)
+
+
+def variant(tiny: Path, folder: Path, name: str) -> Path:
+    """Return a copy of the model whose bytes are its own."""
+    shutil.copytree(tiny, folder / name)
+    (folder / name / "note.json").write_text(json.dumps(name))
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def world(empty: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("world")
+    shutil.copy(empty, folder / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI", "COMPTRUST_SIGNING_KEY"):
+            patch.delenv(name, raising=False)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        patch.setenv("COMPTRUST_KEYS", str(folder / "keys"))
+        patch.chdir(folder)
+        (folder / "mine.yaml").write_text(POLICY)
+        runs.client().create_experiment(runs.EXPERIMENT, artifact_location=(folder / "artifacts" / "1").as_uri())
+        dense = registered(variant(tiny, folder, "dense"), folder / "a", method="none", bits=None, group_size=None)
+        weights = variant(tiny, folder, "four")
+        candidate = registered(weights, folder / "b")
+        sibling = registered(variant(tiny, folder, "eight"), folder / "c", bits=8)
+        keys.create(folder / "keys")
+        for version in (sibling, candidate):
+            done = call(f"gate {version.ref} --policy mine.yaml")
+            assert done.exit_code == 0, done.output
+        yield World(folder, weights, candidate, sibling, dense.run_id)
+
+
+def test_gate_signs_and_verify_proves(world: World) -> None:
+    done = call(f"gate {world.candidate.ref} --policy mine.yaml --json")
+    [named] = keys.load_public_keys()
+    assert json.loads(done.stdout)["signed"]["key_id"] == named
+    done = call(f"verify {world.candidate.ref}")
+    assert done.exit_code == 0 and "are as key" in done.stdout
+    shown = json.loads(call(f"verify {world.candidate.ref} --json").stdout)
+    assert (shown["outcome"], shown["problems"], shown["attestation"]["key_id"]) == ("pass", [], named)
+    assert (shown["attestation"]["run_id"], shown["attestation"]["baseline_run_id"]) == (world.candidate.run_id, world.dense_run)
+
+
+def test_the_private_key_is_nowhere_but_in_its_file(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    key = keys.signing_key()
+    assert key is not None
+    raw = key.private_bytes_raw()
+    pem = (world.folder / "keys" / keys.PRIVATE).read_bytes().splitlines()[1]
+    shown = call(f"gate {world.candidate.ref} --policy mine.yaml --json").output + call("keys show").output + caplog.text
+    files = [path for path in world.folder.rglob("*") if path.is_file() and path.parent.name != "keys"]
+    assert world.artifact(world.candidate.run_id, attestations.NAME) in files
+    for secret in (raw, raw.hex().encode(), pem):
+        assert secret not in shown.encode()
+        assert not [path for path in files if secret in path.read_bytes()]
+
+
+def resigned(world: World, key: Ed25519PrivateKey | None = None, **changes: object) -> None:
+    """Log the candidate's attestation again, changed and signed anew, or changed only."""
+    path = world.artifact(world.candidate.run_id, attestations.NAME)
+    signed = attestations.read(path).model_copy(update=changes)
+    path.write_text((keys.sign(signed, key) if key else signed).model_dump_json(indent=2))
+
+
+def of_run(name: str, *, dense: bool = False) -> Callable[[World], None]:
+    """Return a change of one byte of an artifact."""
+
+    def change(world: World) -> None:
+        path = world.artifact(world.dense_run if dense else world.candidate.run_id, name)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+    return change
+
+
+def weights(world: World) -> None:
+    from mlflow.artifacts import download_artifacts
+
+    path = next(Path(download_artifacts(artifact_uri=world.candidate.ref)).rglob("model.safetensors"))
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+
+
+def loader(world: World) -> None:
+    from mlflow.artifacts import download_artifacts
+
+    path = Path(download_artifacts(artifact_uri=world.candidate.ref)) / "MLmodel"
+    path.write_text(path.read_text() + "code: ../elsewhere\n")
+
+
+def removed(world: World) -> None:
+    world.artifact(world.candidate.run_id, attestations.NAME).unlink()
+
+
+def garbage(world: World) -> None:
+    world.artifact(world.candidate.run_id, attestations.NAME).write_text("{")
+
+
+def replayed(world: World) -> None:
+    shutil.copy(world.artifact(world.sibling.run_id, attestations.NAME), world.artifact(world.candidate.run_id, attestations.NAME))
+
+
+def expired(world: World) -> None:
+    signed = attestations.read(world.artifact(world.candidate.run_id, attestations.NAME))
+    resigned(world, keys.signing_key(), issued=signed.issued - timedelta(days=9), expires=signed.issued - timedelta(days=1))
+
+
+def renamed(world: World) -> None:
+    resigned(world, keys.signing_key(), model="another")
+
+
+def prolonged(world: World) -> None:
+    signed = attestations.read(world.artifact(world.candidate.run_id, attestations.NAME))
+    resigned(world, expires=signed.expires + timedelta(days=900))
+
+
+def by_a_stranger(world: World) -> None:
+    resigned(world, Ed25519PrivateKey.generate())
+
+
+def untrusted(world: World) -> None:
+    for path in (world.folder / "keys").glob(keys.PUBLIC):
+        path.unlink()
+    Path("other").mkdir()
+    shutil.copy(keys.create(world.folder / "other")[2], world.folder / "keys")
+
+
+def judged_again_without_a_key(world: World) -> None:
+    (world.folder / "keys" / keys.PRIVATE).rename(world.folder / "keys" / "away.pem")
+    (world.folder / "strict.yaml").write_text("name: strict\nrules: [{rule: trusted_source, floors: {mmlu: 99}}]\n")
+    done = call(f"gate {world.candidate.ref} --policy strict.yaml")
+    assert done.exit_code == 1 and "signed:  no, there is no signing key" in done.stdout
+
+
+@pytest.fixture
+def restored(world: World) -> Iterator[World]:
+    """Put back every file that a test changed."""
+    kept = world.folder.with_name("kept")
+    parts = ("artifacts", "keys")
+    for part in parts:
+        shutil.copytree(world.folder / part, kept / part)
+    yield world
+    for part in parts:
+        shutil.rmtree(world.folder / part)
+        shutil.move(kept / part, world.folder / part)
+    shutil.rmtree(kept)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "says"),
+    [
+        (weights, 1, "changed: model/model.safetensors was changed since it was signed."),
+        (loader, 1, "changed: MLmodel was changed since it was signed."),
+        (of_run("scorecard.json"), 1, "changed: scorecard.json was changed"),
+        (of_run("suite.json"), 1, "changed: suite.json was changed"),
+        (of_run("checkpoint.json"), 1, "changed: checkpoint.json was changed"),
+        (of_run("generations/mmlu.jsonl"), 1, "changed: generations/mmlu.jsonl was changed"),
+        (of_run("verdict.json"), 1, "changed: verdict.json was changed"),
+        (of_run("scorecard.json", dense=True), 1, "changed: baseline/scorecard.json was changed"),
+        (of_run("generations/mmlu.jsonl", dense=True), 1, "changed: baseline/generations/mmlu.jsonl was changed"),
+        (of_run("attestation.json"), 1, "changed: "),
+        (garbage, 1, "changed: It is not what the gate wrote."),
+        (prolonged, 1, "changed: attestation.json was changed since key"),
+        (replayed, 1, "changed: attestation.json belongs to run"),
+        (renamed, 1, "changed: attestation.json belongs to model another"),
+        (judged_again_without_a_key, 1, "changed: verdict.json was changed"),
+        (removed, 3, "unverified: Its verdict is not signed."),
+        (expired, 3, "unverified: The signature expired on"),
+        (by_a_stranger, 3, "which is not trusted here"),
+        (untrusted, 3, "which is not trusted here"),
+    ],
+)
+def test_what_is_not_as_signed_neither_verifies_nor_moves(change, code: int, says: str, restored: World) -> None:
+    change(restored)
+    version = restored.candidate
+    done = call(f"verify {version.ref}")
+    assert (done.exit_code, says in done.stdout) == (code, True), done.output
+    assert not done.stdout.startswith("verdict")
+    moved = call(f"promote {version.name} {version.version} --to production --policy mine.yaml")
+    assert moved.exit_code in (1, 2, 3), moved.output
+    found = runs.client().get_model_version(version.name, version.version)
+    assert (found.current_stage, list(found.aliases)) == ("None", [])
+
+
+def test_a_verdict_that_was_forged_after_signing_does_not_move(restored: World) -> None:
+    """The unsigned files agree with each other; only the signature tells."""
+    version = restored.candidate
+    (restored.folder / "strict.yaml").write_text("name: mine\nrules: [{rule: trusted_source, floors: {mmlu: 99}}]\n")
+    assert call(f"gate {version.ref} --policy strict.yaml").exit_code == 1
+    path = restored.artifact(version.run_id, attestations.VERDICT)
+    path.write_text(path.read_text().replace('"block"', '"pass"'))
+    moved = call(f"promote {version.name} {version.version} --to production --policy strict.yaml")
+    assert moved.exit_code == 1 and "verdict.json was changed since it was signed" in moved.stdout
+
+
+def test_a_verdict_signed_under_another_policy_does_not_move(restored: World) -> None:
+    version = restored.candidate
+    (restored.folder / "strict.yaml").write_text(POLICY.replace("points: 5", "points: 4"))
+    moved = call(f"promote {version.name} {version.version} --to staging --policy strict.yaml")
+    assert moved.exit_code == 3 and "another policy" in moved.stdout
+
+
+def test_a_copied_version_is_another_model(restored: World) -> None:
+    version = restored.candidate
+    copied = runs.client().copy_model_version(version.ref, "famous-model")
+    done = call(f"verify models:/famous-model/{copied.version}")
+    assert done.exit_code == 1 and f"belongs to model {version.name}" in done.stdout
+
+
+def test_verify_with_the_signers_public_key_alone(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    public = shutil.copy(next((world.folder / "keys").glob(keys.PUBLIC)), tmp_path / "signer.pem")
+    monkeypatch.setenv("COMPTRUST_KEYS", str(tmp_path / "none"))
+    assert call(f"verify {world.candidate.ref}").exit_code == 3
+    assert call(f"verify {world.candidate.ref} --keys {public}").exit_code == 0
+
+
+def test_a_signed_version_moves(world: World) -> None:
+    done = call(f"promote {world.sibling.name} {world.sibling.version} --to production --policy mine.yaml")
+    assert done.exit_code == 0 and "is now in Production with alias champion" in done.stdout, done.output
+
+
+def test_a_signed_champion_is_handed_over(world: World, tmp_path: Path) -> None:
+    """Its attestation is that of the key, and its folder loads elsewhere with the very lines of its card."""
+    assert call(f"promote {world.sibling.name} {world.sibling.version} --to champion --policy mine.yaml").exit_code == 0
+    done = call(f"export models:/{world.sibling.name}/champion {tmp_path / 'out'}")
+    assert done.exit_code == 0, done.output
+    signed = attestations.read(tmp_path / "out" / attestations.NAME)
+    [key] = keys.load_public_keys()
+    assert (signed.key_id, signed.weights) == (key, files.manifest(tmp_path / "out" / "model"))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"signed by key `{key}`, valid until {signed.expires:%Y-%m-%d}" in card
+    lines = [line.strip() for line in card[card.index("    from transformers") :].splitlines() if line.startswith("    ")]
+    code = "\n".join([*lines, "print(model(**tokenizer('hello yes', return_tensors='pt')).logits.shape)"])
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "out", capture_output=True, text=True)
+    assert loaded.stdout == "torch.Size([1, 2, 8])\n", loaded.stderr
+
+
+def test_a_key_that_is_open_to_others_stops_the_gate_before_it_judges(restored: World) -> None:
+    (restored.folder / "keys" / keys.PRIVATE).chmod(0o644)
+    before = restored.artifact(restored.candidate.run_id, attestations.VERDICT).read_bytes()
+    done = call(f"gate {restored.candidate.ref} --policy literal")
+    assert done.exit_code == 2 and "chmod 600" in done.stderr
+    assert restored.artifact(restored.candidate.run_id, attestations.VERDICT).read_bytes() == before
+
+
+def test_the_gate_on_files_signs_nothing(world: World) -> None:
+    card = world.folder / "b" / "scorecard.json"
+    done = call(f"gate {card} --baseline {world.folder / 'a' / 'scorecard.json'} --policy literal")
+    assert "signed:  no, the candidate is a file" in done.stdout
+    done = call(f"gate {world.candidate.ref} --baseline {world.folder / 'a' / 'scorecard.json'} --policy literal")
+    assert "signed:  no, the baseline is a file" in done.stdout
+    assert call(f"verify {world.candidate.ref}").exit_code == 1  # the verdict there now is not the signed one
+    assert call(f"gate {world.candidate.ref} --policy mine.yaml").exit_code == 0
+
+
+@pytest.fixture
+def refusing(world: World, tiny: Path, tmp_path: Path) -> registry.Version:
+    """A candidate that refuses half of the questions; the dense source refuses none."""
+    return registered(variant(tiny, tmp_path, "refusing"), tmp_path / "d", refusal=50.0)
+
+
+WAIVE = ("--who", "Ada Lovelace", "--why", "Read all of them", "--until")
+
+
+def test_a_waiver_is_signed_logged_and_counts_until_its_day(refusing: registry.Version, world: World) -> None:
+    gate = f"gate {refusing.ref} --policy mine.yaml --json"
+    assert call(gate).exit_code == 3
+    done = call(f"waive refusal_shift --checkpoint {refusing.ref}", *WAIVE, "2999-01-31")
+    assert done.exit_code == 0 and f"runs:/{refusing.run_id}/waivers.json" in done.stdout
+    done = call(gate)
+    [finding] = [one for one in json.loads(done.stdout)["findings"] if one["rule"] == "refusal_shift"]
+    assert done.exit_code == 0 and "Accepted by Ada Lovelace until 2999-01-31" in finding["reason"]
+    assert call(f"verify {refusing.ref}").exit_code == 0
+    path = world.artifact(refusing.run_id, "waivers.json")
+    path.write_text(path.read_text().replace("2999", "3999"))
+    done = call(gate)
+    assert done.exit_code == 3 and "ignored: changed since it was signed" in done.stdout
+
+
+def test_waivers_in_a_file(refusing: registry.Version, world: World, tmp_path: Path) -> None:
+    digest = refusing.tags["checkpoint_digest"]
+    file = tmp_path / "w.json"
+    for number, checkpoint in enumerate(["0" * 64, digest], start=1):
+        assert call(f"waive refusal_shift --checkpoint {checkpoint} --out {file}", *WAIVE, "2999-01-31").exit_code == 0
+        assert len(json.loads(file.read_text())) == number
+        done = call(f"gate {refusing.ref} --policy mine.yaml --waivers {file}")
+        assert done.exit_code == (3 if checkpoint != digest else 0), done.output
+    assert call(f"gate {refusing.ref} --policy mine.yaml").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "until", "says"),
+    [
+        ("waive complete --checkpoint " + "0" * 64, "2999-01-31", "Rules that can: refusal_shift"),
+        ("waive refusal_shift --checkpoint 0123", "2999-01-31", "64 hex digits"),
+        ("waive refusal_shift --checkpoint models:/nobody/1", "2999-01-31", "models:/nobody/1"),
+        ("waive refusal_shift --checkpoint " + "0" * 64, "2020-01-31", "is past"),
+        ("waive refusal_shift --checkpoint " + "0" * 64, "tomorrow", "tomorrow"),
+        ("waive refusal_shift --checkpoint " + "0" * 64 + " --out mine.yaml", "2999-01-31", "mine.yaml"),
+    ],
+)
+def test_a_waiver_that_makes_no_sense_is_refused(line: str, until: str, says: str, world: World) -> None:
+    done = call(line, *WAIVE, until)
+    assert done.exit_code == 2 and says in done.stderr
+    assert not (world.folder / "waivers.json").exists()
+    assert (world.folder / "mine.yaml").read_text() == POLICY
+
+
+def test_keys_commands(tmp_path: Path, world: World) -> None:
+    made = json.loads(call(f"keys init --dir {tmp_path / 'k'} --json").stdout)
+    assert json.loads(call(f"keys show --dir {tmp_path / 'k'} --json").stdout) == {"trusted": [made["key_id"]], "signing": made["key_id"]}
+    again = call(f"keys init --dir {tmp_path / 'k'}")
+    assert again.exit_code == 2 and "is not overwritten" in again.stderr
+    assert f"signing: {made['key_id']}" in call(f"keys show --dir {tmp_path / 'k'}").stdout
+
+
+def test_a_scorecard_file_of_the_candidate_is_the_judged_one(world: World) -> None:
+    signed = attestations.read(world.artifact(world.candidate.run_id, attestations.NAME))
+    card = Scorecard.model_validate_json(world.artifact(world.candidate.run_id, "scorecard.json").read_text())
+    assert signed.scorecards["candidate"] == signed.verdict.scorecard_digest == card.digest_of_fields()
+    assert signed.siblings[world.sibling.ref].keys() == {"scorecard.json", "suite.json", "checkpoint.json"}
