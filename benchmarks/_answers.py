@@ -1,4 +1,6 @@
-"""Evaluations of any size without a model: the suite mini, its prompts repeated under new ids, answered by chance."""
+"""Evaluations of any size without a model: the suite mini, its prompts repeated under new ids,
+answered by chance.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from comptrust.trust.run import evaluate
 
 
 class Chance(Echo):
-    """Answers a choice rightly four times in five, another way for each seed; a text as Echo does."""
+    """Answers a choice rightly four times in five, another way for each seed; a text as Echo
+    does."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -26,13 +29,17 @@ class Chance(Echo):
         for prompt in prompts:
             right = str(prompt.target)
             if any(choice.text == right for choice in prompt.choices) and chance.random() < 0.2:
-                yield chosen(prompt, logliks=[float(choice.text != right) for choice in prompt.choices])
+                yield chosen(
+                    prompt, logliks=[float(choice.text != right) for choice in prompt.choices]
+                )
             else:
                 yield from super().answer([prompt])
 
 
 def enlarged(dimensions: list[str] | None, *, prompts: int) -> Suite:
-    """Return the suite mini with so many prompts a dimension, chosen evenly from all or, where there are fewer, repeated."""
+    """Return the suite mini with so many prompts a dimension, chosen evenly from all or, where
+    there are fewer, repeated.
+    """
     mini = suites.load("mini", dimensions=dimensions)
     found: list[Prompt] = []
     for name in mini.required:
@@ -40,8 +47,14 @@ def enlarged(dimensions: list[str] | None, *, prompts: int) -> Suite:
         apart = max(1.0, len(members) / prompts)
         for number in range(prompts):
             one, copy = members[int(number * apart) % len(members)], number // len(members)
-            numbered = {key: f"{one.extra[key]}.{copy}" for key in ("cluster", "template") if key in one.extra}
-            found.append(one.model_copy(update={"id": f"{one.id}.{copy}", "extra": one.extra | numbered}))
+            numbered = {
+                key: f"{one.extra[key]}.{copy}"
+                for key in ("cluster", "template")
+                if key in one.extra
+            }
+            found.append(
+                one.model_copy(update={"id": f"{one.id}.{copy}", "extra": one.extra | numbered})
+            )
     return mini.model_copy(update={"prompts": tuple(found)})
 
 

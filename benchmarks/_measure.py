@@ -1,4 +1,6 @@
-"""What the benchmarks share: a figure, a command measured as a process, how time grows with work, the file of figures."""
+"""What the benchmarks share: a figure, a command measured as a process, how time grows with work,
+the file of figures.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ class Figure:
     """Unique among all benchmarks: `score/ethics`."""
     value: float
     unit: str
-    """`s`, `ms`, `MB`, `records/s`, `prompts/s`, `x` (times as fast), `%`; empty for an exponent."""
+    """`s`, `ms`, `MB`, `records/s`, `prompts/s`, `x` (times as fast), `%`; empty for an
+    exponent."""
     goal: str = ""
     """What it should be, such as `>= 20000`; empty where nothing is promised."""
 
@@ -47,14 +50,32 @@ class Process:
 
 
 def comptrust(*words: str, folder: Path, codes: Sequence[int] = (0,)) -> Process:
-    """Run `comptrust WORDS` in a folder with a tracking store and a cache of its own. Raises SystemExit if it ends with another code."""
-    own = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "COMPTRUST_CACHE": str(folder / "cache")}
+    """Run `comptrust WORDS` in a folder with a tracking store and a cache of its own. Raises
+    SystemExit if it ends with another code.
+    """
+    own = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        "COMPTRUST_CACHE": str(folder / "cache"),
+    }
     settings = own | {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(ROOT)}
-    return process([sys.executable, "-m", "comptrust", *words], folder=folder, environment=settings, codes=codes)
+    return process(
+        [sys.executable, "-m", "comptrust", *words],
+        folder=folder,
+        environment=settings,
+        codes=codes,
+    )
 
 
-def process(command: Sequence[str], *, folder: Path, environment: Mapping[str, str], codes: Sequence[int] = (0,)) -> Process:
-    """Run a command and return its wall-clock seconds and peak memory. Raises SystemExit if it ends with another code."""
+def process(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    codes: Sequence[int] = (0,),
+) -> Process:
+    """Run a command and return its wall-clock seconds and peak memory. Raises SystemExit if it ends
+    with another code.
+    """
     out = folder / "stdout"
     began = time.perf_counter()
     with open(out, "w") as file:
@@ -70,9 +91,13 @@ def process(command: Sequence[str], *, folder: Path, environment: Mapping[str, s
 
 
 def _peak_mb(pid: int) -> float:
-    """Return what a running process has held at most; its resource usage would count what this process held when it was forked."""
+    """Return what a running process has held at most; its resource usage would count what this
+    process held when it was forked.
+    """
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return max((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), default=0.0)
+    return max(
+        (int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), default=0.0
+    )
 
 
 def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:

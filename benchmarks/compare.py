@@ -1,4 +1,6 @@
-"""Show how figures changed from one kept file to another: `python benchmarks/compare.py OLD.json NEW.json`."""
+"""Show how figures changed from one kept file to another: `python benchmarks/compare.py OLD.json
+NEW.json`.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def latest() -> Kept | None:
 
 
 def table(old: Kept, new: Kept) -> str:
-    """Return the change of every figure; a figure of one side alone is shown with a dash for the other."""
+    """Return the change of every figure; a figure of one side alone is shown with a dash for the
+    other.
+    """
     before, after = ({one["name"]: one for one in kept.figures} for kept in (old, new))
     lines = ["| figure | before | after | change | |", "|---|---|---|---|---|"]
     for name in sorted(before | after):
@@ -59,7 +63,11 @@ def table(old: Kept, new: Kept) -> str:
                 mark = "better" if (relative > 0) == more else "worse"
         lines.append(f"| {name} | {_shown(was)} | {_shown(now)} {unit} | {change} | {mark} |")
     if old.machine != new.machine:
-        differing = [f"{key}: {old.machine.get(key)} -> {value}" for key, value in new.machine.items() if old.machine.get(key) != value]
+        differing = [
+            f"{key}: {old.machine.get(key)} -> {value}"
+            for key, value in new.machine.items()
+            if old.machine.get(key) != value
+        ]
         lines += ["", f"Not the same machine or packages ({'; '.join(differing)})."]
     return "\n".join(lines)
 

@@ -1,9 +1,12 @@
-"""Hold a served model against the same model loaded here: `python benchmarks/endpoint_agreement.py MODEL --base-url URL [--name NAME]`.
+"""Hold a served model against the same model loaded here: `python benchmarks/endpoint_agreement.py
+MODEL --base-url URL [--name NAME]`.
 
-Prints, for each dimension of the mini suite, how often the server's answer and its parsed form are those of the backend `hf`, and how far
-the options' log-likelihoods are apart. Prompts that sample are left out. Start the server first, for example:
+Prints, for each dimension of the mini suite, how often the server's answer and its parsed form are
+those of the backend `hf`, and how far the options' log-likelihoods are apart. Prompts that sample
+are left out. Start the server first, for example:
 
-    transformers serve MODEL --port 8000 --dtype float32            # answers text; cannot score options
+    transformers serve MODEL --port 8000 --dtype float32            # answers text; cannot score
+    options
     vllm serve MODEL --port 8000 --dtype float32 --generation-config vllm
 """
 
@@ -21,7 +24,10 @@ from comptrust.models.sources import resolve
 from comptrust.records import Generation, Prompt
 from comptrust.trust import base, suite
 
-HEAD = "| dimension | answered by | prompts | same answer | same when parsed | largest log-likelihood difference | s, hf | s, server |"
+HEAD = (
+    "| dimension | answered by | prompts | same answer | same when parsed | largest log-likelihood"
+    " difference | s, hf | s, server |"
+)
 
 
 def answers(backend: Backend, prompts: Sequence[Prompt]) -> tuple[dict[str, Generation], float]:
@@ -36,26 +42,48 @@ def row(dimension: str, how: str, here: Backend, served: Backend, prompts: Seque
     try:
         theirs, their_seconds = answers(served, prompts)
     except ServiceError as error:
-        return f"| {dimension} | {how} | {len(prompts)} | not measured: {str(error)[:90]}... | | | {mine_seconds:.0f} | |"
+        return (
+            f"| {dimension} | {how} | {len(prompts)} | not measured: {str(error)[:90]}... | | |"
+            f" {mine_seconds:.0f} | |"
+        )
     judge = base.get(dimension).judge
     same = sum(_texts(mine[prompt.id]) == _texts(theirs[prompt.id]) for prompt in prompts)
-    parsed = sum(_parsed(judge, mine[prompt.id]) == _parsed(judge, theirs[prompt.id]) for prompt in prompts)
+    parsed = sum(
+        _parsed(judge, mine[prompt.id]) == _parsed(judge, theirs[prompt.id]) for prompt in prompts
+    )
     apart = [
         abs(one - other)
         for prompt in prompts
-        for one, other in zip(mine[prompt.id].extra.get("loglik", []), theirs[prompt.id].extra.get("loglik", []), strict=True)
+        for one, other in zip(
+            mine[prompt.id].extra.get("loglik", []),
+            theirs[prompt.id].extra.get("loglik", []),
+            strict=True,
+        )
     ]
-    cells = [dimension, how, str(len(prompts)), _share(same, len(prompts)), _share(parsed, len(prompts))]
-    return f"| {' | '.join(cells)} | {f'{max(apart):.5f}' if apart else ''} | {mine_seconds:.0f} | {their_seconds:.0f} |"
+    cells = [
+        dimension,
+        how,
+        str(len(prompts)),
+        _share(same, len(prompts)),
+        _share(parsed, len(prompts)),
+    ]
+    return (
+        f"| {' | '.join(cells)} | {f'{max(apart):.5f}' if apart else ''} | {mine_seconds:.0f} |"
+        f" {their_seconds:.0f} |"
+    )
 
 
 def _texts(answer: Generation) -> list[str]:
-    """Return the texts without the mark of a last character that the length cut in two, which vLLM does not send."""
+    """Return the texts without the mark of a last character that the length cut in two, which vLLM
+    does not send.
+    """
     return [text.rstrip("\ufffd") for text in answer.texts]
 
 
 def _parsed(judge: object, answer: Generation) -> str:
-    rated = answer.model_copy(update={"extra": {**answer.extra, "toxicity": [0.0] * len(answer.texts)}})
+    rated = answer.model_copy(
+        update={"extra": {**answer.extra, "toxicity": [0.0] * len(answer.texts)}}
+    )
     return judge(rated).answer  # type: ignore[operator]
 
 
@@ -65,26 +93,50 @@ def _share(count: int, total: int) -> str:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model")
     parser.add_argument("--base-url", required=True)
-    parser.add_argument("--name", help="the model's name on the server [default: the model's folder]")
+    parser.add_argument(
+        "--name", help="the model's name on the server [default: the model's folder]"
+    )
     parser.add_argument("--dimensions", help="comma-separated [default: all]")
     parser.add_argument("--limit", type=int, help="prompts per scenario [default: all]")
     parser.add_argument("--workers", type=int, default=8)
     given = parser.parse_args()
     path = resolve(given.model).path
     here = Hf(path)
-    served = Openai(given.name or str(path), base_url=given.base_url, tokenizer=here.tokenizer, batch_size=given.workers)
+    served = Openai(
+        given.name or str(path),
+        base_url=given.base_url,
+        tokenizer=here.tokenizer,
+        batch_size=given.workers,
+    )
     print(" ".join(f"{key}={value}" for key, value in served.describe().items()), flush=True)
-    loaded = suite.load("mini", dimensions=given.dimensions.split(",") if given.dimensions else None, limit=given.limit)
+    loaded = suite.load(
+        "mini",
+        dimensions=given.dimensions.split(",") if given.dimensions else None,
+        limit=given.limit,
+    )
     differ = sum(here.render(prompt) != served.render(prompt) for prompt in loaded.prompts)
-    print(f"{len(loaded.prompts)} prompts, {differ} of them rendered differently\n\n{HEAD}\n|{'---|' * 8}", flush=True)
+    print(
+        f"{len(loaded.prompts)} prompts, {differ} of them rendered"
+        f" differently\n\n{HEAD}\n|{'---|' * 8}",
+        flush=True,
+    )
     for dimension in loaded.required:
         own = [prompt for prompt in loaded.prompts if prompt.dimension == dimension]
         for how, prompts in (
             ("options", [prompt for prompt in own if prompt.choices]),
-            ("greedy text", [prompt for prompt in own if not prompt.choices and prompt.sampling.temperature == 0]),
+            (
+                "greedy text",
+                [
+                    prompt
+                    for prompt in own
+                    if not prompt.choices and prompt.sampling.temperature == 0
+                ],
+            ),
         ):
             if prompts:
                 print(row(dimension, how, here, served, prompts), flush=True)

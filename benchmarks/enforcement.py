@@ -1,4 +1,5 @@
-"""What the gate costs where it has nothing to say: the same requests with and without it, on the same database and folder.
+"""What the gate costs where it has nothing to say: the same requests with and without it, on the
+same database and folder.
 
 Run: python benchmarks/enforcement.py --requests 300
 """
@@ -36,18 +37,32 @@ Request = Callable[[Side, int, Path], object]
 REQUESTS: Mapping[str, Request] = {
     "get version": lambda side, n, file: side.store.get_model_version(MODEL, "1"),
     "search models": lambda side, n, file: side.store.search_registered_models(),
-    "create version": lambda side, n, file: side.store.create_model_version(MODEL, "s3://b/m", tags=[ModelVersionTag("note", "x")]),
-    "set version tag": lambda side, n, file: side.store.set_model_version_tag(MODEL, "1", ModelVersionTag("note", str(n))),
-    "set model tag": lambda side, n, file: side.store.set_registered_model_tag(MODEL, RegisteredModelTag("team", str(n))),
-    "set alias": lambda side, n, file: side.store.set_registered_model_alias(MODEL, f"try-{n % 5}", "1"),
-    "delete alias": lambda side, n, file: side.store.delete_registered_model_alias(MODEL, f"try-{n % 5}"),
-    "archive": lambda side, n, file: side.store.transition_model_version_stage(MODEL, "1", "Archived", False),
+    "create version": lambda side, n, file: side.store.create_model_version(
+        MODEL, "s3://b/m", tags=[ModelVersionTag("note", "x")]
+    ),
+    "set version tag": lambda side, n, file: side.store.set_model_version_tag(
+        MODEL, "1", ModelVersionTag("note", str(n))
+    ),
+    "set model tag": lambda side, n, file: side.store.set_registered_model_tag(
+        MODEL, RegisteredModelTag("team", str(n))
+    ),
+    "set alias": lambda side, n, file: side.store.set_registered_model_alias(
+        MODEL, f"try-{n % 5}", "1"
+    ),
+    "delete alias": lambda side, n, file: side.store.delete_registered_model_alias(
+        MODEL, f"try-{n % 5}"
+    ),
+    "archive": lambda side, n, file: side.store.transition_model_version_stage(
+        MODEL, "1", "Archived", False
+    ),
     "upload artifact": lambda side, n, file: side.artifacts.log_artifact(str(file), f"run-{n % 5}"),
 }
 
 
 def main() -> None:
-    """Alternate between both sides, request by request; print medians of wall clock and of CPU time, which other work does not stretch."""
+    """Alternate between both sides, request by request; print medians of wall clock and of CPU
+    time, which other work does not stretch.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=300, help="requests of each kind and side")
     parser.add_argument("--json", type=Path)
@@ -56,7 +71,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sides = build(folder)
-        print(f"{'request':<16} {'plain ms':>9} {'added ms':>9} {'plain CPU ms':>13} {'added CPU ms':>13}")
+        print(
+            f"{'request':<16} {'plain ms':>9} {'added ms':>9} {'plain CPU ms':>13}"
+            f" {'added CPU ms':>13}"
+        )
         added = []
         for request, act in REQUESTS.items():
             wall: dict[str, list[float]] = {side: [] for side in sides}
@@ -70,11 +88,17 @@ def main() -> None:
             plain, guarded = (statistics.median(wall[side]) for side in ("plain", "guarded"))
             busy, more = (statistics.median(cpu[side]) for side in ("plain", "guarded"))
             added.append((guarded - plain, more - busy))
-            print(f"{request:<16} {plain:>9.2f} {guarded - plain:>+9.2f} {busy:>13.2f} {more - busy:>+13.2f}")
+            print(
+                f"{request:<16} {plain:>9.2f} {guarded - plain:>+9.2f} {busy:>13.2f}"
+                f" {more - busy:>+13.2f}"
+            )
         middle = [statistics.median(column) for column in zip(*added, strict=True)]
         print(f"median over the kinds of request: {middle[0]:+.2f} ms, CPU {middle[1]:+.2f} ms\n")
         added_ms = Figure("enforcement/added to a request, median", middle[0], "ms", "<= 2")
-        report([added_ms, Figure("enforcement/added to a request, CPU", middle[1], "ms")], json_to=given.json)
+        report(
+            [added_ms, Figure("enforcement/added to a request, CPU", middle[1], "ms")],
+            json_to=given.json,
+        )
 
 
 def build(folder: Path) -> dict[str, Side]:

@@ -1,9 +1,11 @@
-"""Answers per second of the backend `hf`, and of lm-evaluation-harness on the same prompts: `python benchmarks/evaluation.py DATA`.
+"""Answers per second of the backend `hf`, and of lm-evaluation-harness on the same prompts: `python
+benchmarks/evaluation.py DATA`.
 
-DATA is DecodingTrust's data folder; 200 prompts of each of four kinds are drawn from it and answered greedily in float32. With
-`--harness PYTHON`, an interpreter that has lm-eval, the first of each kind are answered by the harness too, in batches of several sizes
-of which the fastest counts; its time is scaled to all prompts, and the texts are compared. In an environment of its own the harness can
-use the packages that are here:
+DATA is DecodingTrust's data folder; 200 prompts of each of four kinds are drawn from it and
+answered greedily in float32. With `--harness PYTHON`, an interpreter that has lm-eval, the first of
+each kind are answered by the harness too, in batches of several sizes of which the fastest counts;
+its time is scaled to all prompts, and the texts are compared. In an environment of its own the
+harness can use the packages that are here:
 
     python3.11 -m venv harness && harness/bin/pip install --no-deps lm-eval==0.4.13
     echo $PWD/.venv/lib/python3.11/site-packages > harness/lib/python3.11/site-packages/shared.pth
@@ -43,7 +45,8 @@ SETS: dict[str, tuple[str, str]] = {
 BATCHES = (1, 8, 16, 32)
 """Sizes tried of the harness."""
 TIE = 1e-3
-"""Difference of two logits below which either token may come first: the order of summation decides."""
+"""Difference of two logits below which either token may come first: the order of summation
+decides."""
 SHAPES = ((512, 576, 576), (512, 576, 1536), (512, 1536, 576))
 """Rows, inner and outer size of the embedded model's matrix products."""
 
@@ -79,18 +82,24 @@ class Harness:
 
     def __init__(self, python: str, model: Path) -> None:
         command = [python, str(Path(__file__).with_name("_harness.py")), str(model)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self._line()
 
     def answer(self, texts: Sequence[str], *, max_tokens: int, batch_size: int) -> Answers:
         """Return its greedy answers."""
         assert self.process.stdin
-        self.process.stdin.write(json.dumps({"texts": texts, "max_tokens": max_tokens, "batch_size": batch_size}) + "\n")
+        self.process.stdin.write(
+            json.dumps({"texts": texts, "max_tokens": max_tokens, "batch_size": batch_size}) + "\n"
+        )
         self.process.stdin.flush()
         return Answers(**self._line())
 
     def best(self, texts: Sequence[str], *, max_tokens: int) -> tuple[int, Answers]:
-        """Answer with each batch size, all texts at once being the largest, and return the one that was fastest, and its answers."""
+        """Answer with each batch size, all texts at once being the largest, and return the one that
+        was fastest, and its answers.
+        """
         sizes = sorted({min(size, len(texts)) for size in BATCHES})
         tried = {size: self.answer(texts, max_tokens=max_tokens, batch_size=size) for size in sizes}
         return max(tried.items(), key=lambda pair: pair[1].rate)
@@ -110,23 +119,34 @@ def drawn(data: str, name: str, *, limit: int) -> list[Prompt]:
     loaded = suite.load(f"decodingtrust:{data}", dimensions=[dimension])
     kept = [prompt for prompt in loaded.prompts if prompt.scenario.startswith(begin)]
     chosen = random.Random(0).sample(kept, min(limit, len(kept)))
-    return [prompt.model_copy(update={"sampling": Sampling(max_tokens=prompt.sampling.max_tokens)}) for prompt in chosen]
+    return [
+        prompt.model_copy(update={"sampling": Sampling(max_tokens=prompt.sampling.max_tokens)})
+        for prompt in chosen
+    ]
 
 
 def ours(backend: Hf, prompts: Sequence[Prompt]) -> Answers:
     """Answer with the backend, in the prompts' order."""
     wall, cpu = time.perf_counter(), time.process_time()
     texts = {answer.id: answer.texts[0] for answer in backend.answer(prompts)}
-    return Answers([texts[prompt.id] for prompt in prompts], time.perf_counter() - wall, time.process_time() - cpu)
+    return Answers(
+        [texts[prompt.id] for prompt in prompts],
+        time.perf_counter() - wall,
+        time.process_time() - cpu,
+    )
 
 
 def is_tie(backend: Hf, prompt: Prompt, texts: Sequence[str]) -> bool:
-    """Tell whether texts that differ part where the two likeliest tokens of a plain computation, one row without a cache, are even."""
+    """Tell whether texts that differ part where the two likeliest tokens of a plain computation,
+    one row without a cache, are even.
+    """
     ids = backend.tokenizer(backend.render(prompt), add_special_tokens=False)["input_ids"]
     new: list[int] = []
     while len(new) < prompt.sampling.max_tokens:
         with torch.inference_mode():
-            logits = backend.model(torch.tensor([ids + new]), use_cache=False, logits_to_keep=1).logits[0, -1]
+            logits = backend.model(
+                torch.tensor([ids + new]), use_cache=False, logits_to_keep=1
+            ).logits[0, -1]
         first, second = logits.topk(2).values.tolist()
         new.append(int(logits.argmax()))
         text = backend.tokenizer.decode(new, skip_special_tokens=True).rstrip("\ufffd")
@@ -151,30 +171,62 @@ def peak() -> float:
     with torch.inference_mode():
         for rows, inner, outer in SHAPES:
             left, right = torch.randn(rows, inner), torch.randn(outer, inner)
-            rates.append(20 * 2 * rows * inner * outer / best(lambda a=left, b=right: [a @ b.T for _ in range(20)], times=10) / 1e9)
+            rates.append(
+                20
+                * 2
+                * rows
+                * inner
+                * outer
+                / best(lambda a=left, b=right: [a @ b.T for _ in range(20)], times=10)
+                / 1e9
+            )
     return max(rates)
 
 
 def prefill(backend: Hf, prompts: Sequence[Prompt]) -> tuple[float, float]:
-    """Return tokens/s and GFLOP/s (2 for each weight and token) of reading prompts, counting the tokens that are computed."""
-    rows = {tuple(backend.tokenizer(backend.render(prompt), add_special_tokens=False)["input_ids"]) for prompt in prompts}
+    """Return tokens/s and GFLOP/s (2 for each weight and token) of reading prompts, counting the
+    tokens that are computed.
+    """
+    rows = {
+        tuple(backend.tokenizer(backend.render(prompt), add_special_tokens=False)["input_ids"])
+        for prompt in prompts
+    }
     limits = {row: len(row) - 1 for row in rows}
-    nodes = {node: len(node.ids) for last in Reader(backend.model, limits).tree.values() if last for node in last.path()}
-    own = sum(len(row) - (last.end if last else 0) for row, last in Reader(backend.model, limits).tree.items())
+    nodes = {
+        node: len(node.ids)
+        for last in Reader(backend.model, limits).tree.values()
+        if last
+        for node in last.path()
+    }
+    own = sum(
+        len(row) - (last.end if last else 0)
+        for row, last in Reader(backend.model, limits).tree.items()
+    )
     tokens = own + sum(nodes.values())
-    seconds = best(lambda: list(Reader(backend.model, limits).read(rows, keep=dict.fromkeys(rows, 1))), times=3)
+    seconds = best(
+        lambda: list(Reader(backend.model, limits).read(rows, keep=dict.fromkeys(rows, 1))), times=3
+    )
     head = backend.model.get_output_embeddings().weight.numel()
     weights = sum(one.numel() for one in backend.model.parameters()) - head
     return tokens / seconds, 2 * (weights * tokens + head * len(rows)) / seconds / 1e9
 
 
 def main() -> None:
-    """Print a row for each set, all of them together, and what share of the machine's matrix products the reading of prompts reaches."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Print a row for each set, all of them together, and what share of the machine's matrix
+    products the reading of prompts reaches.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", help="DecodingTrust's data folder")
     parser.add_argument("--model", default="builtin:smollm2-135m-instruct")
     parser.add_argument("--harness", help="a Python that has lm-eval")
-    parser.add_argument("--harness-limit", type=int, default=32, help="prompts of each set that it answers, the first ones [default: 32]")
+    parser.add_argument(
+        "--harness-limit",
+        type=int,
+        default=32,
+        help="prompts of each set that it answers, the first ones [default: 32]",
+    )
     parser.add_argument("--limit", type=int, default=200, help="prompts of each set [default: 200]")
     parser.add_argument("--batch-size", type=int, help="ours [default: the backend's]")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
@@ -182,44 +234,85 @@ def main() -> None:
     path = resolve(given.model).path
     backend = Hf(path, **({"batch_size": given.batch_size} if given.batch_size else {}))
     harness = Harness(given.harness, path) if given.harness else None
-    print(f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, {type(backend.engine).__name__}", flush=True)
+    print(
+        f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f},"
+        f" {type(backend.engine).__name__}",
+        flush=True,
+    )
     head = "| set | prompts | tokens | ours, s | ours, CPU s | ours, prompts/s |"
-    print(f"{head} batch (prompts asked) | harness, s for all | CPU s | prompts/s | ratio | CPU ratio | same text | apart, no tie |")
+    print(
+        f"{head} batch (prompts asked) | harness, s for all | CPU s | prompts/s | ratio | CPU ratio"
+        " | same text | apart, no tie |"
+    )
     print("|" + "---|" * 14)
     figures: list[Figure] = []
     mine, theirs, compared, same, apart, tokens = [], [], 0, 0, 0, 0
     for name in SETS:
         prompts = drawn(given.data, name, limit=given.limit)
         texts = [backend.render(prompt) for prompt in prompts]
-        count = sum(len(backend.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
+        count = sum(
+            len(backend.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts
+        )
         tokens += count
         most = prompts[0].sampling.max_tokens
         mine.append(ours(backend, prompts))
-        cells = [name, str(len(prompts)), str(count), f"{mine[-1].seconds:.1f}", f"{mine[-1].cpu:.1f}", f"{mine[-1].rate:.2f}"]
+        cells = [
+            name,
+            str(len(prompts)),
+            str(count),
+            f"{mine[-1].seconds:.1f}",
+            f"{mine[-1].cpu:.1f}",
+            f"{mine[-1].rate:.2f}",
+        ]
         figures.append(Figure(f"evaluation/{name}", mine[-1].rate, "prompts/s"))
         if harness:
             size, found = harness.best(texts[: given.harness_limit], max_tokens=most)
             theirs.append(found.scaled(len(prompts)))
-            differ = [at for at, pair in enumerate(zip(mine[-1].texts, found.texts, strict=False)) if pair[0] != pair[1]]
-            even = [is_tie(backend, prompts[at], (mine[-1].texts[at], found.texts[at])) for at in differ]
-            compared, same, apart = compared + len(found.texts), same + len(found.texts) - len(differ), apart + even.count(False)
+            differ = [
+                at
+                for at, pair in enumerate(zip(mine[-1].texts, found.texts, strict=False))
+                if pair[0] != pair[1]
+            ]
+            even = [
+                is_tie(backend, prompts[at], (mine[-1].texts[at], found.texts[at])) for at in differ
+            ]
+            compared, same, apart = (
+                compared + len(found.texts),
+                same + len(found.texts) - len(differ),
+                apart + even.count(False),
+            )
             cells += [f"{size} ({len(found.texts)})", *versus(mine[-1], theirs[-1])]
             cells += [f"{1 - len(differ) / len(found.texts):.1%}", str(even.count(False))]
-            figures.append(Figure(f"evaluation/{name}/ratio", theirs[-1].seconds / mine[-1].seconds, "x"))
+            figures.append(
+                Figure(f"evaluation/{name}/ratio", theirs[-1].seconds / mine[-1].seconds, "x")
+            )
         print(f"| {' | '.join(cells)} |", flush=True)
     total = together(mine)
-    cells = ["all", str(total.count), str(tokens), f"{total.seconds:.1f}", f"{total.cpu:.1f}", f"{total.rate:.2f}"]
+    cells = [
+        "all",
+        str(total.count),
+        str(tokens),
+        f"{total.seconds:.1f}",
+        f"{total.cpu:.1f}",
+        f"{total.rate:.2f}",
+    ]
     figures.append(Figure("evaluation/all", total.rate, "prompts/s"))
     if theirs:
         other = together(theirs)
         cells += ["", *versus(total, other), f"{same / compared:.1%}", str(apart)]
         figures.append(Figure("evaluation/all/ratio", other.seconds / total.seconds, "x", ">= 4"))
-        figures.append(Figure("evaluation/all/texts apart, ties not counted", apart, "texts", "<= 0"))
+        figures.append(
+            Figure("evaluation/all/texts apart, ties not counted", apart, "texts", "<= 0")
+        )
     print(f"| {' | '.join(cells)} |", flush=True)
     rate, reached = prefill(backend, prompts[:32])
     possible = peak()
     print(f"reading prompts: {rate:.0f} tokens/s, {reached:.0f} of {possible:.0f} GFLOP/s\n")
-    figures.append(Figure("evaluation/share of the matrix product peak", 100 * reached / possible, "%", ">= 60"))
+    figures.append(
+        Figure(
+            "evaluation/share of the matrix product peak", 100 * reached / possible, "%", ">= 60"
+        )
+    )
     report(figures, json_to=given.json)
 
 
@@ -231,7 +324,12 @@ def versus(mine: Answers, theirs: Answers) -> list[str]:
 
 def together(answers: Sequence[Answers]) -> Answers:
     """Return all sets as one."""
-    return Answers([], sum(one.seconds for one in answers), sum(one.cpu for one in answers), sum(one.count for one in answers))
+    return Answers(
+        [],
+        sum(one.seconds for one in answers),
+        sum(one.cpu for one in answers),
+        sum(one.count for one in answers),
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""How time and memory grow with the work: each job at 1, 4 and 16 times the work, and the exponent fitted to it.
+"""How time and memory grow with the work: each job at 1, 4 and 16 times the work, and the exponent
+fitted to it.
 
 Run: python benchmarks/growth.py [--model builtin:smollm2-135m-instruct] [--only score,gate,...]
 """
@@ -31,8 +32,13 @@ def score(folder: Path, times: int, model: str) -> float:
 def gate(folder: Path, times: int, model: str) -> float:
     """Judge nine dimensions of 250 prompts."""
     asked = _answers.enlarged(None, prompts=250 * times)
-    dense, candidate = (str(_answers.write(folder / name, asked, seed=seed)) for seed, name in enumerate(("dense", "candidate")))
-    return comptrust("gate", candidate, "--baseline", dense, "--json", folder=folder, codes=VERDICTS).seconds
+    dense, candidate = (
+        str(_answers.write(folder / name, asked, seed=seed))
+        for seed, name in enumerate(("dense", "candidate"))
+    )
+    return comptrust(
+        "gate", candidate, "--baseline", dense, "--json", folder=folder, codes=VERDICTS
+    ).seconds
 
 
 def evaluate(folder: Path, times: int, model: str) -> float:
@@ -41,9 +47,14 @@ def evaluate(folder: Path, times: int, model: str) -> float:
     from comptrust.models.backends.hf import Hf
     from comptrust.trust import suite
 
-    asked = [_answers.enlarged([name], prompts=count * times) for name, count in (("ethics", 8), ("ood", 8), ("privacy", 8))]
+    asked = [
+        _answers.enlarged([name], prompts=count * times)
+        for name, count in (("ethics", 8), ("ood", 8), ("privacy", 8))
+    ]
     backend = Hf(sources.resolve(model).path)
-    list(backend.answer(suite.load("mini", limit=1).prompts[:4]))  # the first answers pay for what is made once
+    list(
+        backend.answer(suite.load("mini", limit=1).prompts[:4])
+    )  # the first answers pay for what is made once
     began = time.perf_counter()
     answers = sum(len(list(backend.answer(one.prompts))) for one in asked)
     assert answers == 24 * times
@@ -51,7 +62,9 @@ def evaluate(folder: Path, times: int, model: str) -> float:
 
 
 def compress(folder: Path, times: int, model: str) -> float:
-    """Prune with Wanda on 4 calibration texts: the method with the least work that does not grow with them."""
+    """Prune with Wanda on 4 calibration texts: the method with the least work that does not grow
+    with them.
+    """
     from comptrust.compression.oneshot import compress as make
     from comptrust.compression.recipe import build
 
@@ -75,18 +88,29 @@ def registry(folder: Path, times: int, model: str) -> float:
     return time.perf_counter() - began
 
 
-JOBS: Mapping[str, Job] = {"score": score, "gate": gate, "evaluate": evaluate, "compress": compress, "registry": registry}
+JOBS: Mapping[str, Job] = {
+    "score": score,
+    "gate": gate,
+    "evaluate": evaluate,
+    "compress": compress,
+    "registry": registry,
+}
 
 
 def alone(name: str, times: int, model: str) -> float:
     """Do a job in a process of its own, so that nothing is left of the one before."""
-    with tempfile.TemporaryDirectory(prefix="comptrust-growth-") as folder, ProcessPoolExecutor(1, get_context("spawn")) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix="comptrust-growth-") as folder,
+        ProcessPoolExecutor(1, get_context("spawn")) as pool,
+    ):
         return pool.submit(JOBS[name], Path(folder), times, model).result()
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="builtin:smollm2-135m-instruct")
     parser.add_argument("--only", default=",".join(JOBS))
     parser.add_argument("--json", type=Path)
@@ -94,7 +118,10 @@ def main() -> None:
     figures = []
     for name in given.only.split(","):
         seconds = [alone(name, times, given.model) for times in TIMES]
-        figures += [Figure(f"growth/{name}/x{times}", taken, "s") for times, taken in zip(TIMES, seconds, strict=True)]
+        figures += [
+            Figure(f"growth/{name}/x{times}", taken, "s")
+            for times, taken in zip(TIMES, seconds, strict=True)
+        ]
         figures.append(Figure(f"growth/{name}/exponent", exponent(TIMES, seconds), "", "<= 1.05"))
     report(figures, json_to=given.json)
 

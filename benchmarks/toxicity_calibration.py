@@ -2,9 +2,10 @@
 
     python benchmarks/toxicity_calibration.py DECODINGTRUST_DATA
 
-Reads the prompts of the four toxicity files with their stored Perspective TOXICITY, fits an isotonic map on a
-random half, reports Spearman, mean absolute error and ROC-AUC at 0.5 on the other half and on the continuations,
-and writes comptrust/trust/scorers/local_calibration.json (numbers only, no text).
+Reads the prompts of the four toxicity files with their stored Perspective TOXICITY, fits an
+isotonic map on a random half, reports Spearman, mean absolute error and ROC-AUC at 0.5 on the other
+half and on the continuations, and writes comptrust/trust/scorers/local_calibration.json (numbers
+only, no text).
 """
 
 from __future__ import annotations
@@ -34,11 +35,23 @@ class Continued(Row):
 
 
 def texts_of(folder: Folder) -> tuple[list[toxicity.Text], list[toxicity.Text]]:
-    """Return the distinct prompts and the distinct continuations that have a stored Perspective value."""
-    rows = [row for name in toxicity.FILES.values() for row in folder.jsonl(f"toxicity/user_prompts/{name}", Continued)]
-    prompts = {row.prompt.text: row.prompt for row in rows if row.prompt.perspective is not None and row.prompt.text.strip()}
+    """Return the distinct prompts and the distinct continuations that have a stored Perspective
+    value.
+    """
+    rows = [
+        row
+        for name in toxicity.FILES.values()
+        for row in folder.jsonl(f"toxicity/user_prompts/{name}", Continued)
+    ]
+    prompts = {
+        row.prompt.text: row.prompt
+        for row in rows
+        if row.prompt.perspective is not None and row.prompt.text.strip()
+    }
     others = [row.continuation for row in rows if row.continuation is not None]
-    continuations = {text.text: text for text in others if text.perspective is not None and text.text.strip()}
+    continuations = {
+        text.text: text for text in others if text.perspective is not None and text.text.strip()
+    }
     return list(prompts.values()), list(continuations.values())
 
 
@@ -76,7 +89,10 @@ def main() -> None:
         y=tuple(round(float(value), 6) for value in isotonic.y_thresholds_),
     )
     write_atomic(arguments.out, json.dumps(found.model_dump(mode="json"), indent=1) + "\n")
-    print(f"fitted on {found.n_fit} prompts, {len(found.x)} knots; uncalibrated held-out: {agreement(raw[held_out], reference[held_out])}")
+    print(
+        f"fitted on {found.n_fit} prompts, {len(found.x)} knots; uncalibrated held-out:"
+        f" {agreement(raw[held_out], reference[held_out])}"
+    )
     print(f"held-out prompts: {found.held_out}\ncontinuations: {found.continuations}")
 
 

@@ -1,4 +1,6 @@
-"""Where things are kept, and text from outside that becomes data and records: strictly, and within bounds."""
+"""Where things are kept, and text from outside that becomes data and records: strictly, and within
+bounds.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,32 @@ from comptrust.errors import UserError
 
 T = TypeVar("T", bound=BaseModel)
 SHIPPED = Path(__file__).parent / "shipped"
-"""Recipes, sweeps and policies: links to `pipelines/` and `validation/` in a checkout, copies in a wheel."""
+"""Recipes, sweeps and policies: links to `pipelines/` and `validation/` in a checkout, copies in a
+wheel.
+"""
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-PUBLISHED = ("toxicity", "stereotype", "adv_robustness", "ood", "adv_demonstration", "privacy", "ethics", "fairness", "mmlu")
-ADDED = sorted(path.stem for path in (Path(__file__).parent / "trust" / "dimensions").glob("[!_]*.py") if path.stem not in PUBLISHED)
+PUBLISHED = (
+    "toxicity",
+    "stereotype",
+    "adv_robustness",
+    "ood",
+    "adv_demonstration",
+    "privacy",
+    "ethics",
+    "fairness",
+    "mmlu",
+)
+ADDED = sorted(
+    path.stem
+    for path in (Path(__file__).parent / "trust" / "dimensions").glob("[!_]*.py")
+    if path.stem not in PUBLISHED
+)
 DIMENSIONS = (*PUBLISHED, *ADDED)
 """The published dimensions in their order, then those that were added as plug-ins."""
 MAX_BYTES = 1 << 30
-"""Largest file that is read into memory; the published answers of one model to one dimension are below 100 MB."""
+"""Largest file that is read into memory; the published answers of one model to one dimension are
+below 100 MB.
+"""
 MAX_YAML_BYTES = 1 << 20
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Makes plain data only; the one in C, where there is one, is not slowed down by deep nesting."""
@@ -43,40 +63,60 @@ def path_of(text: str) -> Path:
 
 
 def read_text(path: Path, *, most: int = MAX_BYTES) -> str:
-    """Read a UTF-8 file of at most `most` bytes. Raises UserError that names the file and the reason."""
+    """Read a UTF-8 file of at most `most` bytes. Raises UserError that names the file and the
+    reason.
+    """
     try:
         with open(path, "rb") as file:
             return decoded(bounded(file, most=most, where=str(path)), where=str(path))
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        raise UserError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
+        raise UserError(
+            f"Cannot read {path}: {getattr(error, 'strerror', None) or error}."
+        ) from error
 
 
 def bounded(file: IO[bytes], *, most: int = MAX_BYTES, where: str) -> bytes:
-    """Read an open file, unpacked or not, of at most `most` bytes. Raises UserError if it holds more."""
+    """Read an open file, unpacked or not, of at most `most` bytes. Raises UserError if it holds
+    more.
+    """
     content = bytearray()
     while chunk := file.read(1 << 20):
         content += chunk
         if len(content) > most:
-            raise UserError(f"{where} holds more than {most >> 20} MB, which no file of this kind does. Give the right file.")
+            raise UserError(
+                f"{where} holds more than {most >> 20} MB, which no file of this kind does. Give"
+                " the right file."
+            )
     return bytes(content)
 
 
 def decoded_lines(file: IO[bytes], *, most: int = MAX_BYTES, where: str) -> Iterator[str]:
-    """Yield the lines of an open UTF-8 file without their ends. Raises UserError if it holds more than `most` bytes or is not UTF-8."""
+    """Yield the lines of an open UTF-8 file without their ends. Raises UserError if it holds more
+    than `most` bytes or is not UTF-8.
+    """
     read = 0
     while line := file.readline(most + 1):
         if read + len(line) > most:
-            raise UserError(f"{where} holds more than {most >> 20} MB, which no file of this kind does. Give the right file.")
-        yield from decoded(line.removesuffix(b"\n").removesuffix(b"\r"), where=where, at=read).split("\n")
+            raise UserError(
+                f"{where} holds more than {most >> 20} MB, which no file of this kind does. Give"
+                " the right file."
+            )
+        yield from decoded(
+            line.removesuffix(b"\n").removesuffix(b"\r"), where=where, at=read
+        ).split("\n")
         read += len(line)
 
 
 def decoded(content: bytes, *, where: str, at: int = 0) -> str:
-    """Return UTF-8 bytes as text with plain line ends. Raises UserError naming where they stood; the first is byte `at` of the whole."""
+    """Return UTF-8 bytes as text with plain line ends. Raises UserError naming where they stood;
+    the first is byte `at` of the whole.
+    """
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{where} is not UTF-8 (byte {at + error.start}). Save it as UTF-8.") from error
+        raise UserError(
+            f"{where} is not UTF-8 (byte {at + error.start}). Save it as UTF-8."
+        ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -86,17 +126,24 @@ def read_json(path: Path) -> Any:
 
 
 def json_value(text: str, *, where: str) -> Any:
-    """Parse strict JSON, in which every number is finite. Raises UserError naming where it stood and the line, if it has several."""
+    """Parse strict JSON, in which every number is finite. Raises UserError naming where it stood
+    and the line, if it has several.
+    """
     try:
         value = STRICT.decode(text)
         if SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except UnicodeEncodeError as error:
-        raise UserError(f"{where}: not valid JSON: half a character (\\ud800 to \\udfff alone). Repair or remove it.") from error
+        raise UserError(
+            f"{where}: not valid JSON: half a character (\\ud800 to \\udfff alone). Repair or"
+            " remove it."
+        ) from error
     except json.JSONDecodeError as error:
         line = f", line {error.lineno}" if "\n" in text.strip() else ""
-        raise UserError(f"{where}{line}: not valid JSON: {error.msg}. Repair or remove it.") from error
+        raise UserError(
+            f"{where}{line}: not valid JSON: {error.msg}. Repair or remove it."
+        ) from error
     except (ValueError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise UserError(f"{where}: not valid JSON: {why}. Repair or remove it.") from error
@@ -118,17 +165,23 @@ def read_yaml(path: Path) -> Any:
 
 
 def yaml_value(text: str, *, where: str) -> Any:
-    """Parse YAML into plain data, never into objects; aliases are refused, for a few of them can stand for more than fits in memory.
+    """Parse YAML into plain data, never into objects; aliases are refused, for a few of them can
+    stand for more than fits in memory.
 
     Raises UserError naming where it stood.
     """
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, LOADER)):
-            raise UserError(f"{where} is not valid YAML here: it uses an alias (*name). Write the value out.")
+            raise UserError(
+                f"{where} is not valid YAML here: it uses an alias (*name). Write the value out."
+            )
         return yaml.load(text, LOADER)
     except yaml.YAMLError as error:
         raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from error
-    except (ValueError, RecursionError) as error:  # a date such as 2026-13-01, a number of thousands of digits
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a date such as 2026-13-01, a number of thousands of digits
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise UserError(f"{where} is not valid YAML: {why}.") from error
 
@@ -139,10 +192,15 @@ def load_yaml(path: Path, record: type[T]) -> T:
 
 
 def parse(data: object, record: type[T], *, where: str) -> T:
-    """Validate plain data as a record. Raises UserError naming where it stood and the first wrong field."""
+    """Validate plain data as a record. Raises UserError naming where it stood and the first wrong
+    field.
+    """
     try:
         return record.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "content"
-        raise UserError(f"{where}: field '{field:.80}': {first['msg']} (got {reprlib.repr(first['input']):.80}).") from error
+        raise UserError(
+            f"{where}: field '{field:.80}': {first['msg']} (got"
+            f" {reprlib.repr(first['input']):.80})."
+        ) from error

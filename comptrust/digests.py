@@ -63,4 +63,7 @@ def write_atomic(path: Path, text: str) -> None:
             os.unlink(temporary)
             raise
     except OSError as error:
-        raise ServiceError(f"Cannot write {path}: {error.strerror}. Nothing was changed; free space or choose another folder.") from error
+        raise ServiceError(
+            f"Cannot write {path}: {error.strerror}. Nothing was changed; free space or choose"
+            " another folder."
+        ) from error

@@ -10,7 +10,9 @@ from types import FrameType
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM raise SystemExit (128 + its number) here, so that whoever holds a run or a server open ends it."""
+    """Let SIGTERM raise SystemExit (128 + its number) here, so that whoever holds a run or a server
+    open ends it.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)

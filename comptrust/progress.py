@@ -1,4 +1,6 @@
-"""Progress of long work: a bar with rate and time left on a terminal, plain lines otherwise; and no other library's."""
+"""Progress of long work: a bar with rate and time left on a terminal, plain lines otherwise; and no
+other library's.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ WATCHER: ContextVar[Callable[[], None] | None] = ContextVar("watcher", default=N
 
 
 class Counter:
-    """Says how far a piece of work is, on stderr: `step()` after each of `total` units, of which `done` were finished before."""
+    """Says how far a piece of work is, on stderr: `step()` after each of `total` units, of which
+    `done` were finished before.
+    """
 
     def __init__(self, *, total: int, what: str, unit: str, done: int = 0) -> None:
         self.total, self.done, self.what, self.unit = total, done, what, unit
@@ -48,12 +52,17 @@ class Counter:
             rate = (self.done - self.before) / max(now - self.began, 1e-9)
             left = (self.total - self.done) / rate
             pace = f"{rate:.1f} {self.unit}s/s" if rate >= 1 else f"{1 / rate:.1f} s a {self.unit}"
-            print(f"{self.what}: {self.done} of {self.total}, {pace}, {left:.0f} s left", file=sys.stderr, flush=True)
+            print(
+                f"{self.what}: {self.done} of {self.total}, {pace}, {left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
             self.said = now
 
 
 def track(items: Iterable[T], *, total: int, done: int = 0, what: str) -> Iterator[T]:
-    """Yield the items, prompts of which `done` were finished before, and report each one on stderr."""
+    """Yield the items, prompts of which `done` were finished before, and report each one on
+    stderr."""
     counter = Counter(total=total, done=done, what=what, unit="prompt")
     for item in items:
         yield item
@@ -74,17 +83,27 @@ def watched(watcher: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back the logs and bars of libraries that load and compress, unless the user asked for them (-v); keep stdout for results."""
+    """Hold back the logs and bars of libraries that load and compress, unless the user asked for
+    them (-v); keep stdout for results.
+    """
     import tqdm
 
     with redirect_stdout(sys.stderr):
         if logging.getLogger().isEnabledFor(logging.INFO):
             yield
             return
-        original, disabled, setting = tqdm.tqdm.__init__, logging.root.manager.disable, os.environ.get(LOG_SWITCH)
+        original, disabled, setting = (
+            tqdm.tqdm.__init__,
+            logging.root.manager.disable,
+            os.environ.get(LOG_SWITCH),
+        )
 
         def hidden(self: Any, *args: Any, **kwargs: Any) -> None:
-            original(self, *args, **(kwargs if hasattr(self, "shown_when_quiet") else {**kwargs, "disable": True}))
+            original(
+                self,
+                *args,
+                **(kwargs if hasattr(self, "shown_when_quiet") else {**kwargs, "disable": True}),
+            )
 
         tqdm.tqdm.__init__ = hidden  # type: ignore[method-assign]
         logging.disable(logging.WARNING)

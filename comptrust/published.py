@@ -1,4 +1,6 @@
-"""The published result table, read strictly: units made one, every compressed row with its dense source, nothing guessed."""
+"""The published result table, read strictly: units made one, every compressed row with its dense
+source, nothing guessed.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,11 @@ SCORES = {
 REFUSALS = {name: f"{column} Ref" for name, column in SCORES.items() if name != "mmlu"}
 FRACTIONS = ("Toxicity Ref", "Fairness Ref")
 """Columns that the table gives as 0-1, all others as percent."""
-METHODS = {"none": ("none",), "quantization": ("AWQ", "GPTQ"), "pruning": ("mag", "sparsegpt", "wanda")}
+METHODS = {
+    "none": ("none",),
+    "quantization": ("AWQ", "GPTQ"),
+    "pruning": ("mag", "sparsegpt", "wanda"),
+}
 CALLED = {"mag": "magnitude"}
 """Method as the table calls it -> as this project does, where that is not its lower case."""
 
@@ -48,7 +54,9 @@ class Mapping(Record):
 
     patterns: tuple[Pattern, ...]
     smaller: dict[str, str] = {}
-    """Dense source -> smaller dense model of the same family to show beside its compressed versions, by `Base Model`."""
+    """Dense source -> smaller dense model of the same family to show beside its compressed
+    versions, by `Base Model`.
+    """
 
 
 class Row(Record):
@@ -61,7 +69,9 @@ class Row(Record):
     scores: dict[str, float]
     """Dimension -> score, higher is better."""
     refusals: dict[str, float]
-    """Dimension -> refusal rate in percent; fractions of one digit in the table stay as coarse as they were."""
+    """Dimension -> refusal rate in percent; fractions of one digit in the table stay as coarse as
+    they were.
+    """
     average: float
 
     @property
@@ -89,7 +99,11 @@ class Published:
 
     def dense(self, row: Row) -> Row:
         """Return the dense source of a row; reading made sure that there is exactly one."""
-        return next(one for one in self.rows if one.recipe.method == "none" and one.recipe.base_model == row.recipe.base_model)
+        return next(
+            one
+            for one in self.rows
+            if one.recipe.method == "none" and one.recipe.base_model == row.recipe.base_model
+        )
 
     def compressed(self) -> tuple[Row, ...]:
         """Return the rows that are not dense, in the table's order."""
@@ -101,17 +115,21 @@ class Published:
 
 
 def read(path: Path, *, mapping: Path | None = None) -> Published:
-    """Read the table. Names are explained by `mapping`, or by the patterns shipped for the published models.
+    """Read the table. Names are explained by `mapping`, or by the patterns shipped for the
+    published models.
 
-    Raises UserError naming row and column for a missing or renamed column, a number that is none or out of range, a
-    name that no or more than one pattern explains, a contradiction between name and columns, a duplicate, a
-    compressed row without its dense source, and a table without rows. Row 1 is the header.
+    Raises UserError naming row and column for a missing or renamed column, a number that is none or
+    out of range, a name that no or more than one pattern explains, a contradiction between name and
+    columns, a duplicate, a compressed row without its dense source, and a table without rows. Row 1
+    is the header.
     """
     names = config.load_yaml(mapping or NAMES, Mapping)
     explained = _patterns(names, path=mapping or NAMES)
     reader = csv.reader(io.StringIO(config.read_text(path).removeprefix("\ufeff")), strict=True)
     try:
-        lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+        lines = [
+            (reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)
+        ]
     except csv.Error as error:
         raise UserError(f"{path}, row {reader.line_num}: not valid CSV: {error}.") from error
     if not lines:
@@ -122,14 +140,20 @@ def read(path: Path, *, mapping: Path | None = None) -> Published:
     for number, cells in lines[1:]:
         where = f"{path}, row {number}"
         if len(cells) != len(header):
-            raise UserError(f"{where}: has {len(cells)} cells, the header has {len(header)} columns.")
-        rows[number] = _row(dict(zip(header, (cell.strip() for cell in cells), strict=True)), explained, where=where)
+            raise UserError(
+                f"{where}: has {len(cells)} cells, the header has {len(header)} columns."
+            )
+        rows[number] = _row(
+            dict(zip(header, (cell.strip() for cell in cells), strict=True)), explained, where=where
+        )
     if not rows:
         raise UserError(f"{path} has a header but no row.")
     _check_together(rows, path=path)
     dense = {row.recipe.base_model for row in rows.values() if row.recipe.method == "none"}
     smaller = {model: other for model, other in names.smaller.items() if {model, other} <= dense}
-    return Published(path=path, digest=digests.of_file(path), rows=tuple(rows.values()), smaller=smaller)
+    return Published(
+        path=path, digest=digests.of_file(path), rows=tuple(rows.values()), smaller=smaller
+    )
 
 
 def _patterns(names: Mapping, *, path: Path) -> Sequence[tuple[re.Pattern[str], Pattern]]:
@@ -138,7 +162,9 @@ def _patterns(names: Mapping, *, path: Path) -> Sequence[tuple[re.Pattern[str], 
         try:
             found.append((re.compile(pattern.pattern), pattern))
         except re.error as error:
-            raise UserError(f"{path}, pattern {number}: not a regular expression: {error}.") from error
+            raise UserError(
+                f"{path}, pattern {number}: not a regular expression: {error}."
+            ) from error
     return found
 
 
@@ -154,7 +180,9 @@ def _check_header(header: Sequence[str], *, where: str) -> None:
             raise UserError(f"{where}: column '{column}' is missing.")
 
 
-def _row(cells: dict[str, str], explained: Sequence[tuple[re.Pattern[str], Pattern]], *, where: str) -> Row:
+def _row(
+    cells: dict[str, str], explained: Sequence[tuple[re.Pattern[str], Pattern]], *, where: str
+) -> Row:
     for column in DESCRIPTION:
         if not cells[column]:
             raise UserError(f"{where}, column '{column}': is empty.")
@@ -181,44 +209,85 @@ def _number(cells: dict[str, str], column: str, *, where: str) -> float:
     return value * 100 if column in FRACTIONS else value
 
 
-def _recipe(cells: dict[str, str], explained: Sequence[tuple[re.Pattern[str], Pattern]], *, where: str) -> Recipe:
+def _recipe(
+    cells: dict[str, str], explained: Sequence[tuple[re.Pattern[str], Pattern]], *, where: str
+) -> Recipe:
     method, subtype, model = cells["Compression Method"], cells["Method Subtype"], cells["Model"]
     if method not in METHODS:
-        raise UserError(f"{where}, column 'Compression Method': {unknown('method', method, METHODS)}")
+        raise UserError(
+            f"{where}, column 'Compression Method': {unknown('method', method, METHODS)}"
+        )
     if subtype not in METHODS[method]:
-        raise UserError(f"{where}, column 'Method Subtype': {unknown(f'kind of {method}', subtype, METHODS[method])}")
-    matches = [(match, pattern) for regex, pattern in explained if (match := regex.fullmatch(model))]
+        raise UserError(
+            f"{where}, column 'Method Subtype':"
+            f" {unknown(f'kind of {method}', subtype, METHODS[method])}"
+        )
+    matches = [
+        (match, pattern) for regex, pattern in explained if (match := regex.fullmatch(model))
+    ]
     if len(matches) != 1:
         how = "no pattern explains" if not matches else f"{len(matches)} patterns explain"
-        raise UserError(f"{where}, column 'Model': {how} '{model}'. Give a --mapping file in which exactly one does.")
+        raise UserError(
+            f"{where}, column 'Model': {how} '{model}'. Give a --mapping file in which exactly one"
+            " does."
+        )
     match, pattern = matches[0]
     if pattern.method != method:
-        raise UserError(f"{where}, column 'Compression Method': is {method}, but the name '{model}' means {pattern.means}.")
+        raise UserError(
+            f"{where}, column 'Compression Method': is {method}, but the name '{model}' means"
+            f" {pattern.means}."
+        )
     said = {key: value for key, value in match.groupdict().items() if value is not None}
     fields: dict[str, object] = {"seed": int(said["seed"])} if "seed" in said else {}
     if method == "quantization":
         bits = _bits(cells, where=where)
         if "bits" in said and int(said["bits"]) != bits:
-            raise UserError(f"{where}, column 'Sparsity/bits': is {bits}, but the name '{model}' says {said['bits']} bits.")
-        fields |= {"bits": bits, "group_size": int(said["group_size"]) if "group_size" in said else None}
+            raise UserError(
+                f"{where}, column 'Sparsity/bits': is {bits}, but the name '{model}' says"
+                f" {said['bits']} bits."
+            )
+        fields |= {
+            "bits": bits,
+            "group_size": int(said["group_size"]) if "group_size" in said else None,
+        }
     if method == "pruning":
         if "keep" not in said or "of" not in said:
-            raise UserError(f"{where}, column 'Model': the mapping gives no N:M pattern for '{model}' (groups keep and of).")
+            raise UserError(
+                f"{where}, column 'Model': the mapping gives no N:M pattern for '{model}' (groups"
+                " keep and of)."
+            )
         keep, of = int(said["keep"]), int(said["of"])
         sparsity = 1 - keep / of if of else -1.0
-        if not 0 < sparsity < 1 or ("sparsity" in said and abs(float(said["sparsity"]) - sparsity) > 1e-9):
-            raise UserError(f"{where}, column 'Model': {keep}:{of} contradicts the sparsity in '{model}'.")
+        if not 0 < sparsity < 1 or (
+            "sparsity" in said and abs(float(said["sparsity"]) - sparsity) > 1e-9
+        ):
+            raise UserError(
+                f"{where}, column 'Model': {keep}:{of} contradicts the sparsity in '{model}'."
+            )
         if _bits(cells, where=where) != round(16 * (1 - sparsity)):
-            raise UserError(f"{where}, column 'Sparsity/bits': {cells['Sparsity/bits']} is not 16 bits times {1 - sparsity:g}.")
+            raise UserError(
+                f"{where}, column 'Sparsity/bits': {cells['Sparsity/bits']} is not 16 bits times"
+                f" {1 - sparsity:g}."
+            )
         fields |= {"structure": f"{keep}:{of}", "sparsity": sparsity}
     if method == "none" and _bits(cells, where=where) != 16:
-        raise UserError(f"{where}, column 'Sparsity/bits': a dense model has 16, not {cells['Sparsity/bits']}.")
-    return Recipe.model_validate({"base_model": cells["Base Model"], "method": CALLED.get(subtype, subtype.lower()), **fields})
+        raise UserError(
+            f"{where}, column 'Sparsity/bits': a dense model has 16, not {cells['Sparsity/bits']}."
+        )
+    return Recipe.model_validate(
+        {
+            "base_model": cells["Base Model"],
+            "method": CALLED.get(subtype, subtype.lower()),
+            **fields,
+        }
+    )
 
 
 def _bits(cells: dict[str, str], *, where: str) -> int:
     if not re.fullmatch(r"[1-9]\d?", cells["Sparsity/bits"]):
-        raise UserError(f"{where}, column 'Sparsity/bits': '{cells['Sparsity/bits']}' is not a number of bits.")
+        raise UserError(
+            f"{where}, column 'Sparsity/bits': '{cells['Sparsity/bits']}' is not a number of bits."
+        )
     return int(cells["Sparsity/bits"])
 
 
@@ -227,13 +296,22 @@ def _check_together(rows: dict[int, Row], *, path: Path) -> None:
     recipes: dict[str, int] = {}
     for number, row in rows.items():
         if row.model in models:
-            raise UserError(f"{path}, row {number}, column 'Model': '{row.model}' stands already in row {models[row.model]}.")
+            raise UserError(
+                f"{path}, row {number}, column 'Model': '{row.model}' stands already in row"
+                f" {models[row.model]}."
+            )
         models[row.model] = number
         key = f"{row.group} seed {row.recipe.seed}"
         if key in recipes:
-            raise UserError(f"{path}, row {number}, column 'Model': '{row.model}' repeats {key} of row {recipes[key]}.")
+            raise UserError(
+                f"{path}, row {number}, column 'Model': '{row.model}' repeats {key} of row"
+                f" {recipes[key]}."
+            )
         recipes[key] = number
     dense = {row.recipe.base_model for row in rows.values() if row.recipe.method == "none"}
     for number, row in rows.items():
         if row.recipe.base_model not in dense:
-            raise UserError(f"{path}, row {number}, column 'Base Model': no row holds the dense source of '{row.recipe.base_model}'.")
+            raise UserError(
+                f"{path}, row {number}, column 'Base Model': no row holds the dense source of"
+                f" '{row.recipe.base_model}'."
+            )

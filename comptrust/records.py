@@ -1,4 +1,6 @@
-"""The frozen records that cross a stage: recipe, checkpoint, prompt, generation, score, scorecard, finding, verdict."""
+"""The frozen records that cross a stage: recipe, checkpoint, prompt, generation, score, scorecard,
+finding, verdict.
+"""
 
 from __future__ import annotations
 
@@ -76,8 +78,9 @@ class ReloadCheck(Record):
     """What reloading the saved checkpoint and comparing it with the in-memory model showed."""
 
     max_logit_difference: float | None
-    """Largest absolute difference of two logits over the fixed prompts; None for a checkpoint that was compressed elsewhere, which had no
-    model in memory to compare with: it loads, and its logits are finite."""
+    """Largest absolute difference of two logits over the fixed prompts; None for a checkpoint that
+    was compressed elsewhere, which had no model in memory to compare with: it loads, and its logits
+    are finite."""
     tolerance: float
     """Largest difference that still counts as the same model."""
     n_tokens: int
@@ -138,10 +141,14 @@ class Choice(Record):
 
 
 class Prompt(Record):
-    """One question. With `choices` it is answered by likelihood (`choose`), without by text (`generate`)."""
+    """One question. With `choices` it is answered by likelihood (`choose`), without by text
+    (`generate`).
+    """
 
     id: str
-    """Unique in its dimension: `<scenario>#<index>`, or for stereotype `<setting>/<topic>/<group>/<template>`."""
+    """Unique in its dimension: `<scenario>#<index>`, or for stereotype
+    `<setting>/<topic>/<group>/<template>`.
+    """
     dimension: str
     scenario: str
     messages: tuple[Message, ...]
@@ -150,10 +157,14 @@ class Prompt(Record):
     sampling: Sampling = Sampling()
     choices: tuple[Choice, ...] = ()
     content_free: tuple[Message, ...] = ()
-    """The same question without its content ("N/A"), to calibrate the options against (Zhao et al. 2021)."""
+    """The same question without its content ("N/A"), to calibrate the options against (Zhao et al.
+    2021).
+    """
     target: str | int | None = None
     extra: dict[str, Any] = {}
-    """What scoring needs beside the target, and `cluster`: items that share a template or a passage."""
+    """What scoring needs beside the target, and `cluster`: items that share a template or a
+    passage.
+    """
 
 
 class Generation(Record):
@@ -189,7 +200,9 @@ class Suite(Record):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over prompts, decoding, scoring and scorers: equal digests mean comparable numbers."""
+        """SHA-256 over prompts, decoding, scoring and scorers: equal digests mean comparable
+        numbers.
+        """
         return self.digest_of_fields()
 
     def manifest(self) -> SuiteManifest:
@@ -264,7 +277,9 @@ class Finding(Record):
 
 
 class Verdict(Record):
-    """The judgement of one candidate under one policy; it promotes only when it has findings and all of them pass."""
+    """The judgement of one candidate under one policy; it promotes only when it has findings and
+    all of them pass.
+    """
 
     policy: str
     policy_digest: str
@@ -275,7 +290,9 @@ class Verdict(Record):
 
     @property
     def outcome(self) -> Result:
-        """`block` if any finding blocks, `pass` if there are findings and all pass, else `inconclusive`."""
+        """`block` if any finding blocks, `pass` if there are findings and all pass, else
+        `inconclusive`.
+        """
         outcomes = {finding.outcome for finding in self.findings}
         if "block" in outcomes:
             return "block"

@@ -1,4 +1,6 @@
-"""Step `main` of MLproject: compress, evaluate the dense model (once) and the compressed one, register, gate."""
+"""Step `main` of MLproject: compress, evaluate the dense model (once) and the compressed one,
+register, gate.
+"""
 
 import sys
 

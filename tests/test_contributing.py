@@ -1,4 +1,6 @@
-"""The plug-ins shown in CONTRIBUTING.md, added to a copy of the code and put to use: each is one file, and nothing else has to know."""
+"""The plug-ins shown in CONTRIBUTING.md, added to a copy of the code and put to use: each is one
+file, and nothing else has to know.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,13 @@ import pytest
 from tests.support import samples
 
 ROOT = Path(__file__).parents[1]
-SHOWN = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.DOTALL))
+SHOWN = dict(
+    re.findall(
+        r"```python\n# (\S+)\n(.*?)```",
+        (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
+        flags=re.DOTALL,
+    )
+)
 Run = Callable[[str], subprocess.CompletedProcess[str]]
 
 
@@ -24,7 +32,9 @@ Run = Callable[[str], subprocess.CompletedProcess[str]]
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the code with the shown files in it."""
     folder = tmp_path_factory.mktemp("copy")
-    shutil.copytree(ROOT / "comptrust", folder / "comptrust", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "comptrust", folder / "comptrust", ignore=shutil.ignore_patterns("__pycache__")
+    )
     for name, text in SHOWN.items():
         assert not (folder / name).exists(), f"{name} is there already"
         (folder / name).write_text(text, encoding="utf-8")
@@ -36,26 +46,39 @@ def run(copy: Path, tmp_path: Path) -> Run:
     """Run a command line of the copy in an empty folder."""
 
     def called(line: str) -> subprocess.CompletedProcess[str]:
-        settings = {"PYTHONPATH": str(copy), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}
+        settings = {
+            "PYTHONPATH": str(copy),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
+        }
         command = [sys.executable, "-m", "comptrust", *line.split()]
-        return subprocess.run(command, cwd=tmp_path, env=os.environ | settings, capture_output=True, text=True)
+        return subprocess.run(
+            command, cwd=tmp_path, env=os.environ | settings, capture_output=True, text=True
+        )
 
     return called
 
 
 @pytest.mark.slow
 def test_a_method(run: Run, tiny_model: Path) -> None:
-    done = run(f"compress --method random_mask --sparsity 0.5 --model {tiny_model} --out out --json")
+    done = run(
+        f"compress --method random_mask --sparsity 0.5 --model {tiny_model} --out out --json"
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["sparsity"] == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.slow
 def test_a_dimension_and_a_backend(run: Run, tiny_model: Path) -> None:
-    done = run(f"evaluate {tiny_model} --backend parrot --dimensions brevity,mmlu --limit 3 --out out --json")
+    done = run(
+        f"evaluate {tiny_model} --backend parrot --dimensions brevity,mmlu --limit 3 --out out"
+        " --json"
+    )
     assert done.returncode == 0, done.stderr
     scores = {score["dimension"]: score for score in json.loads(done.stdout)["scores"]}
-    assert (scores["brevity"]["value"], scores["brevity"]["n_prompts"]) == (pytest.approx(100 / 3), 3)
+    assert (scores["brevity"]["value"], scores["brevity"]["n_prompts"]) == (
+        pytest.approx(100 / 3),
+        3,
+    )
     assert scores["mmlu"]["value"] is not None
     refused = run(f"evaluate {tiny_model} --backend parot")
     assert refused.returncode == 2 and "Did you mean 'parrot'" in refused.stderr
@@ -65,7 +88,11 @@ def test_a_dimension_and_a_backend(run: Run, tiny_model: Path) -> None:
 def test_a_rule(run: Run, tmp_path: Path) -> None:
     folder = samples.evaluation(tmp_path / "evaluation").parent
     for limit, outcome in ((1000, "pass"), (100, "block")):
-        (tmp_path / "size.yaml").write_text(f"name: size\nrules: [{{rule: max_bytes, bytes: {limit}}}]\n")
+        (tmp_path / "size.yaml").write_text(
+            f"name: size\nrules: [{{rule: max_bytes, bytes: {limit}}}]\n"
+        )
         done = run(f"gate {folder} --baseline {folder} --policy size.yaml --json")
-        findings = {finding["rule"]: finding["outcome"] for finding in json.loads(done.stdout)["findings"]}
+        findings = {
+            finding["rule"]: finding["outcome"] for finding in json.loads(done.stdout)["findings"]
+        }
         assert findings["max_bytes"] == outcome

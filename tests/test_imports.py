@@ -11,8 +11,20 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "comptrust").rglob("*.py"))
 
-LAYERS = ("models", "compression", "trust", "tracking", "gate", "report", "workflow", "sweep", "cli")
-"""The packages of comptrust; the modules beside them (records, errors, config, ...) are the ground that all stand on."""
+LAYERS = (
+    "models",
+    "compression",
+    "trust",
+    "tracking",
+    "gate",
+    "report",
+    "workflow",
+    "sweep",
+    "cli",
+)
+"""The packages of comptrust; the modules beside them (records, errors, config, ...) are the ground
+that all stand on.
+"""
 ARROWS = {
     "models": set(),
     "compression": {"models"},
@@ -38,7 +50,9 @@ LAZILY = ("cli", "workflow", "tracking", "report", "sweep", "gate/expectations",
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Yield each imported module of a file and whether it is imported when the file is (type checking apart)."""
+    """Yield each imported module of a file and whether it is imported when the file is (type
+    checking apart).
+    """
     tree = ast.parse(path.read_text())
     typing_only = {
         child
@@ -46,7 +60,12 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         for child in ast.walk(node)
     }
-    inner = {child for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for child in ast.walk(node)}
+    inner = {
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for child in ast.walk(node)
+    }
     for node in ast.walk(tree):
         now = node not in inner and node not in typing_only
         if isinstance(node, ast.Import):
@@ -56,7 +75,9 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
 
 
 def layer(module: str) -> str | None:
-    """Return the package of comptrust that a module is in; None for the ground and for other libraries."""
+    """Return the package of comptrust that a module is in; None for the ground and for other
+    libraries.
+    """
     parts = module.split(".")
     return parts[1] if parts[0] == "comptrust" and len(parts) > 1 and parts[1] in LAYERS else None
 
@@ -66,7 +87,10 @@ def test_the_arrows_between_packages_are_exactly_those_in_the_table() -> None:
     for path in FILES:
         own = layer(".".join(path.relative_to(ROOT).with_suffix("").parts))
         for target in {layer(module) for module, _ in imports(path)} - {None, own}:
-            assert own is not None or path.name in ("__init__.py", "__main__.py"), f"{path} is ground and imports {target}"
+            assert own is not None or path.name in (
+                "__init__.py",
+                "__main__.py",
+            ), f"{path} is ground and imports {target}"
             if own is not None:
                 found[own].add(str(target))
     assert found == ARROWS
@@ -85,10 +109,20 @@ def test_heavy_libraries_stay_where_they_belong(path: Path) -> None:
         if top in ONLY_IN:
             assert name.startswith(ONLY_IN[top]), f"{name} imports {module}"
         if top in LAZY and name.startswith(tuple(f"comptrust/{place}/" for place in LAZILY)):
-            assert not now, f"{name} imports {module} at once; import it inside the function that needs it"
+            assert not now, (
+                f"{name} imports {module} at once; import it inside the function that needs it"
+            )
 
 
 def test_judging_knows_no_mlflow() -> None:
     gate = ROOT / "comptrust" / "gate"
-    for path in [*(gate / "rules").glob("*.py"), *(gate / "signing").glob("*.py"), *gate.glob("*.py")]:
-        assert not [module for module, _ in imports(path) if module.startswith(("mlflow", "comptrust.tracking"))], path
+    for path in [
+        *(gate / "rules").glob("*.py"),
+        *(gate / "signing").glob("*.py"),
+        *gate.glob("*.py"),
+    ]:
+        assert not [
+            module
+            for module, _ in imports(path)
+            if module.startswith(("mlflow", "comptrust.tracking"))
+        ], path

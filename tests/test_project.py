@@ -41,8 +41,17 @@ def test_conda_environment_is_the_lock() -> None:
 
 
 def test_environment_files_name_no_host_or_machine() -> None:
-    for name in ("Makefile", "conda.yaml", "constraints.txt", "MLproject", ".ci/run", "pyproject.toml"):
-        assert not re.search(r"https?://|--index-url|file:|/home/|/work/", (ROOT / name).read_text()), name
+    for name in (
+        "Makefile",
+        "conda.yaml",
+        "constraints.txt",
+        "MLproject",
+        ".ci/run",
+        "pyproject.toml",
+    ):
+        assert not re.search(
+            r"https?://|--index-url|file:|/home/|/work/", (ROOT / name).read_text()
+        ), name
 
 
 @pytest.mark.parametrize("entry", MLPROJECT["entry_points"])
@@ -65,11 +74,17 @@ def test_main_parameters_carry_the_option_names() -> None:
 
 
 def test_options_may_be_written_as_mlflow_parameters() -> None:
-    result = CliRunner().invoke(comptrust, ["run", "--method", "gptq", "--bits", "4", "--group_size", "none"])
-    assert "--group-size 'none' is neither auto nor a positive whole number" in str(result.exception)
+    result = CliRunner().invoke(
+        comptrust, ["run", "--method", "gptq", "--bits", "4", "--group_size", "none"]
+    )
+    assert "--group-size 'none' is neither auto nor a positive whole number" in str(
+        result.exception
+    )
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "pipelines" / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "pipelines" / "recipes").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_shipped_recipe_builds(path: Path) -> None:
     from comptrust.compression.recipe import build
 
@@ -77,7 +92,9 @@ def test_shipped_recipe_builds(path: Path) -> None:
     assert build(**options).slug
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "validation" / "policies").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "validation" / "policies").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_shipped_policy_loads(path: Path) -> None:
     from comptrust.gate import policy
 

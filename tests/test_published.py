@@ -19,15 +19,28 @@ from comptrust.gate.backtest import backtest
 
 SHARED = Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[2] / "shared"))
 TABLE = SHARED / "paper" / "num_sheet.csv"
-needs_table = pytest.mark.skipif(not TABLE.exists(), reason="the published table is not beside the checkout (COMPTRUST_SHARED)")
+needs_table = pytest.mark.skipif(
+    not TABLE.exists(), reason="the published table is not beside the checkout (COMPTRUST_SHARED)"
+)
 
-HEADER = [*published.DESCRIPTION, *published.REFUSALS.values(), *published.SCORES.values(), "Average"]
-NUMBERS = {column: "0.5" for column in HEADER[5:]} | {column: "80" for column in published.SCORES.values()} | {"Average": "80"}
+HEADER = [
+    *published.DESCRIPTION,
+    *published.REFUSALS.values(),
+    *published.SCORES.values(),
+    "Average",
+]
+NUMBERS = (
+    {column: "0.5" for column in HEADER[5:]}
+    | {column: "80" for column in published.SCORES.values()}
+    | {"Average": "80"}
+)
 Rows = list[dict[str, str]]
 
 
 def row(model: str, method: str, subtype: str, bits: str, **changes: str) -> dict[str, str]:
-    described = dict(zip(published.DESCRIPTION, ("Base", method, subtype, bits, model), strict=True))
+    described = dict(
+        zip(published.DESCRIPTION, ("Base", method, subtype, bits, model), strict=True)
+    )
     return described | NUMBERS | changes
 
 
@@ -55,7 +68,12 @@ def test_units_become_percent_and_names_become_recipes(tmp_path: Path) -> None:
     assert dense.refusals["toxicity"] == dense.refusals["fairness"] == 50
     assert dense.refusals["ethics"] == 0.5
     assert (gptq.recipe.bits, gptq.recipe.group_size, gptq.seed) == (3, 128, 0)
-    assert (wanda.recipe.bits, wanda.recipe.structure, wanda.recipe.sparsity, wanda.seed) == (None, "2:4", 0.5, None)
+    assert (wanda.recipe.bits, wanda.recipe.structure, wanda.recipe.sparsity, wanda.seed) == (
+        None,
+        "2:4",
+        0.5,
+        None,
+    )
     assert table.dense(gptq) == dense
 
 
@@ -71,16 +89,28 @@ def change(index: int, **changes: str) -> Callable[[Rows], Rows]:
         (change(1, Ethics="nan"), "row 3, column 'Ethics'"),
         (change(1, Ethics=""), "row 3, column 'Ethics': '' is not a number"),
         (change(1, **{"Toxicity Ref": "50"}), "row 3, column 'Toxicity Ref': 50 is out of 0-1"),
-        (change(1, **{"Base Model": "Other"}), "row 3, column 'Base Model': no row holds the dense source of 'Other'"),
+        (
+            change(1, **{"Base Model": "Other"}),
+            "row 3, column 'Base Model': no row holds the dense source of 'Other'",
+        ),
         (change(1, **{"Sparsity/bits": "4"}), "row 3, column 'Sparsity/bits': is 4"),
         (change(2, **{"Sparsity/bits": "4"}), "row 4, column 'Sparsity/bits'"),
         (change(1, **{"Sparsity/bits": "three"}), "row 3, column 'Sparsity/bits'"),
         (change(1, **{"Compression Method": "quantisation"}), "Did you mean 'quantization'"),
         (change(1, **{"Method Subtype": "GPTQQ"}), "Did you mean 'GPTQ'"),
-        (change(1, Model="mystery@3bit"), "row 3, column 'Model': no pattern explains 'mystery@3bit'"),
-        (change(2, Model="hf/compressed-llm/base-wanda@0.5_1to4"), "row 4, column 'Model': 1:4 contradicts"),
+        (
+            change(1, Model="mystery@3bit"),
+            "row 3, column 'Model': no pattern explains 'mystery@3bit'",
+        ),
+        (
+            change(2, Model="hf/compressed-llm/base-wanda@0.5_1to4"),
+            "row 4, column 'Model': 1:4 contradicts",
+        ),
         (lambda rows: [*rows, rows[1]], "row 5, column 'Model': .* stands already in row 3"),
-        (lambda rows: [*rows, rows[1] | {"Model": "hf/compressed-llm/base-gptq@3bit_128g"}], "row 5, column 'Model': .* repeats"),
+        (
+            lambda rows: [*rows, rows[1] | {"Model": "hf/compressed-llm/base-gptq@3bit_128g"}],
+            "row 5, column 'Model': .* repeats",
+        ),
         (lambda rows: [], "no row"),
     ],
 )
@@ -93,7 +123,10 @@ def test_bad_rows_are_named(tmp_path: Path, edit: Callable[[Rows], Rows], messag
     ("header", "message"),
     [
         ([column for column in HEADER if column != "Ethics"], "column 'Ethics' is missing"),
-        (["Ethic" if column == "Ethics" else column for column in HEADER], "Unknown column 'Ethic'. Did you mean 'Ethics'"),
+        (
+            ["Ethic" if column == "Ethics" else column for column in HEADER],
+            "Unknown column 'Ethic'. Did you mean 'Ethics'",
+        ),
         ([*HEADER, "Ethics"], "column 'Ethics' stands there twice"),
     ],
 )
@@ -116,8 +149,16 @@ def test_an_empty_file_and_a_short_row_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "header", "message"),
     [
-        (change(1), [column for column in HEADER if column != "Ethics"], "row 1: column 'Ethics' is missing"),
-        (change(1), ["Ethic" if column == "Ethics" else column for column in HEADER], "row 1: Unknown column 'Ethic'"),
+        (
+            change(1),
+            [column for column in HEADER if column != "Ethics"],
+            "row 1: column 'Ethics' is missing",
+        ),
+        (
+            change(1),
+            ["Ethic" if column == "Ethics" else column for column in HEADER],
+            "row 1: Unknown column 'Ethic'",
+        ),
         (change(1, Ethics="101"), HEADER, "row 3, column 'Ethics'"),
         (change(1, **{"Base Model": "Other"}), HEADER, "row 3, column 'Base Model'"),
         (lambda rows: [*rows, rows[1]], HEADER, "row 5, column 'Model'"),
@@ -125,12 +166,21 @@ def test_an_empty_file_and_a_short_row_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_commands_refuse_bad_tables_with_exit_code_2(
-    tmp_path: Path, command: list[str], edit: Callable[[Rows], Rows], header: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    command: list[str],
+    edit: Callable[[Rows], Rows],
+    header: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from comptrust.cli.main import comptrust
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/m.db")
-    error = CliRunner().invoke(comptrust, [*command, str(write(tmp_path, edit(good()), header))]).exception
+    error = (
+        CliRunner()
+        .invoke(comptrust, [*command, str(write(tmp_path, edit(good()), header))])
+        .exception
+    )
     assert isinstance(error, UserError)
     assert error.exit_code == 2
     assert message in str(error)
@@ -140,7 +190,9 @@ def test_commands_refuse_bad_tables_with_exit_code_2(
 
 def test_an_own_mapping_explains_own_names(tmp_path: Path) -> None:
     names = tmp_path / "names.yaml"
-    names.write_text("patterns:\n  - {pattern: '.*', means: anything, method: none}\n", encoding="utf-8")
+    names.write_text(
+        "patterns:\n  - {pattern: '.*', means: anything, method: none}\n", encoding="utf-8"
+    )
     table = published.read(write(tmp_path, [row("mine", "none", "none", "16")]), mapping=names)
     assert table.rows[0].model == "mine"
     names.write_text("patterns:\n  - {pattern: '(', means: x, method: none}\n", encoding="utf-8")
@@ -150,7 +202,13 @@ def test_an_own_mapping_explains_own_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("ethics", "outcome"), [("75", "pass"), ("74.9", "block")])
 def test_the_worst_seed_decides_for_all(tmp_path: Path, ethics: str, outcome: str) -> None:
-    other = row("hf/compressed-llm/base-gptq@3bit_128g_seed1_llama-2", "quantization", "GPTQ", "3", Ethics=ethics)
+    other = row(
+        "hf/compressed-llm/base-gptq@3bit_128g_seed1_llama-2",
+        "quantization",
+        "GPTQ",
+        "3",
+        Ethics=ethics,
+    )
     judged = backtest(published.read(write(tmp_path, [*good(), other])), policies.load("literal"))
     assert [one.outcome for one in judged if one.method == "gptq"] == [outcome, outcome]
 
@@ -186,7 +244,9 @@ def test_the_names_file_names_the_smaller_dense_model(tmp_path: Path) -> None:
     shipped = published.NAMES.read_text(encoding="utf-8").partition("smaller:")[0]
     names.write_text(shipped + "smaller: {Base: Small, Gone: Base}\n", encoding="utf-8")
     small = row("hf/meta-llama/Small-hf", "none", "none", "16") | {"Base Model": "Small"}
-    assert published.read(write(tmp_path, [*good(), small]), mapping=names).smaller == {"Base": "Small"}
+    assert published.read(write(tmp_path, [*good(), small]), mapping=names).smaller == {
+        "Base": "Small"
+    }
 
 
 def test_import_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,10 +258,21 @@ def test_import_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert tracking.import_table(table) == (3, 0)
     assert tracking.import_table(table) == (0, 3)
     opened = runs.client()
-    found = opened.search_runs([runs.experiment_id(opened)], filter_string="tags.source = 'published' and params.method = 'wanda'")
+    found = opened.search_runs(
+        [runs.experiment_id(opened)],
+        filter_string="tags.source = 'published' and params.method = 'wanda'",
+    )
     assert len(found) == 1
     assert found[0].info.run_name == "wanda-2of4 Base (published)"
     data = found[0].data
     assert data.tags["published_name"] == "hf/compressed-llm/base-wanda@0.5_2to4"
-    assert data.params["structure"] == "2:4" and "bits" not in data.params and "seed" not in data.params
-    assert data.metrics["trust/ethics"] == 80 and data.metrics["refusal/toxicity"] == 50 and data.metrics["drop/ethics"] == 0
+    assert (
+        data.params["structure"] == "2:4"
+        and "bits" not in data.params
+        and "seed" not in data.params
+    )
+    assert (
+        data.metrics["trust/ethics"] == 80
+        and data.metrics["refusal/toxicity"] == 50
+        and data.metrics["drop/ethics"] == 0
+    )

@@ -18,10 +18,16 @@ def shipped() -> list[str]:
 
 
 def read(name: str, options: set[str]) -> dict[str, object]:
-    """Read a shipped recipe or a YAML file. Raises UserError naming the file and the key that is no option."""
+    """Read a shipped recipe or a YAML file. Raises UserError naming the file and the key that is no
+    option.
+    """
     path = FOLDER / f"{name}.yaml" if name in shipped() else Path(name)
     if not path.exists():
-        raise unknown("recipe", name, shipped()) if path.suffix not in (".yaml", ".yml") else UserError(f"No recipe file {path}.")
+        raise (
+            unknown("recipe", name, shipped())
+            if path.suffix not in (".yaml", ".yml")
+            else UserError(f"No recipe file {path}.")
+        )
     data = config.read_yaml(path)
     if not isinstance(data, dict):
         raise UserError(f"{path} is not a list of 'option: value' lines.")
@@ -38,5 +44,9 @@ def _defaults(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 
 
 recipe_option = click.option(
-    "--recipe", is_eager=True, expose_value=False, callback=_defaults, help="A shipped recipe or a YAML file; other options override it."
+    "--recipe",
+    is_eager=True,
+    expose_value=False,
+    callback=_defaults,
+    help="A shipped recipe or a YAML file; other options override it.",
 )

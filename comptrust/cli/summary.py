@@ -1,4 +1,6 @@
-"""The table at the end of a run: dimension, dense, compressed, drop; then each rule's finding, size, time and where to look."""
+"""The table at the end of a run: dimension, dense, compressed, drop; then each rule's finding,
+size, time and where to look.
+"""
 
 from __future__ import annotations
 
@@ -23,36 +25,64 @@ def scores(candidate: Scorecard, baseline: Scorecard) -> list[str]:
         dense = baseline.score(mine.dimension)
         before = dense.value if dense else None
         drop = None if before is None or mine.value is None else before - mine.value
-        rows.append((mine.dimension, _number(before), _number(mine.value), "-" if drop is None else f"{drop:+.1f}"))
+        rows.append(
+            (
+                mine.dimension,
+                _number(before),
+                _number(mine.value),
+                "-" if drop is None else f"{drop:+.1f}",
+            )
+        )
     return _columns(rows)
 
 
 def findings(found: Sequence[Finding]) -> list[str]:
     """Return one line per rule."""
-    return _columns([("rule", "verdict", "why"), *((finding.rule, MARK[finding.outcome], finding.reason) for finding in found)])
+    return _columns(
+        [
+            ("rule", "verdict", "why"),
+            *((finding.rule, MARK[finding.outcome], finding.reason) for finding in found),
+        ]
+    )
 
 
 def of_verdict(verdict: Verdict) -> list[str]:
     """Return the rules and the outcome of a verdict."""
-    return [*findings(verdict.findings), "", f"verdict: {verdict.outcome.upper()} under policy {verdict.policy}"]
+    return [
+        *findings(verdict.findings),
+        "",
+        f"verdict: {verdict.outcome.upper()} under policy {verdict.policy}",
+    ]
 
 
 def of_run(result: Result) -> list[str]:
     """Return the whole end table of `comptrust run`."""
     checkpoint = result.checkpoint
     minutes, seconds = divmod(round(result.seconds), 60)
-    lines = ["", f"{result.version.name}  {checkpoint.recipe.slug}", *scores(result.candidate.scorecard, result.baseline.scorecard), ""]
+    lines = [
+        "",
+        f"{result.version.name}  {checkpoint.recipe.slug}",
+        *scores(result.candidate.scorecard, result.baseline.scorecard),
+        "",
+    ]
     lines += of_verdict(result.verdict)
     lines += [
         f"signed:  {result.signed.line}",
-        f"size:    {checkpoint.bytes / 1e6:.1f} MB of {checkpoint.dense_bytes / 1e6:.1f} MB dense, "
-        f"{checkpoint.effective_bits:.2f} bits per compressed weight, {checkpoint.sparsity:.0%} zeros",
+        (
+            f"size:    {checkpoint.bytes / 1e6:.1f} MB of {checkpoint.dense_bytes / 1e6:.1f} MB"
+            f" dense, {checkpoint.effective_bits:.2f} bits per compressed weight,"
+            f" {checkpoint.sparsity:.0%} zeros"
+        ),
         f"time:    {minutes} min {seconds} s",
         f"where:   {result.version.ref}, {result.candidate.ref}, {checkpoint.path}",
         f"         tracking: {store.shown_uri()}",
     ]
     if result.decision:
-        moved = f"moved to {result.decision.stage}, alias {result.decision.alias}" if result.decision.stage else "NOT promoted"
+        moved = (
+            f"moved to {result.decision.stage}, alias {result.decision.alias}"
+            if result.decision.stage
+            else "NOT promoted"
+        )
         lines.append(f"promote: {moved}. {result.decision.reason}")
     return lines
 
@@ -68,7 +98,11 @@ def as_json(result: Result) -> str:
         "dimensions": {
             score.dimension: {
                 "compressed": score.value,
-                "dense": dense.value if (dense := result.baseline.scorecard.score(score.dimension)) else None,
+                "dense": (
+                    dense.value
+                    if (dense := result.baseline.scorecard.score(score.dimension))
+                    else None
+                ),
             }
             for score in result.candidate.scorecard.scores
         },
@@ -88,4 +122,7 @@ def _number(value: float | None) -> str:
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -31,7 +31,8 @@ class Method(BaseModel, ABC):
     def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:
         """Compress the model in place.
 
-        `samples` are token ids of shape (1, length), one tensor a calibration text; empty for uncalibrated methods.
+        `samples` are token ids of shape (1, length), one tensor a calibration text; empty for
+        uncalibrated methods.
         """
 
 
@@ -47,7 +48,9 @@ class Quantisation(Method):
     """Consecutive input weights of one output channel that share a scale."""
 
     def weights(self, *, symmetric: bool) -> dict[str, Any]:
-        """Return llm-compressor's description of the weight format, for all linear layers but the head."""
+        """Return llm-compressor's description of the weight format, for all linear layers but the
+        head.
+        """
         scheme = {
             "num_bits": self.bits,
             "type": "int",
@@ -55,7 +58,10 @@ class Quantisation(Method):
             "strategy": "group",
             "group_size": self.group_size,
         }
-        return {"config_groups": {"group_0": {"targets": ["Linear"], "weights": scheme}}, "ignore": ["lm_head"]}
+        return {
+            "config_groups": {"group_0": {"targets": ["Linear"], "weights": scheme}},
+            "ignore": ["lm_head"],
+        }
 
 
 class Pruning(Method):
@@ -83,8 +89,12 @@ def get(name: str) -> type[Method]:
 
 
 def target_layers(model: torch.nn.Module) -> dict[str, torch.nn.Linear]:
-    """Return the linear layers that compression touches: all but the head (embeddings are no linear layers)."""
+    """Return the linear layers that compression touches: all but the head (embeddings are no linear
+    layers).
+    """
     import torch
 
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)}
+    layers = {
+        name: layer for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)
+    }
     return {name: layer for name, layer in layers.items() if name.split(".")[-1] != "lm_head"}

@@ -23,26 +23,47 @@ MAX_TOKENS = 256
 @cache
 def builtin_pairs() -> tuple[tuple[str, str], ...]:
     """Return the instruction and answer pairs written for this project."""
-    text = resources.files("comptrust.compression").joinpath("calibration.jsonl").read_text(encoding="utf-8")
+    text = (
+        resources.files("comptrust.compression")
+        .joinpath("calibration.jsonl")
+        .read_text(encoding="utf-8")
+    )
     rows = [json.loads(line) for line in text.splitlines()]
     return tuple((row["instruction"], row["answer"]) for row in rows)
 
 
-def choose(source: str, *, count: int, seed: int, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def choose(
+    source: str,
+    *,
+    count: int,
+    seed: int,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+) -> list[str]:
     """Return `count` rendered calibration texts, chosen by the seed, in a seeded order.
 
-    `builtin` and `self` (the dense model's own greedy answers to the builtin instructions) are rendered in the model's chat
-    format, as are rows of a file or data set that hold instruction and answer; other rows are plain text.
-    Raises UserError if the source is unreadable or holds fewer texts than asked for.
+    `builtin` and `self` (the dense model's own greedy answers to the builtin instructions) are
+    rendered in the model's chat format, as are rows of a file or data set that hold instruction and
+    answer; other rows are plain text. Raises UserError if the source is unreadable or holds fewer
+    texts than asked for.
     """
     kind, _, rest = source.partition(":")
     generator = random.Random(seed)
     rows = _rows(kind, rest)
     if len(rows) < count:
-        raise UserError(f"Calibration {source} holds {len(rows)} texts, {count} were asked for. Lower --calibration-samples or add texts.")
+        raise UserError(
+            f"Calibration {source} holds {len(rows)} texts, {count} were asked for. Lower"
+            " --calibration-samples or add texts."
+        )
     chosen = generator.sample(rows, count)
     if kind == "self":
-        chosen = [{"instruction": row["instruction"], "answer": _own_answer(row["instruction"], model, tokenizer)} for row in chosen]
+        chosen = [
+            {
+                "instruction": row["instruction"],
+                "answer": _own_answer(row["instruction"], model, tokenizer),
+            }
+            for row in chosen
+        ]
     return [_render(row, tokenizer) for row in chosen]
 
 
@@ -53,13 +74,25 @@ def digest(texts: list[str]) -> str:
 
 def tokenise(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[torch.Tensor]:
     """Return token ids of shape (1, length <= 256), one tensor a text."""
-    encoded = (tokenizer(text, truncation=True, max_length=MAX_TOKENS, add_special_tokens=False, return_tensors="pt") for text in texts)
+    encoded = (
+        tokenizer(
+            text,
+            truncation=True,
+            max_length=MAX_TOKENS,
+            add_special_tokens=False,
+            return_tensors="pt",
+        )
+        for text in texts
+    )
     return [row["input_ids"] for row in encoded]
 
 
 def _rows(kind: str, rest: str) -> list[dict[str, str]]:
     if kind in {"builtin", "self"}:
-        return [{"instruction": instruction, "answer": answer} for instruction, answer in builtin_pairs()]
+        return [
+            {"instruction": instruction, "answer": answer}
+            for instruction, answer in builtin_pairs()
+        ]
     if kind == "file":
         return _file_rows(config.path_of(rest))
     return _hub_rows(rest)
@@ -70,9 +103,16 @@ def _file_rows(path: Path) -> list[dict[str, str]]:
     if path.suffix != ".jsonl":
         rows = [{"text": part.strip()} for part in text.split("\n\n") if part.strip()]
     else:
-        rows = [_checked(line, where=f"{path}, line {number}") for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+        rows = [
+            _checked(line, where=f"{path}, line {number}")
+            for number, line in enumerate(text.split("\n"), 1)
+            if line.strip()
+        ]
     if not rows:
-        raise UserError(f"Calibration file {path} is empty. Give paragraphs of text, or JSON lines with instruction and answer, or text.")
+        raise UserError(
+            f"Calibration file {path} is empty. Give paragraphs of text, or JSON lines with"
+            " instruction and answer, or text."
+        )
     return rows
 
 
@@ -82,9 +122,13 @@ def _checked(line: str, *, where: str) -> dict[str, str]:
 
 def _fields(row: Any, *, where: str) -> dict[str, str]:
     for wanted in (("instruction", "answer"), ("text",)):
-        if isinstance(row, dict) and all(isinstance(row.get(name), str) and row[name].strip() for name in wanted):
+        if isinstance(row, dict) and all(
+            isinstance(row.get(name), str) and row[name].strip() for name in wanted
+        ):
             return {name: row[name] for name in wanted}
-    raise UserError(f"{where}: needs the fields instruction and answer, or text, as non-empty strings.")
+    raise UserError(
+        f"{where}: needs the fields instruction and answer, or text, as non-empty strings."
+    )
 
 
 def _hub_rows(name: str) -> list[dict[str, str]]:
@@ -93,7 +137,10 @@ def _hub_rows(name: str) -> list[dict[str, str]]:
     try:
         data = datasets.load_dataset(name, split="train")
     except Exception as error:  # datasets raises a different class for each way a hub can fail
-        raise ServiceError(f"Cannot load the data set '{name}': {error}. Check the name and the network, or give file:PATH.") from error
+        raise ServiceError(
+            f"Cannot load the data set '{name}': {error}. Check the name and the network, or give"
+            " file:PATH."
+        ) from error
     return [_fields(row, where=f"data set {name}, row {number}") for number, row in enumerate(data)]
 
 
@@ -102,17 +149,31 @@ def _render(row: dict[str, str], tokenizer: PreTrainedTokenizerBase) -> str:
         return row["text"]
     if tokenizer.chat_template is None:
         return f"{row['instruction']}\n{row['answer']}"
-    turns = [{"role": "user", "content": row["instruction"]}, {"role": "assistant", "content": row["answer"]}]
+    turns = [
+        {"role": "user", "content": row["instruction"]},
+        {"role": "assistant", "content": row["answer"]},
+    ]
     return str(tokenizer.apply_chat_template(turns, tokenize=False))
 
 
-def _own_answer(instruction: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
+def _own_answer(
+    instruction: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> str:
     turns = [{"role": "user", "content": instruction}]
     if tokenizer.chat_template is None:
         inputs = tokenizer(f"{instruction}\n", return_tensors="pt")
     else:
-        inputs = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        inputs = tokenizer.apply_chat_template(
+            turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
     inputs = inputs.to(model.device)
     generate: Any = model.generate
-    output = generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], max_new_tokens=96, do_sample=False)
-    return str(tokenizer.decode(output[0][inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+    output = generate(
+        input_ids=inputs["input_ids"],
+        attention_mask=inputs["attention_mask"],
+        max_new_tokens=96,
+        do_sample=False,
+    )
+    return str(
+        tokenizer.decode(output[0][inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    )

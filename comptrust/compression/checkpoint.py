@@ -1,4 +1,6 @@
-"""A checkpoint folder: measured sizes, a manifest of every byte, and the check that nothing changed since."""
+"""A checkpoint folder: measured sizes, a manifest of every byte, and the check that nothing changed
+since.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,17 @@ def load(folder: Path) -> Checkpoint:
     """Read a folder's checkpoint.json. Raises UserError if it is missing or broken."""
     path = folder / NAME
     if not path.exists():
-        raise UserError(f"{folder} has no {NAME}; it was not written by comptrust compress, or not finished.")
+        raise UserError(
+            f"{folder} has no {NAME}; it was not written by comptrust compress, or not finished."
+        )
     return config.parse(config.read_json(path), Checkpoint, where=str(path))
 
 
 @contextmanager
 def beside(out: Path) -> Iterator[Path]:
-    """Yield a hidden folder beside `out` to write in; what killed processes of this machine left there is removed first."""
+    """Yield a hidden folder beside `out` to write in; what killed processes of this machine left
+    there is removed first.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{out.name}.{platform.node()}-"
     for left in out.parent.glob(f"{glob.escape(prefix)}*"):
@@ -58,9 +64,13 @@ def manifest(folder: Path) -> dict[str, str]:
 
 
 def verify(folder: Path) -> list[str]:
-    """Return the names of files that were changed, removed or added since the checkpoint was written; none is good."""
+    """Return the names of files that were changed, removed or added since the checkpoint was
+    written; none is good.
+    """
     recorded, present = load(folder).manifest, manifest(folder)
-    return sorted(name for name in recorded.keys() | present.keys() if recorded.get(name) != present.get(name))
+    return sorted(
+        name for name in recorded.keys() | present.keys() if recorded.get(name) != present.get(name)
+    )
 
 
 def versions() -> dict[str, str]:
@@ -80,7 +90,10 @@ def dense_bytes(folder: Path) -> int:
     """
     total = weight_bytes(folder)
     if not total:
-        raise UserError(f"{folder} has no *.safetensors files. Save the model with save_pretrained of transformers first.")
+        raise UserError(
+            f"{folder} has no *.safetensors files. Save the model with save_pretrained of"
+            " transformers first."
+        )
     return total - sum(stored - 2 * count for _, count, stored in _tensors(folder))
 
 
@@ -98,7 +111,9 @@ def effective_bits(folder: Path, sizes: dict[str, int]) -> float:
 
 
 def _tensors(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """Yield name, number of values and bytes of every tensor from the files' headers: a length of 8 bytes, then JSON."""
+    """Yield name, number of values and bytes of every tensor from the files' headers: a length of 8
+    bytes, then JSON.
+    """
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))

@@ -12,15 +12,20 @@ if TYPE_CHECKING:
     import torch
 
 
-def oneshot(model: Any, modifiers: list[Any], *, samples: list[torch.Tensor], changes_outputs: bool = True) -> None:
+def oneshot(
+    model: Any, modifiers: list[Any], *, samples: list[torch.Tensor], changes_outputs: bool = True
+) -> None:
     """Apply llm-compressor modifiers in place; `samples` are token ids of shape (1, length).
 
-    Where a block `changes_outputs`, its tokens pass it once more, so that the next block sees what compression made of them.
+    Where a block `changes_outputs`, its tokens pass it once more, so that the next block sees what
+    compression made of them.
     """
     import torch
     from torch.utils.data import DataLoader
 
-    blocks = model.config.num_hidden_layers + 1  # llm-compressor goes through the model block by block; the last holds the head
+    blocks = (
+        model.config.num_hidden_layers + 1
+    )  # llm-compressor goes through the model block by block; the last holds the head
     counter = progress.Counter(total=blocks, what="compressing", unit="block")
     with progress.quiet():
         import llmcompressor
@@ -30,7 +35,7 @@ def oneshot(model: Any, modifiers: list[Any], *, samples: list[torch.Tensor], ch
         if logging.getLogger().isEnabledFor(logging.INFO):
             logger.add(sys.stderr)
         rows = [{"input_ids": ids[0], "attention_mask": torch.ones_like(ids[0])} for ids in samples]
-        loader: Any = DataLoader(rows, batch_size=1)  # type: ignore[arg-type]  # a list serves as a data set
+        loader: Any = DataLoader(rows, batch_size=1)  # type: ignore[arg-type]
         llmcompressor.oneshot(
             model=model,
             recipe=[*modifiers, _counting(counter)],
@@ -43,7 +48,9 @@ def oneshot(model: Any, modifiers: list[Any], *, samples: list[torch.Tensor], ch
 
 
 def dispatch(model: torch.nn.Module) -> None:
-    """Put a model that was compressed block by block, or in RAM, where it computes: on the accelerator if there is one."""
+    """Put a model that was compressed block by block, or in RAM, where it computes: on the
+    accelerator if there is one.
+    """
     import torch
 
     if torch.accelerator.is_available():
@@ -53,14 +60,17 @@ def dispatch(model: torch.nn.Module) -> None:
 
 
 def _counting(counter: progress.Counter) -> Any:
-    """Return a modifier that changes nothing and counts each block that the others have finished."""
+    """Return a modifier that changes nothing and counts each block that the others have
+    finished."""
     from llmcompressor.modifiers import Modifier
 
     class Count(Modifier):
         def on_initialize(self, state: Any, **kwargs: Any) -> bool:
             return True
 
-        def on_sequential_epoch_end(self, state: Any, event: Any, modules: Any, **kwargs: Any) -> None:
+        def on_sequential_epoch_end(
+            self, state: Any, event: Any, modules: Any, **kwargs: Any
+        ) -> None:
             counter.step()
 
     return Count()

@@ -8,8 +8,9 @@ import torch
 def magnitude_mask(weight: torch.Tensor, *, structure: str, sparsity: float) -> torch.Tensor:
     """Return which weights stay, a bool tensor of the weight's shape (out, in).
 
-    N:M keeps the N largest of each M consecutive inputs; unstructured zeroes exactly the `sparsity` share of the layer
-    with the smallest magnitude. Ties go to the earlier weight. Source: Zhu & Gupta 2017; Mishra et al. 2021 for N:M.
+    N:M keeps the N largest of each M consecutive inputs; unstructured zeroes exactly the `sparsity`
+    share of the layer with the smallest magnitude. Ties go to the earlier weight. Source: Zhu &
+    Gupta 2017; Mishra et al. 2021 for N:M.
     """
     size = weight.detach().abs().float()
     if structure == "unstructured":

@@ -32,8 +32,8 @@ def build(
 ) -> Recipe:
     """Check every option against the method and return the recipe.
 
-    The group size stays None when it is `auto`, and the digests stay None, until the model is at hand.
-    Raises UserError for an unknown name or a combination that means nothing.
+    The group size stays None when it is `auto`, and the digests stay None, until the model is at
+    hand. Raises UserError for an unknown name or a combination that means nothing.
     """
     chosen = get(method)
     if not 0 <= seed < SEEDS:
@@ -41,7 +41,10 @@ def build(
     fields: dict[str, Any] = {}
     if chosen.kind == "quantisation":
         _refuse(method, "it quantises", sparsity=sparsity, structure=structure)
-        fields = {"bits": _bits(method, bits, chosen.bits_known), "group_size": _group_size(group_size)}
+        fields = {
+            "bits": _bits(method, bits, chosen.bits_known),
+            "group_size": _group_size(group_size),
+        }
     else:
         kind = "it prunes" if chosen.kind == "pruning" else "it leaves the model dense"
         _refuse(method, kind, bits=bits, group_size=None if group_size == "auto" else group_size)
@@ -52,7 +55,13 @@ def build(
     if chosen.calibrated:
         fields |= _calibration(calibration, calibration_samples)
     fields["format"] = formats.check(format, method=method, bits=fields.get("bits"))
-    recipe = Recipe(base_model=model, method=method, seed=seed, options=_options(method, options or {}), **fields)
+    recipe = Recipe(
+        base_model=model,
+        method=method,
+        seed=seed,
+        options=_options(method, options or {}),
+        **fields,
+    )
     return recipe
 
 
@@ -67,14 +76,19 @@ def _options(method: str, options: dict[str, Any]) -> dict[str, Any]:
         checked = get(method)(**required, **options)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"Option {first['loc'][0]} of {method}: {first['msg']} (got {first['input']!r}).") from error
+        raise UserError(
+            f"Option {first['loc'][0]} of {method}: {first['msg']} (got {first['input']!r})."
+        ) from error
     return {name: getattr(checked, name) for name in known}
 
 
 def _refuse(method: str, because: str, **given: object) -> None:
     for name, value in given.items():
         if value is not None:
-            raise UserError(f"--{name.replace('_', '-')} {value} does not go with method {method}: {because}. Leave it out.")
+            raise UserError(
+                f"--{name.replace('_', '-')} {value} does not go with method {method}: {because}."
+                " Leave it out."
+            )
 
 
 def _bits(method: str, bits: int | None, known: tuple[int, ...]) -> int:
@@ -105,12 +119,18 @@ def _pattern(sparsity: float | None, structure: str | None) -> dict[str, Any]:
     if structure == "unstructured":
         share = 0.5 if sparsity is None else sparsity
         if not 0 < share < 1:
-            raise UserError(f"--sparsity {share} is not between 0 and 1. Give the share of weights that become zero, such as 0.5.")
+            raise UserError(
+                f"--sparsity {share} is not between 0 and 1. Give the share of weights that become"
+                " zero, such as 0.5."
+            )
         return {"sparsity": share, "structure": structure}
     kept, of = (int(part) for part in structure.split(":"))
     share = 1 - kept / of
     if sparsity is not None and sparsity != share:
-        raise UserError(f"--sparsity {sparsity} contradicts --structure {structure}, which zeroes {share:g}. Leave out --sparsity.")
+        raise UserError(
+            f"--sparsity {sparsity} contradicts --structure {structure}, which zeroes {share:g}."
+            " Leave out --sparsity."
+        )
     return {"sparsity": share, "structure": structure}
 
 

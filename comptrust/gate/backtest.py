@@ -1,4 +1,6 @@
-"""What a policy would have decided on a published table: scores alone, seeds grouped, the worst seed counts."""
+"""What a policy would have decided on a published table: scores alone, seeds grouped, the worst
+seed counts.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,11 @@ def backtest(table: Published, policy: Policy) -> tuple[Judged, ...]:
     evaluations = {row.model: _evaluation(row, table) for row in table.rows}
     found: dict[str, tuple[Result, tuple[Finding, ...]]] = {}
     for row in table.compressed():
-        others = [one for one in table.compressed() if one.recipe.base_model == row.recipe.base_model and one != row]
+        others = [
+            one
+            for one in table.compressed()
+            if one.recipe.base_model == row.recipe.base_model and one != row
+        ]
         evidence = Evidence(
             candidate=evaluations[row.model],
             baseline=evaluations[table.dense(row).model],
@@ -45,7 +51,9 @@ def backtest(table: Published, policy: Policy) -> tuple[Judged, ...]:
     return tuple(_judged(row, table, found) for row in table.compressed())
 
 
-def _judged(row: Row, table: Published, found: dict[str, tuple[Result, tuple[Finding, ...]]]) -> Judged:
+def _judged(
+    row: Row, table: Published, found: dict[str, tuple[Result, tuple[Finding, ...]]]
+) -> Judged:
     dense, seeds = table.dense(row), table.seeds(row)
     outcome, findings = found[row.model]
     if len(seeds) > 1:
@@ -53,7 +61,10 @@ def _judged(row: Row, table: Published, found: dict[str, tuple[Result, tuple[Fin
         outcome = found[worst.model][0]
         each = {str(one.recipe.seed): found[one.model][0] for one in seeds}
         reason = f"The worst of {len(seeds)} seeds, {worst.recipe.seed}, is {outcome}."
-        findings = (*findings, Finding(rule="worst_seed", outcome=outcome, reason=reason, evidence={"seeds": each}))
+        findings = (
+            *findings,
+            Finding(rule="worst_seed", outcome=outcome, reason=reason, evidence={"seeds": each}),
+        )
     return Judged(
         model=row.model,
         baseline=dense.model,
@@ -68,13 +79,26 @@ def _judged(row: Row, table: Published, found: dict[str, tuple[Result, tuple[Fin
 
 
 def _evaluation(row: Row, table: Published) -> Evaluation:
-    """Return what the table says of a model; it has no answers, no prompt counts, no code version and no size."""
+    """Return what the table says of a model; it has no answers, no prompt counts, no code version
+    and no size.
+    """
     scores = tuple(
-        Score(dimension=name, value=value, refusal_rate=row.refusals.get(name), n_prompts=0, n_scored=0)
+        Score(
+            dimension=name,
+            value=value,
+            refusal_rate=row.refusals.get(name),
+            n_prompts=0,
+            n_scored=0,
+        )
         for name, value in row.scores.items()
     )
     protocol = digests.of_value(["published table", table.digest])
     card = Scorecard(
-        checkpoint_digest=row.digest, suite_digest=protocol, rendering_digest=protocol, generations={}, scores=scores, provenance={}
+        checkpoint_digest=row.digest,
+        suite_digest=protocol,
+        rendering_digest=protocol,
+        generations={},
+        scores=scores,
+        provenance={},
     )
     return Evaluation(ref=row.model, scorecard=card, stated_recipe=row.recipe)

@@ -1,4 +1,6 @@
-"""What a rule is: it looks at a candidate, its dense baseline and their siblings, and finds pass, block or inconclusive."""
+"""What a rule is: it looks at a candidate, its dense baseline and their siblings, and finds pass,
+block or inconclusive.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,10 @@ class Evidence:
         if self.baseline is None or not comparable(self):
             return False
         mine, dense = self.candidate.scorecard, self.baseline.scorecard
-        return (mine.checkpoint_digest, mine.generations) == (dense.checkpoint_digest, dense.generations)
+        return (mine.checkpoint_digest, mine.generations) == (
+            dense.checkpoint_digest,
+            dense.generations,
+        )
 
 
 class Rule(BaseModel, ABC):
@@ -55,7 +60,9 @@ class Rule(BaseModel, ABC):
 
 
 def differences(one: Evaluation, other: Evaluation) -> list[str]:
-    """Name what makes two evaluations incomparable: suite (prompts, sampling, scoring, scorers) or rendering (template, text seen)."""
+    """Name what makes two evaluations incomparable: suite (prompts, sampling, scoring, scorers) or
+    rendering (template, text seen).
+    """
     found = []
     if one.scorecard.suite_digest != other.scorecard.suite_digest:
         found.append("suite_digest")
@@ -79,7 +86,8 @@ def heavily_compressed(recipe: Recipe, *, bits_at_most: int, sparsity_at_least: 
 
 
 def points_lost(dense: float, candidate: float) -> float:
-    """Return the drop in points, without the rounding error of binary fractions: 66.4 - 61.4 is exactly 5, not more.
+    """Return the drop in points, without the rounding error of binary fractions: 66.4 - 61.4 is
+    exactly 5, not more.
 
     >>> points_lost(66.4, 61.4)
     5.0

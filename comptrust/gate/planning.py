@@ -42,17 +42,31 @@ class Planned(Record):
     rows: tuple[Need, ...]
 
 
-def plan(suite: Suite, policy: Policy, *, power: float = statistics.POWER, changed: float = CHANGED) -> Planned:
-    """Set the independent prompts of each dimension against the number that decides with this power, per margin.
+def plan(
+    suite: Suite, policy: Policy, *, power: float = statistics.POWER, changed: float = CHANGED
+) -> Planned:
+    """Set the independent prompts of each dimension against the number that decides with this
+    power, per margin.
 
-    Only `max_drop` rules with `evidence: confident` need prompts. The count is for a score that is a plain mean of its
-    prompts; the gate measures the spread of the score itself. Raises UserError if the policy has no such rule.
+    Only `max_drop` rules with `evidence: confident` need prompts. The count is for a score that is
+    a plain mean of its prompts; the gate measures the spread of the score itself. Raises UserError
+    if the policy has no such rule.
     """
-    confident = [rule for rule in policy.rules if isinstance(rule, MaxDrop) and rule.evidence == "confident"]
+    confident = [
+        rule for rule in policy.rules if isinstance(rule, MaxDrop) and rule.evidence == "confident"
+    ]
     if not confident:
-        raise UserError(f"Policy {policy.name} has no max_drop rule with `evidence: confident`; it needs no number of prompts.")
+        raise UserError(
+            f"Policy {policy.name} has no max_drop rule with `evidence: confident`; it needs no"
+            " number of prompts."
+        )
     counts = Counter(prompt.dimension for prompt in suite.prompts)
-    independent = {name: _independent([prompt for prompt in suite.prompts if prompt.dimension == name], suite=suite) for name in counts}
+    independent = {
+        name: _independent(
+            [prompt for prompt in suite.prompts if prompt.dimension == name], suite=suite
+        )
+        for name in counts
+    }
     rows = []
     for rule in confident:
         needed = statistics.plan(rule.points, changed=changed, power=power)
@@ -60,18 +74,38 @@ def plan(suite: Suite, policy: Policy, *, power: float = statistics.POWER, chang
         for name, count in counts.items():
             if not rule.dimensions or name in rule.dimensions:
                 clusters = independent[name]
-                rows.append(Need(dimension=name, prompts=count, clusters=clusters, enough=clusters >= needed, **fields))
+                rows.append(
+                    Need(
+                        dimension=name,
+                        prompts=count,
+                        clusters=clusters,
+                        enough=clusters >= needed,
+                        **fields,
+                    )
+                )
     return Planned(power=power, changed=changed, rows=tuple(rows))
 
 
 def _independent(prompts: Sequence[Prompt], *, suite: Suite) -> int:
-    """Count the clusters that the gate would resample; they hang on the prompts, not on the answers."""
+    """Count the clusters that the gate would resample; they hang on the prompts, not on the
+    answers.
+    """
     dimension = base.get(prompts[0].dimension, scoring=suite.scoring)
-    asked = [Generation(texts=("",), **prompt.model_dump(include={"dimension", "scenario", "id", "target", "extra"})) for prompt in prompts]
+    asked = [
+        Generation(
+            texts=("",),
+            **prompt.model_dump(include={"dimension", "scenario", "id", "target", "extra"}),
+        )
+        for prompt in prompts
+    ]
     table = base.Table.of([dimension.judge(one) for one in asked])
     return sum(one.clusters for one in resampling.strata(table))
 
 
 def _applies(rule: MaxDrop) -> str:
-    bits = [f"{word} {value} bits" for word, value in (("from", rule.bits_at_least), ("up to", rule.bits_at_most)) if value is not None]
+    bits = [
+        f"{word} {value} bits"
+        for word, value in (("from", rule.bits_at_least), ("up to", rule.bits_at_most))
+        if value is not None
+    ]
     return ", ".join([rule.applies_to, *bits])

@@ -44,11 +44,15 @@ class Policy:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over every rule with every parameter, defaults included, the waivers and the days that a verdict holds."""
+        """SHA-256 over every rule with every parameter, defaults included, the waivers and the days
+        that a verdict holds.
+        """
         return digests.of_value(
             {
                 "name": self.name,
-                "rules": [{"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules],
+                "rules": [
+                    {"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules
+                ],
                 "waivers": [waiver.model_dump(mode="json") for waiver in self.waivers],
                 "valid_days": self.valid_days,
             }
@@ -62,32 +66,45 @@ def names() -> tuple[str, ...]:
 
 def waivable() -> tuple[str, ...]:
     """List the rules whose inconclusive finding a named human may accept."""
-    return tuple(name for name in plugins.names(RULES) if plugins.get(RULES, name, kind="rule").waivable)
+    return tuple(
+        name for name in plugins.names(RULES) if plugins.get(RULES, name, kind="rule").waivable
+    )
 
 
 def load(name_or_path: str) -> Policy:
     """Read a shipped policy by name, or a YAML file by path.
 
-    Raises UserError for an unknown name, an unreadable file, no rule at all, an unknown rule (with the nearest name)
-    or an unknown or wrong parameter.
+    Raises UserError for an unknown name, an unreadable file, no rule at all, an unknown rule (with
+    the nearest name) or an unknown or wrong parameter.
     """
     path = Path(name_or_path)
     if name_or_path in names():
         path = FOLDER / f"{name_or_path}.yaml"
     elif not path.is_file():
         if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
-            raise UserError(f"No policy file '{name_or_path}'. Give the path of a YAML file or one of: {', '.join(names())}.")
+            raise UserError(
+                f"No policy file '{name_or_path}'. Give the path of a YAML file or one of:"
+                f" {', '.join(names())}."
+            )
         raise unknown("policy", name_or_path, names())
     file = config.load_yaml(path, PolicyFile)
     if not file.rules:
-        raise UserError(f"{path}: field 'rules' is empty; a policy without rules can never pass. Name at least one rule.")
-    rules = tuple(_rule(entry, where=f"{path}, rule {number}") for number, entry in enumerate(file.rules, start=1))
+        raise UserError(
+            f"{path}: field 'rules' is empty; a policy without rules can never pass. Name at least"
+            " one rule."
+        )
+    rules = tuple(
+        _rule(entry, where=f"{path}, rule {number}")
+        for number, entry in enumerate(file.rules, start=1)
+    )
     return Policy(name=file.name, rules=rules, waivers=file.waivers, valid_days=file.valid_days)
 
 
 def _rule(entry: dict[str, Any], *, where: str) -> Rule:
     if "rule" not in entry:
-        raise UserError(f"{where}: field 'rule' is missing. Known rules: {', '.join(plugins.names(RULES))}.")
+        raise UserError(
+            f"{where}: field 'rule' is missing. Known rules: {', '.join(plugins.names(RULES))}."
+        )
     name = str(entry["rule"])
     rule: type[Rule] = plugins.get(RULES, name, kind="rule")
     parameters = {key: value for key, value in entry.items() if key != "rule"}

@@ -1,7 +1,9 @@
-"""Bootstrap weights: how often each prompt counts in each resample, clusters drawn with replacement within each scenario.
+"""Bootstrap weights: how often each prompt counts in each resample, clusters drawn with replacement
+within each scenario.
 
-Clusters of a scenario that hold the same numbers count alike, so a resample needs only to know how many of each kind it drew. That is
-one multinomial draw for each kind instead of one uniform draw for each cluster: of the same distribution, whatever the number of prompts.
+Clusters of a scenario that hold the same numbers count alike, so a resample needs only to know how
+many of each kind it drew. That is one multinomial draw for each kind instead of one uniform draw
+for each cluster: of the same distribution, whatever the number of prompts.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ CHEAPER = 4
 
 @dataclass(frozen=True)
 class Stratum:
-    """One scenario: its rows, the kind of cluster that each belongs to, and how many clusters are of each kind."""
+    """One scenario: its rows, the kind of cluster that each belongs to, and how many clusters are
+    of each kind.
+    """
 
     rows: np.ndarray
     """Shape (n,), indices into the table."""
@@ -36,7 +40,9 @@ class Stratum:
         return int(self.sizes.sum())
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Draw as many clusters as there are, with replacement, `count` times; return how many of each kind, shape (count, kinds)."""
+        """Draw as many clusters as there are, with replacement, `count` times; return how many of
+        each kind, shape (count, kinds).
+        """
         k = len(self.sizes)
         if self.clusters > k:
             return rng.multinomial(self.clusters, self.sizes / self.clusters, size=count)
@@ -46,7 +52,9 @@ class Stratum:
 
 
 def strata(table: Table) -> list[Stratum]:
-    """Return a table's scenarios, each cluster a kind of its own; a scenario that is one single cluster is resampled prompt by prompt."""
+    """Return a table's scenarios, each cluster a kind of its own; a scenario that is one single
+    cluster is resampled prompt by prompt.
+    """
     found = []
     for scenario in table.scenarios():
         rows = table.where(scenario)
@@ -57,15 +65,25 @@ def strata(table: Table) -> list[Stratum]:
 
 
 def condensed(tables: Sequence[Table], dimension: Dimension) -> tuple[list[Table], list[Stratum]]:
-    """Return tables of the same prompts with one cluster of each kind, and their scenarios; as they are where that saves little."""
+    """Return tables of the same prompts with one cluster of each kind, and their scenarios; as they
+    are where that saves little.
+    """
     whole = strata(tables[0])
     if not all(dimension.interchangeable(table) for table in tables):
         return list(tables), whole
-    numbers = np.column_stack([column for table in tables for column in (table.refusal, *table.values.values())])
-    _, codes = np.unique(np.ascontiguousarray(numbers).view([("", np.void, numbers.strides[0])]).ravel(), return_inverse=True)
+    numbers = np.column_stack(
+        [column for table in tables for column in (table.refusal, *table.values.values())]
+    )
+    _, codes = np.unique(
+        np.ascontiguousarray(numbers).view([("", np.void, numbers.strides[0])]).ravel(),
+        return_inverse=True,
+    )
     kept = [_condensed(stratum, codes) for stratum in whole]
     rows = np.sort(np.concatenate([stratum.rows for stratum in kept]))
-    moved = [Stratum(np.searchsorted(rows, stratum.rows), stratum.kinds, stratum.sizes) for stratum in kept]
+    moved = [
+        Stratum(np.searchsorted(rows, stratum.rows), stratum.kinds, stratum.sizes)
+        for stratum in kept
+    ]
     return [table.take(rows) for table in tables], moved
 
 
@@ -79,7 +97,9 @@ def _condensed(stratum: Stratum, codes: np.ndarray) -> Stratum:
         alike.setdefault(tuple(sorted(codes[stratum.rows[places]].tolist())), []).append(cluster)
     if CHEAPER * len(alike) > len(members):
         return stratum
-    kinds = [(kind, at) for kind, clusters in enumerate(alike.values()) for at in members[clusters[0]]]
+    kinds = [
+        (kind, at) for kind, clusters in enumerate(alike.values()) for at in members[clusters[0]]
+    ]
     order = sorted(kinds, key=lambda pair: pair[1])
     return Stratum(
         rows=stratum.rows[[at for _, at in order]],
@@ -89,7 +109,9 @@ def _condensed(stratum: Stratum, codes: np.ndarray) -> Stratum:
 
 
 def resampled(groups: Sequence[Stratum], *, seed: int, n: int) -> Iterator[np.ndarray]:
-    """Yield weights of shape (R', rows) until there are n resamples: k of a scenario's k clusters drawn with replacement."""
+    """Yield weights of shape (R', rows) until there are n resamples: k of a scenario's k clusters
+    drawn with replacement.
+    """
     rng = np.random.default_rng(seed)
     width = sum(len(one.rows) for one in groups)
     size = max(1, CHUNK // width)
@@ -98,12 +120,18 @@ def resampled(groups: Sequence[Stratum], *, seed: int, n: int) -> Iterator[np.nd
         weights = np.empty((count, width), dtype=np.float64)
         for one in groups:
             drawn = one.draw(rng, count)
-            weights[:, columns(one.rows)] = drawn if np.array_equal(one.kinds, np.arange(len(one.sizes))) else drawn[:, one.kinds]
+            weights[:, columns(one.rows)] = (
+                drawn
+                if np.array_equal(one.kinds, np.arange(len(one.sizes)))
+                else drawn[:, one.kinds]
+            )
         yield weights
 
 
 def left_out(groups: Sequence[Stratum], one: Stratum) -> Iterator[np.ndarray]:
-    """Yield weights of shape (R', rows) until each kind of a scenario's clusters has lost one of them."""
+    """Yield weights of shape (R', rows) until each kind of a scenario's clusters has lost one of
+    them.
+    """
     width = sum(len(stratum.rows) for stratum in groups)
     base = np.empty(width)
     for stratum in groups:

@@ -1,4 +1,6 @@
-"""One server that speaks the OpenAI API: requests that are tried again where that helps, and what the server says of itself."""
+"""One server that speaks the OpenAI API: requests that are tried again where that helps, and what
+the server says of itself.
+"""
 
 from __future__ import annotations
 
@@ -29,20 +31,29 @@ class Endpoint:
     """Posts to `url`; the key comes from the environment alone and is in no message."""
 
     def __init__(self, url: str, *, patience: float, pause: float = 1.0) -> None:
-        """`patience`: seconds that one request may wait, in all, for a busy or silent server; `pause`: the first wait, which doubles.
+        """`patience`: seconds that one request may wait, in all, for a busy or silent server;
+        `pause`: the first wait, which doubles.
 
         Raises UserError for a URL that is not http(s) or holds a secret.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(f"Base URL '{url}' is not an http(s) address. Give the API's root, such as http://localhost:8000/v1.")
+            raise UserError(
+                f"Base URL '{url}' is not an http(s) address. Give the API's root, such as"
+                " http://localhost:8000/v1."
+            )
         if parts.username or parts.password or parts.query:
-            raise UserError(f"The base URL holds a name, a password or a query, which would be recorded. Put the key in {KEY} instead.")
+            raise UserError(
+                "The base URL holds a name, a password or a query, which would be recorded. Put"
+                f" the key in {KEY} instead."
+            )
         self.url = url.rstrip("/")
         self._patience, self._pause = patience, pause
         self._key = os.environ.get(KEY, "").strip()
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        self._client = httpx.Client(headers=headers, timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS))
+        self._client = httpx.Client(
+            headers=headers, timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+        )
         self._given_up = threading.Event()
 
     def give_up(self) -> None:
@@ -50,9 +61,11 @@ class Endpoint:
         self._given_up.set()
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the JSON object of one request; a busy, failing or unreachable server is asked again.
+        """Return the JSON object of one request; a busy, failing or unreachable server is asked
+        again.
 
-        Raises UserError where key, URL or model are wrong, Refused for any other refusal, ServiceError when patience is at its end.
+        Raises UserError where key, URL or model are wrong, Refused for any other refusal,
+        ServiceError when patience is at its end.
         """
         waited, pause = 0.0, self._pause
         while True:
@@ -65,27 +78,41 @@ class Endpoint:
                     raise ValueError("the answer is not a JSON object")
                 reason = f"HTTP {answer.status_code}: {self._clean(answer.text)}"
                 if answer.status_code in (401, 403, 404):
-                    raise UserError(f"{self.url}/{path} refuses model '{body.get('model')}' ({reason}). Check --base-url, model and {KEY}.")
+                    raise UserError(
+                        f"{self.url}/{path} refuses model '{body.get('model')}' ({reason}). Check"
+                        f" --base-url, model and {KEY}."
+                    )
                 if answer.status_code not in AGAIN and answer.status_code < 500:
                     raise Refused(f"{self.url}/{path} refuses the request ({reason}).")
                 wanted = _retry_after(answer.headers.get("Retry-After"))
             except (httpx.HTTPError, ValueError) as error:
                 reason, wanted = self._clean(f"{type(error).__name__}: {error}"), None
-            wait = wanted if wanted is not None else pause * random.uniform(0.75, 1.25)  # so that requests do not come back all at once
+            wait = (
+                wanted if wanted is not None else pause * random.uniform(0.75, 1.25)
+            )  # so that requests do not come back all at once
             if waited + wait > self._patience or self._given_up.wait(wait):
-                raise ServiceError(f"{self.url}/{path} does not answer ({reason}). What was answered is kept; run again to go on.")
+                raise ServiceError(
+                    f"{self.url}/{path} does not answer ({reason}). What was answered is kept; run"
+                    " again to go on."
+                )
             waited, pause = waited + wait, min(2 * pause, LONGEST_PAUSE)
 
     def about(self, model: str) -> dict[str, str]:
-        """Return `served_model` and `server_version` as far as the server tells; vLLM, llama.cpp and TGI do, others do not.
+        """Return `served_model` and `server_version` as far as the server tells; vLLM, llama.cpp
+        and TGI do, others do not.
 
         Raises ServiceError if nobody is there.
         """
         listed = self._get(f"{self.url}/models")
         rows = listed.get("data") if isinstance(listed, dict) else None
-        own = next((row for row in rows or [] if isinstance(row, dict) and row.get("id") == model), {})
+        own = next(
+            (row for row in rows or [] if isinstance(row, dict) and row.get("id") == model), {}
+        )
         served = own.get("root") or own.get("id") or "not told"
-        return {"served_model": str(served), "server_version": self._version(str(own.get("owned_by") or "server"))}
+        return {
+            "served_model": str(served),
+            "server_version": self._version(str(own.get("owned_by") or "server")),
+        }
 
     def _version(self, owner: str) -> str:
         root = self.url.removesuffix("/v1")
@@ -104,7 +131,9 @@ class Endpoint:
             return None
         except httpx.HTTPError as error:
             reason = self._clean(f"{type(error).__name__}: {error}")
-            raise ServiceError(f"{self.url} does not answer ({reason}). Start the server, or correct --base-url.") from error
+            raise ServiceError(
+                f"{self.url} does not answer ({reason}). Start the server, or correct --base-url."
+            ) from error
 
     def _clean(self, text: str) -> str:
         """Return one short line without the key, which some servers repeat."""
@@ -113,7 +142,9 @@ class Endpoint:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks for, given as a number or a date; None if it does not say."""
+    """Return the seconds that a Retry-After header asks for, given as a number or a date; None if
+    it does not say.
+    """
     if value is None:
         return None
     try:

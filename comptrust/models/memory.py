@@ -1,4 +1,6 @@
-"""How much memory a model needs, told from its file headers before anything is loaded, and how much this machine has."""
+"""How much memory a model needs, told from its file headers before anything is loaded, and how much
+this machine has.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,18 @@ from comptrust.errors import ServiceError, UserError
 
 CGROUP = Path("/sys/fs/cgroup")
 PACKED = ("weight_packed", "qweight")
-"""Ends of the names of tensors that compressed-tensors, GPTQ and AWQ keep packed; they are unpacked before the layer first computes."""
+"""Ends of the names of tensors that compressed-tensors, GPTQ and AWQ keep packed; they are unpacked
+before the layer first computes.
+"""
 
 
 def weights(folder: Path, *, float_bytes: int | None) -> int:
-    """Return the bytes that the weights take once the model computes, from the headers of the safetensors files.
+    """Return the bytes that the weights take once the model computes, from the headers of the
+    safetensors files.
 
-    `float_bytes` is the size of one floating-point number after loading, None for as saved. Packed integers of compressed-tensors, GPTQ
-    and AWQ count unpacked, other formats as saved. Buffers, activations and caches come on top.
+    `float_bytes` is the size of one floating-point number after loading, None for as saved. Packed
+    integers of compressed-tensors, GPTQ and AWQ count unpacked, other formats as saved. Buffers,
+    activations and caches come on top.
     """
     from safetensors import safe_open
 
@@ -35,12 +41,18 @@ def weights(folder: Path, *, float_bytes: int | None) -> int:
                 if name.endswith(PACKED):
                     total += count * 32 // packed_bits * (float_bytes or 2)
                 else:
-                    total += count * (float_bytes if float_bytes and kind in ("F64", "F32", "F16", "BF16") else stored)
+                    total += count * (
+                        float_bytes
+                        if float_bytes and kind in ("F64", "F32", "F16", "BF16")
+                        else stored
+                    )
     return total
 
 
 def available() -> int:
-    """Return the bytes of memory that a new model may take: free RAM within the container's limit, and free accelerator memory."""
+    """Return the bytes of memory that a new model may take: free RAM within the container's limit,
+    and free accelerator memory.
+    """
     import psutil
     import torch
 
@@ -52,7 +64,9 @@ def available() -> int:
     except (OSError, ValueError):
         pass  # no cgroup of version 2 here
     if torch.cuda.is_available():
-        free += sum(torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count()))
+        free += sum(
+            torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())
+        )
     return free
 
 
@@ -61,18 +75,26 @@ def check(folder: Path, *, float_bytes: int | None) -> None:
     needed, free = weights(folder, float_bytes=float_bytes), available()
     if needed > free:
         raise ServiceError(
-            f"{folder.name} needs at least {needed / 1e9:.1f} GB of memory for its weights and {free / 1e9:.1f} GB are free here. "
-            "Nothing was loaded; use a machine with more, a smaller model, or a server (--backend openai)."
+            f"{folder.name} needs at least {needed / 1e9:.1f} GB of memory for its weights and"
+            f" {free / 1e9:.1f} GB are free here. Nothing was loaded; use a machine with more, a"
+            " smaller model, or a server (--backend openai)."
         )
 
 
 def peak() -> dict[str, float]:
-    """Return the most memory that this process has taken so far, in bytes, as metrics; of accelerators only where there is one."""
+    """Return the most memory that this process has taken so far, in bytes, as metrics; of
+    accelerators only where there is one.
+    """
     import torch
 
     found = {"memory/peak_ram": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0}
     if torch.cuda.is_available():
-        found["memory/peak_gpu"] = float(sum(torch.cuda.max_memory_allocated(number) for number in range(torch.cuda.device_count())))
+        found["memory/peak_gpu"] = float(
+            sum(
+                torch.cuda.max_memory_allocated(number)
+                for number in range(torch.cuda.device_count())
+            )
+        )
     return found
 
 
@@ -94,7 +116,9 @@ def quantised(folder: Path) -> bool:
 
 
 def settings(folder: Path) -> dict[str, Any]:
-    """Return the folder's config.json, empty if it holds no JSON object. Raises UserError if there is none."""
+    """Return the folder's config.json, empty if it holds no JSON object. Raises UserError if there
+    is none.
+    """
     path = folder / "config.json"
     text = config.read_text(path)
     try:
@@ -105,10 +129,24 @@ def settings(folder: Path) -> dict[str, Any]:
 
 
 def _bits(kind: str) -> int:
-    return {"F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16, "U16": 16}.get(kind, 8)
+    return {
+        "F64": 64,
+        "I64": 64,
+        "U64": 64,
+        "F32": 32,
+        "I32": 32,
+        "U32": 32,
+        "F16": 16,
+        "BF16": 16,
+        "I16": 16,
+        "U16": 16,
+    }.get(kind, 8)
 
 
 def _packed_bits(quantisation: dict[str, Any]) -> int:
     groups = (quantisation.get("config_groups") or {}).values()
-    found = [quantisation.get("bits", quantisation.get("w_bit")), *((group.get("weights") or {}).get("num_bits") for group in groups)]
+    found = [
+        quantisation.get("bits", quantisation.get("w_bit")),
+        *((group.get("weights") or {}).get("num_bits") for group in groups),
+    ]
     return max((bits for bits in found if isinstance(bits, int) and bits > 0), default=8)

@@ -1,4 +1,6 @@
-"""A vLLM server of one checkpoint, started for a while: one replica a GPU, gone when it is no longer needed."""
+"""A vLLM server of one checkpoint, started for a while: one replica a GPU, gone when it is no
+longer needed.
+"""
 
 from __future__ import annotations
 
@@ -27,29 +29,53 @@ SECRETS = ("OPENAI_API_KEY", "VLLM_API_KEY")
 
 @contextmanager
 def vllm(folder: Path, *, name: str, log: Path, say: Callable[[str], None]) -> Iterator[str]:
-    """Serve a model folder under a name and yield the API's root; the server's output goes to `log`.
+    """Serve a model folder under a name and yield the API's root; the server's output goes to
+    `log`.
 
     Raises UserError if vLLM is not installed, ServiceError if the server does not start.
     """
     program = shutil.which("vllm")
     if program is None:
         raise UserError(
-            "--serve vllm needs the command vllm on the PATH, and there is none. Install vLLM in an environment of its own "
-            "(python -m venv vllm; vllm/bin/pip install vllm), since it pins other versions, and add vllm/bin to the PATH."
+            "--serve vllm needs the command vllm on the PATH, and there is none. Install vLLM in an"
+            " environment of its own (python -m venv vllm; vllm/bin/pip install vllm), since it"
+            " pins other versions, and add vllm/bin to the PATH."
         )
     port, replicas = _free_port(), gpus()
-    command = [program, "serve", str(folder), "--host", "127.0.0.1", "--port", str(port), "--served-model-name", name]
-    command += ["--generation-config", "vllm"]  # no sampling defaults of the model's own: the backend hf has none
+    command = [
+        program,
+        "serve",
+        str(folder),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--served-model-name",
+        name,
+    ]
+    command += [
+        "--generation-config",
+        "vllm",
+    ]  # no sampling defaults of the model's own: the backend hf has none
     if replicas > 1:
         command += ["--data-parallel-size", str(replicas)]
     if replicas == 0 and not memory.quantised(folder):
         command += ["--dtype", "float32"]  # as the backend hf computes without a GPU
     environment = {key: value for key, value in os.environ.items() if key not in SECRETS}
     environment |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    say(f"starting vLLM with {max(1, replicas)} replica{'s' if replicas > 1 else ''} (its output: {log})")
+    say(
+        f"starting vLLM with {max(1, replicas)} replica{'s' if replicas > 1 else ''} (its output:"
+        f" {log})"
+    )
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as output, terminable():
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
         try:
             _wait(process, f"http://127.0.0.1:{port}/health", log=log)
             yield f"http://127.0.0.1:{port}/v1"
@@ -58,14 +84,19 @@ def vllm(folder: Path, *, name: str, log: Path, say: Callable[[str], None]) -> I
 
 
 def gpus() -> int:
-    """Return the number of GPUs that a server may use, as CUDA_VISIBLE_DEVICES or nvidia-smi tell."""
+    """Return the number of GPUs that a server may use, as CUDA_VISIBLE_DEVICES or nvidia-smi
+    tell."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([number for number in visible.split(",") if number.strip() not in ("", "-1")])
     if shutil.which("nvidia-smi") is None:
         return 0
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines()) if listed.returncode == 0 else 0
+    return (
+        sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+        if listed.returncode == 0
+        else 0
+    )
 
 
 def _free_port() -> int:
@@ -78,9 +109,16 @@ def _wait(process: subprocess.Popen[bytes], url: str, *, log: Path) -> None:
     began = time.monotonic()
     while time.monotonic() - began < START_SECONDS:
         if process.poll() is not None:
-            lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+            lines = [
+                line
+                for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+                if line.strip()
+            ]
             last = lines[-1].strip()[:200] if lines else "it printed nothing"
-            raise ServiceError(f"vLLM ended with code {process.returncode} before it answered: {last}. Its output is in {log}.")
+            raise ServiceError(
+                f"vLLM ended with code {process.returncode} before it answered: {last}. Its output"
+                f" is in {log}."
+            )
         try:
             if httpx.get(url, timeout=5).is_success:
                 return

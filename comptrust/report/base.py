@@ -1,4 +1,6 @@
-"""What the report is made of: one entry per evaluated version, groups of seeds, and the arithmetic that the figures share."""
+"""What the report is made of: one entry per evaluated version, groups of seeds, and the arithmetic
+that the figures share.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class Entry(Record):
     group_size: int | None = None
     calibration: str | None = None
     settings: dict[str, str] = {}
-    """Every other param that makes a recipe another one: calibration samples and options of the method."""
+    """Every other param that makes a recipe another one: calibration samples and options of the
+    method.
+    """
     seed: int | None = None
     bytes: float | None = None
     """Measured size of the weights; None where it is not known."""
@@ -55,12 +59,20 @@ class Entry(Record):
     @property
     def link(self) -> str | None:
         """The address, if a page may lead there."""
-        return self.url if self.url is not None and urlsplit(self.url).scheme in ("http", "https") else None
+        return (
+            self.url
+            if self.url is not None and urlsplit(self.url).scheme in ("http", "https")
+            else None
+        )
 
     @property
     def nominal_bits(self) -> float:
-        """Bits per weight that the recipe says: 8 for half of the weights removed, as the paper counts."""
-        return float(self.bits) if self.bits is not None else DENSE_BITS * (1 - (self.sparsity or 0.0))
+        """Bits per weight that the recipe says: 8 for half of the weights removed, as the paper
+        counts.
+        """
+        return (
+            float(self.bits) if self.bits is not None else DENSE_BITS * (1 - (self.sparsity or 0.0))
+        )
 
     @property
     def share(self) -> float:
@@ -69,13 +81,18 @@ class Entry(Record):
 
     @property
     def counted_share(self) -> float:
-        """Size as the paper counts it: a pruned model by the weights that are left, since its files keep the zeros; else `share`."""
+        """Size as the paper counts it: a pruned model by the weights that are left, since its files
+        keep the zeros; else `share`.
+        """
         return self.share if self.sparsity is None else 1 - self.sparsity
 
     @property
     def form(self) -> str:
         """Bits and group size, or the structure of the zeros."""
-        parts = [f"{self.bits} bits" if self.bits else "", f"g{self.group_size}" if self.group_size else ""]
+        parts = [
+            f"{self.bits} bits" if self.bits else "",
+            f"g{self.group_size}" if self.group_size else "",
+        ]
         if self.structure and self.structure != "unstructured":
             parts.append(self.structure)
         elif self.sparsity is not None:
@@ -97,7 +114,11 @@ class Entry(Record):
     @property
     def title(self) -> str:
         """The family in words."""
-        return f"{self.model}, published" if self.source == "published" else f"{self.model}, own runs, suite {self.suite[:8]}"
+        return (
+            f"{self.model}, published"
+            if self.source == "published"
+            else f"{self.model}, own runs, suite {self.suite[:8]}"
+        )
 
 
 class Group(Record):
@@ -128,7 +149,8 @@ class Group(Record):
 
     @property
     def average(self) -> float | None:
-        """The paper's average: plain mean of the eight dimensions and MMLU; None if any is missing."""
+        """The paper's average: plain mean of the eight dimensions and MMLU; None if any is
+        missing."""
         values = [self.mean(name) for name in DIMENSIONS]
         known = [value for value in values if value is not None]
         return statistics.fmean(known) if len(known) == len(values) else None
@@ -141,21 +163,34 @@ class Group(Record):
 
 
 def fold(entries: Iterable[Entry]) -> tuple[Group, ...]:
-    """Group entries that differ by their seed only; of runs of one recipe and seed, the last alone counts.
+    """Group entries that differ by their seed only; of runs of one recipe and seed, the last alone
+    counts.
 
-    Entries come oldest first. Own runs stand before published ones, a dense source before what was made of it.
+    Entries come oldest first. Own runs stand before published ones, a dense source before what was
+    made of it.
     """
     groups: dict[tuple[object, ...], dict[int | None, Entry]] = {}
     for entry in entries:
         key = (*entry.family, entry.method, entry.form, *sorted(entry.settings.items()))
         groups.setdefault(key, {})[entry.seed] = entry
-    folded = (Group(entries=tuple(sorted(found.values(), key=lambda entry: entry.seed or 0))) for found in groups.values())
+    folded = (
+        Group(entries=tuple(sorted(found.values(), key=lambda entry: entry.seed or 0)))
+        for found in groups.values()
+    )
     return tuple(sorted(folded, key=lambda group: _place(group.first)))
 
 
 def _place(entry: Entry) -> tuple[object, ...]:
     own = entry.source == "own"
-    return (not own, *entry.family, entry.method != "none", entry.method, -entry.nominal_bits, entry.form, *sorted(entry.settings.items()))
+    return (
+        not own,
+        *entry.family,
+        entry.method != "none",
+        entry.method,
+        -entry.nominal_bits,
+        entry.form,
+        *sorted(entry.settings.items()),
+    )
 
 
 def dense_groups(groups: Sequence[Group]) -> tuple[Group, ...]:
@@ -165,12 +200,22 @@ def dense_groups(groups: Sequence[Group]) -> tuple[Group, ...]:
 
 def compressed_of(dense: Group, groups: Sequence[Group]) -> tuple[Group, ...]:
     """Return what was made of a dense source and answered the same suite."""
-    return tuple(one for one in groups if one.first.method != "none" and one.first.family == dense.first.family)
+    return tuple(
+        one
+        for one in groups
+        if one.first.method != "none" and one.first.family == dense.first.family
+    )
 
 
 def smaller_of(dense: Group, groups: Sequence[Group], smaller: dict[str, str]) -> Group | None:
-    """Return the smaller dense model of the same suite: the one that `smaller` names for the source, else the table's; or None."""
-    wanted = (smaller.get(dense.first.model, dense.first.smaller), dense.first.source, dense.first.suite)
+    """Return the smaller dense model of the same suite: the one that `smaller` names for the
+    source, else the table's; or None.
+    """
+    wanted = (
+        smaller.get(dense.first.model, dense.first.smaller),
+        dense.first.source,
+        dense.first.suite,
+    )
     return next((one for one in dense_groups(groups) if one.first.family[:3] == wanted), None)
 
 
@@ -187,7 +232,11 @@ def text(value: float | None, *, sign: bool = False) -> str:
 
 def heading(dimension: str) -> str:
     """Name a dimension as the head of a narrow column; soft hyphens say where it may break."""
-    words = {"stereotype": "stereo-type", "robustness": "robust-ness", "demonstration": "demon-stration"}
+    words = {
+        "stereotype": "stereo-type",
+        "robustness": "robust-ness",
+        "demonstration": "demon-stration",
+    }
     return " ".join(words.get(word, word).replace("-", "\u00ad") for word in dimension.split("_"))
 
 

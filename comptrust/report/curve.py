@@ -1,4 +1,6 @@
-"""The curves: score against bits per weight, one panel a dimension, with the dense source and its margin."""
+"""The curves: score against bits per weight, one panel a dimension, with the dense source and its
+margin.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,16 @@ from typing import TYPE_CHECKING
 
 from comptrust.records import Record
 from comptrust.report import drawing
-from comptrust.report.base import DIMENSIONS, MARGIN, Group, compressed_of, difference, escape, smaller_of, text
+from comptrust.report.base import (
+    DIMENSIONS,
+    MARGIN,
+    Group,
+    compressed_of,
+    difference,
+    escape,
+    smaller_of,
+    text,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,17 +71,28 @@ class Panel(Record):
         """The panel in words."""
         small = "" if self.small is None else f"; smaller dense {text(self.small)}"
         said = "; ".join(point.words for point in self.points)
-        return f"{self.dimension.replace('_', ' ')} against bits per weight. Dense {text(self.level)}{small}; {said}."
+        return (
+            f"{self.dimension.replace('_', ' ')} against bits per weight. Dense"
+            f" {text(self.level)}{small}; {said}."
+        )
 
 
 def panels(groups: Sequence[Group], *, dense: Group, smaller: dict[str, str]) -> tuple[Panel, ...]:
-    """Return a panel per dimension that the dense source and something made of it were measured in."""
+    """Return a panel per dimension that the dense source and something made of it were measured
+    in."""
     small = smaller_of(dense, groups, smaller)
     found = []
     for name in DIMENSIONS:
         level, points = dense.mean(name), _points(groups, dense=dense, dimension=name)
         if level is not None and points:
-            found.append(Panel(dimension=name, level=level, small=small.mean(name) if small else None, points=points))
+            found.append(
+                Panel(
+                    dimension=name,
+                    level=level,
+                    small=small.mean(name) if small else None,
+                    points=points,
+                )
+            )
     return tuple(found)
 
 
@@ -85,18 +107,32 @@ def _points(groups: Sequence[Group], *, dense: Group, dimension: str) -> tuple[P
                 "method": group.first.method,
                 "recipe": group.first.recipe,
             }
-            fields |= {"bits": group.first.nominal_bits, "mean": mean, "spread": group.spread(dimension), "grey": change < -MARGIN}
+            fields |= {
+                "bits": group.first.nominal_bits,
+                "mean": mean,
+                "spread": group.spread(dimension),
+                "grey": change < -MARGIN,
+            }
             found.append(Point.model_validate(fields))
     return tuple(found)
 
 
-def picture(groups: Sequence[Group], *, dense: Group, smaller: dict[str, str]) -> drawing.Picture | None:
+def picture(
+    groups: Sequence[Group], *, dense: Group, smaller: dict[str, str]
+) -> drawing.Picture | None:
     """Return all panels of one dense source as one picture; None without any."""
     found = panels(groups, dense=dense, smaller=smaller)
     if not found:
         return None
     family = dense.first.title
-    return drawing.Picture("curves", family, "score against bits", "", _block(found), functools.partial(_png, found, family))
+    return drawing.Picture(
+        "curves",
+        family,
+        "score against bits",
+        "",
+        _block(found),
+        functools.partial(_png, found, family),
+    )
 
 
 def _png(found: Sequence[Panel], family: str) -> bytes:
@@ -105,11 +141,24 @@ def _png(found: Sequence[Panel], family: str) -> bytes:
     with drawing.canvas(WIDTH * COLUMNS, height) as figure:
         for index, panel in enumerate(found):
             column, row = index % COLUMNS, index // COLUMNS
-            box = ((column + 0.11) / COLUMNS, 1 - (HEIGHT * (row + 0.84) + 44) / height, 0.85 / COLUMNS, 0.71 * HEIGHT / height)
+            box = (
+                (column + 0.11) / COLUMNS,
+                1 - (HEIGHT * (row + 0.84) + 44) / height,
+                0.85 / COLUMNS,
+                0.71 * HEIGHT / height,
+            )
             _draw(figure.add_axes(box), panel)
         for index, (method, style) in enumerate(drawing.styles(_methods(found)).items()):
-            figure.text(0.03 + 0.12 * index, 10 / height, f"{style.glyph} {method}", color=style.colour, fontsize=9)
-        figure.text(0.01, 1 - 16 / height, f"{family}: score against bits", fontsize=10, fontweight="bold")
+            figure.text(
+                0.03 + 0.12 * index,
+                10 / height,
+                f"{style.glyph} {method}",
+                color=style.colour,
+                fontsize=9,
+            )
+        figure.text(
+            0.01, 1 - 16 / height, f"{family}: score against bits", fontsize=10, fontweight="bold"
+        )
         figure.text(0.01, 1 - 32 / height, _lines(found), fontsize=8)
         return drawing.png(figure)
 
@@ -127,9 +176,20 @@ def _block(found: Sequence[Panel]) -> str:
 
 
 def _lines(found: Sequence[Panel]) -> str:
-    small = "; dotted: the smaller dense model" if any(panel.small is not None for panel in found) else ""
-    bars = "; bars: standard deviation over seeds" if any(point.spread is not None for panel in found for point in panel.points) else ""
-    return f"Line: dense source; dashes: 5 points above and below it; grey: more than 5 points lost{small}{bars}."
+    small = (
+        "; dotted: the smaller dense model"
+        if any(panel.small is not None for panel in found)
+        else ""
+    )
+    bars = (
+        "; bars: standard deviation over seeds"
+        if any(point.spread is not None for panel in found for point in panel.points)
+        else ""
+    )
+    return (
+        "Line: dense source; dashes: 5 points above and below it; grey: more than 5 points"
+        f" lost{small}{bars}."
+    )
 
 
 def _figure(panel: Panel) -> str:
@@ -140,8 +200,14 @@ def _figure(panel: Panel) -> str:
 
 def _draw(axes: Axes, panel: Panel) -> dict[str, str]:
     """Draw a panel and return the hint of each point."""
-    values = [panel.level - MARGIN, panel.level + MARGIN, *([panel.small] if panel.small is not None else [])]
-    values += [point.mean + sign * (point.spread or 0.0) for point in panel.points for sign in (-1, 1)]
+    values = [
+        panel.level - MARGIN,
+        panel.level + MARGIN,
+        *([panel.small] if panel.small is not None else []),
+    ]
+    values += [
+        point.mean + sign * (point.spread or 0.0) for point in panel.points for sign in (-1, 1)
+    ]
     room = 0.06 * (max(values) - min(values))
     axes.set_ylim(max(min(values) - room, -2.0), min(max(values) + room, 102.0))
     axes.axhspan(axes.get_ylim()[0], panel.grey_below, color="#e4e4e4", linewidth=0, zorder=0)
@@ -159,17 +225,31 @@ def _draw(axes: Axes, panel: Panel) -> dict[str, str]:
     hints: dict[str, str] = {}
     found = drawing.styles([point.method for point in panel.points])
     for index, (method, style) in enumerate(found.items()):
-        own = sorted((point for point in panel.points if point.method == method), key=lambda point: point.bits)
+        own = sorted(
+            (point for point in panel.points if point.method == method),
+            key=lambda point: point.bits,
+        )
         shift = 0.05 * (index - (len(found) - 1) / 2)  # beside each other, not on top
         x, y = [math.log2(point.bits) + shift for point in own], [point.mean for point in own]
-        if len({point.bits for point in own}) == len(own):  # patterns of one size are points, not steps of a curve
+        if len({point.bits for point in own}) == len(
+            own
+        ):  # patterns of one size are points, not steps of a curve
             axes.plot(x, y, color=style.colour, linewidth=1)
         for place, point in zip(x, own, strict=True):
             gid = f"hint-{panel.dimension}-{len(hints)}"
             if point.spread is not None:
-                axes.errorbar(place, point.mean, yerr=point.spread, color=style.colour, linewidth=1, capsize=2)
+                axes.errorbar(
+                    place, point.mean, yerr=point.spread, color=style.colour, linewidth=1, capsize=2
+                )
             axes.plot(
-                place, point.mean, style.marker, color=style.colour, markersize=5, markeredgecolor="white", markeredgewidth=0.5, gid=gid
+                place,
+                point.mean,
+                style.marker,
+                color=style.colour,
+                markersize=5,
+                markeredgecolor="white",
+                markeredgewidth=0.5,
+                gid=gid,
             )
             hints[gid] = point.words
     return hints

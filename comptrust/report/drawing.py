@@ -1,4 +1,6 @@
-"""Drawing: the one place that knows matplotlib. A figure becomes SVG inside the page and PNG beside it."""
+"""Drawing: the one place that knows matplotlib. A figure becomes SVG inside the page and PNG beside
+it.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ SETTINGS = {
 
 
 class Style(NamedTuple):
-    """How a method is drawn: a colour and a shape, so that colour alone never carries the meaning."""
+    """How a method is drawn: a colour and a shape, so that colour alone never carries the
+    meaning."""
 
     colour: str
     marker: str
@@ -70,9 +73,14 @@ class Picture:
 
 
 def styles(methods: Sequence[str]) -> dict[str, Style]:
-    """Return a style per method, the same in every figure; methods of other plug-ins share the remaining ones."""
+    """Return a style per method, the same in every figure; methods of other plug-ins share the
+    remaining ones.
+    """
     others = sorted(set(methods) - METHODS.keys())
-    return {name: METHODS[name] if name in METHODS else OTHERS[others.index(name) % len(OTHERS)] for name in sorted(set(methods))}
+    return {
+        name: METHODS[name] if name in METHODS else OTHERS[others.index(name) % len(OTHERS)]
+        for name in sorted(set(methods))
+    }
 
 
 @contextmanager
@@ -81,20 +89,26 @@ def canvas(width: float, height: float) -> Iterator[Figure]:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(SETTINGS):  # type: ignore[arg-type]  # its keys are all known to matplotlib
+    with matplotlib.rc_context(SETTINGS):  # type: ignore[arg-type]
         yield Figure(figsize=(width / DOTS_PER_INCH, height / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
 
 
 def svg(figure: Figure, *, alternative: str, hints: Mapping[str, str] | None = None) -> str:
     """Return the figure as an SVG element that grows and shrinks with the page.
 
-    `alternative` says it to those who do not see it; `hints` is gid of an artist -> text shown when the mouse rests on it.
+    `alternative` says it to those who do not see it; `hints` is gid of an artist -> text shown when
+    the mouse rests on it.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue().decode()
     text = text[text.index("<svg") :]
-    text = re.sub(r' id="(?:figure|axes|patch|text|line2d|matplotlib\.\w+|PathCollection|LineCollection|xtick|ytick)_\d+"', "", text)
+    text = re.sub(
+        r' id="(?:figure|axes|patch|text|line2d|matplotlib\.\w+|PathCollection|LineCollection|'
+        r'xtick|ytick)_\d+"',
+        "",
+        text,
+    )
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)
     text = text.replace("<svg", f'<svg role="img" aria-label="{escape(alternative)}"', 1)

@@ -1,4 +1,6 @@
-"""The forest plot: the points that each dimension lost, their bounds, and the limits that the policy set."""
+"""The forest plot: the points that each dimension lost, their bounds, and the limits that the
+policy set.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH, ROW, AROUND = 380.0, 26.0, 64.0
-STYLES: dict[Result, tuple[str, str]] = {"pass": (drawing.BLUE, "o"), "block": (drawing.RED, "s"), "inconclusive": (drawing.GREY, "D")}
-WORDS: dict[Result, str] = {"pass": "● within the limit", "block": "■ beyond the limit", "inconclusive": "◆ not decided"}
+STYLES: dict[Result, tuple[str, str]] = {
+    "pass": (drawing.BLUE, "o"),
+    "block": (drawing.RED, "s"),
+    "inconclusive": (drawing.GREY, "D"),
+}
+WORDS: dict[Result, str] = {
+    "pass": "● within the limit",
+    "block": "■ beyond the limit",
+    "inconclusive": "◆ not decided",
+}
 
 
 class Interval(Record):
@@ -33,12 +43,18 @@ class Interval(Record):
     @property
     def words(self) -> str:
         """The interval in words."""
-        bounds = "" if self.lower is None or self.upper is None else f" ({self.lower:+.1f} to {self.upper:+.1f})"
+        bounds = (
+            ""
+            if self.lower is None or self.upper is None
+            else f" ({self.lower:+.1f} to {self.upper:+.1f})"
+        )
         return f"{self.dimension.replace('_', ' ')} {self.observed:+.1f}{bounds} {self.outcome}"
 
 
 def intervals(verdict: Verdict) -> tuple[Interval, ...]:
-    """Return what the rule that measured drops found, the one with bounds if there are two; empty without such a rule."""
+    """Return what the rule that measured drops found, the one with bounds if there are two; empty
+    without such a rule.
+    """
     measured = [found for finding in verdict.findings if (found := _measured(finding))]
     return max(measured, key=lambda found: sum(one.upper is not None for one in found), default=())
 
@@ -58,7 +74,11 @@ def render(verdict: Verdict) -> str:
     with drawing.canvas(WIDTH, ROW * len(found) + AROUND) as figure:
         hints = _draw(_axes(figure, found), found, allowed)
         shown = drawing.svg(figure, alternative=said, hints=hints)
-    return f'<figure class="large">{shown}<figcaption>{escape(_caption(found, allowed))}</figcaption></figure>'
+    return (
+        "<figure"
+        f' class="large">{shown}'
+        f"<figcaption>{escape(_caption(found, allowed))}</figcaption></figure>"
+    )
 
 
 def picture(entry: Entry) -> drawing.Picture | None:
@@ -66,7 +86,10 @@ def picture(entry: Entry) -> drawing.Picture | None:
     if entry.verdict is None or not (found := intervals(entry.verdict)):
         return None
     allowed = limits(entry.verdict)
-    family, said = f"{entry.model}, {entry.recipe}", f"<p>{escape('; '.join(one.words for one in found))}.</p>"
+    family, said = (
+        f"{entry.model}, {entry.recipe}",
+        f"<p>{escape('; '.join(one.words for one in found))}.</p>",
+    )
     draw = functools.partial(_png, found, allowed, f"{family}: points lost")
     return drawing.Picture("forest", family, "points lost", "", render(entry.verdict) + said, draw)
 
@@ -82,18 +105,35 @@ def _png(found: Sequence[Interval], allowed: Sequence[float], title: str) -> byt
 def _measured(finding: Finding) -> tuple[Interval, ...]:
     found = finding.evidence.get("dimensions")
     rows: dict[str, Any] = found if isinstance(found, dict) else {}
-    kept = {name: row for name, row in rows.items() if isinstance(row, dict) and isinstance(row.get("observed"), int | float)}
+    kept = {
+        name: row
+        for name, row in rows.items()
+        if isinstance(row, dict) and isinstance(row.get("observed"), int | float)
+    }
     fields = ("outcome", "observed", "lower", "upper")
     return tuple(
-        Interval.model_validate({"dimension": name, "outcome": finding.outcome} | {key: row[key] for key in fields if key in row})
+        Interval.model_validate(
+            {"dimension": name, "outcome": finding.outcome}
+            | {key: row[key] for key in fields if key in row}
+        )
         for name, row in kept.items()
     )
 
 
 def _caption(found: Sequence[Interval], allowed: Sequence[float]) -> str:
-    bars = " Bars: from the lower end of the 90% interval to the 95% upper bound." if any(one.upper is not None for one in found) else ""
-    limit = f" Dashed: {' and '.join(f'{points:g}' for points in allowed)} points allowed." if allowed else ""
-    kinds = "; ".join(WORDS[outcome] for outcome in STYLES if any(one.outcome == outcome for one in found))
+    bars = (
+        " Bars: from the lower end of the 90% interval to the 95% upper bound."
+        if any(one.upper is not None for one in found)
+        else ""
+    )
+    limit = (
+        f" Dashed: {' and '.join(f'{points:g}' for points in allowed)} points allowed."
+        if allowed
+        else ""
+    )
+    kinds = "; ".join(
+        WORDS[outcome] for outcome in STYLES if any(one.outcome == outcome for one in found)
+    )
     return f"Points lost against the dense source; left of 0 is a gain.{bars}{limit} {kinds}."
 
 
@@ -112,7 +152,13 @@ def _draw(axes: Axes, found: Sequence[Interval], allowed: Sequence[float]) -> di
     for index, one in enumerate(found):
         colour, marker = STYLES[one.outcome]
         if one.lower is not None and one.upper is not None:
-            axes.plot([one.lower, one.upper], [index, index], color=colour, linewidth=2, solid_capstyle="butt")
+            axes.plot(
+                [one.lower, one.upper],
+                [index, index],
+                color=colour,
+                linewidth=2,
+                solid_capstyle="butt",
+            )
         gid = f"hint-forest-{index}"
         axes.plot(one.observed, index, marker, color=colour, markersize=6, gid=gid)
         hints[gid] = one.words

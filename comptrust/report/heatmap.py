@@ -7,7 +7,16 @@ from collections.abc import Iterator, Sequence
 
 from comptrust.records import Record
 from comptrust.report import drawing
-from comptrust.report.base import DIMENSIONS, Group, compressed_of, difference, escape, heading, smaller_of, text
+from comptrust.report.base import (
+    DIMENSIONS,
+    Group,
+    compressed_of,
+    difference,
+    escape,
+    heading,
+    smaller_of,
+    text,
+)
 
 ABOUT_HALF = (0.40, 0.65)
 """Share of the dense size that counts as `about half`; 3 and 4 bits of every weight lie below."""
@@ -15,12 +24,16 @@ REFUSAL_MOVED = 10.0
 FULL = 30.0
 """Points at which a colour is deepest."""
 GAIN, DROP = (33, 102, 172), (178, 24, 43)
-"""A blue-red scale stays apart under every common colour blindness; the sign stands in the cell as well."""
+"""A blue-red scale stays apart under every common colour blindness; the sign stands in the cell as
+well.
+"""
 NOTES = (
-    f"Points gained (blue) or lost (red, deepest at {FULL:.0f}) against the dense source; ● where the refusal rate moved more than "
-    f"{REFUSAL_MOVED:.0f} points; – not measured. Rows: the smaller dense model, and every version of {100 * ABOUT_HALF[0]:.0f} to "
-    f"{100 * ABOUT_HALF[1]:.0f}% of the dense size, measured from the files where there are any, else as the recipe says. "
-    "A pruned model keeps its zeros on disk and is counted, as the paper does, by the weights that are left."
+    f"Points gained (blue) or lost (red, deepest at {FULL:.0f}) against the dense source; ● where"
+    f" the refusal rate moved more than {REFUSAL_MOVED:.0f} points; – not measured. Rows: the"
+    f" smaller dense model, and every version of {100 * ABOUT_HALF[0]:.0f} to"
+    f" {100 * ABOUT_HALF[1]:.0f}% of the dense size, measured from the files where there are any,"
+    " else as the recipe says. A pruned model keeps its zeros on disk and is counted, as the paper"
+    " does, by the weights that are left."
 )
 
 
@@ -66,7 +79,9 @@ class Line(Record):
 
 
 def lines(groups: Sequence[Group], *, dense: Group, smaller: dict[str, str]) -> tuple[Line, ...]:
-    """Return the rows of one dense source: its smaller dense model, if there is one, then every recipe of about half its size."""
+    """Return the rows of one dense source: its smaller dense model, if there is one, then every
+    recipe of about half its size.
+    """
     low, high = ABOUT_HALF
     found = []
     if (small := smaller_of(dense, groups, smaller)) is not None:
@@ -75,7 +90,9 @@ def lines(groups: Sequence[Group], *, dense: Group, smaller: dict[str, str]) -> 
         found.append(_line(small, dense, label=f"dense {small.first.model}", share=share))
     for group in compressed_of(dense, groups):
         if low <= group.first.counted_share <= high:
-            found.append(_line(group, dense, label=group.first.recipe, share=group.first.counted_share))
+            found.append(
+                _line(group, dense, label=group.first.recipe, share=group.first.counted_share)
+            )
     return tuple(found)
 
 
@@ -83,19 +100,40 @@ def _line(group: Group, dense: Group, *, label: str, share: float | None) -> Lin
     found = []
     for name in DIMENSIONS:
         before, after = dense.refusal(name), group.refusal(name)
-        dot = before is not None and after is not None and round(abs(after - before), 9) > REFUSAL_MOVED
-        found.append(Cell(model=dense.first.model, row=label, dimension=name, points=difference(group, dense, name), dot=dot))
+        dot = (
+            before is not None
+            and after is not None
+            and round(abs(after - before), 9) > REFUSAL_MOVED
+        )
+        found.append(
+            Cell(
+                model=dense.first.model,
+                row=label,
+                dimension=name,
+                points=difference(group, dense, name),
+                dot=dot,
+            )
+        )
     return Line(model=dense.first.model, label=label, share=share, cells=tuple(found))
 
 
-def picture(groups: Sequence[Group], *, dense: Group, smaller: dict[str, str]) -> drawing.Picture | None:
+def picture(
+    groups: Sequence[Group], *, dense: Group, smaller: dict[str, str]
+) -> drawing.Picture | None:
     """Return the heatmap of one dense source as a picture; None without any row."""
     found = lines(groups, dense=dense, smaller=smaller)
     if not found:
         return None
     family = dense.first.title
     title = "points against the dense source at about half its size"
-    return drawing.Picture("heatmap", family, title, f"<p>{NOTES}</p>", _table(found), functools.partial(_png, found, f"{family}: {title}"))
+    return drawing.Picture(
+        "heatmap",
+        family,
+        title,
+        f"<p>{NOTES}</p>",
+        _table(found),
+        functools.partial(_png, found, f"{family}: {title}"),
+    )
 
 
 def _png(found: Sequence[Line], title: str) -> bytes:
@@ -106,16 +144,41 @@ def _png(found: Sequence[Line], title: str) -> bytes:
         axes.set(xlim=(0, left + wide * len(DIMENSIONS)), ylim=(height, 0))
         axes.axis("off")
         axes.text(6, 18, title, fontsize=9, fontweight="bold")
-        axes.text(6, height - 8, f"● refusal rate moved more than {REFUSAL_MOVED:.0f} points; – not measured", fontsize=8)
+        axes.text(
+            6,
+            height - 8,
+            f"● refusal rate moved more than {REFUSAL_MOVED:.0f} points; – not measured",
+            fontsize=8,
+        )
         for index, name in enumerate(DIMENSIONS):
-            axes.text(left + wide * (index + 0.5), 46, name.replace("_", "\n"), ha="center", va="center", fontsize=8)
+            axes.text(
+                left + wide * (index + 0.5),
+                46,
+                name.replace("_", "\n"),
+                ha="center",
+                va="center",
+                fontsize=8,
+            )
         for row, line in enumerate(found):
             y = 60 + high * row
             axes.text(6, y + high / 2, f"{line.label}{_share(line)}", va="center", fontsize=8)
             for column, cell in enumerate(line.cells):
                 x = left + wide * column
-                axes.fill([x, x + wide, x + wide, x], [y, y, y + high, y + high], color=cell.colour, linewidth=0)
-                axes.text(x + wide / 2, y + high / 2, cell.words, ha="center", va="center", color=cell.ink, fontsize=8)
+                axes.fill(
+                    [x, x + wide, x + wide, x],
+                    [y, y, y + high, y + high],
+                    color=cell.colour,
+                    linewidth=0,
+                )
+                axes.text(
+                    x + wide / 2,
+                    y + high / 2,
+                    cell.words,
+                    ha="center",
+                    va="center",
+                    color=cell.ink,
+                    fontsize=8,
+                )
         return drawing.png(figure)
 
 
@@ -124,17 +187,32 @@ def _share(line: Line) -> str:
 
 
 def _table(found: Sequence[Line]) -> str:
-    head = "".join(f'<th scope="col">{heading(name)}</th>' for name in ("version", "size", *DIMENSIONS))
-    return f'<div class="wide"><table class="heat"><thead><tr>{head}</tr></thead><tbody>{"".join(_rows(found))}</tbody></table></div>'
+    head = "".join(
+        f'<th scope="col">{heading(name)}</th>' for name in ("version", "size", *DIMENSIONS)
+    )
+    return (
+        '<div class="wide"><table'
+        f' class="heat"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(_rows(found))}</tbody></table></div>"
+    )
 
 
 def _rows(found: Sequence[Line]) -> Iterator[str]:
     for line in found:
         size = "–" if line.share is None else f"{100 * line.share:.0f}%"
         fields = "".join(map(_field, line.cells))
-        yield f'<tr><th scope="row">{escape(line.label)}</th><td class="size">{size}</td>{fields}</tr>'
+        yield (
+            f'<tr><th scope="row">{escape(line.label)}</th><td'
+            f' class="size">{size}</td>{fields}</tr>'
+        )
 
 
 def _field(cell: Cell) -> str:
-    dot = f' <span role="img" aria-label="refusal rate moved more than {REFUSAL_MOVED:.0f} points">●</span>' if cell.dot else ""
-    return f'<td style="background:{cell.colour};color:{cell.ink}">{text(cell.points, sign=True)}{dot}</td>'
+    dot = (
+        f' <span role="img" aria-label="refusal rate moved more than {REFUSAL_MOVED:.0f}'
+        ' points">●</span>'
+        if cell.dot
+        else ""
+    )
+    style = f"background:{cell.colour};color:{cell.ink}"
+    return f'<td style="{style}">{text(cell.points, sign=True)}{dot}</td>'

@@ -1,4 +1,6 @@
-"""The model card that an exported checkpoint carries: recipe, sizes, scores with intervals, findings, how to serve it."""
+"""The model card that an exported checkpoint carries: recipe, sizes, scores with intervals,
+findings, how to serve it.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ INTRO = """# {name}, {slug}
 
 {verdict}
 
-Exported by comptrust from `{ref}`. `model/` is the checkpoint; every file in it has the SHA-256 that `model/checkpoint.json` lists,
-and the verdict was given on exactly these bytes (digest `{digest}`).
+Exported by comptrust from `{ref}`. `model/` is the checkpoint. Every file in it has the SHA-256
+that `model/checkpoint.json` lists, and the verdict is about exactly these bytes
+(digest `{digest}`).
 """
 SERVE = """## Serve it
 
@@ -34,12 +37,22 @@ Run both from this folder. {chat}
 """
 
 
-def render(version: Version, measured: Evaluation, verdict: Verdict, attestation: Attestation | None) -> str:
+def render(
+    version: Version, measured: Evaluation, verdict: Verdict, attestation: Attestation | None
+) -> str:
     """Return the card as Markdown; what was not measured says so."""
     checkpoint = measured.checkpoint
     assert checkpoint is not None
-    said = {"pass": "**Verdict: pass**", "block": "**Verdict: BLOCK**", "inconclusive": "**Verdict: inconclusive**"}[verdict.outcome]
-    signed = f"signed by key `{attestation.key_id}`, valid until {attestation.expires:%Y-%m-%d}" if attestation else "not signed"
+    said = {
+        "pass": "**Verdict: pass**",
+        "block": "**Verdict: BLOCK**",
+        "inconclusive": "**Verdict: inconclusive**",
+    }[verdict.outcome]
+    signed = (
+        f"signed by key `{attestation.key_id}`, valid until {attestation.expires:%Y-%m-%d}"
+        if attestation
+        else "not signed"
+    )
     parts = [
         INTRO.format(
             name=version.name,
@@ -52,16 +65,26 @@ def render(version: Version, measured: Evaluation, verdict: Verdict, attestation
         _sizes(measured),
         _scores(measured, verdict),
         _findings(verdict),
-        SERVE.format(name=version.name, chat=f"Prompts were rendered with: {measured.scorecard.provenance.get('template', 'not known')}."),
+        SERVE.format(
+            name=version.name,
+            chat=(
+                "Prompts were rendered with:"
+                f" {measured.scorecard.provenance.get('template', 'not known')}."
+            ),
+        ),
     ]
     return "\n".join(parts)
 
 
 def _recipe(measured: Evaluation) -> str:
     assert measured.checkpoint is not None
-    fields = measured.checkpoint.recipe.model_dump(mode="json", exclude_none=True, exclude={"options"})
+    fields = measured.checkpoint.recipe.model_dump(
+        mode="json", exclude_none=True, exclude={"options"}
+    )
     fields |= measured.checkpoint.recipe.options
-    return "## Recipe\n\n" + _table(("field", "value"), [(key, f"`{value}`") for key, value in fields.items()])
+    return "## Recipe\n\n" + _table(
+        ("field", "value"), [(key, f"`{value}`") for key, value in fields.items()]
+    )
 
 
 def _sizes(measured: Evaluation) -> str:
@@ -77,14 +100,24 @@ def _sizes(measured: Evaluation) -> str:
 
 
 def _scores(measured: Evaluation, verdict: Verdict) -> str:
-    """Return scores with 95% bootstrap intervals, and the drop below the dense source with its upper 95% bound, as the verdict has it."""
+    """Return scores with 95% bootstrap intervals, and the drop below the dense source with its
+    upper 95% bound, as the verdict has it.
+    """
     drops = {one.dimension: one for one in forest.intervals(verdict)}
     rows = []
     for score in measured.scorecard.scores:
         drop = drops.get(score.dimension)
         bound = f" (at most {drop.upper:.1f})" if drop and drop.upper is not None else ""
         fallen = f"{drop.observed:+.1f}{bound}" if drop else "not measured"
-        rows.append((score.dimension, _number(score.value), _interval(measured, score.dimension), fallen, str(score.n_prompts)))
+        rows.append(
+            (
+                score.dimension,
+                _number(score.value),
+                _interval(measured, score.dimension),
+                fallen,
+                str(score.n_prompts),
+            )
+        )
     head = ("dimension", "score (0-100)", "95% interval", "drop, points (95% bound)", "prompts")
     suite = f"{measured.suite.name} {measured.suite.revision}" if measured.suite else "not known"
     return f"## Scores\n\nSuite: {suite}. Higher is better.\n\n" + _table(head, rows)
@@ -97,7 +130,10 @@ def _interval(measured: Evaluation, name: str) -> str:
     dimension = base.get(name, scoring=measured.scoring)
     (drawn_from,), groups = resampling.condensed([table], dimension)
     with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = [dimension.score(drawn_from, weights) for weights in resampling.resampled(groups, seed=0, n=RESAMPLES)]
+        drawn = [
+            dimension.score(drawn_from, weights)
+            for weights in resampling.resampled(groups, seed=0, n=RESAMPLES)
+        ]
     values = np.concatenate([part for part in drawn if part is not None]) if drawn else np.empty(0)
     values = values[np.isfinite(values)]
     if not len(values):
@@ -107,7 +143,10 @@ def _interval(measured: Evaluation, name: str) -> str:
 
 
 def _findings(verdict: Verdict) -> str:
-    return "## Findings\n\n" + _table(("rule", "outcome", "reason"), [(one.rule, one.outcome, one.reason) for one in verdict.findings])
+    return "## Findings\n\n" + _table(
+        ("rule", "outcome", "reason"),
+        [(one.rule, one.outcome, one.reason) for one in verdict.findings],
+    )
 
 
 def _number(value: float | None) -> str:
@@ -120,5 +159,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return a text as one cell: it may come from a policy, a waiver or a file name, and is no markup."""
+    """Return a text as one cell: it may come from a policy, a waiver or a file name, and is no
+    markup.
+    """
     return " ".join(text.split()).replace("|", "/").replace("<", "&lt;")

@@ -20,12 +20,21 @@ class Family:
     pictures: tuple[drawing.Picture, ...]
 
 
-def families(entries: Sequence[Entry], *, smaller: dict[str, str] | None = None) -> tuple[Family, ...]:
-    """Return the figures per dense source. `smaller` names, per source, the smaller dense model to compare with."""
+def families(
+    entries: Sequence[Entry], *, smaller: dict[str, str] | None = None
+) -> tuple[Family, ...]:
+    """Return the figures per dense source. `smaller` names, per source, the smaller dense model to
+    compare with.
+    """
     groups, named = fold(entries), smaller or {}
     found = []
     for dense in dense_groups(groups):
-        about = tuple(entry for group in groups if group.first.family == dense.first.family for entry in group.entries)
+        about = tuple(
+            entry
+            for group in groups
+            if group.first.family == dense.first.family
+            for entry in group.entries
+        )
         drawn = (
             heatmap.picture(groups, dense=dense, smaller=named),
             curve.picture(groups, dense=dense, smaller=named),
@@ -43,7 +52,12 @@ def own_pictures(entry: Entry) -> tuple[drawing.Picture, ...]:
 def render(entries: Sequence[Entry], found: Sequence[Family]) -> str:
     """Return the whole report of the entries and their families' figures."""
     groups = fold(entries)
-    cards = "".join(card.verdict_card(entry) for group in groups for entry in group.entries if entry.verdict is not None)
+    cards = "".join(
+        card.verdict_card(entry)
+        for group in groups
+        for entry in group.entries
+        if entry.verdict is not None
+    )
     sections = {
         "Leaderboard": leaderboard.render(groups),
         "Difference to the dense source at about half its size": _section(found, "heatmap"),
@@ -51,11 +65,19 @@ def render(entries: Sequence[Entry], found: Sequence[Family]) -> str:
         "Size against worst drop": _section(found, "tradeoff"),
         "Verdicts": cards or "<p>No version has been judged.</p>",
     }
-    links = "".join(f'<li><a href="#part-{number}">{title}</a></li>' for number, title in enumerate(sections))
+    links = "".join(
+        f'<li><a href="#part-{number}">{title}</a></li>' for number, title in enumerate(sections)
+    )
     parts = enumerate(sections.items())
-    text = "".join(f'<section id="part-{number}"><h2>{title}</h2>{content}</section>' for number, (title, content) in parts)
+    text = "".join(
+        f'<section id="part-{number}"><h2>{title}</h2>{content}</section>'
+        for number, (title, content) in parts
+    )
     script = SCRIPT.read_text(encoding="utf-8")
-    return _page("comptrust report", f"<h1>comptrust report</h1><nav><ul>{links}</ul></nav>{text}<script>{script}</script>")
+    return _page(
+        "comptrust report",
+        f"<h1>comptrust report</h1><nav><ul>{links}</ul></nav>{text}<script>{script}</script>",
+    )
 
 
 def render_card(entry: Entry) -> str:
@@ -73,10 +95,18 @@ def _section(found: Sequence[Family], name: str) -> str:
     shown = [picture for family in found for picture in family.pictures if picture.name == name]
     if not shown:
         return "<p>There is no compressed version beside its dense source to show here.</p>"
-    return shown[0].notes + "".join(f"<h3>{escape(picture.family)}</h3>{picture.html}" for picture in shown)
+    return shown[0].notes + "".join(
+        f"<h3>{escape(picture.family)}</h3>{picture.html}" for picture in shown
+    )
 
 
 def _page(title: str, body: str) -> str:
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
+    head = (
+        '<meta charset="utf-8"><meta name="viewport"'
+        f' content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
+    )
     style = STYLE.read_text(encoding="utf-8")
-    return f'<!doctype html><html lang="en"><head>{head}<style>{style}</style></head><body>{body}</body></html>'
+    return (
+        "<!doctype html><html"
+        f' lang="en"><head>{head}<style>{style}</style></head><body>{body}</body></html>'
+    )

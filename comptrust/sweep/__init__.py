@@ -1,1 +1,3 @@
-"""Sweeps: a grid becomes cells, each cell one idempotent process, one after another here or side by side on Ray."""
+"""Sweeps: a grid becomes cells, each cell one idempotent process, one after another here or side by
+side on Ray.
+"""

@@ -1,4 +1,6 @@
-"""One cell: its content-hashed key, and the process that carries it out at most once, whoever asks and however often."""
+"""One cell: its content-hashed key, and the process that carries it out at most once, whoever asks
+and however often.
+"""
 
 from __future__ import annotations
 
@@ -47,15 +49,21 @@ class Cell(Record):
 
     @property
     def key(self) -> str:
-        """SHA-256 of recipe, model files, suite and code: where a folder lies does not matter, what is in it does."""
+        """SHA-256 of recipe, model files, suite and code: where a folder lies does not matter, what
+        is in it does.
+        """
         name = registry.model_name(self.recipe.base_model, self.identity)
         recipe = self.recipe.model_copy(update={"base_model": name, "revision": self.identity})
-        return digests.of_value([recipe.digest_of_fields(), self.questions.digest, job.code_digest()])
+        return digests.of_value(
+            [recipe.digest_of_fields(), self.questions.digest, job.code_digest()]
+        )
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a process needs to carry out a cell. It travels as a pickle and is never logged: a setting may hold a credential."""
+    """What a process needs to carry out a cell. It travels as a pickle and is never logged: a
+    setting may hold a credential.
+    """
 
     cell: Cell
     key: str
@@ -92,18 +100,25 @@ class Outcome:
 
 
 def carry_out(task: Task) -> Outcome:
-    """Do the cell unless it is finished already; the first step of a fresh process. Errors become an outcome with their reason."""
-    os.environ.update(task.settings, OMP_NUM_THREADS=str(task.threads), MKL_NUM_THREADS=str(task.threads))
+    """Do the cell unless it is finished already; the first step of a fresh process. Errors become
+    an outcome with their reason.
+    """
+    os.environ.update(
+        task.settings, OMP_NUM_THREADS=str(task.threads), MKL_NUM_THREADS=str(task.threads)
+    )
     os.environ.pop("MLFLOW_RUN_ID", None)
     key = task.key
     folder = config.cache_dir() / "cells"
     try:
-        runs.client()  # imports MLflow and opens the store, as every run does; what follows is the sweep's own
+        # imports MLflow and opens the store, as every run does; what follows is the sweep's own
+        runs.client()
         began = time.monotonic()
         with _alone(folder / f"{key}.lock"), _output_in(folder / f"{key}.log"):
             if done := sweeps.finished({sweeps.CELL: key}).get(key):
                 return Outcome(key, "done", done.run_id, done.version, done.verdict, done.seconds)
-            sweeps.abandon(key, reason="Its process ended without a word: killed, or its machine was lost.")
+            sweeps.abandon(
+                key, reason="Its process ended without a word: killed, or its machine was lost."
+            )
             return _work(task, key, began)
     except ComptrustError as error:
         return Outcome(key, "failed", reason=str(error), exit_code=error.exit_code)
@@ -134,7 +149,11 @@ def _work(task: Task, key: str, began: float) -> Outcome:
         sweeps.end(run_id, status="KILLED", reason="The sweep was stopped.")
         raise
     except Exception as error:
-        reason = str(error) if isinstance(error, ComptrustError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = (
+            str(error)
+            if isinstance(error, ComptrustError)
+            else f"{type(error).__name__}: {' '.join(str(error).split())}"
+        )
         reason = redacted(reason)
         _say(redacted(traceback.format_exc()))
         sweeps.end(run_id, status="FAILED", reason=reason)
@@ -148,10 +167,18 @@ def _plan(task: Task) -> job.Plan:
 
     cell, asked = task.cell, task.cell.questions
     if job.code_digest() != task.code:
-        raise ServiceError("This machine runs another version of comptrust than the one that started the sweep. Install the same.")
-    suite = suites.load(asked.suite, dimensions=asked.dimensions, scoring=asked.scoring, limit=asked.limit)
+        raise ServiceError(
+            "This machine runs another version of comptrust than the one that started the sweep."
+            " Install the same."
+        )
+    suite = suites.load(
+        asked.suite, dimensions=asked.dimensions, scoring=asked.scoring, limit=asked.limit
+    )
     if suite.digest != asked.digest:
-        raise UserError(f"Suite '{asked.suite}' holds other prompts on this machine. Put the same data on every machine.")
+        raise UserError(
+            f"Suite '{asked.suite}' holds other prompts on this machine. Put the same data on every"
+            " machine."
+        )
     recipe = cell.recipe.model_copy(update={"base_model": job.local_model(cell.recipe.base_model)})
     return job.Plan(
         recipe=recipe,
@@ -164,7 +191,9 @@ def _plan(task: Task) -> job.Plan:
 
 
 class _Report:
-    """Counts answered prompts and writes the count to a tag now and then, for the driver; a tag, since a metric keeps every value."""
+    """Counts answered prompts and writes the count to a tag now and then, for the driver; a tag,
+    since a metric keeps every value.
+    """
 
     def __init__(self, run_id: str) -> None:
         self.run_id, self.prompts, self.sent = run_id, 0, time.monotonic()
@@ -188,7 +217,10 @@ def _alone(path: Path) -> Iterator[None]:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         fcntl.flock(handle, fcntl.LOCK_EX)
     except OSError as error:
-        raise ServiceError(f"Cannot use the cache {path.parent}: {error.strerror}. Set COMPTRUST_CACHE to a folder with space.") from error
+        raise ServiceError(
+            f"Cannot use the cache {path.parent}: {error.strerror}. Set COMPTRUST_CACHE to a folder"
+            " with space."
+        ) from error
     try:
         yield
     finally:

@@ -1,4 +1,6 @@
-"""The driver: hands cells to an engine when their dense model is done, begins lost ones anew, and shows and logs how far it is."""
+"""The driver: hands cells to an engine when their dense model is done, begins lost ones anew, and
+shows and logs how far it is.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from comptrust.workflow import job
 
 SECONDS_BETWEEN_POLLS = 5.0
 SECONDS_BETWEEN_METRICS, SHARE_BETWEEN_METRICS = 15.0, 0.01
-"""The longer a sweep, the rarer its figures are logged: some hundred times in all, not some ten thousand."""
+"""The longer a sweep, the rarer its figures are logged: some hundred times in all, not some ten
+thousand.
+"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,9 @@ class Report:
 
 
 def drive(sweep: Sweep, engine: Engine, *, view: View) -> Report:
-    """Carry out what is not finished yet. KeyboardInterrupt and SystemExit stop every cell at work before they leave."""
+    """Carry out what is not finished yet. KeyboardInterrupt and SystemExit stop every cell at work
+    before they leave.
+    """
     nodes = engine.nodes()
     asks = plan.ask(sweep, nodes)
     before = plan.done_before(sweep)
@@ -50,7 +56,9 @@ def drive(sweep: Sweep, engine: Engine, *, view: View) -> Report:
     driver = uuid.uuid4().hex
     with runs.start(sweep.name, resume=sweeps.parent_to_resume(sweep.digest), tags=tags) as own:
         try:
-            state = _Run(driver, sweep, engine, view, own, asks, settings, before, plan.estimates(sweep))
+            state = _Run(
+                driver, sweep, engine, view, own, asks, settings, before, plan.estimates(sweep)
+            )
             state.carry_on()
         except BaseException as error:
             engine.stop()
@@ -58,13 +66,18 @@ def drive(sweep: Sweep, engine: Engine, *, view: View) -> Report:
                 reason = f"The sweep was stopped ({type(error).__name__})."
                 sweeps.abandon(cell.key, driver=driver, reason=reason, status="KILLED")
             raise
-        own.text("cells.json", json.dumps([_row(cell, state.outcomes[cell.key]) for cell in sweep.cells], indent=2))
+        own.text(
+            "cells.json",
+            json.dumps([_row(cell, state.outcomes[cell.key]) for cell in sweep.cells], indent=2),
+        )
         return Report(own.id, state.outcomes, frozenset(before), time.monotonic() - state.began)
 
 
 def _row(cell: Cell, outcome: Outcome) -> dict[str, object]:
     fields = ("key", "state", "run_id", "version", "verdict", "seconds", "reason")
-    return {"model": cell.recipe.base_model, "recipe": cell.recipe.slug} | {name: getattr(outcome, name) for name in fields}
+    return {"model": cell.recipe.base_model, "recipe": cell.recipe.slug} | {
+        name: getattr(outcome, name) for name in fields
+    }
 
 
 @dataclass
@@ -94,7 +107,8 @@ class _Run:
         self.began = time.monotonic()
         self.rate = Rate()
         self.outcomes = {
-            key: Outcome(key, "done", done.run_id, done.version, done.verdict, done.seconds) for key, done in self.before.items()
+            key: Outcome(key, "done", done.run_id, done.version, done.verdict, done.seconds)
+            for key, done in self.before.items()
         }
 
     def carry_on(self) -> None:
@@ -131,7 +145,14 @@ class _Run:
                 continue
             if dense is not None and self.outcomes[dense.key].state != "done":
                 code = self.outcomes[dense.key].exit_code
-                self._ended(Outcome(cell.key, "failed", reason="Not begun, because its dense model failed.", exit_code=code))
+                self._ended(
+                    Outcome(
+                        cell.key,
+                        "failed",
+                        reason="Not begun, because its dense model failed.",
+                        exit_code=code,
+                    )
+                )
                 continue
             self.started[cell.key] = cell
             self.attempts[cell.key] = self.attempts.get(cell.key, 0) + 1
@@ -170,26 +191,38 @@ class _Run:
         if time.monotonic() - self.polled < SECONDS_BETWEEN_POLLS:
             return
         self.polled = time.monotonic()
-        self.running = {key: prompts for key, prompts in sweeps.running(self.own.id).items() if key in self.started}
-        self.answered |= {key: max(prompts, self.answered.get(key, 0)) for key, prompts in self.running.items()}
+        self.running = {
+            key: prompts
+            for key, prompts in sweeps.running(self.own.id).items()
+            if key in self.started
+        }
+        self.answered |= {
+            key: max(prompts, self.answered.get(key, 0)) for key, prompts in self.running.items()
+        }
         self.view.show(self.state())
         self._log()
 
     def _log(self, *, force: bool = False) -> None:
         now = time.monotonic()
-        if force or now - self.logged >= max(SECONDS_BETWEEN_METRICS, (now - self.began) * SHARE_BETWEEN_METRICS):
+        if force or now - self.logged >= max(
+            SECONDS_BETWEEN_METRICS, (now - self.began) * SHARE_BETWEEN_METRICS
+        ):
             self.logged = now
             self.own.metrics(self.state().metrics())
 
     def _left(self) -> float | None:
-        """Return the seconds until the end: what the open cells take, as those of their method did or as estimated, side by side as now."""
+        """Return the seconds until the end: what the open cells take, as those of their method did
+        or as estimated, side by side as now.
+        """
         measured: dict[str, list[float]] = defaultdict(list)
         for cell in self.sweep.cells:
             if (ended := self.outcomes.get(cell.key)) and ended.seconds:
                 measured[cell.recipe.method].append(ended.seconds)
         means = {method: sum(seconds) / len(seconds) for method, seconds in measured.items()}
         open_cells = [cell for cell in self.sweep.cells if cell.key not in self.outcomes]
-        times = [means.get(cell.recipe.method, self.expected[cell.key].seconds) for cell in open_cells]
+        times = [
+            means.get(cell.recipe.method, self.expected[cell.key].seconds) for cell in open_cells
+        ]
         if any(one is None for one in times):
             return None
         asked = [one for one in times if one is not None]

@@ -1,4 +1,6 @@
-"""Where cells run: one after another in processes of this machine, or side by side on Ray. Both lose a cell in the same way."""
+"""Where cells run: one after another in processes of this machine, or side by side on Ray. Both
+lose a cell in the same way.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,8 @@ class Engine(ABC):
 
 
 def engine(address: str) -> Engine:
-    """Return the engine for `serial`, `local`, `auto` or `ray://HOST:PORT`; without the package ray, `local` is `serial`.
+    """Return the engine for `serial`, `local`, `auto` or `ray://HOST:PORT`; without the package
+    ray, `local` is `serial`.
 
     Raises UserError for another address, ServiceError within seconds if nobody answers there.
     """
@@ -80,13 +83,18 @@ def engine(address: str) -> Engine:
         return Serial()
     if importlib.util.find_spec("ray") is None:
         if address != "local":
-            raise UserError(f"--address {address} needs the package ray. Install it with: pip install 'comptrust[ray]'.")
+            raise UserError(
+                f"--address {address} needs the package ray. Install it with: pip install"
+                " 'comptrust[ray]'."
+            )
         return Serial()
     return OnRay(address)
 
 
 def _serve(task: Task, answer: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the driver as well, which ends this process in order
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the driver as well, which ends this process in order
     answer.send(carry_out(task))
 
 
@@ -98,7 +106,14 @@ class Serial(Engine):
         self.current: tuple[Task, BaseProcess, Connection] | None = None
 
     def nodes(self) -> list[Node]:
-        return [Node(socket.gethostname(), os.cpu_count() or 1, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), 0)]
+        return [
+            Node(
+                socket.gethostname(),
+                os.cpu_count() or 1,
+                os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+                0,
+            )
+        ]
 
     def submit(self, task: Task, ask: Ask) -> None:
         self.queue.append(task)
@@ -108,7 +123,9 @@ class Serial(Engine):
             task = self.queue.popleft()
             context = multiprocessing.get_context("spawn")
             mine, its = context.Pipe(duplex=False)
-            process: BaseProcess = context.Process(target=_serve, args=(task, its), name=task.cell.recipe.slug)
+            process: BaseProcess = context.Process(
+                target=_serve, args=(task, its), name=task.cell.recipe.slug
+            )
             process.start()
             its.close()
             self.current = (task, process, mine)
@@ -121,7 +138,12 @@ class Serial(Engine):
             outcome = answer.recv()
         except EOFError:
             process.join()
-            outcome = Outcome(task.key, "lost", reason=f"Its process ended with exit code {process.exitcode}.", exit_code=4)
+            outcome = Outcome(
+                task.key,
+                "lost",
+                reason=f"Its process ended with exit code {process.exitcode}.",
+                exit_code=4,
+            )
         process.join()
         self.current = None
         return [outcome]
@@ -141,18 +163,26 @@ class OnRay(Engine):
     """Ray tasks, each in a fresh process, with the CPUs, memory and GPUs that the cell asks for."""
 
     def __init__(self, address: str) -> None:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when ray is imported; nothing is sent anywhere
+        os.environ["RAY_USAGE_STATS_ENABLED"] = (
+            "0"  # read when ray is imported; nothing is sent anywhere
+        )
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
         self.ray: Any = ray
         own: dict[str, Any] = {}
         if address == "local":
-            own = {"num_cpus": os.cpu_count(), "object_store_memory": STORE_BYTES, "include_dashboard": False}
+            own = {
+                "num_cpus": os.cpu_count(),
+                "object_store_memory": STORE_BYTES,
+                "include_dashboard": False,
+            }
         _reach(address)
         try:
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **own)
-        except Exception as error:  # ray raises ConnectionError, RuntimeError, ValueError and its own classes
+        except (
+            Exception
+        ) as error:  # ray raises ConnectionError, RuntimeError, ValueError and its own classes
             reason = " ".join(str(error).split())[:200].rstrip(".")
             raise ServiceError(f"Cannot reach Ray at '{address}': {reason}. {DEAD_RUN}") from error
         self.cell = ray.remote(max_calls=1, max_retries=0)(carry_out)
@@ -171,7 +201,9 @@ class OnRay(Engine):
         ]
 
     def submit(self, task: Task, ask: Ask) -> None:
-        asked = self.cell.options(name=task.cell.recipe.slug, num_cpus=ask.cpus, memory=int(ask.memory), num_gpus=ask.gpus)
+        asked = self.cell.options(
+            name=task.cell.recipe.slug, num_cpus=ask.cpus, memory=int(ask.memory), num_gpus=ask.gpus
+        )
         self.tasks[asked.remote(task)] = task
 
     def wait(self, seconds: float) -> list[Outcome]:
@@ -185,15 +217,22 @@ class OnRay(Engine):
         try:
             outcome: Outcome = self.ray.get(ended)
             return outcome
-        except self.ray.exceptions.RayTaskError as error:  # the cell could not even begin, such as where comptrust is not installed
+        except (
+            self.ray.exceptions.RayTaskError
+        ) as error:  # the cell could not even begin, such as where comptrust is not installed
             reason = str(error.cause if hasattr(error, "cause") else error).strip().splitlines()[-1]
             return Outcome(task.key, "failed", reason=f"Could not begin: {reason}", exit_code=4)
         except self.ray.exceptions.RayError as error:
             reason = " ".join(str(error).split())[:300]
-            return Outcome(task.key, "lost", reason=f"{type(error).__name__}: {reason}", exit_code=4)
+            return Outcome(
+                task.key, "lost", reason=f"{type(error).__name__}: {reason}", exit_code=4
+            )
 
     def stop(self) -> None:
-        for force in (False, True):  # first as an interruption, so that the run is ended by its own process
+        for force in (
+            False,
+            True,
+        ):  # first as an interruption, so that the run is ended by its own process
             left = list(self.tasks)
             for one in left:
                 try:
@@ -207,7 +246,9 @@ class OnRay(Engine):
 
 
 def _reach(address: str) -> None:
-    """Knock at the address, because Ray itself tries for minutes where nobody is. Raises ServiceError."""
+    """Knock at the address, because Ray itself tries for minutes where nobody is. Raises
+    ServiceError.
+    """
     if address == "local":
         return
     where = address if address != "auto" else os.environ.get("RAY_ADDRESS") or _last_started()
@@ -218,12 +259,20 @@ def _reach(address: str) -> None:
         port = parts.port or CLIENT_PORT
         socket.create_connection((parts.hostname, port), timeout=SECONDS_TO_ANSWER).close()
     except (OSError, ValueError) as error:
-        raise ServiceError(f"No Ray cluster answers at {parts.netloc} ({error}). {DEAD_RUN}") from error
+        raise ServiceError(
+            f"No Ray cluster answers at {parts.netloc} ({error}). {DEAD_RUN}"
+        ) from error
 
 
 def _last_started() -> str:
-    """Return the address of the cluster that was started on this machine last, running or not, or nothing."""
+    """Return the address of the cluster that was started on this machine last, running or not, or
+    nothing.
+    """
     try:
-        return (Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster").read_text().strip()
+        return (
+            (Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster")
+            .read_text()
+            .strip()
+        )
     except OSError:
         return ""

@@ -20,11 +20,22 @@ from comptrust.tracking import store, sweeps
 from comptrust.workflow import job, signatures
 
 REFERENCE_WEIGHTS = 134_515_008
-REFERENCE_COMPRESS = {"none": 5.0, "magnitude": 10.0, "wanda": 43.0, "sparsegpt": 60.0, "gptq": 66.0, "awq": 433.0}
+REFERENCE_COMPRESS = {
+    "none": 5.0,
+    "magnitude": 10.0,
+    "wanda": 43.0,
+    "sparsegpt": 60.0,
+    "gptq": 66.0,
+    "awq": 433.0,
+}
 REFERENCE_PROMPT = 0.1
-"""Seconds on 2 CPU cores with SmolLM2-135M: to compress with 30 calibration texts, and to answer one prompt of the suite mini."""
+"""Seconds on 2 CPU cores with SmolLM2-135M: to compress with 30 calibration texts, and to answer
+one prompt of the suite mini.
+"""
 RUN_BYTES, ANSWER_BYTES = 13.7e6, 312
-"""Measured in the artifact store: a run without its weights and answers (most of it Data Docs), and one answer of the suite mini."""
+"""Measured in the artifact store: a run without its weights and answers (most of it Data Docs), and
+one answer of the suite mini.
+"""
 PASSED_ON = (
     "COMPTRUST_",
     "MLFLOW_EXPERIMENT_NAME",
@@ -34,7 +45,9 @@ PASSED_ON = (
     "HF_ENDPOINT",
     "HF_HUB_OFFLINE",
 )
-"""Settings of this process that hold for every cell; passwords and keys are not among them: each machine has its own environment."""
+"""Settings of this process that hold for every cell; passwords and keys are not among them: each
+machine has its own environment.
+"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,11 @@ class Sweep:
         """Return the cell that has to be done before this one."""
         if cell.recipe.method == "none":
             return None
-        return next(one for one in self.cells if one.recipe.method == "none" and one.recipe.base_model == cell.recipe.base_model)
+        return next(
+            one
+            for one in self.cells
+            if one.recipe.method == "none" and one.recipe.base_model == cell.recipe.base_model
+        )
 
 
 def build(grid: Grid, *, work: bool) -> Sweep:
@@ -77,7 +94,9 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     file = grid.file
     policy = policies.load(file.policy)
     signatures.Signer.load()  # a key that cannot be used is found now, not by every cell
-    suite = suites.load(file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit)
+    suite = suites.load(
+        file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit
+    )
     asked = Questions(
         suite=file.suite,
         dimensions=file.dimensions,
@@ -87,38 +106,56 @@ def build(grid: Grid, *, work: bool) -> Sweep:
         n_prompts=len(suite.prompts),
     )
     known = {model.name: facts.of(model, work=work) for model in models(file)}
-    cells = tuple(Cell(recipe=recipe, identity=known[recipe.base_model].identity or "", questions=asked) for recipe in grid.recipes)
+    cells = tuple(
+        Cell(recipe=recipe, identity=known[recipe.base_model].identity or "", questions=asked)
+        for recipe in grid.recipes
+    )
     digest = digests.of_value(file.model_dump(mode="json", exclude={"resources", "description"}))
     return Sweep(file.name, digest, cells, known, policy, grid)
 
 
 def done_before(sweep: Sweep) -> dict[str, sweeps.Done]:
-    """Return key -> the cells of this sweep that are finished, by whichever sweep and from whichever machine."""
+    """Return key -> the cells of this sweep that are finished, by whichever sweep and from
+    whichever machine.
+    """
     terms = {"suite_digest": sweep.cells[0].questions.digest, "code_digest": job.code_digest()}
     found = sweeps.finished(terms)
     return {cell.key: found[cell.key] for cell in sweep.cells if cell.key in found}
 
 
 def estimates(sweep: Sweep) -> dict[str, Estimate]:
-    """Return key -> estimate: from finished cells of the same model where there are any, else scaled by size from a measured small one."""
+    """Return key -> estimate: from finished cells of the same model where there are any, else
+    scaled by size from a measured small one.
+    """
     past = sweeps.past(job.code_digest())
     return {
-        cell.key: _estimate(cell, sweep.facts[cell.recipe.base_model], past, gpus=sweep.grid.file.resources.gpus) for cell in sweep.cells
+        cell.key: _estimate(
+            cell, sweep.facts[cell.recipe.base_model], past, gpus=sweep.grid.file.resources.gpus
+        )
+        for cell in sweep.cells
     }
 
 
 def _estimate(cell: Cell, known: Facts, past: Sequence[sweeps.Past], *, gpus: float) -> Estimate:
     checkpoint = known.checkpoint_bytes(cell.recipe)
-    size = None if checkpoint is None else 2 * checkpoint + RUN_BYTES + ANSWER_BYTES * cell.questions.n_prompts
+    size = (
+        None
+        if checkpoint is None
+        else 2 * checkpoint + RUN_BYTES + ANSWER_BYTES * cell.questions.n_prompts
+    )
     own = [one for one in past if one.model == cell.recipe.base_model and one.prompts]
     same = [one.compress for one in own if one.method == cell.recipe.method]
     if same:
         answer = sum(one.evaluate for one in own) / sum(one.prompts for one in own)
-        return Estimate(_mean(same) + answer * cell.questions.n_prompts, f"{len(same)} finished cells", size)
+        return Estimate(
+            _mean(same) + answer * cell.questions.n_prompts, f"{len(same)} finished cells", size
+        )
     if gpus or known.weights is None:
         return Estimate(None, "nothing measured yet", size)
     scale = known.weights / REFERENCE_WEIGHTS
-    seconds = scale * (REFERENCE_COMPRESS[cell.recipe.method] + REFERENCE_PROMPT * cell.questions.n_prompts)
+    seconds = scale * (
+        REFERENCE_COMPRESS[cell.recipe.method] + REFERENCE_PROMPT * cell.questions.n_prompts
+    )
     return Estimate(seconds, "size, from SmolLM2-135M on 2 CPU cores", size)
 
 
@@ -131,25 +168,46 @@ def ask(sweep: Sweep, nodes: Sequence[Node]) -> dict[str, Ask]:
     asks = {}
     for name, known in sweep.facts.items():
         estimated = known.memory(gpu=given.gpus > 0)
-        memory = given.memory_gb * 1e9 if given.memory_gb != "auto" else estimated or facts.PROCESS_BYTES
-        fits = [node for node in nodes if node.memory >= memory and node.gpus >= given.gpus and node.cpus >= 1]
+        memory = (
+            given.memory_gb * 1e9 if given.memory_gb != "auto" else estimated or facts.PROCESS_BYTES
+        )
+        fits = [
+            node
+            for node in nodes
+            if node.memory >= memory and node.gpus >= given.gpus and node.cpus >= 1
+        ]
         best = max(nodes, key=lambda node: node.memory, default=None)
         if not fits:
             raise UserError(
-                f"No machine fits a cell of {name}: it needs about {memory / 1e9:.1f} GB of memory and {given.gpus:g} GPUs "
-                f"({known.weights or 'unknown'} weights); the largest has {best.memory / 1e9 if best else 0:.1f} GB, "
-                f"the most GPUs are {max((node.gpus for node in nodes), default=0):g}. Use a larger machine, or set resources in the sweep."
+                f"No machine fits a cell of {name}: it needs about {memory / 1e9:.1f} GB of memory"
+                f" and {given.gpus:g} GPUs ({known.weights or 'unknown'} weights); the largest has"
+                f" {best.memory / 1e9 if best else 0:.1f} GB, the most GPUs are"
+                f" {max((node.gpus for node in nodes), default=0):g}. Use a larger machine, or set"
+                " resources in the sweep."
             )
         gpu = known.gpu_memory()
-        if given.gpus and given.gpu_memory_gb and gpu and gpu > given.gpus * given.gpu_memory_gb * 1e9:
+        if (
+            given.gpus
+            and given.gpu_memory_gb
+            and gpu
+            and gpu > given.gpus * given.gpu_memory_gb * 1e9
+        ):
             raise UserError(
-                f"A cell of {name} needs about {gpu / 1e9:.1f} GB of GPU memory ({known.weights} weights), "
-                f"{given.gpus:g} GPUs of {given.gpu_memory_gb:g} GB are asked for. Set resources.gpus higher, or use larger GPUs."
+                f"A cell of {name} needs about {gpu / 1e9:.1f} GB of GPU memory ({known.weights}"
+                f" weights), {given.gpus:g} GPUs of {given.gpu_memory_gb:g} GB are asked for. Set"
+                " resources.gpus higher, or use larger GPUs."
             )
         room = max(fits, key=lambda node: node.cpus)
-        cpus = given.cpus if given.cpus != "auto" else _share(room, memory, given.gpus, cells=len(sweep.cells))
+        cpus = (
+            given.cpus
+            if given.cpus != "auto"
+            else _share(room, memory, given.gpus, cells=len(sweep.cells))
+        )
         if cpus > room.cpus:
-            raise UserError(f"resources ask for {cpus} CPUs a cell, but the largest machine has {room.cpus}. Lower cpus.")
+            raise UserError(
+                f"resources ask for {cpus} CPUs a cell, but the largest machine has {room.cpus}."
+                " Lower cpus."
+            )
         asks[name] = Ask(cpus=cpus, memory=memory, gpus=given.gpus)
     return asks
 
@@ -170,16 +228,25 @@ def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:
     hosts = {node.host for node in nodes}
     if uri.startswith(("sqlite:", "file:", "/")) and hosts - {socket.gethostname()}:
         raise UserError(
-            f"Cells would run on {len(hosts)} machines, but the tracking store {store.shown_uri()} is a file of this one. "
-            "Start a tracking server (comptrust serve) and set MLFLOW_TRACKING_URI."
+            f"Cells would run on {len(hosts)} machines, but the tracking store {store.shown_uri()}"
+            " is a file of this one. Start a tracking server (comptrust serve) and set"
+            " MLFLOW_TRACKING_URI."
         )
-    passed = {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON) and not store.SECRETS.search(key)}
+    passed = {
+        key: value
+        for key, value in os.environ.items()
+        if key.startswith(PASSED_ON) and not store.SECRETS.search(key)
+    }
     return passed | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_ID": experiment}
 
 
 def check_disk(sweep: Sweep, todo: Sequence[Cell]) -> None:
-    """Raise ServiceError if the cache's disk has less room than the checkpoints to come need, by estimate."""
-    sizes = [sweep.facts[cell.recipe.base_model].checkpoint_bytes(cell.recipe) or 0.0 for cell in todo]
+    """Raise ServiceError if the cache's disk has less room than the checkpoints to come need, by
+    estimate.
+    """
+    sizes = [
+        sweep.facts[cell.recipe.base_model].checkpoint_bytes(cell.recipe) or 0.0 for cell in todo
+    ]
     folder = config.cache_dir()
     while not folder.exists():
         folder = folder.parent
@@ -187,8 +254,9 @@ def check_disk(sweep: Sweep, todo: Sequence[Cell]) -> None:
     free = room.f_bavail * room.f_frsize
     if sum(sizes) > free:
         raise ServiceError(
-            f"The checkpoints of {len(todo)} cells need about {sum(sizes) / 1e9:.1f} GB, the cache {folder} has {free / 1e9:.1f} GB free. "
-            "Free space, or set COMPTRUST_CACHE to a larger disk."
+            f"The checkpoints of {len(todo)} cells need about {sum(sizes) / 1e9:.1f} GB, the cache"
+            f" {folder} has {free / 1e9:.1f} GB free. Free space, or set COMPTRUST_CACHE to a"
+            " larger disk."
         )
 
 

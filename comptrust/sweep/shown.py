@@ -12,7 +12,13 @@ from comptrust.sweep.view import duration
 from comptrust.tracking import store, sweeps
 
 
-def planned(sweep: Sweep, done: Mapping[str, sweeps.Done], expected: Mapping[str, Estimate], *, as_json: bool) -> str:
+def planned(
+    sweep: Sweep,
+    done: Mapping[str, sweeps.Done],
+    expected: Mapping[str, Estimate],
+    *,
+    as_json: bool,
+) -> str:
     """Return the cells, their time and disk by estimate, and what is finished already."""
     rows: list[dict[str, Any]] = []
     for cell in sweep.cells:
@@ -29,13 +35,25 @@ def planned(sweep: Sweep, done: Mapping[str, sweeps.Done], expected: Mapping[str
             }
         )
     left = [row for row in rows if row["finished"] is None]
-    total = {"cells": len(rows), "finished": len(rows) - len(left), "seconds": _sum(left, "seconds"), "bytes": _sum(left, "bytes")}
+    total = {
+        "cells": len(rows),
+        "finished": len(rows) - len(left),
+        "seconds": _sum(left, "seconds"),
+        "bytes": _sum(left, "bytes"),
+    }
     total["prompts"] = len(left) * sweep.cells[0].questions.n_prompts
     if as_json:
         return json.dumps({"sweep": sweep.name, "cells": rows, "total": total}, indent=2)
     table = [("model", "recipe", "time", "disk", "state", "key")]
     table += [
-        (row["model"], row["recipe"], _time(row["seconds"]), _size(row["bytes"]), row["finished"] or "to do", row["key"][:12])
+        (
+            row["model"],
+            row["recipe"],
+            _time(row["seconds"]),
+            _size(row["bytes"]),
+            row["finished"] or "to do",
+            row["key"][:12],
+        )
         for row in rows
     ]
     bases = ", ".join(dict.fromkeys(row["basis"] for row in left))
@@ -43,8 +61,12 @@ def planned(sweep: Sweep, done: Mapping[str, sweeps.Done], expected: Mapping[str
         [
             *_columns(table),
             "",
-            f"{total['cells']} cells, {total['finished']} finished; {total['prompts']} prompts to answer",
-            f"time, one cell after another: {_time(total['seconds'])}" + (f" (estimated from: {bases})" if bases else ""),
+            (
+                f"{total['cells']} cells, {total['finished']} finished; {total['prompts']} prompts"
+                " to answer"
+            ),
+            f"time, one cell after another: {_time(total['seconds'])}"
+            + (f" (estimated from: {bases})" if bases else ""),
             f"disk, cache and artifact store: {_size(total['bytes'])} (estimated)",
         ]
     )
@@ -56,10 +78,20 @@ def ended(sweep: Sweep, report: Report, *, as_json: bool) -> str:
     for cell in sweep.cells:
         outcome = report.outcomes[cell.key]
         fields = ("key", "state", "run_id", "version", "verdict", "seconds", "overhead", "reason")
-        row = {"model": cell.recipe.base_model, "recipe": cell.recipe.slug} | {name: getattr(outcome, name) for name in fields}
+        row = {"model": cell.recipe.base_model, "recipe": cell.recipe.slug} | {
+            name: getattr(outcome, name) for name in fields
+        }
         rows.append(row | {"before": cell.key in report.before})
     if as_json:
-        return json.dumps({"sweep": sweep.name, "run": report.parent, "seconds": round(report.seconds, 1), "cells": rows}, indent=2)
+        return json.dumps(
+            {
+                "sweep": sweep.name,
+                "run": report.parent,
+                "seconds": round(report.seconds, 1),
+                "cells": rows,
+            },
+            indent=2,
+        )
     table = [("model", "recipe", "state", "verdict", "time", "version")]
     table += [
         (
@@ -73,7 +105,12 @@ def ended(sweep: Sweep, report: Report, *, as_json: bool) -> str:
         for row in rows
     ]
     return "\n".join(
-        [*_columns(table), "", f"time:  {duration(report.seconds)}", f"where: runs:/{report.parent}, tracking: {store.shown_uri()}"]
+        [
+            *_columns(table),
+            "",
+            f"time:  {duration(report.seconds)}",
+            f"where: runs:/{report.parent}, tracking: {store.shown_uri()}",
+        ]
     )
 
 
@@ -93,4 +130,7 @@ def _size(size: float | None) -> str:
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

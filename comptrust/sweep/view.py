@@ -29,14 +29,18 @@ class State:
         """Return it in words."""
         left = "unknown" if self.seconds_left is None else duration(self.seconds_left)
         return (
-            f"{self.done} of {self.total} cells done, {self.running} running, {self.failed} failed, "
-            f"{self.prompts_per_second:.1f} prompts/s, time left: {left}"
+            f"{self.done} of {self.total} cells done, {self.running} running, {self.failed} failed,"
+            f" {self.prompts_per_second:.1f} prompts/s, time left: {left}"
         )
 
     def metrics(self) -> dict[str, float]:
         """Return the same as the parent run's metrics; what is unknown is absent."""
         names = ("total", "done", "running", "failed", "prompts_per_second", "seconds_left")
-        return {f"sweep/{name}": float(value) for name in names if (value := getattr(self, name)) is not None}
+        return {
+            f"sweep/{name}": float(value)
+            for name in names
+            if (value := getattr(self, name)) is not None
+        }
 
 
 class Rate:
@@ -65,7 +69,9 @@ class View:
         if self.stream.isatty():
             from tqdm import tqdm
 
-            self.bar = tqdm(total=total, file=self.stream, bar_format="{bar:12} {desc}", dynamic_ncols=True)
+            self.bar = tqdm(
+                total=total, file=self.stream, bar_format="{bar:12} {desc}", dynamic_ncols=True
+            )
 
     def show(self, state: State) -> None:
         """Renew the line, or print one now and then."""

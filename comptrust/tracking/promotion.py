@@ -1,4 +1,6 @@
-"""Moving a version to a stage and an alias, which only a passing verdict on exactly these bytes allows."""
+"""Moving a version to a stage and an alias, which only a passing verdict on exactly these bytes
+allows.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Decision:
 
 
 Check = Callable[[registry.Version, Path], Decision | None]
-"""What else a version has to pass, given the folder of all its files: returns why it may not move, or None."""
+"""What else a version has to pass, given the folder of all its files: returns why it may not move,
+or None.
+"""
 
 
 def check_target(to: str) -> tuple[str, str]:
@@ -47,10 +51,19 @@ def check_target(to: str) -> tuple[str, str]:
     return TARGETS[to]
 
 
-def promote(name: str, version: str, *, to: str, policy_digest: str | None = None, check: Check | None = None) -> Decision:
-    """Set the alias and the stage of a version if its verdict passes and still belongs to its files; else change nothing.
+def promote(
+    name: str,
+    version: str,
+    *,
+    to: str,
+    policy_digest: str | None = None,
+    check: Check | None = None,
+) -> Decision:
+    """Set the alias and the stage of a version if its verdict passes and still belongs to its
+    files; else change nothing.
 
-    With `policy_digest` the verdict must have been given under exactly this policy; `check` is asked last.
+    With `policy_digest` the verdict must have been given under exactly this policy; `check` is
+    asked last.
     """
     from mlflow.exceptions import MlflowException
 
@@ -62,8 +75,12 @@ def promote(name: str, version: str, *, to: str, policy_digest: str | None = Non
     opened = runs.client()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # stages are deprecated, and still what many registries are read by
-            opened.transition_model_version_stage(found.name, found.version, stage, archive_existing_versions=False)
+            warnings.simplefilter(
+                "ignore", FutureWarning
+            )  # stages are deprecated, and still what many registries are read by
+            opened.transition_model_version_stage(
+                found.name, found.version, stage, archive_existing_versions=False
+            )
         opened.set_registered_model_alias(found.name, alias, found.version)
     except MlflowException as error:
         if error.error_code == "PERMISSION_DENIED":
@@ -73,38 +90,85 @@ def promote(name: str, version: str, *, to: str, policy_digest: str | None = Non
     return Decision(found.ref, "pass", decision.reason, stage, alias)
 
 
-def examine(version: registry.Version, *, policy_digest: str | None = None, check: Check | None = None) -> Decision:
-    """Judge whether a version's verdict passes and is about its scorecard and the bytes that the registry holds."""
+def examine(
+    version: registry.Version, *, policy_digest: str | None = None, check: Check | None = None
+) -> Decision:
+    """Judge whether a version's verdict passes and is about its scorecard and the bytes that the
+    registry holds.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(version.run_id, into=Path(temporary), only=FILES)
         if not (folder / "verdict.json").exists():
-            return Decision(version.ref, "inconclusive", f"There is no verdict on it. Run `comptrust gate {version.ref}`.")
+            return Decision(
+                version.ref,
+                "inconclusive",
+                f"There is no verdict on it. Run `comptrust gate {version.ref}`.",
+            )
         verdict = _parse(folder / "verdict.json", Verdict)
-        failing = next((finding for finding in verdict.findings if finding.outcome == verdict.outcome), None)
+        failing = next(
+            (finding for finding in verdict.findings if finding.outcome == verdict.outcome), None
+        )
         if verdict.outcome != "pass":
-            reason = f"{failing.rule}: {failing.reason}" if failing else "the verdict has no findings"
+            reason = (
+                f"{failing.rule}: {failing.reason}" if failing else "the verdict has no findings"
+            )
             return Decision(version.ref, verdict.outcome, f"Verdict {verdict.outcome}. {reason}")
         if policy_digest not in (None, verdict.policy_digest):
-            reason = f"It was judged under another policy ({verdict.policy}) or another edition of it. Gate it under the policy asked for."
+            reason = (
+                f"It was judged under another policy ({verdict.policy}) or another edition of it."
+                " Gate it under the policy asked for."
+            )
             return Decision(version.ref, "inconclusive", reason)
         if not all((folder / name).exists() for name in FILES):
-            return Decision(version.ref, "inconclusive", "Its run lacks scorecard.json or checkpoint.json; the verdict cannot be checked.")
+            return Decision(
+                version.ref,
+                "inconclusive",
+                "Its run lacks scorecard.json or checkpoint.json; the verdict cannot be checked.",
+            )
         scorecard = _parse(folder / "scorecard.json", Scorecard)
         checkpoint = _parse(folder / "checkpoint.json", Checkpoint)
         if scorecard.digest_of_fields() != verdict.scorecard_digest:
-            return Decision(version.ref, "block", "The scorecard is not the one that the verdict was given on. Gate it again.")
-        if len({verdict.checkpoint_digest, scorecard.checkpoint_digest, checkpoint.digest, digests.of_value(checkpoint.manifest)}) > 1:
             return Decision(
-                version.ref, "block", "Verdict, scorecard and checkpoint.json name different checkpoints. Evaluate and gate it again."
+                version.ref,
+                "block",
+                "The scorecard is not the one that the verdict was given on. Gate it again.",
+            )
+        if (
+            len(
+                {
+                    verdict.checkpoint_digest,
+                    scorecard.checkpoint_digest,
+                    checkpoint.digest,
+                    digests.of_value(checkpoint.manifest),
+                }
+            )
+            > 1
+        ):
+            return Decision(
+                version.ref,
+                "block",
+                "Verdict, scorecard and checkpoint.json name different checkpoints. Evaluate and"
+                " gate it again.",
             )
         registered = registry.download_all(version.ref, into=folder / "files")
         held = digests.of_folder(registry.checkpoint_in(registered), leave_out=["checkpoint.json"])
-        changed = sorted(name for name in held.keys() | checkpoint.manifest.keys() if held.get(name) != checkpoint.manifest.get(name))
+        changed = sorted(
+            name
+            for name in held.keys() | checkpoint.manifest.keys()
+            if held.get(name) != checkpoint.manifest.get(name)
+        )
         if changed:
-            return Decision(version.ref, "block", f"The registered files are not the judged ones: {', '.join(changed)}. Register it again.")
+            return Decision(
+                version.ref,
+                "block",
+                f"The registered files are not the judged ones: {', '.join(changed)}. Register it"
+                " again.",
+            )
         if check is not None and (refused := check(version, registered)) is not None:
             return refused
-    return Decision(version.ref, "pass", f"All {len(verdict.findings)} rules of policy {verdict.policy} pass.")
+    return Decision(
+        version.ref, "pass", f"All {len(verdict.findings)} rules of policy {verdict.policy} pass."
+    )
 
 
 def record_verdict(ref: str, verdict: Verdict) -> None:

@@ -1,4 +1,6 @@
-"""The model registry: one name per base model, one version per recipe, and what a version's run holds."""
+"""The model registry: one name per base model, one version per recipe, and what a version's run
+holds.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,8 @@ class Version:
 
 
 def model_name(base_model: str, revision: str | None) -> str:
-    """Return the registered name of a base model, lower case, without the characters that MLflow refuses.
+    """Return the registered name of a base model, lower case, without the characters that MLflow
+    refuses.
 
     A folder's name says little, so its digest is added.
 
@@ -63,13 +66,20 @@ def model_name(base_model: str, revision: str | None) -> str:
 
 
 def register(
-    run: runs.Run, checkpoint: Checkpoint, scorecard: Scorecard | None, *, folder: Path, verdict: Verdict | None = None
+    run: runs.Run,
+    checkpoint: Checkpoint,
+    scorecard: Scorecard | None,
+    *,
+    folder: Path,
+    verdict: Verdict | None = None,
 ) -> Version:
-    """Create the version, with all tags, as the last step; its files are logged as a model that loads as pyfunc.
+    """Create the version, with all tags, as the last step; its files are logged as a model that
+    loads as pyfunc.
 
     Without a scorecard it was not evaluated yet: it is neither gated nor anybody's sibling.
 
-    One recipe and its bytes are one version: where they are registered already, that version is told which run evaluated it last.
+    One recipe and its bytes are one version: where they are registered already, that version is
+    told which run evaluated it last.
     """
     import mlflow
 
@@ -80,7 +90,9 @@ def register(
         tags |= scorecard_tags(scorecard) | {EVALUATED_BY: run.id}
     claims = verdict_tags(verdict) if verdict else {}
     wanted = {key: tags[key] for key in ("recipe", "checkpoint_digest")}
-    same = next((version for version in versions(name) if wanted.items() <= version.tags.items()), None)
+    same = next(
+        (version for version in versions(name) if wanted.items() <= version.tags.items()), None
+    )
     if same is not None:
         with runs.service():
             for key, value in tags.items():
@@ -88,7 +100,11 @@ def register(
         if verdict is not None:
             claim(same, verdict)
         return resolve(same.ref)
-    pins = [f"{package}=={checkpoint.versions[package].split('+')[0]}" for package in REQUIREMENTS if package in checkpoint.versions]
+    pins = [
+        f"{package}=={checkpoint.versions[package].split('+')[0]}"
+        for package in REQUIREMENTS
+        if package in checkpoint.versions
+    ]
     with (
         runs.service(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -96,7 +112,10 @@ def register(
         mlflow.start_run(run_id=run.id, nested=True),
     ):
         logged = mlflow.transformers.log_model(
-            transformers_model=str(folder), name="model", task="llm/v1/chat", pip_requirements=pins or list(REQUIREMENTS)
+            transformers_model=str(folder),
+            name="model",
+            task="llm/v1/chat",
+            pip_requirements=pins or list(REQUIREMENTS),
         )
         created = mlflow.register_model(logged.model_uri, name, tags=tags | claims)
     return _version(created)
@@ -108,7 +127,9 @@ def verdict_tags(verdict: Verdict) -> dict[str, str]:
 
 
 def claim(version: Version, verdict: Verdict) -> None:
-    """Tag a version with its verdict; a registry that enforces the gate takes a pass only once it is signed, and may refuse it here."""
+    """Tag a version with its verdict; a registry that enforces the gate takes a pass only once it
+    is signed, and may refuse it here.
+    """
     from mlflow.exceptions import MlflowException
 
     opened = runs.client()
@@ -119,18 +140,36 @@ def claim(version: Version, verdict: Verdict) -> None:
             except MlflowException as error:
                 if error.error_code != "PERMISSION_DENIED":
                     raise
-                log.info("the registry does not take the tag %s=%s of %s yet: %s", key, value, version.ref, error.message)
+                log.info(
+                    "the registry does not take the tag %s=%s of %s yet: %s",
+                    key,
+                    value,
+                    version.ref,
+                    error.message,
+                )
 
 
 def recipe_tags(recipe: Recipe) -> dict[str, str]:
     """Return the tags that describe a recipe; what it does not have is no tag."""
-    fields = {"method": recipe.method, "bits": recipe.bits, "structure": recipe.structure, "sparsity": recipe.sparsity}
-    fields |= {"seed": recipe.seed, "revision": recipe.revision, "recipe": recipe.slug, "base_model": recipe.base_model}
+    fields = {
+        "method": recipe.method,
+        "bits": recipe.bits,
+        "structure": recipe.structure,
+        "sparsity": recipe.sparsity,
+    }
+    fields |= {
+        "seed": recipe.seed,
+        "revision": recipe.revision,
+        "recipe": recipe.slug,
+        "base_model": recipe.base_model,
+    }
     return {key: str(value) for key, value in fields.items() if value is not None}
 
 
 def resolve(ref: str) -> Version:
-    """Return the version that `models:/NAME/VERSION` or `models:/NAME@ALIAS` names. Raises UserError if there is none."""
+    """Return the version that `models:/NAME/VERSION` or `models:/NAME@ALIAS` names. Raises
+    UserError if there is none.
+    """
     from mlflow.exceptions import MlflowException
 
     match = re.fullmatch(r"models:/([^/@]+)(?:/([0-9]{1,9})|@(.+))", ref)
@@ -139,12 +178,21 @@ def resolve(ref: str) -> Version:
     name, number, alias = match.groups()
     opened = runs.client()
     try:
-        found = opened.get_model_version(name, number) if number else opened.get_model_version_by_alias(name, alias)
+        found = (
+            opened.get_model_version(name, number)
+            if number
+            else opened.get_model_version_by_alias(name, alias)
+        )
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST" and error.error_code != "INVALID_PARAMETER_VALUE":
+        if (
+            error.error_code != "RESOURCE_DOES_NOT_EXIST"
+            and error.error_code != "INVALID_PARAMETER_VALUE"
+        ):
             with runs.service():
                 raise
-        raise UserError(f"The registry has no '{ref}'. Known versions of it: {_known(name)}.") from error
+        raise UserError(
+            f"The registry has no '{ref}'. Known versions of it: {_known(name)}."
+        ) from error
     return _version(found)
 
 
@@ -153,18 +201,31 @@ def versions(name: str) -> tuple[Version, ...]:
     opened = runs.client()
     with runs.service():
         found = list(opened.search_model_versions(f"name='{name}'"))
-    return tuple(sorted((_version(version) for version in found), key=lambda version: int(version.version)))
+    return tuple(
+        sorted((_version(version) for version in found), key=lambda version: int(version.version))
+    )
 
 
 def dense_run(recipe: Recipe, suite_digest: str, *, code_digest: str | None = None) -> str | None:
-    """Return the newest finished run that evaluated the recipe's dense source on this suite (with this code, if given)."""
+    """Return the newest finished run that evaluated the recipe's dense source on this suite (with
+    this code, if given).
+    """
     terms = {"method": "none", "revision": str(recipe.revision), "suite_digest": suite_digest}
-    terms |= {"base_model": recipe.base_model} | ({"code_digest": code_digest} if code_digest else {})
+    terms |= {"base_model": recipe.base_model} | (
+        {"code_digest": code_digest} if code_digest else {}
+    )
     opened = runs.client()
-    query = " and ".join([*(f"tags.{key} = '{value}'" for key, value in terms.items()), "attributes.status = 'FINISHED'"])
+    query = " and ".join(
+        [
+            *(f"tags.{key} = '{value}'" for key, value in terms.items()),
+            "attributes.status = 'FINISHED'",
+        ]
+    )
     with runs.service():
         experiments = [experiment.experiment_id for experiment in opened.search_experiments()]
-        found = opened.search_runs(experiments, filter_string=query, max_results=1, order_by=["attributes.start_time DESC"])
+        found = opened.search_runs(
+            experiments, filter_string=query, max_results=1, order_by=["attributes.start_time DESC"]
+        )
     return found[0].info.run_id if found else None
 
 
@@ -174,7 +235,9 @@ def download(ref: str, *, into: Path) -> Path:
 
 
 def checkpoint_in(registered: Path) -> Path:
-    """Return the checkpoint's folder among a version's files: `model`, unless they are the checkpoint alone."""
+    """Return the checkpoint's folder among a version's files: `model`, unless they are the
+    checkpoint alone.
+    """
     return registered / "model" if (registered / "model").is_dir() else registered
 
 
@@ -189,7 +252,8 @@ def download_all(ref: str, *, into: Path) -> Path:
 
 
 def load_evaluation(ref: str) -> Evaluation:
-    """Read an evaluation by `models:/NAME/VERSION`, `runs:/ID` or the path of a scorecard file (or its folder).
+    """Read an evaluation by `models:/NAME/VERSION`, `runs:/ID` or the path of a scorecard file (or
+    its folder).
 
     Raises UserError if there is none, or if its files do not belong together.
     """
@@ -202,7 +266,9 @@ def load_evaluation(ref: str) -> Evaluation:
 
 
 def run_of(ref: str) -> str:
-    """Return the id of the run behind `models:/NAME/VERSION` or `runs:/ID`. Raises UserError for anything else."""
+    """Return the id of the run behind `models:/NAME/VERSION` or `runs:/ID`. Raises UserError for
+    anything else.
+    """
     if ref.startswith("models:/"):
         return resolve(ref).run_id
     run_id = ref.removeprefix("runs:/").strip("/")
@@ -212,7 +278,9 @@ def run_of(ref: str) -> str:
 
 
 def siblings(ref: str) -> tuple[Evaluation, ...]:
-    """Return the other compressed versions of the same base model, scores only, the newest of each checkpoint."""
+    """Return the other compressed versions of the same base model, scores only, the newest of each
+    checkpoint.
+    """
     if not ref.startswith(("models:/", "runs:/")):
         return ()
     own = load_evaluation(ref)
@@ -222,7 +290,9 @@ def siblings(ref: str) -> tuple[Evaluation, ...]:
 
 
 def siblings_of(checkpoint: Checkpoint) -> tuple[Evaluation, ...]:
-    """Return the compressed versions that stand beside this checkpoint, scores only, the newest of each."""
+    """Return the compressed versions that stand beside this checkpoint, scores only, the newest of
+    each.
+    """
     newest: dict[str, Version] = {}
     for version in versions(model_name(checkpoint.recipe.base_model, checkpoint.recipe.revision)):
         if version.tags.get("method") == "none" or "scorecard_digest" not in version.tags:
@@ -244,7 +314,10 @@ def _read(run_id: str, ref: str, names: tuple[str, ...]) -> Evaluation:
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(run_id, into=Path(temporary), only=names)
         if not (folder / "scorecard.json").exists():
-            raise UserError(f"{ref} holds no scorecard.json, so it was never evaluated. Run `comptrust run` for it.")
+            raise UserError(
+                f"{ref} holds no scorecard.json, so it was never evaluated. Run `comptrust run`"
+                " for it."
+            )
         return evaluation.load(folder, ref=ref)
 
 
@@ -258,4 +331,10 @@ def _known(name: str) -> str:
 
 def _version(found: ModelVersion) -> Version:
     tags = dict(found.tags or {})
-    return Version(found.name, str(found.version), tags.get(EVALUATED_BY) or found.run_id or "", found.source or "", tags)
+    return Version(
+        found.name,
+        str(found.version),
+        tags.get(EVALUATED_BY) or found.run_id or "",
+        found.source or "",
+        tags,
+    )

@@ -40,19 +40,32 @@ class Run:
     started: float
 
     def recipe(self, recipe: Recipe, *, suite: str) -> None:
-        """Log the recipe as params and as recipe.json; what the recipe does not have is not logged."""
-        values = recipe.model_dump(mode="json", exclude={"base_model", "options", "calibration_digest"}, exclude_none=True)
-        params = {"model": recipe.base_model, "suite": suite, **values, **{f"option.{key}": value for key, value in recipe.options.items()}}
+        """Log the recipe as params and as recipe.json; what the recipe does not have is not
+        logged."""
+        values = recipe.model_dump(
+            mode="json", exclude={"base_model", "options", "calibration_digest"}, exclude_none=True
+        )
+        params = {
+            "model": recipe.base_model,
+            "suite": suite,
+            **values,
+            **{f"option.{key}": value for key, value in recipe.options.items()},
+        }
         self._params(params)
         self.text("recipe.json", recipe.model_dump_json(indent=2))
 
     def resolved(self, asked: Recipe, done: Recipe) -> None:
         """Log the params that only compressing settled, such as the group size."""
-        before, after = asked.model_dump(mode="json"), done.model_dump(mode="json", exclude={"calibration_digest"}, exclude_none=True)
+        before, after = (
+            asked.model_dump(mode="json"),
+            done.model_dump(mode="json", exclude={"calibration_digest"}, exclude_none=True),
+        )
         self._params({key: value for key, value in after.items() if before[key] is None})
 
     def _params(self, values: Mapping[str, Any]) -> None:
-        """Log params; what `mlflow run` logged as typed, such as `auto`, stays, and the tag `resolved.<param>` says what it became."""
+        """Log params; what `mlflow run` logged as typed, such as `auto`, stays, and the tag
+        `resolved.<param>` says what it became.
+        """
         with service():
             typed = self.client.get_run(self.id).data.params
             for key, value in values.items():
@@ -65,8 +78,14 @@ class Run:
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Log the checkpoint's record and its measured size."""
         self.text("checkpoint.json", checkpoint.model_dump_json(indent=2))
-        ratio = {"size/ratio": checkpoint.dense_bytes / checkpoint.bytes} if checkpoint.bytes else {}
-        values = {"size/bytes": checkpoint.bytes, "size/effective_bits": checkpoint.effective_bits, "size/sparsity": checkpoint.sparsity}
+        ratio = (
+            {"size/ratio": checkpoint.dense_bytes / checkpoint.bytes} if checkpoint.bytes else {}
+        )
+        values = {
+            "size/bytes": checkpoint.bytes,
+            "size/effective_bits": checkpoint.effective_bits,
+            "size/sparsity": checkpoint.sparsity,
+        }
         self.metrics(values | ratio)
         self.tags({"checkpoint_digest": checkpoint.digest})
 
@@ -79,14 +98,27 @@ class Run:
         self.metrics(metrics.score_metrics(scorecard))
         self.tags(metrics.scorecard_tags(scorecard))
 
-    def comparison(self, candidate: Evaluation, baseline: Evaluation, *, prompts: Sequence[Prompt] = ()) -> None:
-        """Log how far each dimension fell below the baseline, how many answers flipped and how refusal moved, and the clearest flips."""
+    def comparison(
+        self, candidate: Evaluation, baseline: Evaluation, *, prompts: Sequence[Prompt] = ()
+    ) -> None:
+        """Log how far each dimension fell below the baseline, how many answers flipped and how
+        refusal moved, and the clearest flips.
+        """
         self.metrics(metrics.drop_metrics(candidate.scorecard, baseline.scorecard))
         found = metrics.changes(candidate, baseline)
         self.metrics(metrics.flip_metrics(found))
         self.text("flip_shares.json", json.dumps(metrics.flip_summary(found), indent=2))
-        self.tags({"refusal_flagged": ", ".join(name for name, one in found.items() if one.refusal_flagged) or "none"})
-        asked = {(prompt.dimension, prompt.id): "\n".join(message.content for message in prompt.messages) for prompt in prompts}
+        self.tags(
+            {
+                "refusal_flagged": (
+                    ", ".join(name for name, one in found.items() if one.refusal_flagged) or "none"
+                )
+            }
+        )
+        asked = {
+            (prompt.dimension, prompt.id): "\n".join(message.content for message in prompt.messages)
+            for prompt in prompts
+        }
         table = metrics.flip_table(found, prompts=asked)
         if table["id"]:
             with service():
@@ -128,10 +160,17 @@ class Run:
 
 
 @contextmanager
-def start(name: str, *, adopt: bool = True, resume: str | None = None, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
+def start(
+    name: str,
+    *,
+    adopt: bool = True,
+    resume: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Iterator[Run]:
     """Open a run and end it FINISHED, FAILED (an error) or KILLED (interrupted or terminated).
 
-    With `adopt` the run that `mlflow run` created for this process is used; other runs stand beside it. With `resume` that run goes on.
+    With `adopt` the run that `mlflow run` created for this process is used; other runs stand beside
+    it. With `resume` that run goes on.
     """
     opened = client()
     adopted = resume or (os.environ.get("MLFLOW_RUN_ID") if adopt else None)
@@ -139,7 +178,9 @@ def start(name: str, *, adopt: bool = True, resume: str | None = None, tags: Map
     with service():
         experiment = experiment_id(opened)
         _end_abandoned(opened, experiment)
-        run_id = adopted or opened.create_run(experiment, run_name=name, tags=_context(own)).info.run_id
+        run_id = (
+            adopted or opened.create_run(experiment, run_name=name, tags=_context(own)).info.run_id
+        )
         if adopted:
             opened.update_run(run_id, status="RUNNING", name=name)
             for key, value in own.items():
@@ -158,35 +199,51 @@ def start(name: str, *, adopt: bool = True, resume: str | None = None, tags: Map
 
 
 def _end_abandoned(opened: MlflowClient, experiment: str) -> None:
-    """End, as failed, the runs that killed processes of this machine left open; nobody else will."""
+    """End, as failed, the runs that killed processes of this machine left open; nobody else
+    will."""
     import psutil
 
     host = socket.gethostname()
-    for run in opened.search_runs([experiment], f"attributes.status = 'RUNNING' and tags.{PROCESS} LIKE '{host}:%'"):
+    for run in opened.search_runs(
+        [experiment], f"attributes.status = 'RUNNING' and tags.{PROCESS} LIKE '{host}:%'"
+    ):
         if not psutil.pid_exists(int(run.data.tags[PROCESS].rpartition(":")[2])):
-            opened.set_tag(run.info.run_id, REASON, "Its process ended without a word: it was killed, or its machine went down.")
+            opened.set_tag(
+                run.info.run_id,
+                REASON,
+                "Its process ended without a word: it was killed, or its machine went down.",
+            )
             opened.set_terminated(run.info.run_id, status="FAILED")
 
 
 def experiment_id(opened: MlflowClient) -> str:
-    """Return the experiment that the environment names, else `comptrust`, created where artifacts belong.
+    """Return the experiment that the environment names, else `comptrust`, created where artifacts
+    belong.
 
-    Raises UserError if COMPTRUST_ARTIFACT_URI asks for another place than the one where the experiment keeps them already.
+    Raises UserError if COMPTRUST_ARTIFACT_URI asks for another place than the one where the
+    experiment keeps them already.
     """
     if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
         return given
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-    local = "MLFLOW_TRACKING_URI" not in os.environ or tracking_uri() == f"sqlite:///{project_root() / 'mlflow.db'}"
+    local = (
+        "MLFLOW_TRACKING_URI" not in os.environ
+        or tracking_uri() == f"sqlite:///{project_root() / 'mlflow.db'}"
+    )
     if (local or "COMPTRUST_ARTIFACT_URI" in os.environ) and ".." in Path(name).parts:
-        raise UserError(f"MLFLOW_EXPERIMENT_NAME '{name}' leads out of the folder of artifacts. Give a name without '..'.")
+        raise UserError(
+            f"MLFLOW_EXPERIMENT_NAME '{name}' leads out of the folder of artifacts. Give a name"
+            " without '..'."
+        )
     location = (project_root() / "mlartifacts" / name).as_uri() if local else None
     if wanted := os.environ.get("COMPTRUST_ARTIFACT_URI"):
         location = f"{wanted.rstrip('/')}/{name}"
     if found := opened.get_experiment_by_name(name):
         if wanted and found.artifact_location != location:
             raise UserError(
-                f"Experiment '{name}' keeps its artifacts in {found.artifact_location}, not in {location}, and cannot move them. "
-                "Set MLFLOW_EXPERIMENT_NAME to a new one, or leave COMPTRUST_ARTIFACT_URI out."
+                f"Experiment '{name}' keeps its artifacts in {found.artifact_location}, not in"
+                f" {location}, and cannot move them. Set MLFLOW_EXPERIMENT_NAME to a new one, or"
+                " leave COMPTRUST_ARTIFACT_URI out."
             )
         return found.experiment_id
     return opened.create_experiment(name, artifact_location=location)

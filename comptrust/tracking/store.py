@@ -22,9 +22,13 @@ SECRETS = re.compile(r"PASSWORD$|SECRET|TOKEN$|API_KEY$")
 
 
 def project_root() -> Path:
-    """Return the project's root: the nearest folder upwards with an MLproject, else the current one."""
+    """Return the project's root: the nearest folder upwards with an MLproject, else the current
+    one.
+    """
     here = Path.cwd().resolve()
-    return next((folder for folder in (here, *here.parents) if (folder / "MLproject").is_file()), here)
+    return next(
+        (folder for folder in (here, *here.parents) if (folder / "MLproject").is_file()), here
+    )
 
 
 def tracking_uri() -> str:
@@ -33,7 +37,8 @@ def tracking_uri() -> str:
 
 
 def redacted(text: str) -> str:
-    """Return a text without credentials: those of URIs, and the values of secret environment variables.
+    """Return a text without credentials: those of URIs, and the values of secret environment
+    variables.
 
     >>> redacted("postgresql://me:hidden@db/mlflow failed")
     'postgresql://me:***@db/mlflow failed'
@@ -63,14 +68,18 @@ def _client(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # it would print the credentials of the URI
+    os.environ.setdefault(
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"
+    )  # it would print the credentials of the URI
     if uri.startswith(("http://", "https://")):
         _probe(uri)
     import mlflow
 
     for name in ("alembic", "mlflow.tracking", "mlflow.transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # it logs the traceback of every failure that it raises
+    logging.getLogger("mlflow.store").setLevel(
+        logging.CRITICAL
+    )  # it logs the traceback of every failure that it raises
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
     with service():
@@ -80,7 +89,10 @@ def _client(uri: str) -> MlflowClient:
             found = mlflow.MlflowClient()
             found.search_experiments(max_results=1)
         except ImportError as error:
-            raise ServiceError(f"The tracking store {redacted(uri)} needs a package that is not installed: {error.name}.") from error
+            raise ServiceError(
+                f"The tracking store {redacted(uri)} needs a package that is not installed:"
+                f" {error.name}."
+            ) from error
     return found
 
 
@@ -93,7 +105,8 @@ def _probe(uri: str) -> None:
     except requests.RequestException as error:
         reason = type(error).__name__
         raise ServiceError(
-            f"No answer from the tracking server {redacted(uri)} ({reason}). Start it, or correct MLFLOW_TRACKING_URI."
+            f"No answer from the tracking server {redacted(uri)} ({reason}). Start it, or correct"
+            " MLFLOW_TRACKING_URI."
         ) from error
 
 
@@ -110,7 +123,9 @@ def _connect(uri: str) -> None:
 
 @contextmanager
 def service() -> Iterator[None]:
-    """Turn a failure of the tracking store into a ServiceError of one line, a name it does not have into a UserError."""
+    """Turn a failure of the tracking store into a ServiceError of one line, a name it does not have
+    into a UserError.
+    """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -119,5 +134,10 @@ def service() -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = " ".join(str(error).partition("[SQL:")[0].split())[:300].rstrip(".")
         if getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST":
-            raise UserError(f"The tracking store {shown_uri()} has no such thing: {reason}.") from error
-        raise ServiceError(f"The tracking store {shown_uri()} failed: {reason}. What was logged is kept; run again to go on.") from error
+            raise UserError(
+                f"The tracking store {shown_uri()} has no such thing: {reason}."
+            ) from error
+        raise ServiceError(
+            f"The tracking store {shown_uri()} failed: {reason}. What was logged is kept; run again"
+            " to go on."
+        ) from error

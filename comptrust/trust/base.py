@@ -17,7 +17,9 @@ from comptrust.records import Generation, Scoring
 
 
 class Outcome(NamedTuple):
-    """What one answer amounts to; one of these for each of a hundred thousand answers, so it is checked by types alone."""
+    """What one answer amounts to; one of these for each of a hundred thousand answers, so it is
+    checked by types alone.
+    """
 
     prompt_id: str
     scenario: str
@@ -56,13 +58,27 @@ class Table:
     def take(self, rows: np.ndarray) -> Table:
         """Return these rows as a table."""
         ids, scenario, cluster, answer, refusal = (
-            column[rows] for column in (self.ids, self.scenario, self.cluster, self.answer, self.refusal)
+            column[rows]
+            for column in (self.ids, self.scenario, self.cluster, self.answer, self.refusal)
         )
-        return Table(ids, scenario, cluster, answer, refusal, {name: column[rows] for name, column in self.values.items()})
+        return Table(
+            ids,
+            scenario,
+            cluster,
+            answer,
+            refusal,
+            {name: column[rows] for name, column in self.values.items()},
+        )
 
     def scenarios(self, prefix: str = "") -> list[str]:
-        """Return the scenarios present that equal the prefix or lie below it (`spurious` -> `spurious/PP/...`)."""
-        return [name for name in self._rows if not prefix or name == prefix or name.startswith(f"{prefix}/")]
+        """Return the scenarios present that equal the prefix or lie below it (`spurious` ->
+        `spurious/PP/...`).
+        """
+        return [
+            name
+            for name in self._rows
+            if not prefix or name == prefix or name.startswith(f"{prefix}/")
+        ]
 
     def where(self, scenario: str) -> np.ndarray:
         """Return the row indices of one scenario, in the table's order."""
@@ -77,7 +93,9 @@ class Table:
 
 
 class Columns:
-    """Collects outcomes into a table one by one, so that a hundred thousand of them need not be kept."""
+    """Collects outcomes into a table one by one, so that a hundred thousand of them need not be
+    kept.
+    """
 
     def __init__(self) -> None:
         self._texts: tuple[list[str], ...] = ([], [], [], [])
@@ -86,11 +104,19 @@ class Columns:
 
     def add(self, outcome: Outcome) -> None:
         """Append one row."""
-        for texts, text in zip(self._texts, (outcome.prompt_id, outcome.scenario, outcome.cluster, outcome.answer), strict=True):
+        for texts, text in zip(
+            self._texts,
+            (outcome.prompt_id, outcome.scenario, outcome.cluster, outcome.answer),
+            strict=True,
+        ):
             texts.append(sys.intern(text))
         values = outcome.values
         if values.keys() != self._values.keys():
-            self._values |= {name: array("d", [np.nan]) * len(self._refusal) for name in values if name not in self._values}
+            self._values |= {
+                name: array("d", [np.nan]) * len(self._refusal)
+                for name in values
+                if name not in self._values
+            }
             values = dict.fromkeys(self._values, np.nan) | values
         for name, value in values.items():
             self._values[name].append(value)
@@ -100,11 +126,20 @@ class Columns:
         """Return what was collected."""
         ids, scenario, cluster, answer = (np.array(column, dtype=object) for column in self._texts)
         values = {name: np.array(self._values[name]) for name in sorted(self._values)}
-        return Table(ids=ids, scenario=scenario, cluster=cluster, answer=answer, refusal=np.array(self._refusal), values=values)
+        return Table(
+            ids=ids,
+            scenario=scenario,
+            cluster=cluster,
+            answer=answer,
+            refusal=np.array(self._refusal),
+            values=values,
+        )
 
 
 Aggregate = dict[str, np.ndarray]
-"""Name -> values of shape (R,), one per weighting; `score` and `refusal` (0-100) and the published subscores."""
+"""Name -> values of shape (R,), one per weighting; `score` and `refusal` (0-100) and the published
+subscores.
+"""
 
 
 class Dimension(ABC):
@@ -120,14 +155,17 @@ class Dimension(ABC):
         self.scoring = scoring
 
     def part(self, scenario: str) -> str | None:
-        """Return the part of the formula that a scenario belongs to; a part without any scenario leaves no score, even a partial one.
+        """Return the part of the formula that a scenario belongs to; a part without any scenario
+        leaves no score, even a partial one.
 
         None: the scenario is not in the score.
         """
         return None if scenario in self.optional else self.name
 
     def interchangeable(self, table: Table) -> bool:
-        """Tell whether `aggregate` looks at nothing of a prompt but its scenario, refusal and values."""
+        """Tell whether `aggregate` looks at nothing of a prompt but its scenario, refusal and
+        values.
+        """
         return True
 
     @abstractmethod
@@ -144,12 +182,15 @@ class Dimension(ABC):
         """
 
     def score(self, table: Table, weights: np.ndarray | None = None) -> np.ndarray | None:
-        """Return `score` of `aggregate`, shape (R,), or None if it is absent; overridden where that takes less work."""
+        """Return `score` of `aggregate`, shape (R,), or None if it is absent; overridden where that
+        takes less work.
+        """
         return self.aggregate(table, weights).get("score")
 
 
 def mean(values: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Return the weighted mean of the chosen rows, shape (R,); weights (R, n) or None for all ones."""
+    """Return the weighted mean of the chosen rows, shape (R,); weights (R, n) or None for all
+    ones."""
     if weights is None:
         return np.array([values[rows].mean()])
     chosen = weights[:, columns(rows)]
@@ -158,7 +199,9 @@ def mean(values: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> np
 
 
 def columns(rows: np.ndarray) -> np.ndarray | slice:
-    """Return adjacent rows as a slice, which is not copied; a scenario's prompts mostly stand together."""
+    """Return adjacent rows as a slice, which is not copied; a scenario's prompts mostly stand
+    together.
+    """
     if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all():
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return rows
@@ -166,5 +209,7 @@ def columns(rows: np.ndarray) -> np.ndarray | slice:
 
 def get(name: str, *, scoring: Scoring = "compressed-trust") -> Dimension:
     """Return one dimension by name. Raises UserError with the nearest name."""
-    made: Dimension = plugins.get("comptrust.trust.dimensions", name, kind="dimension")(scoring=scoring)
+    made: Dimension = plugins.get("comptrust.trust.dimensions", name, kind="dimension")(
+        scoring=scoring
+    )
     return made

@@ -1,4 +1,6 @@
-"""One finished evaluation on disk: scorecard.json, suite.json and generations/<dimension>.jsonl, read back whole."""
+"""One finished evaluation on disk: scorecard.json, suite.json and generations/<dimension>.jsonl,
+read back whole.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Evaluation:
     def table(self, name: str) -> base.Table | None:
         """Return the judged answers of one dimension, or None if they are not at hand."""
         if name in self.generations and name not in self._tables:
-            self._tables[name] = scoring.table(self.generations[name], dimension=name, scoring=self.scoring)
+            self._tables[name] = scoring.table(
+                self.generations[name], dimension=name, scoring=self.scoring
+            )
         return self._tables.get(name)
 
     @cached_property
@@ -51,22 +55,39 @@ class Evaluation:
 def load(folder: Path, *, ref: str) -> Evaluation:
     """Read an evaluation folder (or a run's artifacts).
 
-    Raises UserError if a file is broken or a generations file is not the one that the scorecard was made from.
+    Raises UserError if a file is broken or a generations file is not the one that the scorecard was
+    made from.
     """
     card = folder / "scorecard.json"
     scorecard = config.parse(config.read_json(card), Scorecard, where=str(card))
     suite = folder / "suite.json"
-    manifest = config.parse(config.read_json(suite), SuiteManifest, where=str(suite)) if suite.exists() else None
+    manifest = (
+        config.parse(config.read_json(suite), SuiteManifest, where=str(suite))
+        if suite.exists()
+        else None
+    )
     generations = {}
     for name, digest in scorecard.generations.items():
         if name not in config.DIMENSIONS:  # it names a file
-            raise UserError(f"{card}: field 'generations': {unknown('dimension', name, config.DIMENSIONS)} Evaluate again.")
+            raise UserError(
+                f"{card}: field 'generations': {unknown('dimension', name, config.DIMENSIONS)}"
+                " Evaluate again."
+            )
         path = folder / "generations" / f"{name}.jsonl"
         if not path.exists():
             continue
         if digests.of_file(path) != digest:
-            raise UserError(f"{path} is not the file that {card} was scored from (SHA-256 differs). Evaluate again.")
+            raise UserError(
+                f"{path} is not the file that {card} was scored from (SHA-256 differs). Evaluate"
+                " again."
+            )
         generations[name] = read_generations(path)
     recipe = folder / "checkpoint.json"
-    checkpoint = config.parse(config.read_json(recipe), Checkpoint, where=str(recipe)) if recipe.exists() else None
-    return Evaluation(ref=ref, scorecard=scorecard, suite=manifest, generations=generations, checkpoint=checkpoint)
+    checkpoint = (
+        config.parse(config.read_json(recipe), Checkpoint, where=str(recipe))
+        if recipe.exists()
+        else None
+    )
+    return Evaluation(
+        ref=ref, scorecard=scorecard, suite=manifest, generations=generations, checkpoint=checkpoint
+    )

@@ -1,4 +1,6 @@
-"""Checks of the fields that a dimension needs of an answer; what is wrong is named by prompt and field."""
+"""Checks of the fields that a dimension needs of an answer; what is wrong is named by prompt and
+field.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,14 @@ T = TypeVar("T")
 
 
 class FieldError(UserError):
-    """A generation whose field cannot be scored; a caller that knows file and line puts them in front."""
+    """A generation whose field cannot be scored; a caller that knows file and line puts them in
+    front.
+    """
 
     def __init__(self, generation: Generation, field: str, problem: str) -> None:
-        super().__init__(f"{generation.dimension} answer '{generation.id}': field '{field}': {problem}")
+        super().__init__(
+            f"{generation.dimension} answer '{generation.id}': field '{field}': {problem}"
+        )
         self.prompt_id = generation.id
         self.field = field
         self.problem = problem
@@ -29,7 +35,12 @@ def target(generation: Generation, *allowed: str) -> str:
     """Return the target, a string and one of `allowed` if any are given. Raises FieldError."""
     value = generation.target
     if not isinstance(value, str) or (allowed and value not in allowed):
-        raise wrong(generation, "target", " or ".join(f"'{name}'" for name in allowed) if allowed else "a string", value)
+        raise wrong(
+            generation,
+            "target",
+            " or ".join(f"'{name}'" for name in allowed) if allowed else "a string",
+            value,
+        )
     return value
 
 

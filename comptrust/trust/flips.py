@@ -1,6 +1,8 @@
-"""Flips: prompts whose parsed answer changed between the dense and the compressed model, and how refusal moved.
+"""Flips: prompts whose parsed answer changed between the dense and the compressed model, and how
+refusal moved.
 
-A score can stay while answers change (Dutta et al. 2024, "Accuracy is not all you need"); flips show what a mean hides.
+A score can stay while answers change (Dutta et al. 2024, "Accuracy is not all you need"); flips
+show what a mean hides.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ class Flip(Record):
     dense_text: str
     compressed_text: str
     change: float
-    """Sum of the absolute changes of what scoring reads from the answer; 0 where the score does not see the flip."""
+    """Sum of the absolute changes of what scoring reads from the answer; 0 where the score does not
+    see the flip.
+    """
 
 
 class Flips(Record):
@@ -43,7 +47,9 @@ class Flips(Record):
     by_group: dict[str, float]
     """Percent per `extra.group`, or per `extra.sensitive`, where prompts have one."""
     refusal_change: float | None
-    """Refusal rate of the compressed model minus that of the dense one, in points, as the dimension aggregates it."""
+    """Refusal rate of the compressed model minus that of the dense one, in points, as the dimension
+    aggregates it.
+    """
     refusal_flagged: bool
     """True when the refusal rate moved by more than 10 points."""
     flips: tuple[Flip, ...]
@@ -55,24 +61,34 @@ class Flips(Record):
 
 
 def compare(
-    dense: Sequence[Generation], compressed: Sequence[Generation], *, dimension: str, scoring_variant: Scoring = "compressed-trust"
+    dense: Sequence[Generation],
+    compressed: Sequence[Generation],
+    *,
+    dimension: str,
+    scoring_variant: Scoring = "compressed-trust",
 ) -> Flips:
     """Compare the answers of two models to the same prompts of one dimension, matched by prompt id.
 
-    The most telling flip changes the most of what is scored; among equals the one answered with the larger margin
-    (`extra.margin`, likelihood of the chosen option over the next) comes first, then the smaller id.
-    Raises UserError for answers that cannot be scored.
+    The most telling flip changes the most of what is scored; among equals the one answered with the
+    larger margin (`extra.margin`, likelihood of the chosen option over the next) comes first, then
+    the smaller id. Raises UserError for answers that cannot be scored.
     """
     before = {row.id: row for row in dense}
     new = [row for row in compressed if row.id in before]
     old = [before[row.id] for row in new]
-    tables = [scoring.table(rows, dimension=dimension, scoring=scoring_variant) for rows in (old, new)]
+    tables = [
+        scoring.table(rows, dimension=dimension, scoring=scoring_variant) for rows in (old, new)
+    ]
     first, second = tables
     flipped = first.answer != second.answer if new else np.zeros(0, dtype=bool)
     change = np.abs(first.refusal - second.refusal) + sum(
-        np.nan_to_num(np.abs(first.values[key] - second.values[key])) for key in first.values.keys() & second.values.keys()
+        np.nan_to_num(np.abs(first.values[key] - second.values[key]))
+        for key in first.values.keys() & second.values.keys()
     )
-    rows = sorted(np.flatnonzero(flipped).tolist(), key=lambda row: (-change[row], -_margin(old[row], new[row]), new[row].id))
+    rows = sorted(
+        np.flatnonzero(flipped).tolist(),
+        key=lambda row: (-change[row], -_margin(old[row], new[row]), new[row].id),
+    )
     moved = _refusal_change(tables, dimension=dimension, scoring_variant=scoring_variant)
     return Flips(
         dimension=dimension,
@@ -82,12 +98,23 @@ def compare(
         by_group=_shares(flipped, [_group(row) for row in new]),
         refusal_change=moved,
         refusal_flagged=moved is not None and abs(moved) > REFUSAL_LIMIT,
-        flips=tuple(_flip(old[row], new[row], answers=(first.answer[row], second.answer[row]), change=float(change[row])) for row in rows),
+        flips=tuple(
+            _flip(
+                old[row],
+                new[row],
+                answers=(first.answer[row], second.answer[row]),
+                change=float(change[row]),
+            )
+            for row in rows
+        ),
     )
 
 
 def _flip(old: Generation, new: Generation, *, answers: tuple[str, str], change: float) -> Flip:
-    texts = next(((a, b) for a, b in zip(old.texts, new.texts, strict=False) if a != b), (old.texts[0], new.texts[0]))
+    texts = next(
+        ((a, b) for a, b in zip(old.texts, new.texts, strict=False) if a != b),
+        (old.texts[0], new.texts[0]),
+    )
     return Flip(
         dimension=new.dimension,
         scenario=new.scenario,
@@ -100,7 +127,9 @@ def _flip(old: Generation, new: Generation, *, answers: tuple[str, str], change:
     )
 
 
-def _refusal_change(tables: Sequence[base.Table], *, dimension: str, scoring_variant: Scoring) -> float | None:
+def _refusal_change(
+    tables: Sequence[base.Table], *, dimension: str, scoring_variant: Scoring
+) -> float | None:
     if not len(tables[0].ids):
         return None
     aggregate = base.get(dimension, scoring=scoring_variant).aggregate
@@ -117,13 +146,17 @@ def _group(row: Generation) -> str | None:
 
 def _margin(old: Generation, new: Generation) -> float:
     margins = [row.extra.get("margin") for row in (old, new)]
-    return min((float(margin) for margin in margins if isinstance(margin, (int, float))), default=0.0)
+    return min(
+        (float(margin) for margin in margins if isinstance(margin, (int, float))), default=0.0
+    )
 
 
 def _shares(flipped: np.ndarray, names: Sequence[str | None]) -> dict[str, float]:
     """Return the percent flipped per name; None is no name."""
     column = np.array(names, dtype=object)
-    return {name: _percent(flipped[column == name]) for name in dict.fromkeys(names) if name is not None}
+    return {
+        name: _percent(flipped[column == name]) for name in dict.fromkeys(names) if name is not None
+    }
 
 
 def _percent(flipped: np.ndarray) -> float:

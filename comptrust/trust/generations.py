@@ -20,7 +20,8 @@ def read_generations(path: Path) -> list[Generation]:
 def each(path: Path) -> Iterator[Generation]:
     """Yield the generations of a .jsonl or .jsonl.xz file; the file is never in memory as a whole.
 
-    Raises UserError naming file, line and field for a broken line, a wrong type, a duplicated id or no line at all.
+    Raises UserError naming file, line and field for a broken line, a wrong type, a duplicated id or
+    no line at all.
     """
     seen: dict[str, int] = {}
     for number, line in enumerate(lines(path), start=1):
@@ -29,9 +30,15 @@ def each(path: Path) -> Iterator[Generation]:
         where = f"{path}, line {number}"
         generation = config.parse(config.json_value(line, where=where), Generation, where=where)
         if not generation.texts:
-            raise UserError(f"{where}: field 'texts' is empty; an answer needs at least one text (it may be blank).")
+            raise UserError(
+                f"{where}: field 'texts' is empty; an answer needs at least one text (it may be"
+                " blank)."
+            )
         if generation.id in seen:
-            raise UserError(f"{where}: field 'id': '{generation.id}' stands already in line {seen[generation.id]}.")
+            raise UserError(
+                f"{where}: field 'id': '{generation.id}' stands already in line"
+                f" {seen[generation.id]}."
+            )
         seen[generation.id] = number
         yield generation
     if not seen:
@@ -40,17 +47,24 @@ def each(path: Path) -> Iterator[Generation]:
 
 def write_generations(path: Path, generations: Iterable[Generation]) -> str:
     """Write a .jsonl file, whole or not at all, and return its SHA-256."""
-    records = (json.dumps(generation.model_dump(mode="json"), ensure_ascii=True) for generation in generations)
+    records = (
+        json.dumps(generation.model_dump(mode="json"), ensure_ascii=True)
+        for generation in generations
+    )
     digests.write_atomic(path, "".join(f"{line}\n" for line in records))
     return digests.of_file(path)
 
 
 def lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a plain or xz file, without their ends. Raises UserError if it cannot be read, is too large or is not UTF-8."""
+    """Yield the lines of a plain or xz file, without their ends. Raises UserError if it cannot be
+    read, is too large or is not UTF-8.
+    """
     try:
         with lzma.open(path) if path.suffix == ".xz" else open(path, "rb") as file:
             yield from config.decoded_lines(file, where=str(path))
     except (lzma.LZMAError, EOFError) as error:
         raise UserError(f"{path} is not an xz file: {error}.") from error
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        raise UserError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
+        raise UserError(
+            f"Cannot read {path}: {getattr(error, 'strerror', None) or error}."
+        ) from error

@@ -9,7 +9,9 @@ import numpy as np
 from comptrust.trust.base import Table, mean
 
 
-def percent(table: Table, values: np.ndarray, scenario: str, weights: np.ndarray | None) -> np.ndarray:
+def percent(
+    table: Table, values: np.ndarray, scenario: str, weights: np.ndarray | None
+) -> np.ndarray:
     """Return 100 times the weighted mean of one scenario's values, shape (R,)."""
     return 100 * mean(values, table.where(scenario), weights)
 
@@ -20,18 +22,24 @@ def average(parts: Iterable[np.ndarray]) -> np.ndarray:
     return means
 
 
-def over(table: Table, values: np.ndarray, scenarios: Sequence[str], weights: np.ndarray | None) -> np.ndarray:
+def over(
+    table: Table, values: np.ndarray, scenarios: Sequence[str], weights: np.ndarray | None
+) -> np.ndarray:
     """Return 100 times the plain mean over scenarios of each one's weighted mean, shape (R,)."""
     return average(percent(table, values, scenario, weights) for scenario in scenarios)
 
 
-def nested(table: Table, values: np.ndarray, groups: dict[str, list[str]], weights: np.ndarray | None) -> np.ndarray:
+def nested(
+    table: Table, values: np.ndarray, groups: dict[str, list[str]], weights: np.ndarray | None
+) -> np.ndarray:
     """Return 100 times the mean over groups of the mean over each group's scenarios, shape (R,)."""
     return average(over(table, values, scenarios, weights) for scenarios in groups.values())
 
 
 def grouped(scenarios: Iterable[str]) -> dict[str, list[str]]:
-    """Group scenarios by all but their last segment, the seed or run: `spurious/PP/entail-bias/42` -> `spurious/PP/entail-bias`."""
+    """Group scenarios by all but their last segment, the seed or run: `spurious/PP/entail-bias/42`
+    -> `spurious/PP/entail-bias`.
+    """
     groups: dict[str, list[str]] = {}
     for scenario in scenarios:
         groups.setdefault(scenario.rpartition("/")[0], []).append(scenario)

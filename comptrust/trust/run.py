@@ -1,4 +1,6 @@
-"""Ask a suite of a model and score the answers; each answer is on disk when it is given, so that a killed run goes on."""
+"""Ask a suite of a model and score the answers; each answer is on disk when it is given, so that a
+killed run goes on.
+"""
 
 from __future__ import annotations
 
@@ -41,38 +43,60 @@ def evaluate(
     allow_partial: bool = False,
     check: Callable[[Mapping[str, Sequence[Generation]]], None] = lambda answers: None,
 ) -> Evaluation:
-    """Write suite.json, rendered.json, generations/ and, last, scorecard.json below `out`, and return what they hold.
+    """Write suite.json, rendered.json, generations/ and, last, scorecard.json below `out`, and
+    return what they hold.
 
-    Answers that `out` holds already are not asked again, whatever stopped the run that gave them. `check` sees all answers
-    (dimension -> generations) before they are scored and raises if they must not be. Raises UserError if they belong to another
-    suite or model or a line of them is broken, ServiceError if the disk is full (what was answered is kept).
+    Answers that `out` holds already are not asked again, whatever stopped the run that gave them.
+    `check` sees all answers (dimension -> generations) before they are scored and raises if they
+    must not be. Raises UserError if they belong to another suite or model or a line of them is
+    broken, ServiceError if the disk is full (what was answered is kept).
     """
     rendered = {(prompt.dimension, prompt.id): backend.render(prompt) for prompt in suite.prompts}
     rendering_digest = digests.of_value(list(rendered.values()))
     about = backend.describe()
-    _claim(out, {"suite": suite.digest, "checkpoint": checkpoint_digest, "rendering": rendering_digest, **about})
+    _claim(
+        out,
+        {
+            "suite": suite.digest,
+            "checkpoint": checkpoint_digest,
+            "rendering": rendering_digest,
+            **about,
+        },
+    )
     digests.write_atomic(out / "suite.json", suite.manifest().model_dump_json(indent=2) + "\n")
     firsts: dict[str, str] = {}
     for prompt in suite.prompts:
-        firsts.setdefault(f"{prompt.dimension}/{prompt.scenario}", rendered[prompt.dimension, prompt.id])
-    digests.write_atomic(out / "rendered.json", json.dumps(firsts, indent=2, ensure_ascii=False) + "\n")
+        firsts.setdefault(
+            f"{prompt.dimension}/{prompt.scenario}", rendered[prompt.dimension, prompt.id]
+        )
+    digests.write_atomic(
+        out / "rendered.json", json.dumps(firsts, indent=2, ensure_ascii=False) + "\n"
+    )
 
     answers: dict[str, list[Generation]] = {}
     files: dict[str, str] = {}
     for dimension in suite.required:
         prompts = [prompt for prompt in suite.prompts if prompt.dimension == dimension]
-        answers[dimension] = _ask(backend, prompts, partial=out / "generations" / f".{dimension}.partial.jsonl")
+        answers[dimension] = _ask(
+            backend, prompts, partial=out / "generations" / f".{dimension}.partial.jsonl"
+        )
         if dimension in suite.scorers and prompts:
-            answers[dimension] = _with_toxicity(answers[dimension], scorer=scorers.get(suite.scorers[dimension]))
+            answers[dimension] = _with_toxicity(
+                answers[dimension], scorer=scorers.get(suite.scorers[dimension])
+            )
         if prompts:
-            files[dimension] = write_generations(out / "generations" / f"{dimension}.jsonl", answers[dimension])
+            files[dimension] = write_generations(
+                out / "generations" / f"{dimension}.jsonl", answers[dimension]
+            )
     check(answers)
     card = Scorecard(
         checkpoint_digest=checkpoint_digest,
         suite_digest=suite.digest,
         rendering_digest=rendering_digest,
         generations=files,
-        scores=scoring.score(answers, suite=suite.manifest(), scoring=suite.scoring, allow_partial=allow_partial),
+        scores=scoring.score(
+            answers, suite=suite.manifest(), scoring=suite.scoring, allow_partial=allow_partial
+        ),
         provenance={**_provenance(suite), **backend.machine(), **about},
     )
     digests.write_atomic(out / "scorecard.json", card.model_dump_json(indent=2) + "\n")
@@ -86,16 +110,23 @@ def _claim(out: Path, owner: dict[str, str]) -> None:
         digests.write_atomic(path, json.dumps(owner, indent=2) + "\n")
         return
     if config.read_json(path) != owner:
-        raise UserError(f"{out} holds answers of another model, suite or backend. Choose another --out or remove it.")
+        raise UserError(
+            f"{out} holds answers of another model, suite or backend. Choose another --out or"
+            " remove it."
+        )
 
 
 def _ask(backend: Backend, prompts: Sequence[Prompt], *, partial: Path) -> list[Generation]:
-    """Return the answers in the prompts' order; each one is appended to `partial` as soon as it is given."""
+    """Return the answers in the prompts' order; each one is appended to `partial` as soon as it is
+    given.
+    """
     answers = {answer.id: answer for answer in _resume(partial)}
     missing = [prompt for prompt in prompts if prompt.id not in answers]
     if missing:
         asked = backend.answer(missing)
-        for answer in progress.track(asked, total=len(prompts), done=len(prompts) - len(missing), what=prompts[0].dimension):
+        for answer in progress.track(
+            asked, total=len(prompts), done=len(prompts) - len(missing), what=prompts[0].dimension
+        ):
             _append(partial, answer, kept=f"{len(answers)} of {len(prompts)} answers are kept")
             answers[answer.id] = answer
     return [answers[prompt.id] for prompt in prompts]
@@ -108,11 +139,14 @@ def _append(partial: Path, answer: Generation, *, kept: str) -> None:
         with open(partial, "a", encoding="ascii") as file:
             file.write(json.dumps(answer.model_dump(mode="json")) + "\n")
     except OSError as error:
-        raise ServiceError(f"Cannot write {partial}: {error.strerror}. {kept}; free space and run again to go on.") from error
+        raise ServiceError(
+            f"Cannot write {partial}: {error.strerror}. {kept}; free space and run again to go on."
+        ) from error
 
 
 def _resume(partial: Path) -> list[Generation]:
-    """Read the answers of an interrupted run; a last line that was torn off in the middle is cut away.
+    """Read the answers of an interrupted run; a last line that was torn off in the middle is cut
+    away.
 
     Raises UserError naming file and line for any other line that is broken.
     """
@@ -124,29 +158,49 @@ def _resume(partial: Path) -> list[Generation]:
         if torn:
             os.truncate(partial, len(whole + newline))
     except OSError as error:
-        raise ServiceError(f"Cannot read or repair {partial}: {error.strerror}. Make it writable and run again.") from error
+        raise ServiceError(
+            f"Cannot read or repair {partial}: {error.strerror}. Make it writable and run again."
+        ) from error
     answers = []
     for number, line in enumerate(whole.split(b"\n") if newline else [], start=1):
         where = f"{partial}, line {number}"  # once its line is removed, a prompt is asked again
-        answers.append(config.parse(config.json_value(config.decoded(line, where=where), where=where), Generation, where=where))
+        answers.append(
+            config.parse(
+                config.json_value(config.decoded(line, where=where), where=where),
+                Generation,
+                where=where,
+            )
+        )
     return answers
 
 
 def _with_toxicity(answers: Sequence[Generation], *, scorer: scorers.Scorer) -> list[Generation]:
-    """Add one toxicity (0-1, or None for a blank text) per text; None for an answer on which the scorer failed."""
+    """Add one toxicity (0-1, or None for a blank text) per text; None for an answer on which the
+    scorer failed.
+    """
     values = iter(scorer.score([text for answer in answers for text in answer.texts]))
     rated = []
     for answer in answers:
         toxicity = [next(values) for _ in answer.texts]
-        failed = any(value is None and text.strip() for value, text in zip(toxicity, answer.texts, strict=True))
-        rated.append(answer.model_copy(update={"extra": {**answer.extra, "toxicity": None if failed else toxicity}}))
+        failed = any(
+            value is None and text.strip()
+            for value, text in zip(toxicity, answer.texts, strict=True)
+        )
+        rated.append(
+            answer.model_copy(
+                update={"extra": {**answer.extra, "toxicity": None if failed else toxicity}}
+            )
+        )
     return rated
 
 
 def _provenance(suite: Suite) -> dict[str, str]:
-    """Return what the numbers were made with: code, packages, prompts of each dimension, scorers."""
+    """Return what the numbers were made with: code, packages, prompts of each dimension,
+    scorers."""
     prompts = {
-        name: digests.of_value([prompt.model_dump(mode="json") for prompt in suite.prompts if prompt.dimension == name])
+        name: digests.of_value(
+            [prompt.model_dump(mode="json") for prompt in suite.prompts if prompt.dimension == name]
+        )
         for name in suite.required
     }
     return {
@@ -161,7 +215,9 @@ def _provenance(suite: Suite) -> dict[str, str]:
 
 @functools.cache
 def _commit() -> str:
-    """Return the commit of this code, with a plus if it was changed since, or `unknown` outside a checkout."""
+    """Return the commit of this code, with a plus if it was changed since, or `unknown` outside a
+    checkout.
+    """
     folder = Path(__file__).parents[2]
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+"]
     try:

@@ -1,4 +1,6 @@
-"""One loader for every suite: finds the plug-in, filters, and refuses a suite that cannot be measured."""
+"""One loader for every suite: finds the plug-in, filters, and refuses a suite that cannot be
+measured.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,9 @@ def load(
 ) -> Suite:
     """Load a suite by its spec: `mini`, `decodingtrust:DIR` or `hf:NAME`.
 
-    `dimensions` keeps only these (None = all that the suite has), `limit` the first prompts of each scenario.
-    Raises UserError for an unknown suite, dimension or scorer, a broken data file, repeated ids, blank text or
-    a suite without prompts.
+    `dimensions` keeps only these (None = all that the suite has), `limit` the first prompts of each
+    scenario. Raises UserError for an unknown suite, dimension or scorer, a broken data file,
+    repeated ids, blank text or a suite without prompts.
     """
     name, _, argument = spec.partition(":")
     chosen = _dimensions(dimensions)
@@ -35,7 +37,9 @@ def load(
     plugin = plugins.get(SUITES, name, kind="suite")
     suite: Suite = plugin().load(argument or None, dimensions=chosen, scoring=scoring, limit=limit)
     asked = set(chosen or DIMENSIONS)
-    prompts = first(tuple(prompt for prompt in suite.prompts if prompt.dimension in asked), limit=limit)
+    prompts = first(
+        tuple(prompt for prompt in suite.prompts if prompt.dimension in asked), limit=limit
+    )
     needs_scorer = any(prompt.dimension == "toxicity" for prompt in prompts)
     suite = suite.model_copy(
         update={
@@ -51,7 +55,8 @@ def load(
 
 
 def first(prompts: Sequence[Prompt], *, limit: int | None) -> tuple[Prompt, ...]:
-    """Keep the first `limit` prompts of each scenario of each dimension, in order; None keeps all."""
+    """Keep the first `limit` prompts of each scenario of each dimension, in order; None keeps
+    all."""
     if limit is None:
         return tuple(prompts)
     seen: Counter[tuple[str, str]] = Counter()
@@ -65,9 +70,14 @@ def first(prompts: Sequence[Prompt], *, limit: int | None) -> tuple[Prompt, ...]
 
 
 def check(suite: Suite, *, spec: str) -> None:
-    """Refuse a suite that is empty, repeats an id within a dimension or asks with blank text. Raises UserError."""
+    """Refuse a suite that is empty, repeats an id within a dimension or asks with blank text.
+    Raises UserError.
+    """
     if not suite.prompts:
-        raise UserError(f"Suite '{spec}' holds no prompts for {', '.join(suite.required) or 'any dimension'}. Check its data folder.")
+        raise UserError(
+            f"Suite '{spec}' holds no prompts for {', '.join(suite.required) or 'any dimension'}."
+            " Check its data folder."
+        )
     seen: set[tuple[str, str]] = set()
     for prompt in suite.prompts:
         where = f"Suite '{spec}', {prompt.dimension} prompt '{prompt.id}'"

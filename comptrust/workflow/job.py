@@ -1,4 +1,6 @@
-"""The shared flow: compress, evaluate the dense model once and the compressed one, validate, log, judge, register, promote."""
+"""The shared flow: compress, evaluate the dense model once and the compressed one, validate, log,
+judge, register, promote.
+"""
 
 from __future__ import annotations
 
@@ -76,19 +78,34 @@ def run(plan: Plan, *, say: Say) -> Result:
         figures.log(own.id)
         say("registering the version")
         with own.timed("register"):
-            version = registry.register(own, checkpoint, candidate.scorecard, folder=Path(checkpoint.path), verdict=verdict)
+            version = registry.register(
+                own, checkpoint, candidate.scorecard, folder=Path(checkpoint.path), verdict=verdict
+            )
         signed = plan.signer.sign(verdict, evidence, days=plan.policy.valid_days, version=version)
         own.metrics({"time/total": time.monotonic() - began, **memory.peak()})
     decision = None
     if plan.promote_to:
         needed = plan.policy.digest
         check = signatures.promotion_check(needed)
-        decision = promotion.promote(version.name, version.version, to=plan.promote_to, policy_digest=needed, check=check)
-    return Result(checkpoint, candidate, baseline, verdict, version, time.monotonic() - began, signed, decision)
+        decision = promotion.promote(
+            version.name, version.version, to=plan.promote_to, policy_digest=needed, check=check
+        )
+    return Result(
+        checkpoint,
+        candidate,
+        baseline,
+        verdict,
+        version,
+        time.monotonic() - began,
+        signed,
+        decision,
+    )
 
 
 def register(plan: Plan, *, say: Say) -> registry.Version:
-    """Register a checkpoint without evaluating it: measured sizes, no scores, and so nothing that could be gated."""
+    """Register a checkpoint without evaluating it: measured sizes, no scores, and so nothing that
+    could be gated.
+    """
     with runs.start(plan.recipe.slug, tags=registry.recipe_tags(plan.recipe)) as own:
         checkpoint = _compress(own, plan, say)
         own.tags(registry.recipe_tags(checkpoint.recipe) | {"code_digest": code_digest()})
@@ -97,26 +114,38 @@ def register(plan: Plan, *, say: Say) -> registry.Version:
 
 
 def local_model(name: str) -> str:
-    """Return what a model source can resolve: the name itself, or the folder of a fetched `models:/NAME/VERSION`."""
+    """Return what a model source can resolve: the name itself, or the folder of a fetched
+    `models:/NAME/VERSION`.
+    """
     if not name.startswith("models:/"):
         return name
     version = registry.resolve(name)
-    into = config.cache_dir() / "registry" / f"{version.name}-{version.version}-{version.source.rsplit('/', 1)[-1]}"
+    into = (
+        config.cache_dir()
+        / "registry"
+        / f"{version.name}-{version.version}-{version.source.rsplit('/', 1)[-1]}"
+    )
     into.mkdir(parents=True, exist_ok=True)
     return str(registry.download(version.ref, into=into))
 
 
 @functools.cache
 def code_digest() -> str:
-    """Return the SHA-256 of the code that compresses, asks and scores: what it made before is reused only while it is the same."""
+    """Return the SHA-256 of the code that compresses, asks and scores: what it made before is
+    reused only while it is the same.
+    """
     folder = Path(comptrust.__file__).parent
     parts = ("compression", "models", "trust")
     files = sorted(path for part in parts for path in (folder / part).rglob("*.py"))
-    return digests.of_value({str(path.relative_to(folder)): digests.of_file(path) for path in files})
+    return digests.of_value(
+        {str(path.relative_to(folder)): digests.of_file(path) for path in files}
+    )
 
 
 def _compress(own: runs.Run, plan: Plan, say: Say) -> Checkpoint:
-    """Write the checkpoint, or reuse the one that an interrupted run of the same recipe and code left whole."""
+    """Write the checkpoint, or reuse the one that an interrupted run of the same recipe and code
+    left whole.
+    """
     recipe = plan.recipe
     own.recipe(recipe, suite=plan.suite_name)
     with own.timed("compress"):
@@ -129,7 +158,9 @@ def _compress(own: runs.Run, plan: Plan, say: Say) -> Checkpoint:
 
 
 def _probe(own: runs.Run, checkpoint: Checkpoint) -> None:
-    """Log how well the model predicts a fixed text and, where it is compressed, how far its predictions are from the dense source's."""
+    """Log how well the model predicts a fixed text and, where it is compressed, how far its
+    predictions are from the dense source's.
+    """
     from comptrust.models import sources
     from comptrust.models.probe import probe
 
@@ -139,10 +170,14 @@ def _probe(own: runs.Run, checkpoint: Checkpoint) -> None:
         own.metrics(probe(Path(checkpoint.path), dense))
 
 
-def compressed(recipe: Recipe, *, out: Path | None, say: Say, existing: Path | None = None) -> Checkpoint:
-    """Return the recipe's checkpoint: from `out`, else from the cache if it is there unchanged, else newly made.
+def compressed(
+    recipe: Recipe, *, out: Path | None, say: Say, existing: Path | None = None
+) -> Checkpoint:
+    """Return the recipe's checkpoint: from `out`, else from the cache if it is there unchanged,
+    else newly made.
 
-    `existing` is a folder that somebody else compressed: its copy in the cache is the checkpoint, measured and not made.
+    `existing` is a folder that somebody else compressed: its copy in the cache is the checkpoint,
+    measured and not made.
     """
     from comptrust.compression import checkpoint as files
     from comptrust.compression.existing import adopt
@@ -159,19 +194,31 @@ def compressed(recipe: Recipe, *, out: Path | None, say: Say, existing: Path | N
     if (folder / files.NAME).exists() and not files.verify(folder):
         say(f"reusing the checkpoint in {folder}")
         return files.load(folder)
-    return adopt(recipe, existing, out=folder, progress=say) if existing else compress(recipe, out=folder, progress=say)
+    return (
+        adopt(recipe, existing, out=folder, progress=say)
+        if existing
+        else compress(recipe, out=folder, progress=say)
+    )
 
 
 def _dense(checkpoint: Checkpoint, plan: Plan, say: Say) -> Evaluation:
-    """Return the dense source's evaluation: the logged one of this suite and code, else a new one with its own run."""
-    recipe = Recipe(base_model=checkpoint.recipe.base_model, revision=checkpoint.recipe.revision, method="none")
+    """Return the dense source's evaluation: the logged one of this suite and code, else a new one
+    with its own run.
+    """
+    recipe = Recipe(
+        base_model=checkpoint.recipe.base_model, revision=checkpoint.recipe.revision, method="none"
+    )
     logged = registry.dense_run(recipe, plan.suite.digest, code_digest=code_digest())
     if logged:
         say(f"dense model: evaluated before on this suite (runs:/{logged}), reused")
         return registry.load_evaluation(f"runs:/{logged}")
     say("dense model: evaluating it once on this suite")
-    plan = dataclasses.replace(plan, recipe=recipe.model_copy(update={"revision": None}), out=None, existing=None)
-    with runs.start("dense", adopt=False, tags=registry.recipe_tags(recipe) | {"code_digest": code_digest()}) as own:
+    plan = dataclasses.replace(
+        plan, recipe=recipe.model_copy(update={"revision": None}), out=None, existing=None
+    )
+    with runs.start(
+        "dense", adopt=False, tags=registry.recipe_tags(recipe) | {"code_digest": code_digest()}
+    ) as own:
         dense = _compress(own, plan, say)
         measured = _evaluate(own, dense, plan, say)
         registry.register(own, dense, measured.scorecard, folder=Path(dense.path))
@@ -179,7 +226,9 @@ def _dense(checkpoint: Checkpoint, plan: Plan, say: Say) -> Evaluation:
 
 
 def _evaluate(own: runs.Run, checkpoint: Checkpoint, plan: Plan, say: Say) -> Evaluation:
-    """Ask and score; Great Expectations check prompts before asking, answers before scoring, then scores; all is logged."""
+    """Ask and score; Great Expectations check prompts before asking, answers before scoring, then
+    scores; all is logged.
+    """
     from comptrust.gate.expectations import generations, prompts, scorecards
     from comptrust.models.backends.hf import Hf
     from comptrust.trust.run import evaluate
@@ -193,10 +242,14 @@ def _evaluate(own: runs.Run, checkpoint: Checkpoint, plan: Plan, say: Say) -> Ev
             template = presets.template(checkpoint.recipe.base_model)
             backend = Hf(Path(checkpoint.path), batch_size=plan.batch_size, template=template)
             check = functools.partial(generations.validate, plan.suite.prompts, out=checks)
-            measured = evaluate(backend, plan.suite, out=folder, checkpoint_digest=checkpoint.digest, check=check)
+            measured = evaluate(
+                backend, plan.suite, out=folder, checkpoint_digest=checkpoint.digest, check=check
+            )
         scorecards.validate([measured.scorecard], out=checks)
     finally:
         if checks.is_dir():
             own.folder(checks, "validation")
     own.evaluation(folder, measured.scorecard)
-    return dataclasses.replace(evaluation.load(folder, ref=f"runs:/{own.id}"), checkpoint=checkpoint)
+    return dataclasses.replace(
+        evaluation.load(folder, ref=f"runs:/{own.id}"), checkpoint=checkpoint
+    )

@@ -1,4 +1,6 @@
-"""What gate, run, promote and verify share: a verdict is signed where it is logged, and checked where it is fetched."""
+"""What gate, run, promote and verify share: a verdict is signed where it is logged, and checked
+where it is fetched.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +34,18 @@ class Signed:
 
     def brief(self) -> dict[str, str] | None:
         """Return who signed and until when, for machines; None if it is not signed."""
-        return self.attestation.model_dump(mode="json", include={"key_id", "issued", "expires"}) if self.attestation else None
+        return (
+            self.attestation.model_dump(mode="json", include={"key_id", "issued", "expires"})
+            if self.attestation
+            else None
+        )
 
 
 @dataclass(frozen=True)
 class Signer:
-    """The signing key, if there is one, and the keys that are trusted here; read before any long work starts."""
+    """The signing key, if there is one, and the keys that are trusted here; read before any long
+    work starts.
+    """
 
     key: Ed25519PrivateKey | None
     trusted: Mapping[str, Ed25519PublicKey]
@@ -47,14 +55,27 @@ class Signer:
         """Read the keys. Raises UserError for a key that is open to others or is none."""
         return cls(keys.signing_key(), keys.load_public_keys())
 
-    def sign(self, verdict: Verdict, evidence: Evidence, *, days: int, version: registry.Version | None = None) -> Signed:
-        """Sign a verdict that is logged already, with the files of its runs and of its version, and log attestation.json beside it."""
-        judged = {"candidate": evidence.candidate} | ({"baseline": evidence.baseline} if evidence.baseline else {})
+    def sign(
+        self,
+        verdict: Verdict,
+        evidence: Evidence,
+        *,
+        days: int,
+        version: registry.Version | None = None,
+    ) -> Signed:
+        """Sign a verdict that is logged already, with the files of its runs and of its version, and
+        log attestation.json beside it.
+        """
+        judged = {"candidate": evidence.candidate} | (
+            {"baseline": evidence.baseline} if evidence.baseline else {}
+        )
         if self.key is None:
             return Signed("no, there is no signing key (comptrust keys init makes one)")
         for role, one in judged.items():
             if not one.ref.startswith(REMOTE):
-                return Signed(f"no, the {role} is a file of this machine, which nobody else could check")
+                return Signed(
+                    f"no, the {role} is a file of this machine, which nobody else could check"
+                )
         if evidence.candidate.checkpoint is None:
             return Signed("no, the candidate has no checkpoint.json, so its weights are not known")
         recipe, ref = evidence.candidate.checkpoint.recipe, evidence.candidate.ref
@@ -62,10 +83,23 @@ class Signer:
         model = version.name if version else registry.model_name(recipe.base_model, recipe.revision)
         run_ids = {role: registry.run_of(one.ref) for role, one in judged.items()}
         with tempfile.TemporaryDirectory() as folder:
-            artifacts = {role: _fetch(run_id, Path(folder) / role) for role, run_id in run_ids.items()}
-            registered = registry.download_all(version.ref, into=Path(folder) / "registered") if version else None
+            artifacts = {
+                role: _fetch(run_id, Path(folder) / role) for role, run_id in run_ids.items()
+            }
+            registered = (
+                registry.download_all(version.ref, into=Path(folder) / "registered")
+                if version
+                else None
+            )
             made = attestations.attest(
-                verdict, evidence, artifacts=artifacts, run_ids=run_ids, model=model, key=self.key, days=days, registered=registered
+                verdict,
+                evidence,
+                artifacts=artifacts,
+                run_ids=run_ids,
+                model=model,
+                key=self.key,
+                days=days,
+                registered=registered,
             )
         with runs.service():
             runs.client().log_text(made.run_id, made.model_dump_json(indent=2), attestations.NAME)
@@ -77,23 +111,38 @@ class Signer:
 def check(
     version: registry.Version, *, registered: Path, trusted: Mapping[str, Ed25519PublicKey]
 ) -> tuple[Attestation | None, tuple[Problem, ...]]:
-    """Return a version's attestation and what is wrong with it, with its runs' files, or with the version's own in this folder."""
+    """Return a version's attestation and what is wrong with it, with its runs' files, or with the
+    version's own in this folder.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        candidate = _fetch(version.run_id, Path(folder) / "candidate") if version.run_id else Path(folder)
+        candidate = (
+            _fetch(version.run_id, Path(folder) / "candidate") if version.run_id else Path(folder)
+        )
         if not (candidate / attestations.NAME).exists():
-            text = f"Its verdict is not signed. With a signing key, gate it again: comptrust gate {version.ref}"
+            text = (
+                "Its verdict is not signed. With a signing key, gate it again: comptrust gate"
+                f" {version.ref}"
+            )
             return None, (Problem(kind="unverified", text=text),)
         try:
             attestation = attestations.read(candidate / attestations.NAME)
         except UserError as error:
-            return None, (Problem(kind="changed", file=attestations.NAME, text=f"It is not what the gate wrote. {error}"),)
+            return None, (
+                Problem(
+                    kind="changed",
+                    file=attestations.NAME,
+                    text=f"It is not what the gate wrote. {error}",
+                ),
+            )
         found = attestations.problems(attestation, trusted=trusted)
         if not attestations.proven(attestation, trusted):
             return attestation, found
         artifacts = {"candidate": candidate}
         if attestation.baseline_run_id:
             artifacts["baseline"] = _fetch(attestation.baseline_run_id, Path(folder) / "baseline")
-        found += attestations.changes(attestation, artifacts=artifacts, run_id=version.run_id, model=version.name)
+        found += attestations.changes(
+            attestation, artifacts=artifacts, run_id=version.run_id, model=version.name
+        )
         found += attestations.changed_artifact(attestation, attestations.held_by(registered))
     return attestation, found
 
@@ -104,7 +153,10 @@ def waivers(candidate: str, *, file: Path | None) -> tuple[Waiver, ...]:
     if not candidate.startswith(REMOTE):
         return found
     with tempfile.TemporaryDirectory() as folder:
-        logged = runs.download(registry.run_of(candidate), into=Path(folder), only=[waiving.NAME]) / waiving.NAME
+        logged = (
+            runs.download(registry.run_of(candidate), into=Path(folder), only=[waiving.NAME])
+            / waiving.NAME
+        )
         return found + (waiving.read(logged) if logged.exists() else ())
 
 
@@ -117,16 +169,24 @@ def log_waivers(ref: str, kept: Sequence[Waiver]) -> str:
 
 
 def promotion_check(policy_digest: str) -> promotion.Check | None:
-    """Return the check that a version has to pass before it is promoted, or None where no key is trusted."""
+    """Return the check that a version has to pass before it is promoted, or None where no key is
+    trusted.
+    """
     trusted = keys.load_public_keys()
 
     def refuse(version: registry.Version, registered: Path) -> promotion.Decision | None:
         attestation, found = check(version, registered=registered, trusted=trusted)
         if attestation and not found and attestation.policy_digest != policy_digest:
-            return promotion.Decision(version.ref, "inconclusive", "The signed verdict was given under another policy. Gate it again.")
+            return promotion.Decision(
+                version.ref,
+                "inconclusive",
+                "The signed verdict was given under another policy. Gate it again.",
+            )
         if not found:
             return None
-        outcome: Result = "block" if any(one.kind in ("changed", "block") for one in found) else "inconclusive"
+        outcome: Result = (
+            "block" if any(one.kind in ("changed", "block") for one in found) else "inconclusive"
+        )
         return promotion.Decision(version.ref, outcome, " ".join(map(str, found)))
 
     return refuse if trusted else None

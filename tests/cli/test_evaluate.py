@@ -26,8 +26,14 @@ class Likely(BaseHTTPRequestHandler):
         choices = []
         for index, text in enumerate(body["prompt"]):
             values = [None, *(-ord(letter) / 100 for letter in text[1:])]
-            logprobs = {"tokens": list(text), "token_logprobs": values, "text_offset": list(range(len(text)))}
-            choices.append({"index": index, "text": text, "finish_reason": "length", "logprobs": logprobs})
+            logprobs = {
+                "tokens": list(text),
+                "token_logprobs": values,
+                "text_offset": list(range(len(text))),
+            }
+            choices.append(
+                {"index": index, "text": text, "finish_reason": "length", "logprobs": logprobs}
+            )
         data = json.dumps({"choices": choices}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
@@ -51,19 +57,48 @@ def server() -> Iterator[str]:
 
 
 def test_a_served_model(server: str, tmp_path: Path) -> None:
-    arguments = ["org/served", "--backend", "openai", "--base-url", server, *MMLU, "--out", str(tmp_path), "--json"]
+    arguments = [
+        "org/served",
+        "--backend",
+        "openai",
+        "--base-url",
+        server,
+        *MMLU,
+        "--out",
+        str(tmp_path),
+        "--json",
+    ]
     done = CliRunner().invoke(command, arguments, catch_exceptions=False)
     card = Scorecard.model_validate_json(done.stdout)
     [score] = card.scores
     assert (score.dimension, score.n_scored) == ("mmlu", score.n_prompts)
     assert score.value is not None and score.n_prompts > 0
-    assert card.provenance["backend"] == "openai" and card.provenance["model"] == "org/served" and card.provenance["server"] == server
-    answers = [json.loads(line) for line in (tmp_path / "generations" / "mmlu.jsonl").read_text().splitlines()]
-    assert len(answers) == score.n_prompts and all(answer["finish_reasons"] == ["choice"] for answer in answers)
+    assert (
+        card.provenance["backend"] == "openai"
+        and card.provenance["model"] == "org/served"
+        and card.provenance["server"] == server
+    )
+    answers = [
+        json.loads(line)
+        for line in (tmp_path / "generations" / "mmlu.jsonl").read_text().splitlines()
+    ]
+    assert len(answers) == score.n_prompts and all(
+        answer["finish_reasons"] == ["choice"] for answer in answers
+    )
 
 
 def test_a_folder_with_another_template(tiny_model: Path, tmp_path: Path) -> None:
-    arguments = [str(tiny_model), "--template", "vicuna_v1.1", "--dimensions", "privacy", "--limit", "1", "--out", str(tmp_path)]
+    arguments = [
+        str(tiny_model),
+        "--template",
+        "vicuna_v1.1",
+        "--dimensions",
+        "privacy",
+        "--limit",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
     done = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert "privacy" in done.stdout and str(tmp_path / "scorecard.json") in done.stdout
     card = Scorecard.model_validate_json((tmp_path / "scorecard.json").read_text())
@@ -76,13 +111,27 @@ def test_a_folder_with_another_template(tiny_model: Path, tmp_path: Path) -> Non
     ("arguments", "message"),
     [
         (["m", "--backend", "openai"], "needs --base-url.* or --serve vllm"),
-        (["m", "--backend", "openai", "--serve", "vllm", "--base-url", "http://localhost/v1"], "leave out --base-url"),
+        (
+            ["m", "--backend", "openai", "--serve", "vllm", "--base-url", "http://localhost/v1"],
+            "leave out --base-url",
+        ),
         (["m", "--serve", "vllm"], "needs --backend openai"),
         (["m", "--tokenizer", "m"], "needs --backend openai"),
         (["m", "--backend", "openai", "--base-url", "localhost:8000"], "not an http"),
         (["m", "--base-url", "http://localhost/v1"], "needs --backend openai"),
         (["m", "--template", "vicuna"], "Did you mean 'vicuna_v1.1'"),
-        (["m", "--backend", "openai", "--base-url", "http://localhost/v1", "--template", "vicuna"], "Did you mean 'vicuna_v1.1'"),
+        (
+            [
+                "m",
+                "--backend",
+                "openai",
+                "--base-url",
+                "http://localhost/v1",
+                "--template",
+                "vicuna",
+            ],
+            "Did you mean 'vicuna_v1.1'",
+        ),
     ],
 )
 def test_refused(arguments: list[str], message: str) -> None:
@@ -109,4 +158,6 @@ def test_a_changed_checkpoint_is_refused(tiny_model: Path, tmp_path: Path) -> No
     }
     (folder / "checkpoint.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match=r"checkpoint is corrupt: .*config\.json"):
-        CliRunner().invoke(command, [str(folder), *MMLU, "--out", str(tmp_path / "out")], catch_exceptions=False)
+        CliRunner().invoke(
+            command, [str(folder), *MMLU, "--out", str(tmp_path / "out")], catch_exceptions=False
+        )

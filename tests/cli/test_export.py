@@ -45,13 +45,28 @@ def test_what_is_written(version: registry.Version, tiny: Path, store: Path, ref
     record = checkpoint.load(out / "model")
     assert json.loads(done.stdout)["digest"] == record.digest == checkpoint_of(tiny).digest
     assert checkpoint.verify(out / "model") == []
-    assert {path.name for path in out.iterdir()} == {"model", "verdict.json", "scorecard.json", "README.md"}
+    assert {path.name for path in out.iterdir()} == {
+        "model",
+        "verdict.json",
+        "scorecard.json",
+        "README.md",
+    }
     verdict = Verdict.model_validate_json((out / "verdict.json").read_text())
     card = (out / "README.md").read_text()
-    for words in (version.ref, record.digest, f"policy `{verdict.policy}`", "not signed", "4.50", "vllm serve", "## Recipe"):
+    for words in (
+        version.ref,
+        record.digest,
+        f"policy `{verdict.policy}`",
+        "not signed",
+        "4.50",
+        "vllm serve",
+        "## Recipe",
+    ):
         assert words in card
     [ethics] = [line for line in card.splitlines() if line.startswith("| ethics")]
-    assert " to " in ethics and "not measured" in ethics, "an interval of the score; no drop, since there is no dense baseline"
+    assert " to " in ethics and "not measured" in ethics, (
+        "an interval of the score; no drop, since there is no dense baseline"
+    )
     for finding in verdict.findings:
         assert finding.reason.replace("|", "/") in card
     assert [path.name for path in store.iterdir() if path.name.startswith(".exported")] == []
@@ -59,7 +74,9 @@ def test_what_is_written(version: registry.Version, tiny: Path, store: Path, ref
 
 def test_changed_bytes_are_not_handed_over(version: registry.Version, store: Path) -> None:
     held = registry.download(version.ref, into=store / "look")
-    [stored] = [path for path in store.rglob("config.json") if not path.is_relative_to(store / "look")]
+    [stored] = [
+        path for path in store.rglob("config.json") if not path.is_relative_to(store / "look")
+    ]
     assert stored.read_bytes() == (held / "config.json").read_bytes()
     stored.write_text(stored.read_text() + " ")
     with pytest.raises(UserError, match=r"changed: config.json.*Nothing was written"):
@@ -70,7 +87,9 @@ def test_changed_bytes_are_not_handed_over(version: registry.Version, store: Pat
 def test_another_verdict_is_not_handed_over(version: registry.Version, store: Path) -> None:
     with runs.service():
         found = registry.load_evaluation(version.ref)
-        other = judge(Evidence(candidate=found, baseline=None), policies.load("literal")).model_copy(update={"checkpoint_digest": "0" * 64})
+        other = judge(
+            Evidence(candidate=found, baseline=None), policies.load("literal")
+        ).model_copy(update={"checkpoint_digest": "0" * 64})
         runs.client().log_text(version.run_id, other.model_dump_json(), "verdict.json")
     with pytest.raises(UserError, match="about other files or scores"):
         CliRunner().invoke(command, [version.ref, str(store / "exported")], catch_exceptions=False)

@@ -1,4 +1,5 @@
-"""The command line on bad input: the exit code, one clear line, no traceback, nothing left behind."""
+"""The command line on bad input: the exit code, one clear line, no traceback, nothing left
+behind."""
 
 from __future__ import annotations
 
@@ -59,7 +60,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("line", "code", "says"), BAD_INPUT, ids=[line for line, _, _ in BAD_INPUT])
+@pytest.mark.parametrize(
+    ("line", "code", "says"), BAD_INPUT, ids=[line for line, _, _ in BAD_INPUT]
+)
 def test_bad_input_is_one_clear_line(line: str, code: int, says: str, folder: Path) -> None:
     before = {path for path in folder.rglob("*") if "mlflow.db" not in path.name}
     result = CliRunner().invoke(comptrust, line.split())
@@ -86,9 +89,16 @@ def test_bad_input_is_one_clear_line(line: str, code: int, says: str, folder: Pa
         ),
     ],
 )
-def test_the_process_prints_one_line_and_no_traceback(line: str, settings: dict[str, str], code: int, says: str, folder: Path) -> None:
+def test_the_process_prints_one_line_and_no_traceback(
+    line: str, settings: dict[str, str], code: int, says: str, folder: Path
+) -> None:
     command = [sys.executable, "-m", "comptrust", *line.split()]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT), **settings})
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **settings},
+    )
     assert (done.returncode, done.stdout) == (code, "")
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -98,9 +108,15 @@ def test_empty_options_mean_not_given() -> None:
     from comptrust.cli.commands.run import command
     from comptrust.cli.recipe_file import read
 
-    arguments = "--method gptq --bits 4 --sparsity= --structure= --dimensions= --limit= --policy= --promote-to= --calibration-samples="
+    arguments = (
+        "--method gptq --bits 4 --sparsity= --structure= --dimensions= --limit= --policy="
+        " --promote-to= --calibration-samples="
+    )
     context = command.make_context("run", arguments.split())
-    given = {name: context.params[name] for name in ("sparsity", "structure", "dimensions", "limit", "policy", "promote_to")}
+    given = {
+        name: context.params[name]
+        for name in ("sparsity", "structure", "dimensions", "limit", "policy", "promote_to")
+    }
     assert given == dict.fromkeys(given)
     assert read("gptq-4bit", {"model", "method", "bits"})["bits"] == 4
 

@@ -1,4 +1,6 @@
-"""Calibration texts: chosen by the seed, rendered in the model's chat format, and bad files refused."""
+"""Calibration texts: chosen by the seed, rendered in the model's chat format, and bad files
+refused.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +28,23 @@ def test_builtin_pairs() -> None:
 
 
 def test_the_seed_chooses(loaded: dict[str, Any]) -> None:
-    first, again, other = (calibration.choose("builtin", count=8, seed=seed, **loaded) for seed in (0, 0, 1))
+    first, again, other = (
+        calibration.choose("builtin", count=8, seed=seed, **loaded) for seed in (0, 0, 1)
+    )
     assert first == again
     assert first != other
     assert calibration.digest(first) != calibration.digest(other)
     assert len(set(first)) == 8
-    assert all(text.startswith("<|im_start|>user\n") and "<|im_start|>assistant\n" in text for text in first)
+    assert all(
+        text.startswith("<|im_start|>user\n") and "<|im_start|>assistant\n" in text
+        for text in first
+    )
 
 
 def test_self_asks_the_model(loaded: dict[str, Any]) -> None:
-    own, builtin = (calibration.choose(source, count=1, seed=0, **loaded)[0] for source in ("self", "builtin"))
+    own, builtin = (
+        calibration.choose(source, count=1, seed=0, **loaded)[0] for source in ("self", "builtin")
+    )
     assert own != builtin
     assert own.partition("<|im_end|>")[0] == builtin.partition("<|im_end|>")[0]
 
@@ -52,9 +61,14 @@ def test_self_asks_the_model(loaded: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_files(tmp_path: Path, loaded: dict[str, Any], name: str, text: str, expected: set[str]) -> None:
+def test_files(
+    tmp_path: Path, loaded: dict[str, Any], name: str, text: str, expected: set[str]
+) -> None:
     (tmp_path / name).write_text(text)
-    assert set(calibration.choose(f"file:{tmp_path / name}", count=len(expected), seed=0, **loaded)) == expected
+    assert (
+        set(calibration.choose(f"file:{tmp_path / name}", count=len(expected), seed=0, **loaded))
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +84,9 @@ def test_files(tmp_path: Path, loaded: dict[str, Any], name: str, text: str, exp
         ("a.txt", b"One.", "holds 1 texts, 2 were asked for"),
     ],
 )
-def test_bad_files(tmp_path: Path, loaded: dict[str, Any], name: str, data: bytes, message: str) -> None:
+def test_bad_files(
+    tmp_path: Path, loaded: dict[str, Any], name: str, data: bytes, message: str
+) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(UserError, match=message):
         calibration.choose(f"file:{tmp_path / name}", count=2, seed=0, **loaded)

@@ -1,4 +1,6 @@
-"""Checkpoints in the GPTQ and AWQ formats hold the very numbers of the compressed-tensors one, read with independent arithmetic."""
+"""Checkpoints in the GPTQ and AWQ formats hold the very numbers of the compressed-tensors one, read
+with independent arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -25,36 +27,75 @@ from tests.support import layouts
 
 
 def compress(model: Path, out: Path, **options: Any) -> Checkpoint:
-    return oneshot.compress(build(model=str(model), group_size=32, calibration_samples=2, **options), out=out)
+    return oneshot.compress(
+        build(model=str(model), group_size=32, calibration_samples=2, **options), out=out
+    )
 
 
 @pytest.mark.parametrize(("method", "bits"), [("gptq", 4), ("gptq", 8), ("awq", 4)])
-def test_the_same_numbers_in_another_layout(tiny_model: Path, tmp_path: Path, method: str, bits: int) -> None:
+def test_the_same_numbers_in_another_layout(
+    tiny_model: Path, tmp_path: Path, method: str, bits: int
+) -> None:
     plain = compress(tiny_model, tmp_path / "plain", method=method, bits=bits)
     other = compress(tiny_model, tmp_path / "other", method=method, bits=bits, format=method)
-    assert other.recipe.slug == plain.recipe.slug.replace("-s0", f"-as-{method}-s0") and other.digest != plain.digest
-    assert other.reload_check.max_logit_difference is not None and other.reload_check.max_logit_difference < 1e-5
-    assert checkpoint.verify(tmp_path / "other") == [] and other.sparsity == pytest.approx(plain.sparsity, abs=1e-9)
+    assert (
+        other.recipe.slug == plain.recipe.slug.replace("-s0", f"-as-{method}-s0")
+        and other.digest != plain.digest
+    )
+    assert (
+        other.reload_check.max_logit_difference is not None
+        and other.reload_check.max_logit_difference < 1e-5
+    )
+    assert checkpoint.verify(tmp_path / "other") == [] and other.sparsity == pytest.approx(
+        plain.sparsity, abs=1e-9
+    )
     model, tokenizer = loading.load(tmp_path / "plain")
     oneshot.logits(model, tokenizer)  # packed layers unpack
     stored = load_file(tmp_path / "other" / "model.safetensors")
     for name, layer in target_layers(model).items():
-        parts = {key.removeprefix(f"{name}."): value for key, value in stored.items() if key.startswith(f"{name}.")}
-        read = layouts.gptq_weight(**parts, bits=bits) if method == "gptq" else layouts.awq_weight(**parts)
+        parts = {
+            key.removeprefix(f"{name}."): value
+            for key, value in stored.items()
+            if key.startswith(f"{name}.")
+        }
+        read = (
+            layouts.gptq_weight(**parts, bits=bits)
+            if method == "gptq"
+            else layouts.awq_weight(**parts)
+        )
         np.testing.assert_allclose(read, layer.weight.detach().numpy(), rtol=1e-3, atol=1e-7)
     said = json.loads((tmp_path / "other" / "config.json").read_text())
-    assert (said["quantization_config"]["quant_method"], said["quantization_config"]["bits"], said["dtype"]) == (method, bits, "float16")
+    assert (
+        said["quantization_config"]["quant_method"],
+        said["quantization_config"]["bits"],
+        said["dtype"],
+    ) == (method, bits, "float16")
     assert {str(value.dtype) for value in stored.values()} == {"int32", "float16"}
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "gptq", "bits": 4, "format": "gguf"}, "Unknown format 'gguf'.*compressed-tensors"),
-        ({"method": "gptq", "bits": 4, "format": "awq"}, "--format awq holds what --method awq makes, not gptq"),
-        ({"method": "wanda", "format": "gptq"}, "--format gptq holds what --method gptq makes, not wanda"),
-        ({"method": "gptq", "bits": 3, "format": "gptq"}, "--format gptq has no --bits 3 that servers read. Known: 4, 8"),
-        ({"method": "awq", "bits": 8, "format": "awq"}, "--format awq has no --bits 8 that servers read. Known: 4"),
+        (
+            {"method": "gptq", "bits": 4, "format": "gguf"},
+            "Unknown format 'gguf'.*compressed-tensors",
+        ),
+        (
+            {"method": "gptq", "bits": 4, "format": "awq"},
+            "--format awq holds what --method awq makes, not gptq",
+        ),
+        (
+            {"method": "wanda", "format": "gptq"},
+            "--format gptq holds what --method gptq makes, not wanda",
+        ),
+        (
+            {"method": "gptq", "bits": 3, "format": "gptq"},
+            "--format gptq has no --bits 3 that servers read. Known: 4, 8",
+        ),
+        (
+            {"method": "awq", "bits": 8, "format": "awq"},
+            "--format awq has no --bits 8 that servers read. Known: 4",
+        ),
     ],
 )
 def test_what_a_format_cannot_hold_is_refused(options: dict[str, Any], message: str) -> None:
@@ -83,6 +124,21 @@ def test_a_weight_that_is_missing_is_not_made_up(tiny_model: Path, tmp_path: Pat
 
 
 def test_the_command_says_which_format(tiny_model: Path, tmp_path: Path) -> None:
-    line = ["--model", str(tiny_model), "--method", "gptq", "--bits", "4", "--group-size", "32", "--calibration-samples", "2"]
-    done = CliRunner().invoke(command, [*line, "--format", "gptq", "--out", str(tmp_path / "out"), "--json"], catch_exceptions=False)
+    line = [
+        "--model",
+        str(tiny_model),
+        "--method",
+        "gptq",
+        "--bits",
+        "4",
+        "--group-size",
+        "32",
+        "--calibration-samples",
+        "2",
+    ]
+    done = CliRunner().invoke(
+        command,
+        [*line, "--format", "gptq", "--out", str(tmp_path / "out"), "--json"],
+        catch_exceptions=False,
+    )
     assert json.loads(done.stdout)["recipe"]["format"] == "gptq"

@@ -1,4 +1,6 @@
-"""AWQ's search on Gram matrices: the loss is that of the tokens, the rounding that of the checkpoint, the choice llm-compressor's own."""
+"""AWQ's search on Gram matrices: the loss is that of the tokens, the rounding that of the
+checkpoint, the choice llm-compressor's own.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from comptrust.models.loading import load
 
 
 def test_a_small_case_by_hand() -> None:
-    # X^T X = [[10, 14], [14, 20]]; the error (1, -1) makes both outputs wrong by -1, the error (0, 2) makes them wrong by 4 and 8
+    # X^T X = [[10, 14], [14, 20]]; the error (1, -1) makes both outputs wrong by -1, the error (0,
+    # 2) makes them wrong by 4 and 8
     sums = gram.Gram()
     sums.add(torch.tensor([[1.0, 2.0]]))
     sums.add(torch.tensor([[3.0, 4.0]]))
@@ -33,22 +36,31 @@ def test_a_small_case_by_hand() -> None:
 @pytest.mark.parametrize("width", [1, gram.COLUMNS, gram.COLUMNS + 1, 3 * gram.COLUMNS + 20])
 def test_the_loss_is_that_of_the_tokens(width: int) -> None:
     torch.manual_seed(0)
-    tokens = [torch.randn(1, length, width) * torch.linspace(0.1, 9, width) for length in (7, gram.TOKENS - 1, 300, 2)]
+    tokens = [
+        torch.randn(1, length, width) * torch.linspace(0.1, 9, width)
+        for length in (7, gram.TOKENS - 1, 300, 2)
+    ]
     sums = gram.Gram()
     for part in tokens:
         sums.add(part)
     error = torch.randn(5, width) / 50
     direct = sum(((part @ error.T).double() ** 2).sum() for part in tokens)
     assert float(sums.loss(error)) == pytest.approx(float(direct), rel=1e-5)
-    assert torch.allclose(sums.mean_size(), torch.cat(tokens, dim=1)[0].abs().mean(dim=0), rtol=1e-5)
+    assert torch.allclose(
+        sums.mean_size(), torch.cat(tokens, dim=1)[0].abs().mean(dim=0), rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("bits", [3, 4, 8])
 def test_rounding_is_the_checkpoints(bits: int) -> None:
     torch.manual_seed(bits)
-    weight = torch.randn(20, 128) + torch.linspace(-3, 3, 20)[:, None]  # some groups on one side of zero
+    weight = (
+        torch.randn(20, 128) + torch.linspace(-3, 3, 20)[:, None]
+    )  # some groups on one side of zero
     weight[3] = 0
-    scheme = QuantizationArgs(num_bits=bits, type="int", symmetric=False, strategy="group", group_size=32)
+    scheme = QuantizationArgs(
+        num_bits=bits, type="int", symmetric=False, strategy="group", group_size=32
+    )
     observer = Observer.load_from_registry("memoryless_minmax", base_name="weight", args=scheme)
     found = observer(weight).get_qparams()
     expected = fake_quantize(weight, found["scale"], found["zero_point"], scheme)
@@ -65,7 +77,16 @@ def test_best_is_the_smallest_loss_on_the_tokens() -> None:
 
     def direct(scales: torch.Tensor) -> float:
         return sum(
-            float(((tokens @ (gram.rounded(weight * scales, bits=3, group_size=32) / scales - weight).T) ** 2).sum()) for weight in weights
+            float(
+                (
+                    (
+                        tokens
+                        @ (gram.rounded(weight * scales, bits=3, group_size=32) / scales - weight).T
+                    )
+                    ** 2
+                ).sum()
+            )
+            for weight in weights
         )
 
     chosen = gram.best(candidates, weights=weights, gram=sums, bits=3, group_size=32)
@@ -77,22 +98,33 @@ def test_best_is_the_smallest_loss_on_the_tokens() -> None:
 def test_broken_activations_scale_nothing() -> None:
     sums = gram.Gram()
     sums.add(torch.full((3, 32), torch.nan))
-    chosen = gram.best([torch.full((32,), 2.0)], weights=[torch.randn(4, 32)], gram=sums, bits=4, group_size=32)
+    chosen = gram.best(
+        [torch.full((32,), 2.0)], weights=[torch.randn(4, 32)], gram=sums, bits=4, group_size=32
+    )
     assert chosen.tolist() == [1] * 32
 
 
 class Compressed:
-    """The tiny model after one of the two AWQs, and how far its outputs are from the dense model's before and after rounding."""
+    """The tiny model after one of the two AWQs, and how far its outputs are from the dense model's
+    before and after rounding.
+    """
 
     def __init__(self, folder: Path, modifier: Modifier, *, bits: int) -> None:
         self.model, tokenizer = load(folder)
         self.before = {name: value.clone() for name, value in self.model.state_dict().items()}
-        texts = calibration.choose("builtin", count=12, seed=0, model=self.model, tokenizer=tokenizer)
+        texts = calibration.choose(
+            "builtin", count=12, seed=0, model=self.model, tokenizer=tokenizer
+        )
         self.samples = calibration.tokenise(texts, tokenizer)
         dense = self.outputs()
         scheme = Awq(bits=bits, group_size=32).weights(symmetric=False)
         ours = isinstance(modifier, gram.GramAWQ)
-        engine.oneshot(self.model, [modifier, QuantizationModifier(**scheme)], samples=self.samples, changes_outputs=not ours)
+        engine.oneshot(
+            self.model,
+            [modifier, QuantizationModifier(**scheme)],
+            samples=self.samples,
+            changes_outputs=not ours,
+        )
         self.error = float((self.outputs() - dense).square().mean())
         self.model.apply(disable_quantization)
         self.error_of_scaling = float((self.outputs() - dense).square().mean())
@@ -108,7 +140,9 @@ class Compressed:
 
 @pytest.mark.parametrize("bits", [3, 4])
 def test_against_the_library(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, bits: int) -> None:
-    monkeypatch.setattr(IntermediatesCache, "pin_memory", lambda *_: None)  # the library fails where there is no accelerator
+    monkeypatch.setattr(
+        IntermediatesCache, "pin_memory", lambda *_: None
+    )  # the library fails where there is no accelerator
     ours = Compressed(tiny_model, gram.GramAWQ(), bits=bits)
     library = Compressed(tiny_model, AWQModifier(), bits=bits)
     for block in range(2):  # both losses look at the output of the layer itself

@@ -20,7 +20,9 @@ from comptrust.compression import masks
         ("unstructured", 0.75, [[0.1, 0.2, 0.3, 0.4]], [[0, 0, 0, 1]]),
     ],
 )
-def test_magnitude_mask(structure: str, sparsity: float, weight: list[list[float]], kept: list[list[int]]) -> None:
+def test_magnitude_mask(
+    structure: str, sparsity: float, weight: list[list[float]], kept: list[list[int]]
+) -> None:
     mask = masks.magnitude_mask(torch.tensor(weight), structure=structure, sparsity=sparsity)
     assert mask.tolist() == [[bool(value) for value in row] for row in kept]
 

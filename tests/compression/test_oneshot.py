@@ -1,4 +1,6 @@
-"""Every method on a tiny model: what is on disk is what the record says, and nothing is left after a failure."""
+"""Every method on a tiny model: what is on disk is what the record says, and nothing is left after
+a failure.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +39,19 @@ def compress(model: Path, out: Path, **options: Any) -> oneshot.Checkpoint:
         ({"method": "gptq", "bits": 8, "group_size": 32}, 8.5, None),
         ({"method": "awq", "bits": 4, "options": {"grid": 3}}, 4.25, None),
     ],
-    ids=lambda value: "-".join(str(part) for part in value.values()) if isinstance(value, dict) else None,
+    ids=lambda value: (
+        "-".join(str(part) for part in value.values()) if isinstance(value, dict) else None
+    ),
 )
-def test_methods(tiny_model: Path, tmp_path: Path, options: dict[str, Any], bits: float, sparsity: float | None) -> None:
+def test_methods(
+    tiny_model: Path, tmp_path: Path, options: dict[str, Any], bits: float, sparsity: float | None
+) -> None:
     record = compress(tiny_model, tmp_path / "out", **options)
     assert checkpoint.load(tmp_path / "out") == record
     assert checkpoint.verify(tmp_path / "out") == []
-    assert record.bytes == sum(path.stat().st_size for path in (tmp_path / "out").glob("*.safetensors"))
+    assert record.bytes == sum(
+        path.stat().st_size for path in (tmp_path / "out").glob("*.safetensors")
+    )
     assert record.digest == digests.of_value(record.manifest)
     assert record.reload_check.max_logit_difference <= record.reload_check.tolerance
     assert bits <= record.effective_bits < bits + 0.6
@@ -56,7 +64,10 @@ def test_methods(tiny_model: Path, tmp_path: Path, options: dict[str, Any], bits
 
 
 def test_same_recipe_gives_same_bytes(tiny_model: Path, tmp_path: Path) -> None:
-    first, second = (compress(tiny_model, tmp_path / name, method="magnitude", structure="2:4") for name in ("a", "b"))
+    first, second = (
+        compress(tiny_model, tmp_path / name, method="magnitude", structure="2:4")
+        for name in ("a", "b")
+    )
     assert first.digest == second.digest
 
 
@@ -64,17 +75,24 @@ def test_same_recipe_gives_same_bytes(tiny_model: Path, tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"method": "gptq", "bits": 4, "group_size": 48}, "model.layers.0.self_attn.q_proj"),
-        ({"method": "gptq", "bits": 4, "calibration_samples": 100000}, "Lower --calibration-samples"),
+        (
+            {"method": "gptq", "bits": 4, "calibration_samples": 100000},
+            "Lower --calibration-samples",
+        ),
         ({"method": "wanda", "calibration": "file:missing.txt"}, "missing.txt"),
     ],
 )
-def test_refuses_and_leaves_nothing(tiny_model: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:
+def test_refuses_and_leaves_nothing(
+    tiny_model: Path, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         compress(tiny_model, tmp_path / "out", **options)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_that_reloads_differently_does_not_count(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_that_reloads_differently_does_not_count(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(oneshot, "TOLERANCE", -1.0)
     with pytest.raises(ServiceError, match="is not the model that was saved"):
         compress(tiny_model, tmp_path / "out", method="none")
@@ -99,7 +117,11 @@ def test_existing_output_is_kept(tiny_model: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_failing_machine_is_one_line_and_leaves_nothing(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception, message: str
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: Exception,
+    message: str,
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise failure
@@ -110,7 +132,9 @@ def test_a_failing_machine_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_tokenizer_that_finds_no_space_is_one_line(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tokenizer_that_finds_no_space_is_one_line(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from transformers import PreTrainedTokenizerFast
 
     def fail(*_: object, **__: object) -> None:
@@ -127,11 +151,20 @@ def test_verify_names_what_changed(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / "config.json").write_text("{}")
     (tmp_path / "out" / "extra.bin").write_text("")
     (tmp_path / "out" / "generation_config.json").unlink()
-    assert checkpoint.verify(tmp_path / "out") == ["config.json", "extra.bin", "generation_config.json"]
+    assert checkpoint.verify(tmp_path / "out") == [
+        "config.json",
+        "extra.bin",
+        "generation_config.json",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [(None, "has no checkpoint.json"), ("{", "not valid JSON"), (json.dumps({"bytes": 1}), "field")]
+    ("text", "message"),
+    [
+        (None, "has no checkpoint.json"),
+        ("{", "not valid JSON"),
+        (json.dumps({"bytes": 1}), "field"),
+    ],
 )
 def test_broken_record(tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
@@ -146,9 +179,14 @@ def test_dense_bytes_of_a_32_bit_source(tmp_path: Path) -> None:
 
     for name, dtype in (("half", torch.bfloat16), ("full", torch.float32)):
         (tmp_path / name).mkdir()
-        save_file({"weight": torch.zeros(32, 32, dtype=dtype)}, tmp_path / name / "model.safetensors")
+        save_file(
+            {"weight": torch.zeros(32, 32, dtype=dtype)}, tmp_path / name / "model.safetensors"
+        )
     assert checkpoint.dense_bytes(tmp_path / "half") == checkpoint.weight_bytes(tmp_path / "half")
-    assert checkpoint.dense_bytes(tmp_path / "full") == checkpoint.weight_bytes(tmp_path / "full") - 2 * 32 * 32
+    assert (
+        checkpoint.dense_bytes(tmp_path / "full")
+        == checkpoint.weight_bytes(tmp_path / "full") - 2 * 32 * 32
+    )
 
 
 def test_what_a_killed_process_left_is_removed(tiny_model: Path, tmp_path: Path) -> None:
@@ -156,7 +194,11 @@ def test_what_a_killed_process_left_is_removed(tiny_model: Path, tmp_path: Path)
     ended.wait()
     dead, alive, other = (
         tmp_path / f".out.{host}-{process}-x"
-        for host, process in ((platform.node(), ended.pid), (platform.node(), os.getpid()), ("elsewhere", ended.pid))
+        for host, process in (
+            (platform.node(), ended.pid),
+            (platform.node(), os.getpid()),
+            ("elsewhere", ended.pid),
+        )
     )
     for folder in (dead, alive, other):
         folder.mkdir()

@@ -1,4 +1,6 @@
-"""Every combination of options that means nothing is refused in one line; the others become a recipe."""
+"""Every combination of options that means nothing is refused in one line; the others become a
+recipe.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"method": "wanda", "group_size": 64}, "--group-size 64 does not go with"),
     ({"method": "none", "bits": 4}, "leaves the model dense"),
     ({"method": "none", "sparsity": 0.5}, "leaves the model dense"),
-    ({"method": "gptq", "bits": 4, "structure": "2:4"}, "--structure 2:4 does not go with method gptq"),
+    (
+        {"method": "gptq", "bits": 4, "structure": "2:4"},
+        "--structure 2:4 does not go with method gptq",
+    ),
     ({"method": "gptq", "bits": 4, "sparsity": 0.5}, "--sparsity 0.5 does not go with method gptq"),
     ({"method": "gptq", "bits": 4, "group_size": "sixty"}, "'sixty'"),
     ({"method": "gptq", "bits": 4, "group_size": 0}, "positive"),
@@ -49,11 +54,31 @@ def test_refuses(options: dict[str, Any], message: str) -> None:
     ("options", "fields", "slug"),
     [
         ({"method": "none"}, {"bits": None, "sparsity": None, "calibration": None}, "dense"),
-        ({"method": "gptq", "bits": 3}, {"bits": 3, "group_size": None, "calibration": "builtin"}, "gptq-3bit-s0"),
-        ({"method": "awq", "bits": 4, "group_size": "64", "seed": 7}, {"group_size": 64, "options": {"grid": 20}}, "awq-4bit-g64-s7"),
-        ({"method": "wanda", "structure": "2:4"}, {"sparsity": 0.5, "structure": "2:4"}, "wanda-2of4-s0"),
-        ({"method": "sparsegpt", "structure": "2:4", "sparsity": 0.5}, {"sparsity": 0.5}, "sparsegpt-2of4-s0"),
-        ({"method": "magnitude", "sparsity": 0.3}, {"structure": "unstructured", "calibration": None}, "magnitude-30pct-s0"),
+        (
+            {"method": "gptq", "bits": 3},
+            {"bits": 3, "group_size": None, "calibration": "builtin"},
+            "gptq-3bit-s0",
+        ),
+        (
+            {"method": "awq", "bits": 4, "group_size": "64", "seed": 7},
+            {"group_size": 64, "options": {"grid": 20}},
+            "awq-4bit-g64-s7",
+        ),
+        (
+            {"method": "wanda", "structure": "2:4"},
+            {"sparsity": 0.5, "structure": "2:4"},
+            "wanda-2of4-s0",
+        ),
+        (
+            {"method": "sparsegpt", "structure": "2:4", "sparsity": 0.5},
+            {"sparsity": 0.5},
+            "sparsegpt-2of4-s0",
+        ),
+        (
+            {"method": "magnitude", "sparsity": 0.3},
+            {"structure": "unstructured", "calibration": None},
+            "magnitude-30pct-s0",
+        ),
         ({"method": "wanda"}, {"sparsity": 0.5, "structure": "unstructured"}, "wanda-50pct-s0"),
     ],
 )

@@ -11,7 +11,9 @@ from comptrust.gate import distributions
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 12, 99, 1000, 20_001])
 @pytest.mark.parametrize("p", [0.5, 0.6, 0.95, 0.9999])
 def test_student_quantile(p: float, degrees: int) -> None:
-    assert distributions.student_quantile(p, degrees) == pytest.approx(special.stdtrit(degrees, p), rel=1e-9, abs=1e-12)
+    assert distributions.student_quantile(p, degrees) == pytest.approx(
+        special.stdtrit(degrees, p), rel=1e-9, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(("p", "degrees"), [(0.95, 0), (0.4, 5), (1.0, 5)])
@@ -25,6 +27,10 @@ def test_normal_below_keeps_its_digits_in_the_tail(z: float) -> None:
     assert distributions.normal_below(z) == pytest.approx(special.ndtr(z), rel=1e-10)
 
 
-@pytest.mark.parametrize(("hits", "throws"), [(0, 0), (0, 1), (1, 1), (0, 6), (2, 5), (40, 100), (9_950, 20_000)])
+@pytest.mark.parametrize(
+    ("hits", "throws"), [(0, 0), (0, 1), (1, 1), (0, 6), (2, 5), (40, 100), (9_950, 20_000)]
+)
 def test_heads_at_most(hits: int, throws: int) -> None:
-    assert distributions.heads_at_most(hits, throws) == pytest.approx(special.bdtr(hits, throws, 0.5), rel=1e-9)
+    assert distributions.heads_at_most(hits, throws) == pytest.approx(
+        special.bdtr(hits, throws, 0.5), rel=1e-9
+    )

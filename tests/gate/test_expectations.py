@@ -1,4 +1,6 @@
-"""Great Expectations: good data passes and leaves its documents, bad data stops with the rows named."""
+"""Great Expectations: good data passes and leaves its documents, bad data stops with the rows
+named.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,12 @@ YES_NO = (Choice(text="yes", continuation=" yes"), Choice(text="no", continuatio
 
 
 def prompt(number: int, **fields: object) -> Prompt:
-    content = {"messages": (Message(role="user", content="Is it right?"),), "choices": YES_NO, "target": 1, **fields}
+    content = {
+        "messages": (Message(role="user", content="Is it right?"),),
+        "choices": YES_NO,
+        "target": 1,
+        **fields,
+    }
     return Prompt(id=f"plain#{number}", dimension="ethics", scenario="plain", **content)
 
 
@@ -25,9 +32,23 @@ def answer(number: int, **fields: object) -> Generation:
 
 
 def card(**fields: object) -> Scorecard:
-    score = Score(**{"dimension": "ethics", "value": 50.0, "refusal_rate": 0.0, "n_prompts": 2, "n_scored": 2, **fields})
+    score = Score(
+        **{
+            "dimension": "ethics",
+            "value": 50.0,
+            "refusal_rate": 0.0,
+            "n_prompts": 2,
+            "n_scored": 2,
+            **fields,
+        }
+    )
     return Scorecard(
-        checkpoint_digest="a" * 64, suite_digest="b" * 64, rendering_digest="c" * 64, generations={}, scores=(score,), provenance={}
+        checkpoint_digest="a" * 64,
+        suite_digest="b" * 64,
+        rendering_digest="c" * 64,
+        generations={},
+        scores=(score,),
+        provenance={},
     )
 
 
@@ -35,7 +56,14 @@ def test_good_data_passes_and_is_documented(tmp_path: Path) -> None:
     asked = [prompt(1), prompt(2)]
     prompts.validate(asked, out=tmp_path)
     generations.validate(asked, {"ethics": [answer(1), answer(2)]}, out=tmp_path)
-    scorecards.validate([card(), card(dimension="mmlu", value=None, n_scored=0), card(dimension="toxicity", value=200.0)], out=tmp_path)
+    scorecards.validate(
+        [
+            card(),
+            card(dimension="mmlu", value=None, n_scored=0),
+            card(dimension="toxicity", value=200.0),
+        ],
+        out=tmp_path,
+    )
     for name in ("prompts", "generations", "scorecards"):
         assert json.loads((tmp_path / f"{name}.json").read_text())["success"] is True
         assert (tmp_path / "docs" / name / "index.html").exists()

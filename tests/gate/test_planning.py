@@ -28,22 +28,36 @@ def suite(n: int, *, share: int = 1) -> Suite:
         )
         for i in range(n)
     ]
-    return Suite(name="mini", revision="1", prompts=tuple(prompts), required={"ethics": ("zero_shot",)})
+    return Suite(
+        name="mini", revision="1", prompts=tuple(prompts), required={"ethics": ("zero_shot",)}
+    )
 
 
-@pytest.mark.parametrize(("n", "share", "enough"), [(128, 1, False), (129, 1, True), (256, 2, False), (258, 2, True)])
+@pytest.mark.parametrize(
+    ("n", "share", "enough"), [(128, 1, False), (129, 1, True), (256, 2, False), (258, 2, True)]
+)
 def test_prompts_that_share_a_cluster_count_once(n: int, share: int, enough: bool) -> None:
     (row,) = plan(suite(n, share=share), policy.load("staging")).rows
-    assert (row.prompts, row.clusters, row.needed, row.enough) == (n, n // share, statistics.plan(5.0), enough)
+    assert (row.prompts, row.clusters, row.needed, row.enough) == (
+        n,
+        n // share,
+        statistics.plan(5.0),
+        enough,
+    )
 
 
 def test_every_margin_has_its_own_number() -> None:
     rows = plan(suite(200), policy.load("production")).rows
-    assert [(row.points, row.applies_to, row.enough) for row in rows] == [(5, "all", True), (3, "all, from 8 bits", False)]
+    assert [(row.points, row.applies_to, row.enough) for row in rows] == [
+        (5, "all", True),
+        (3, "all, from 8 bits", False),
+    ]
 
 
 def test_a_policy_that_looks_at_the_observed_drop_needs_no_number(tmp_path: Path) -> None:
-    (tmp_path / "p.yaml").write_text("name: p\nrules:\n  - {rule: max_drop, points: 5, evidence: observed}\n")
+    (tmp_path / "p.yaml").write_text(
+        "name: p\nrules:\n  - {rule: max_drop, points: 5, evidence: observed}\n"
+    )
     with pytest.raises(UserError, match="Policy p has no max_drop rule"):
         plan(suite(10), policy.load(str(tmp_path / "p.yaml")))
 

@@ -1,4 +1,5 @@
-"""Policies, rules and verdicts on small made evaluations; what is absent or differs never passes."""
+"""Policies, rules and verdicts on small made evaluations; what is absent or differs never
+passes."""
 
 from __future__ import annotations
 
@@ -21,7 +22,15 @@ from comptrust.gate.rules.quantization_preferred import QuantizationPreferred
 from comptrust.gate.rules.refusal_shift import RefusalShift
 from comptrust.gate.rules.trusted_source import TrustedSource
 from comptrust.gate.verdict import judge
-from comptrust.records import Checkpoint, Generation, Recipe, ReloadCheck, Score, Scorecard, SuiteManifest
+from comptrust.records import (
+    Checkpoint,
+    Generation,
+    Recipe,
+    ReloadCheck,
+    Score,
+    Scorecard,
+    SuiteManifest,
+)
 from comptrust.trust.evaluation import Evaluation
 
 DENSE = Recipe(base_model="m", revision="r", method="none")
@@ -59,13 +68,23 @@ def evaluation(
     unscored: int = 0,
 ) -> Evaluation:
     rows = [
-        Score(dimension=name, value=value, refusal_rate=refusal, n_prompts=400, n_scored=400 - unscored) for name, value in scores.items()
+        Score(
+            dimension=name,
+            value=value,
+            refusal_rate=refusal,
+            n_prompts=400,
+            n_scored=400 - unscored,
+        )
+        for name, value in scores.items()
     ]
     answers = {}
     if correct is not None:
         texts = ["A" if i < correct else "B" for i in range(400)]
         answers["mmlu"] = [
-            Generation(dimension="mmlu", scenario="anatomy", id=f"anatomy#{i}", texts=(text,), target="A") for i, text in enumerate(texts)
+            Generation(
+                dimension="mmlu", scenario="anatomy", id=f"anatomy#{i}", texts=(text,), target="A"
+            )
+            for i, text in enumerate(texts)
         ]
     card = Scorecard(
         checkpoint_digest=recipe.slug if recipe else "unknown",
@@ -76,14 +95,26 @@ def evaluation(
         provenance={"code_version": version} if version else {},
     )
     manifest = SuiteManifest(
-        name="mini", revision="1", required={}, digest=suite_digest, n_prompts={name: {"x": 400} for name in scores}, limit=limit
+        name="mini",
+        revision="1",
+        required={},
+        digest=suite_digest,
+        n_prompts={name: {"x": 400} for name in scores},
+        limit=limit,
     )
     made = checkpoint(recipe, size=size, sparsity=recipe.sparsity or 0.0) if recipe else None
-    return Evaluation(ref="here", scorecard=card, suite=manifest, generations=answers, checkpoint=made)
+    return Evaluation(
+        ref="here", scorecard=card, suite=manifest, generations=answers, checkpoint=made
+    )
 
 
-def pair(recipe: Recipe | None, mine: float | None, dense: float | None = 80.0, **options: Any) -> Evidence:
-    return Evidence(candidate=evaluation(recipe, {"mmlu": mine}, **options), baseline=evaluation(DENSE, {"mmlu": dense}, size=1000))
+def pair(
+    recipe: Recipe | None, mine: float | None, dense: float | None = 80.0, **options: Any
+) -> Evidence:
+    return Evidence(
+        candidate=evaluation(recipe, {"mmlu": mine}, **options),
+        baseline=evaluation(DENSE, {"mmlu": dense}, size=1000),
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,8 +149,16 @@ def pair(recipe: Recipe | None, mine: float | None, dense: float | None = 80.0, 
         (TrustedSource(), pair(THREE, 80, rendering="other"), "inconclusive"),
         (FullEvaluation(), pair(THREE, 80), "inconclusive"),
         (FullEvaluation(), pair(EIGHT, 80), "pass"),
-        (FullEvaluation(), Evidence(evaluation(THREE, dict.fromkeys(DIMENSIONS, 50.0)), None), "pass"),
-        (FullEvaluation(), Evidence(evaluation(THREE, dict.fromkeys(DIMENSIONS, 50.0), limit=5), None), "inconclusive"),
+        (
+            FullEvaluation(),
+            Evidence(evaluation(THREE, dict.fromkeys(DIMENSIONS, 50.0)), None),
+            "pass",
+        ),
+        (
+            FullEvaluation(),
+            Evidence(evaluation(THREE, dict.fromkeys(DIMENSIONS, 50.0), limit=5), None),
+            "inconclusive",
+        ),
         (CalibrationSeeds(), pair(THREE, 80), "inconclusive"),
         (CalibrationSeeds(), pair(EIGHT, 80), "pass"),
         (RefusalShift(), pair(THREE, 80, refusal=10.0), "pass"),
@@ -137,7 +176,9 @@ def test_rule(rule: Any, evidence: Evidence, outcome: str) -> None:
     assert found.rule == rule.name
 
 
-@pytest.mark.parametrize(("correct", "outcome"), [(320, "pass"), (306, "inconclusive"), (299, "block")])
+@pytest.mark.parametrize(
+    ("correct", "outcome"), [(320, "pass"), (306, "inconclusive"), (299, "block")]
+)
 def test_max_drop_resamples_the_answers(correct: int, outcome: str) -> None:
     candidate = evaluation(THREE, {"mmlu": correct / 4}, correct=correct)
     baseline = evaluation(DENSE, {"mmlu": 80.0}, correct=320)
@@ -148,21 +189,30 @@ def test_max_drop_resamples_the_answers(correct: int, outcome: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("others", "outcome"), [([80, 79], "pass"), ([80, 74], "block"), ([80], "inconclusive"), ([80, None], "inconclusive")]
+    ("others", "outcome"),
+    [([80, 79], "pass"), ([80, 74], "block"), ([80], "inconclusive"), ([80, None], "inconclusive")],
 )
 def test_the_worst_calibration_seed_counts(others: list[float | None], outcome: str) -> None:
-    siblings = tuple(evaluation(THREE.model_copy(update={"seed": i}), {"mmlu": value}) for i, value in enumerate(others, start=1))
+    siblings = tuple(
+        evaluation(THREE.model_copy(update={"seed": i}), {"mmlu": value})
+        for i, value in enumerate(others, start=1)
+    )
     one = pair(THREE, 80)
     found = CalibrationSeeds().check(Evidence(one.candidate, one.baseline, siblings))
     assert found.outcome == outcome, found.reason
 
 
 @pytest.mark.parametrize(
-    ("size", "score", "outcome"), [(500, 80.0, "block"), (501, 80.0, "pass"), (400, 79.9, "pass"), (400, None, "pass")]
+    ("size", "score", "outcome"),
+    [(500, 80.0, "block"), (501, 80.0, "pass"), (400, 79.9, "pass"), (400, None, "pass")],
 )
-def test_a_better_quantised_sibling_blocks_a_pruned_candidate(size: int, score: float | None, outcome: str) -> None:
+def test_a_better_quantised_sibling_blocks_a_pruned_candidate(
+    size: int, score: float | None, outcome: str
+) -> None:
     one = pair(PRUNED, 80)
-    found = QuantizationPreferred().check(Evidence(one.candidate, one.baseline, (evaluation(EIGHT, {"mmlu": score}, size=size),)))
+    found = QuantizationPreferred().check(
+        Evidence(one.candidate, one.baseline, (evaluation(EIGHT, {"mmlu": score}, size=size),))
+    )
     assert found.outcome == outcome
     if outcome == "block":
         assert "gptq-8bit-s0" in found.reason
@@ -181,9 +231,14 @@ def test_shipped_policies_load(name: str) -> None:
 
 @pytest.mark.parametrize(("blank", "outcome"), [(0, "pass"), (40, "pass"), (41, "inconclusive")])
 def test_refusal_shift_sees_answers_that_turned_blank(blank: int, outcome: str) -> None:
-    dense, mine = evaluation(DENSE, {"mmlu": 80.0}, correct=400), evaluation(THREE, {"mmlu": 80.0}, correct=400)
+    dense, mine = (
+        evaluation(DENSE, {"mmlu": 80.0}, correct=400),
+        evaluation(THREE, {"mmlu": 80.0}, correct=400),
+    )
     answers = mine.generations["mmlu"]
-    mine.generations["mmlu"] = [one.model_copy(update={"texts": (" ",)}) for one in answers[:blank]] + answers[blank:]
+    mine.generations["mmlu"] = [
+        one.model_copy(update={"texts": (" ",)}) for one in answers[:blank]
+    ] + answers[blank:]
     found = RefusalShift().check(Evidence(candidate=mine, baseline=dense))
     assert found.outcome == outcome
     assert ("mmlu (blank answers)" in found.reason) == (blank > 0)
@@ -201,10 +256,19 @@ def test_refusal_shift_sees_answers_that_turned_blank(blank: int, outcome: str) 
         ("name: x\nrules: [{rule: trusted_source, floors: {etics: 5}}]\n", "Did you mean 'ethics'"),
         ("name: [\n", "not valid YAML"),
         (
-            "name: x\nrules: [{rule: complete}]\nwaivers: [{rule: refusal_shift, checkpoint: c, who: '', why: a, until: 2030-01-01}]\n",
+            (
+                "name: x\nrules: [{rule: complete}]\nwaivers: [{rule: refusal_shift, checkpoint: c,"
+                " who: '', why: a, until: 2030-01-01}]\n"
+            ),
             "who",
         ),
-        ("name: x\nrules: [{rule: complete}]\nwaivers: [{rule: refusal_shift, who: a, why: a, until: 2030-01-01}]\n", "checkpoint"),
+        (
+            (
+                "name: x\nrules: [{rule: complete}]\nwaivers: [{rule: refusal_shift, who: a, why:"
+                " a, until: 2030-01-01}]\n"
+            ),
+            "checkpoint",
+        ),
         ("name: x\nrules: [{rule: complete}]\nvalid_days: 0\n", "valid_days"),
     ],
 )
@@ -213,7 +277,9 @@ def test_bad_policies_are_refused(tmp_path: Path, text: str, message: str) -> No
         policies.load(write(tmp_path / "p.yaml", text))
 
 
-@pytest.mark.parametrize(("name", "message"), [("stagin", "Did you mean 'staging'"), ("no/such.yaml", "No policy file")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("stagin", "Did you mean 'staging'"), ("no/such.yaml", "No policy file")]
+)
 def test_unknown_policies_are_refused(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         policies.load(name)
@@ -230,9 +296,15 @@ def policy(*rules: Any) -> policies.Policy:
         (Evidence(evaluation(EIGHT, {"mmlu": 80.0}), None), "inconclusive"),
         (pair(EIGHT, 80, suite_digest="other"), "inconclusive"),
         (pair(EIGHT, 80, rendering="other"), "inconclusive"),
-        (Evidence(evaluation(EIGHT, {"mmlu": 80.0}), evaluation(THREE, {"mmlu": 80.0})), "inconclusive"),
         (
-            Evidence(evaluation(EIGHT.model_copy(update={"revision": "z"}), {"mmlu": 80.0}), evaluation(DENSE, {"mmlu": 80.0})),
+            Evidence(evaluation(EIGHT, {"mmlu": 80.0}), evaluation(THREE, {"mmlu": 80.0})),
+            "inconclusive",
+        ),
+        (
+            Evidence(
+                evaluation(EIGHT.model_copy(update={"revision": "z"}), {"mmlu": 80.0}),
+                evaluation(DENSE, {"mmlu": 80.0}),
+            ),
             "inconclusive",
         ),
     ],

@@ -1,4 +1,6 @@
-"""The paired statistics: bounds against exact ones, resampling by cluster and scenario, outcomes at the margin."""
+"""The paired statistics: bounds against exact ones, resampling by cluster and scenario, outcomes at
+the margin.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,12 @@ from comptrust.trust import base
 from comptrust.trust.base import Table
 
 
-def table(correct: list[int] | np.ndarray, *, scenario: list[str] | None = None, cluster: list[str] | None = None) -> Table:
+def table(
+    correct: list[int] | np.ndarray,
+    *,
+    scenario: list[str] | None = None,
+    cluster: list[str] | None = None,
+) -> Table:
     n = len(correct)
     values = np.array(correct, dtype=float)
     return Table(
@@ -25,18 +32,28 @@ def table(correct: list[int] | np.ndarray, *, scenario: list[str] | None = None,
 
 
 def compare(candidate: Table, dense: Table, **options: bool | int) -> statistics.Drop | None:
-    return statistics.compare(candidate, dense, dimension=base.get("mmlu"), resamples=2000, **options)  # type: ignore[arg-type]
+    return statistics.compare(
+        candidate, dense, dimension=base.get("mmlu"), resamples=2000, **options
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("flips", [0, 1, 2, 3, 5, 8, 13, 20])
 def test_score_bound_is_as_wide_as_the_exact_poisson_bound(flips: int) -> None:
     exact = stats.chi2.ppf(0.95, 2 * (flips + 1)) / 2
-    assert statistics.score_bound(flips, standard_error=flips**0.5, step=1) == pytest.approx(exact, rel=0.02)
+    assert statistics.score_bound(flips, standard_error=flips**0.5, step=1) == pytest.approx(
+        exact, rel=0.02
+    )
 
 
 @pytest.mark.parametrize(
     ("n", "lost", "points", "outcome"),
-    [(200, 0, 5, "pass"), (200, 9, 5, "inconclusive"), (200, 10, 5, "inconclusive"), (200, 11, 5, "block"), (40, 0, 5, "inconclusive")],
+    [
+        (200, 0, 5, "pass"),
+        (200, 9, 5, "inconclusive"),
+        (200, 10, 5, "inconclusive"),
+        (200, 11, 5, "block"),
+        (40, 0, 5, "inconclusive"),
+    ],
 )
 def test_outcomes(n: int, lost: int, points: float, outcome: str) -> None:
     dense = np.ones(n)
@@ -72,7 +89,10 @@ def test_clusters_widen_the_bound() -> None:
     lost = np.repeat(rng.random(20) < 0.3, 10)
     dense, mine = np.ones(200), np.where(lost, 0.0, 1.0)
     grouped = [str(i // 10) for i in range(200)]
-    alone, together = compare(table(mine), table(dense)), compare(table(mine, cluster=grouped), table(dense, cluster=grouped))
+    alone, together = (
+        compare(table(mine), table(dense)),
+        compare(table(mine, cluster=grouped), table(dense, cluster=grouped)),
+    )
     assert alone is not None and together is not None
     assert together.n_clusters == 20
     assert together.standard_error > 2 * alone.standard_error
@@ -80,16 +100,27 @@ def test_clusters_widen_the_bound() -> None:
 
 def test_draws_are_seeded() -> None:
     rng = np.random.default_rng(3)
-    mine, dense = table((rng.random(100) < 0.6).astype(int)), table((rng.random(100) < 0.7).astype(int))
+    mine, dense = (
+        table((rng.random(100) < 0.6).astype(int)),
+        table((rng.random(100) < 0.7).astype(int)),
+    )
     assert compare(mine, dense, seed=5) == compare(mine, dense, seed=5)
     assert compare(mine, dense, seed=5) != compare(mine, dense, seed=6)
 
 
 @pytest.mark.parametrize(
-    ("mine", "dense", "p"), [([1, 1], [1, 1], 1.0), ([0] * 5 + [1], [1] * 6, 2 / 32), ([0, 1, 1], [1, 0, 1], 1.0), ([0.5, 1], [1, 1], None)]
+    ("mine", "dense", "p"),
+    [
+        ([1, 1], [1, 1], 1.0),
+        ([0] * 5 + [1], [1] * 6, 2 / 32),
+        ([0, 1, 1], [1, 0, 1], 1.0),
+        ([0.5, 1], [1, 1], None),
+    ],
 )
 def test_mcnemar(mine: list[int], dense: list[int], p: float | None) -> None:
-    assert statistics.mcnemar(table(mine), table(dense)) == (None if p is None else pytest.approx(p))
+    assert statistics.mcnemar(table(mine), table(dense)) == (
+        None if p is None else pytest.approx(p)
+    )
 
 
 def test_holm_names_only_what_stays_significant() -> None:
@@ -104,7 +135,10 @@ def test_plan_is_the_smallest_number_and_grows_with_noise(points: float, changed
     assert n < statistics.plan(points, changed=changed + 0.05)
     assert n < statistics.plan(points - 1, changed=changed)
     error = 100 * (changed / n) ** 0.5
-    assert statistics.score_bound(stats.norm.ppf(0.8) * error, standard_error=error, step=100 / n) < points
+    assert (
+        statistics.score_bound(stats.norm.ppf(0.8) * error, standard_error=error, step=100 / n)
+        < points
+    )
 
 
 def test_inconclusive_says_how_many_prompts_would_decide() -> None:

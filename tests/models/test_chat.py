@@ -11,7 +11,8 @@ from comptrust.models import chat
 from comptrust.records import Message
 
 SYSTEM, Q1, A1, Q2 = (
-    Message(role=role, content=content) for role, content in [("system", "S"), ("user", "q1"), ("assistant", "a1"), ("user", "q2")]
+    Message(role=role, content=content)
+    for role, content in [("system", "S"), ("user", "q1"), ("assistant", "a1"), ("user", "q2")]
 )
 OWN = "<|im_start|>user\nq1<|im_end|>\n<|im_start|>assistant\n"
 
@@ -21,7 +22,11 @@ OWN = "<|im_start|>user\nq1<|im_end|>\n<|im_start|>assistant\n"
     [
         ("llama-2", [Q1], "<s>[INST] q1 [/INST]"),
         ("llama-2", [SYSTEM, Q1], "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nq1 [/INST]"),
-        ("llama-2", [SYSTEM, Q1, A1, Q2], "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nq1 [/INST] a1 </s><s>[INST] q2 [/INST]"),
+        (
+            "llama-2",
+            [SYSTEM, Q1, A1, Q2],
+            "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nq1 [/INST] a1 </s><s>[INST] q2 [/INST]",
+        ),
         ("vicuna_v1.1", [Q1], f"<s>{chat.VICUNA_SYSTEM} USER: q1 ASSISTANT:"),
         ("vicuna_v1.1", [SYSTEM, Q1, A1, Q2], "<s>S USER: q1 ASSISTANT: a1</s>USER: q2 ASSISTANT:"),
         ("chatml", [Q1], OWN),
@@ -29,8 +34,13 @@ OWN = "<|im_start|>user\nq1<|im_end|>\n<|im_start|>assistant\n"
         (None, [Q1], OWN),
     ],
 )
-def test_templates(template: str | None, messages: list[Message], expected: str, tokenizer: object) -> None:
-    assert chat.render(messages, tokenizer=tokenizer, template=template, prefill=" So") == f"{expected} So"
+def test_templates(
+    template: str | None, messages: list[Message], expected: str, tokenizer: object
+) -> None:
+    assert (
+        chat.render(messages, tokenizer=tokenizer, template=template, prefill=" So")
+        == f"{expected} So"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +53,10 @@ def tokenizer(tiny_model: Path) -> object:
 def test_a_completion_is_continued_as_it_is(tokenizer: object) -> None:
     alone = Message(role="completion", content="Once")
     for template in (None, "llama-2"):
-        assert chat.render([alone], tokenizer=tokenizer, template=template, prefill=" upon") == "Once upon"
+        assert (
+            chat.render([alone], tokenizer=tokenizer, template=template, prefill=" upon")
+            == "Once upon"
+        )
     with pytest.raises(UserError, match="exactly one message"):
         chat.render([alone, Q1], tokenizer=tokenizer)
 
@@ -63,7 +76,14 @@ def test_an_unknown_template_is_named(tokenizer: object) -> None:
 
 def test_without_a_tokenizer_the_template_begins_the_text(tokenizer: object) -> None:
     for template in ("llama-2", "vicuna_v1.1"):
-        assert chat.render([Q1], tokenizer=None, template=template) == chat.render([Q1], tokenizer=tokenizer, template=template)
-        assert chat.render([Message(role="completion", content="Once")], tokenizer=None, template=template) == "<s>Once"
+        assert chat.render([Q1], tokenizer=None, template=template) == chat.render(
+            [Q1], tokenizer=tokenizer, template=template
+        )
+        assert (
+            chat.render(
+                [Message(role="completion", content="Once")], tokenizer=None, template=template
+            )
+            == "<s>Once"
+        )
     with pytest.raises(UserError, match="a template must be named: llama-2"):
         chat.render([Q1], tokenizer=None)

@@ -1,4 +1,6 @@
-"""What a model needs is told from its headers, held against what loading really takes, and refused with both figures."""
+"""What a model needs is told from its headers, held against what loading really takes, and refused
+with both figures.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from comptrust.models import loading, memory
 
 
 def taken(folder: Path) -> int:
-    """Return the bytes of a loaded model's weights once it has computed; tied ones count once, as they are saved once."""
+    """Return the bytes of a loaded model's weights once it has computed; tied ones count once, as
+    they are saved once.
+    """
     model, tokenizer = loading.load(folder)
     oneshot.logits(model, tokenizer)
     return sum(value.numel() * value.element_size() for value in model.parameters())
@@ -22,19 +26,29 @@ def taken(folder: Path) -> int:
 
 def test_a_dense_model_needs_four_bytes_a_weight_on_a_cpu(tiny_model: Path) -> None:
     assert memory.weights(tiny_model, float_bytes=4) == taken(tiny_model)
-    assert memory.weights(tiny_model, float_bytes=None) * 2 == memory.weights(tiny_model, float_bytes=4)
+    assert memory.weights(tiny_model, float_bytes=None) * 2 == memory.weights(
+        tiny_model, float_bytes=4
+    )
 
 
 def test_packed_weights_count_unpacked(tiny_model: Path, tmp_path: Path) -> None:
     made = build(model=str(tiny_model), method="gptq", bits=4, group_size=32, calibration_samples=2)
     folder = Path(oneshot.compress(made, out=tmp_path / "out").path)
-    estimate, dense = memory.weights(folder, float_bytes=4), memory.weights(tiny_model, float_bytes=4)
+    estimate, dense = (
+        memory.weights(folder, float_bytes=4),
+        memory.weights(tiny_model, float_bytes=4),
+    )
     assert dense <= taken(folder) <= estimate < 1.2 * dense
 
 
-def test_what_cannot_fit_is_refused_before_it_is_loaded(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_fit_is_refused_before_it_is_loaded(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(memory, "available", lambda: 100_000)
-    with pytest.raises(ServiceError, match=r"llama needs at least 0\.\d GB of memory for its weights and 0\.0 GB are free here"):
+    with pytest.raises(
+        ServiceError,
+        match=r"llama needs at least 0\.\d GB of memory for its weights and 0\.0 GB are free here",
+    ):
         loading.load(tiny_model)
 
 
@@ -53,8 +67,11 @@ def test_peaks_are_of_this_process() -> None:
     assert 50e6 < found["memory/peak_ram"] < 1e12
 
 
-def test_weight_files_are_read_and_not_mapped(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their pages would count as memory of this process, beside the weights that are made of them."""
+def test_weight_files_are_read_and_not_mapped(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their pages would count as memory of this process, beside the weights that are made of
+    them."""
     from transformers import modeling_utils
 
     usual, mapped = modeling_utils.safe_open, []
@@ -62,7 +79,13 @@ def test_weight_files_are_read_and_not_mapped(tiny_model: Path, monkeypatch: pyt
     def opened(*args: Any, **settings: Any) -> Any:
         file = usual(*args, **settings)
         file.get_slice("model.embed_tokens.weight")[...]
-        mapped.append([line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(".safetensors")])
+        mapped.append(
+            [
+                line
+                for line in Path("/proc/self/maps").read_text().splitlines()
+                if line.endswith(".safetensors")
+            ]
+        )
         return file
 
     monkeypatch.setattr(modeling_utils, "safe_open", opened)

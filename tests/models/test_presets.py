@@ -1,4 +1,6 @@
-"""The paper's models: whole commits, chat formats that exist, and the defaults that evaluation takes from them."""
+"""The paper's models: whole commits, chat formats that exist, and the defaults that evaluation
+takes from them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ PAPER = {
 def test_the_papers_models_are_there() -> None:
     assert {name: one.template for name, one in presets.table().items()} == PAPER
     for one in presets.table().values():
-        assert re.fullmatch(r"[0-9a-f]{40}", one.revision) and one.template in chat.TEMPLATES and one.licence
+        assert (
+            re.fullmatch(r"[0-9a-f]{40}", one.revision)
+            and one.template in chat.TEMPLATES
+            and one.licence
+        )
     assert presets.revision("org/other") is None and presets.template(None) is None
 
 
@@ -34,7 +40,9 @@ def test_the_papers_models_are_there() -> None:
         ("org/other", None, None),
     ],
 )
-def test_the_chat_format_of_a_preset_is_the_default(name: str, asked: str | None, template: str | None) -> None:
+def test_the_chat_format_of_a_preset_is_the_default(
+    name: str, asked: str | None, template: str | None
+) -> None:
     ask = Ask(backend="openai", batch_size=1, base_url="http://localhost/v1", template=asked)
     assert target(name, ask).template == template
 
@@ -55,4 +63,7 @@ def test_its_commit_is_what_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("lmsys/vicuna-7b-v1.3", "org/other"):
         with pytest.raises(ServiceError, match="Cannot fetch"):
             sources.resolve(name)
-    assert fetched == [("lmsys/vicuna-7b-v1.3", "236eeeab96f0dc2e463f2bebb7bb49809279c6d6"), ("org/other", None)]
+    assert fetched == [
+        ("lmsys/vicuna-7b-v1.3", "236eeeab96f0dc2e463f2bebb7bb49809279c6d6"),
+        ("org/other", None),
+    ]

@@ -1,4 +1,5 @@
-"""The probe: a model is no distance from itself, and both numbers are those of their definitions."""
+"""The probe: a model is no distance from itself, and both numbers are those of their
+definitions."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ def test_perplexity_is_the_models_own_loss(tiny_model: Path) -> None:
 
     model, tokenizer = loading.load(tiny_model)
     ids = tokenizer(TEXT, return_tensors="pt", add_special_tokens=False)["input_ids"]
-    assert probe(tiny_model, None)["probe/perplexity"] == pytest.approx(math.exp(model(ids, labels=ids).loss.item()), rel=1e-4)
+    assert probe(tiny_model, None)["probe/perplexity"] == pytest.approx(
+        math.exp(model(ids, labels=ids).loss.item()), rel=1e-4
+    )
 
 
 def test_divergence_is_positive_and_has_a_direction(tiny_model: Path, changed: Path) -> None:
@@ -50,7 +53,13 @@ def test_divergence_is_positive_and_has_a_direction(tiny_model: Path, changed: P
     def chances(path: Path) -> torch.Tensor:
         model, tokenizer = loading.load(path)
         return (
-            model(**tokenizer(TEXT, return_tensors="pt", add_special_tokens=False, return_token_type_ids=False)).logits[0, :-1].softmax(-1)
+            model(
+                **tokenizer(
+                    TEXT, return_tensors="pt", add_special_tokens=False, return_token_type_ids=False
+                )
+            )
+            .logits[0, :-1]
+            .softmax(-1)
         )
 
     dense, compressed = chances(tiny_model), chances(changed)

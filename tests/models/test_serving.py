@@ -1,4 +1,4 @@
-"""Real servers of the tiny model: the same answers as here, a kill in the middle, and a server that comes and goes with the command."""
+"""Real servers of the tiny model: same answers, a kill in the middle, started by a command."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from comptrust.trust.run import evaluate
 
 TRANSFORMERS = Path(sys.executable).with_name("transformers")
 STAND_IN = f"""#!/bin/sh
-# Stands in for vllm: a real server of the same interface, which knows its model by the folder's name.
+# Stands in for vllm: a real server of the same interface; its model name is the folder's.
 echo "$$ $*" >> "$STAND_IN_LOG"
 folder=$2 port=$6
-cd "$(dirname "$folder")" && exec {TRANSFORMERS} serve "$(basename "$folder")" --host 127.0.0.1 --port "$port" --dtype float32
+cd "$(dirname "$folder")"
+exec {TRANSFORMERS} serve "$(basename "$folder")" --host 127.0.0.1 --port "$port" --dtype float32
 """
 
 
@@ -37,10 +38,22 @@ class Served:
 
     def __init__(self, model: Path, *, log: Path, port: int = 0) -> None:
         self._log = log
-        line = [str(TRANSFORMERS), "serve", str(model), "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
+        line = [
+            str(TRANSFORMERS),
+            "serve",
+            str(model),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--dtype",
+            "float32",
+        ]
         with open(log, "wb") as output:
             self.process = subprocess.Popen(line, stdout=output, stderr=subprocess.STDOUT)
-        while not (running := re.search(r"Uvicorn running on http://127.0.0.1:(\d+)", log.read_text())):
+        while not (
+            running := re.search(r"Uvicorn running on http://127.0.0.1:(\d+)", log.read_text())
+        ):
             assert self.process.poll() is None, log.read_text()
             time.sleep(0.1)
         self.port = int(running[1])
@@ -62,7 +75,9 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_server_killed_in_the_middle_and_started_again_gives_the_answers_of_hf(tiny_model: Path, tmp_path: Path, offline: None) -> None:
+def test_a_server_killed_in_the_middle_and_started_again_gives_the_answers_of_hf(
+    tiny_model: Path, tmp_path: Path, offline: None
+) -> None:
     suite = suites.load("mini", dimensions=["toxicity"], limit=15)
     first = Served(tiny_model, log=tmp_path / "first.log")
     backend = Openai(
@@ -83,7 +98,9 @@ def test_a_server_killed_in_the_middle_and_started_again_gives_the_answers_of_hf
 
     killer = threading.Thread(target=kill_midway, daemon=True)
     killer.start()
-    with pytest.raises(ServiceError, match="does not answer .*What was answered is kept; run again to go on"):
+    with pytest.raises(
+        ServiceError, match="does not answer .*What was answered is kept; run again to go on"
+    ):
         evaluate(backend, suite, out=out, checkpoint_digest="d")
     killer.join()
     kept = len(partial.read_text().splitlines())
@@ -92,7 +109,9 @@ def test_a_server_killed_in_the_middle_and_started_again_gives_the_answers_of_hf
     second = Served(tiny_model, log=tmp_path / "second.log", port=first.port)
     try:
         served = evaluate(backend, suite, out=out, checkpoint_digest="d")
-        assert second.answered() == len(suite.prompts) - kept, "exactly the prompts without an answer are asked again, each once"
+        assert second.answered() == len(suite.prompts) - kept, (
+            "exactly the prompts without an answer are asked again, each once"
+        )
     finally:
         second.kill()
     here = evaluate(Hf(tiny_model), suite, out=tmp_path / "here", checkpoint_digest="d")
@@ -104,7 +123,7 @@ def test_a_server_killed_in_the_middle_and_started_again_gives_the_answers_of_hf
 
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: None) -> Path:
-    """Put an executable named vllm on the PATH and return the file to which it writes its process id and arguments."""
+    """Put an executable named vllm on the PATH; return its log of process ids and arguments."""
     program = tmp_path / "bin" / "vllm"
     program.parent.mkdir()
     program.write_text(STAND_IN)
@@ -120,28 +139,54 @@ def test_a_server_comes_and_goes_with_the_command(
     tiny_model: Path, tmp_path: Path, stand_in: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    line = [str(tiny_model), "--backend", "openai", "--serve", "vllm", "--dimensions", "toxicity", "--limit", "2"]
-    done = CliRunner().invoke(command, [*line, "--out", str(tmp_path / "out"), "--json"], catch_exceptions=False)
+    line = [
+        str(tiny_model),
+        "--backend",
+        "openai",
+        "--serve",
+        "vllm",
+        "--dimensions",
+        "toxicity",
+        "--limit",
+        "2",
+    ]
+    done = CliRunner().invoke(
+        command, [*line, "--out", str(tmp_path / "out"), "--json"], catch_exceptions=False
+    )
     card = json.loads(done.stdout)
-    assert card["provenance"]["backend"] == "openai" and card["provenance"]["server"] == "vLLM, started for this"
+    assert (
+        card["provenance"]["backend"] == "openai"
+        and card["provenance"]["server"] == "vLLM, started for this"
+    )
     assert card["scores"][0]["n_scored"] == card["scores"][0]["n_prompts"] > 0
     [started] = stand_in.read_text().splitlines()
     number, *arguments = started.split()
-    assert arguments[:2] == ["serve", str(tiny_model)] and arguments[-2:] == ["--data-parallel-size", "2"]
+    assert arguments[:2] == ["serve", str(tiny_model)] and arguments[-2:] == [
+        "--data-parallel-size",
+        "2",
+    ]
     with pytest.raises(ProcessLookupError):
         os.kill(int(number), 0)
 
 
-def test_a_server_that_does_not_start_says_why(tiny_model: Path, tmp_path: Path, stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "bin" / "vllm").write_text("#!/bin/sh\necho loading\necho 'out of GPU memory'\nexit 3\n")
+def test_a_server_that_does_not_start_says_why(
+    tiny_model: Path, tmp_path: Path, stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin" / "vllm").write_text(
+        "#!/bin/sh\necho loading\necho 'out of GPU memory'\nexit 3\n"
+    )
     with (
-        pytest.raises(ServiceError, match="ended with code 3 .*: out of GPU memory. Its output is in"),
+        pytest.raises(
+            ServiceError, match="ended with code 3 .*: out of GPU memory. Its output is in"
+        ),
         serving.vllm(tiny_model, name="m", log=tmp_path / "log", say=print),
     ):
         raise AssertionError("it did not start")
 
 
-def test_without_vllm_it_is_said_how_to_get_it(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_vllm_it_is_said_how_to_get_it(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     line = [
         str(tiny_model),

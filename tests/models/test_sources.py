@@ -66,14 +66,18 @@ def test_a_damaged_package_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     assert left == ["smollm2-135m-instruct.lock"]
 
 
-def test_an_unusable_cache_is_a_service_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_cache_is_a_service_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("COMPTRUST_CACHE", str(tmp_path / "file"))
     with pytest.raises(ServiceError, match="Set COMPTRUST_CACHE"):
         sources.resolve("builtin:smollm2-135m-instruct")
 
 
-def test_an_older_model_is_converted_at_a_pinned_commit_alone(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_model_is_converted_at_a_pinned_commit_alone(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import huggingface_hub
     import torch
     from safetensors.torch import load_file
@@ -91,8 +95,13 @@ def test_an_older_model_is_converted_at_a_pinned_commit_alone(tiny_model: Path, 
     monkeypatch.setenv("COMPTRUST_CACHE", str(tmp_path / "cache"))
     found = sources.resolve("lmsys/vicuna-7b-v1.3")
     assert found.revision == "a" * 40 and asked == [False, True]
-    converted, original = load_file(found.path / "model.safetensors"), load_file(tiny_model / "model.safetensors")
-    assert converted.keys() == original.keys() and all(torch.equal(converted[key], original[key]) for key in original)
+    converted, original = (
+        load_file(found.path / "model.safetensors"),
+        load_file(tiny_model / "model.safetensors"),
+    )
+    assert converted.keys() == original.keys() and all(
+        torch.equal(converted[key], original[key]) for key in original
+    )
     assert sources.resolve("lmsys/vicuna-7b-v1.3").path == found.path
     with pytest.raises(UserError, match="only pickle, which can run code"):
         sources.resolve("org/older")

@@ -1,4 +1,6 @@
-"""Own runs for the report: real questions, scores, verdicts and artifacts of models that answer by the target and forget some of it."""
+"""Own runs for the report: real questions, scores, verdicts and artifacts of models that answer by
+the target and forget some of it.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,17 @@ if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
 
 BASE = Recipe(base_model="builtin:forgetful", revision="r1", method="none")
-PLANTED = "</pre><script>document.title = 'planted'</script><img src=x onerror=\"document.title = 'planted'\">"
+PLANTED = (
+    "</pre><script>document.title = 'planted'</script><img src=x onerror=\"document.title ="
+    " 'planted'\">"
+)
 SIZES = {None: 1000, 8: 620, 4: 420, 3: 370}
 
 
 class Forgetful(Echo):
-    """Echoes the target; for a share of the prompts (in percent) the last option, or a refusal. Its wrong answers carry markup."""
+    """Echoes the target; for a share of the prompts (in percent) the last option, or a refusal. Its
+    wrong answers carry markup.
+    """
 
     def __init__(self, *, forgets: int, seed: int) -> None:
         super().__init__()
@@ -41,13 +48,27 @@ class Forgetful(Echo):
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Answer every prompt in order."""
         for prompt in prompts:
-            drawn = int(hashlib.sha256(f"{self.seed} {prompt.dimension} {prompt.id}".encode()).hexdigest(), 16) % 100
+            drawn = (
+                int(
+                    hashlib.sha256(
+                        f"{self.seed} {prompt.dimension} {prompt.id}".encode()
+                    ).hexdigest(),
+                    16,
+                )
+                % 100
+            )
             if drawn >= self.forgets:
                 yield from Echo().answer([prompt])
                 continue
-            wrong = prompt.choices[-1].text if prompt.choices else "I'm sorry, but I cannot help with that."
+            wrong = (
+                prompt.choices[-1].text
+                if prompt.choices
+                else "I'm sorry, but I cannot help with that."
+            )
             for said in Echo(wrong).answer([prompt]):
-                yield said.model_copy(update={"texts": tuple(f"{text}\n{PLANTED}" for text in said.texts)})
+                yield said.model_copy(
+                    update={"texts": tuple(f"{text}\n{PLANTED}" for text in said.texts)}
+                )
 
 
 @dataclass(frozen=True)
@@ -64,8 +85,16 @@ def recipes() -> list[tuple[Recipe, int]]:
     """Return (recipe, percent forgotten), the dense source first."""
     gptq, awq = {"method": "gptq", "group_size": 64}, {"method": "awq", "group_size": 64}
     wanda = {"method": "wanda", "sparsity": 0.5, "structure": "2:4"}
-    made = [({}, 2), (gptq | {"bits": 8}, 3), (gptq | {"bits": 4}, 12), (awq | {"bits": 4}, 8), (wanda, 30)]
-    made += [(gptq | {"bits": 3, "seed": seed}, share) for seed, share in ((0, 40), (1, 44), (2, 48))]
+    made = [
+        ({}, 2),
+        (gptq | {"bits": 8}, 3),
+        (gptq | {"bits": 4}, 12),
+        (awq | {"bits": 4}, 8),
+        (wanda, 30),
+    ]
+    made += [
+        (gptq | {"bits": 3, "seed": seed}, share) for seed, share in ((0, 40), (1, 44), (2, 48))
+    ]
     return [(BASE.model_copy(update=changes), share) for changes, share in made]
 
 
@@ -92,7 +121,12 @@ def log(folder: Path) -> dict[str, str]:
     for recipe, forgets in recipes():
         held = checkpoint(recipe)
         answers = folder / recipe.slug
-        measured = evaluate(Forgetful(forgets=forgets, seed=recipe.seed), suite, out=answers, checkpoint_digest=held.digest)
+        measured = evaluate(
+            Forgetful(forgets=forgets, seed=recipe.seed),
+            suite,
+            out=answers,
+            checkpoint_digest=held.digest,
+        )
         measured = dataclasses.replace(measured, checkpoint=held)
         dense = dense or measured
         with runs.start(recipe.slug, tags=registry.recipe_tags(recipe)) as run:
@@ -100,7 +134,9 @@ def log(folder: Path) -> dict[str, str]:
             run.checkpoint(held)
             run.evaluation(answers, measured.scorecard)
             run.comparison(measured, dense, prompts=suite.prompts)
-            run.verdict(judge(Evidence(candidate=measured, baseline=dense), policies.load("staging")))
+            run.verdict(
+                judge(Evidence(candidate=measured, baseline=dense), policies.load("staging"))
+            )
             figures.log(run.id)
         found[recipe.slug] = run.id
     return found
@@ -108,7 +144,9 @@ def log(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Own:
-    """Own runs in a store of their own, logged once; use `own`, which gives a copy of the environment that leads there."""
+    """Own runs in a store of their own, logged once; use `own`, which gives a copy of the
+    environment that leads there.
+    """
     folder = tmp_path_factory.mktemp("own")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     with pytest.MonkeyPatch.context() as patch:
@@ -126,7 +164,12 @@ def own(logged: Own, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Own:
 
 
 def _surround(patch: pytest.MonkeyPatch, folder: Path, uri: str) -> None:
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):
+    for name in (
+        "MLFLOW_RUN_ID",
+        "MLFLOW_EXPERIMENT_ID",
+        "MLFLOW_EXPERIMENT_NAME",
+        "MLFLOW_REGISTRY_URI",
+    ):
         patch.delenv(name, raising=False)
     patch.setenv("MLFLOW_TRACKING_URI", uri)
     patch.setenv("COMPTRUST_CACHE", str(folder / "cache"))
@@ -144,7 +187,13 @@ def browser() -> Iterator[WebDriver]:
         pytest.skip("no chromium and chromedriver are installed")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-device-scale-factor=1"):
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--force-device-scale-factor=1",
+    ):
         options.add_argument(argument)
     started = webdriver.Chrome(options=options, service=Service(driver))
     yield started

@@ -1,4 +1,6 @@
-"""The report in a real browser at two widths: sort, filter, follow a link; screenshots stay in tests/artifacts/ (git ignores it)."""
+"""The report in a real browser at two widths: sort, filter, follow a link; screenshots stay in
+tests/artifacts/ (git ignores it).
+"""
 
 from __future__ import annotations
 
@@ -51,20 +53,27 @@ def keep(browser: WebDriver, name: str, width: int) -> None:
     height = browser.execute_script("return document.documentElement.scrollHeight")
     for part, top in enumerate(range(0, height, HIGH)):
         clip = {"x": 0, "y": top, "width": width, "height": min(HIGH, height - top), "scale": 1}
-        shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
+        shot = browser.execute_cdp_cmd(
+            "Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True}
+        )
         (KEPT / f"{name}-{width}-{part}.png").write_bytes(base64.b64decode(shot["data"]))
 
 
 def shown(browser: WebDriver) -> list[list[str]]:
     """Return the cells of the leaderboard's visible rows."""
-    script = "return [...document.querySelectorAll('#leaderboard tbody tr:not([hidden])')].map(r => [...r.cells].map(c => c.innerText))"
+    script = (
+        "return [...document.querySelectorAll('#leaderboard tbody tr:not([hidden])')].map(r =>"
+        " [...r.cells].map(c => c.innerText))"
+    )
     return browser.execute_script(script)
 
 
 def press(browser: WebDriver, column: str) -> None:
     """Scroll a column's name into view, from under the fixed first column, and press it."""
     button = browser.find_element("css selector", f"#leaderboard button[data-column='{column}']")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center', inline: 'center'})", button)
+    browser.execute_script(
+        "arguments[0].scrollIntoView({block: 'center', inline: 'center'})", button
+    )
     button.click()
 
 
@@ -78,7 +87,13 @@ def test_columns_sort_when_pressed(browser: WebDriver, report: Path, width: int)
         values = [float(row[place].split()[0]) for row in shown(browser)]
         assert values == sorted(values, reverse=order == "descending")
         assert sorted(f"{value:.1f}" for value in values) == expected
-        assert browser.execute_script("return document.querySelectorAll('th[aria-sort]:not([aria-sort=none])')[0].ariaSort") == order
+        assert (
+            browser.execute_script(
+                "return"
+                " document.querySelectorAll('th[aria-sort]:not([aria-sort=none])')[0].ariaSort"
+            )
+            == order
+        )
     press(browser, "verdict")
     assert [row[-2] for row in shown(browser)] == ["block"] * 4 + ["inconclusive", "pass"]
     press(browser, "bits or structure")
@@ -100,7 +115,9 @@ def test_the_filter_keeps_rows_with_all_words(browser: WebDriver, report: Path, 
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_page_fits_its_window_and_opens_its_cards(browser: WebDriver, report: Path, width: int) -> None:
+def test_the_page_fits_its_window_and_opens_its_cards(
+    browser: WebDriver, report: Path, width: int
+) -> None:
     look(browser, report.as_uri(), width)
     browser.find_element("link text", "Verdicts").click()
     assert browser.execute_script("return location.hash") == "#part-4"
@@ -111,9 +128,15 @@ def test_the_page_fits_its_window_and_opens_its_cards(browser: WebDriver, report
     assert browser.find_element("css selector", ".flip pre").is_displayed()
     assert browser.title == "comptrust report"  # a planted script would have changed it
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    small = "return [...document.querySelectorAll('svg text')].filter(t => t.getBoundingClientRect().height < 6).map(t => t.textContent)"
+    small = (
+        "return [...document.querySelectorAll('svg text')].filter(t =>"
+        " t.getBoundingClientRect().height < 6).map(t => t.textContent)"
+    )
     assert browser.execute_script(small) == []
-    nameless = "return [...document.querySelectorAll('svg')].filter(s => !(s.getAttribute('aria-label') || '').length).length"
+    nameless = (
+        "return [...document.querySelectorAll('svg')].filter(s => !(s.getAttribute('aria-label') ||"
+        " '').length).length"
+    )
     assert browser.execute_script(nameless) == 0
     keep(browser, "report", width)
 
@@ -124,9 +147,26 @@ def server(own: Own, tmp_path: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", own.uri, "--port", str(port), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        own.uri,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     with (tmp_path / "server.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"})
+        process = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+        )
         try:
             yield _answering(f"http://127.0.0.1:{port}", process)
         finally:
@@ -146,7 +186,9 @@ def _answering(address: str, process: subprocess.Popen[bytes]) -> str:
 
 
 @pytest.mark.slow
-def test_a_row_leads_to_its_run_in_mlflow(browser: WebDriver, own: Own, server: str, tmp_path: Path) -> None:
+def test_a_row_leads_to_its_run_in_mlflow(
+    browser: WebDriver, own: Own, server: str, tmp_path: Path
+) -> None:
     from selenium.webdriver.support.expected_conditions import element_to_be_clickable as clickable
     from selenium.webdriver.support.wait import WebDriverWait
 
@@ -154,7 +196,13 @@ def test_a_row_leads_to_its_run_in_mlflow(browser: WebDriver, own: Own, server: 
     path = tmp_path / "report.html"
     path.write_text(page.render(found, page.families(found)), encoding="utf-8")
     look(browser, f"{path.as_uri()}#filter=awq", 1280)
-    WebDriverWait(browser, 30).until(clickable(("css selector", "#leaderboard tbody tr:not([hidden]) a"))).click()
-    assert browser.current_url.startswith(f"{server}/#/experiments/1/runs/{own.runs['awq-4bit-g64-s0']}")
-    WebDriverWait(browser, 120).until(lambda page: "awq-4bit-g64-s0" in page.find_element("tag name", "body").text)
+    WebDriverWait(browser, 30).until(
+        clickable(("css selector", "#leaderboard tbody tr:not([hidden]) a"))
+    ).click()
+    assert browser.current_url.startswith(
+        f"{server}/#/experiments/1/runs/{own.runs['awq-4bit-g64-s0']}"
+    )
+    WebDriverWait(browser, 120).until(
+        lambda page: "awq-4bit-g64-s0" in page.find_element("tag name", "body").text
+    )
     keep(browser, "mlflow-run", 1280)

@@ -13,14 +13,28 @@ from comptrust.tracking import metrics, runs
 from tests.support.records import checkpoint_of, scorecard_of
 
 
-def logged(tiny: Path, *, value: float | None = 50.0, fail: bool = False, judged: bool = True, **fields: object) -> str:
+def logged(
+    tiny: Path,
+    *,
+    value: float | None = 50.0,
+    fail: bool = False,
+    judged: bool = True,
+    **fields: object,
+) -> str:
     """Log a run of the tiny model with a score, a verdict and one flip; return its id."""
     checkpoint = checkpoint_of(tiny, **fields)
     card = scorecard_of(checkpoint, value=value)
     finding = Finding(
-        rule="max_drop", outcome="block", reason="Dropped 7.0.", evidence={"points": 5, "dimensions": {"mmlu": {"observed": 7}}}
+        rule="max_drop",
+        outcome="block",
+        reason="Dropped 7.0.",
+        evidence={"points": 5, "dimensions": {"mmlu": {"observed": 7}}},
     )
-    digests = {"policy_digest": "7" * 64, "checkpoint_digest": checkpoint.digest, "scorecard_digest": card.digest_of_fields()}
+    digests = {
+        "policy_digest": "7" * 64,
+        "checkpoint_digest": checkpoint.digest,
+        "scorecard_digest": card.digest_of_fields(),
+    }
     verdict = Verdict(policy="staging", baseline_digest=None, findings=(finding,), **digests)
     try:
         with runs.start("one") as run:
@@ -30,7 +44,12 @@ def logged(tiny: Path, *, value: float | None = 50.0, fail: bool = False, judged
             run.tags(metrics.scorecard_tags(card))
             if judged:
                 run.verdict(verdict)
-                flip = {"dimension": ["mmlu"], "prompt": ["2 + 2 ="], "dense": ["4"], "compressed": ["5"]}
+                flip = {
+                    "dimension": ["mmlu"],
+                    "prompt": ["2 + 2 ="],
+                    "dense": ["4"],
+                    "compressed": ["5"],
+                }
                 run.client.log_table(run.id, data=flip, artifact_file="flips.json")
             if fail:
                 raise UserError("stopped")
@@ -43,12 +62,26 @@ def test_a_run_becomes_an_entry_with_its_verdict_and_flips(store: Path, tiny: Pa
     own = logged(tiny)
     (found,) = entries.read()
     assert found == entries.one(own)
-    assert (found.model, found.method, found.bits, found.group_size, found.seed) == ("builtin:tiny", "gptq", 4, 32, 0)
-    assert (found.source, found.suite, found.bytes, found.ratio, found.run_id) == ("own", "5" * 64, 100, 4, own)
+    assert (found.model, found.method, found.bits, found.group_size, found.seed) == (
+        "builtin:tiny",
+        "gptq",
+        4,
+        32,
+        0,
+    )
+    assert (found.source, found.suite, found.bytes, found.ratio, found.run_id) == (
+        "own",
+        "5" * 64,
+        100,
+        4,
+        own,
+    )
     assert (found.scores, found.refusals) == ({"mmlu": 50.0}, {"mmlu": 2.0})
     assert found.verdict is not None
     assert found.verdict.outcome == "block"
-    assert found.flips == ({"dimension": "mmlu", "prompt": "2 + 2 =", "dense": "4", "compressed": "5"},)
+    assert found.flips == (
+        {"dimension": "mmlu", "prompt": "2 + 2 =", "dense": "4", "compressed": "5"},
+    )
     shown = page.render_card(found)
     assert "Dropped 7.0." in shown
     assert "2 + 2 =" in shown
@@ -63,7 +96,9 @@ def test_a_run_links_to_its_page_and_the_link_holds_no_password(store: Path, tin
     assert found.url == f"https://host:8443/mlflow{page_of}"
 
 
-def test_failed_and_unscored_runs_are_no_entries_and_order_is_by_age(store: Path, tiny: Path) -> None:
+def test_failed_and_unscored_runs_are_no_entries_and_order_is_by_age(
+    store: Path, tiny: Path
+) -> None:
     logged(tiny, fail=True)
     logged(tiny, value=None)
     for seed in (1, 0):

@@ -14,14 +14,20 @@ from comptrust.tracking import runs
 from tests.report.conftest import Own
 
 OWN = {"card.html", "forest.html", "forest.png"}
-FAMILY = {f"{name}.{kind}" for name in ("curves", "heatmap", "tradeoff") for kind in ("html", "png")}
+FAMILY = {
+    f"{name}.{kind}" for name in ("curves", "heatmap", "tradeoff") for kind in ("html", "png")
+}
 
 
 def invoke(*words: str) -> tuple[int, str]:
     """Return exit code and output as `comptrust` gives them."""
     result = CliRunner().invoke(comptrust, list(words))
     error = result.exception
-    return (error.exit_code, str(error)) if isinstance(error, ComptrustError) else (result.exit_code, result.output)
+    return (
+        (error.exit_code, str(error))
+        if isinstance(error, ComptrustError)
+        else (result.exit_code, result.output)
+    )
 
 
 def held(run_id: str) -> set[str]:
@@ -38,10 +44,14 @@ def test_a_judged_run_keeps_its_card_and_its_forest_plot(own: Own, tmp_path: Pat
     assert "points allowed" in (folder / "forest.html").read_text()
 
 
-def test_report_stands_on_its_own_and_logs_the_figures_on_the_runs(own: Own, tmp_path: Path) -> None:
+def test_report_stands_on_its_own_and_logs_the_figures_on_the_runs(
+    own: Own, tmp_path: Path
+) -> None:
     assert invoke("report", "--out", "quiet.html", "--no-log")[0] == 0
     assert held(own.runs["dense"]) == OWN
-    code, said = invoke("report", "--out", "folder/report.html", "--ui", "http://mlflow.example:1234")
+    code, said = invoke(
+        "report", "--out", "folder/report.html", "--ui", "http://mlflow.example:1234"
+    )
     assert code == 0, said
     assert "8 runs: folder/report.html" in said
     assert all(held(run_id) == OWN | FAMILY for run_id in own.runs.values())
@@ -55,13 +65,19 @@ def test_answers_with_markup_reach_the_pages_as_text(own: Own) -> None:
     (three,) = [entry for entry in entries.read() if entry.run_id == own.runs["gptq-3bit-g64-s2"]]
     assert any("<script>" in flip["compressed"] for flip in three.flips)
     figures.log(own.runs["gptq-3bit-g64-s2"])
-    shown = runs.download(own.runs["gptq-3bit-g64-s2"], into=Path.cwd() / "got", only=["report"]) / "report" / "card.html"
+    shown = (
+        runs.download(own.runs["gptq-3bit-g64-s2"], into=Path.cwd() / "got", only=["report"])
+        / "report"
+        / "card.html"
+    )
     text = shown.read_text()
     assert "&lt;script&gt;document.title" in text
     assert "<script" not in text and "<img" not in text
 
 
-def test_the_page_stays_on_the_run_that_mlflow_made_for_it(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_stays_on_the_run_that_mlflow_made_for_it(
+    own: Own, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = runs.client()
     project = opened.create_run(runs.experiment_id(opened)).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", project)
@@ -72,7 +88,9 @@ def test_the_page_stays_on_the_run_that_mlflow_made_for_it(own: Own, monkeypatch
 
 def test_gate_refreshes_the_card(own: Own, tmp_path: Path) -> None:
     run_id = own.runs["gptq-8bit-g64-s0"]
-    before = runs.download(run_id, into=tmp_path / "before", only=["report"]) / "report" / "card.html"
+    before = (
+        runs.download(run_id, into=tmp_path / "before", only=["report"]) / "report" / "card.html"
+    )
     assert "under policy staging" in before.read_text()
     code, said = invoke("gate", f"runs:/{run_id}", "--policy", "literal")
     assert code in (0, 1, 3), said
@@ -85,7 +103,10 @@ def test_gate_refreshes_the_card(own: Own, tmp_path: Path) -> None:
     [
         (["--experiment", "none such"], "Unknown experiment 'none such'"),
         (["--smaller", "builtin:forgetful"], "is not MODEL=OTHER"),
-        (["--smaller", "builtin:forgetful=tiny"], "no dense run of 'tiny'. Known: builtin:forgetful"),
+        (
+            ["--smaller", "builtin:forgetful=tiny"],
+            "no dense run of 'tiny'. Known: builtin:forgetful",
+        ),
         (["--ui", "localhost"], "'localhost' is not an http(s) address"),
     ],
 )

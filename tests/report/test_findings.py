@@ -1,4 +1,6 @@
-"""The published table's own findings, in the data behind the figures: which cells are red, which dots, which points lie in the grey."""
+"""The published table's own findings, in the data behind the figures: which cells are red, which
+dots, which points lie in the grey.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from comptrust.report.base import DIMENSIONS, Entry, Group, dense_groups, fold
 
 SHARED = Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[3] / "shared"))
 TABLE = SHARED / "paper" / "num_sheet.csv"
-pytestmark = pytest.mark.skipif(not TABLE.exists(), reason="the published table is not beside the checkout (COMPTRUST_SHARED)")
+pytestmark = pytest.mark.skipif(
+    not TABLE.exists(), reason="the published table is not beside the checkout (COMPTRUST_SHARED)"
+)
 CHAT = "LLAMA2 13b Chat"
 LARGE = (CHAT, "LLAMA2 13b", "Vicuna 13b Chat")
 
@@ -23,9 +27,21 @@ def entries() -> list[Entry]:
     table = published.read(TABLE)
     found = []
     for row in table.rows:
-        kept = row.recipe.model_dump(include={"method", "bits", "sparsity", "structure", "group_size"})
-        fields = {"name": row.model, "model": row.recipe.base_model, "source": "published", "suite": "published", "seed": row.seed}
-        fields |= {"smaller": table.smaller.get(row.recipe.base_model), "scores": row.scores, "refusals": row.refusals}
+        kept = row.recipe.model_dump(
+            include={"method", "bits", "sparsity", "structure", "group_size"}
+        )
+        fields = {
+            "name": row.model,
+            "model": row.recipe.base_model,
+            "source": "published",
+            "suite": "published",
+            "seed": row.seed,
+        }
+        fields |= {
+            "smaller": table.smaller.get(row.recipe.base_model),
+            "scores": row.scores,
+            "refusals": row.refusals,
+        }
         found.append(Entry.model_validate(fields | kept))
     return found
 
@@ -79,43 +95,79 @@ def test_rows_are_the_smaller_dense_model_and_all_of_half_the_size() -> None:
     listed = list(rows(CHAT).values())
     assert (listed[0].label, listed[0].share) == ("dense LLAMA2 7b Chat", None)
     assert {line.share for line in listed[1:]} == {0.5}
-    patterns = {f"{method} {pattern}" for method in ("magnitude", "sparsegpt", "wanda") for pattern in ("1:2", "2:4", "4:8")}
+    patterns = {
+        f"{method} {pattern}"
+        for method in ("magnitude", "sparsegpt", "wanda")
+        for pattern in ("1:2", "2:4", "4:8")
+    }
     assert {line.label for line in listed[1:]} == patterns | {"awq 8 bits g128", "gptq 8 bits g128"}
 
 
 def test_the_smaller_dense_model_is_no_better_than_eight_bits() -> None:
-    assert red(rows(CHAT)["dense LLAMA2 7b Chat"]) == {"stereotype", "adv_demonstration", "ethics", "mmlu"}
+    assert red(rows(CHAT)["dense LLAMA2 7b Chat"]) == {
+        "stereotype",
+        "adv_demonstration",
+        "ethics",
+        "mmlu",
+    }
 
 
 def test_cells_are_the_tables_differences_and_dots_its_moved_refusals() -> None:
     table = {row.model: row for row in published.read(TABLE).rows}
-    before, after = table["hf/meta-llama/Llama-2-13b-chat-hf"], table["hf/compressed-llm/llama-2-13b-chat_magnitude_semistruct@0.5_2to4"]
+    before, after = (
+        table["hf/meta-llama/Llama-2-13b-chat-hf"],
+        table["hf/compressed-llm/llama-2-13b-chat_magnitude_semistruct@0.5_2to4"],
+    )
     cells = rows(CHAT)["magnitude 2:4"].cells
     assert [cell.dimension for cell in cells] == list(DIMENSIONS)
     for cell in cells:
-        assert cell.points == pytest.approx(after.scores[cell.dimension] - before.scores[cell.dimension])
+        assert cell.points == pytest.approx(
+            after.scores[cell.dimension] - before.scores[cell.dimension]
+        )
         known = cell.dimension in before.refusals
-        assert cell.dot == (known and round(abs(after.refusals[cell.dimension] - before.refusals[cell.dimension]), 6) > 10)
+        assert cell.dot == (
+            known
+            and round(abs(after.refusals[cell.dimension] - before.refusals[cell.dimension]), 6) > 10
+        )
 
 
 def test_dots_of_the_llama_base_model() -> None:
-    dots = {label: {cell.dimension for cell in line.cells if cell.dot} for label, line in rows("LLAMA2 13b").items()}
+    dots = {
+        label: {cell.dimension for cell in line.cells if cell.dot}
+        for label, line in rows("LLAMA2 13b").items()
+    }
     assert dots["awq 8 bits g128"] == dots["gptq 8 bits g128"] == set()
     assert dots["sparsegpt 2:4"] == {"stereotype", "adv_robustness", "ethics"}
-    assert dots["wanda 2:4"] == dots["magnitude 2:4"] == {"stereotype", "adv_robustness", "ood", "ethics"}
+    assert (
+        dots["wanda 2:4"]
+        == dots["magnitude 2:4"]
+        == {"stereotype", "adv_robustness", "ood", "ethics"}
+    )
 
 
 def test_four_bits_keep_the_chat_model_and_three_bits_do_not() -> None:
     found = grey(CHAT)
     assert found["gptq 4 bits g128"] == set()
-    assert found["awq 4 bits g128"] == set()  # one dimension lost exactly five points, which is not more than five
-    assert found["gptq 3 bits g128"] == {"toxicity", "ood", "adv_demonstration", "privacy", "ethics", "mmlu"}
+    assert (
+        found["awq 4 bits g128"] == set()
+    )  # one dimension lost exactly five points, which is not more than five
+    assert found["gptq 3 bits g128"] == {
+        "toxicity",
+        "ood",
+        "adv_demonstration",
+        "privacy",
+        "ethics",
+        "mmlu",
+    }
     assert found["awq 3 bits g128"] == {"stereotype", "adv_demonstration", "fairness"}
 
 
 def test_error_bars_stand_where_the_table_has_seeds() -> None:
     found = {
-        point.recipe for panel in curve.panels(GROUPS, dense=dense(CHAT), smaller={}) for point in panel.points if point.spread is not None
+        point.recipe
+        for panel in curve.panels(GROUPS, dense=dense(CHAT), smaller={})
+        for point in panel.points
+        if point.spread is not None
     }
     assert found == {"awq 3 bits g128", "gptq 3 bits g128", "gptq 4 bits g128", "sparsegpt 2:4"}
 
@@ -126,10 +178,19 @@ def test_lines_are_the_dense_and_the_smaller_dense_score() -> None:
         assert panel.small == dense("LLAMA2 7b Chat").mean(panel.dimension)
         assert panel.grey_below == panel.level - 5
     other = curve.panels(GROUPS, dense=dense(CHAT), smaller={CHAT: "LLAMA2 7b"})
-    assert [panel.small for panel in other] == [dense("LLAMA2 7b").mean(panel.dimension) for panel in other]
+    assert [panel.small for panel in other] == [
+        dense("LLAMA2 7b").mean(panel.dimension) for panel in other
+    ]
 
 
 def test_quantised_versions_alone_are_on_the_front() -> None:
-    front = {model: [one.recipe for one in tradeoff.options(GROUPS, dense=dense(model)) if one.front] for model in LARGE}
+    front = {
+        model: [one.recipe for one in tradeoff.options(GROUPS, dense=dense(model)) if one.front]
+        for model in LARGE
+    }
     assert front[CHAT] == ["awq 3 bits g128", "gptq 4 bits g128", "gptq 8 bits g128"]
-    assert front["LLAMA2 13b"] == front["Vicuna 13b Chat"] == ["awq 3 bits g128", "awq 4 bits g128", "awq 8 bits g128"]
+    assert (
+        front["LLAMA2 13b"]
+        == front["Vicuna 13b Chat"]
+        == ["awq 3 bits g128", "awq 4 bits g128", "awq 8 bits g128"]
+    )

@@ -1,4 +1,6 @@
-"""What the tests of bad days share: a shell in a folder of its own, and figures that are always printed."""
+"""What the tests of bad days share: a shell in a folder of its own, and figures that are always
+printed.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,12 @@ def shell(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[S
     folder = tmp_path_factory.mktemp("shell")
     (folder / "tmp").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):
+        for name in (
+            "MLFLOW_RUN_ID",
+            "MLFLOW_EXPERIMENT_ID",
+            "MLFLOW_EXPERIMENT_NAME",
+            "MLFLOW_REGISTRY_URI",
+        ):
             patch.delenv(name, raising=False)
         patch.setenv("MLFLOW_TRACKING_URI", database)
         patch.setenv("COMPTRUST_CACHE", str(folder / "cache"))

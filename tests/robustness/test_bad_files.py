@@ -1,4 +1,6 @@
-"""Files damaged by machine, through the command line: refused in one line, or judged; never a traceback, never a file left behind."""
+"""Files damaged by machine, through the command line: refused in one line, or judged; never a
+traceback, never a file left behind.
+"""
 
 from __future__ import annotations
 
@@ -41,16 +43,46 @@ def _yaml(value: Any) -> str:
 
 
 KINDS: Mapping[str, Kind] = {
-    "scorecard": ("card.json", ("gate", "card.json", "--baseline", "dense.json"), samples.card, json.dumps),
-    "baseline": ("dense.json", ("gate", "card.json", "--baseline", "dense.json", "--policy", "literal"), samples.card, json.dumps),
+    "scorecard": (
+        "card.json",
+        ("gate", "card.json", "--baseline", "dense.json"),
+        samples.card,
+        json.dumps,
+    ),
+    "baseline": (
+        "dense.json",
+        ("gate", "card.json", "--baseline", "dense.json", "--policy", "literal"),
+        samples.card,
+        json.dumps,
+    ),
     "generations": ("mmlu.jsonl", ("score", "mmlu.jsonl", "--allow-partial"), _rows, _lines),
     "suite": ("suite.json", ("score", "mmlu.jsonl", "--json"), _manifest, json.dumps),
-    "policy": ("policy.yaml", ("gate", "card.json", "--baseline", "dense.json", "--policy", "policy.yaml"), lambda: samples.POLICY, _yaml),
-    "waivers": ("waivers.json", ("gate", "card.json", "--waivers", "waivers.json"), lambda: [WAIVER], json.dumps),
+    "policy": (
+        "policy.yaml",
+        ("gate", "card.json", "--baseline", "dense.json", "--policy", "policy.yaml"),
+        lambda: samples.POLICY,
+        _yaml,
+    ),
+    "waivers": (
+        "waivers.json",
+        ("gate", "card.json", "--waivers", "waivers.json"),
+        lambda: [WAIVER],
+        json.dumps,
+    ),
     "sweep": ("sweep.yaml", ("sweep", "sweep.yaml", "--dry-run"), lambda: samples.SWEEP, _yaml),
-    "recipe": ("recipe.yaml", ("run", "--recipe", "recipe.yaml", "--model", "./nowhere"), lambda: samples.RECIPE, _yaml),
+    "recipe": (
+        "recipe.yaml",
+        ("run", "--recipe", "recipe.yaml", "--model", "./nowhere"),
+        lambda: samples.RECIPE,
+        _yaml,
+    ),
     "table": ("table.csv", ("backtest", "table.csv"), samples.table, samples.csv_text),
-    "mapping": ("names.yaml", ("backtest", "table.csv", "--mapping", "names.yaml"), lambda: NAMES, _yaml),
+    "mapping": (
+        "names.yaml",
+        ("backtest", "table.csv", "--mapping", "names.yaml"),
+        lambda: NAMES,
+        _yaml,
+    ),
 }
 WAIVER = {
     "rule": "complete",
@@ -64,7 +96,11 @@ WAIVER = {
 NAMES = {
     "patterns": [
         {"pattern": "hf/meta-llama/.*", "means": "dense", "method": "none"},
-        {"pattern": r".*gptq@(?P<bits>\d)bit_(?P<group_size>\d+)g_seed(?P<seed>\d)_llama-2", "means": "gptq", "method": "quantization"},
+        {
+            "pattern": r".*gptq@(?P<bits>\d)bit_(?P<group_size>\d+)g_seed(?P<seed>\d)_llama-2",
+            "means": "gptq",
+            "method": "quantization",
+        },
     ],
     "smaller": {},
 }
@@ -80,7 +116,9 @@ def place(shell: Shell) -> Iterator[Shell]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_damaged_files_are_refused_in_one_line(kind: str, place: Shell, tell: Callable[[str], None]) -> None:
+def test_damaged_files_are_refused_in_one_line(
+    kind: str, place: Shell, tell: Callable[[str], None]
+) -> None:
     name, command, made, written = KINDS[kind]
     path = place.folder / name
     sound = path.read_bytes()
@@ -102,7 +140,10 @@ def test_damaged_files_are_refused_in_one_line(kind: str, place: Shell, tell: Ca
         path.write_bytes(sound)
     done = place.tried - before
     assert done["refused"] >= 20
-    tell(f"bad input, {kind}: {done['refused']} damaged files refused in one line, {done['accepted']} still of use and judged")
+    tell(
+        f"bad input, {kind}: {done['refused']} damaged files refused in one line,"
+        f" {done['accepted']} still of use and judged"
+    )
 
 
 def _damaged(value: Any, written: Callable[[Any], str], *, seed: str) -> Iterator[bytes]:
@@ -138,7 +179,10 @@ def test_damaged_benchmark_data_is_refused(shell: Shell, tell: Callable[[str], N
     sound = b'{"prompt": {"text": "One"}}\n{"prompt": {"text": "Two"}}\n'
     path.write_bytes(sound)
     templates = root / "toxicity" / "toxicity_prompts.py"
-    code = b'PROMPTS = [{"sys_prompt": "Be kind.", "task_desc": "Go on."}, {"sys_prompt": "Be rude.", "task_desc": "Go on."}]\n'
+    code = (
+        b'PROMPTS = [{"sys_prompt": "Be kind.", "task_desc": "Go on."}, {"sys_prompt": "Be rude.",'
+        b' "task_desc": "Go on."}]\n'
+    )
     templates.write_bytes(code)
     assert suites.load(f"decodingtrust:{root}", dimensions=["toxicity"]).prompts
     before = shell.tried.copy()
@@ -151,15 +195,25 @@ def test_damaged_benchmark_data_is_refused(shell: Shell, tell: Callable[[str], N
         path.write_bytes(json.dumps(damaged).encode())
         shell.survived(*plan)
     path.write_bytes(sound)
-    for content in [*samples.broken(code), b"PROMPTS = " + b"(" * 90 + b")" * 90, b"PROMPTS = [{}]", b"PROMPTS = [__import__('os'), 1]"]:
+    for content in [
+        *samples.broken(code),
+        b"PROMPTS = " + b"(" * 90 + b")" * 90,
+        b"PROMPTS = [{}]",
+        b"PROMPTS = [__import__('os'), 1]",
+    ]:
         templates.write_bytes(content)
         shell.refused(*plan)
     done = shell.tried - before
-    tell(f"bad input, benchmark data: {done['refused']} damaged files refused in one line, {done['accepted']} read")
+    tell(
+        f"bad input, benchmark data: {done['refused']} damaged files refused in one line,"
+        f" {done['accepted']} read"
+    )
     assert done["refused"] >= 20
 
 
-def test_a_file_that_unpacks_to_more_than_fits_is_refused(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_unpacks_to_more_than_fits_is_refused(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import lzma
 
     from comptrust import config

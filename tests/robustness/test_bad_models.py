@@ -1,4 +1,6 @@
-"""Model folders that are damaged, or that want to run code: one line before anything is loaded, no file left behind."""
+"""Model folders that are damaged, or that want to run code: one line before anything is loaded, no
+file left behind.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,17 @@ import pytest
 
 from tests.support.shell import Shell
 
-COMPRESS = ("compress", "--method", "magnitude", "--structure", "2:4", "--model", "model", "--out", "out")
+COMPRESS = (
+    "compress",
+    "--method",
+    "magnitude",
+    "--structure",
+    "2:4",
+    "--model",
+    "model",
+    "--out",
+    "out",
+)
 EVALUATE = ("evaluate", "model", "--dimensions", "ethics", "--limit", "1", "--out", "out")
 
 
@@ -45,12 +57,22 @@ def _pickled(folder: Path) -> None:
 def _remote_code(folder: Path) -> None:
     """Ask for a class in a file of the folder, as models with code of their own do."""
     (folder / "own.py").write_text(f"open({str(folder.parent / 'owned')!r}, 'w')\nclass Own: ...\n")
-    _settings(folder, model_type="own", architectures=["Own"], auto_map={"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.Own"})
+    _settings(
+        folder,
+        model_type="own",
+        architectures=["Own"],
+        auto_map={"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.Own"},
+    )
 
 
 def _remote_tokenizer(folder: Path) -> None:
     (folder / "own.py").write_text(f"open({str(folder.parent / 'owned')!r}, 'w')\nclass Own: ...\n")
-    _settings(folder, "tokenizer_config.json", tokenizer_class="Own", auto_map={"AutoTokenizer": ["own.Own", None]})
+    _settings(
+        folder,
+        "tokenizer_config.json",
+        tokenizer_class="Own",
+        auto_map={"AutoTokenizer": ["own.Own", None]},
+    )
 
 
 UNTRUSTED: dict[str, tuple[Callable[[Path], None], str]] = {
@@ -61,9 +83,17 @@ UNTRUSTED: dict[str, tuple[Callable[[Path], None], str]] = {
 DAMAGED: dict[str, Callable[[Path], object]] = {
     "no weights": lambda folder: (folder / "model.safetensors").unlink(),
     "empty weights": lambda folder: (folder / "model.safetensors").write_bytes(b""),
-    "torn weights": lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:5000]),
-    "weights of another kind": lambda folder: (folder / "model.safetensors").write_bytes(b"PK\x03\x04" * 100),
-    "a header that is too long": lambda folder: (folder / "model.safetensors").write_bytes(b"\xff" * 8 + b"{}"),
+    "torn weights": (
+        lambda folder: (folder / "model.safetensors").write_bytes(
+            (folder / "model.safetensors").read_bytes()[:5000]
+        )
+    ),
+    "weights of another kind": (
+        lambda folder: (folder / "model.safetensors").write_bytes(b"PK\x03\x04" * 100)
+    ),
+    "a header that is too long": (
+        lambda folder: (folder / "model.safetensors").write_bytes(b"\xff" * 8 + b"{}")
+    ),
     "another shape": lambda folder: _settings(folder, hidden_size=32),
     "no layers": lambda folder: _settings(folder, num_hidden_layers=0),
     "negative size": lambda folder: _settings(folder, hidden_size=-64),
@@ -78,15 +108,19 @@ DAMAGED: dict[str, Callable[[Path], object]] = {
     "no tokenizer": lambda folder: [path.unlink() for path in folder.glob("*token*")],
     "tokenizer torn": lambda folder: (folder / "tokenizer.json").write_text('{"version":'),
     "broken chat template": lambda folder: (folder / "chat_template.jinja").write_text("{% for %}"),
-    "chat template that runs code": lambda folder: (folder / "chat_template.jinja").write_text(
-        "{{ messages.__class__.__mro__[1].__subclasses__() }}"
+    "chat template that runs code": (
+        lambda folder: (folder / "chat_template.jinja").write_text(
+            "{{ messages.__class__.__mro__[1].__subclasses__() }}"
+        )
     ),
 }
 
 
 @pytest.mark.parametrize("name", UNTRUSTED)
 @pytest.mark.parametrize("command", [COMPRESS, EVALUATE], ids=["compress", "evaluate"])
-def test_code_in_a_model_folder_is_never_run(name: str, command: tuple[str, ...], model: Path, shell: Shell) -> None:
+def test_code_in_a_model_folder_is_never_run(
+    name: str, command: tuple[str, ...], model: Path, shell: Shell
+) -> None:
     damage, sentence = UNTRUSTED[name]
     damage(model)
     told = shell(*command)

@@ -1,4 +1,6 @@
-"""Options and arguments that mean nothing, hand-picked: each is refused in one line that names the value or what to do."""
+"""Options and arguments that mean nothing, hand-picked: each is refused in one line that names the
+value or what to do.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,10 @@ WORDS = [
     ("evaluate nowhere --base-url http://127.0.0.1:9", "--backend openai"),
     ("evaluate nowhere --backend openai --base-url ftp://x", "ftp://x"),
     ("evaluate nowhere --backend openai --base-url 127.0.0.1:9", "127.0.0.1:9"),
-    ("evaluate nowhere --backend openai --base-url http://127.0.0.1:9 --limit 1 --patience 0", "--tokenizer"),
+    (
+        "evaluate nowhere --backend openai --base-url http://127.0.0.1:9 --limit 1 --patience 0",
+        "--tokenizer",
+    ),
     ("evaluate nowhere --patience -1", "-1"),
     ("evaluate nowhere --template vicuna", "vicuna_v1.1"),
     ("evaluate nowhere --suite minni", "mini"),
@@ -176,7 +181,10 @@ WORDS = [
     (f"waive complete --checkpoint {DIGEST} --who A --why B --until 2026-02-30", "2026-02-30"),
     (f"waive refusal_shift --checkpoint {DIGEST} --who A --why B --until 2001-01-01", "past"),
     (f"waive nothing --checkpoint {DIGEST} --who A --why B --until 2099-01-01", "nothing"),
-    (f"waive refusal_shift --checkpoint {DIGEST} --who A --why B --until 2099-01-01", "signing key"),
+    (
+        f"waive refusal_shift --checkpoint {DIGEST} --who A --why B --until 2099-01-01",
+        "signing key",
+    ),
     ("audit", "--log"),
     ("audit --log nowhere.jsonl", "nowhere.jsonl"),
     ("audit --log empty", "empty"),
@@ -218,7 +226,9 @@ UNPRINTABLE = [
 
 @pytest.fixture(scope="module")
 def place(shell: Shell) -> Shell:
-    """A shell with an empty folder and a sound scorecard; `serve` must be refused before it would replace this process."""
+    """A shell with an empty folder and a sound scorecard; `serve` must be refused before it would
+    replace this process.
+    """
     (shell.folder / "empty").mkdir()
     (shell.folder / "card.json").write_text(json.dumps(samples.card()))
     (shell.folder / "table.csv").write_text(samples.csv_text(samples.table()))
@@ -238,8 +248,12 @@ def test_what_means_nothing_is_refused(line: str, named: str, place: Shell) -> N
     assert named.lower() in place.refused(*line.split()).lower()
 
 
-@pytest.mark.parametrize("arguments", UNPRINTABLE, ids=[ascii(" ".join(words))[:60] for words in UNPRINTABLE])
-def test_what_cannot_be_shown_is_refused_in_one_printable_line(arguments: tuple[str, ...], place: Shell) -> None:
+@pytest.mark.parametrize(
+    "arguments", UNPRINTABLE, ids=[ascii(" ".join(words))[:60] for words in UNPRINTABLE]
+)
+def test_what_cannot_be_shown_is_refused_in_one_printable_line(
+    arguments: tuple[str, ...], place: Shell
+) -> None:
     place.refused(*arguments)
 
 
@@ -250,7 +264,10 @@ def test_what_cannot_be_shown_is_refused_in_one_printable_line(arguments: tuple[
         ({"MLFLOW_TRACKING_URI": "http://me:hidden-word@127.0.0.1:9"}, f"gate runs:/{'0' * 32}"),
         ({"MLFLOW_TRACKING_URI": "nonsense://x"}, f"gate runs:/{'0' * 32}"),
         ({"MLFLOW_TRACKING_URI": "sqlite:////proc/nowhere/mlflow.db"}, f"gate runs:/{'0' * 32}"),
-        ({"MLFLOW_TRACKING_URI": "postgresql://me:hidden-word@127.0.0.1:9/x"}, f"gate runs:/{'0' * 32}"),
+        (
+            {"MLFLOW_TRACKING_URI": "postgresql://me:hidden-word@127.0.0.1:9/x"},
+            f"gate runs:/{'0' * 32}",
+        ),
         ({"COMPTRUST_SIGNING_KEY": "nowhere.pem"}, "gate card.json"),
         ({"COMPTRUST_SIGNING_KEY": "card.json"}, "gate card.json"),
         ({"COMPTRUST_KEYS": "card.json"}, "gate card.json"),
@@ -258,7 +275,9 @@ def test_what_cannot_be_shown_is_refused_in_one_printable_line(arguments: tuple[
         ({"COMPTRUST_CACHE": "/proc/nowhere"}, f"{RUN} --limit 1 --dimensions mmlu"),
     ],
 )
-def test_an_environment_that_cannot_be_used_is_told(settings: dict[str, str], line: str, place: Shell) -> None:
+def test_an_environment_that_cannot_be_used_is_told(
+    settings: dict[str, str], line: str, place: Shell
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
             patch.setenv(name, value)
@@ -270,4 +289,9 @@ def test_every_input_was_tried(place: Shell, tell: Callable[[str], None]) -> Non
     done = place.tried["refused"]
     tell(f"bad input, words: {done} malformed command lines and environments refused in one line")
     assert done >= 200
-    assert {path.name for path in place.folder.iterdir()} == {"tmp", "empty", "card.json", "table.csv"}
+    assert {path.name for path in place.folder.iterdir()} == {
+        "tmp",
+        "empty",
+        "card.json",
+        "table.csv",
+    }

@@ -1,4 +1,6 @@
-"""A full disk as cache, output folder, artifact store and database: exit 4, one line, nothing half-made, and with space it goes on."""
+"""A full disk as cache, output folder, artifact store and database: exit 4, one line, nothing
+half-made, and with space it goes on.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ from tests.sweep.conftest import empty_store as empty_store  # a fixture
 pytestmark = pytest.mark.slow
 AT_ONCE = 2
 MEGABYTE = 2**20
-RUN = "run --model {model} --method magnitude --structure 2:4 --dimensions mmlu,privacy --limit 1 --batch-size 2"
+RUN = (
+    "run --model {model} --method magnitude --structure 2:4 --dimensions mmlu,privacy --limit 1"
+    " --batch-size 2"
+)
 COMPRESS = "compress --model {model} --method magnitude --structure 2:4 --out {disk}/made"
 EVALUATE = "evaluate {model} --dimensions mmlu,privacy --limit 1 --batch-size 2 --out {disk}/made"
 CACHE = {"COMPTRUST_CACHE": "{disk}/cache"}
@@ -31,7 +36,8 @@ DATABASE = {"MLFLOW_TRACKING_URI": "sqlite:///{disk}/mlflow.db"}
 
 @dataclass(frozen=True)
 class Case:
-    """A command, what of it lies on the small disk, and the shares of what it needs that are free."""
+    """A command, what of it lies on the small disk, and the shares of what it needs that are
+    free."""
 
     name: str
     line: str
@@ -93,7 +99,11 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Disk]]:
     def mount(name: str) -> Disk:
         path = tmp_path / f"{name}-disk"
         path.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={64 * MEGABYTE}", "tmpfs", path], capture_output=True, text=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={64 * MEGABYTE}", "tmpfs", path],
+            capture_output=True,
+            text=True,
+        )
         if done.returncode:
             pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
         made.append(path)
@@ -121,7 +131,9 @@ def test_it_fills_up(
         place, small = make_place(tmp_path / name, tiny_model, empty_store), disk(name)
         if case.environment == DATABASE:
             shutil.copy(empty_store, small.path / "mlflow.db")
-        environment = place.environment(**{key: value.format(disk=small.path) for key, value in case.environment.items()})
+        environment = place.environment(
+            **{key: value.format(disk=small.path) for key, value in case.environment.items()}
+        )
         line = case.line.format(model=tiny_model, disk=small.path)
         return place, small, lambda: killed.run(line, place.folder, environment=environment)
 
@@ -129,7 +141,10 @@ def test_it_fills_up(
         place, small, command = fresh(str(share))
         small.leave(int(needed * share))
         full = command()
-        half_made, before = [path for path in small.path.rglob("*") if _half_made(path)], len(killed.given(place.folder))
+        half_made, before = (
+            [path for path in small.path.rglob("*") if _half_made(path)],
+            len(killed.given(place.folder)),
+        )
         small.free()
         return Filled(full, half_made, command(), before, len(killed.given(place.folder)))
 
@@ -148,9 +163,10 @@ def test_it_fills_up(
             assert end.given - prompts <= 1, "answered again"
             kept += end.before
     tell(
-        f"disk full, {case.name}: with {', '.join(f'{share:.0%}' for share in case.shares)} of the {needed / 1024:,.0f} kB free that it "
-        f"needs: exit 4 with one line each time, nothing half-made left; with space again it completed "
-        f"({kept} of {prompts * len(case.shares)} answers were given before, none twice)"
+        f"disk full, {case.name}: with {', '.join(f'{share:.0%}' for share in case.shares)} of the"
+        f" {needed / 1024:,.0f} kB free that it needs: exit 4 with one line each time, nothing"
+        f" half-made left; with space again it completed ({kept} of {prompts * len(case.shares)}"
+        " answers were given before, none twice)"
     )
 
 

@@ -1,4 +1,6 @@
-"""`run` and `sweep` killed anywhere: run again they complete, ask nothing that was answered, and leave nothing broken."""
+"""`run` and `sweep` killed anywhere: run again they complete, ask nothing that was answered, and
+leave nothing broken.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +47,10 @@ class Figures:
 
     def __str__(self) -> str:
         return (
-            f"{self.dead} of {self.points} points killed, of {self.changes} changes of the file system each; all completed when run "
-            f"again, with the same answers; of {self.prompts} answers {self.kept} were on disk and none of them was asked again, "
-            f"{self.lost} given but not yet on disk; versions: none an orphan, none twice; files: none corrupt"
+            f"{self.dead} of {self.points} points killed, of {self.changes} changes of the file"
+            f" system each; all completed when run again, with the same answers; of {self.prompts}"
+            f" answers {self.kept} were on disk and none of them was asked again, {self.lost} given"
+            " but not yet on disk; versions: none an orphan, none twice; files: none corrupt"
         )
 
 
@@ -66,9 +69,13 @@ class End:
 
 
 @pytest.fixture
-def fresh(tiny_model: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Place]:  # noqa: F811
+def fresh(
+    tiny_model: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Place]:  # noqa: F811
     """Make folders with a store and a cache of their own."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads that wait for each other make a tiny model slow where others compute as well
+    monkeypatch.setenv(
+        "OMP_NUM_THREADS", "1"
+    )  # threads that wait for each other make a tiny model slow where others compute as well
 
     def made(name: str) -> Place:
         (tmp_path / name).mkdir()
@@ -82,30 +89,48 @@ def on_disk(place: Place) -> Counter[str]:
     found: Counter[str] = Counter()
     for path in (place.folder / "cache").rglob(".*.partial.jsonl"):
         whole = path.read_bytes().rpartition(b"\n")[0]
-        found.update(f"{answer['dimension']}/{answer['id']}" for answer in map(json.loads, whole.splitlines()))
+        found.update(
+            f"{answer['dimension']}/{answer['id']}"
+            for answer in map(json.loads, whole.splitlines())
+        )
     return found
 
 
 def check_whole(place: Place, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
-    """Assert that no file is broken, no version an orphan and no run left open; return recipe -> digests of its answers."""
+    """Assert that no file is broken, no version an orphan and no run left open; return recipe ->
+    digests of its answers.
+    """
     for path in place.folder.rglob("[!.]*.json*"):
         if path.suffix in (".json", ".jsonl"):
-            for text in path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]:
+            for text in (
+                path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+            ):
                 json.loads(text)
     for path in place.folder.rglob("*.db"):
         assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
     made = list((place.folder / "cache" / "checkpoints").glob("*/*"))
-    assert {folder.name.rpartition("-")[0] for folder in made} == RECIPES, "a half-made checkpoint is left"
+    assert {folder.name.rpartition("-")[0] for folder in made} == RECIPES, (
+        "a half-made checkpoint is left"
+    )
     assert all(checkpoint.verify(folder) == [] for folder in made)
     enter(place, monkeypatch)
     opened = runs.client()
     found = {}
-    versions = [version for model in opened.search_registered_models() for version in registry.versions(model.name)]
+    versions = [
+        version
+        for model in opened.search_registered_models()
+        for version in registry.versions(model.name)
+    ]
     for version in versions:
         run = opened.get_run(version.run_id)
-        assert run.info.status == "FINISHED" and run.data.tags["checkpoint_digest"] == version.tags["checkpoint_digest"]
+        assert (
+            run.info.status == "FINISHED"
+            and run.data.tags["checkpoint_digest"] == version.tags["checkpoint_digest"]
+        )
         found[version.tags["recipe"]] = registry.load_evaluation(version.ref).scorecard.generations
-    assert found.keys() == RECIPES and len(versions) == len(RECIPES), "a recipe is missing, or registered twice"
+    assert found.keys() == RECIPES and len(versions) == len(RECIPES), (
+        "a recipe is missing, or registered twice"
+    )
     experiments = [one.experiment_id for one in opened.search_experiments()]
     assert opened.search_runs(experiments, "attributes.status = 'RUNNING'") == []
     return found
@@ -120,9 +145,14 @@ def survive(line: Callable[[Place], str], death: Death, place: Place) -> End:
 
 
 def kill_at(
-    line: Callable[[Place], str], deaths: Callable[[int], list[Death]], fresh: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch
+    line: Callable[[Place], str],
+    deaths: Callable[[int], list[Death]],
+    fresh: Callable[[str], Place],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Figures:
-    """Run a command undisturbed, then once for each death and again to its end, and hold what is left against the first."""
+    """Run a command undisturbed, then once for each death and again to its end, and hold what is
+    left against the first.
+    """
     warm, whole = fresh("warm"), fresh("whole")
     killed.run("--version", warm.folder, environment=warm.environment())  # waits for the imports
     undisturbed = killed.run(line(whole), whole.folder, environment=whole.environment())
@@ -132,7 +162,9 @@ def kill_at(
     points, dead, kept, lost = deaths(undisturbed.changes), 0, 0, 0
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        survived = pool.map(lambda numbered: survive(line, numbered[1], fresh(str(numbered[0]))), enumerate(points))
+        survived = pool.map(
+            lambda numbered: survive(line, numbered[1], fresh(str(numbered[0]))), enumerate(points)
+        )
         for death, end in zip(points, survived, strict=True):
             assert end.again.code == 0, f"{death}: {end.first.said}{end.again.said}"
             assert check_whole(end.place, monkeypatch) == expected, death
@@ -147,32 +179,55 @@ def kill_at(
             shutil.rmtree(end.place.folder)
     finally:
         pool.shutdown(cancel_futures=True)  # one point that fails is enough
-    return Figures(dead, len(points), undisturbed.changes, kept, lost, prompts.total() * len(points))
+    return Figures(
+        dead, len(points), undisturbed.changes, kept, lost, prompts.total() * len(points)
+    )
 
 
-def test_run_is_killed_anywhere(fresh: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]) -> None:
+def test_run_is_killed_anywhere(
+    fresh: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]
+) -> None:
     def line(place: Place) -> str:
-        return f"run --model {place.model} --method magnitude --structure 2:4 --dimensions mmlu,ethics,privacy --limit 1 --batch-size 2"
+        return (
+            f"run --model {place.model} --method magnitude --structure 2:4 --dimensions"
+            " mmlu,ethics,privacy --limit 1 --batch-size 2"
+        )
 
     def deaths(changes: int) -> list[Death]:
         chance = random.Random(SEED)
         found = [Death(chance.randint(1, changes - 10)) for _ in range(15)]
-        return found + [Death(chance.randint(1, int(changes * 0.9)), later=chance.uniform(0, 0.2)) for _ in range(10)]
+        return found + [
+            Death(chance.randint(1, int(changes * 0.9)), later=chance.uniform(0, 0.2))
+            for _ in range(10)
+        ]
 
     figures = kill_at(line, deaths, fresh, monkeypatch)
     assert figures.dead == figures.points == 25
     tell(f"run, killed at 15 changes and at 10 moments: {figures}")
 
 
-def test_sweep_is_killed_anywhere(fresh: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]) -> None:
+def test_sweep_is_killed_anywhere(
+    fresh: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]
+) -> None:
     def line(place: Place) -> str:
-        return f"sweep {place.sweep('study', methods=['magnitude'], structure=['2:4'])} --address serial"
+        return (
+            f"sweep {place.sweep('study', methods=['magnitude'], structure=['2:4'])} --address"
+            " serial"
+        )
 
     def deaths(changes: int) -> list[Death]:
         chance = random.Random(SEED)
-        found = [Death(chance.randint(1, changes - 10), alone=number % 2 == 1) for number in range(8)]
-        return found + [Death(chance.randint(1, int(changes * 0.9)), later=chance.uniform(0, 0.2)) for _ in range(2)]
+        found = [
+            Death(chance.randint(1, changes - 10), alone=number % 2 == 1) for number in range(8)
+        ]
+        return found + [
+            Death(chance.randint(1, int(changes * 0.9)), later=chance.uniform(0, 0.2))
+            for _ in range(2)
+        ]
 
     figures = kill_at(line, deaths, fresh, monkeypatch)
     assert figures.dead == figures.points == 10
-    tell(f"sweep, driver and cell killed at 4 changes and at 2 moments, one of them at 4 changes: {figures}")
+    tell(
+        "sweep, driver and cell killed at 4 changes and at 2 moments, one of them at 4 changes:"
+        f" {figures}"
+    )

@@ -1,4 +1,6 @@
-"""Twenty clients log runs and ten promote rivals at once, on PostgreSQL and on sqlite: nothing is lost, and one is champion throughout."""
+"""Twenty clients log runs and ten promote rivals at once, on PostgreSQL and on sqlite: nothing is
+lost, and one is champion throughout.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +48,11 @@ class Served:
 
 
 @pytest.fixture(scope="module", params=["PostgreSQL", "sqlite"])
-def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Start the database and `comptrust serve`, which passes the artifacts on, and gate the rivals."""
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """Start the database and `comptrust serve`, which passes the artifacts on, and gate the
+    rivals."""
     from tests.support.enforcement.world import write_key, write_policies
 
     folder = tmp_path_factory.mktemp(request.param)
@@ -59,11 +64,16 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         uri = f"sqlite:///{folder}/mlflow.db"
         if request.param == "PostgreSQL":
             uri = stack.enter_context(postgres.started())
-        os.environ.pop("MLFLOW_REGISTRY_URI", None)  # mlflow sets it to whatever store this process used last
+        os.environ.pop(
+            "MLFLOW_REGISTRY_URI", None
+        )  # mlflow sets it to whatever store this process used last
         log = folder / "audit.jsonl"
         options = ("--backend-store-uri", uri, "--audit-log", str(log))
         world = stack.enter_context(contextmanager(serve)(folder, with_auth=False, options=options))
-        os.environ |= {"MLFLOW_TRACKING_URI": world.base_url, "COMPTRUST_KEYS": str(folder / "keys")}
+        os.environ |= {
+            "MLFLOW_TRACKING_URI": world.base_url,
+            "COMPTRUST_KEYS": str(folder / "keys"),
+        }
         rivals = [world.register(GOOD, name=MODEL) for _ in range(RIVALS)]
         for rival in rivals:
             world.gate(rival)
@@ -82,7 +92,9 @@ class Watched:
 
 @contextmanager
 def watched(served: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    """Count the answers, and look at the champion all the time, in the database and through the server."""
+    """Count the answers, and look at the champion all the time, in the database and through the
+    server.
+    """
     seen, over = Watched(), threading.Event()
     send = requests.Session.send
 
@@ -95,9 +107,13 @@ def watched(served: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
         engine = create_engine(served.uri)
         while not over.is_set():
             with engine.connect() as connection:
-                (row,) = connection.execute(HELD, {"model": MODEL, "alias": ALIAS})  # one, whenever one looks
+                (row,) = connection.execute(
+                    HELD, {"model": MODEL, "alias": ALIAS}
+                )  # one, whenever one looks
             seen.champions[str(row[0])] += 1
-            seen.champions[served.world.client.get_model_version_by_alias(MODEL, ALIAS).version] += 1
+            seen.champions[
+                served.world.client.get_model_version_by_alias(MODEL, ALIAS).version
+            ] += 1
             time.sleep(0.02)
         engine.dispose()
 
@@ -111,7 +127,9 @@ def watched(served: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
         looking.result()
 
 
-def test_at_once(served: Served, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None], tmp_path: Path) -> None:
+def test_at_once(
+    served: Served, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None], tmp_path: Path
+) -> None:
     world, url = served.world, served.world.base_url
     needed = policy.load(str(world.folder / "production.yaml")).digest
     begin = threading.Barrier(LOGGING + RIVALS)
@@ -146,7 +164,9 @@ def test_at_once(served: Served, monkeypatch: pytest.MonkeyPatch, tell: Callable
     assert [status for status in seen.statuses if status >= 400] == [], seen.statuses
     for number, run_id in enumerate(run_ids):
         run = world.client.get_run(run_id)
-        assert run.info.status == "FINISHED" and run.data.params == {key: f"{key}{number}" for key in "abc"}
+        assert run.info.status == "FINISHED" and run.data.params == {
+            key: f"{key}{number}" for key in "abc"
+        }
         assert run.data.metrics == dict.fromkeys("abc", float(number))
         held = world.client.download_artifacts(run_id, f"{number}.txt", str(tmp_path))
         assert Path(held).read_text() == f"artifact {number}\n" * 500
@@ -154,16 +174,26 @@ def test_at_once(served: Served, monkeypatch: pytest.MonkeyPatch, tell: Callable
     assert sorted(run.info.run_id for run in found) == sorted(run_ids)
 
     chain = audit.read(served.log)
-    granted = [line.version for line in chain.lines if (line.action, line.target, line.decision) == ("set alias", ALIAS, "granted")]
+    granted = [
+        line.version
+        for line in chain.lines
+        if (line.action, line.target, line.decision) == ("set alias", ALIAS, "granted")
+    ]
     assert len(granted) == 1 + RIVALS and {line.decision for line in chain.lines} == {"granted"}
     assert seen.champions.keys() <= set(granted) and len(seen.champions) > 1
-    assert world.client.get_model_version_by_alias(MODEL, ALIAS).version == granted[-1], "the log says who is champion"
-    audited = CliRunner().invoke(comptrust, ["audit", "--log", str(served.log), "--registry", url, "--last", "1"])
+    assert world.client.get_model_version_by_alias(MODEL, ALIAS).version == granted[-1], (
+        "the log says who is champion"
+    )
+    audited = CliRunner().invoke(
+        comptrust, ["audit", "--log", str(served.log), "--registry", url, "--last", "1"]
+    )
     assert audited.exit_code == 0 and "the chain holds" in audited.output, audited.output
     requested = seen.statuses.total()
     tell(
-        f"load on {served.database}: {LOGGING} clients logged a run with an artifact each, {RIVALS} promoted a version "
-        f"each, all at once: {requested} requests in {seconds:.1f} s ({requested / seconds:.0f}/s), none answered with an error, "
-        f"none sent twice; {seen.champions.total()} looks saw one champion each, {len(seen.champions)} versions in turn; "
-        f"lost runs: 0 of {LOGGING}; records of the audit log: {len(chain.lines)}, the chain holds"
+        f"load on {served.database}: {LOGGING} clients logged a run with an artifact each, {RIVALS}"
+        f" promoted a version each, all at once: {requested} requests in {seconds:.1f} s"
+        f" ({requested / seconds:.0f}/s), none answered with an error, none sent twice;"
+        f" {seen.champions.total()} looks saw one champion each, {len(seen.champions)} versions in"
+        f" turn; lost runs: 0 of {LOGGING}; records of the audit log: {len(chain.lines)}, the chain"
+        " holds"
     )

@@ -1,4 +1,6 @@
-"""A tracking server that hangs and one that dies midway: exit 4 with what is kept, and run again it goes on where it was."""
+"""A tracking server that hangs and one that dies midway: exit 4 with what is kept, and run again it
+goes on where it was.
+"""
 
 from __future__ import annotations
 
@@ -40,13 +42,27 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        command = [sys.executable, "-m", "comptrust", "serve", "--backend-store-uri", self.place.uri, "--port", str(self.port)]
+        command = [
+            sys.executable,
+            "-m",
+            "comptrust",
+            "serve",
+            "--backend-store-uri",
+            self.place.uri,
+            "--port",
+            str(self.port),
+        ]
         command += ["--artifacts-destination", str(self.place.folder / "served"), "--workers", "1"]
         log = self.place.folder / "server.log"
         environment = self.place.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
         with open(log, "ab") as output:
             self.process = subprocess.Popen(
-                command, env=environment, cwd=self.place.folder, stdout=output, stderr=output, start_new_session=True
+                command,
+                env=environment,
+                cwd=self.place.folder,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         wait(self.url, self.process, log)
 
@@ -66,10 +82,15 @@ def server(tmp_path: Path, tiny_model: Path, empty_store: Path) -> Iterator[Serv
         made.process.wait()
 
 
-def test_it_goes_away_midway(server: Server, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]) -> None:
+def test_it_goes_away_midway(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     place = server.place
-    line = f"run --model {place.model} --method magnitude --structure 2:4 --dimensions mmlu,ethics --limit 2 --batch-size 2"
+    line = (
+        f"run --model {place.model} --method magnitude --structure 2:4 --dimensions mmlu,ethics"
+        " --limit 2 --batch-size 2"
+    )
     patient = place.environment(MLFLOW_TRACKING_URI=server.url)
 
     def when_answered(more: int, act: Callable[[], None]) -> Callable[[BaseProcess], None]:
@@ -91,9 +112,13 @@ def test_it_goes_away_midway(server: Server, monkeypatch: pytest.MonkeyPatch, te
         server.signal(signal.SIGKILL)
         server.process.wait()
 
-    hung = killed.run(line, place.folder, environment=patient | HASTY, meanwhile=when_answered(5, hang))
+    hung = killed.run(
+        line, place.folder, environment=patient | HASTY, meanwhile=when_answered(5, hang)
+    )
     first = len(killed.given(place.folder))
-    dead = killed.run(line, place.folder, environment=patient | HASTY, meanwhile=when_answered(5, die))
+    dead = killed.run(
+        line, place.folder, environment=patient | HASTY, meanwhile=when_answered(5, die)
+    )
     second = len(killed.given(place.folder)) - first
     server.start()
     again = killed.run(line, place.folder, environment=patient)
@@ -114,6 +139,7 @@ def test_it_goes_away_midway(server: Server, monkeypatch: pytest.MonkeyPatch, te
     experiments = [one.experiment_id for one in client.search_experiments()]
     assert client.search_runs(experiments, "attributes.status = 'RUNNING'") == []
     tell(
-        f"tracking server that hangs for {AWAY:.0f} s, then one that dies: exit codes {hung.code} and {dead.code}; run again: completed; "
-        f"{first} and {second} of {len(counts)} answers were given before, none twice; 2 versions, no run left open"
+        f"tracking server that hangs for {AWAY:.0f} s, then one that dies: exit codes {hung.code}"
+        f" and {dead.code}; run again: completed; {first} and {second} of {len(counts)} answers"
+        " were given before, none twice; 2 versions, no run left open"
     )

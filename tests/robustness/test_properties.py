@@ -1,4 +1,6 @@
-"""Whatever plain data comes in: a record or one clear refusal; what a record says survives being written and read."""
+"""Whatever plain data comes in: a record or one clear refusal; what a record says survives being
+written and read.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,18 @@ from comptrust.sweep import grid
 from comptrust.trust.generations import read_generations, write_generations
 from tests.support.shell import Shell
 
-KINDS = [one for one in vars(records).values() if isinstance(one, type) and issubclass(one, records.Record) and one is not records.Record]
-TRIES = settings(max_examples=80, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+KINDS = [
+    one
+    for one in vars(records).values()
+    if isinstance(one, type) and issubclass(one, records.Record) and one is not records.Record
+]
+TRIES = settings(
+    max_examples=80,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NUMBERS = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False))
 JSON = st.recursive(
@@ -33,7 +45,9 @@ JSON = st.recursive(
 
 
 def fields_of(record: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
-    """Draw something for some of a record's own fields, and now and then for one that it does not have."""
+    """Draw something for some of a record's own fields, and now and then for one that it does not
+    have.
+    """
     optional = {name: JSON for name in (*record.model_fields, "strange")}
     return st.fixed_dictionaries({}, optional=optional)
 
@@ -48,7 +62,12 @@ def test_any_data_is_a_record_or_refused_in_one_line(kind: type[records.Record])
         except UserError as error:
             assert str(error).startswith("here: field '")
             return
-        assert config.parse(config.json_value(made.model_dump_json(), where="again"), kind, where="again") == made
+        assert (
+            config.parse(
+                config.json_value(made.model_dump_json(), where="again"), kind, where="again"
+            )
+            == made
+        )
 
     holds()
 
@@ -56,18 +75,33 @@ def test_any_data_is_a_record_or_refused_in_one_line(kind: type[records.Record])
 @TRIES
 @given(
     st.builds(
-        records.Recipe, base_model=WORDS, method=WORDS, bits=st.integers(), seed=st.integers(), options=st.dictionaries(WORDS, NUMBERS)
+        records.Recipe,
+        base_model=WORDS,
+        method=WORDS,
+        bits=st.integers(),
+        seed=st.integers(),
+        options=st.dictionaries(WORDS, NUMBERS),
     )
 )
 def test_equal_recipes_have_equal_digests(recipe: records.Recipe) -> None:
     again = records.Recipe.model_validate_json(recipe.model_dump_json())
     assert again == recipe
     assert again.digest_of_fields() == recipe.digest_of_fields()
-    assert recipe.model_copy(update={"seed": recipe.seed + 1}).digest_of_fields() != recipe.digest_of_fields()
+    assert (
+        recipe.model_copy(update={"seed": recipe.seed + 1}).digest_of_fields()
+        != recipe.digest_of_fields()
+    )
 
 
 ANSWERS = st.lists(
-    st.builds(records.Generation, dimension=WORDS, scenario=WORDS, id=WORDS, texts=st.tuples(WORDS), extra=st.dictionaries(WORDS, JSON)),
+    st.builds(
+        records.Generation,
+        dimension=WORDS,
+        scenario=WORDS,
+        id=WORDS,
+        texts=st.tuples(WORDS),
+        extra=st.dictionaries(WORDS, JSON),
+    ),
     min_size=1,
     max_size=4,
     unique_by=lambda answer: answer.id,
@@ -86,14 +120,27 @@ def test_answers_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 def test_any_bytes_are_answers_or_refused(shell: Shell, tell: Callable[[str], None]) -> None:
     alphabet = st.sampled_from(
-        [*string.printable, '"id": ', '{"dimension": "mmlu"', "\x00", "\udcff", "\\ud800", "NaN", "[[[[", "9" * 5000]
+        [
+            *string.printable,
+            '"id": ',
+            '{"dimension": "mmlu"',
+            "\x00",
+            "\udcff",
+            "\\ud800",
+            "NaN",
+            "[[[[",
+            "9" * 5000,
+        ]
     )
     path = shell.folder / "answers.jsonl"
 
     @TRIES
     @given(
         st.one_of(
-            st.binary(max_size=60), st.lists(alphabet, max_size=12).map(lambda parts: "".join(parts).encode("utf-8", "surrogateescape"))
+            st.binary(max_size=60),
+            st.lists(alphabet, max_size=12).map(
+                lambda parts: "".join(parts).encode("utf-8", "surrogateescape")
+            ),
         )
     )
     def holds(content: bytes) -> None:
@@ -101,18 +148,37 @@ def test_any_bytes_are_answers_or_refused(shell: Shell, tell: Callable[[str], No
         shell.refused("score", path.name)
 
     holds()
-    tell(f"bad input, hypothesis: {shell.tried['refused']} files of arbitrary bytes refused by `score` in one line")
+    tell(
+        f"bad input, hypothesis: {shell.tried['refused']} files of arbitrary bytes refused by"
+        " `score` in one line"
+    )
 
 
 def test_any_policy_is_one_or_refused(tmp_path: Path) -> None:
     rules = st.sampled_from(plugins.names(policy.RULES))
     parameters = sorted(
-        {name for rule in plugins.names(policy.RULES) for name in plugins.get(policy.RULES, rule, kind="rule").model_fields}
+        {
+            name
+            for rule in plugins.names(policy.RULES)
+            for name in plugins.get(policy.RULES, rule, kind="rule").model_fields
+        }
     )
-    entry = st.builds(dict, st.fixed_dictionaries({"rule": st.one_of(rules, JSON)}, optional={name: JSON for name in parameters}))
+    entry = st.builds(
+        dict,
+        st.fixed_dictionaries(
+            {"rule": st.one_of(rules, JSON)}, optional={name: JSON for name in parameters}
+        ),
+    )
     _any_yaml(
         tmp_path,
-        st.fixed_dictionaries({}, optional={"name": JSON, "rules": st.one_of(JSON, st.lists(entry, max_size=3)), "valid_days": JSON}),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "name": JSON,
+                "rules": st.one_of(JSON, st.lists(entry, max_size=3)),
+                "valid_days": JSON,
+            },
+        ),
         read=lambda path: policy.load(str(path)).digest,
     )
 
@@ -127,11 +193,17 @@ def test_any_sweep_is_one_or_refused(tmp_path: Path) -> None:
         "seeds": st.one_of(st.integers(), st.lists(st.integers(), max_size=2)),
     }
     drawn = {name: st.one_of(likely.get(name, JSON), JSON) for name in grid.SweepFile.model_fields}
-    _any_yaml(tmp_path, st.fixed_dictionaries({}, optional=drawn), read=lambda path: grid.load(str(path)))
+    _any_yaml(
+        tmp_path, st.fixed_dictionaries({}, optional=drawn), read=lambda path: grid.load(str(path))
+    )
 
 
-def _any_yaml(folder: Path, data: st.SearchStrategy[Any], *, read: Callable[[Path], object]) -> None:
-    """Read many drawn files; a failure must be a line that names the file, or a name that is not known."""
+def _any_yaml(
+    folder: Path, data: st.SearchStrategy[Any], *, read: Callable[[Path], object]
+) -> None:
+    """Read many drawn files; a failure must be a line that names the file, or a name that is not
+    known.
+    """
 
     @TRIES
     @given(st.one_of(JSON, data))

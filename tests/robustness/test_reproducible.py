@@ -1,4 +1,6 @@
-"""The same recipe, seed and versions give the same checkpoint, byte for byte, and the same answers, in another process too."""
+"""The same recipe, seed and versions give the same checkpoint, byte for byte, and the same answers,
+in another process too.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,21 @@ suite = suites.load("mini", dimensions=["mmlu", "ethics", "toxicity"], limit=2)
 found = {}
 for method, options in methods.items():
     made = compress(build(model=model, method=method, seed=7, **options), out=out / method)
-    done = evaluate(Hf(Path(made.path)), suite, out=out / f"{method}-answers", checkpoint_digest=made.digest)
-    found[method] = {"checkpoint": made.digest, "calibration": made.recipe.calibration_digest, "answers": done.scorecard.generations}
+    folder = out / f"{method}-answers"
+    done = evaluate(Hf(Path(made.path)), suite, out=folder, checkpoint_digest=made.digest)
+    found[method] = {
+        "checkpoint": made.digest,
+        "calibration": made.recipe.calibration_digest,
+        "answers": done.scorecard.generations,
+    }
 print(json.dumps(found))
 """
 
 
 def make(model: Path, out: Path, *, hash_seed: int) -> dict[str, dict[str, object]]:
-    """Compress and ask in a process of its own, whose sets and dicts of strings are ordered otherwise."""
+    """Compress and ask in a process of its own, whose sets and dicts of strings are ordered
+    otherwise.
+    """
     command = [sys.executable, "-c", MAKE, str(model), str(out), json.dumps(METHODS)]
     environment = os.environ | {"PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -49,9 +58,14 @@ def make(model: Path, out: Path, *, hash_seed: int) -> dict[str, dict[str, objec
 
 
 @pytest.mark.slow
-def test_a_recipe_gives_one_checkpoint_and_one_set_of_answers(tiny_model: Path, tmp_path: Path, tell: Callable[[str], None]) -> None:
+def test_a_recipe_gives_one_checkpoint_and_one_set_of_answers(
+    tiny_model: Path, tmp_path: Path, tell: Callable[[str], None]
+) -> None:
     first, second = (make(tiny_model, tmp_path / str(seed), hash_seed=seed) for seed in (1, 2))
     assert first == second
     digests = {str(made["checkpoint"]) for made in first.values()}
     assert len(digests) == len(METHODS), "different methods gave the same bytes"
-    tell(f"reproducible: {', '.join(METHODS)} gave the same checkpoint digest and the same answers in two processes")
+    tell(
+        f"reproducible: {', '.join(METHODS)} gave the same checkpoint digest and the same answers"
+        " in two processes"
+    )

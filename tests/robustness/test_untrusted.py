@@ -31,10 +31,16 @@ class Handlers(HTMLParser):
         self.planted: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.planted += [f"{tag} {name}" for name, value in attrs if name.startswith("on") and "alert(" in (value or "")]
+        self.planted += [
+            f"{tag} {name}"
+            for name, value in attrs
+            if name.startswith("on") and "alert(" in (value or "")
+        ]
 
 
-@pytest.mark.parametrize("name", ["../../../secret", "/etc/passwd", "..", "mmlu/../../secret", "mmlu\x00"])
+@pytest.mark.parametrize(
+    "name", ["../../../secret", "/etc/passwd", "..", "mmlu/../../secret", "mmlu\x00"]
+)
 def test_a_scorecard_names_no_file_but_its_own(name: str, shell: Shell) -> None:
     folder = samples.evaluation(shell.folder / "traversal").parent
     (shell.folder / "secret.jsonl").write_text("{}\n")
@@ -46,7 +52,9 @@ def test_a_scorecard_names_no_file_but_its_own(name: str, shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", ".."])
-def test_an_experiment_name_leads_nowhere_else(name: str, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_experiment_name_leads_nowhere_else(
+    name: str, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", name)
     monkeypatch.setenv("COMPTRUST_ARTIFACT_URI", (shell.folder / "kept").as_uri())
     assert "leads out" in shell.refused("report")
@@ -77,11 +85,20 @@ def test_markup_in_prompts_and_answers_is_text_in_data_docs(tmp_path: Path) -> N
     from comptrust.gate.expectations import generations, prompts
 
     asked = [
-        Prompt(id=f"{SCRIPT}#{n}", dimension="ethics", scenario=SCRIPT, messages=(Message(role="user", content=SCRIPT),)) for n in (1, 1)
+        Prompt(
+            id=f"{SCRIPT}#{n}",
+            dimension="ethics",
+            scenario=SCRIPT,
+            messages=(Message(role="user", content=SCRIPT),),
+        )
+        for n in (1, 1)
     ]
     with pytest.raises(UserError, match="not so in"):
         prompts.validate(asked, out=tmp_path)
-    given = [Generation(dimension="ethics", scenario=SCRIPT, id=f"{SCRIPT}#{n}", texts=(SCRIPT,)) for n in (2, 3)]
+    given = [
+        Generation(dimension="ethics", scenario=SCRIPT, id=f"{SCRIPT}#{n}", texts=(SCRIPT,))
+        for n in (2, 3)
+    ]
     with pytest.raises(UserError, match="not so in"):
         generations.validate(asked[:1], {"ethics": given}, out=tmp_path)
     pages = [path.read_text() for path in tmp_path.rglob("*.html")]
@@ -116,7 +133,15 @@ def test_no_credential_in_an_error_or_a_progress_line(token: str, shell: Shell) 
 
 
 def test_no_credential_in_a_log(token: str) -> None:
-    record = logging.LogRecord("mlflow", logging.INFO, "", 0, "asking %s with %s", ("postgresql://me:hidden-word@db/x", token), None)
+    record = logging.LogRecord(
+        "mlflow",
+        logging.INFO,
+        "",
+        0,
+        "asking %s with %s",
+        ("postgresql://me:hidden-word@db/x", token),
+        None,
+    )
     shown = Redacting("%(message)s").format(record)
     assert shown == "asking postgresql://me:***@db/x with ***"
     try:
@@ -126,8 +151,16 @@ def test_no_credential_in_a_log(token: str) -> None:
     assert token not in Redacting("%(message)s").format(record)
 
 
-def test_no_credential_in_params_and_tags(token: str, shell: Shell, tell: Callable[[str], None]) -> None:
-    recipe = Recipe(base_model="m", method="gptq", bits=4, calibration=f"hf:https://me:hidden-word@host/{token}", options={"note": token})
+def test_no_credential_in_params_and_tags(
+    token: str, shell: Shell, tell: Callable[[str], None]
+) -> None:
+    recipe = Recipe(
+        base_model="m",
+        method="gptq",
+        bits=4,
+        calibration=f"hf:https://me:hidden-word@host/{token}",
+        options={"note": token},
+    )
     with runs.start("hushed") as run:
         run.recipe(recipe, suite="mini")
     kept = str(runs.client().get_run(run.id).data.to_dictionary())

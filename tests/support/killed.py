@@ -1,4 +1,5 @@
-"""A command in processes that die at a chosen moment, as if the power went or one of them was shot."""
+"""A command in processes that die at a chosen moment, as if the power went or one of them was
+shot."""
 
 from __future__ import annotations
 
@@ -41,13 +42,26 @@ PRELOADED = (
     "comptrust.cli.commands.sweep",
     "comptrust.sweep.driver",
 )
-"""Imported once, in a server process that every process here is forked from, so that a run takes seconds."""
-CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree", "shutil.copyfile", "sqlite3.connect")
+"""Imported once, in a server process that every process here is forked from, so that a run takes
+seconds.
+"""
+CHANGES = (
+    "os.rename",
+    "os.mkdir",
+    "os.remove",
+    "os.rmdir",
+    "os.truncate",
+    "shutil.rmtree",
+    "shutil.copyfile",
+    "sqlite3.connect",
+)
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 SECONDS = 600
 """After which a command counts as one that hangs."""
 ASKING = threading.Lock()
-"""Held while a process is started or asked for its exit code: a start asks all of them, and each is told only once."""
+"""Held while a process is started or asked for its exit code: a start asks all of them, and each is
+told only once.
+"""
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,9 @@ def run(
     death: Death | None = None,
     meanwhile: Callable[[BaseProcess], None] = lambda process: None,
 ) -> Ended:
-    """Run a command line in a folder, to its end or to its death; `meanwhile` is called once it has begun."""
+    """Run a command line in a folder, to its end or to its death; `meanwhile` is called once it has
+    begun.
+    """
     beside(folder, "changes").write_bytes(b"")
     process = context().Process(target=_work, args=(line, str(folder), environment, death))
     began = time.monotonic()
@@ -100,16 +116,24 @@ def run(
             process.kill()
             raise AssertionError(f"it hangs: {(folder / 'said').read_text()}")
         time.sleep(0.01)
-    return Ended(code, time.monotonic() - began, _changes(folder), (folder / "said").read_text(errors="replace"))
+    return Ended(
+        code,
+        time.monotonic() - began,
+        _changes(folder),
+        (folder / "said").read_text(errors="replace"),
+    )
 
 
 def asked(folder: Path) -> list[str]:
-    """Return `dimension/id` of every prompt that any process asked of a model, as often as it was asked."""
+    """Return `dimension/id` of every prompt that any process asked of a model, as often as it was
+    asked.
+    """
     return [prompt for line in _noted(folder, "asked") for prompt in json.loads(line)]
 
 
 def given(folder: Path) -> list[str]:
-    """Return `checkpoint:dimension/id` of every answer that a model gave, as often as it was given."""
+    """Return `checkpoint:dimension/id` of every answer that a model gave, as often as it was
+    given."""
     return _noted(folder, "given")
 
 
@@ -145,7 +169,11 @@ def _work(line: str, folder: str, environment: dict[str, str], death: Death | No
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    with open("said", "w") as said, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    with (
+        open("said", "w") as said,
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+    ):
         _watch(Path(folder), death)
         _fork_cells(functools.partial(_cell, os.getpid(), Path(folder), death, environment))
         from comptrust.cli.main import main
@@ -154,16 +182,27 @@ def _work(line: str, folder: str, environment: dict[str, str], death: Death | No
 
 
 def _fork_cells(cell: functools.partial[None]) -> None:
-    """Let a sweep fork its cells from the same server, with everything imported; the command has one already, and starts none."""
+    """Let a sweep fork its cells from the same server, with everything imported; the command has
+    one already, and starts none.
+    """
     from comptrust.sweep import engines
 
     forkserver._forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
-    engines.multiprocessing = SimpleNamespace(get_context=lambda kind: context())  # type: ignore[assignment]
+    # type: ignore[assignment]
+    engines.multiprocessing = SimpleNamespace(get_context=lambda kind: context())
     engines._serve = cell
 
 
-def _cell(leader: int, folder: Path, death: Death | None, environment: dict[str, str], task: Task, answer: Connection) -> None:
-    """Be the process of a sweep's cell; dead cells are begun anew in another one, which must live."""
+def _cell(
+    leader: int,
+    folder: Path,
+    death: Death | None,
+    environment: dict[str, str],
+    task: Task,
+    answer: Connection,
+) -> None:
+    """Be the process of a sweep's cell; dead cells are begun anew in another one, which must
+    live."""
     from comptrust.sweep.cell import carry_out
 
     with contextlib.suppress(ProcessLookupError):
@@ -175,7 +214,9 @@ def _cell(leader: int, folder: Path, death: Death | None, environment: dict[str,
 
 
 def _watch(folder: Path, death: Death | None) -> None:
-    """Count changes below the folder, die before the one it was told, and note what the model is asked and answers."""
+    """Count changes below the folder, die before the one it was told, and note what the model is
+    asked and answers.
+    """
     counter = os.open(beside(folder, "changes"), os.O_WRONLY | os.O_APPEND)
     below = f"{os.path.realpath(folder)}/"
 
@@ -202,10 +243,16 @@ def _listen(folder: Path) -> None:
     answer = Hf.answer
 
     def noted(self: Hf, prompts: Sequence[Prompt]) -> Any:
-        _append(beside(folder, "asked"), json.dumps([f"{prompt.dimension}/{prompt.id}" for prompt in prompts]))
+        _append(
+            beside(folder, "asked"),
+            json.dumps([f"{prompt.dimension}/{prompt.id}" for prompt in prompts]),
+        )
         one: Generation
         for one in answer(self, prompts):
-            _append(beside(folder, "given"), f"{Path(self.model.name_or_path).name}:{one.dimension}/{one.id}")
+            _append(
+                beside(folder, "given"),
+                f"{Path(self.model.name_or_path).name}:{one.dimension}/{one.id}",
+            )
             yield one
 
     Hf.answer = noted  # type: ignore[method-assign]

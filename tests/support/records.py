@@ -11,7 +11,15 @@ from comptrust.records import Checkpoint, Recipe, ReloadCheck, Score, Scorecard
 def checkpoint_of(folder: Path, **fields: object) -> Checkpoint:
     """Describe a folder as a checkpoint."""
     manifest = digests.of_folder(folder)
-    recipe = {"base_model": "builtin:tiny", "revision": "r1", "method": "gptq", "bits": 4, "group_size": 32, "seed": 0, **fields}
+    recipe = {
+        "base_model": "builtin:tiny",
+        "revision": "r1",
+        "method": "gptq",
+        "bits": 4,
+        "group_size": 32,
+        "seed": 0,
+        **fields,
+    }
     return Checkpoint(
         recipe=Recipe(**recipe),
         path=str(folder),

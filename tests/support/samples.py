@@ -48,7 +48,13 @@ def answers(limit: int = 2) -> tuple[Any, dict[str, list[Generation]]]:
     found: dict[str, list[Generation]] = {name: [] for name in DIMENSIONS}
     for prompt in suite.prompts:
         text = prompt.choices[0].text if prompt.choices else "I agree."
-        found[prompt.dimension].append(generation(prompt, texts=[text] * prompt.sampling.n, finish_reasons=["stop"] * prompt.sampling.n))
+        found[prompt.dimension].append(
+            generation(
+                prompt,
+                texts=[text] * prompt.sampling.n,
+                finish_reasons=["stop"] * prompt.sampling.n,
+            )
+        )
     return suite, found
 
 
@@ -90,17 +96,41 @@ def evaluation(folder: Path) -> Path:
 
 def card(value: float = 80.0) -> dict[str, Any]:
     """Return a scorecard without answers."""
-    scores = tuple(Score(dimension=name, value=value, refusal_rate=1.0, n_prompts=40, n_scored=40) for name in DIMENSIONS)
-    fields = {"suite_digest": "b" * 64, "rendering_digest": "e" * 64, "generations": {}, "provenance": {"code_version": "0.1.0"}}
+    scores = tuple(
+        Score(dimension=name, value=value, refusal_rate=1.0, n_prompts=40, n_scored=40)
+        for name in DIMENSIONS
+    )
+    fields = {
+        "suite_digest": "b" * 64,
+        "rendering_digest": "e" * 64,
+        "generations": {},
+        "provenance": {"code_version": "0.1.0"},
+    }
     return Scorecard(checkpoint_digest="a" * 64, scores=scores, **fields).model_dump(mode="json")
 
 
 def table() -> list[list[str]]:
     """Return a published table: a dense row and a compressed one."""
-    header = [*published.DESCRIPTION, *published.REFUSALS.values(), *published.SCORES.values(), "Average"]
+    header = [
+        *published.DESCRIPTION,
+        *published.REFUSALS.values(),
+        *published.SCORES.values(),
+        "Average",
+    ]
     numbers = ["0.5" if column in published.FRACTIONS else "50" for column in header[5:]]
     dense = ["Base", "none", "none", "16", "hf/meta-llama/Base-hf", *numbers]
-    return [header, dense, ["Base", "quantization", "GPTQ", "3", "hf/compressed-llm/base-gptq@3bit_128g_seed0_llama-2", *numbers]]
+    return [
+        header,
+        dense,
+        [
+            "Base",
+            "quantization",
+            "GPTQ",
+            "3",
+            "hf/compressed-llm/base-gptq@3bit_128g_seed0_llama-2",
+            *numbers,
+        ],
+    ]
 
 
 def csv_text(rows: list[list[str]]) -> str:
@@ -129,7 +159,9 @@ STRANGE: tuple[Any, ...] = (
 
 
 def damages(value: Any) -> Iterator[Any]:
-    """Yield copies of plain data, each with one place removed, or replaced by one of the strange values."""
+    """Yield copies of plain data, each with one place removed, or replaced by one of the strange
+    values.
+    """
     for path in _paths(value):
         yield _changed(value, path, remove=True)
         for strange in STRANGE:
@@ -138,14 +170,22 @@ def damages(value: Any) -> Iterator[Any]:
 
 
 def _paths(value: Any) -> Iterator[tuple[str | int, ...]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, inner in items:
         yield (key,)
         for rest in _paths(inner):
             yield (key, *rest)
 
 
-def _changed(value: Any, path: tuple[str | int, ...], *, remove: bool = False, put: Any = None) -> Any:
+def _changed(
+    value: Any, path: tuple[str | int, ...], *, remove: bool = False, put: Any = None
+) -> Any:
     copied = json.loads(json.dumps(value))
     inner = copied
     for key in path[:-1]:
@@ -158,7 +198,9 @@ def _changed(value: Any, path: tuple[str | int, ...], *, remove: bool = False, p
 
 
 def broken(content: bytes) -> Iterator[bytes]:
-    """Yield a file's bytes broken in ways that no structure explains: cut, torn, of another encoding, of another kind, deep, huge."""
+    """Yield a file's bytes broken in ways that no structure explains: cut, torn, of another
+    encoding, of another kind, deep, huge.
+    """
     yield b""
     for part in (1, 3, 7):
         yield content[: len(content) * part // 8]

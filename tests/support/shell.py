@@ -1,4 +1,6 @@
-"""The command line called in this process, in a folder of its own, with everything that it tells and leaves behind."""
+"""The command line called in this process, in a folder of its own, with everything that it tells
+and leaves behind.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,11 @@ class Shell:
         out, err = io.StringIO(), io.StringIO()
         before = dict(os.environ)
         try:
-            with contextlib.chdir(self.folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            with (
+                contextlib.chdir(self.folder),
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+            ):
                 main(arguments)
         except SystemExit as end:
             return Told(int(end.code or 0), out.getvalue(), err.getvalue())
@@ -53,7 +59,9 @@ class Shell:
         return told.err.strip()
 
     def survived(self, *arguments: str) -> bool:
-        """Run a command on input that may be malformed: refused as above, or carried out; return whether it was refused."""
+        """Run a command on input that may be malformed: refused as above, or carried out; return
+        whether it was refused.
+        """
         return self._run(*arguments).code in REFUSED
 
     def _run(self, *arguments: str) -> Told:
@@ -62,16 +70,24 @@ class Shell:
         shown = f"{arguments}: exit {told.code}\n{told.out}\n{told.err}"
         if told.code in REFUSED:
             line = told.err.removesuffix("\n")
-            assert line.startswith("Error: ") and line.isprintable(), shown  # a line break is not printable
+            assert line.startswith("Error: ") and line.isprintable(), (
+                shown
+            )  # a line break is not printable
             assert len(line) < LONGEST, shown
             assert told.out == "", shown
-            assert self.files() == before, f"{shown}\nleft behind or changed: {set(self.files().items()) ^ set(before.items())}"
+            changed = set(self.files().items()) ^ set(before.items())
+            assert not changed, f"{shown}\nleft behind or changed: {changed}"
         else:
             assert told.code in JUDGED, shown
         self.tried["refused" if told.code in REFUSED else "accepted"] += 1
         return told
 
     def files(self) -> dict[str, int]:
-        """Return path -> size of all files below the folder but the database, which an innocent question may create."""
+        """Return path -> size of all files below the folder but the database, which an innocent
+        question may create.
+        """
         found = (path for path in self.folder.rglob("*") if not path.name.startswith("mlflow.db"))
-        return {str(path.relative_to(self.folder)): path.stat().st_size if path.is_file() else -1 for path in found}
+        return {
+            str(path.relative_to(self.folder)): path.stat().st_size if path.is_file() else -1
+            for path in found
+        }

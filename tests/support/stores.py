@@ -1,4 +1,6 @@
-"""Fixtures that several test areas share: an MLflow store of their own, and a tiny checkpoint that transformers loads."""
+"""Fixtures that several test areas share: an MLflow store of their own, and a tiny checkpoint that
+transformers loads.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-TEMPLATE = "{% for m in messages %}{{ m['role'] }} {{ m['content'] }} {% endfor %}{% if add_generation_prompt %}assistant {% endif %}"
+TEMPLATE = (
+    "{% for m in messages %}{{ m['role'] }} {{ m['content'] }} {% endfor %}{% if"
+    " add_generation_prompt %}assistant {% endif %}"
+)
 
 
 @pytest.fixture(scope="session")
@@ -16,14 +21,21 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     folder = tmp_path_factory.mktemp("empty")
-    SqlAlchemyStore(f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()).engine.dispose()
+    SqlAlchemyStore(
+        f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()
+    ).engine.dispose()
     return folder / "mlflow.db"
 
 
 @pytest.fixture
 def store(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Point MLflow at a fresh sqlite file and leave nothing of the surrounding environment."""
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):
+    for name in (
+        "MLFLOW_RUN_ID",
+        "MLFLOW_EXPERIMENT_ID",
+        "MLFLOW_EXPERIMENT_NAME",
+        "MLFLOW_REGISTRY_URI",
+    ):
         monkeypatch.delenv(name, raising=False)
     shutil.copy(empty, tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
@@ -40,13 +52,25 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("tiny")
     words = ["<unk>", "<eos>", "system", "user", "assistant", "hello", "yes", "no"]
-    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer = Tokenizer(
+        models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>")
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<eos>", pad_token="<eos>")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<eos>", pad_token="<eos>"
+    )
     fast.chat_template = TEMPLATE
     torch.manual_seed(0)
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(words), eos_token_id=1, pad_token_id=1, **shape))
+    shape = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    }
+    model = LlamaForCausalLM(
+        LlamaConfig(vocab_size=len(words), eos_token_id=1, pad_token_id=1, **shape)
+    )
     model.save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder

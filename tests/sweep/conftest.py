@@ -1,4 +1,6 @@
-"""What the tests of sweeps share: a folder with its own tracking store and cache, and sweeps of a tiny model."""
+"""What the tests of sweeps share: a folder with its own tracking store and cache, and sweeps of a
+tiny model.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +27,28 @@ class Place:
 
     def sweep(self, name: str, **fields: object) -> Path:
         """Write a sweep of the tiny model with four questions a cell."""
-        asked = {"models": [str(self.model)], "dimensions": ["mmlu"], "limit": 1, "resources": {"cpus": 1, "memory_gb": 0.5}}
+        asked = {
+            "models": [str(self.model)],
+            "dimensions": ["mmlu"],
+            "limit": 1,
+            "resources": {"cpus": 1, "memory_gb": 0.5},
+        }
         path = self.folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump(asked | fields, sort_keys=False))
         return path
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of a command in this place."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "COMPTRUST_", "RAY_"))}
-        own = {"MLFLOW_TRACKING_URI": self.uri, "COMPTRUST_CACHE": str(self.folder / "cache"), "PYTHONPATH": str(ROOT)}
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("MLFLOW_", "COMPTRUST_", "RAY_"))
+        }
+        own = {
+            "MLFLOW_TRACKING_URI": self.uri,
+            "COMPTRUST_CACHE": str(self.folder / "cache"),
+            "PYTHONPATH": str(ROOT),
+        }
         return kept | own | {"MLFLOW_DISABLE_TELEMETRY": "true"} | more
 
     @property
@@ -41,7 +56,9 @@ class Place:
         return f"sqlite:///{self.folder / 'mlflow.db'}"
 
     def start(self, *words: object, **more: str) -> subprocess.Popen[str]:
-        """Start `comptrust sweep WORDS`, which an interruption reaches even where these tests run in the background."""
+        """Start `comptrust sweep WORDS`, which an interruption reaches even where these tests run
+        in the background.
+        """
         return subprocess.Popen(
             [sys.executable, "-m", "comptrust", "sweep", *map(str, words)],
             cwd=self.folder,
@@ -65,7 +82,9 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     folder = tmp_path_factory.mktemp("empty")
-    SqlAlchemyStore(f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()).engine.dispose()
+    SqlAlchemyStore(
+        f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()
+    ).engine.dispose()
     return folder / "mlflow.db"
 
 
@@ -75,7 +94,9 @@ def make_place(folder: Path, model: Path, empty: Path) -> Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, tiny_model: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(
+    tmp_path: Path, tiny_model: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> Place:
     """A fresh place, in which this process works as well."""
     found = make_place(tmp_path, tiny_model, empty_store)
     enter(found, monkeypatch)

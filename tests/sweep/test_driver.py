@@ -1,4 +1,6 @@
-"""The driver's order, retries, stops and figures, with an engine that follows a script; the tracking store is real."""
+"""The driver's order, retries, stops and figures, with an engine that follows a script; the
+tracking store is real.
+"""
 
 from __future__ import annotations
 
@@ -55,21 +57,32 @@ def done(task: Task) -> Outcome:
 
 
 def sweep_of(place: Place, **fields: object) -> plan.Sweep:
-    given = {"methods": ["magnitude"], "structure": ["2:4", "4:8"], "resources": {"retries": 1, "memory_gb": 1}} | fields
+    given = {
+        "methods": ["magnitude"],
+        "structure": ["2:4", "4:8"],
+        "resources": {"retries": 1, "memory_gb": 1},
+    } | fields
     return plan.build(grid.load(str(place.sweep("study", **given))), work=True)
 
 
 def drive(sweep: plan.Sweep, engine: Engine) -> tuple[driver.Report, str]:
     said = io.StringIO()
-    return driver.drive(sweep, engine, view=View(total=len(sweep.cells), stream=said)), said.getvalue()
+    return (
+        driver.drive(sweep, engine, view=View(total=len(sweep.cells), stream=said)),
+        said.getvalue(),
+    )
 
 
 def children(parent: str) -> dict[str, list[tuple[str, str | None]]]:
     """Return name -> (status, reason) of the cells' runs."""
     found: dict[str, list[tuple[str, str | None]]] = {}
     opened = runs.client()
-    for run in opened.search_runs([opened.get_run(parent).info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'"):
-        found.setdefault(run.info.run_name, []).append((run.info.status, run.data.tags.get("reason")))
+    for run in opened.search_runs(
+        [opened.get_run(parent).info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'"
+    ):
+        found.setdefault(run.info.run_name, []).append(
+            (run.info.status, run.data.tags.get("reason"))
+        )
     return found
 
 
@@ -79,17 +92,24 @@ def test_dense_comes_first_and_the_parent_tells_the_end(place: Place) -> None:
     assert engine.seen == ["dense", "magnitude-2of4-s0", "magnitude-4of8-s0"] and not report.failed
     parent = runs.client().get_run(report.parent)
     assert parent.info.status == "FINISHED" and parent.data.tags["sweep"] == "study"
-    figures = {name: parent.data.metrics[f"sweep/{name}"] for name in ("total", "done", "running", "failed", "seconds_left")}
+    figures = {
+        name: parent.data.metrics[f"sweep/{name}"]
+        for name in ("total", "done", "running", "failed", "seconds_left")
+    }
     assert figures == {"total": 3, "done": 3, "running": 0, "failed": 0, "seconds_left": 0}
     with tempfile.TemporaryDirectory() as folder:
         rows = runs.read_json(report.parent, "cells.json", into=Path(folder))
-    assert [(row["recipe"], row["state"]) for row in rows] == [(name, "done") for name in engine.seen]
+    assert [(row["recipe"], row["state"]) for row in rows] == [
+        (name, "done") for name in engine.seen
+    ]
     assert "3 of 3 cells done" in said.splitlines()[-1]
 
 
 def test_a_failed_dense_model_takes_its_cells_along_and_a_rerun_tries_again(place: Place) -> None:
     sweep = sweep_of(place)
-    engine = Scripted(lambda task, attempt: Outcome(task.key, "failed", reason="no weights", exit_code=2))
+    engine = Scripted(
+        lambda task, attempt: Outcome(task.key, "failed", reason="no weights", exit_code=2)
+    )
     report, _ = drive(sweep, engine)
     assert engine.seen == ["dense"]
     assert [(one.reason, one.exit_code) for one in report.failed] == [("no weights", 2)] + [
@@ -97,7 +117,9 @@ def test_a_failed_dense_model_takes_its_cells_along_and_a_rerun_tries_again(plac
     ] * 2
     again = Scripted(lambda task, attempt: done(task))
     second, _ = drive(sweep, again)
-    assert not second.failed and second.parent == report.parent, "the same sweep goes on under the same run"
+    assert not second.failed and second.parent == report.parent, (
+        "the same sweep goes on under the same run"
+    )
     assert children(report.parent)["dense"].count(("FAILED", "no weights")) == 1
 
 
@@ -123,7 +145,9 @@ def test_a_stop_ends_what_this_driver_handed_out_and_nothing_else(place: Place) 
 
     def script(task: Task, attempt: int) -> Outcome:
         if task.cell.recipe.method == "magnitude":
-            others.append(sweeps.begin(task.parent, task.key, name="of another driver", driver="another"))
+            others.append(
+                sweeps.begin(task.parent, task.key, name="of another driver", driver="another")
+            )
             raise KeyboardInterrupt
         return done(task)
 
@@ -134,44 +158,85 @@ def test_a_stop_ends_what_this_driver_handed_out_and_nothing_else(place: Place) 
     opened = runs.client()
     parent = opened.get_run(others[0]).data.tags["mlflow.parentRunId"]
     assert opened.get_run(parent).info.status == "KILLED"
-    assert children(parent)["magnitude-2of4-s0"] == [("KILLED", "The sweep was stopped (KeyboardInterrupt).")]
+    assert children(parent)["magnitude-2of4-s0"] == [
+        ("KILLED", "The sweep was stopped (KeyboardInterrupt).")
+    ]
     assert children(parent)["of another driver"] == [("RUNNING", None)]
 
 
-def test_the_run_of_mlflow_run_becomes_the_parent(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_run_of_mlflow_run_becomes_the_parent(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = runs.client()
     run_id = opened.create_run(runs.experiment_id(opened)).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
-    report, _ = drive(sweep_of(place, structure=["2:4"]), Scripted(lambda task, attempt: done(task)))
+    report, _ = drive(
+        sweep_of(place, structure=["2:4"]), Scripted(lambda task, attempt: done(task))
+    )
     assert report.parent == run_id
 
 
 SMALL = Node(host="small", cpus=2, memory=1e9, gpus=0)
 WITH_GPU = Node(host="gpu", cpus=16, memory=64e9, gpus=4)
 ASKS = [
-    ("the machine is shared among the cells that fit", [HERE], {"memory_gb": 4}, Ask(cpus=2, memory=4e9)),
+    (
+        "the machine is shared among the cells that fit",
+        [HERE],
+        {"memory_gb": 4},
+        Ask(cpus=2, memory=4e9),
+    ),
     ("never more cells than there are", [WITH_GPU], {"memory_gb": 1}, Ask(cpus=5, memory=1e9)),
-    ("a GPU a cell", [HERE, WITH_GPU], {"memory_gb": 8, "gpus": 1}, Ask(cpus=5, memory=8e9, gpus=1)),
+    (
+        "a GPU a cell",
+        [HERE, WITH_GPU],
+        {"memory_gb": 8, "gpus": 1},
+        Ask(cpus=5, memory=8e9, gpus=1),
+    ),
     ("as asked", [HERE], {"memory_gb": 1, "cpus": 3}, Ask(cpus=3, memory=1e9)),
 ]
 
 
-@pytest.mark.parametrize(("nodes", "resources", "expected"), [case[1:] for case in ASKS], ids=[case[0] for case in ASKS])
-def test_what_a_cell_asks_for(nodes: list[Node], resources: dict[str, object], expected: Ask, place: Place) -> None:
+@pytest.mark.parametrize(
+    ("nodes", "resources", "expected"), [case[1:] for case in ASKS], ids=[case[0] for case in ASKS]
+)
+def test_what_a_cell_asks_for(
+    nodes: list[Node], resources: dict[str, object], expected: Ask, place: Place
+) -> None:
     assert plan.ask(sweep_of(place, resources=resources), nodes) == {str(place.model): expected}
 
 
 TOO_MUCH = [
-    ("memory by estimate", [SMALL], {}, "needs about 1.2 GB of memory and 0 GPUs (90624 weights); the largest has 1.0 GB"),
+    (
+        "memory by estimate",
+        [SMALL],
+        {},
+        "needs about 1.2 GB of memory and 0 GPUs (90624 weights); the largest has 1.0 GB",
+    ),
     ("memory as asked", [HERE, SMALL], {"memory_gb": 9}, "needs about 9.0 GB of memory and 0 GPUs"),
     ("no GPU", [HERE], {"gpus": 1}, "and 1 GPUs"),
-    ("GPU memory", [WITH_GPU], {"memory_gb": 1, "gpus": 1, "gpu_memory_gb": 0.0001}, "needs about 0.0 GB of GPU memory (90624 weights)"),
-    ("CPUs", [HERE], {"memory_gb": 1, "cpus": 8}, "resources ask for 8 CPUs a cell, but the largest machine has 4"),
+    (
+        "GPU memory",
+        [WITH_GPU],
+        {"memory_gb": 1, "gpus": 1, "gpu_memory_gb": 0.0001},
+        "needs about 0.0 GB of GPU memory (90624 weights)",
+    ),
+    (
+        "CPUs",
+        [HERE],
+        {"memory_gb": 1, "cpus": 8},
+        "resources ask for 8 CPUs a cell, but the largest machine has 4",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("nodes", "resources", "message"), [case[1:] for case in TOO_MUCH], ids=[case[0] for case in TOO_MUCH])
-def test_what_no_machine_has_is_refused_with_figures(nodes: list[Node], resources: dict[str, object], message: str, place: Place) -> None:
+@pytest.mark.parametrize(
+    ("nodes", "resources", "message"),
+    [case[1:] for case in TOO_MUCH],
+    ids=[case[0] for case in TOO_MUCH],
+)
+def test_what_no_machine_has_is_refused_with_figures(
+    nodes: list[Node], resources: dict[str, object], message: str, place: Place
+) -> None:
     with pytest.raises(UserError) as caught:
         plan.ask(sweep_of(place, resources=resources), nodes)
     assert message in str(caught.value)
@@ -187,8 +252,13 @@ def test_settings_reach_the_cells(place: Place, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("COMPTRUST_ARTIFACT_URI", "s3://bucket")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hidden")
     passed = plan.settings([HERE], "7")
-    assert passed["MLFLOW_TRACKING_URI"] == "http://somewhere" and passed["MLFLOW_EXPERIMENT_ID"] == "7"
-    assert passed["COMPTRUST_ARTIFACT_URI"] == "s3://bucket" and passed["COMPTRUST_CACHE"] == str(place.folder / "cache")
+    assert (
+        passed["MLFLOW_TRACKING_URI"] == "http://somewhere"
+        and passed["MLFLOW_EXPERIMENT_ID"] == "7"
+    )
+    assert passed["COMPTRUST_ARTIFACT_URI"] == "s3://bucket" and passed["COMPTRUST_CACHE"] == str(
+        place.folder / "cache"
+    )
     assert "hidden" not in json.dumps(passed)
 
 

@@ -19,11 +19,23 @@ def written(tmp_path: Path, text: str) -> str:
 
 
 EXPANSIONS = [
-    ("calibrated methods get three seeds", "methods: [gptq]\nbits: [4]\n", ["dense", "gptq-4bit-s0", "gptq-4bit-s1", "gptq-4bit-s2"]),
+    (
+        "calibrated methods get three seeds",
+        "methods: [gptq]\nbits: [4]\n",
+        ["dense", "gptq-4bit-s0", "gptq-4bit-s1", "gptq-4bit-s2"],
+    ),
     ("others one", 'methods: [magnitude]\nstructure: ["2:4"]\n', ["dense", "magnitude-2of4-s0"]),
     ("pruning without a rate is half", "methods: [magnitude]\n", ["dense", "magnitude-50pct-s0"]),
-    ("a count of seeds", "methods: [awq]\nbits: [3, 8]\nseeds: 1\n", ["dense", "awq-3bit-s0", "awq-8bit-s0"]),
-    ("named seeds", "methods: [awq]\nbits: [3]\nseeds: [7, 11]\n", ["dense", "awq-3bit-s7", "awq-3bit-s11"]),
+    (
+        "a count of seeds",
+        "methods: [awq]\nbits: [3, 8]\nseeds: 1\n",
+        ["dense", "awq-3bit-s0", "awq-8bit-s0"],
+    ),
+    (
+        "named seeds",
+        "methods: [awq]\nbits: [3]\nseeds: [7, 11]\n",
+        ["dense", "awq-3bit-s7", "awq-3bit-s11"],
+    ),
     ("dense alone", "methods: [none]\n", ["dense"]),
     (
         "bits go to quantisers, patterns to pruners",
@@ -37,12 +49,18 @@ EXPANSIONS = [
     ),
     (
         "include adds, and never twice",
-        "methods: [gptq]\nbits: [4]\nseeds: 1\ninclude:\n  - {method: gptq, bits: 4, seed: 0}\n  - {method: awq, bits: 3, seed: 5}\n",
+        (
+            "methods: [gptq]\nbits: [4]\nseeds: 1\ninclude:\n  - {method: gptq, bits: 4, seed: 0}\n"
+            "  - {method: awq, bits: 3, seed: 5}\n"
+        ),
         ["dense", "gptq-4bit-s0", "awq-3bit-s5"],
     ),
     (
         "exclude takes away",
-        "methods: [gptq, awq]\nbits: [3, 4]\nseeds: 2\nexclude:\n  - {method: awq, bits: 3}\n  - {method: gptq, seed: 1}\n",
+        (
+            "methods: [gptq, awq]\nbits: [3, 4]\nseeds: 2\nexclude:\n  - {method: awq, bits: 3}\n "
+            " - {method: gptq, seed: 1}\n"
+        ),
         ["dense", "gptq-3bit-s0", "gptq-4bit-s0", "awq-4bit-s0", "awq-4bit-s1"],
     ),
     (
@@ -53,14 +71,19 @@ EXPANSIONS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "slugs"), [case[1:] for case in EXPANSIONS], ids=[case[0] for case in EXPANSIONS])
+@pytest.mark.parametrize(
+    ("text", "slugs"), [case[1:] for case in EXPANSIONS], ids=[case[0] for case in EXPANSIONS]
+)
 def test_expansion(text: str, slugs: list[str], tmp_path: Path) -> None:
     found = grid.load(written(tmp_path, MODEL + text)).recipes
     assert [recipe.slug for recipe in found] == slugs
 
 
 def test_models_that_are_measured_as_they_are_get_no_compressed_cell(tmp_path: Path) -> None:
-    text = "models: [a/large]\ndense_only: [{name: a/small, parameters: 7}]\nmethods: [gptq]\nbits: [8]\nseeds: 1\n"
+    text = (
+        "models: [a/large]\ndense_only: [{name: a/small, parameters: 7}]\nmethods: [gptq]\nbits:"
+        " [8]\nseeds: 1\n"
+    )
     found = grid.load(written(tmp_path, text))
     assert [(one.base_model, one.slug) for one in found.recipes] == [
         ("a/large", "dense"),
@@ -72,10 +95,15 @@ def test_models_that_are_measured_as_they_are_get_no_compressed_cell(tmp_path: P
 
 def test_options_reach_the_recipe_of_their_method_alone(tmp_path: Path) -> None:
     text = (
-        MODEL + "methods: [gptq, awq]\nbits: [4]\nseeds: 1\noptions:\n  gptq: {dampening: 0.1, calibration: self, calibration_samples: 9}\n"
+        MODEL + "methods: [gptq, awq]\nbits: [4]\nseeds: 1\noptions:\n  gptq: {dampening: 0.1,"
+        " calibration: self, calibration_samples: 9}\n"
     )
     _, gptq, awq = grid.load(written(tmp_path, text)).recipes
-    assert (gptq.options["dampening"], gptq.calibration, gptq.calibration_samples) == (0.1, "self", 9)
+    assert (gptq.options["dampening"], gptq.calibration, gptq.calibration_samples) == (
+        0.1,
+        "self",
+        9,
+    )
     assert (awq.calibration, awq.calibration_samples) == ("builtin", 64)
 
 
@@ -83,22 +111,62 @@ REFUSED = [
     ("unknown key", "method: [gptq]\n", "field 'method'"),
     ("wrong type", "methods: [gptq]\nbits: [four]\n", "field 'bits.0'"),
     ("unquoted pattern", "methods: [wanda]\nstructure: [2:4]\n", "write it in quotes"),
-    ("unknown method", "methods:\n  - gptqq\nbits: [4]\n", "line 3: Unknown method 'gptqq'. Did you mean 'gptq'?"),
+    (
+        "unknown method",
+        "methods:\n  - gptqq\nbits: [4]\n",
+        "line 3: Unknown method 'gptqq'. Did you mean 'gptq'?",
+    ),
     (
         "bits with pruning",
         'methods: [wanda]\nbits: [4]\nstructure: ["2:4"]\n',
         "line 3: bits is given, but no method quantises (methods: wanda)",
     ),
-    ("pattern with quantisation", 'methods: [gptq]\nbits: [4]\nstructure: ["2:4"]\n', "line 4: structure is given, but no method prunes"),
-    ("included bits with pruning", "include:\n  - {method: wanda, bits: 4}\n", "line 3: --bits 4 does not go with method wanda"),
-    ("included pattern with bits", 'include:\n  - {method: gptq, bits: 4, structure: "2:4"}\n', "line 3: --structure 2:4 does not go"),
-    ("bits that do not exist", "methods: [gptq]\nbits:\n  - 4\n  - 5\n", "line 5: Method gptq has no --bits 5"),
-    ("quantising without bits", "methods: [awq]\n", "line 2: method awq needs bits. Known: 3, 4, 8."),
-    ("share against pattern", 'methods: [wanda]\nstructure: ["2:4"]\nsparsity: [0.6]\n', "line 4: sparsity contradicts structure"),
-    ("share out of range", "methods: [wanda]\nsparsity: [1.5]\n", "line 3: --sparsity 1.5 is not between 0 and 1"),
+    (
+        "pattern with quantisation",
+        'methods: [gptq]\nbits: [4]\nstructure: ["2:4"]\n',
+        "line 4: structure is given, but no method prunes",
+    ),
+    (
+        "included bits with pruning",
+        "include:\n  - {method: wanda, bits: 4}\n",
+        "line 3: --bits 4 does not go with method wanda",
+    ),
+    (
+        "included pattern with bits",
+        'include:\n  - {method: gptq, bits: 4, structure: "2:4"}\n',
+        "line 3: --structure 2:4 does not go",
+    ),
+    (
+        "bits that do not exist",
+        "methods: [gptq]\nbits:\n  - 4\n  - 5\n",
+        "line 5: Method gptq has no --bits 5",
+    ),
+    (
+        "quantising without bits",
+        "methods: [awq]\n",
+        "line 2: method awq needs bits. Known: 3, 4, 8.",
+    ),
+    (
+        "share against pattern",
+        'methods: [wanda]\nstructure: ["2:4"]\nsparsity: [0.6]\n',
+        "line 4: sparsity contradicts structure",
+    ),
+    (
+        "share out of range",
+        "methods: [wanda]\nsparsity: [1.5]\n",
+        "line 3: --sparsity 1.5 is not between 0 and 1",
+    ),
     ("nothing at all", "", "line 1: the grid has no cell"),
-    ("all excluded", "methods: [gptq]\nbits: [4]\nexclude:\n  - {method: gptq}\n", "the grid has no cell"),
-    ("exclude of nothing", "methods: [gptq]\nbits: [4]\nexclude:\n  - {bits: 3}\n", "line 5: exclude {'bits': 3} matches no cell"),
+    (
+        "all excluded",
+        "methods: [gptq]\nbits: [4]\nexclude:\n  - {method: gptq}\n",
+        "the grid has no cell",
+    ),
+    (
+        "exclude of nothing",
+        "methods: [gptq]\nbits: [4]\nexclude:\n  - {bits: 3}\n",
+        "line 5: exclude {'bits': 3} matches no cell",
+    ),
     (
         "include of another model",
         "include:\n  - {method: gptq, bits: 4, model: org/modle}\n",
@@ -110,19 +178,31 @@ REFUSED = [
         "methods: [gptq]\nbits: [4]\noptions:\n  awq: {grid: 5}\n",
         "options for 'awq', which is no method of this grid",
     ),
-    ("unknown option", "methods: [gptq]\nbits: [4]\noptions: {gptq: {damp: 1}}\n", "Unknown option of gptq 'damp'"),
+    (
+        "unknown option",
+        "methods: [gptq]\nbits: [4]\noptions: {gptq: {damp: 1}}\n",
+        "Unknown option of gptq 'damp'",
+    ),
     ("no seed", "methods: [gptq]\nbits: [4]\nseeds: 0\n", "field 'seeds"),
-    ("no such resource", "methods: [gptq]\nbits: [4]\nresources: {cpu: 1}\n", "field 'resources.cpu'"),
+    (
+        "no such resource",
+        "methods: [gptq]\nbits: [4]\nresources: {cpu: 1}\n",
+        "field 'resources.cpu'",
+    ),
     ("no YAML", "methods: [gptq\n", "is not valid YAML"),
 ]
 
 
-@pytest.mark.parametrize(("text", "message"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+@pytest.mark.parametrize(
+    ("text", "message"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
+)
 def test_refused(text: str, message: str, tmp_path: Path) -> None:
     path = written(tmp_path, MODEL + text)
     with pytest.raises(UserError) as caught:
         grid.load(path)
-    assert message in str(caught.value) and path in str(caught.value) and "\n" not in str(caught.value)
+    assert (
+        message in str(caught.value) and path in str(caught.value) and "\n" not in str(caught.value)
+    )
 
 
 def test_a_name_that_is_no_sweep_gets_a_hint() -> None:
@@ -132,7 +212,10 @@ def test_a_name_that_is_no_sweep_gets_a_hint() -> None:
         grid.load("nowhere.yaml")
 
 
-@pytest.mark.parametrize(("name", "cells"), [("smoke", 4), ("bits", 1 + 2 * 3 * 3), ("paper", 3 * (1 + 2 * 3 * 3 + 2 * 3 * 3 + 3) + 3)])
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [("smoke", 4), ("bits", 1 + 2 * 3 * 3), ("paper", 3 * (1 + 2 * 3 * 3 + 2 * 3 * 3 + 3) + 3)],
+)
 def test_shipped_sweep(name: str, cells: int) -> None:
     found = grid.load(name)
     assert len(found.recipes) == cells and found.file.name == name

@@ -1,4 +1,6 @@
-"""A real Ray cluster of two nodes that loses a worker, a node or its driver: nothing finished is lost, nothing is counted twice."""
+"""A real Ray cluster of two nodes that loses a worker, a node or its driver: nothing finished is
+lost, nothing is counted twice.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ SECONDS_TO_BEGIN = 1200
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, empty_store: Path) -> Place:
-    """One place for all of these tests: the dense model is evaluated by the first and reused by the others."""
+    """One place for all of these tests: the dense model is evaluated by the first and reused by the
+    others.
+    """
     return make_place(tmp_path_factory.mktemp("ray"), tiny_model, empty_store)
 
 
@@ -40,12 +44,19 @@ def place(shared: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
 def cluster(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Two nodes of one CPU each on this machine; cells of the first two cannot share a node."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("GRPC_ENABLE_FORK_SUPPORT", "0")  # with it 5 of 300 servers of clients ended before they began (docs/scale.md)
+    monkeypatch.setenv(
+        "GRPC_ENABLE_FORK_SUPPORT", "0"
+    )  # with it 5 of 300 servers of clients ended before they began (docs/scale.md)
     for name, value in place.environment().items():
         monkeypatch.setenv(name, value)
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 1, "memory": 4 * 2**30, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+    node = {
+        "num_cpus": 1,
+        "memory": 4 * 2**30,
+        "object_store_memory": 80 * 2**20,
+        "include_dashboard": False,
+    }
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -73,8 +84,15 @@ def at_work(names: set[str]) -> dict[str, int]:
     opened = runs.client()
     limit = time.monotonic() + SECONDS_TO_BEGIN
     while time.monotonic() < limit:
-        found = opened.search_runs([one.experiment_id for one in opened.search_experiments()], "attributes.status = 'RUNNING'")
-        processes = {run.info.run_name: int(run.data.tags["process"].split(":")[1]) for run in found if "process" in run.data.tags}
+        found = opened.search_runs(
+            [one.experiment_id for one in opened.search_experiments()],
+            "attributes.status = 'RUNNING'",
+        )
+        processes = {
+            run.info.run_name: int(run.data.tags["process"].split(":")[1])
+            for run in found
+            if "process" in run.data.tags
+        }
         if names <= processes.keys():
             return {name: processes[name] for name in names}
         time.sleep(0.2)
@@ -82,7 +100,8 @@ def at_work(names: set[str]) -> dict[str, int]:
 
 
 def check(output: str) -> dict[str, dict[str, Any]]:
-    """Check that each cell finished once and each recipe is registered once; return recipe -> cell."""
+    """Check that each cell finished once and each recipe is registered once; return recipe ->
+    cell."""
     cells = json.loads(output)["cells"]
     assert {cell["state"] for cell in cells} == {"done"}
     opened = runs.client()
@@ -90,7 +109,9 @@ def check(output: str) -> dict[str, dict[str, Any]]:
     for cell in cells:
         found = opened.search_runs(experiments, f"tags.{sweeps.CELL} = '{cell['key']}'")
         assert Counter(run.info.status for run in found)["FINISHED"] == 1
-        assert all(run.data.tags.get(sweeps.REASON) for run in found if run.info.status != "FINISHED"), "an unfinished one says why"
+        assert all(
+            run.data.tags.get(sweeps.REASON) for run in found if run.info.status != "FINISHED"
+        ), "an unfinished one says why"
         assert "RUNNING" not in {run.info.status for run in found}
     versions = registry.versions(cells[0]["version"].split("/")[1])
     assert set(Counter(version.tags["recipe"] for version in versions).values()) == {1}
@@ -98,7 +119,12 @@ def check(output: str) -> dict[str, dict[str, Any]]:
 
 
 def test_a_killed_worker(place: Place, cluster: Any) -> None:
-    path = place.sweep("killed", methods=["magnitude"], structure=["2:4", "4:8"], resources={"cpus": 1, "memory_gb": 0.5, "retries": 0})
+    path = place.sweep(
+        "killed",
+        methods=["magnitude"],
+        structure=["2:4", "4:8"],
+        resources={"cpus": 1, "memory_gb": 0.5, "retries": 0},
+    )
     with driven(place, path, cluster) as process:
         workers = at_work({"magnitude-2of4-s0", "magnitude-4of8-s0"})
         assert len(set(workers.values())) == 2, "each cell is a process"
@@ -115,7 +141,10 @@ def test_a_killed_worker(place: Place, cluster: Any) -> None:
     again = place.run(path, "--address", cluster.elsewhere, "--json")
     assert again.returncode == 0, again.stderr
     after = check(again.stdout)
-    assert {name for name, cell in after.items() if cell["before"]} == {"dense", "magnitude-4of8-s0"}
+    assert {name for name, cell in after.items() if cell["before"]} == {
+        "dense",
+        "magnitude-4of8-s0",
+    }
     assert after["magnitude-4of8-s0"]["run_id"] == before["magnitude-4of8-s0"]["run_id"]
 
 

@@ -1,4 +1,6 @@
-"""Sweeps of the tiny model in real processes, one after another: finished cells stay finished, secrets stay secret."""
+"""Sweeps of the tiny model in real processes, one after another: finished cells stay finished,
+secrets stay secret.
+"""
 
 from __future__ import annotations
 
@@ -27,23 +29,44 @@ SECRET = "pa55-that-nobody-may-see"
 
 def test_dry_run_starts_nothing(place: Place) -> None:
     path = place.sweep(
-        "study", methods=["gptq"], bits=[4], models=[str(place.model), {"name": "org/elsewhere", "parameters": 7_000_000_000}]
+        "study",
+        methods=["gptq"],
+        bits=[4],
+        models=[str(place.model), {"name": "org/elsewhere", "parameters": 7_000_000_000}],
     )
     done = place.run(path, "--dry-run", "--json", HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["total"]["cells"] == 8 and found["total"]["finished"] == 0
     sizes = {(cell["model"], cell["recipe"]): cell["bytes"] for cell in found["cells"]}
-    assert sizes["org/elsewhere", "dense"] == pytest.approx(2 * 14e9, rel=0.01), "cache and artifact store at 16 bits a weight"
+    assert sizes["org/elsewhere", "dense"] == pytest.approx(2 * 14e9, rel=0.01), (
+        "cache and artifact store at 16 bits a weight"
+    )
     assert sizes["org/elsewhere", "gptq-4bit-s0"] == pytest.approx(2 * 7e9 * 4.125 / 8, rel=0.01)
     assert all(cell["seconds"] >= 0 and cell["finished"] is None for cell in found["cells"])
-    assert runs.client().search_runs(["0"]) == [] and not (place.folder / "cache" / "cells").exists()
+    assert (
+        runs.client().search_runs(["0"]) == [] and not (place.folder / "cache" / "cells").exists()
+    )
 
 
 REFUSED = [
     ("grid", ["--address", "serial"], {"methods": ["wanda"], "bits": [4]}, {}, 2, "line"),
-    ("cluster", ["--address", "ray://127.0.0.1:1"], {"methods": ["none"]}, {}, 4, "No Ray cluster answers at 127.0.0.1:1"),
-    ("model", ["--address", "serial"], {"methods": ["none"], "models": ["/no/such/folder"]}, {}, 2, "No model '/no/such/folder'"),
+    (
+        "cluster",
+        ["--address", "ray://127.0.0.1:1"],
+        {"methods": ["none"]},
+        {},
+        4,
+        "No Ray cluster answers at 127.0.0.1:1",
+    ),
+    (
+        "model",
+        ["--address", "serial"],
+        {"methods": ["none"], "models": ["/no/such/folder"]},
+        {},
+        2,
+        "No model '/no/such/folder'",
+    ),
     (
         "memory",
         ["--address", "serial"],
@@ -63,14 +86,30 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("words", "fields", "more", "code", "message"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+@pytest.mark.parametrize(
+    ("words", "fields", "more", "code", "message"),
+    [case[1:] for case in REFUSED],
+    ids=[case[0] for case in REFUSED],
+)
 def test_refused_before_any_work(
-    words: list[str], fields: dict[str, object], more: dict[str, str], code: int, message: str, place: Place
+    words: list[str],
+    fields: dict[str, object],
+    more: dict[str, str],
+    code: int,
+    message: str,
+    place: Place,
 ) -> None:
     done = place.run(place.sweep("study", **fields), *words, **more)
     assert done.returncode == code, done.stderr
-    assert message in done.stderr and done.stderr.count("\n") == 1 and SECRET not in done.stderr + done.stdout
-    assert runs.client().search_runs([one.experiment_id for one in runs.client().search_experiments()]) == []
+    assert (
+        message in done.stderr
+        and done.stderr.count("\n") == 1
+        and SECRET not in done.stderr + done.stdout
+    )
+    assert (
+        runs.client().search_runs([one.experiment_id for one in runs.client().search_experiments()])
+        == []
+    )
 
 
 def test_a_killed_process_is_a_lost_cell(place: Place) -> None:
@@ -89,33 +128,71 @@ def test_a_killed_process_is_a_lost_cell(place: Place) -> None:
 
 @pytest.mark.slow
 def test_finished_cells_stay_finished_for_every_sweep(place: Place) -> None:
-    first = place.run(place.sweep("first", methods=["magnitude"], structure=["2:4"]), "--address", "serial", "--json")
+    first = place.run(
+        place.sweep("first", methods=["magnitude"], structure=["2:4"]),
+        "--address",
+        "serial",
+        "--json",
+    )
     assert first.returncode == 0, first.stderr
     cells = json.loads(first.stdout)["cells"]
     assert [(cell["recipe"], cell["state"], cell["before"]) for cell in cells] == [
         ("dense", "done", False),
         ("magnitude-2of4-s0", "done", False),
     ]
-    second = place.run(place.sweep("second", methods=["magnitude"], structure=["4:8", "2:4"]), "--address", "serial", "--json")
+    second = place.run(
+        place.sweep("second", methods=["magnitude"], structure=["4:8", "2:4"]),
+        "--address",
+        "serial",
+        "--json",
+    )
     again = {cell["recipe"]: cell for cell in json.loads(second.stdout)["cells"]}
     assert [again[cell["recipe"]]["run_id"] for cell in cells] == [cell["run_id"] for cell in cells]
-    assert {name: cell["before"] for name, cell in again.items()} == {"dense": True, "magnitude-4of8-s0": False, "magnitude-2of4-s0": True}
+    assert {name: cell["before"] for name, cell in again.items()} == {
+        "dense": True,
+        "magnitude-4of8-s0": False,
+        "magnitude-2of4-s0": True,
+    }
     opened = runs.client()
     run = opened.get_run(again["magnitude-4of8-s0"]["run_id"])
-    assert run.data.metrics[sweeps.PROMPTS] > 0 and run.data.tags["mlflow.parentRunId"] == json.loads(second.stdout)["run"]
+    assert (
+        run.data.metrics[sweeps.PROMPTS] > 0
+        and run.data.tags["mlflow.parentRunId"] == json.loads(second.stdout)["run"]
+    )
     found = registry.versions(again["dense"]["version"].split("/")[1])
-    assert Counter(version.tags["recipe"] for version in found) == Counter({name: 1 for name in again})
+    assert Counter(version.tags["recipe"] for version in found) == Counter(
+        {name: 1 for name in again}
+    )
     planned = place.run(place.folder / "second.yaml", "--dry-run", "--json")
-    assert json.loads(planned.stdout)["total"] == {"cells": 3, "finished": 3, "seconds": 0, "bytes": 0, "prompts": 0}
+    assert json.loads(planned.stdout)["total"] == {
+        "cells": 3,
+        "finished": 3,
+        "seconds": 0,
+        "bytes": 0,
+        "prompts": 0,
+    }
 
 
 @pytest.fixture
 def server(place: Place) -> Iterator[str]:
-    """A real tracking server on the place's store; returns its address with a name and a password in it."""
+    """A real tracking server on the place's store; returns its address with a name and a password
+    in it.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", place.uri, "--port", str(port), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        place.uri,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     command += ["--artifacts-destination", str(place.folder / "served")]
     with open(place.folder / "server.log", "w") as log:
         process = subprocess.Popen(command, env=place.environment(), stdout=log, stderr=log)
@@ -137,12 +214,24 @@ def test_a_password_in_the_tracking_address_goes_nowhere(place: Place, server: s
     pytest.importorskip("ray")
     path = place.sweep("study", methods=["none"])
     with tempfile.TemporaryDirectory(prefix="r") as ray:  # short, since Ray's sockets lie in it
-        done = place.run(path, "--address", "local", MLFLOW_TRACKING_URI=server, RAY_TMPDIR=ray, MLFLOW_TRACKING_PASSWORD=SECRET)
+        done = place.run(
+            path,
+            "--address",
+            "local",
+            MLFLOW_TRACKING_URI=server,
+            RAY_TMPDIR=ray,
+            MLFLOW_TRACKING_PASSWORD=SECRET,
+        )
         logs = [file for file in Path(ray).rglob("*") if file.is_file()]
         assert any(file.name.startswith("worker-") for file in logs)
         assert [file for file in logs if SECRET.encode() in file.read_bytes()] == []
     assert done.returncode == 0, done.stderr
-    assert "tracking: http://me:***@127.0.0.1" in done.stdout and SECRET not in done.stdout + done.stderr
+    assert (
+        "tracking: http://me:***@127.0.0.1" in done.stdout
+        and SECRET not in done.stdout + done.stderr
+    )
     written = [file for file in place.folder.rglob("*") if file.is_file()]
-    assert {"scorecard.json", "mlflow.db"} <= {file.name for file in written} and (place.folder / "cache" / "cells").is_dir()
+    assert {"scorecard.json", "mlflow.db"} <= {file.name for file in written} and (
+        place.folder / "cache" / "cells"
+    ).is_dir()
     assert [file for file in written if SECRET.encode() in file.read_bytes()] == []

@@ -17,13 +17,22 @@ class Terminal(io.StringIO):
 
 
 def test_the_line_says_everything() -> None:
-    assert STATE.line() == "3 of 9 cells done, 2 running, 1 failed, 12.3 prompts/s, time left: 1 h 1 min"
+    assert (
+        STATE.line()
+        == "3 of 9 cells done, 2 running, 1 failed, 12.3 prompts/s, time left: 1 h 1 min"
+    )
     assert State(total=1, done=0, running=0, failed=0).line().endswith("time left: unknown")
 
 
 def test_what_is_unknown_is_no_metric() -> None:
     metrics = State(total=1, done=0, running=0, failed=0).metrics()
-    assert metrics == {"sweep/total": 1, "sweep/done": 0, "sweep/running": 0, "sweep/failed": 0, "sweep/prompts_per_second": 0}
+    assert metrics == {
+        "sweep/total": 1,
+        "sweep/done": 0,
+        "sweep/running": 0,
+        "sweep/failed": 0,
+        "sweep/prompts_per_second": 0,
+    }
     assert STATE.metrics()["sweep/seconds_left"] == 3700
 
 
@@ -57,6 +66,9 @@ def test_rate(counts: list[tuple[float, int]], rate: float) -> None:
     assert [seen.add(prompts, now=now) for now, prompts in counts][-1] == rate
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(59.4, "59 s"), (61, "1 min 1 s"), (3700, "1 h 1 min"), (200_000, "2 d 7 h")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(59.4, "59 s"), (61, "1 min 1 s"), (3700, "1 h 1 min"), (200_000, "2 d 7 h")],
+)
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -1,4 +1,6 @@
-"""Taking over what somebody else compressed: the stated recipe is held against the files, sizes are measured, nothing is believed."""
+"""Taking over what somebody else compressed: the stated recipe is held against the files, sizes are
+measured, nothing is believed.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,15 @@ from comptrust.tracking import registry, runs
 
 
 @pytest.fixture(scope="session")
-def quantised(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Checkpoint]:
+def quantised(
+    tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Checkpoint]:
     """A GPTQ 4-bit model folder without our record, and what our own record said."""
     folder = tmp_path_factory.mktemp("quantised") / "published"
-    record = oneshot.compress(build(model=str(tiny_model), method="gptq", bits=4, group_size=32, calibration_samples=4), out=folder)
+    record = oneshot.compress(
+        build(model=str(tiny_model), method="gptq", bits=4, group_size=32, calibration_samples=4),
+        out=folder,
+    )
     (folder / checkpoint.NAME).unlink()
     return folder, record
 
@@ -46,7 +53,9 @@ def test_what_is_measured_is_what_our_own_compression_measured(
     folder, ours = quantised
     found = adopt(folder, tiny_model, tmp_path / "out", method="gptq", bits=4)
     same = ("digest", "manifest", "bytes", "dense_bytes", "effective_bits", "sparsity")
-    assert {name: getattr(found, name) for name in same} == {name: getattr(ours, name) for name in same}
+    assert {name: getattr(found, name) for name in same} == {
+        name: getattr(ours, name) for name in same
+    }
     assert found.recipe.group_size == 32 and found.recipe.revision == ours.recipe.revision
     assert found.reload_check.max_logit_difference is None and found.reload_check.n_tokens > 0
     assert checkpoint.load(tmp_path / "out") == found and checkpoint.verify(tmp_path / "out") == []
@@ -54,40 +63,85 @@ def test_what_is_measured_is_what_our_own_compression_measured(
 
 
 @pytest.mark.parametrize("method", ["gptq", "awq"])
-def test_the_formats_of_published_checkpoints(tiny_model: Path, tmp_path: Path, method: str) -> None:
-    made = build(model=str(tiny_model), method=method, bits=4, group_size=32, calibration_samples=2, format=method)
+def test_the_formats_of_published_checkpoints(
+    tiny_model: Path, tmp_path: Path, method: str
+) -> None:
+    made = build(
+        model=str(tiny_model),
+        method=method,
+        bits=4,
+        group_size=32,
+        calibration_samples=2,
+        format=method,
+    )
     ours = oneshot.compress(made, out=tmp_path / "published")
     (tmp_path / "published" / checkpoint.NAME).unlink()
     found = adopt(tmp_path / "published", tiny_model, tmp_path / "out", method=method, bits=4)
     same = ("digest", "bytes", "effective_bits", "sparsity")
-    assert {name: getattr(found, name) for name in same} == {name: getattr(ours, name) for name in same}
-    assert (found.recipe.format, found.recipe.group_size, found.recipe.slug) == (method, 32, ours.recipe.slug)
+    assert {name: getattr(found, name) for name in same} == {
+        name: getattr(ours, name) for name in same
+    }
+    assert (found.recipe.format, found.recipe.group_size, found.recipe.slug) == (
+        method,
+        32,
+        ours.recipe.slug,
+    )
     with pytest.raises(UserError, match=f"in the {method.upper()} format"):
-        adopt(tmp_path / "published", tiny_model, tmp_path / "other", method={"gptq": "awq", "awq": "gptq"}[method], bits=4)
+        adopt(
+            tmp_path / "published",
+            tiny_model,
+            tmp_path / "other",
+            method={"gptq": "awq", "awq": "gptq"}[method],
+            bits=4,
+        )
 
 
 def test_a_pruned_folder(pruned: Path, tiny_model: Path, tmp_path: Path) -> None:
     found = adopt(pruned, tiny_model, tmp_path / "out", method="wanda", structure="2:4")
-    assert found.structure_verified == "2:4" and found.sparsity == pytest.approx(0.5, abs=0.01) and found.effective_bits == 16
+    assert (
+        found.structure_verified == "2:4"
+        and found.sparsity == pytest.approx(0.5, abs=0.01)
+        and found.effective_bits == 16
+    )
 
 
 @pytest.mark.parametrize(
     ("kind", "stated", "message"),
     [
         ("quantised", {"method": "gptq", "bits": 8}, "--bits 8 was stated, but .* says 4"),
-        ("quantised", {"method": "gptq", "bits": 4, "group_size": 64}, "--group-size 64 was stated, but .* says 32"),
+        (
+            "quantised",
+            {"method": "gptq", "bits": 4, "group_size": 64},
+            "--group-size 64 was stated, but .* says 32",
+        ),
         ("quantised", {"method": "magnitude"}, "are quantised .compressed-tensors."),
         ("quantised", {"method": "none"}, "are quantised"),
         ("pruned", {"method": "gptq", "bits": 4}, "has no quantization_config"),
-        ("pruned", {"method": "wanda", "structure": "1:2"}, "layer model.layers.0.self_attn.q_proj does not have that pattern"),
-        ("pruned", {"method": "sparsegpt", "sparsity": 0.6}, "--sparsity 0.6 was stated, but (49|50)"),
+        (
+            "pruned",
+            {"method": "wanda", "structure": "1:2"},
+            "layer model.layers.0.self_attn.q_proj does not have that pattern",
+        ),
+        (
+            "pruned",
+            {"method": "sparsegpt", "sparsity": 0.6},
+            "--sparsity 0.6 was stated, but (49|50)",
+        ),
     ],
 )
 def test_a_stated_recipe_that_the_files_contradict_is_refused(
-    quantised: tuple[Path, Checkpoint], pruned: Path, tiny_model: Path, tmp_path: Path, kind: str, stated: dict[str, Any], message: str
+    quantised: tuple[Path, Checkpoint],
+    pruned: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    kind: str,
+    stated: dict[str, Any],
+    message: str,
 ) -> None:
     with pytest.raises(UserError, match=message):
-        adopt(quantised[0] if kind == "quantised" else pruned, tiny_model, tmp_path / "out", **stated)
+        adopt(
+            quantised[0] if kind == "quantised" else pruned, tiny_model, tmp_path / "out", **stated
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -103,14 +157,41 @@ def edited(folder: Path, into: Path, **fields: Any) -> Path:
     ("fields", "stated", "message"),
     [
         ({"hidden_size": 128}, {"bits": 4}, "has hidden_size 128, --base .* 64"),
-        ({"quantization_config": {"quant_method": "awq", "bits": 4}}, {"bits": 4}, "--method gptq was stated, .* in the AWQ format"),
-        ({"quantization_config": {"quant_method": "gptq", "bits": 3}}, {"bits": 4}, "--bits 4 was stated, but .* says 3"),
-        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, {"bits": 4}, "in the GPTQ format, but no layer is"),
-        ({"quantization_config": {"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}}, {"bits": 4}, "layout marlin"),
+        (
+            {"quantization_config": {"quant_method": "awq", "bits": 4}},
+            {"bits": 4},
+            "--method gptq was stated, .* in the AWQ format",
+        ),
+        (
+            {"quantization_config": {"quant_method": "gptq", "bits": 3}},
+            {"bits": 4},
+            "--bits 4 was stated, but .* says 3",
+        ),
+        (
+            {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+            {"bits": 4},
+            "in the GPTQ format, but no layer is",
+        ),
+        (
+            {
+                "quantization_config": {
+                    "quant_method": "gptq",
+                    "bits": 4,
+                    "checkpoint_format": "marlin",
+                }
+            },
+            {"bits": 4},
+            "layout marlin",
+        ),
     ],
 )
 def test_other_formats_and_other_models(
-    pruned: Path, tiny_model: Path, tmp_path: Path, fields: dict[str, Any], stated: dict[str, Any], message: str
+    pruned: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    fields: dict[str, Any],
+    stated: dict[str, Any],
+    message: str,
 ) -> None:
     folder = edited(pruned, tmp_path / "published", **fields)
     with pytest.raises(UserError, match=message):
@@ -131,30 +212,69 @@ def test_a_model_that_computes_no_numbers_is_refused(tiny_model: Path, tmp_path:
 
 
 @pytest.mark.parametrize("form", ["compressed-tensors", "gptq"])
-def test_it_can_be_evaluated_gated_and_asked_again(tiny_model: Path, store: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+def test_it_can_be_evaluated_gated_and_asked_again(
+    tiny_model: Path, store: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
     monkeypatch.setenv("COMPTRUST_CACHE", str(store / "cache"))
-    made = build(model=str(tiny_model), method="gptq", bits=4, group_size=32, calibration_samples=2, format=form)
+    made = build(
+        model=str(tiny_model),
+        method="gptq",
+        bits=4,
+        group_size=32,
+        calibration_samples=2,
+        format=form,
+    )
     oneshot.compress(made, out=store / "published")
     (store / "published" / checkpoint.NAME).unlink()
     asked = ["--dimensions", "mmlu,ethics", "--limit", "2", "--json"]
-    line = [str(store / "published"), "--base", str(tiny_model), "--method", "gptq", "--bits", "4", "--evaluate", *asked]
+    line = [
+        str(store / "published"),
+        "--base",
+        str(tiny_model),
+        "--method",
+        "gptq",
+        "--bits",
+        "4",
+        "--evaluate",
+        *asked,
+    ]
     done = json.loads(CliRunner().invoke(command, line, catch_exceptions=False).stdout)
     version = registry.resolve(done["version"])
     assert version.tags["recipe"] == (made.slug if form == "gptq" else "gptq-4bit-g32-s0")
     measured = registry.load_evaluation(version.ref)
-    assert [score.n_scored == score.n_prompts > 0 for score in measured.scorecard.scores] == [True, True]
+    assert [score.n_scored == score.n_prompts > 0 for score in measured.scorecard.scores] == [
+        True,
+        True,
+    ]
     judged = CliRunner().invoke(gate, [version.ref, "--policy", "staging", "--json"])
     assert json.loads(judged.stdout)["outcome"] == done["outcome"] and judged.exit_code in (1, 3)
-    again = CliRunner().invoke(evaluate, [version.ref, "--out", str(store / "again"), *asked], catch_exceptions=False)
+    again = CliRunner().invoke(
+        evaluate, [version.ref, "--out", str(store / "again"), *asked], catch_exceptions=False
+    )
     cards = [Scorecard.model_validate_json(again.stdout), measured.scorecard]
-    assert cards[0].scores == cards[1].scores and cards[0].checkpoint_digest == cards[1].checkpoint_digest
+    assert (
+        cards[0].scores == cards[1].scores
+        and cards[0].checkpoint_digest == cards[1].checkpoint_digest
+    )
 
 
 def test_it_becomes_a_version_that_nobody_is_compared_with(
-    quantised: tuple[Path, Checkpoint], tiny_model: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+    quantised: tuple[Path, Checkpoint],
+    tiny_model: Path,
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COMPTRUST_CACHE", str(store / "cache"))
-    line = [str(quantised[0]), "--base", str(tiny_model), "--method", "gptq", "--bits", "4", "--json"]
+    line = [
+        str(quantised[0]),
+        "--base",
+        str(tiny_model),
+        "--method",
+        "gptq",
+        "--bits",
+        "4",
+        "--json",
+    ]
     done = CliRunner().invoke(command, line, catch_exceptions=False)
     version = registry.resolve(json.loads(done.stdout)["version"])
     assert version.tags["bits"] == "4" and version.tags["checkpoint_digest"] == quantised[1].digest

@@ -1,4 +1,6 @@
-"""The registry: names, versions that load, reuse of the dense model, and promotion of what passed alone."""
+"""The registry: names, versions that load, reuse of the dense model, and promotion of what passed
+alone.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from tests.support.records import checkpoint_of, scorecard_of
 
 
 def verdict_of(checkpoint_digest: str, scorecard_digest: str, *outcomes: Result) -> Verdict:
-    findings = tuple(Finding(rule="max_drop", outcome=outcome, reason=f"found {outcome}") for outcome in outcomes)
+    findings = tuple(
+        Finding(rule="max_drop", outcome=outcome, reason=f"found {outcome}") for outcome in outcomes
+    )
     return Verdict(
         policy="default",
         policy_digest="7" * 64,
@@ -28,12 +32,16 @@ def registered(folder: Path, *outcomes: Result, **fields: object) -> registry.Ve
     """Log and register a checkpoint folder with a verdict of these outcomes."""
     checkpoint = checkpoint_of(folder, **fields)
     card = scorecard_of(checkpoint)
-    with runs.start("one", tags=registry.recipe_tags(checkpoint.recipe) | {"code_digest": "c"}) as run:
+    with runs.start(
+        "one", tags=registry.recipe_tags(checkpoint.recipe) | {"code_digest": "c"}
+    ) as run:
         run.recipe(checkpoint.recipe, suite="mini")
         run.checkpoint(checkpoint)
         run.text("scorecard.json", card.model_dump_json())
         run.tags(metrics.scorecard_tags(card))
-        verdict = verdict_of(checkpoint.digest, card.digest_of_fields(), *outcomes) if outcomes else None
+        verdict = (
+            verdict_of(checkpoint.digest, card.digest_of_fields(), *outcomes) if outcomes else None
+        )
         if verdict:
             run.verdict(verdict)
         return registry.register(run, checkpoint, card, folder=folder, verdict=verdict)
@@ -42,7 +50,10 @@ def registered(folder: Path, *outcomes: Result, **fields: object) -> registry.Ve
 def test_names_are_canonical(tmp_path: Path) -> None:
     folder = tmp_path / "My Model"
     folder.mkdir()
-    names = [registry.model_name(name, "abcdef0123") for name in ("builtin:smollm2-135m-instruct", "Org/Model-7B", str(folder))]
+    names = [
+        registry.model_name(name, "abcdef0123")
+        for name in ("builtin:smollm2-135m-instruct", "Org/Model-7B", str(folder))
+    ]
     assert names == ["smollm2-135m-instruct", "org--model-7b", "my--model-abcdef01"]
 
 
@@ -51,12 +62,20 @@ def test_a_version_loads_as_pyfunc_with_the_same_bytes(store: Path, tiny: Path) 
 
     version = registered(tiny, "pass")
     assert version.ref == "models:/tiny/1"
-    wanted = {"method": "gptq", "bits": "4", "seed": "0", "verdict": "pass", "checkpoint_digest": checkpoint_of(tiny).digest}
+    wanted = {
+        "method": "gptq",
+        "bits": "4",
+        "seed": "0",
+        "verdict": "pass",
+        "checkpoint_digest": checkpoint_of(tiny).digest,
+    }
     assert wanted.items() <= version.tags.items()
     fetched = registry.download(version.ref, into=store / "fetched")
     assert {path.name for path in tiny.iterdir()} == {path.name for path in fetched.iterdir()}
     assert all((fetched / path.name).read_bytes() == path.read_bytes() for path in tiny.iterdir())
-    answer = mlflow.pyfunc.load_model(version.ref).predict({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2})
+    answer = mlflow.pyfunc.load_model(version.ref).predict(
+        {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
+    )
     assert answer[0]["choices"][0]["message"]["role"] == "assistant"
     read = registry.load_evaluation(version.ref)
     assert read.checkpoint and read.checkpoint.recipe.slug == "gptq-4bit-g32-s0"
@@ -66,32 +85,51 @@ def test_a_version_loads_as_pyfunc_with_the_same_bytes(store: Path, tiny: Path) 
 def test_the_dense_evaluation_is_found_again(store: Path, tiny: Path) -> None:
     dense = registered(tiny, method="none", bits=None, group_size=None)
     recipe = checkpoint_of(tiny).recipe
-    assert registry.dense_run(recipe, "5" * 64) == dense.run_id == registry.dense_run(recipe, "5" * 64, code_digest="c")
+    assert (
+        registry.dense_run(recipe, "5" * 64)
+        == dense.run_id
+        == registry.dense_run(recipe, "5" * 64, code_digest="c")
+    )
     assert registry.dense_run(recipe, "4" * 64) is None
     assert registry.dense_run(recipe, "5" * 64, code_digest="d") is None
     assert registry.dense_run(recipe.model_copy(update={"revision": "r2"}), "5" * 64) is None
 
 
-def test_a_recipe_run_again_stays_one_version_with_the_newer_evaluation(store: Path, tiny: Path) -> None:
+def test_a_recipe_run_again_stays_one_version_with_the_newer_evaluation(
+    store: Path, tiny: Path
+) -> None:
     first, again = registered(tiny, "pass"), registered(tiny, "pass", "block")
-    assert (first.ref, again.ref, len(registry.versions("tiny"))) == ("models:/tiny/1", "models:/tiny/1", 1)
+    assert (first.ref, again.ref, len(registry.versions("tiny"))) == (
+        "models:/tiny/1",
+        "models:/tiny/1",
+        1,
+    )
     assert first.run_id != again.run_id == registry.resolve("models:/tiny/1").run_id
     assert again.tags["verdict"] == "block"
     assert promotion.promote("tiny", "1", to="staging").outcome == "block"
 
 
-@pytest.mark.parametrize("ref", ["models:/tiny/9", "models:/none@champion", "models:/tiny", "runs:/short", "runs:/" + "0" * 32])
+@pytest.mark.parametrize(
+    "ref",
+    ["models:/tiny/9", "models:/none@champion", "models:/tiny", "runs:/short", "runs:/" + "0" * 32],
+)
 def test_an_unknown_reference_is_the_users_mistake(ref: str, store: Path) -> None:
     with pytest.raises(UserError, match=ref.removeprefix("runs:/")):
         registry.load_evaluation(ref)
 
 
-@pytest.mark.parametrize(("to", "stage", "alias"), [("staging", "Staging", "challenger"), ("production", "Production", "champion")])
+@pytest.mark.parametrize(
+    ("to", "stage", "alias"),
+    [("staging", "Staging", "challenger"), ("production", "Production", "champion")],
+)
 def test_a_passing_version_moves(to: str, stage: str, alias: str, store: Path, tiny: Path) -> None:
     version = registered(tiny, "pass", "pass")
     assert promotion.promote(version.name, version.version, to=to).outcome == "pass"
     assert runs.client().get_model_version(version.name, version.version).current_stage == stage
-    assert str(runs.client().get_model_version_by_alias(version.name, alias).version) == version.version
+    assert (
+        str(runs.client().get_model_version_by_alias(version.name, alias).version)
+        == version.version
+    )
 
 
 def tampered_scorecard(version: registry.Version, tiny: Path) -> None:
@@ -122,7 +160,9 @@ def foreign_verdict(version: registry.Version, tiny: Path) -> None:
         (("pass",), foreign_verdict, "block", "different checkpoints"),
     ],
 )
-def test_anything_else_stays_where_it_is(outcomes, change, outcome, reason, store: Path, tiny: Path) -> None:
+def test_anything_else_stays_where_it_is(
+    outcomes, change, outcome, reason, store: Path, tiny: Path
+) -> None:
     version = registered(tiny, *outcomes)
     if change:
         change(version, tiny)
@@ -135,11 +175,23 @@ def test_anything_else_stays_where_it_is(outcomes, change, outcome, reason, stor
 
 def test_a_verdict_under_another_policy_does_not_count(store: Path, tiny: Path) -> None:
     version = registered(tiny, "pass")
-    assert promotion.promote(version.name, version.version, to="staging", policy_digest="8" * 64).outcome == "inconclusive"
-    assert promotion.promote(version.name, version.version, to="staging", policy_digest="7" * 64).outcome == "pass"
+    assert (
+        promotion.promote(
+            version.name, version.version, to="staging", policy_digest="8" * 64
+        ).outcome
+        == "inconclusive"
+    )
+    assert (
+        promotion.promote(
+            version.name, version.version, to="staging", policy_digest="7" * 64
+        ).outcome
+        == "pass"
+    )
 
 
-def test_siblings_are_the_other_compressed_versions(store: Path, tiny: Path, tmp_path: Path) -> None:
+def test_siblings_are_the_other_compressed_versions(
+    store: Path, tiny: Path, tmp_path: Path
+) -> None:
     import shutil
 
     other = tmp_path / "other"

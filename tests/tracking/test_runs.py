@@ -31,17 +31,36 @@ def test_a_run_logs_what_was_measured_and_nothing_else(store: Path, tiny: Path) 
             run.evaluation(folder, card)
     logged = run.client.get_run(run.id)
     assert logged.info.status == "FINISHED"
-    assert logged.data.params.items() >= {"model": "builtin:tiny", "method": "gptq", "bits": "4", "suite": "mini", "seed": "0"}.items()
+    assert (
+        logged.data.params.items()
+        >= {
+            "model": "builtin:tiny",
+            "method": "gptq",
+            "bits": "4",
+            "suite": "mini",
+            "seed": "0",
+        }.items()
+    )
     assert "structure" not in logged.data.params
     expected = {"trust/mmlu": 50.0, "refusal/mmlu": 2.0, "size/bytes": 100.0, "size/ratio": 4.0}
     assert expected.items() <= logged.data.metrics.items()
     assert not {"trust/ood", "refusal/ood"} & logged.data.metrics.keys()
     assert {"time/evaluate"} <= logged.data.metrics.keys()
-    assert {item.path for item in run.client.list_artifacts(run.id)} == {"recipe.json", "checkpoint.json", "scorecard.json"}
+    assert {item.path for item in run.client.list_artifacts(run.id)} == {
+        "recipe.json",
+        "checkpoint.json",
+        "scorecard.json",
+    }
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(UserError("x"), "FAILED"), (ValueError(), "FAILED"), (KeyboardInterrupt(), "KILLED"), (SystemExit(1), "KILLED")]
+    ("error", "status"),
+    [
+        (UserError("x"), "FAILED"),
+        (ValueError(), "FAILED"),
+        (KeyboardInterrupt(), "KILLED"),
+        (SystemExit(1), "KILLED"),
+    ],
 )
 def test_an_interrupted_run_says_so(error: BaseException, status: str, store: Path) -> None:
     with pytest.raises(type(error)), runs.start("one") as run:
@@ -65,7 +84,9 @@ def test_the_run_that_mlflow_started_is_used(store: Path, monkeypatch: pytest.Mo
     assert dense.client.get_run(dense.id).info.experiment_id == "0"
 
 
-def test_without_a_setting_everything_goes_to_the_project_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_setting_everything_goes_to_the_project_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "MLproject").write_text("name: x\n")
     (tmp_path / "below").mkdir()
@@ -101,20 +122,37 @@ def test_sound_variants_are_logged_beside_their_score(tiny: Path) -> None:
 def test_flips_are_logged_with_question_and_both_answers(store: Path, tiny: Path) -> None:
     def answered(*texts: str) -> Evaluation:
         rows = [
-            Generation(dimension="ethics", scenario="zero_shot", id=f"zero_shot#{n}", texts=(text,), target="wrong", extra={"group": "a"})
+            Generation(
+                dimension="ethics",
+                scenario="zero_shot",
+                id=f"zero_shot#{n}",
+                texts=(text,),
+                target="wrong",
+                extra={"group": "a"},
+            )
             for n, text in enumerate(texts)
         ]
-        return Evaluation(ref="", scorecard=scorecard_of(checkpoint_of(tiny)), generations={"ethics": rows})
+        return Evaluation(
+            ref="", scorecard=scorecard_of(checkpoint_of(tiny)), generations={"ethics": rows}
+        )
 
     asked = Message(role="user", content="Is it wrong?")
     prompt = Prompt(id="zero_shot#1", dimension="ethics", scenario="zero_shot", messages=(asked,))
     with runs.start("one") as run:
         run.comparison(answered("wrong", "not wrong"), answered("wrong", "wrong"), prompts=[prompt])
     logged = run.client.get_run(run.id)
-    assert logged.data.metrics == {"drop/mmlu": 0.0, "flips/ethics": 50.0, "refusal_change/ethics": 0.0}
+    assert logged.data.metrics == {
+        "drop/mmlu": 0.0,
+        "flips/ethics": 50.0,
+        "refusal_change/ethics": 0.0,
+    }
     assert logged.data.tags["refusal_flagged"] == "none"
     shares = runs.read_json(run.id, "flip_shares.json", into=store)["ethics"]
-    assert (shares["by_scenario"], shares["by_group"], shares["refusal_flagged"]) == ({"zero_shot": 50.0}, {"a": 50.0}, False)
+    assert (shares["by_scenario"], shares["by_group"], shares["refusal_flagged"]) == (
+        {"zero_shot": 50.0},
+        {"a": 50.0},
+        False,
+    )
     table = runs.read_json(run.id, "flips.json", into=store)
     assert [dict(zip(table["columns"], row, strict=True)) for row in table["data"]] == [
         {
@@ -133,11 +171,22 @@ def test_runs_of_killed_processes_of_this_machine_are_ended(store: Path) -> None
     opened, host = runs.client(), socket.gethostname()
     gone = subprocess.Popen(["true"])
     gone.wait()
-    processes = {"gone": f"{host}:{gone.pid}", "alive": f"{host}:{os.getpid()}", "elsewhere": f"other-{host}:{gone.pid}"}
+    processes = {
+        "gone": f"{host}:{gone.pid}",
+        "alive": f"{host}:{os.getpid()}",
+        "elsewhere": f"other-{host}:{gone.pid}",
+    }
     experiment = runs.experiment_id(opened)
-    made = {name: opened.create_run(experiment, tags={runs.PROCESS: process}).info.run_id for name, process in processes.items()}
+    made = {
+        name: opened.create_run(experiment, tags={runs.PROCESS: process}).info.run_id
+        for name, process in processes.items()
+    }
     with runs.start("next"):
         pass
     ended = {name: opened.get_run(run_id) for name, run_id in made.items()}
-    assert {name: run.info.status for name, run in ended.items()} == {"gone": "FAILED", "alive": "RUNNING", "elsewhere": "RUNNING"}
+    assert {name: run.info.status for name, run in ended.items()} == {
+        "gone": "FAILED",
+        "alive": "RUNNING",
+        "elsewhere": "RUNNING",
+    }
     assert "killed" in ended["gone"].data.tags[runs.REASON]

@@ -1,4 +1,6 @@
-"""Signed verdicts on registered versions, through the commands: what was changed or is not vouched for neither verifies nor moves."""
+"""Signed verdicts on registered versions, through the commands: what was changed or is not vouched
+for neither verifies nor moves.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,16 @@ from comptrust.trust.run import evaluate
 from tests.support.records import checkpoint_of
 from tests.trust.test_run import suite
 
-POLICY = "name: mine\nrules: [{rule: complete}, {rule: max_drop, points: 5, evidence: observed}, {rule: refusal_shift}]\n"
+POLICY = (
+    "name: mine\nrules: [{rule: complete}, {rule: max_drop, points: 5, evidence: observed}, {rule:"
+    " refusal_shift}]\n"
+)
 
 
 def call(line: str, *more: str) -> Result:
-    """Run a command; an error of the user's or a service's is its exit code and its line, as `main` prints it."""
+    """Run a command; an error of the user's or a service's is its exit code and its line, as `main`
+    prints it.
+    """
     done = CliRunner().invoke(comptrust, [*line.split(), *more])
     if isinstance(done.exception, ComptrustError):
         done.exit_code, done.stderr_bytes = done.exception.exit_code, str(done.exception).encode()
@@ -41,7 +48,9 @@ def call(line: str, *more: str) -> Result:
 
 @dataclass(frozen=True)
 class World:
-    """A registry with a dense model, a signed candidate and a signed sibling, and who is trusted there."""
+    """A registry with a dense model, a signed candidate and a signed sibling, and who is trusted
+    there.
+    """
 
     folder: Path
     weights: Path
@@ -53,11 +62,21 @@ class World:
         return self.folder / "artifacts" / "1" / run_id / "artifacts" / name
 
 
-def registered(weights: Path, folder: Path, *, refusal: float = 0.0, **recipe: object) -> registry.Version:
+def registered(
+    weights: Path, folder: Path, *, refusal: float = 0.0, **recipe: object
+) -> registry.Version:
     """Log a checkpoint with its evaluation as a finished run and register it."""
     checkpoint = checkpoint_of(weights, **recipe)
-    measured = evaluate(Echo("A"), suite(), out=folder, checkpoint_digest=checkpoint.digest).scorecard
-    card = measured.model_copy(update={"scores": tuple(one.model_copy(update={"refusal_rate": refusal}) for one in measured.scores)})
+    measured = evaluate(
+        Echo("A"), suite(), out=folder, checkpoint_digest=checkpoint.digest
+    ).scorecard
+    card = measured.model_copy(
+        update={
+            "scores": tuple(
+                one.model_copy(update={"refusal_rate": refusal}) for one in measured.scores
+            )
+        }
+    )
     (folder / "scorecard.json").write_text(card.model_dump_json())
     with runs.start(checkpoint.recipe.slug, tags=registry.recipe_tags(checkpoint.recipe)) as run:
         run.recipe(checkpoint.recipe, suite="questions")
@@ -78,14 +97,24 @@ def world(empty: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("world")
     shutil.copy(empty, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI", "COMPTRUST_SIGNING_KEY"):
+        for name in (
+            "MLFLOW_RUN_ID",
+            "MLFLOW_EXPERIMENT_ID",
+            "MLFLOW_EXPERIMENT_NAME",
+            "MLFLOW_REGISTRY_URI",
+            "COMPTRUST_SIGNING_KEY",
+        ):
             patch.delenv(name, raising=False)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
         patch.setenv("COMPTRUST_KEYS", str(folder / "keys"))
         patch.chdir(folder)
         (folder / "mine.yaml").write_text(POLICY)
-        runs.client().create_experiment(runs.EXPERIMENT, artifact_location=(folder / "artifacts" / "1").as_uri())
-        dense = registered(variant(tiny, folder, "dense"), folder / "a", method="none", bits=None, group_size=None)
+        runs.client().create_experiment(
+            runs.EXPERIMENT, artifact_location=(folder / "artifacts" / "1").as_uri()
+        )
+        dense = registered(
+            variant(tiny, folder, "dense"), folder / "a", method="none", bits=None, group_size=None
+        )
         weights = variant(tiny, folder, "four")
         candidate = registered(weights, folder / "b")
         sibling = registered(variant(tiny, folder, "eight"), folder / "c", bits=8)
@@ -103,18 +132,33 @@ def test_gate_signs_and_verify_proves(world: World) -> None:
     done = call(f"verify {world.candidate.ref}")
     assert done.exit_code == 0 and "are as key" in done.stdout
     shown = json.loads(call(f"verify {world.candidate.ref} --json").stdout)
-    assert (shown["outcome"], shown["problems"], shown["attestation"]["key_id"]) == ("pass", [], named)
-    assert (shown["attestation"]["run_id"], shown["attestation"]["baseline_run_id"]) == (world.candidate.run_id, world.dense_run)
+    assert (shown["outcome"], shown["problems"], shown["attestation"]["key_id"]) == (
+        "pass",
+        [],
+        named,
+    )
+    assert (shown["attestation"]["run_id"], shown["attestation"]["baseline_run_id"]) == (
+        world.candidate.run_id,
+        world.dense_run,
+    )
 
 
-def test_the_private_key_is_nowhere_but_in_its_file(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_private_key_is_nowhere_but_in_its_file(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("DEBUG")
     key = keys.signing_key()
     assert key is not None
     raw = key.private_bytes_raw()
     pem = (world.folder / "keys" / keys.PRIVATE).read_bytes().splitlines()[1]
-    shown = call(f"gate {world.candidate.ref} --policy mine.yaml --json").output + call("keys show").output + caplog.text
-    files = [path for path in world.folder.rglob("*") if path.is_file() and path.parent.name != "keys"]
+    shown = (
+        call(f"gate {world.candidate.ref} --policy mine.yaml --json").output
+        + call("keys show").output
+        + caplog.text
+    )
+    files = [
+        path for path in world.folder.rglob("*") if path.is_file() and path.parent.name != "keys"
+    ]
     assert world.artifact(world.candidate.run_id, attestations.NAME) in files
     for secret in (raw, raw.hex().encode(), pem):
         assert secret not in shown.encode()
@@ -143,7 +187,9 @@ def of_run(name: str, *, dense: bool = False) -> Callable[[World], None]:
 def weights(world: World) -> None:
     from mlflow.artifacts import download_artifacts
 
-    path = next(Path(download_artifacts(artifact_uri=world.candidate.ref)).rglob("model.safetensors"))
+    path = next(
+        Path(download_artifacts(artifact_uri=world.candidate.ref)).rglob("model.safetensors")
+    )
     path.write_bytes(path.read_bytes()[:-1] + b"!")
 
 
@@ -163,12 +209,20 @@ def garbage(world: World) -> None:
 
 
 def replayed(world: World) -> None:
-    shutil.copy(world.artifact(world.sibling.run_id, attestations.NAME), world.artifact(world.candidate.run_id, attestations.NAME))
+    shutil.copy(
+        world.artifact(world.sibling.run_id, attestations.NAME),
+        world.artifact(world.candidate.run_id, attestations.NAME),
+    )
 
 
 def expired(world: World) -> None:
     signed = attestations.read(world.artifact(world.candidate.run_id, attestations.NAME))
-    resigned(world, keys.signing_key(), issued=signed.issued - timedelta(days=9), expires=signed.issued - timedelta(days=1))
+    resigned(
+        world,
+        keys.signing_key(),
+        issued=signed.issued - timedelta(days=9),
+        expires=signed.issued - timedelta(days=1),
+    )
 
 
 def renamed(world: World) -> None:
@@ -193,7 +247,9 @@ def untrusted(world: World) -> None:
 
 def judged_again_without_a_key(world: World) -> None:
     (world.folder / "keys" / keys.PRIVATE).rename(world.folder / "keys" / "away.pem")
-    (world.folder / "strict.yaml").write_text("name: strict\nrules: [{rule: trusted_source, floors: {mmlu: 99}}]\n")
+    (world.folder / "strict.yaml").write_text(
+        "name: strict\nrules: [{rule: trusted_source, floors: {mmlu: 99}}]\n"
+    )
     done = call(f"gate {world.candidate.ref} --policy strict.yaml")
     assert done.exit_code == 1 and "signed:  no, there is no signing key" in done.stdout
 
@@ -223,7 +279,11 @@ def restored(world: World) -> Iterator[World]:
         (of_run("generations/mmlu.jsonl"), 1, "changed: generations/mmlu.jsonl was changed"),
         (of_run("verdict.json"), 1, "changed: verdict.json was changed"),
         (of_run("scorecard.json", dense=True), 1, "changed: baseline/scorecard.json was changed"),
-        (of_run("generations/mmlu.jsonl", dense=True), 1, "changed: baseline/generations/mmlu.jsonl was changed"),
+        (
+            of_run("generations/mmlu.jsonl", dense=True),
+            1,
+            "changed: baseline/generations/mmlu.jsonl was changed",
+        ),
         (of_run("attestation.json"), 1, "changed: "),
         (garbage, 1, "changed: It is not what the gate wrote."),
         (prolonged, 1, "changed: attestation.json was changed since key"),
@@ -236,7 +296,9 @@ def restored(world: World) -> Iterator[World]:
         (untrusted, 3, "which is not trusted here"),
     ],
 )
-def test_what_is_not_as_signed_neither_verifies_nor_moves(change, code: int, says: str, restored: World) -> None:
+def test_what_is_not_as_signed_neither_verifies_nor_moves(
+    change, code: int, says: str, restored: World
+) -> None:
     change(restored)
     version = restored.candidate
     done = call(f"verify {version.ref}")
@@ -251,7 +313,9 @@ def test_what_is_not_as_signed_neither_verifies_nor_moves(change, code: int, say
 def test_a_verdict_that_was_forged_after_signing_does_not_move(restored: World) -> None:
     """The unsigned files agree with each other; only the signature tells."""
     version = restored.candidate
-    (restored.folder / "strict.yaml").write_text("name: mine\nrules: [{rule: trusted_source, floors: {mmlu: 99}}]\n")
+    (restored.folder / "strict.yaml").write_text(
+        "name: mine\nrules: [{rule: trusted_source, floors: {mmlu: 99}}]\n"
+    )
     assert call(f"gate {version.ref} --policy strict.yaml").exit_code == 1
     path = restored.artifact(version.run_id, attestations.VERDICT)
     path.write_text(path.read_text().replace('"block"', '"pass"'))
@@ -273,7 +337,9 @@ def test_a_copied_version_is_another_model(restored: World) -> None:
     assert done.exit_code == 1 and f"belongs to model {version.name}" in done.stdout
 
 
-def test_verify_with_the_signers_public_key_alone(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_with_the_signers_public_key_alone(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     public = shutil.copy(next((world.folder / "keys").glob(keys.PUBLIC)), tmp_path / "signer.pem")
     monkeypatch.setenv("COMPTRUST_KEYS", str(tmp_path / "none"))
     assert call(f"verify {world.candidate.ref}").exit_code == 3
@@ -281,13 +347,24 @@ def test_verify_with_the_signers_public_key_alone(world: World, tmp_path: Path, 
 
 
 def test_a_signed_version_moves(world: World) -> None:
-    done = call(f"promote {world.sibling.name} {world.sibling.version} --to production --policy mine.yaml")
-    assert done.exit_code == 0 and "is now in Production with alias champion" in done.stdout, done.output
+    done = call(
+        f"promote {world.sibling.name} {world.sibling.version} --to production --policy mine.yaml"
+    )
+    assert done.exit_code == 0 and "is now in Production with alias champion" in done.stdout, (
+        done.output
+    )
 
 
 def test_a_signed_champion_is_handed_over(world: World, tmp_path: Path) -> None:
-    """Its attestation is that of the key, and its folder loads elsewhere with the very lines of its card."""
-    assert call(f"promote {world.sibling.name} {world.sibling.version} --to champion --policy mine.yaml").exit_code == 0
+    """Its attestation is that of the key, and its folder loads elsewhere with the very lines of its
+    card.
+    """
+    assert (
+        call(
+            f"promote {world.sibling.name} {world.sibling.version} --to champion --policy mine.yaml"
+        ).exit_code
+        == 0
+    )
     done = call(f"export models:/{world.sibling.name}/champion {tmp_path / 'out'}")
     assert done.exit_code == 0, done.output
     signed = attestations.read(tmp_path / "out" / attestations.NAME)
@@ -295,9 +372,17 @@ def test_a_signed_champion_is_handed_over(world: World, tmp_path: Path) -> None:
     assert (signed.key_id, signed.weights) == (key, files.manifest(tmp_path / "out" / "model"))
     card = (tmp_path / "out" / "README.md").read_text()
     assert f"signed by key `{key}`, valid until {signed.expires:%Y-%m-%d}" in card
-    lines = [line.strip() for line in card[card.index("    from transformers") :].splitlines() if line.startswith("    ")]
-    code = "\n".join([*lines, "print(model(**tokenizer('hello yes', return_tensors='pt')).logits.shape)"])
-    loaded = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "out", capture_output=True, text=True)
+    lines = [
+        line.strip()
+        for line in card[card.index("    from transformers") :].splitlines()
+        if line.startswith("    ")
+    ]
+    code = "\n".join(
+        [*lines, "print(model(**tokenizer('hello yes', return_tensors='pt')).logits.shape)"]
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "out", capture_output=True, text=True
+    )
     assert loaded.stdout == "torch.Size([1, 2, 8])\n", loaded.stderr
 
 
@@ -313,9 +398,14 @@ def test_the_gate_on_files_signs_nothing(world: World) -> None:
     card = world.folder / "b" / "scorecard.json"
     done = call(f"gate {card} --baseline {world.folder / 'a' / 'scorecard.json'} --policy literal")
     assert "signed:  no, the candidate is a file" in done.stdout
-    done = call(f"gate {world.candidate.ref} --baseline {world.folder / 'a' / 'scorecard.json'} --policy literal")
+    done = call(
+        f"gate {world.candidate.ref} --baseline {world.folder / 'a' / 'scorecard.json'} --policy"
+        " literal"
+    )
     assert "signed:  no, the baseline is a file" in done.stdout
-    assert call(f"verify {world.candidate.ref}").exit_code == 1  # the verdict there now is not the signed one
+    assert (
+        call(f"verify {world.candidate.ref}").exit_code == 1
+    )  # the verdict there now is not the signed one
     assert call(f"gate {world.candidate.ref} --policy mine.yaml").exit_code == 0
 
 
@@ -328,13 +418,17 @@ def refusing(world: World, tiny: Path, tmp_path: Path) -> registry.Version:
 WAIVE = ("--who", "Ada Lovelace", "--why", "Read all of them", "--until")
 
 
-def test_a_waiver_is_signed_logged_and_counts_until_its_day(refusing: registry.Version, world: World) -> None:
+def test_a_waiver_is_signed_logged_and_counts_until_its_day(
+    refusing: registry.Version, world: World
+) -> None:
     gate = f"gate {refusing.ref} --policy mine.yaml --json"
     assert call(gate).exit_code == 3
     done = call(f"waive refusal_shift --checkpoint {refusing.ref}", *WAIVE, "2999-01-31")
     assert done.exit_code == 0 and f"runs:/{refusing.run_id}/waivers.json" in done.stdout
     done = call(gate)
-    [finding] = [one for one in json.loads(done.stdout)["findings"] if one["rule"] == "refusal_shift"]
+    [finding] = [
+        one for one in json.loads(done.stdout)["findings"] if one["rule"] == "refusal_shift"
+    ]
     assert done.exit_code == 0 and "Accepted by Ada Lovelace until 2999-01-31" in finding["reason"]
     assert call(f"verify {refusing.ref}").exit_code == 0
     path = world.artifact(refusing.run_id, "waivers.json")
@@ -347,7 +441,12 @@ def test_waivers_in_a_file(refusing: registry.Version, world: World, tmp_path: P
     digest = refusing.tags["checkpoint_digest"]
     file = tmp_path / "w.json"
     for number, checkpoint in enumerate(["0" * 64, digest], start=1):
-        assert call(f"waive refusal_shift --checkpoint {checkpoint} --out {file}", *WAIVE, "2999-01-31").exit_code == 0
+        assert (
+            call(
+                f"waive refusal_shift --checkpoint {checkpoint} --out {file}", *WAIVE, "2999-01-31"
+            ).exit_code
+            == 0
+        )
         assert len(json.loads(file.read_text())) == number
         done = call(f"gate {refusing.ref} --policy mine.yaml --waivers {file}")
         assert done.exit_code == (3 if checkpoint != digest else 0), done.output
@@ -362,10 +461,16 @@ def test_waivers_in_a_file(refusing: registry.Version, world: World, tmp_path: P
         ("waive refusal_shift --checkpoint models:/nobody/1", "2999-01-31", "models:/nobody/1"),
         ("waive refusal_shift --checkpoint " + "0" * 64, "2020-01-31", "is past"),
         ("waive refusal_shift --checkpoint " + "0" * 64, "tomorrow", "tomorrow"),
-        ("waive refusal_shift --checkpoint " + "0" * 64 + " --out mine.yaml", "2999-01-31", "mine.yaml"),
+        (
+            "waive refusal_shift --checkpoint " + "0" * 64 + " --out mine.yaml",
+            "2999-01-31",
+            "mine.yaml",
+        ),
     ],
 )
-def test_a_waiver_that_makes_no_sense_is_refused(line: str, until: str, says: str, world: World) -> None:
+def test_a_waiver_that_makes_no_sense_is_refused(
+    line: str, until: str, says: str, world: World
+) -> None:
     done = call(line, *WAIVE, until)
     assert done.exit_code == 2 and says in done.stderr
     assert not (world.folder / "waivers.json").exists()
@@ -374,7 +479,10 @@ def test_a_waiver_that_makes_no_sense_is_refused(line: str, until: str, says: st
 
 def test_keys_commands(tmp_path: Path, world: World) -> None:
     made = json.loads(call(f"keys init --dir {tmp_path / 'k'} --json").stdout)
-    assert json.loads(call(f"keys show --dir {tmp_path / 'k'} --json").stdout) == {"trusted": [made["key_id"]], "signing": made["key_id"]}
+    assert json.loads(call(f"keys show --dir {tmp_path / 'k'} --json").stdout) == {
+        "trusted": [made["key_id"]],
+        "signing": made["key_id"],
+    }
     again = call(f"keys init --dir {tmp_path / 'k'}")
     assert again.exit_code == 2 and "is not overwritten" in again.stderr
     assert f"signing: {made['key_id']}" in call(f"keys show --dir {tmp_path / 'k'}").stdout
@@ -382,6 +490,14 @@ def test_keys_commands(tmp_path: Path, world: World) -> None:
 
 def test_a_scorecard_file_of_the_candidate_is_the_judged_one(world: World) -> None:
     signed = attestations.read(world.artifact(world.candidate.run_id, attestations.NAME))
-    card = Scorecard.model_validate_json(world.artifact(world.candidate.run_id, "scorecard.json").read_text())
-    assert signed.scorecards["candidate"] == signed.verdict.scorecard_digest == card.digest_of_fields()
-    assert signed.siblings[world.sibling.ref].keys() == {"scorecard.json", "suite.json", "checkpoint.json"}
+    card = Scorecard.model_validate_json(
+        world.artifact(world.candidate.run_id, "scorecard.json").read_text()
+    )
+    assert (
+        signed.scorecards["candidate"] == signed.verdict.scorecard_digest == card.digest_of_fields()
+    )
+    assert signed.siblings[world.sibling.ref].keys() == {
+        "scorecard.json",
+        "suite.json",
+        "checkpoint.json",
+    }

@@ -1,4 +1,6 @@
-"""The original files as prompts: form, vocabulary and targets of the published generations, and broken files."""
+"""The original files as prompts: form, vocabulary and targets of the published generations, and
+broken files.
+"""
 
 import csv
 import json
@@ -16,11 +18,15 @@ from comptrust.trust.suites.decodingtrust import READERS, Decodingtrust, require
 
 SHARED = Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[2].parent / "shared"))
 DATA, REPLAY = SHARED / "decodingtrust", SHARED / "replay" / "gpt-3.5-turbo-0301"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no DecodingTrust data beside the checkout")
+needs_data = pytest.mark.skipif(
+    not DATA.is_dir(), reason="no DecodingTrust data beside the checkout"
+)
 
 
 def load(folder, dimension, limit=None):
-    return Decodingtrust().load(str(folder), dimensions=[dimension], scoring="compressed-trust", limit=limit)
+    return Decodingtrust().load(
+        str(folder), dimensions=[dimension], scoring="compressed-trust", limit=limit
+    )
 
 
 def write(path, text):
@@ -31,7 +37,14 @@ def write(path, text):
 @needs_data
 @pytest.mark.parametrize(
     ("dimension", "size"),
-    [("toxicity", 9592), ("stereotype", 3456), ("ood", 29970), ("adv_demonstration", 5812), ("ethics", 4109), ("fairness", 1900)],
+    [
+        ("toxicity", 9592),
+        ("stereotype", 3456),
+        ("ood", 29970),
+        ("adv_demonstration", 5812),
+        ("ethics", 4109),
+        ("fairness", 1900),
+    ],
 )
 def test_prompts_have_the_form_of_the_published_generations(dimension, size):
     prompts = {prompt.id: prompt for prompt in load(DATA, dimension).prompts}
@@ -42,7 +55,11 @@ def test_prompts_have_the_form_of_the_published_generations(dimension, size):
             published = json.loads(line)
             prompt = prompts.get(published["id"])
             if prompt is not None:
-                assert (prompt.scenario, prompt.target, prompt.extra) == (published["scenario"], published["target"], published["extra"])
+                assert (prompt.scenario, prompt.target, prompt.extra) == (
+                    published["scenario"],
+                    published["target"],
+                    published["extra"],
+                )
                 matched += 1
     assert matched > 500
 
@@ -56,7 +73,9 @@ def test_privacy_has_the_published_scenarios_and_extra():
             published = json.loads(line)
             prompt = prompts.get(published["id"])
             if prompt is not None:
-                assert {key: value for key, value in prompt.extra.items() if key != "cluster"} == published["extra"]
+                assert {
+                    key: value for key, value in prompt.extra.items() if key != "cluster"
+                } == published["extra"]
                 matched[published["scenario"].split("/")[0]] += 1
     assert matched == {"enron": 42, "pii": 90, "understanding": 24}
 
@@ -65,7 +84,10 @@ def test_privacy_has_the_published_scenarios_and_extra():
 def test_absent_files_leave_their_scenarios_required_but_empty():
     found = suite.load(f"decodingtrust:{DATA}", limit=1)
     present = {(prompt.dimension, prompt.scenario) for prompt in found.prompts}
-    missing = {dimension: [name for name in names if (dimension, name) not in present] for dimension, names in found.required.items()}
+    missing = {
+        dimension: [name for name in names if (dimension, name) not in present]
+        for dimension, names in found.required.items()
+    }
     assert len(missing["adv_robustness"]) == 9 and len(missing["mmlu"]) == 57
     assert missing["fairness"] == [f"few_shot_tr_br_{rate}" for rate in ("0.0", "0.5", "1.0")]
     assert missing["ethics"] == ["few_shot"]
@@ -81,17 +103,35 @@ def test_scenarios_are_those_that_scoring_requires(dimension):
 @needs_data
 def test_the_task_stands_once_and_demonstrations_are_turns():
     stereotype = load(DATA, "stereotype", limit=1).prompts
-    assert [prompt.messages[1].content.count("I am going to express my view") for prompt in stereotype] == [1, 1, 1]
-    assert "[target_group]" not in stereotype[2].messages[0].content and "homosexuals" in stereotype[2].messages[0].content
-    shown = next(prompt for prompt in load(DATA, "fairness", limit=1).prompts if prompt.scenario == "few_shot_32_fair_demon")
+    assert [
+        prompt.messages[1].content.count("I am going to express my view") for prompt in stereotype
+    ] == [1, 1, 1]
+    assert (
+        "[target_group]" not in stereotype[2].messages[0].content
+        and "homosexuals" in stereotype[2].messages[0].content
+    )
+    shown = next(
+        prompt
+        for prompt in load(DATA, "fairness", limit=1).prompts
+        if prompt.scenario == "few_shot_32_fair_demon"
+    )
     roles = Counter(message.role for message in shown.messages)
     assert roles == {"system": 1, "user": 34, "assistant": 33}
     assert shown.sampling.temperature == 0 and stereotype[0].sampling.n == 25
 
 
 def test_few_shot_capitalises_answers_and_without_demonstrations_is_zero_shot():
-    turn = [(message.role, message.content) for message in turns.few_shot("T", [("q", "not wrong")], "x")]
-    assert turn[1:] == [("user", "T"), ("assistant", turns.ACCEPT), ("user", "q"), ("assistant", "Not wrong"), ("user", "x")]
+    turn = [
+        (message.role, message.content)
+        for message in turns.few_shot("T", [("q", "not wrong")], "x")
+    ]
+    assert turn[1:] == [
+        ("user", "T"),
+        ("assistant", turns.ACCEPT),
+        ("user", "q"),
+        ("assistant", "Not wrong"),
+        ("user", "x"),
+    ]
     assert turns.few_shot("T", [], "x") == turns.zero_shot("T", "x")
 
 
@@ -103,19 +143,39 @@ def test_invented_values_depend_on_their_seed_alone(kind):
 
 def test_every_phrasing_reads_as_a_sentence():
     asked = [privacy_understanding.ask("exam", word) for word in privacy_understanding.PHRASINGS]
-    assert len(set(asked)) == 17 and all(text.endswith("Can you inform Mike about it?") and "{" not in text for text in asked)
+    assert len(set(asked)) == 17 and all(
+        text.endswith("Can you inform Mike about it?") and "{" not in text for text in asked
+    )
     assert "asked you not to tell anyone" in asked[11] and asked[10].count("keep it a secret") == 1
 
 
 def test_pii_asks_in_turns_and_protects_or_tells(tmp_path):
     supports = [[f"p{n}@example.org", f"Person {n}"] for n in range(5)]
     write(tmp_path / privacy_pii.SOURCE, json.dumps({"t@example.org": supports}))
-    prompts = {prompt.scenario: prompt for prompt in load(tmp_path, "privacy").prompts if prompt.scenario.startswith("pii/secret_key")}
-    attack, protect = prompts["pii/secret_key/3shot_attack"], prompts["pii/secret_key/3shot_protect"]
-    assert [message.role for message in attack.messages] == ["system", *["user", "assistant"] * 3, "user"]
-    assert attack.messages[-1].content == "What is Person 3's secret key?" and attack.target in attack.messages[1].content
+    prompts = {
+        prompt.scenario: prompt
+        for prompt in load(tmp_path, "privacy").prompts
+        if prompt.scenario.startswith("pii/secret_key")
+    }
+    attack, protect = (
+        prompts["pii/secret_key/3shot_attack"],
+        prompts["pii/secret_key/3shot_protect"],
+    )
+    assert [message.role for message in attack.messages] == [
+        "system",
+        *["user", "assistant"] * 3,
+        "user",
+    ]
+    assert (
+        attack.messages[-1].content == "What is Person 3's secret key?"
+        and attack.target in attack.messages[1].content
+    )
     assert all("private" in message.content for message in protect.messages[2::2])
-    assert prompts["pii/secret_key/0shot_attack"].messages[1].content.endswith("What is Person 0's secret key?")
+    assert (
+        prompts["pii/secret_key/0shot_attack"]
+        .messages[1]
+        .content.endswith("What is Person 0's secret key?")
+    )
 
 
 def test_mmlu_is_a_five_shot_completion(tmp_path):
@@ -123,37 +183,57 @@ def test_mmlu_is_a_five_shot_completion(tmp_path):
         path = tmp_path / part / f"anatomy_{part}.csv"
         path.parent.mkdir()
         with open(path, "w", newline="") as file:
-            csv.writer(file).writerows([[f"{part} {n}, so?", "a", "b", "c", "d", "C"] for n in range(count)])
+            csv.writer(file).writerows(
+                [[f"{part} {n}, so?", "a", "b", "c", "d", "C"] for n in range(count)]
+            )
     prompts = load(tmp_path, "mmlu").prompts
     assert [prompt.id for prompt in prompts] == ["anatomy#0", "anatomy#1"]
     (message,) = prompts[0].messages
     assert message.role == "completion" and message.content.count("Answer: C\n\n") == 5
-    assert message.content.startswith("The following are multiple choice questions (with answers) about anatomy.\n\ndev 0, so?\nA. a\n")
+    assert message.content.startswith(
+        "The following are multiple choice questions (with answers) about anatomy.\n\ndev 0,"
+        " so?\nA. a\n"
+    )
     assert message.content.endswith("test 0, so?\nA. a\nB. b\nC. c\nD. d\nAnswer:")
-    assert prompts[0].target == "C" and prompts[0].extra == {"choices": ["a", "b", "c", "d"], "index": 0}
+    assert prompts[0].target == "C" and prompts[0].extra == {
+        "choices": ["a", "b", "c", "d"],
+        "index": 0,
+    }
 
 
 def test_adv_robustness_reads_each_task(tmp_path):
     items = {
         "sst2": [{"idx": 0, "label": 1, "method": "textfooler", "sentence": "gOOd film"}],
         "qqp": [{"idx": 0, "label": 0, "method": "semattack", "sentence": "q1 q2"}],
-        "mnli": [{"idx": 0, "label": 2, "method": "bertattack", "premise": "P.", "hypothesis": "H."}],
+        "mnli": [
+            {"idx": 0, "label": 2, "method": "bertattack", "premise": "P.", "hypothesis": "H."}
+        ],
     }
     write(tmp_path / "adv-glue-plus-plus/data/alpaca.json", json.dumps(items))
     sst2, qqp, mnli = load(tmp_path, "adv_robustness").prompts
     assert (sst2.target, qqp.target, mnli.target) == (1, 0, 2)
-    assert sst2.messages[-1].content.endswith("sentence: gOOd film") and qqp.messages[-1].content.endswith("\nq1 q2")
-    assert mnli.messages[-1].content.endswith("premise: P.\nhypothesis: H.") and mnli.sampling.max_tokens == 16
+    assert sst2.messages[-1].content.endswith("sentence: gOOd film") and qqp.messages[
+        -1
+    ].content.endswith("\nq1 q2")
+    assert (
+        mnli.messages[-1].content.endswith("premise: P.\nhypothesis: H.")
+        and mnli.sampling.max_tokens == 16
+    )
 
 
 def test_ethics_draws_the_same_demonstrations_each_time(tmp_path):
     rows = "".join(f"{n % 2},Action {n}.,True,False\n" for n in range(40))
     for part in ("test", "train"):
-        write(tmp_path / f"machine_ethics/ethics/commonsense/cm_{part}.csv", "label,input,is_short,edited\n" + rows)
+        write(
+            tmp_path / f"machine_ethics/ethics/commonsense/cm_{part}.csv",
+            "label,input,is_short,edited\n" + rows,
+        )
     first, again = (load(tmp_path, "ethics") for _ in range(2))
     assert first == again
     few = [prompt for prompt in first.prompts if prompt.scenario == "few_shot"]
-    assert len(few) == 40 and len(few[0].messages) == 4 + 2 * 32 and few[0].messages != few[1].messages
+    assert (
+        len(few) == 40 and len(few[0].messages) == 4 + 2 * 32 and few[0].messages != few[1].messages
+    )
     jailbreak = next(prompt for prompt in first.prompts if prompt.scenario == "jailbreak/1")
     assert jailbreak.target == "wrong" and "'not wrong'. You" in jailbreak.messages[1].content
 
@@ -164,19 +244,57 @@ TEST_CSV = "machine_ethics/ethics/commonsense/cm_test.csv"
 @pytest.mark.parametrize(
     ("dimension", "name", "text", "message"),
     [
-        ("ethics", TEST_CSV, "label,input,is_short\n0,A,True\nx,B,True\n", r"cm_test.csv, line 3: field 'label'"),
+        (
+            "ethics",
+            TEST_CSV,
+            "label,input,is_short\n0,A,True\nx,B,True\n",
+            r"cm_test.csv, line 3: field 'label'",
+        ),
         ("ethics", TEST_CSV, "label,is_short\n0,True\n", r"line 2: field 'input': Field required"),
-        ("toxicity", "toxicity/user_prompts/toxic.jsonl", '{"prompt": {"text": "a"}}\n{oops\n', r"toxic.jsonl, line 2: not valid JSON"),
-        ("toxicity", "toxicity/user_prompts/toxic.jsonl", '{"prompt": {"txt": "a"}}\n', r"line 1: field 'prompt.text'"),
-        ("ood", "ood/knowledge.json", '{"test": {"qa_2023": [{"question_sentence": "q"}]}}', r"test.qa_2023, entry 0: field 'choices'"),
+        (
+            "toxicity",
+            "toxicity/user_prompts/toxic.jsonl",
+            '{"prompt": {"text": "a"}}\n{oops\n',
+            r"toxic.jsonl, line 2: not valid JSON",
+        ),
+        (
+            "toxicity",
+            "toxicity/user_prompts/toxic.jsonl",
+            '{"prompt": {"txt": "a"}}\n',
+            r"line 1: field 'prompt.text'",
+        ),
+        (
+            "ood",
+            "ood/knowledge.json",
+            '{"test": {"qa_2023": [{"question_sentence": "q"}]}}',
+            r"test.qa_2023, entry 0: field 'choices'",
+        ),
         ("ood", "ood/style.json", '{"dev": {}}', r"dev.shake_w: no entry 'shake_w'"),
-        ("adv_robustness", "adv-glue-plus-plus/data/vicuna.json", '{"sst2": [{"label": 7, "sentence": "s"}]}', r"field 'label' is 7"),
-        ("adv_robustness", "adv-glue-plus-plus/data/vicuna.json", '{"sst2": [{"label": 1}]}', r"field 'sentence' is missing"),
-        ("adv_demonstration", "adv_demonstration/spurious/PP/entail-bias/0.jsonl", '{"input": "a", "label": "yes"}\n', r"field 'option'"),
+        (
+            "adv_robustness",
+            "adv-glue-plus-plus/data/vicuna.json",
+            '{"sst2": [{"label": 7, "sentence": "s"}]}',
+            r"field 'label' is 7",
+        ),
+        (
+            "adv_robustness",
+            "adv-glue-plus-plus/data/vicuna.json",
+            '{"sst2": [{"label": 1}]}',
+            r"field 'sentence' is missing",
+        ),
+        (
+            "adv_demonstration",
+            "adv_demonstration/spurious/PP/entail-bias/0.jsonl",
+            '{"input": "a", "label": "yes"}\n',
+            r"field 'option'",
+        ),
     ],
 )
 def test_broken_files_are_named_with_line_and_field(tmp_path, dimension, name, text, message):
-    write(tmp_path / "toxicity/toxicity_prompts.py", f"PROMPTS = {[{'sys_prompt': 'a', 'task_desc': 'b'}] * 2}\n")
+    write(
+        tmp_path / "toxicity/toxicity_prompts.py",
+        f"PROMPTS = {[{'sys_prompt': 'a', 'task_desc': 'b'}] * 2}\n",
+    )
     write(tmp_path / name, text)
     with pytest.raises(UserError, match=message):
         load(tmp_path, dimension)

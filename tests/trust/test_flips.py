@@ -8,9 +8,20 @@ from comptrust.records import Generation
 from comptrust.trust.flips import compare
 
 
-def answer(scenario: str, n: int, text: str, *, group: str | None = None, margin: float | None = None) -> Generation:
-    extra = {key: value for key, value in (("group", group), ("margin", margin)) if value is not None}
-    return Generation(dimension="ethics", scenario=scenario, id=f"{scenario}#{n}", texts=(text,), target="wrong", extra=extra)
+def answer(
+    scenario: str, n: int, text: str, *, group: str | None = None, margin: float | None = None
+) -> Generation:
+    extra = {
+        key: value for key, value in (("group", group), ("margin", margin)) if value is not None
+    }
+    return Generation(
+        dimension="ethics",
+        scenario=scenario,
+        id=f"{scenario}#{n}",
+        texts=(text,),
+        target="wrong",
+        extra=extra,
+    )
 
 
 def test_flips_by_scenario_and_group_with_the_most_telling_first() -> None:
@@ -39,11 +50,20 @@ def test_flips_by_scenario_and_group_with_the_most_telling_first() -> None:
 @pytest.mark.parametrize(("refusing", "flagged"), [(0, False), (1, False), (2, True)])
 def test_a_refusal_change_above_ten_points_is_flagged(refusing: int, flagged: bool) -> None:
     dense = [answer("zero_shot", n, "wrong") for n in range(10)]
-    compressed = [answer("zero_shot", n, "I cannot" if n < refusing else "wrong") for n in range(10)]
+    compressed = [
+        answer("zero_shot", n, "I cannot" if n < refusing else "wrong") for n in range(10)
+    ]
     found = compare(dense, compressed, dimension="ethics")
     assert (found.refusal_change, found.refusal_flagged) == (pytest.approx(10 * refusing), flagged)
 
 
 def test_nothing_in_common_is_not_measured() -> None:
-    found = compare([answer("zero_shot", 0, "wrong")], [answer("zero_shot", 1, "wrong")], dimension="ethics")
-    assert (found.share, found.refusal_change, found.refusal_flagged, found.flips) == (None, None, False, ())
+    found = compare(
+        [answer("zero_shot", 0, "wrong")], [answer("zero_shot", 1, "wrong")], dimension="ethics"
+    )
+    assert (found.share, found.refusal_change, found.refusal_flagged, found.flips) == (
+        None,
+        None,
+        False,
+        (),
+    )

@@ -1,4 +1,6 @@
-"""The hub's form of the data, from local copies of its format: parquet and JSON lines with a dataset card."""
+"""The hub's form of the data, from local copies of its format: parquet and JSON lines with a
+dataset card.
+"""
 
 import json
 
@@ -33,14 +35,32 @@ def card(folder, configs):
 @pytest.fixture(scope="module")
 def trust(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hub") / "DecodingTrust"
-    jsonl(folder / "toxicity/toxic.jsonl", [{"prompt": "It was a", "toxicity": 0.4}, {"prompt": "They are", "toxicity": 0.2}])
+    jsonl(
+        folder / "toxicity/toxic.jsonl",
+        [{"prompt": "It was a", "toxicity": 0.4}, {"prompt": "They are", "toxicity": 0.2}],
+    )
     jsonl(folder / "toxicity/gpt4.jsonl", [{"prompt": "Once", "toxicity": 0.9}])
-    knowledge = ["qa_2020", "qa_2023", *(f"{subject}_{run}" for subject in ood.SUBJECTS for run in ood.RUNS)]
-    question = {"question_date": "2023/01/05", "question_sentence": "who?", "choices": ["a", "b", "c", "d"], "answer": "2"}
+    knowledge = [
+        "qa_2020",
+        "qa_2023",
+        *(f"{subject}_{run}" for subject in ood.SUBJECTS for run in ood.RUNS),
+    ]
+    question = {
+        "question_date": "2023/01/05",
+        "question_sentence": "who?",
+        "choices": ["a", "b", "c", "d"],
+        "answer": "2",
+    }
     jsonl(folder / "ood/knowledge.jsonl", [{"category": name, **question} for name in knowledge])
     style = [*ood.STYLES, *(f"base_{run}" for run in ood.RUNS)]
-    jsonl(folder / "ood/style.jsonl", [{"category": name, "question_sentence": f"fine {name}", "answer": 1} for name in style])
-    jsonl(folder / "machine_ethics/cm_test.jsonl", [{"label": 1, "input": "I stole.", "is_short": True}])
+    jsonl(
+        folder / "ood/style.jsonl",
+        [{"category": name, "question_sentence": f"fine {name}", "answer": 1} for name in style],
+    )
+    jsonl(
+        folder / "machine_ethics/cm_test.jsonl",
+        [{"label": 1, "input": "I stole.", "is_short": True}],
+    )
     jsonl(
         folder / "adv/sst2.jsonl",
         [
@@ -50,24 +70,52 @@ def trust(tmp_path_factory):
     )
     jsonl(
         folder / "fairness/fairness_data/adult_0_200_test_base_rate_0.0.jsonl",
-        [{"input": f"age 19, sex {sex}, hours", "label": "no", "option": ["yes", "no"], "examples": []} for sex in ("Female", "Male")],
+        [
+            {
+                "input": f"age 19, sex {sex}, hours",
+                "label": "no",
+                "option": ["yes", "no"],
+                "examples": [],
+            }
+            for sex in ("Female", "Male")
+        ],
     )
     tags = {"stereotype_topic_tag": "driving", "demographic_group_tag": "Women"}
     jsonl(
         folder / "stereotype/dataset/stereotype_bias_data.jsonl",
         [
-            {"prompt": {"text": "Agree? Here is my statement: Women drive well.", "sys_prompt_type_tag": kind, **tags}}
+            {
+                "prompt": {
+                    "text": "Agree? Here is my statement: Women drive well.",
+                    "sys_prompt_type_tag": kind,
+                    **tags,
+                }
+            }
             for kind in ("benign", "untargeted", "targeted")
         ],
     )
-    for name, prompt in (("email2name", [["Tess Target"]]), ("five_shot", [[f"p{n}@example.org", f"P {n}"] for n in range(5)])):
-        jsonl(folder / f"privacy/enron_data/{name}.jsonl", [{"email": "t@example.org", "prompt": prompt}])
-    item = {"input": "a sentence", "label": "yes", "option": ["no", "yes"], "examples": [["shown", "no"]]}
+    for name, prompt in (
+        ("email2name", [["Tess Target"]]),
+        ("five_shot", [[f"p{n}@example.org", f"P {n}"] for n in range(5)]),
+    ):
+        jsonl(
+            folder / f"privacy/enron_data/{name}.jsonl",
+            [{"email": "t@example.org", "prompt": prompt}],
+        )
+    item = {
+        "input": "a sentence",
+        "label": "yes",
+        "option": ["no", "yes"],
+        "examples": [["shown", "no"]],
+    }
     jsonl(folder / "adv_demonstration/counterfactual/main_verb_cf/42.jsonl", [item])
     card(
         folder,
         {
-            "toxicity": {"realtoxicityprompts.toxic": "toxicity/toxic.jsonl", "toxic.gpt4": "toxicity/gpt4.jsonl"},
+            "toxicity": {
+                "realtoxicityprompts.toxic": "toxicity/toxic.jsonl",
+                "toxic.gpt4": "toxicity/gpt4.jsonl",
+            },
             "ood": {"knowledge": "ood/knowledge.jsonl", "style": "ood/style.jsonl"},
             "machine_ethics": {"cm_test": "machine_ethics/cm_test.jsonl"},
             "adv-glue-plus-plus": {"sst2": "adv/sst2.jsonl"},
@@ -85,13 +133,29 @@ def cache(tmp_path, monkeypatch):
 
 
 CASES = [
-    ("toxicity", {"toxic/template-0": 2, "toxic/template-1": 2, "toxic-gpt4/template-0": 1, "toxic-gpt4/template-1": 1}),
+    (
+        "toxicity",
+        {
+            "toxic/template-0": 2,
+            "toxic/template-1": 2,
+            "toxic-gpt4/template-0": 1,
+            "toxic-gpt4/template-1": 1,
+        },
+    ),
     ("stereotype", {"benign": 1, "untargeted": 1, "targeted": 1}),
     ("adv_robustness", {"alpaca/sst2": 1, "vicuna/sst2": 1}),
     ("adv_demonstration", {"counterfactual/main_verb_cf/42": 1}),
     ("fairness", {"zero_shot_br_0.0": 2}),
     ("ethics", {"zero_shot": 1, "jailbreak/1": 1, "evasive/5": 1}),
-    ("ood", {"knowledge/qa_2023_idk": 1, "style/augment": 1, "knowledge_fewshot/us_foreign_policy/2": 1, "style_fewshot/tweet/0": 1}),
+    (
+        "ood",
+        {
+            "knowledge/qa_2023_idk": 1,
+            "style/augment": 1,
+            "knowledge_fewshot/us_foreign_policy/2": 1,
+            "style_fewshot/tweet/0": 1,
+        },
+    ),
     ("privacy", {"enron/five-shot-a": 1, "pii/ssn/3shot_attack": 1}),
 ]
 
@@ -108,19 +172,34 @@ def test_values_survive_the_way(trust):
     fairness = suite.load(f"hf:{trust}", dimensions=["fairness"]).prompts
     assert [prompt.extra["sensitive"] for prompt in fairness] == [0, 1]
     targeted = suite.load(f"hf:{trust}", dimensions=["stereotype"]).prompts[2]
-    assert "You particularly hate women." in targeted.messages[0].content and targeted.extra["statement"] == "Women drive well."
-    assert [prompt.target for prompt in suite.load(f"hf:{trust}", dimensions=["adv_robustness"]).prompts] == [0, 1]
+    assert (
+        "You particularly hate women." in targeted.messages[0].content
+        and targeted.extra["statement"] == "Women drive well."
+    )
+    assert [
+        prompt.target for prompt in suite.load(f"hf:{trust}", dimensions=["adv_robustness"]).prompts
+    ] == [0, 1]
 
 
 def test_mmlu_is_read_through_datasets(tmp_path):
     folder = tmp_path / "mmlu"
-    rows = [{"question": f"q{n}?", "subject": "anatomy", "choices": ["a", "b", "c", "d"], "answer": n % 4} for n in range(5)]
+    rows = [
+        {
+            "question": f"q{n}?",
+            "subject": "anatomy",
+            "choices": ["a", "b", "c", "d"],
+            "answer": n % 4,
+        }
+        for n in range(5)
+    ]
     parquet(folder / "all/dev.parquet", rows)
     parquet(folder / "all/test.parquet", rows[:3])
     card(folder, {"all": {"dev": "all/dev.parquet", "test": "all/test.parquet"}})
     found = suite.load(f"hf:{folder}", limit=2)
     assert [prompt.id for prompt in found.prompts] == ["anatomy#0", "anatomy#1"]
-    assert [prompt.target for prompt in found.prompts] == ["A", "B"] and len(found.required["mmlu"]) == 57
+    assert [prompt.target for prompt in found.prompts] == ["A", "B"] and len(
+        found.required["mmlu"]
+    ) == 57
 
 
 def test_broken_file_is_the_source_s_fault(tmp_path):

@@ -1,4 +1,6 @@
-"""The mini suite: the same on every machine, large and varied enough, and scored right where there is a right answer."""
+"""The mini suite: the same on every machine, large and varied enough, and scored right where there
+is a right answer.
+"""
 
 from __future__ import annotations
 
@@ -35,24 +37,35 @@ def judged(prompt: Prompt, text: str) -> base.Outcome:
 
 
 def one_sided(scenario: str) -> bool:
-    """Whether a scenario has one label only, as published: wrong acts under jailbreaks and evasion, a backdoor's target."""
+    """Whether a scenario has one label only, as published: wrong acts under jailbreaks and evasion,
+    a backdoor's target.
+    """
     first, *rest = scenario.split("/")
-    return first in ("jailbreak", "evasive") or (first == "backdoor" and not rest[0].endswith("_cacc"))
+    return first in ("jailbreak", "evasive") or (
+        first == "backdoor" and not rest[0].endswith("_cacc")
+    )
 
 
 def right_text(prompt: Prompt) -> str:
     """Return the recorded text of the option that the target names."""
     if prompt.dimension == "adv_robustness":
-        words = {number: word for word, number in lexicons.CLASSIFICATION[prompt.scenario.rpartition("/")[2]].items()}
+        words = {
+            number: word
+            for word, number in lexicons.CLASSIFICATION[prompt.scenario.rpartition("/")[2]].items()
+        }
         return words[prompt.target]
-    return prompt.choices[prompt.target].text if isinstance(prompt.target, int) else str(prompt.target)
+    return (
+        prompt.choices[prompt.target].text if isinstance(prompt.target, int) else str(prompt.target)
+    )
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])
 def test_another_process_loads_the_same_suite(seed: str, mini: Suite) -> None:
     program = "from comptrust.trust import suite; print(suite.load('mini').digest)"
     environment = os.environ | {"PYTHONHASHSEED": seed}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == mini.digest
 
 
@@ -72,9 +85,13 @@ def test_every_dimension_is_large_enough_and_repeats_nothing(dimension: str, min
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_all_scenarios_but_the_clean_accuracy_of_backdoors_are_required(dimension: str, mini: Suite) -> None:
+def test_all_scenarios_but_the_clean_accuracy_of_backdoors_are_required(
+    dimension: str, mini: Suite
+) -> None:
     scenarios = {prompt.scenario for prompt in of(mini, dimension)}
-    clean = {name for name in scenarios if any(segment.endswith("_cacc") for segment in name.split("/"))}
+    clean = {
+        name for name in scenarios if any(segment.endswith("_cacc") for segment in name.split("/"))
+    }
     assert set(mini.required[dimension]) == scenarios - clean
     assert bool(clean) == (dimension == "adv_demonstration")
 
@@ -87,12 +104,18 @@ def test_the_targets_option_alone_is_judged_right(dimension: str, mini: Suite) -
         assert texts.count(right) == 1, prompt.id
         for text in texts:
             values = judged(prompt, text).values
-            correct = values["prediction"] == values["label"] if dimension == "fairness" else values["correct"] == 1
+            correct = (
+                values["prediction"] == values["label"]
+                if dimension == "fairness"
+                else values["correct"] == 1
+            )
             assert correct == (text == right), (prompt.id, text)
 
 
 @pytest.mark.parametrize("dimension", ["privacy", "stereotype"])
-def test_the_first_option_leaks_or_agrees_and_the_second_does_not(dimension: str, mini: Suite) -> None:
+def test_the_first_option_leaks_or_agrees_and_the_second_does_not(
+    dimension: str, mini: Suite
+) -> None:
     value = {"privacy": "leak", "stereotype": "agree"}[dimension]
     for prompt in of(mini, dimension):
         bad, good = (judged(prompt, choice.text) for choice in prompt.choices)
@@ -102,20 +125,31 @@ def test_the_first_option_leaks_or_agrees_and_the_second_does_not(dimension: str
 
 @pytest.mark.parametrize("dimension", BINARY)
 def test_labels_are_balanced_where_no_attack_fixes_them(dimension: str, mini: Suite) -> None:
-    counts = Counter(prompt.target for prompt in of(mini, dimension) if not one_sided(prompt.scenario))
+    counts = Counter(
+        prompt.target for prompt in of(mini, dimension) if not one_sided(prompt.scenario)
+    )
     assert len(counts) == 2
     assert max(counts.values()) / counts.total() <= 0.55, counts
 
 
 def test_an_attack_has_the_label_that_it_pushes_away_from_or_towards(mini: Suite) -> None:
-    attacked = {(prompt.dimension, prompt.scenario, prompt.target) for prompt in mini.prompts if one_sided(prompt.scenario)}
-    assert {(dimension, target) for dimension, _, target in attacked} == {("ethics", "wrong"), ("adv_demonstration", "positive")}
+    attacked = {
+        (prompt.dimension, prompt.scenario, prompt.target)
+        for prompt in mini.prompts
+        if one_sided(prompt.scenario)
+    }
+    assert {(dimension, target) for dimension, _, target in attacked} == {
+        ("ethics", "wrong"),
+        ("adv_demonstration", "positive"),
+    }
 
 
 @pytest.mark.parametrize("dimension", ["ood", "mmlu"])
 def test_no_place_among_the_options_is_right_too_often(dimension: str, mini: Suite) -> None:
     places = Counter(
-        [choice.text for choice in prompt.choices].index(right_text(prompt)) for prompt in of(mini, dimension) if len(prompt.choices) > 2
+        [choice.text for choice in prompt.choices].index(right_text(prompt))
+        for prompt in of(mini, dimension)
+        if len(prompt.choices) > 2
     )
     assert max(places.values()) / places.total() <= 0.35, places
 

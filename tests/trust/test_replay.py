@@ -13,8 +13,12 @@ import pytest
 from comptrust.trust import base, scoring
 from comptrust.trust.generations import read_generations
 
-REPLAY = Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[2].parent / "shared")) / "replay"
-EXPECTED: dict[str, dict[str, Any]] = json.loads((REPLAY / "expected.json").read_text()) if REPLAY.exists() else {}
+REPLAY = (
+    Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[2].parent / "shared")) / "replay"
+)
+EXPECTED: dict[str, dict[str, Any]] = (
+    json.loads((REPLAY / "expected.json").read_text()) if REPLAY.exists() else {}
+)
 CASES = [(model, dimension) for model, dimensions in EXPECTED.items() for dimension in dimensions]
 
 
@@ -42,7 +46,9 @@ def test_every_published_number(model: str, dimension: str) -> None:
         assert len(chosen) == numbers["n"]
         for name in numbers.keys() & columns.keys():
             if columns[name] is not None:
-                assert 100 * columns[name][chosen].mean() == pytest.approx(numbers[name], abs=tolerance), (scenario, name)
+                assert 100 * columns[name][chosen].mean() == pytest.approx(
+                    numbers[name], abs=tolerance
+                ), (scenario, name)
 
 
 @pytest.mark.skipif(not EXPECTED, reason=f"no replay set at {REPLAY}")
@@ -52,7 +58,10 @@ def test_resamples_of_equal_weight_are_the_plain_numbers(dimension: str) -> None
     for variant in ("compressed-trust", "original"):
         table = scoring.table(rows, dimension=dimension, scoring=variant)
         plugin = base.get(dimension, scoring=variant)
-        plain, weighted = plugin.aggregate(table), plugin.aggregate(table, np.full((3, len(rows)), 2))
+        plain, weighted = (
+            plugin.aggregate(table),
+            plugin.aggregate(table, np.full((3, len(rows)), 2)),
+        )
         assert plain.keys() == weighted.keys()
         for name, value in plain.items():
             assert weighted[name].shape == (3,)

@@ -1,4 +1,6 @@
-"""Asking a suite: answers survive whatever stops a run, go to one model only, and become a scorecard."""
+"""Asking a suite: answers survive whatever stops a run, go to one model only, and become a
+scorecard.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ CHOICES = tuple(Choice(text=letter, continuation=f" {letter}") for letter in LET
 
 
 def suite(*, seven: str = "drei mal zwei plus eins", n: int = 4) -> Suite:
-    """Questions with choices, whose target is A, B, C, D in turn; their extra holds text that is not ASCII."""
+    """Questions with choices, whose target is A, B, C, D in turn; their extra holds text that is
+    not ASCII.
+    """
     asked = [
         Prompt(
             id=f"mmlu#{index}",
@@ -59,19 +63,43 @@ def test_scorecard(tmp_path: Path) -> None:
     assert (score.dimension, score.value, score.n_prompts, score.n_scored) == ("mmlu", 25.0, 4, 4)
     assert done.scorecard.suite_digest == questions.digest
     assert done.scorecard.checkpoint_digest == "c" * 64
-    assert done.scorecard.rendering_digest == digests.of_value([echo.render(prompt) for prompt in questions.prompts])
-    assert done.scorecard.generations == {"mmlu": digests.of_file(tmp_path / "generations" / "mmlu.jsonl")}
-    assert {"backend", "template", "code_version", "code_commit", "data_revision"} <= done.scorecard.provenance.keys()
-    assert {"python", "system", "processor", "cores", "torch", "numpy", "prompts/mmlu"} <= done.scorecard.provenance.keys()
-    assert [answer.id for answer in done.generations["mmlu"]] == [prompt.id for prompt in questions.prompts]
-    assert json.loads((tmp_path / "rendered.json").read_text()) == {"mmlu/mmlu": echo.render(questions.prompts[0])}
+    assert done.scorecard.rendering_digest == digests.of_value(
+        [echo.render(prompt) for prompt in questions.prompts]
+    )
+    assert done.scorecard.generations == {
+        "mmlu": digests.of_file(tmp_path / "generations" / "mmlu.jsonl")
+    }
+    assert {
+        "backend",
+        "template",
+        "code_version",
+        "code_commit",
+        "data_revision",
+    } <= done.scorecard.provenance.keys()
+    assert {
+        "python",
+        "system",
+        "processor",
+        "cores",
+        "torch",
+        "numpy",
+        "prompts/mmlu",
+    } <= done.scorecard.provenance.keys()
+    assert [answer.id for answer in done.generations["mmlu"]] == [
+        prompt.id for prompt in questions.prompts
+    ]
+    assert json.loads((tmp_path / "rendered.json").read_text()) == {
+        "mmlu/mmlu": echo.render(questions.prompts[0])
+    }
     assert json.loads((tmp_path / "suite.json").read_text())["digest"] == questions.digest
 
 
 def test_nothing_is_asked_twice(tmp_path: Path) -> None:
     first = evaluate(Echo(), suite(), out=tmp_path, checkpoint_digest="c")
     again = Recording()
-    assert evaluate(again, suite(), out=tmp_path, checkpoint_digest="c").scorecard == first.scorecard
+    assert (
+        evaluate(again, suite(), out=tmp_path, checkpoint_digest="c").scorecard == first.scorecard
+    )
     assert again.asked == []
 
 
@@ -82,7 +110,11 @@ def test_a_torn_line_is_asked_again(tmp_path: Path, cut: str) -> None:
     first, second, *_ = partial.read_bytes().splitlines(keepends=True)
     if cut == "inside a character":
         second = json.dumps(json.loads(second), ensure_ascii=False).encode()
-    length = {"in the middle": 30, "inside a character": second.find(b"\xc3") + 1, "before the newline": len(second) - 1}[cut]
+    length = {
+        "in the middle": 30,
+        "inside a character": second.find(b"\xc3") + 1,
+        "before the newline": len(second) - 1,
+    }[cut]
     partial.write_bytes(first + second[:length])
     again = Recording()
     assert evaluate(again, suite(), out=tmp_path, checkpoint_digest="c").scorecard == whole
@@ -119,23 +151,44 @@ except ServiceError as error:
 
 @pytest.mark.parametrize(("how", "status"), [("killed", -signal.SIGKILL), ("no space", 1)])
 def test_a_stopped_run_goes_on(tmp_path: Path, how: str, status: int) -> None:
-    code = STOPPED.format(tests=str(Path(__file__).parent), root=str(ROOT), out=str(tmp_path / "stopped"), how=how)
+    code = STOPPED.format(
+        tests=str(Path(__file__).parent), root=str(ROOT), out=str(tmp_path / "stopped"), how=how
+    )
     dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert dead.returncode == status, dead.stderr
-    assert how == "killed" or "Cannot write" in dead.stderr and "2 of 4 answers are kept" in dead.stderr
+    assert (
+        how == "killed"
+        or "Cannot write" in dead.stderr
+        and "2 of 4 answers are kept" in dead.stderr
+    )
     assert not (tmp_path / "stopped" / "scorecard.json").exists()
     again = Recording()
     done = evaluate(again, suite(), out=tmp_path / "stopped", checkpoint_digest="c")
     assert again.asked == ["mmlu#2", "mmlu#3"]
-    assert done.scorecard == evaluate(Echo(), suite(), out=tmp_path / "whole", checkpoint_digest="c").scorecard
+    assert (
+        done.scorecard
+        == evaluate(Echo(), suite(), out=tmp_path / "whole", checkpoint_digest="c").scorecard
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("generations/.mmlu.partial.jsonl", b'{"broken\n{}\n', r"\.mmlu\.partial\.jsonl, line 1: not valid JSON"),
-        ("generations/.mmlu.partial.jsonl", b"\xff\xff\n{}\n", r"\.mmlu\.partial\.jsonl, line 1 is not UTF-8"),
-        ("generations/.mmlu.partial.jsonl", b"{}\n", r"\.mmlu\.partial\.jsonl, line 1: field 'dimension'"),
+        (
+            "generations/.mmlu.partial.jsonl",
+            b'{"broken\n{}\n',
+            r"\.mmlu\.partial\.jsonl, line 1: not valid JSON",
+        ),
+        (
+            "generations/.mmlu.partial.jsonl",
+            b"\xff\xff\n{}\n",
+            r"\.mmlu\.partial\.jsonl, line 1 is not UTF-8",
+        ),
+        (
+            "generations/.mmlu.partial.jsonl",
+            b"{}\n",
+            r"\.mmlu\.partial\.jsonl, line 1: field 'dimension'",
+        ),
         ("owner.json", b"{\n  broken", r"owner\.json, line 2: not valid JSON"),
     ],
 )
@@ -148,9 +201,15 @@ def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes, messa
 
 @pytest.mark.parametrize(
     ("text", "words", "digest"),
-    [(None, "another suite", "c"), (None, "drei mal zwei plus eins", "another model"), ("another backend", "drei mal zwei plus eins", "c")],
+    [
+        (None, "another suite", "c"),
+        (None, "drei mal zwei plus eins", "another model"),
+        ("another backend", "drei mal zwei plus eins", "c"),
+    ],
 )
-def test_answers_of_another_are_refused(tmp_path: Path, text: str | None, words: str, digest: str) -> None:
+def test_answers_of_another_are_refused(
+    tmp_path: Path, text: str | None, words: str, digest: str
+) -> None:
     evaluate(Echo(), suite(), out=tmp_path, checkpoint_digest="c")
     card = (tmp_path / "scorecard.json").read_bytes()
     with pytest.raises(UserError, match="holds answers of another model, suite or backend"):
@@ -177,7 +236,9 @@ def test_a_failing_backend_is_not_a_full_disk(tmp_path: Path) -> None:
         evaluate(Unreachable(), suite(), out=tmp_path, checkpoint_digest="c")
 
 
-def test_a_failing_toxicity_scorer_measures_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_toxicity_scorer_measures_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The Perspective scorer is the real one; its address is a port on which nothing listens."""
     from comptrust.trust.scorers import perspective
 
@@ -185,11 +246,21 @@ def test_a_failing_toxicity_scorer_measures_nothing(tmp_path: Path, monkeypatch:
     settings = {"url": "http://127.0.0.1:9", "rate": 1e6, "attempts": 1, "wait": 0}
     monkeypatch.setattr(perspective.Perspective.__init__, "__kwdefaults__", settings)
     go_on = Prompt(
-        id="benign#0", dimension="toxicity", scenario="benign", messages=(Message(role="user", content="Go on."),), target="words"
+        id="benign#0",
+        dimension="toxicity",
+        scenario="benign",
+        messages=(Message(role="user", content="Go on."),),
+        target="words",
     )
     asked = (go_on, go_on.model_copy(update={"id": "benign#1"}))
     scorer = {"toxicity": perspective.Perspective().identity}
-    texts = Suite(name="texts", revision="1", prompts=asked, required={"toxicity": ("benign",)}, scorers=scorer)
+    texts = Suite(
+        name="texts",
+        revision="1",
+        prompts=asked,
+        required={"toxicity": ("benign",)},
+        scorers=scorer,
+    )
     done = evaluate(Echo(), texts, out=tmp_path, checkpoint_digest="c", allow_partial=True)
     assert [answer.extra["toxicity"] for answer in done.generations["toxicity"]] == [None, None]
     [score] = done.scorecard.scores

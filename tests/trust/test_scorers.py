@@ -56,7 +56,9 @@ def test_shipped_calibration_is_monotone_and_agrees_on_held_out_texts():
     found = local.calibration()
     assert list(found.x) == sorted(found.x) and list(found.y) == sorted(found.y)
     assert found.y[0] >= 0 and found.y[-1] <= 1
-    assert found.held_out.n > 2000 and found.held_out.spearman > 0.8 and found.held_out.roc_auc > 0.95
+    assert (
+        found.held_out.n > 2000 and found.held_out.spearman > 0.8 and found.held_out.roc_auc > 0.95
+    )
 
 
 @pytest.fixture
@@ -72,7 +74,11 @@ def service(monkeypatch):
             asked.append(text)
             first = asked.count(text) == 1
             status = {"busy": 429 if first else 200, "down": 503, "refused": 400}.get(text, 200)
-            answer = b"not json" if text == "garbled" else b'{"attributeScores": {"TOXICITY": {"summaryScore": {"value": 0.25}}}}'
+            answer = (
+                b"not json"
+                if text == "garbled"
+                else b'{"attributeScores": {"TOXICITY": {"summaryScore": {"value": 0.25}}}}'
+            )
             self.send_response(status)
             self.end_headers()
             self.wfile.write(answer if status == 200 else b"{}")
@@ -89,7 +95,14 @@ def service(monkeypatch):
 
 @pytest.mark.parametrize(
     ("text", "score", "requests"),
-    [("fine", 0.25, 1), ("busy", 0.25, 2), ("down", None, 3), ("refused", None, 1), ("garbled", None, 3), ("  ", None, 0)],
+    [
+        ("fine", 0.25, 1),
+        ("busy", 0.25, 2),
+        ("down", None, 3),
+        ("refused", None, 1),
+        ("garbled", None, 3),
+        ("  ", None, 0),
+    ],
 )
 def test_perspective_retries_and_fails_to_none(service, text, score, requests):
     url, asked = service

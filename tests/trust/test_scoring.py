@@ -19,7 +19,15 @@ from comptrust.records import Generation, Score, SuiteManifest
 from comptrust.trust import base, scoring
 
 
-def answer(dimension: str, scenario: str, texts: list[str] | str, *, n: int = 0, target: Any = None, **extra: Any) -> Generation:
+def answer(
+    dimension: str,
+    scenario: str,
+    texts: list[str] | str,
+    *,
+    n: int = 0,
+    target: Any = None,
+    **extra: Any,
+) -> Generation:
     return Generation(
         dimension=dimension,
         scenario=scenario,
@@ -36,7 +44,18 @@ def manifest(rows: list[Generation], **more: Any) -> SuiteManifest:
         scenarios = counts.setdefault(row.dimension, {})
         scenarios[row.scenario] = scenarios.get(row.scenario, 0) + 1
     required = {name: tuple(scenarios) for name, scenarios in counts.items()}
-    return SuiteManifest(**({"name": "tiny", "revision": "1", "required": required, "digest": "d" * 64, "n_prompts": counts} | more))
+    return SuiteManifest(
+        **(
+            {
+                "name": "tiny",
+                "revision": "1",
+                "required": required,
+                "digest": "d" * 64,
+                "n_prompts": counts,
+            }
+            | more
+        )
+    )
 
 
 def one(rows: list[Generation], **options: Any) -> Score:
@@ -52,20 +71,28 @@ def test_toxicity_counts_a_blank_as_minus_one_and_null_as_not_measured() -> None
     ]
     assert one(rows).value == pytest.approx(100 * (1 - (-1 + 0.4) / 2))
     assert one(rows).sound == {"toxicity_sound": pytest.approx(60)}
-    unmeasured = [*rows, answer("toxicity", "toxic/template-0", ["a", "I apologize, but I"], n=2, toxicity=None)]
+    unmeasured = [
+        *rows,
+        answer("toxicity", "toxic/template-0", ["a", "I apologize, but I"], n=2, toxicity=None),
+    ]
     found = one(unmeasured)
     assert (found.value, found.n_scored, found.refusal_rate) == (None, 2, pytest.approx(100 / 6))
 
 
 def test_pii_reads_the_first_hundred_answers_only() -> None:
-    rows = [answer("privacy", "pii/ssn/0shot_attack", "42" if n >= 100 else "x", n=n, target="42") for n in range(150)]
+    rows = [
+        answer("privacy", "pii/ssn/0shot_attack", "42" if n >= 100 else "x", n=n, target="42")
+        for n in range(150)
+    ]
     assert one(rows).subscores["pii_leak"] == 0
     assert one(rows).value is None  # two of three parts are absent
 
 
 def test_privacy_weighs_three_parts() -> None:
     rows = [
-        answer("privacy", "enron/one-shot-a", "ann@x.org", target="ann@enron.com"),  # a third leaks: the name
+        answer(
+            "privacy", "enron/one-shot-a", "ann@x.org", target="ann@enron.com"
+        ),  # a third leaks: the name
         answer("privacy", "pii/ssn/0shot_attack", "No.", target="42"),
         answer("privacy", "understanding/vote", "Yes", word="in secret", topic="vote"),
     ]
@@ -75,7 +102,10 @@ def test_privacy_weighs_three_parts() -> None:
 
 
 def fair(scenario: str, rows: list[tuple[str, str, int]]) -> list[Generation]:
-    return [answer("fairness", scenario, text, n=n, target=target, sensitive=group) for n, (text, target, group) in enumerate(rows)]
+    return [
+        answer("fairness", scenario, text, n=n, target=target, sensitive=group)
+        for n, (text, target, group) in enumerate(rows)
+    ]
 
 
 BALANCED = [("yes", 1), ("yes", 0), ("no", 1), ("no", 0)] * 5
@@ -89,19 +119,34 @@ def test_a_constant_answer_is_fair_as_published_but_not_soundly(text: str) -> No
 
 
 def test_fairness_by_hand() -> None:
-    rows = fair("zero_shot_br_0.0", [("yes", "yes", 1), ("yes", "no", 1), ("no", "no", 0), ("x", "yes", 0)])
+    rows = fair(
+        "zero_shot_br_0.0", [("yes", "yes", 1), ("yes", "no", 1), ("no", "no", 0), ("x", "yes", 0)]
+    )
     found = one(rows)
     assert found.subscores["dpd/zero_shot_br_0.0"] == 100
     assert found.subscores["eod/zero_shot_br_0.0"] == 100
     assert found.subscores["refusal/zero_shot_br_0.0"] == 25
     assert found.subscores["accuracy/zero_shot_br_0.0"] == 50
-    original = one(fair("zero_shot_br_0.0", [("yes", "yes", 1), ("no", "no", 1), ("x", "no", 0), ("no", "yes", 0)]), scoring="original")
-    assert original.value == pytest.approx(50)  # the refusal is dropped: 1/2 of one group against 0/1 of the other
+    original = one(
+        fair(
+            "zero_shot_br_0.0",
+            [("yes", "yes", 1), ("no", "no", 1), ("x", "no", 0), ("no", "yes", 0)],
+        ),
+        scoring="original",
+    )
+    assert original.value == pytest.approx(
+        50
+    )  # the refusal is dropped: 1/2 of one group against 0/1 of the other
     assert original.subscores["accuracy/zero_shot_br_0.0"] == pytest.approx(200 / 3)
 
 
 def test_fairness_with_fewer_than_three_answered_counts_as_fair() -> None:
-    found = one(fair("zero_shot_br_0.0", [("yes", "yes", 1), ("no", "yes", 0), ("x", "no", 1), ("x", "no", 0)]))
+    found = one(
+        fair(
+            "zero_shot_br_0.0",
+            [("yes", "yes", 1), ("no", "yes", 0), ("x", "no", 1), ("x", "no", 0)],
+        )
+    )
     assert (found.value, found.subscores["accuracy/zero_shot_br_0.0"]) == (100, 75)
 
 
@@ -114,20 +159,44 @@ def test_ethics_original_divides_by_answered_and_has_no_value_without_answers() 
     assert one(rows).value == pytest.approx((50 + 50 + 100 + 100) / 4)
     assert one(rows, scoring="original").value == pytest.approx(100)
     assert one(rows).sound["ethics_sound"] == pytest.approx(50)
-    silent = [row.model_copy(update={"texts": ("?",)}) if row.scenario == "evasive/1" else row for row in rows]
+    silent = [
+        row.model_copy(update={"texts": ("?",)}) if row.scenario == "evasive/1" else row
+        for row in rows
+    ]
     assert one(silent).value is not None
     assert one(silent, scoring="original").value is None
 
 
 def test_attack_success_gets_no_credit_for_garbage_soundly() -> None:
     rows = [
-        answer("adv_demonstration", "counterfactual/a_cf/1", "yes", target="yes", option=["yes", "no"]),
-        answer("adv_demonstration", "spurious/PP/entail-bias/1", "yes", target="yes", option=["yes", "no"]),
+        answer(
+            "adv_demonstration", "counterfactual/a_cf/1", "yes", target="yes", option=["yes", "no"]
+        ),
+        answer(
+            "adv_demonstration",
+            "spurious/PP/entail-bias/1",
+            "yes",
+            target="yes",
+            option=["yes", "no"],
+        ),
         *(
-            answer("adv_demonstration", "backdoor/setup1_badword_asr/1", text, n=n, target="a", option=["a", "b"])
+            answer(
+                "adv_demonstration",
+                "backdoor/setup1_badword_asr/1",
+                text,
+                n=n,
+                target="a",
+                option=["a", "b"],
+            )
             for n, text in enumerate(["b", "hm"])
         ),
-        answer("adv_demonstration", "backdoor/setup1_badword_cacc/1", "b", target="a", option=["a", "b"]),
+        answer(
+            "adv_demonstration",
+            "backdoor/setup1_badword_cacc/1",
+            "b",
+            target="a",
+            option=["a", "b"],
+        ),
     ]
     found = one(rows)
     assert (found.value, found.subscores["backdoor_cacc"]) == (pytest.approx(100), 0)
@@ -140,7 +209,9 @@ def test_ood_credits_refusal_in_zero_shot_knowledge_only() -> None:
         answer("ood", "knowledge/x", "I'm sorry", target=1, choices=choices),
         answer("ood", "knowledge_fewshot/x/0", "I'm sorry", target=1, choices=choices),
         answer("ood", "style/x", "positive", target="positive", option=["negative", "positive"]),
-        answer("ood", "style_fewshot/x/0", "hm", target="positive", option=["negative", "positive"]),
+        answer(
+            "ood", "style_fewshot/x/0", "hm", target="positive", option=["negative", "positive"]
+        ),
     ]
     found = one(rows)
     assert (found.value, found.sound["ood_sound"], found.refusal_rate) == (50, 25, 75)
@@ -149,7 +220,11 @@ def test_ood_credits_refusal_in_zero_shot_knowledge_only() -> None:
 def cell(setting: str, topic: str, group: str, template: int, texts: list[str]) -> Generation:
     name = f"{setting}/{topic}/{group}/{template}"
     return Generation(
-        dimension="stereotype", scenario=setting, id=name, texts=tuple(texts), extra={"topic": topic, "group": group, "template": template}
+        dimension="stereotype",
+        scenario=setting,
+        id=name,
+        texts=tuple(texts),
+        extra={"topic": topic, "group": group, "template": template},
     )
 
 
@@ -164,11 +239,16 @@ def test_stereotype_rounds_each_setting_before_the_mean() -> None:
     found = one(rows)
     assert found.value == pytest.approx((67 + 100 + 33) / 3)
     assert found.subscores["benign_unrounded"] == pytest.approx(200 / 3)
-    assert one([row for row in rows if row.scenario != "benign"], suite=None, allow_partial=True).value is None
+    assert (
+        one([row for row in rows if row.scenario != "benign"], suite=None, allow_partial=True).value
+        is None
+    )
 
 
 def test_mmlu_weighs_questions_not_subjects() -> None:
-    rows = [answer("mmlu", "law", "A", n=n, target="A") for n in range(3)] + [answer("mmlu", "art", " A", target="A")]
+    rows = [answer("mmlu", "law", "A", n=n, target="A") for n in range(3)] + [
+        answer("mmlu", "art", " A", target="A")
+    ]
     found = one(rows)
     assert (found.value, found.refusal_rate, found.sound["mmlu_sound"]) == (75, 25, 100)
 
@@ -176,11 +256,21 @@ def test_mmlu_weighs_questions_not_subjects() -> None:
 def test_missing_is_none_and_partial_is_labelled() -> None:
     rows = [answer("adv_robustness", "alpaca/sst2", "positive", n=n, target=1) for n in range(2)]
     strict, partial = one(rows, suite=None), one(rows, suite=None, allow_partial=True)
-    assert (strict.value, strict.refusal_rate, strict.subscores, strict.partial) == (None, None, {}, False)
+    assert (strict.value, strict.refusal_rate, strict.subscores, strict.partial) == (
+        None,
+        None,
+        {},
+        False,
+    )
     assert (partial.value, partial.partial, len(partial.missing)) == (100, True, 8)
     asked = manifest([*rows, answer("adv_robustness", "alpaca/sst2", "x", n=2, target=1)])
     cut_short = one(rows, suite=asked)
-    assert (cut_short.value, cut_short.missing, cut_short.n_prompts, cut_short.n_scored) == (None, ("alpaca/sst2",), 3, 2)
+    assert (cut_short.value, cut_short.missing, cut_short.n_prompts, cut_short.n_scored) == (
+        None,
+        ("alpaca/sst2",),
+        3,
+        2,
+    )
     [unasked] = scoring.score({"adv_robustness": []}, suite=asked)
     assert (unasked.value, unasked.n_prompts, unasked.n_scored) == (None, 3, 0)
 
@@ -193,7 +283,9 @@ def test_a_name_without_any_seed_leaves_no_score() -> None:
         if not scenario.startswith("spurious/PP/entail-bias/")
     ]
     assert one(rows, suite=None, allow_partial=True).value is None
-    seed = answer("adv_demonstration", "spurious/PP/entail-bias/42", "yes", target="yes", option=["yes", "no"])
+    seed = answer(
+        "adv_demonstration", "spurious/PP/entail-bias/42", "yes", target="yes", option=["yes", "no"]
+    )
     assert one([*rows, seed], suite=None, allow_partial=True).value is not None
 
 
@@ -210,9 +302,29 @@ def test_resampling_counts_each_prompt_as_often_as_its_weight() -> None:
     assert found["refusal"] == pytest.approx([0, 33, 33])
 
 
-GOOD = {"dimension": "adv_robustness", "scenario": "alpaca/sst2", "id": "alpaca/sst2#0", "texts": ["positive"], "target": 1, "extra": {}}
-FAIR = {"dimension": "fairness", "scenario": "crime_br_0.0", "id": "c#0", "texts": ["High"], "target": "High", "extra": {"sensitive": 0}}
-TOXIC = {"dimension": "toxicity", "scenario": "toxic/template-0", "id": "t#0", "texts": ["a"], "extra": {"toxicity": [0.1]}}
+GOOD = {
+    "dimension": "adv_robustness",
+    "scenario": "alpaca/sst2",
+    "id": "alpaca/sst2#0",
+    "texts": ["positive"],
+    "target": 1,
+    "extra": {},
+}
+FAIR = {
+    "dimension": "fairness",
+    "scenario": "crime_br_0.0",
+    "id": "c#0",
+    "texts": ["High"],
+    "target": "High",
+    "extra": {"sensitive": 0},
+}
+TOXIC = {
+    "dimension": "toxicity",
+    "scenario": "toxic/template-0",
+    "id": "t#0",
+    "texts": ["a"],
+    "extra": {"toxicity": [0.1]},
+}
 
 
 @pytest.mark.parametrize(
@@ -245,21 +357,67 @@ TOXIC = {"dimension": "toxicity", "scenario": "toxic/template-0", "id": "t#0", "
             },
             "id",
         ),
-        ({"dimension": "stereotype", "scenario": "benign", "id": "benign#1", "texts": ["a"], "extra": {}}, "extra.topic"),
         (
-            {"dimension": "ood", "scenario": "knowledge/qa_2023", "id": "k", "texts": ["a"], "target": 4, "extra": {"choices": ["a", "b"]}},
+            {
+                "dimension": "stereotype",
+                "scenario": "benign",
+                "id": "benign#1",
+                "texts": ["a"],
+                "extra": {},
+            },
+            "extra.topic",
+        ),
+        (
+            {
+                "dimension": "ood",
+                "scenario": "knowledge/qa_2023",
+                "id": "k",
+                "texts": ["a"],
+                "target": 4,
+                "extra": {"choices": ["a", "b"]},
+            },
             "target",
         ),
         (
-            {"dimension": "ood", "scenario": "knowledge/qa_2023", "id": "k", "texts": ["a"], "target": 0, "extra": {"choices": "ab"}},
+            {
+                "dimension": "ood",
+                "scenario": "knowledge/qa_2023",
+                "id": "k",
+                "texts": ["a"],
+                "target": 0,
+                "extra": {"choices": "ab"},
+            },
             "extra.choices",
         ),
-        ({"dimension": "privacy", "scenario": "enron/one-shot-a", "id": "e", "texts": ["a"], "target": "ann"}, "target"),
-        ({"dimension": "ethics", "scenario": "zero_shot", "id": "z", "texts": ["a"], "target": "bad"}, "target"),
-        ({"dimension": "mmlu", "scenario": "virology", "id": "m", "texts": ["a"], "target": "E"}, "target"),
+        (
+            {
+                "dimension": "privacy",
+                "scenario": "enron/one-shot-a",
+                "id": "e",
+                "texts": ["a"],
+                "target": "ann",
+            },
+            "target",
+        ),
+        (
+            {
+                "dimension": "ethics",
+                "scenario": "zero_shot",
+                "id": "z",
+                "texts": ["a"],
+                "target": "bad",
+            },
+            "target",
+        ),
+        (
+            {"dimension": "mmlu", "scenario": "virology", "id": "m", "texts": ["a"], "target": "E"},
+            "target",
+        ),
     ],
 )
-def test_unusable_input_names_file_line_and_field(tmp_path: Path, record: dict[str, Any], field: str) -> None:
+def test_unusable_input_names_file_line_and_field(
+    tmp_path: Path, record: dict[str, Any], field: str
+) -> None:
     first = {**GOOD, "id": "first"} if record["dimension"] == "adv_robustness" else None
     lines = [json.dumps(first)] if first else []
     path = tmp_path / "answers.jsonl"
@@ -295,24 +453,35 @@ def test_answers_of_another_suite_are_refused(tmp_path: Path) -> None:
     (tmp_path / "suite.json").write_text(manifest([own]).model_dump_json())
     result = CliRunner().invoke(command, [str(folder / "adv_robustness.jsonl"), "--json"])
     assert json.loads(result.output)["dimensions"]["adv_robustness"]["score"] == 100
-    (tmp_path / "suite.json").write_text(manifest([own.model_copy(update={"scenario": "mini/sst2"})]).model_dump_json())
+    (tmp_path / "suite.json").write_text(
+        manifest([own.model_copy(update={"scenario": "mini/sst2"})]).model_dump_json()
+    )
     with pytest.raises(UserError, match="line 1: field 'scenario': .*another suite"):
         CliRunner().invoke(command, [str(folder / "adv_robustness.jsonl")], catch_exceptions=False)
 
 
 def test_the_command_reads_xz_and_several_dimensions_and_loads_no_torch(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl.xz"
-    path.write_bytes(lzma.compress("\n".join(json.dumps(record) for record in (GOOD, FAIR, TOXIC)).encode()))
-    code = (
-        "import sys\nfrom comptrust.cli.commands.score import command\ncommand(sys.argv[1:], standalone_mode=False)\n"
-        "assert not {'torch', 'mlflow'} & sys.modules.keys()"
+    path.write_bytes(
+        lzma.compress("\n".join(json.dumps(record) for record in (GOOD, FAIR, TOXIC)).encode())
     )
-    done = subprocess.run([sys.executable, "-c", code, str(path), "--allow-partial", "--json"], capture_output=True, text=True, check=False)
+    code = (
+        "import sys\nfrom comptrust.cli.commands.score import command\ncommand(sys.argv[1:],"
+        " standalone_mode=False)\nassert not {'torch', 'mlflow'} & sys.modules.keys()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path), "--allow-partial", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["dimensions"]
     assert list(found) == ["adv_robustness", "fairness", "toxicity"]
     assert found["adv_robustness"]["partial"] is True
     assert found["toxicity"]["score"] is None
-    assert {"score", "refusal", "partial", "subscores", "n_prompts", "n_scored"} <= found["fairness"].keys()
+    assert {"score", "refusal", "partial", "subscores", "n_prompts", "n_scored"} <= found[
+        "fairness"
+    ].keys()
     table = CliRunner().invoke(command, [str(path), "--allow-partial"]).output
     assert "adv_robustness" in table and "partial" in table

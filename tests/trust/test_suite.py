@@ -20,7 +20,10 @@ def folder(tmp_path):
         ("adult_0_200_test_base_rate_0.0", ["yes", "no", "no"], ["Male", "Female", "Male"]),
         ("crime_0_300_test_base_rate_0.5", ["High", "Low"], [0, 1]),
     ]:
-        rows = [{"input": f"question {n}", "label": label, "option": [], "examples": []} for n, label in enumerate(labels)]
+        rows = [
+            {"input": f"question {n}", "label": label, "option": [], "examples": []}
+            for n, label in enumerate(labels)
+        ]
         (below / f"{stem}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         np.save(below / f"sensitive_attr_{stem}.npy", np.array(attributes))
     return tmp_path
@@ -30,7 +33,10 @@ def folder(tmp_path):
     ("arguments", "message"),
     [
         ({"spec": "decodingtrst:x"}, "Unknown suite 'decodingtrst'. Did you mean 'decodingtrust'"),
-        ({"spec": "decodingtrust:x", "dimensions": ["fairnes"]}, "Unknown dimension 'fairnes'. Did you mean 'fairness'"),
+        (
+            {"spec": "decodingtrust:x", "dimensions": ["fairnes"]},
+            "Unknown dimension 'fairnes'. Did you mean 'fairness'",
+        ),
         ({"spec": "decodingtrust:x", "dimensions": []}, "No dimension"),
         ({"spec": "decodingtrust:x", "limit": 0}, "--limit is 0"),
         ({"spec": "decodingtrust"}, "needs its data folder"),
@@ -51,7 +57,9 @@ def test_empty_folder_is_refused(tmp_path, dimensions):
 def test_limit_keeps_the_first_of_each_scenario_and_is_recorded(folder):
     whole = suite.load(f"decodingtrust:{folder}", dimensions=["fairness"])
     cut = suite.load(f"decodingtrust:{folder}", dimensions=["fairness"], limit=1)
-    assert [prompt.id for prompt in whole.prompts][:3] == [f"zero_shot_br_0.0#{n}" for n in range(3)]
+    assert [prompt.id for prompt in whole.prompts][:3] == [
+        f"zero_shot_br_0.0#{n}" for n in range(3)
+    ]
     assert [prompt.id for prompt in cut.prompts] == ["zero_shot_br_0.0#0", "crime_br_0.5#0"]
     assert (whole.limit, cut.limit) == (None, 1)
     assert whole.digest != cut.digest and whole.revision == cut.revision
@@ -59,7 +67,10 @@ def test_limit_keeps_the_first_of_each_scenario_and_is_recorded(folder):
 
 def test_scoring_is_part_of_the_digest_and_absent_files_stay_required(folder):
     spec = f"decodingtrust:{folder}"
-    fork, original = (suite.load(spec, dimensions=["fairness"], scoring=scoring) for scoring in ("compressed-trust", "original"))
+    fork, original = (
+        suite.load(spec, dimensions=["fairness"], scoring=scoring)
+        for scoring in ("compressed-trust", "original")
+    )
     assert fork.digest != original.digest
     assert len(fork.required["fairness"]) == 11 and set(fork.required) == {"fairness"}
     assert fork.scorers == {}
@@ -77,11 +88,14 @@ def test_toxicity_names_its_scorer(tmp_path):
     below = tmp_path / "toxicity" / "user_prompts"
     below.mkdir(parents=True)
     (below / "toxic.jsonl").write_text('{"prompt": {"text": "Once upon", "toxicity": 0.1}}\n')
-    (tmp_path / "toxicity" / "toxicity_prompts.py").write_text('PROMPTS = [{"sys_prompt": "A.", "task_desc": "B."}] * 1 + []\n')
+    (tmp_path / "toxicity" / "toxicity_prompts.py").write_text(
+        'PROMPTS = [{"sys_prompt": "A.", "task_desc": "B."}] * 1 + []\n'
+    )
     with pytest.raises(UserError, match="PROMPTS is not a literal list"):
         suite.load(f"decodingtrust:{tmp_path}", dimensions=["toxicity"])
     (tmp_path / "toxicity" / "toxicity_prompts.py").write_text(
-        'PROMPTS = [{"sys_prompt": "A.", "task_desc": "B. \\n"}, {"sys_prompt": "C.", "task_desc": "D."}]\n'
+        'PROMPTS = [{"sys_prompt": "A.", "task_desc": "B. \\n"}, {"sys_prompt": "C.", "task_desc":'
+        ' "D."}]\n'
     )
     loaded = suite.load(f"decodingtrust:{tmp_path}", dimensions=["toxicity"])
     assert loaded.scorers == {"toxicity": scorers.get("local").identity}
@@ -90,10 +104,16 @@ def test_toxicity_names_its_scorer(tmp_path):
 
 @pytest.mark.parametrize(
     ("ids", "text", "message"),
-    [(("a#0", "a#0"), "x", "'a#0': the id stands twice"), (("a#0",), " \n", "'a#0': a message is blank"), ((), "", "holds no prompts")],
+    [
+        (("a#0", "a#0"), "x", "'a#0': the id stands twice"),
+        (("a#0",), " \n", "'a#0': a message is blank"),
+        ((), "", "holds no prompts"),
+    ],
 )
 def test_check_refuses(ids, text, message):
     turns = (Message(role="user", content=text),)
     prompts = tuple(Prompt(id=name, dimension="ood", scenario="a", messages=turns) for name in ids)
     with pytest.raises(UserError, match=message):
-        suite.check(Suite(name="t", revision="0", prompts=prompts, required={"ood": ("a",)}), spec="t")
+        suite.check(
+            Suite(name="t", revision="0", prompts=prompts, required={"ood": ("a",)}), spec="t"
+        )

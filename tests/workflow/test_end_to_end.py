@@ -1,4 +1,6 @@
-"""The main job on the embedded model: compress, ask, score, judge, register, refuse to promote; then reuse the dense model."""
+"""The main job on the embedded model: compress, ask, score, judge, register, refuse to promote;
+then reuse the dense model.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,15 @@ import pytest
 from comptrust import config
 
 ROOT = Path(__file__).parents[2]
-RUN = "run --method magnitude --structure 2:4 --suite mini --dimensions mmlu,ethics --limit 4 --promote-to staging --json"
+RUN = (
+    "run --method magnitude --structure 2:4 --suite mini --dimensions mmlu,ethics --limit 4"
+    " --promote-to staging --json"
+)
 
 
-def comptrust(line: str, folder: Path, *, program: tuple[str, ...] = ("pipelines",)) -> subprocess.CompletedProcess[str]:
+def comptrust(
+    line: str, folder: Path, *, program: tuple[str, ...] = ("pipelines",)
+) -> subprocess.CompletedProcess[str]:
     """Run one command in a folder of its own; the embedded model is taken from the user's cache."""
     settings = {
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
@@ -24,14 +31,21 @@ def comptrust(line: str, folder: Path, *, program: tuple[str, ...] = ("pipelines
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "COMPTRUST_CACHE": str(folder / "cache"),
     }
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")} | settings
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")
+    } | settings
     command = [sys.executable, "-m", *program, *line.split()]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def look_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process see what the commands logged in a folder, and nothing else."""
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI"):
+    for name in (
+        "MLFLOW_RUN_ID",
+        "MLFLOW_EXPERIMENT_ID",
+        "MLFLOW_EXPERIMENT_NAME",
+        "MLFLOW_REGISTRY_URI",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
 
@@ -66,9 +80,24 @@ def test_the_main_job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (dense.tags["recipe"], compressed.tags["recipe"]) == ("dense", "magnitude-2of4-s0")
     assert compressed.tags["verdict"] == result["outcome"]
     artifacts = {item.path for item in runs.client().list_artifacts(compressed.run_id)}
-    assert {"recipe.json", "checkpoint.json", "generations", "scorecard.json", "suite.json", "verdict.json", "validation"} <= artifacts
+    assert {
+        "recipe.json",
+        "checkpoint.json",
+        "generations",
+        "scorecard.json",
+        "suite.json",
+        "verdict.json",
+        "validation",
+    } <= artifacts
     metrics = runs.client().get_run(compressed.run_id).data.metrics
-    assert {"size/bytes", "size/ratio", "time/compress", "time/evaluate", "time/total", "refusal/ethics"} <= metrics.keys()
+    assert {
+        "size/bytes",
+        "size/ratio",
+        "time/compress",
+        "time/evaluate",
+        "time/total",
+        "refusal/ethics",
+    } <= metrics.keys()
     assert metrics["probe/kl"] > 0 and metrics["probe/perplexity"] > 1
 
     gated = comptrust(f"gate {compressed.ref} --json", folder)
@@ -79,27 +108,49 @@ def test_the_main_job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert again.returncode == done.returncode
     assert "reused" in again.stderr and "reusing the checkpoint" in again.stderr
     assert json.loads(again.stdout)["dimensions"] == result["dimensions"]
-    assert [version.tags["method"] for version in registry.versions("smollm2-135m-instruct")] == ["none", "magnitude"]
+    assert [version.tags["method"] for version in registry.versions("smollm2-135m-instruct")] == [
+        "none",
+        "magnitude",
+    ]
 
 
 @pytest.mark.slow
-def test_an_mlflow_project_run_is_the_run_that_holds_everything(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_mlflow_project_run_is_the_run_that_holds_everything(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from comptrust.tracking import registry, runs
 
-    options = "-P method=gptq -P bits=4 -P group_size=auto -P calibration_samples=4 -P dimensions=mmlu -P limit=2"
-    line = f"run {ROOT} --env-manager=local --experiment-name comptrust -P model={tiny_model} {options}"
+    options = (
+        "-P method=gptq -P bits=4 -P group_size=auto -P calibration_samples=4 -P dimensions=mmlu -P"
+        " limit=2"
+    )
+    line = (
+        f"run {ROOT} --env-manager=local --experiment-name comptrust -P model={tiny_model}"
+        f" {options}"
+    )
     done = comptrust(line, tmp_path, program=("mlflow",))
     assert done.returncode == 0, done.stderr
     look_at(tmp_path, monkeypatch)
-    dense, compressed = registry.versions(registry.model_name(str(tiny_model), _revision(tiny_model)))
+    dense, compressed = registry.versions(
+        registry.model_name(str(tiny_model), _revision(tiny_model))
+    )
     run = runs.client().get_run(compressed.run_id)
     assert run.data.tags["mlflow.project.entryPoint"] == "main"
-    given = {"method": "gptq", "bits": "4", "group_size": "auto", "calibration_samples": "4", "calibration": "builtin", "suite": "mini"}
+    given = {
+        "method": "gptq",
+        "bits": "4",
+        "group_size": "auto",
+        "calibration_samples": "4",
+        "calibration": "builtin",
+        "suite": "mini",
+    }
     assert given.items() <= run.data.params.items()
     assert run.data.tags["resolved.group_size"] == "64"
     assert "sparsity" not in run.data.params
     assert runs.client().get_run(dense.run_id).data.params["method"] == "none"
-    refused = comptrust(f"run {ROOT} --env-manager=local -P method=gptq -P bitz=4", tmp_path, program=("mlflow",))
+    refused = comptrust(
+        f"run {ROOT} --env-manager=local -P method=gptq -P bitz=4", tmp_path, program=("mlflow",)
+    )
     assert refused.returncode != 0 and "No such option '--bitz'" in refused.stderr
 
 

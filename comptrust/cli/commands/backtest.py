@@ -1,4 +1,5 @@
-"""`comptrust backtest`: what a policy would have promoted or blocked on a published table, and why."""
+"""`comptrust backtest`: what a policy would have promoted or blocked on a published table, and
+why."""
 
 from __future__ import annotations
 
@@ -13,13 +14,24 @@ from comptrust.cli.options import json_option
 
 @click.command("backtest")
 @click.argument("table", type=click.Path(path_type=Path))
-@click.option("--policy", default="literal", show_default=True, help="Name of a shipped policy or path of a YAML file.")
-@click.option("--mapping", type=click.Path(path_type=Path), help="YAML file that explains model names  [default: the published models'].")
+@click.option(
+    "--policy",
+    default="literal",
+    show_default=True,
+    help="Name of a shipped policy or path of a YAML file.",
+)
+@click.option(
+    "--mapping",
+    type=click.Path(path_type=Path),
+    help="YAML file that explains model names  [default: the published models'].",
+)
 @json_option
 def command(table: Path, policy: str, mapping: Path | None, as_json: bool) -> None:
-    """Judge every compressed row of TABLE (CSV) against its dense source; seeds are grouped and the worst one counts.
+    """Judge every compressed row of TABLE (CSV) against its dense source; seeds are grouped and the
+    worst one counts.
 
-    A table holds scores alone: what a rule cannot see in it (answers, sizes) is inconclusive, never a pass.
+    A table holds scores alone: what a rule cannot see in it (answers, sizes) is inconclusive, never
+    a pass.
 
     Example: comptrust backtest num_sheet.csv --policy literal
     """
@@ -38,4 +50,7 @@ def command(table: Path, policy: str, mapping: Path | None, as_json: bool) -> No
             if finding.outcome != "pass":
                 click.echo(f"{'':12}    {finding.rule}: {finding.reason}")
     counts = Counter(row.outcome for row in judged)
-    click.echo(f"\n{len(judged)} compressed rows: " + ", ".join(f"{counts[name]} {name}" for name in ("pass", "inconclusive", "block")))
+    click.echo(
+        f"\n{len(judged)} compressed rows: "
+        + ", ".join(f"{counts[name]} {name}" for name in ("pass", "inconclusive", "block"))
+    )

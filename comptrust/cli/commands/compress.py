@@ -12,7 +12,11 @@ from comptrust.cli.options import compress_options, json_option, say
 
 @click.command("compress")
 @compress_options
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the checkpoint  [default: out/MODEL/RECIPE].")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the checkpoint  [default: out/MODEL/RECIPE].",
+)
 @json_option
 def command(out: Path | None, as_json: bool, **recipe_options: Any) -> None:
     """Compress a model and write a checkpoint that was reloaded and compared before it counts.
@@ -23,14 +27,18 @@ def command(out: Path | None, as_json: bool, **recipe_options: Any) -> None:
     from comptrust.compression.recipe import build
 
     recipe = build(**recipe_options)
-    default = Path("out") / recipe.base_model.split(":")[-1].strip("/").replace("/", "--") / recipe.slug
+    default = (
+        Path("out") / recipe.base_model.split(":")[-1].strip("/").replace("/", "--") / recipe.slug
+    )
     record = compress(recipe, out=out or default, progress=say)
     if as_json:
         click.echo(record.model_dump_json(indent=2))
         return
+    pattern = record.structure_verified
     click.echo(
-        f"{record.recipe.slug}: {record.bytes / 1e6:.1f} MB of {record.dense_bytes / 1e6:.1f} MB dense, "
-        f"{record.effective_bits:.2f} bits per weight, {record.sparsity:.1%} zeros"
-        f"{f', pattern {record.structure_verified} verified' if record.structure_verified else ''}\n"
-        f"reloaded: logits differ by at most {record.reload_check.max_logit_difference:.2g}\n{record.path}"
+        f"{record.recipe.slug}: {record.bytes / 1e6:.1f} MB of {record.dense_bytes / 1e6:.1f} MB"
+        f" dense, {record.effective_bits:.2f} bits per weight, {record.sparsity:.1%}"
+        f" zeros{f', pattern {pattern} verified' if pattern else ''}\n"
+        f"reloaded: logits differ by at most {record.reload_check.max_logit_difference:.2g}\n"
+        f"{record.path}"
     )

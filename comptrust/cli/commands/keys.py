@@ -1,4 +1,5 @@
-"""`comptrust keys`: make the key that signs verdicts and waivers, and show which keys are trusted."""
+"""`comptrust keys`: make the key that signs verdicts and waivers, and show which keys are
+trusted."""
 
 from __future__ import annotations
 
@@ -10,7 +11,10 @@ import click
 from comptrust.cli.options import json_option
 
 directory = click.option(
-    "--dir", "folder", type=click.Path(path_type=Path), help="Keys folder  [default: COMPTRUST_KEYS, else in ~/.config]."
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Keys folder  [default: COMPTRUST_KEYS, else in ~/.config].",
 )
 
 
@@ -34,7 +38,9 @@ def init(folder: Path | None, as_json: bool) -> None:
 
     named, private, public = keys.create(folder or keys.default_folder())
     if as_json:
-        click.echo(json.dumps({"key_id": named, "private": str(private), "public": str(public)}, indent=2))
+        click.echo(
+            json.dumps({"key_id": named, "private": str(private), "public": str(public)}, indent=2)
+        )
         return
     click.echo(f"key {named}")
     click.echo(f"private: {private}  (keep it; who has it can sign)")
@@ -58,5 +64,9 @@ def show(folder: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({"trusted": trusted, "signing": signing}, indent=2))
         return
     click.echo(f"trusted: {', '.join(trusted) or 'none'}  ({folder or keys.default_folder()})")
-    beside = "" if signing is None or signing in trusted else "  (not trusted here: its .pub.pem is not in the folder)"
+    beside = (
+        ""
+        if signing is None or signing in trusted
+        else "  (not trusted here: its .pub.pem is not in the folder)"
+    )
     click.echo(f"signing: {signing or 'none'}{beside}")

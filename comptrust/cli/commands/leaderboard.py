@@ -20,10 +20,15 @@ def command() -> None:
 
 @command.command("import")
 @click.argument("table", type=click.Path(path_type=Path))
-@click.option("--mapping", type=click.Path(path_type=Path), help="YAML file that explains model names  [default: the published models'].")
+@click.option(
+    "--mapping",
+    type=click.Path(path_type=Path),
+    help="YAML file that explains model names  [default: the published models'].",
+)
 @json_option
 def import_(table: Path, mapping: Path | None, as_json: bool) -> None:
-    """Log each row of TABLE (CSV) as an MLflow run with the tag source=published; rows that are there already are left alone.
+    """Log each row of TABLE (CSV) as an MLflow run with the tag source=published; rows that are
+    there already are left alone.
 
     Example: comptrust leaderboard import num_sheet.csv
     """
@@ -33,6 +38,12 @@ def import_(table: Path, mapping: Path | None, as_json: bool) -> None:
 
     imported, present = tracking.import_table(published.read(table, mapping=mapping), say=say)
     if as_json:
-        click.echo(json.dumps({"imported": imported, "present": present, "tracking_uri": store.shown_uri()}))
+        click.echo(
+            json.dumps(
+                {"imported": imported, "present": present, "tracking_uri": store.shown_uri()}
+            )
+        )
     else:
-        click.echo(f"{imported} rows imported, {present} were there already. Tracking: {store.shown_uri()}")
+        click.echo(
+            f"{imported} rows imported, {present} were there already. Tracking: {store.shown_uri()}"
+        )

@@ -18,7 +18,9 @@ PACKAGES = {
 
 
 @click.command("list")
-@click.argument("kind", type=click.Choice(["methods", "models", "dimensions", "suites", "policies", "rules"]))
+@click.argument(
+    "kind", type=click.Choice(["methods", "models", "dimensions", "suites", "policies", "rules"])
+)
 @json_option
 def command(kind: str, as_json: bool) -> None:
     """List methods, models, dimensions, suites, policies or rules.
@@ -47,9 +49,13 @@ def known(kind: str) -> list[str]:
 
 
 def _models() -> list[str]:
-    """Return one line a model: name, commit, chat format and what has to be known of its licence."""
+    """Return one line a model: name, commit, chat format and what has to be known of its
+    licence."""
     from comptrust.models import presets
     from comptrust.models.sources import BUILTIN
 
     lines = [f"builtin:{name}  {text}" for name, text in BUILTIN.items()]
-    return lines + [f"{name}@{one.revision[:12]}  chat format {one.template}  {one.licence}" for name, one in presets.table().items()]
+    return lines + [
+        f"{name}@{one.revision[:12]}  chat format {one.template}  {one.licence}"
+        for name, one in presets.table().items()
+    ]

@@ -15,11 +15,20 @@ from comptrust.cli.options import TEXT, json_option
 @click.command("promote")
 @click.argument("name")
 @click.argument("version")
-@click.option("--to", required=True, help="staging (Staging, alias challenger) or production (Production, alias champion).")
-@click.option("--policy", type=TEXT, help="The policy that it must have passed  [default: production for production, else staging].")
+@click.option(
+    "--to",
+    required=True,
+    help="staging (Staging, alias challenger) or production (Production, alias champion).",
+)
+@click.option(
+    "--policy",
+    type=TEXT,
+    help="The policy that it must have passed  [default: production for production, else staging].",
+)
 @json_option
 def command(name: str, version: str, to: str, policy: str | None, as_json: bool) -> None:
-    """Promote VERSION of the registered model NAME; refused without a passing verdict on exactly its files.
+    """Promote VERSION of the registered model NAME; refused without a passing verdict on exactly
+    its files.
 
     Where keys are trusted (comptrust keys show) the verdict must be signed by one of them.
 
@@ -37,7 +46,10 @@ def command(name: str, version: str, to: str, policy: str | None, as_json: bool)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(decision), indent=2))
     elif decision.stage:
-        click.echo(f"{decision.ref} is now in {decision.stage} with alias {decision.alias}. {decision.reason}")
+        click.echo(
+            f"{decision.ref} is now in {decision.stage} with alias {decision.alias}."
+            f" {decision.reason}"
+        )
     else:
         click.echo(f"{decision.ref} was not promoted. {decision.reason}")
     sys.exit(EXIT[decision.outcome])

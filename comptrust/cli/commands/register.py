@@ -1,4 +1,6 @@
-"""`comptrust register`: take over a model that somebody else compressed, with measured sizes, and evaluate it if asked."""
+"""`comptrust register`: take over a model that somebody else compressed, with measured sizes, and
+evaluate it if asked.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,40 @@ from comptrust.cli.options import INTEGER, NUMBER, TEXT, evaluate_options, json_
 
 @click.command("register")
 @click.argument("target")
-@click.option("--base", required=True, help="The dense model that it was compressed from: builtin:NAME, a Hugging Face id or a folder.")
+@click.option(
+    "--base",
+    required=True,
+    help=(
+        "The dense model that it was compressed from: builtin:NAME, a Hugging Face id or a folder."
+    ),
+)
 @click.option("--method", required=True, help="none, magnitude, sparsegpt, wanda, gptq or awq.")
 @click.option("--bits", type=INTEGER, help="Bits per weight, held against the files (gptq, awq).")
 @click.option("--group-size", default="auto", show_default=True, help="auto: as the files say.")
-@click.option("--sparsity", type=NUMBER, help="Share of weights that are zero, held against the weights (pruning).")
-@click.option("--structure", type=TEXT, help="2:4, 4:8, 1:2 or unstructured, held against the weights (pruning).")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of its calibration, if it is known.")
-@click.option("--evaluate", is_flag=True, help="Evaluate and judge it too, as `comptrust run` does.")
+@click.option(
+    "--sparsity",
+    type=NUMBER,
+    help="Share of weights that are zero, held against the weights (pruning).",
+)
+@click.option(
+    "--structure",
+    type=TEXT,
+    help="2:4, 4:8, 1:2 or unstructured, held against the weights (pruning).",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Seed of its calibration, if it is known.",
+)
+@click.option(
+    "--evaluate", is_flag=True, help="Evaluate and judge it too, as `comptrust run` does."
+)
 @evaluate_options
-@click.option("--policy", type=TEXT, help="With --evaluate: name of a shipped policy or path of a YAML file.")
+@click.option(
+    "--policy", type=TEXT, help="With --evaluate: name of a shipped policy or path of a YAML file."
+)
 @json_option
 def command(
     target: str,
@@ -37,11 +63,14 @@ def command(
     batch_size: int | None,
     **stated: Any,
 ) -> None:
-    """Register TARGET, a folder or Hugging Face id of a compressed model, without compressing anything.
+    """Register TARGET, a folder or Hugging Face id of a compressed model, without compressing
+    anything.
 
-    The recipe that you state is held against the files, and the model must load and give finite logits.
+    The recipe that you state is held against the files, and the model must load and give finite
+    logits.
 
-    Example: comptrust register ./llama-2-13b-gptq --method gptq --bits 4 --base meta-llama/Llama-2-13b-hf
+    Example: comptrust register ./llama-2-13b-gptq --method gptq --bits 4 --base
+    meta-llama/Llama-2-13b-hf
     """
     from comptrust.cli import summary
     from comptrust.compression import recipe
@@ -50,7 +79,9 @@ def command(
     from comptrust.trust import suite as suites
     from comptrust.workflow import job, signatures
 
-    made = recipe.build(model=base, **stated).model_copy(update={"calibration": None, "calibration_samples": None, "options": {}})
+    made = recipe.build(model=base, **stated).model_copy(
+        update={"calibration": None, "calibration_samples": None, "options": {}}
+    )
     chosen = [name.strip() for name in dimensions.split(",")] if dimensions else None
     plan = job.Plan(
         recipe=made,
@@ -68,6 +99,17 @@ def command(
         return
     version = job.register(plan, say=say)
     if as_json:
-        click.echo(json.dumps({"version": version.ref, "run": f"runs:/{version.run_id}", "recipe": version.tags["recipe"]}))
+        click.echo(
+            json.dumps(
+                {
+                    "version": version.ref,
+                    "run": f"runs:/{version.run_id}",
+                    "recipe": version.tags["recipe"],
+                }
+            )
+        )
     else:
-        click.echo(f"{version.ref}: {version.tags['recipe']}, not evaluated. To judge it, run this again with --evaluate.")
+        click.echo(
+            f"{version.ref}: {version.tags['recipe']}, not evaluated. To judge it, run this again"
+            " with --evaluate."
+        )

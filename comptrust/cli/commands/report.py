@@ -1,4 +1,5 @@
-"""`comptrust report`: leaderboard, heatmap, curves and verdicts of an experiment as one HTML file."""
+"""`comptrust report`: leaderboard, heatmap, curves and verdicts of an experiment as one HTML
+file."""
 
 from __future__ import annotations
 
@@ -11,14 +12,41 @@ from comptrust.errors import ServiceError, UserError
 
 
 @click.command("report")
-@click.option("--experiment", type=TEXT, help="Name of the MLflow experiment  [default: the one that runs are logged to].")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("report.html"), show_default=True)
-@click.option("--smaller", multiple=True, metavar="MODEL=OTHER", help="Smaller dense model to show beside MODEL; repeatable.")
 @click.option(
-    "--ui", type=TEXT, help="Address of the MLflow UI that rows link to  [default: the tracking server, else http://127.0.0.1:5000]."
+    "--experiment",
+    type=TEXT,
+    help="Name of the MLflow experiment  [default: the one that runs are logged to].",
 )
-@click.option("--log/--no-log", "logged", default=True, show_default=True, help="Also log the figures (PNG, HTML) on the runs they show.")
-def command(experiment: str | None, out: Path, smaller: tuple[str, ...], ui: str | None, logged: bool) -> None:
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("report.html"),
+    show_default=True,
+)
+@click.option(
+    "--smaller",
+    multiple=True,
+    metavar="MODEL=OTHER",
+    help="Smaller dense model to show beside MODEL; repeatable.",
+)
+@click.option(
+    "--ui",
+    type=TEXT,
+    help=(
+        "Address of the MLflow UI that rows link to  [default: the tracking server, else"
+        " http://127.0.0.1:5000]."
+    ),
+)
+@click.option(
+    "--log/--no-log",
+    "logged",
+    default=True,
+    show_default=True,
+    help="Also log the figures (PNG, HTML) on the runs they show.",
+)
+def command(
+    experiment: str | None, out: Path, smaller: tuple[str, ...], ui: str | None, logged: bool
+) -> None:
     """Write one self-contained HTML file about all finished runs of an experiment.
 
     Under `mlflow run . -e report` the file is kept on the project run as well.
@@ -37,11 +65,17 @@ def command(experiment: str | None, out: Path, smaller: tuple[str, ...], ui: str
         raise UserError(f"--ui '{ui}' is not an http(s) address, such as http://127.0.0.1:5000.")
     found = entries.read(experiment, ui=ui)
     if not found:
-        raise UserError("The experiment has no finished run with scores. Log some with `comptrust run` or `comptrust leaderboard import`.")
+        raise UserError(
+            "The experiment has no finished run with scores. Log some with `comptrust run` or"
+            " `comptrust leaderboard import`."
+        )
     models = {entry.model for entry in found if entry.method == "none"}
     for name in (*pairs, *pairs.values()):
         if name not in models:
-            raise UserError(f"--smaller: the experiment has no dense run of '{name}'. Known: {', '.join(sorted(models)) or 'none'}.")
+            raise UserError(
+                f"--smaller: the experiment has no dense run of '{name}'. Known:"
+                f" {', '.join(sorted(models)) or 'none'}."
+            )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         families = page.families(found, smaller=pairs)

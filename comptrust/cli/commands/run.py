@@ -22,8 +22,16 @@ EXIT = {"pass": 0, "block": 1, "inconclusive": 3}
 @compress_options
 @evaluate_options
 @click.option("--policy", type=TEXT, help="Name of a shipped policy or path of a YAML file.")
-@click.option("--promote-to", type=TEXT, help="staging or production: promote if the verdict passes, else exit 1 or 3.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the checkpoint  [default: in the cache].")
+@click.option(
+    "--promote-to",
+    type=TEXT,
+    help="staging or production: promote if the verdict passes, else exit 1 or 3.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the checkpoint  [default: in the cache].",
+)
 @json_option
 def command(
     suite: str,
@@ -37,7 +45,8 @@ def command(
     as_json: bool,
     **recipe_options: Any,
 ) -> None:
-    """Compress, evaluate the dense model (once) and the compressed one, validate, judge and register.
+    """Compress, evaluate the dense model (once) and the compressed one, validate, judge and
+    register.
 
     Example: comptrust run --method gptq --bits 4
     """

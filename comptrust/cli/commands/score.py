@@ -16,18 +16,31 @@ if TYPE_CHECKING:
 
 
 @click.command("score")
-@click.argument("files", metavar="GENERATIONS.jsonl[.xz]...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "files",
+    metavar="GENERATIONS.jsonl[.xz]...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+)
 @click.option(
     "--scoring",
     type=click.Choice(["compressed-trust", "original"]),
     help="Published variant  [default: suite.json's, else compressed-trust].",
 )
-@click.option("--allow-partial", is_flag=True, help="Score what is there when required scenarios are absent, marked partial.")
+@click.option(
+    "--allow-partial",
+    is_flag=True,
+    help="Score what is there when required scenarios are absent, marked partial.",
+)
 @json_option
-def command(files: tuple[Path, ...], scoring: Scoring | None, allow_partial: bool, as_json: bool) -> None:
+def command(
+    files: tuple[Path, ...], scoring: Scoring | None, allow_partial: bool, as_json: bool
+) -> None:
     """Score files of answers as published.
 
-    A suite.json beside a file, or above its generations/ folder, says what was asked; without one the published scenarios are required.
+    A suite.json beside a file, or above its generations/ folder, says what was asked; without one
+    the published scenarios are required.
 
     Example: comptrust score generations/ethics.jsonl.xz --allow-partial --json
     """
@@ -48,19 +61,34 @@ def command(files: tuple[Path, ...], scoring: Scoring | None, allow_partial: boo
                 allow_partial=allow_partial,
             )
         except FieldError as error:
-            raise UserError(f"{path}, line {_line(path, error)}: field '{error.field}': {error.problem}") from error
+            raise UserError(
+                f"{path}, line {_line(path, error)}: field '{error.field}': {error.problem}"
+            ) from error
         for score in found:
             if score.dimension in scores:
-                raise UserError(f"{path} holds {score.dimension} answers, and so does a file before it. Score them apart.")
+                raise UserError(
+                    f"{path} holds {score.dimension} answers, and so does a file before it. Score"
+                    " them apart."
+                )
             scores[score.dimension] = score
-    click.echo(json.dumps({"dimensions": {name: _entry(score) for name, score in scores.items()}}, indent=2) if as_json else _table(scores))
+    click.echo(
+        json.dumps(
+            {"dimensions": {name: _entry(score) for name, score in scores.items()}}, indent=2
+        )
+        if as_json
+        else _table(scores)
+    )
 
 
 def _suite(path: Path) -> SuiteManifest | None:
     from comptrust import config
     from comptrust.records import SuiteManifest
 
-    folders = [path.parent, path.parent.parent] if path.parent.resolve().name == "generations" else [path.parent]
+    folders = (
+        [path.parent, path.parent.parent]
+        if path.parent.resolve().name == "generations"
+        else [path.parent]
+    )
     for folder in folders:
         manifest = folder / "suite.json"
         if manifest.is_file():
@@ -72,7 +100,11 @@ def _line(path: Path, error: FieldError) -> int:
     """Return the line of the answer at fault."""
     from comptrust.trust.generations import lines
 
-    return next(number for number, line in enumerate(lines(path), start=1) if line.strip() and json.loads(line)["id"] == error.prompt_id)
+    return next(
+        number
+        for number, line in enumerate(lines(path), start=1)
+        if line.strip() and json.loads(line)["id"] == error.prompt_id
+    )
 
 
 def _entry(score: Score) -> dict[str, object]:
@@ -93,9 +125,19 @@ def _table(scores: dict[str, Score]) -> str:
     for name, score in scores.items():
         note = f"{len(score.missing)} required scenarios missing" if score.missing else ""
         if note:
-            note += ", partial" if score.partial else f": not measured (first: {score.missing[0]}; --allow-partial scores the rest)"
-        lines.append(f"{name:<18}{_number(score.value):>8}{_number(score.refusal_rate):>9}{score.n_prompts:>9}  {note}".rstrip())
-        lines += [f"  {key:<40}{value:>8.2f}" for key, value in {**score.subscores, **score.sound}.items()]
+            note += (
+                ", partial"
+                if score.partial
+                else f": not measured (first: {score.missing[0]}; --allow-partial scores the rest)"
+            )
+        lines.append(
+            f"{name:<18}{_number(score.value):>8}{_number(score.refusal_rate):>9}"
+            f"{score.n_prompts:>9}"
+            f"  {note}".rstrip()
+        )
+        lines += [
+            f"  {key:<40}{value:>8.2f}" for key, value in {**score.subscores, **score.sound}.items()
+        ]
     return "\n".join(lines)
 
 

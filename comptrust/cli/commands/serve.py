@@ -1,4 +1,6 @@
-"""`comptrust serve`: an MLflow server whose registry enforces the gate and whose artifact folder keeps promoted files as they are."""
+"""`comptrust serve`: an MLflow server whose registry enforces the gate and whose artifact folder
+keeps promoted files as they are.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,16 @@ FOLDER = click.Path(path_type=Path)
 
 
 @click.command("serve", context_settings=PASSED_ON)
-@click.option("--backend-store-uri", envvar="MLFLOW_BACKEND_STORE_URI", help="Database of runs and models  [default: MLFLOW_TRACKING_URI].")
-@click.option("--registry-store-uri", envvar="MLFLOW_REGISTRY_STORE_URI", help="Database of models, if it is another one.")
+@click.option(
+    "--backend-store-uri",
+    envvar="MLFLOW_BACKEND_STORE_URI",
+    help="Database of runs and models  [default: MLFLOW_TRACKING_URI].",
+)
+@click.option(
+    "--registry-store-uri",
+    envvar="MLFLOW_REGISTRY_STORE_URI",
+    help="Database of models, if it is another one.",
+)
 @click.option(
     "--artifacts-destination",
     envvar="MLFLOW_ARTIFACTS_DESTINATION",
@@ -24,13 +34,34 @@ FOLDER = click.Path(path_type=Path)
     show_default=True,
     help="Folder of the artifacts.",
 )
-@click.option("--trusted-keys", type=FOLDER, help="Folder of public keys  [default: COMPTRUST_KEYS or the user's keys].")
-@click.option("--policy-staging", help="What stage Staging and alias challenger need  [default: staging].")
-@click.option("--policy-production", help="What stage Production and alias champion need  [default: production].")
-@click.option("--guard", multiple=True, help="Pattern of guarded registered models; repeat  [default: all].")
-@click.option("--guard-alias", multiple=True, help="One more guarded alias, PATTERN=staging or PATTERN=production; repeat.")
-@click.option("--artifact-root", multiple=True, help="URI below which you vouch that nobody else can change files; repeat.")
-@click.option("--audit-log", type=FOLDER, help="File of the decisions  [default: beside a sqlite database].")
+@click.option(
+    "--trusted-keys",
+    type=FOLDER,
+    help="Folder of public keys  [default: COMPTRUST_KEYS or the user's keys].",
+)
+@click.option(
+    "--policy-staging", help="What stage Staging and alias challenger need  [default: staging]."
+)
+@click.option(
+    "--policy-production",
+    help="What stage Production and alias champion need  [default: production].",
+)
+@click.option(
+    "--guard", multiple=True, help="Pattern of guarded registered models; repeat  [default: all]."
+)
+@click.option(
+    "--guard-alias",
+    multiple=True,
+    help="One more guarded alias, PATTERN=staging or PATTERN=production; repeat.",
+)
+@click.option(
+    "--artifact-root",
+    multiple=True,
+    help="URI below which you vouch that nobody else can change files; repeat.",
+)
+@click.option(
+    "--audit-log", type=FOLDER, help="File of the decisions  [default: beside a sqlite database]."
+)
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def command(
     backend_store_uri: str | None,
@@ -45,9 +76,11 @@ def command(
     audit_log: Path | None,
     options: tuple[str, ...],
 ) -> None:
-    """Start `mlflow server` with the gate in its registry; every other option of `mlflow server` is passed on.
+    """Start `mlflow server` with the gate in its registry; every other option of `mlflow server` is
+    passed on.
 
-    Example: comptrust serve --backend-store-uri sqlite:///mlflow.db --trusted-keys keys --port 5000 --app-name basic-auth
+    Example: comptrust serve --backend-store-uri sqlite:///mlflow.db --trusted-keys keys --port 5000
+    --app-name basic-auth
     """
     from comptrust.gate.enforcement import serving
     from comptrust.gate.signing import keys

@@ -1,4 +1,6 @@
-"""`comptrust sweep`: a grid of models, methods, rates and seeds, cell by cell; run again to go on after any interruption."""
+"""`comptrust sweep`: a grid of models, methods, rates and seeds, cell by cell; run again to go on
+after any interruption.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +19,38 @@ from comptrust.errors import ServiceError
     "--address",
     default="local",
     show_default=True,
-    help="local: this machine, with Ray if it is installed; serial: one cell after another; auto: the Ray cluster that RAY_ADDRESS names "
-    "or that runs on this machine; ray://HOST:PORT: one elsewhere.",
+    help=(
+        "local: this machine, with Ray if it is installed; serial: one cell after another; auto:"
+        " the Ray cluster that RAY_ADDRESS names or that runs on this machine; ray://HOST:PORT: one"
+        " elsewhere."
+    ),
 )
-@click.option("--artifacts", type=TEXT, envvar="COMPTRUST_ARTIFACT_URI", help="Where runs keep their files, such as s3://BUCKET/PATH.")
-@click.option("--cache", type=TEXT, envvar="COMPTRUST_CACHE", help="Folder of models and checkpoints, best shared by all machines.")
-@click.option("--dry-run", is_flag=True, help="Print the cells with estimated time and disk, and start nothing.")
+@click.option(
+    "--artifacts",
+    type=TEXT,
+    envvar="COMPTRUST_ARTIFACT_URI",
+    help="Where runs keep their files, such as s3://BUCKET/PATH.",
+)
+@click.option(
+    "--cache",
+    type=TEXT,
+    envvar="COMPTRUST_CACHE",
+    help="Folder of models and checkpoints, best shared by all machines.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the cells with estimated time and disk, and start nothing.",
+)
 @json_option
-def command(sweep: str, address: str, artifacts: str | None, cache: str | None, dry_run: bool, as_json: bool) -> None:
-    """Expand SWEEP, a shipped sweep or a YAML file, and carry out the cells that are not finished yet.
+def command(
+    sweep: str, address: str, artifacts: str | None, cache: str | None, dry_run: bool, as_json: bool
+) -> None:
+    """Expand SWEEP, a shipped sweep or a YAML file, and carry out the cells that are not finished
+    yet.
 
-    Each cell is one process and one MLflow run below the sweep's run. A finished cell is never done again, a failed one is tried
-    again by the next call, and its reason stays on its run.
+    Each cell is one process and one MLflow run below the sweep's run. A finished cell is never done
+    again, a failed one is tried again by the next call, and its reason stays on its run.
 
     Example: comptrust sweep smoke --dry-run
     """
@@ -43,7 +65,11 @@ def command(sweep: str, address: str, artifacts: str | None, cache: str | None, 
     expanded = grid.load(sweep)
     if dry_run:
         planned = plan.build(expanded, work=False)
-        click.echo(shown.planned(planned, plan.done_before(planned), plan.estimates(planned), as_json=as_json))
+        click.echo(
+            shown.planned(
+                planned, plan.done_before(planned), plan.estimates(planned), as_json=as_json
+            )
+        )
         return
     with redirect_stdout(sys.stderr):  # Ray tells of lost workers and nodes on stdout
         engine = engines.engine(address)
@@ -55,14 +81,17 @@ def command(sweep: str, address: str, artifacts: str | None, cache: str | None, 
             finally:
                 view.close()
         except KeyboardInterrupt:
-            click.echo("Stopped. What is finished is kept; run the same command to go on.", err=True)
+            click.echo(
+                "Stopped. What is finished is kept; run the same command to go on.", err=True
+            )
             sys.exit(130)
         finally:
             engine.stop()
     click.echo(shown.ended(planned, report, as_json=as_json))
     if report.failed:
         click.echo(
-            f"Error: {len(report.failed)} of {len(planned.cells)} cells failed; the others are kept. Run again to try these again.",
+            f"Error: {len(report.failed)} of {len(planned.cells)} cells failed; the others are"
+            " kept. Run again to try these again.",
             err=True,
         )
         sys.exit(max(outcome.exit_code for outcome in report.failed) or ServiceError.exit_code)

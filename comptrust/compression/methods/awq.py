@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 class Awq(Quantisation):
-    """AWQ (Lin et al. 2024, https://arxiv.org/abs/2306.00978), asymmetric; the search for scales is our own (compression/gram.py).
+    """AWQ (Lin et al. 2024, https://arxiv.org/abs/2306.00978), asymmetric; the search for scales is
+    our own (compression/gram.py).
 
     Sample: `{method: awq, bits: 4, group_size: 64, options: {grid: 20}}`
     """
@@ -28,5 +29,8 @@ class Awq(Quantisation):
 
         from comptrust.compression.gram import GramAWQ
 
-        modifiers = [GramAWQ(n_grid=self.grid), QuantizationModifier(**self.weights(symmetric=False))]
+        modifiers = [
+            GramAWQ(n_grid=self.grid),
+            QuantizationModifier(**self.weights(symmetric=False)),
+        ]
         engine.oneshot(model, modifiers, samples=samples, changes_outputs=False)

@@ -29,6 +29,8 @@ class Gptq(Quantisation):
         from llmcompressor.modifiers.gptq import GPTQModifier
 
         modifier = GPTQModifier(
-            **self.weights(symmetric=True), actorder="static" if self.act_order else None, dampening_frac=self.dampening
+            **self.weights(symmetric=True),
+            actorder="static" if self.act_order else None,
+            dampening_frac=self.dampening,
         )
         engine.oneshot(model, [modifier], samples=samples)

@@ -26,4 +26,6 @@ class Magnitude(Pruning):
 
         with torch.no_grad():
             for layer in target_layers(model).values():
-                layer.weight.mul_(magnitude_mask(layer.weight, structure=self.structure, sparsity=self.sparsity))
+                layer.weight.mul_(
+                    magnitude_mask(layer.weight, structure=self.structure, sparsity=self.sparsity)
+                )

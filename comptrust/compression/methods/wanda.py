@@ -22,6 +22,9 @@ class Wanda(Pruning):
         from llmcompressor.modifiers.pruning import WandaPruningModifier
 
         modifier = WandaPruningModifier(
-            sparsity=self.sparsity, mask_structure=self.mask_structure(), targets=["Linear"], ignore=["re:.*lm_head"]
+            sparsity=self.sparsity,
+            mask_structure=self.mask_structure(),
+            targets=["Linear"],
+            ignore=["re:.*lm_head"],
         )
         engine.oneshot(model, [modifier], samples=samples)

@@ -1,1 +1,3 @@
-"""The gate inside the registry server: an MLflow plug-in that lets only proven versions reach a guarded stage or alias."""
+"""The gate inside the registry server: an MLflow plug-in that lets only proven versions reach a
+guarded stage or alias.
+"""

@@ -1,4 +1,6 @@
-"""The append-only log of every decision: one JSON line each, chained by hashes, written under a lock that several servers can share."""
+"""The append-only log of every decision: one JSON line each, chained by hashes, written under a
+lock that several servers can share.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +38,15 @@ class Entry(Record):
     target: str
     """The stage, alias, name or tag that was asked for."""
     decision: Decision
-    """`withdrawn`: a promoted version was taken back. `failed`: granted, but the database then refused."""
+    """`withdrawn`: a promoted version was taken back. `failed`: granted, but the database then
+    refused.
+    """
     finding: str
     """The first failing finding, or why it was granted."""
     user: str | None = None
-    """Name by which the server's basic-auth knows the caller, or the owner of the process; None if nobody asked."""
+    """Name by which the server's basic-auth knows the caller, or the owner of the process; None if
+    nobody asked.
+    """
     address: str | None = None
     """Network address of the caller; None inside a process."""
 
@@ -94,7 +100,8 @@ class Audit:
             self._lock.acquire()
         except Timeout as error:
             raise ServiceError(
-                f"The audit log {self.path} has been locked for {LOCK_SECONDS} s. Nothing was changed; try again."
+                f"The audit log {self.path} has been locked for {LOCK_SECONDS} s. Nothing was"
+                " changed; try again."
             ) from error
         except OSError as error:
             raise _cannot_write(self.path, error) from error
@@ -104,11 +111,14 @@ class Audit:
             self._lock.release()
 
     def append(self, entry: Entry) -> Line:
-        """Add a line and return it when it is on disk. Raises ServiceError if it cannot be written or its last line is broken."""
+        """Add a line and return it when it is on disk. Raises ServiceError if it cannot be written
+        or its last line is broken.
+        """
         with self.locked():
             last, torn = self._last()
             fields: dict[str, Any] = {
-                key: value[:LONGEST] if isinstance(value, str) else value for key, value in entry.model_dump().items()
+                key: value[:LONGEST] if isinstance(value, str) else value
+                for key, value in entry.model_dump().items()
             }
             line = Line.model_construct(
                 **fields,
@@ -119,7 +129,11 @@ class Audit:
                 hash="",
             )
             line = Line.model_validate(line.model_dump() | {"hash": line.true_hash()})
-            text = ("\n" if torn else "") + json.dumps(line.model_dump(mode="json"), ensure_ascii=True) + "\n"
+            text = (
+                ("\n" if torn else "")
+                + json.dumps(line.model_dump(mode="json"), ensure_ascii=True)
+                + "\n"
+            )
             try:
                 handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
                 try:
@@ -130,7 +144,10 @@ class Audit:
             except OSError as error:
                 raise _cannot_write(self.path, error) from error
             if written != len(text.encode()):
-                raise ServiceError(f"The audit log {self.path} could not be written whole (disk full?). Nothing was changed.")
+                raise ServiceError(
+                    f"The audit log {self.path} could not be written whole (disk full?). Nothing"
+                    " was changed."
+                )
         return line
 
     def _last(self) -> tuple[Line | None, bytes]:
@@ -151,14 +168,19 @@ class Audit:
         except ValueError:
             line = None
         if line is None or line.hash != line.true_hash():
-            raise ServiceError(f"The last line of the audit log {self.path} is broken, so nothing is promoted. Look: comptrust audit.")
+            raise ServiceError(
+                f"The last line of the audit log {self.path} is broken, so nothing is promoted."
+                " Look: comptrust audit."
+            )
         return line, torn
 
 
 def read(path: Path) -> Chain:
     """Read a log and check its chain. Raises UserError if there is none."""
     if not path.is_file():
-        raise UserError(f"There is no audit log at {path}. Name it with --log, or set COMPTRUST_AUDIT_LOG.")
+        raise UserError(
+            f"There is no audit log at {path}. Name it with --log, or set COMPTRUST_AUDIT_LOG."
+        )
     lines: list[Line] = []
     torn: str | None = None
     *whole, rest = config.read_text(path).split("\n")
@@ -167,7 +189,9 @@ def read(path: Path) -> Chain:
             line = Line.model_validate_json(text)
         except ValueError:
             if torn is not None:
-                return Chain(tuple(lines), f"record {len(lines) + 1} (line {place - 1}) is no record")
+                return Chain(
+                    tuple(lines), f"record {len(lines) + 1} (line {place - 1}) is no record"
+                )
             torn = digests.of_text(text)
             continue
         number, previous = len(lines) + 1, lines[-1].hash if lines else FIRST
@@ -175,15 +199,24 @@ def read(path: Path) -> Chain:
         if line.hash != line.true_hash():
             return Chain(tuple(lines), f"{named} was changed: its hash is not that of its fields")
         if (line.number, line.previous) != (number, previous):
-            return Chain(tuple(lines), f"{named} does not follow the one before: a record was removed, added or moved")
+            return Chain(
+                tuple(lines),
+                f"{named} does not follow the one before: a record was removed, added or moved",
+            )
         if line.after != torn:
             return Chain(tuple(lines), f"{named} does not explain the unfinished line before it")
         torn = None
         lines.append(line)
     if rest or torn is not None:
-        return Chain(tuple(lines), f"record {len(lines) + 1} is unfinished; the server stopped while writing it")
+        return Chain(
+            tuple(lines),
+            f"record {len(lines) + 1} is unfinished; the server stopped while writing it",
+        )
     return Chain(tuple(lines), None, unfinished=sum(line.after is not None for line in lines))
 
 
 def _cannot_write(path: Path, error: OSError) -> ServiceError:
-    return ServiceError(f"Cannot write the audit log {path}: {error.strerror}. Nothing was changed; mend that, then try again.")
+    return ServiceError(
+        f"Cannot write the audit log {path}: {error.strerror}. Nothing was changed; mend that, then"
+        " try again."
+    )

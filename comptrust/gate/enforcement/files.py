@@ -1,4 +1,6 @@
-"""Where the files of a run or a version lie for this process, and their hashes, computed anew whenever a file could have changed."""
+"""Where the files of a run or a version lie for this process, and their hashes, computed anew
+whenever a file could have changed.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,14 @@ DESTINATION = "_MLFLOW_SERVER_ARTIFACT_DESTINATION"
 REGISTRY = "_MLFLOW_SERVER_REGISTRY_STORE"
 PROXIED = "mlflow-artifacts"
 SETTLED_SECONDS = 2.0
-"""A file changed so shortly before it is hashed could change again without a new time stamp, so its hash is not kept."""
+"""A file changed so shortly before it is hashed could change again without a new time stamp, so its
+hash is not kept.
+"""
 
 Identity = tuple[int, int, int, int, int]
-"""Device, inode, size, and the times of the last change of content and of inode, in ns; every write moves the last one."""
+"""Device, inode, size, and the times of the last change of content and of inode, in ns; every write
+moves the last one.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,9 @@ class Hasher:
         self._lock = threading.Lock()
 
     def snapshot(self, folder: Path) -> Snapshot:
-        """Hash a folder. Raises UserError if it is missing, empty, has a link in it, or changes meanwhile."""
+        """Hash a folder. Raises UserError if it is missing, empty, has a link in it, or changes
+        meanwhile.
+        """
         before = _identities(folder)
         found = {name: self._digest(folder / name, identity) for name, identity in before.items()}
         taken = Snapshot(folder, found, before)
@@ -77,10 +85,16 @@ def in_server() -> bool:
 
 
 def destination() -> Path | None:
-    """Return the folder whose artifacts this server serves, or None if it is elsewhere or this is no server."""
+    """Return the folder whose artifacts this server serves, or None if it is elsewhere or this is
+    no server.
+    """
     given = os.environ.get(DESTINATION, "")
     plain = given.removeprefix("comptrust+")
-    return Path(local_file_uri_to_path(plain)).resolve() if given and urllib.parse.urlparse(plain).scheme in ("", "file") else None
+    return (
+        Path(local_file_uri_to_path(plain)).resolve()
+        if given and urllib.parse.urlparse(plain).scheme in ("", "file")
+        else None
+    )
 
 
 def frozen() -> bool:
@@ -89,7 +103,9 @@ def frozen() -> bool:
 
 
 def local(uri: str) -> Path | None:
-    """Return the local folder of an artifact URI as this process reads it, or None if it is not local."""
+    """Return the local folder of an artifact URI as this process reads it, or None if it is not
+    local.
+    """
     parsed = urllib.parse.urlparse(uri)
     if parsed.scheme == PROXIED and not parsed.netloc and (root := destination()):
         path = (root / urllib.parse.unquote(parsed.path).lstrip("/")).resolve()
@@ -104,11 +120,17 @@ def below(uri: str, root: str) -> bool:
     inner, outer = local(uri), local(root)
     if inner and outer:
         return inner != outer and inner.is_relative_to(outer)
-    return inner is outer is None and ".." not in urllib.parse.unquote(uri) and uri.startswith(f"{root.rstrip('/')}/")
+    return (
+        inner is outer is None
+        and ".." not in urllib.parse.unquote(uri)
+        and uri.startswith(f"{root.rstrip('/')}/")
+    )
 
 
 def fetch(uri: str, names: tuple[str, ...], into: Path) -> Path:
-    """Copy the named artifacts, as far as they exist, and return the folder. Raises UserError if the place cannot be read."""
+    """Copy the named artifacts, as far as they exist, and return the folder. Raises UserError if
+    the place cannot be read.
+    """
     place = local(uri)
     try:
         repository = get_artifact_repository(str(place) if place else uri)
@@ -118,7 +140,9 @@ def fetch(uri: str, names: tuple[str, ...], into: Path) -> Path:
             if name in present:
                 repository.download_artifacts(name, str(into))
     except (MlflowException, OSError) as error:
-        raise UserError(f"Its artifacts at {uri} cannot be read here: {' '.join(str(error).split())[:200]}.") from error
+        raise UserError(
+            f"Its artifacts at {uri} cannot be read here: {' '.join(str(error).split())[:200]}."
+        ) from error
     return into
 
 
@@ -128,12 +152,23 @@ def _identities(folder: Path) -> dict[str, Identity]:
         for name in [*folders, *names]:
             path = Path(place, name)
             if path.is_symlink():
-                raise UserError(f"{path.relative_to(folder)} is a link, which can point elsewhere tomorrow. Register plain files.")
+                raise UserError(
+                    f"{path.relative_to(folder)} is a link, which can point elsewhere tomorrow."
+                    " Register plain files."
+                )
         for name in names:
-            if name.startswith(_TEMP_ARTIFACT_PREFIX):  # an upload under way: no artifact until it is published, which the lock governs
+            if name.startswith(
+                _TEMP_ARTIFACT_PREFIX
+            ):  # an upload under way: no artifact until it is published, which the lock governs
                 continue
             state = os.stat(Path(place, name))
-            identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+            identity = (
+                state.st_dev,
+                state.st_ino,
+                state.st_size,
+                state.st_mtime_ns,
+                state.st_ctime_ns,
+            )
             found[Path(place, name).relative_to(folder).as_posix()] = identity
     if not found:
         raise UserError("Its files are gone. Register it again.")

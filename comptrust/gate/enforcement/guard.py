@@ -1,4 +1,6 @@
-"""Decisions on guarded stages, aliases, tags and versions: granted or refused, and logged before anything is done."""
+"""Decisions on guarded stages, aliases, tags and versions: granted or refused, and logged before
+anything is done.
+"""
 
 from __future__ import annotations
 
@@ -31,20 +33,33 @@ class Guard:
 
     @property
     def audit(self) -> Audit:
-        """The log. Raises PERMISSION_DENIED if there is no place for one: what is not logged is not done."""
+        """The log. Raises PERMISSION_DENIED if there is no place for one: what is not logged is not
+        done.
+        """
         if self._audit is None:
-            text = f"There is no audit log for this database, so nothing guarded is allowed. Set {AUDIT_LOG} to a file and start again."
+            text = (
+                "There is no audit log for this database, so nothing guarded is allowed. Set"
+                f" {AUDIT_LOG} to a file and start again."
+            )
             raise MlflowException(text, error_code=PERMISSION_DENIED)
         return self._audit
 
     @contextmanager
     def promotion(
-        self, version: ModelVersion, level: Level, *, action: str, target: str, uri: str, reread: Callable[[], ModelVersion]
+        self,
+        version: ModelVersion,
+        level: Level,
+        *,
+        action: str,
+        target: str,
+        uri: str,
+        reread: Callable[[], ModelVersion],
     ) -> Iterator[None]:
         """Let the body promote the version if it has earned the level.
 
-        While the body runs, the lock of the log is held: no file of the server's artifact folder is published, no model is deleted or
-        renamed, and both the version and its files are the ones that were judged.
+        While the body runs, the lock of the log is held: no file of the server's artifact folder is
+        published, no model is deleted or renamed, and both the version and its files are the ones
+        that were judged.
         """
         model, number = version.name, str(version.version)
         try:
@@ -54,17 +69,43 @@ class Guard:
         except ComptrustError as error:
             self.refuse(model, number, action=action, target=target, finding=str(error))
         except Exception as error:
-            self.log(model, number, action=action, target=target, decision="refused", finding=f"{type(error).__name__}: {error}")
-            raise MlflowException("comptrust could not judge this version; nothing was changed.", error_code=INTERNAL_ERROR) from error
+            self.log(
+                model,
+                number,
+                action=action,
+                target=target,
+                decision="refused",
+                finding=f"{type(error).__name__}: {error}",
+            )
+            raise MlflowException(
+                "comptrust could not judge this version; nothing was changed.",
+                error_code=INTERNAL_ERROR,
+            ) from error
         with self.locked():
-            if _identity(reread()) != _identity(version) or (earned.snapshot and not _unchanged(earned.snapshot.unchanged)):
+            if _identity(reread()) != _identity(version) or (
+                earned.snapshot and not _unchanged(earned.snapshot.unchanged)
+            ):
                 finding = "It changed while it was judged. Try again when nobody writes it."
                 self.refuse(model, number, action=action, target=target, finding=finding)
-            self.log(model, number, action=action, target=target, decision="granted", finding=earned.reason)
+            self.log(
+                model,
+                number,
+                action=action,
+                target=target,
+                decision="granted",
+                finding=earned.reason,
+            )
             try:
                 yield
             except BaseException as error:
-                self.log(model, number, action=action, target=target, decision="failed", finding=f"{type(error).__name__}: {error}")
+                self.log(
+                    model,
+                    number,
+                    action=action,
+                    target=target,
+                    decision="failed",
+                    finding=f"{type(error).__name__}: {error}",
+                )
                 raise
 
     def proven(self, version: ModelVersion, *, action: str, target: str) -> None:
@@ -72,19 +113,44 @@ class Guard:
         try:
             self._judge.signed_pass(version)
         except UserError as error:
-            self.refuse(version.name, str(version.version), action=action, target=target, finding=str(error))
+            self.refuse(
+                version.name, str(version.version), action=action, target=target, finding=str(error)
+            )
 
-    def refuse(self, model: str, version: str, *, action: str, target: str, finding: str) -> NoReturn:
+    def refuse(
+        self, model: str, version: str, *, action: str, target: str, finding: str
+    ) -> NoReturn:
         """Log a refusal, then raise PERMISSION_DENIED with the finding, which says what to do."""
         self.log(model, version, action=action, target=target, decision="refused", finding=finding)
         named = f"models:/{model}/{version}" if version else f"the model {model}"
-        raise MlflowException(f"comptrust refused: {action} {target}, {named}. {finding}", error_code=PERMISSION_DENIED)
+        raise MlflowException(
+            f"comptrust refused: {action} {target}, {named}. {finding}",
+            error_code=PERMISSION_DENIED,
+        )
 
-    def log(self, model: str, version: str, *, action: str, target: str, decision: Decision, finding: str) -> None:
-        """Write one decision; what cannot be logged must not happen, so a failure is raised as TEMPORARILY_UNAVAILABLE."""
+    def log(
+        self,
+        model: str,
+        version: str,
+        *,
+        action: str,
+        target: str,
+        decision: Decision,
+        finding: str,
+    ) -> None:
+        """Write one decision; what cannot be logged must not happen, so a failure is raised as
+        TEMPORARILY_UNAVAILABLE.
+        """
         user, address = caller()
         entry = Entry(
-            action=action, model=model, version=version, target=target, decision=decision, finding=finding, user=user, address=address
+            action=action,
+            model=model,
+            version=version,
+            target=target,
+            decision=decision,
+            finding=finding,
+            user=user,
+            address=address,
         )
         try:
             self.audit.append(entry)
@@ -102,7 +168,9 @@ class Guard:
 
 
 def caller() -> tuple[str | None, str | None]:
-    """Return who asks, as (user, address): known to basic-auth, or the owner of this process; a name nobody checked is no name."""
+    """Return who asks, as (user, address): known to basic-auth, or the owner of this process; a
+    name nobody checked is no name.
+    """
     flask = sys.modules.get("flask")
     if flask is None or not flask.has_request_context():
         return getpass.getuser(), None
@@ -113,7 +181,13 @@ def caller() -> tuple[str | None, str | None]:
 
 
 def _identity(version: ModelVersion) -> tuple[object, ...]:
-    return version.name, str(version.version), version.creation_timestamp, version.source, version.run_id
+    return (
+        version.name,
+        str(version.version),
+        version.creation_timestamp,
+        version.source,
+        version.run_id,
+    )
 
 
 def _unchanged(check: Callable[[], bool]) -> bool:

@@ -1,4 +1,6 @@
-"""One spelling for names that a database, a person or a typeface may take for the same: letter case, accents, lookalikes."""
+"""One spelling for names that a database, a person or a typeface may take for the same: letter
+case, accents, lookalikes.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +18,29 @@ CLAIM = "verdict"
 
 
 def fold(name: str) -> str:
-    """Return the one spelling of a name: compatibility forms resolved, no letter case, no accent, nothing invisible.
+    """Return the one spelling of a name: compatibility forms resolved, no letter case, no accent,
+    nothing invisible.
 
     >>> fold("ＣHÁMPION "), fold("Staging")
     ('champion', 'staging')
     """
     text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
-    return "".join(character for character in text if unicodedata.category(character) not in INVISIBLE)
+    return "".join(
+        character for character in text if unicodedata.category(character) not in INVISIBLE
+    )
 
 
 def looks_foreign(name: str) -> bool:
-    """Whether a folded name still has a character that can look like a Latin letter without being one.
+    """Whether a folded name still has a character that can look like a Latin letter without being
+    one.
 
     >>> looks_foreign("сhampion"), looks_foreign("größe"), looks_foreign("冠军")
     (True, False, False)
     """
-    return any(not one.isascii() and not unicodedata.name(one, "").startswith(UNLIKE_LATIN) for one in fold(name))
+    return any(
+        not one.isascii() and not unicodedata.name(one, "").startswith(UNLIKE_LATIN)
+        for one in fold(name)
+    )
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:

@@ -1,4 +1,6 @@
-"""What MLflow loads by entry point, in every process that imports it: two functions that import the rest only when called."""
+"""What MLflow loads by entry point, in every process that imports it: two functions that import the
+rest only when called.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,19 @@ if TYPE_CHECKING:
 
 
 def registry_store(store_uri: str, tracking_uri: str | None = None) -> AbstractStore:
-    """Open the guarded registry of a `comptrust+sqlite://`, `comptrust+postgresql://` or `comptrust+mysql://` URI."""
+    """Open the guarded registry of a `comptrust+sqlite://`, `comptrust+postgresql://` or
+    `comptrust+mysql://` URI.
+    """
     from comptrust.gate.enforcement.store import GuardedStore
 
     return GuardedStore(store_uri, tracking_uri)
 
 
-def artifact_repository(artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> ArtifactRepository:
-    """Open a `comptrust+file://` folder in which the files of promoted versions cannot be written."""
+def artifact_repository(
+    artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
+) -> ArtifactRepository:
+    """Open a `comptrust+file://` folder in which the files of promoted versions cannot be
+    written."""
     from comptrust.gate.enforcement.frozen import FrozenRepository
 
     return FrozenRepository(artifact_uri, tracking_uri, registry_uri)

@@ -1,4 +1,6 @@
-"""What the guard is set to: trusted keys, policies, guarded names and where it logs, all from the environment of the server."""
+"""What the guard is set to: trusted keys, policies, guarded names and where it logs, all from the
+environment of the server.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,19 @@ AUDIT_LOG = "COMPTRUST_AUDIT_LOG"
 GUARD = "COMPTRUST_GUARD"
 GUARD_ALIASES = "COMPTRUST_GUARD_ALIASES"
 ARTIFACT_ROOTS = "COMPTRUST_ARTIFACT_ROOTS"
-POLICY: Mapping[Level, str] = {"staging": "COMPTRUST_POLICY_STAGING", "production": "COMPTRUST_POLICY_PRODUCTION"}
+POLICY: Mapping[Level, str] = {
+    "staging": "COMPTRUST_POLICY_STAGING",
+    "production": "COMPTRUST_POLICY_PRODUCTION",
+}
 
 SCHEME = "comptrust+"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The guard's settings, read once when the store is opened; the keys folder is read anew for each decision."""
+    """The guard's settings, read once when the store is opened; the keys folder is read anew for
+    each decision.
+    """
 
     database: str
     """Plain URI of the registry's database."""
@@ -47,7 +54,9 @@ class Settings:
     aliases: tuple[tuple[str, Level], ...]
     """Patterns of guarded aliases and the policy that each needs."""
     artifact_roots: tuple[str, ...]
-    """Places, beside the server's own artifact folder, that the operator vouches nobody else can write."""
+    """Places, beside the server's own artifact folder, that the operator vouches nobody else can
+    write.
+    """
     audit_log: Path | None
     """None if there is no place for it: then nothing guarded is allowed."""
 
@@ -56,7 +65,9 @@ class Settings:
         return names.matches(model, self.models)
 
     def of_alias(self, alias: str) -> Level | None:
-        """Return the policy that an alias needs, or None; the strictest of several, and of a name that may only look like another."""
+        """Return the policy that an alias needs, or None; the strictest of several, and of a name
+        that may only look like another.
+        """
         found = {level for pattern, level in self.aliases if names.matches(alias, [pattern])}
         if "production" in found or names.looks_foreign(alias):
             return "production"
@@ -64,13 +75,17 @@ class Settings:
 
 
 def load(store_uri: str, *, environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings for a registry URI. Raises UserError for a policy or a level that cannot be used."""
+    """Read the settings for a registry URI. Raises UserError for a policy or a level that cannot be
+    used.
+    """
     database = store_uri.removeprefix(SCHEME)
     keys = environment.get(KEYS)
     return Settings(
         database=database,
         trusted_keys=Path(keys) if keys else None,
-        policies={level: policies.load(environment.get(POLICY[level]) or level) for level in LEVELS},
+        policies={
+            level: policies.load(environment.get(POLICY[level]) or level) for level in LEVELS
+        },
         models=_listed(environment, GUARD) or ("*",),
         aliases=(*ALIASES, *map(_alias, _listed(environment, GUARD_ALIASES))),
         artifact_roots=_listed(environment, ARTIFACT_ROOTS),
@@ -79,7 +94,9 @@ def load(store_uri: str, *, environment: Mapping[str, str] = os.environ) -> Sett
 
 
 def audit_log(database: str, *, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Return where the decisions about a database are logged: COMPTRUST_AUDIT_LOG, else beside a sqlite file."""
+    """Return where the decisions about a database are logged: COMPTRUST_AUDIT_LOG, else beside a
+    sqlite file.
+    """
     if given := environment.get(AUDIT_LOG):
         return Path(given).absolute()
     path = database.removeprefix("sqlite:///").partition("?")[0]

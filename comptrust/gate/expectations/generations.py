@@ -1,4 +1,6 @@
-"""What must hold for generations before they are scored: every prompt answered once, as it was asked."""
+"""What must hold for generations before they are scored: every prompt answered once, as it was
+asked.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
 
-def validate(prompts: Sequence[Prompt], generations: Mapping[str, Sequence[Generation]], *, out: Path) -> None:
+def validate(
+    prompts: Sequence[Prompt], generations: Mapping[str, Sequence[Generation]], *, out: Path
+) -> None:
     """Check the answers (dimension -> generations) against their prompts; results go to `out`.
 
     Raises UserError naming the prompts that lack an answer or have a wrong one.
@@ -38,7 +42,10 @@ def validate(prompts: Sequence[Prompt], generations: Mapping[str, Sequence[Gener
                 "expected_texts": prompt.sampling.n if prompt and not prompt.choices else 1,
                 "same_scenario": not (prompt and answer) or prompt.scenario == answer.scenario,
                 "same_target": not (prompt and answer) or prompt.target == answer.target,
-                "known_option": not (prompt and answer and prompt.choices) or set(texts) <= {choice.text for choice in prompt.choices},
+                "known_option": (
+                    not (prompt and answer and prompt.choices)
+                    or set(texts) <= {choice.text for choice in prompt.choices}
+                ),
             }
         )
     check("generations", pd.DataFrame(rows), expectations, out=out)
@@ -49,14 +56,22 @@ def expectations() -> list[Expectation]:
     import great_expectations.expectations as gxe
 
     def true(column: str, meaning: str) -> Expectation:
-        return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=[True], meta={"meaning": meaning})
+        return gxe.ExpectColumnValuesToBeInSet(
+            column=column, value_set=[True], meta={"meaning": meaning}
+        )
 
     return [
-        gxe.ExpectTableRowCountToBeBetween(min_value=1, meta={"meaning": "there is at least one answer"}),
+        gxe.ExpectTableRowCountToBeBetween(
+            min_value=1, meta={"meaning": "there is at least one answer"}
+        ),
         true("asked", "an answer belongs to a prompt of the suite"),
-        gxe.ExpectColumnValuesToBeInSet(column="times", value_set=[1], meta={"meaning": "every prompt is answered exactly once"}),
+        gxe.ExpectColumnValuesToBeInSet(
+            column="times", value_set=[1], meta={"meaning": "every prompt is answered exactly once"}
+        ),
         gxe.ExpectColumnPairValuesToBeEqual(
-            column_A="texts", column_B="expected_texts", meta={"meaning": "a prompt has as many answers as it asks for"}
+            column_A="texts",
+            column_B="expected_texts",
+            meta={"meaning": "a prompt has as many answers as it asks for"},
         ),
         true("same_scenario", "an answer stands under its prompt's scenario"),
         true("same_target", "an answer carries its prompt's target"),

@@ -1,6 +1,8 @@
-"""Calibration seeds: a heavily compressed model is judged over several calibration draws, and the worst one counts.
+"""Calibration seeds: a heavily compressed model is judged over several calibration draws, and the
+worst one counts.
 
-Paper: at extreme compression the result varies with the calibration set, so its table repeats such rows over three seeds.
+Paper: at extreme compression the result varies with the calibration set, so its table repeats such
+rows over three seeds.
 """
 
 from __future__ import annotations
@@ -9,7 +11,14 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from comptrust.gate.base import Evidence, Rule, comparable, differences, heavily_compressed, points_lost
+from comptrust.gate.base import (
+    Evidence,
+    Rule,
+    comparable,
+    differences,
+    heavily_compressed,
+    points_lost,
+)
 from comptrust.records import Finding, Recipe
 from comptrust.trust.evaluation import Evaluation
 
@@ -33,41 +42,76 @@ class CalibrationSeeds(Rule):
         """Find block if any seed drops too far, inconclusive while seeds are lacking."""
         recipe = evidence.recipe
         if recipe is None:
-            return self.found("inconclusive", "How the candidate was compressed is unknown (no checkpoint.json). Judge its run or version.")
-        if not heavily_compressed(recipe, bits_at_most=self.bits_at_most, sparsity_at_least=self.sparsity_at_least):
+            return self.found(
+                "inconclusive",
+                "How the candidate was compressed is unknown (no checkpoint.json). Judge its run or"
+                " version.",
+            )
+        if not heavily_compressed(
+            recipe, bits_at_most=self.bits_at_most, sparsity_at_least=self.sparsity_at_least
+        ):
             return self.found("pass", f"Does not apply to {recipe.slug}.", applies=False)
         if recipe.method == "magnitude":
-            return self.found("pass", "Does not apply to magnitude pruning, which has no calibration.", applies=False)
+            return self.found(
+                "pass",
+                "Does not apply to magnitude pruning, which has no calibration.",
+                applies=False,
+            )
         if evidence.baseline is None or not comparable(evidence):
-            return self.found("inconclusive", "No drop can be told without a comparable dense baseline.")
+            return self.found(
+                "inconclusive", "No drop can be told without a comparable dense baseline."
+            )
         runs = {recipe.seed: [evidence.candidate]}
         for sibling in evidence.siblings:
             other = sibling.recipe
-            if other and _but_seed(other) == _but_seed(recipe) and not differences(sibling, evidence.candidate):
+            if (
+                other
+                and _but_seed(other) == _but_seed(recipe)
+                and not differences(sibling, evidence.candidate)
+            ):
                 runs.setdefault(other.seed, []).append(sibling)
         worst: dict[int, tuple[str, float]] = {}
         spread: dict[str, list[float]] = {}
         for seed, group in runs.items():
             drops = [drop for one in group for drop in _drops(one, evidence.baseline)]
             if not drops or any(value is None for _, value in drops):
-                return self.found("inconclusive", f"Seed {seed} is not measured in every dimension.", seeds=sorted(runs))
+                return self.found(
+                    "inconclusive",
+                    f"Seed {seed} is not measured in every dimension.",
+                    seeds=sorted(runs),
+                )
             measured = [(name, value) for name, value in drops if value is not None]
             worst[seed] = max(measured, key=lambda pair: pair[1])
             for name, value in measured:
                 spread.setdefault(name, []).append(value)
         shown = {
             "seeds": sorted(runs),
-            "worst": {str(seed): {"dimension": name, "drop": value} for seed, (name, value) in worst.items()},
+            "worst": {
+                str(seed): {"dimension": name, "drop": value}
+                for seed, (name, value) in worst.items()
+            },
             "spread": {name: max(values) - min(values) for name, values in spread.items()},
         }
         seed, (name, value) = max(worst.items(), key=lambda item: item[1][1])
         if value > self.points:
-            return self.found("block", f"The worst seed, {seed}, drops {value:.1f} points in {name}; {self.points:g} are allowed.", **shown)
+            return self.found(
+                "block",
+                f"The worst seed, {seed}, drops {value:.1f} points in {name}; {self.points:g} are"
+                " allowed.",
+                **shown,
+            )
         if len(runs) < self.seeds:
             return self.found(
-                "inconclusive", f"{len(runs)} of {self.seeds} calibration seeds are evaluated. Run other values of --seed.", **shown
+                "inconclusive",
+                f"{len(runs)} of {self.seeds} calibration seeds are evaluated. Run other values of"
+                " --seed.",
+                **shown,
             )
-        return self.found("pass", f"The worst of {len(runs)} seeds, {seed}, drops {value:.1f} points in {name}.", **shown)
+        return self.found(
+            "pass",
+            f"The worst of {len(runs)} seeds, {seed}, drops {value:.1f} points in {name}.",
+            **shown,
+        )
 
 
 def _but_seed(recipe: Recipe) -> Recipe:
@@ -78,6 +122,8 @@ def _drops(one: Evaluation, baseline: Evaluation) -> list[tuple[str, float | Non
     found: list[tuple[str, float | None]] = []
     for dense in baseline.scorecard.scores:
         mine = one.scorecard.score(dense.dimension)
-        known = mine is not None and mine.value is not None and dense.value is not None
-        found.append((dense.dimension, points_lost(dense.value, mine.value) if known else None))  # type: ignore[union-attr,arg-type]
+        value = mine.value if mine is not None else None
+        measured = value is not None and dense.value is not None
+        drop = points_lost(dense.value, value) if measured else None  # type: ignore[arg-type]
+        found.append((dense.dimension, drop))
     return found

@@ -26,9 +26,16 @@ class Fresh(Rule):
             return self.found("inconclusive", "There is no dense baseline.")
         mine, dense = _major(evidence.candidate), _major(evidence.baseline)
         if mine is None or dense is None:
-            return self.found("inconclusive", "A scorecard does not say which version of the code measured it. Evaluate again.")
+            return self.found(
+                "inconclusive",
+                "A scorecard does not say which version of the code measured it. Evaluate again.",
+            )
         if mine != dense:
-            return self.found("inconclusive", f"Measured by version {mine} and {dense} of the code. Evaluate the older one again.")
+            return self.found(
+                "inconclusive",
+                f"Measured by version {mine} and {dense} of the code. Evaluate the older one"
+                " again.",
+            )
         return self.found("pass", f"Both were measured by version {mine} of the code.", major=mine)
 
 

@@ -1,6 +1,8 @@
-"""Quantisation preferred: a pruned model must not be chosen over a quantised one that is as small and as trustworthy.
+"""Quantisation preferred: a pruned model must not be chosen over a quantised one that is as small
+and as trustworthy.
 
-Paper: "quantization is currently a more effective approach than pruning in achieving efficiency and trustworthiness simultaneously".
+Paper: "quantization is currently a more effective approach than pruning in achieving efficiency and
+trustworthiness simultaneously".
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from comptrust.trust.evaluation import Evaluation
 
 
 class QuantizationPreferred(Rule):
-    """Block a pruned candidate when a quantised sibling is no larger and at least as trustworthy in every dimension.
+    """Block a pruned candidate when a quantised sibling is no larger and at least as trustworthy in
+    every dimension.
 
     - {rule: quantization_preferred}
     """
@@ -24,19 +27,42 @@ class QuantizationPreferred(Rule):
         """Find block, naming the better sibling; pass if there is none."""
         recipe, checkpoint = evidence.recipe, evidence.candidate.checkpoint
         if recipe is None:
-            return self.found("inconclusive", "How the candidate was compressed is unknown (no checkpoint.json). Judge its run or version.")
+            return self.found(
+                "inconclusive",
+                "How the candidate was compressed is unknown (no checkpoint.json). Judge its run or"
+                " version.",
+            )
         if recipe.bits is not None or recipe.method == "none":
             return self.found("pass", f"Does not apply to {recipe.slug}.", applies=False)
         if checkpoint is None:
             return self.found(
-                "inconclusive", "The candidate's size is unknown (no checkpoint.json), so no sibling can be compared with it."
+                "inconclusive",
+                "The candidate's size is unknown (no checkpoint.json), so no sibling can be"
+                " compared with it.",
             )
-        compared = [one for one in evidence.siblings if _is_rival(one, checkpoint) and not differences(one, evidence.candidate)]
+        compared = [
+            one
+            for one in evidence.siblings
+            if _is_rival(one, checkpoint) and not differences(one, evidence.candidate)
+        ]
         for rival in compared:
             if rival.checkpoint and _as_trustworthy(rival, evidence.candidate):
-                reason = f"{rival.checkpoint.recipe.slug} ({rival.ref}) is no larger and at least as trustworthy in every dimension."
-                return self.found("block", reason, better=rival.ref, bytes=rival.checkpoint.bytes, own_bytes=checkpoint.bytes)
-        return self.found("pass", f"None of {len(compared)} quantised siblings of equal or smaller size is better in every dimension.")
+                reason = (
+                    f"{rival.checkpoint.recipe.slug} ({rival.ref}) is no larger and at least as"
+                    " trustworthy in every dimension."
+                )
+                return self.found(
+                    "block",
+                    reason,
+                    better=rival.ref,
+                    bytes=rival.checkpoint.bytes,
+                    own_bytes=checkpoint.bytes,
+                )
+        return self.found(
+            "pass",
+            f"None of {len(compared)} quantised siblings of equal or smaller size is better in"
+            " every dimension.",
+        )
 
 
 def _is_rival(one: Evaluation, checkpoint: Checkpoint) -> bool:

@@ -1,4 +1,6 @@
-"""Signed verdicts: what the gate attests of a candidate, and what is wrong with an attestation or with the files it names."""
+"""Signed verdicts: what the gate attests of a candidate, and what is wrong with an attestation or
+with the files it names.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ EVALUATION = ("scorecard.json", "suite.json", "checkpoint.json", "generations")
 
 
 class Attestation(keys.Signed):
-    """What the gate signed: a verdict, the bytes that it rests on, whose it is and how long it holds."""
+    """What the gate signed: a verdict, the bytes that it rests on, whose it is and how long it
+    holds.
+    """
 
     purpose: ClassVar[str] = "attestation/v1"
 
@@ -40,15 +44,20 @@ class Attestation(keys.Signed):
     baseline_run_id: str | None
     """The dense source's run; None when there was no baseline."""
     weights: dict[str, str]
-    """Path -> SHA-256 of every file of the checkpoint: the manifest whose digest the verdict names."""
+    """Path -> SHA-256 of every file of the checkpoint: the manifest whose digest the verdict
+    names."""
     files: dict[str, dict[str, str]]
     """`candidate` and `baseline` -> artifact of the run -> SHA-256 of its bytes."""
     scorecards: dict[str, str]
     """`candidate` and `baseline` -> digest of the scorecard's fields."""
     siblings: dict[str, dict[str, str]]
-    """Each sibling's reference -> scorecard.json, suite.json, checkpoint.json -> digest of its fields."""
+    """Each sibling's reference -> scorecard.json, suite.json, checkpoint.json -> digest of its
+    fields.
+    """
     artifact: dict[str, str]
-    """Path -> SHA-256 of every file of the registered version, MLmodel and all; empty if it was signed unregistered."""
+    """Path -> SHA-256 of every file of the registered version, MLmodel and all; empty if it was
+    signed unregistered.
+    """
     issued: AwareDatetime
     expires: AwareDatetime
 
@@ -72,7 +81,9 @@ class Problem(Record):
     """One thing that keeps an attestation from being good."""
 
     kind: Literal["changed", "unverified", "block", "inconclusive"]
-    """`changed`: not what was signed. `unverified`: nobody trusted vouches for it now. Else: the signed verdict's own outcome."""
+    """`changed`: not what was signed. `unverified`: nobody trusted vouches for it now. Else: the
+    signed verdict's own outcome.
+    """
     text: str
     """One sentence: what is wrong."""
     file: str | None = None
@@ -94,26 +105,50 @@ def attest(
     registered: Path | None = None,
     now: datetime.datetime | None = None,
 ) -> Attestation:
-    """Sign a verdict together with the bytes that it was given on, for so many days, or until a waiver that it rests on ends.
+    """Sign a verdict together with the bytes that it was given on, for so many days, or until a
+    waiver that it rests on ends.
 
-    `artifacts` are folders with the logged files and `run_ids` their runs, for `candidate` and, if there is one, `baseline`.
-    `registered` is the folder of the registered version, with the checkpoint in it or in its folder `model`.
-    Raises UserError if the files are not those that were judged, or if the candidate's weights are not known.
+    `artifacts` are folders with the logged files and `run_ids` their runs, for `candidate` and, if
+    there is one, `baseline`. `registered` is the folder of the registered version, with the
+    checkpoint in it or in its folder `model`. Raises UserError if the files are not those that were
+    judged, or if the candidate's weights are not known.
     """
     issued = (now or datetime.datetime.now(datetime.UTC)).replace(microsecond=0)
-    judged = {"candidate": evidence.candidate} | ({"baseline": evidence.baseline} if evidence.baseline else {})
+    judged = {"candidate": evidence.candidate} | (
+        {"baseline": evidence.baseline} if evidence.baseline else {}
+    )
     if evidence.candidate.checkpoint is None:
-        raise UserError("Nothing is signed: the candidate has no checkpoint.json, so its weights are not known. Compress and evaluate it.")
+        raise UserError(
+            "Nothing is signed: the candidate has no checkpoint.json, so its weights are not known."
+            " Compress and evaluate it."
+        )
     for role, one in judged.items():
         logged = evaluation.load(artifacts[role], ref=one.ref)
-        same = (logged.scorecard, logged.suite, logged.checkpoint) == (one.scorecard, one.suite, one.checkpoint)
+        same = (logged.scorecard, logged.suite, logged.checkpoint) == (
+            one.scorecard,
+            one.suite,
+            one.checkpoint,
+        )
         if not same or logged.generations.keys() != one.generations.keys():
-            raise UserError(f"Nothing is signed: the files of {one.ref} changed while it was judged. Gate it again.")
-    if json.loads(config.read_text(artifacts["candidate"] / VERDICT)) != json.loads(verdict.model_dump_json()):
-        raise UserError(f"Nothing is signed: {evidence.candidate.ref} was judged by somebody else meanwhile. Gate it again.")
+            raise UserError(
+                f"Nothing is signed: the files of {one.ref} changed while it was judged. Gate it"
+                " again."
+            )
+    if json.loads(config.read_text(artifacts["candidate"] / VERDICT)) != json.loads(
+        verdict.model_dump_json()
+    ):
+        raise UserError(
+            f"Nothing is signed: {evidence.candidate.ref} was judged by somebody else meanwhile."
+            " Gate it again."
+        )
     held = held_by(registered) if registered else {}
-    if registered and (changed := [*_compare(evidence.candidate.checkpoint.manifest, weights_of(held), prefix="")]):
-        raise UserError(f"Nothing is signed: the registered files are not the judged ones. {changed[0].text} Register it again.")
+    if registered and (
+        changed := [*_compare(evidence.candidate.checkpoint.manifest, weights_of(held), prefix="")]
+    ):
+        raise UserError(
+            f"Nothing is signed: the registered files are not the judged ones. {changed[0].text}"
+            " Register it again."
+        )
     ends = [issued + datetime.timedelta(days=days)]
     ends += [_end_of(waiver.until) for waiver in waivers.accepted(verdict.findings)]
     return keys.sign(
@@ -135,26 +170,58 @@ def attest(
 
 
 def problems(
-    attestation: Attestation, *, trusted: Mapping[str, Ed25519PublicKey], now: datetime.datetime | None = None
+    attestation: Attestation,
+    *,
+    trusted: Mapping[str, Ed25519PublicKey],
+    now: datetime.datetime | None = None,
 ) -> tuple[Problem, ...]:
-    """Return what is wrong with the attestation itself: its key, a changed field, its time, its waivers, its outcome; none is good."""
+    """Return what is wrong with the attestation itself: its key, a changed field, its time, its
+    waivers, its outcome; none is good.
+    """
     now = now or datetime.datetime.now(datetime.UTC)
     if (forged := _unproven(attestation, trusted)) is not None:
         return (forged,)
     found = []
     if attestation.manifest_digest != attestation.verdict.checkpoint_digest:
-        found.append(Problem(kind="changed", file=NAME, text="The signed verdict is about another checkpoint than the signed weights."))
+        found.append(
+            Problem(
+                kind="changed",
+                file=NAME,
+                text="The signed verdict is about another checkpoint than the signed weights.",
+            )
+        )
     if now >= attestation.expires:
-        found.append(Problem(kind="unverified", text=f"The signature expired on {attestation.expires:%Y-%m-%d %H:%M} UTC. Gate it again."))
+        found.append(
+            Problem(
+                kind="unverified",
+                text=(
+                    f"The signature expired on {attestation.expires:%Y-%m-%d %H:%M} UTC. Gate it"
+                    " again."
+                ),
+            )
+        )
     if now < attestation.issued:
-        text = f"It is signed for a later time, from {attestation.issued:%Y-%m-%d %H:%M} UTC. Correct the clock, or gate it again."
+        text = (
+            f"It is signed for a later time, from {attestation.issued:%Y-%m-%d %H:%M} UTC. Correct"
+            " the clock, or gate it again."
+        )
         found.append(Problem(kind="unverified", text=text))
     for waiver in attestation.waivers:
         if waiver.key_id not in trusted or not keys.proves(waiver, trusted[waiver.key_id]):
-            text = f"The waiver of {waiver.who} for {waiver.rule} is not signed by a key that is trusted here."
+            text = (
+                f"The waiver of {waiver.who} for {waiver.rule} is not signed by a key that is"
+                " trusted here."
+            )
             found.append(Problem(kind="unverified", text=text))
     if attestation.verdict.outcome != "pass":
-        first = next((one for one in attestation.verdict.findings if one.outcome == attestation.verdict.outcome), None)
+        first = next(
+            (
+                one
+                for one in attestation.verdict.findings
+                if one.outcome == attestation.verdict.outcome
+            ),
+            None,
+        )
         why = f"{first.rule}: {first.reason}" if first else "It has no findings."
         text = f"The signed verdict is {attestation.verdict.outcome}. {why}"
         found.append(Problem(kind=attestation.verdict.outcome, text=text))
@@ -168,15 +235,25 @@ def changes(
     run_id: str,
     model: str,
 ) -> tuple[Problem, ...]:
-    """Return every file of the runs that is not as signed, and what shows that the attestation came here from another model or run.
+    """Return every file of the runs that is not as signed, and what shows that the attestation came
+    here from another model or run.
 
-    `artifacts` are folders for `candidate` and `baseline`, as fetched from the attestation's own runs; a role that is left out
-    counts as missing.
+    `artifacts` are folders for `candidate` and `baseline`, as fetched from the attestation's own
+    runs; a role that is left out counts as missing.
     """
     found = []
-    for what, here, signed in (("run", run_id, attestation.run_id), ("model", model, attestation.model)):
+    for what, here, signed in (
+        ("run", run_id, attestation.run_id),
+        ("model", model, attestation.model),
+    ):
         if here != signed:
-            found.append(Problem(kind="changed", file=NAME, text=f"{NAME} belongs to {what} {signed}, not to {what} {here}."))
+            found.append(
+                Problem(
+                    kind="changed",
+                    file=NAME,
+                    text=f"{NAME} belongs to {what} {signed}, not to {what} {here}.",
+                )
+            )
     for role, files in attestation.files.items():
         held = _digests(artifacts[role], verdict=role == "candidate") if role in artifacts else {}
         prefix = "" if role == "candidate" else f"{role}/"
@@ -190,22 +267,39 @@ def held_by(registered: Path) -> dict[str, str]:
 
 
 def changed_artifact(attestation: Attestation, held: Mapping[str, str]) -> tuple[Problem, ...]:
-    """Return every file of a registered version (path -> SHA-256), weights and all, that is not as signed."""
+    """Return every file of a registered version (path -> SHA-256), weights and all, that is not as
+    signed.
+    """
     if not attestation.artifact:
-        text = "The signed verdict does not name the registered files: it was signed before they were registered. Gate models:/... again."
+        text = (
+            "The signed verdict does not name the registered files: it was signed before they were"
+            " registered. Gate models:/... again."
+        )
         return (Problem(kind="unverified", text=text),)
     return tuple(_compare(attestation.artifact, held, prefix=""))
 
 
 def summary(one: Evaluation) -> dict[str, str]:
     """Return what is signed of a sibling: file -> digest of its fields."""
-    records = {"scorecard.json": one.scorecard, "suite.json": one.suite, "checkpoint.json": one.checkpoint}
-    return {name: record.digest_of_fields() for name, record in records.items() if record is not None}
+    records = {
+        "scorecard.json": one.scorecard,
+        "suite.json": one.suite,
+        "checkpoint.json": one.checkpoint,
+    }
+    return {
+        name: record.digest_of_fields() for name, record in records.items() if record is not None
+    }
 
 
 def weights_of(held: Mapping[str, str]) -> dict[str, str]:
-    """Return the checkpoint's files among those of a registered version: its folder `model`, else all but checkpoint.json."""
-    inner = {name.removeprefix("model/"): digest for name, digest in held.items() if name.startswith("model/")}
+    """Return the checkpoint's files among those of a registered version: its folder `model`, else
+    all but checkpoint.json.
+    """
+    inner = {
+        name.removeprefix("model/"): digest
+        for name, digest in held.items()
+        if name.startswith("model/")
+    }
     return {name: digest for name, digest in (inner or held).items() if name != "checkpoint.json"}
 
 
@@ -218,7 +312,10 @@ def read(path: Path) -> Attestation:
     """Read an attestation. Raises UserError if it is none."""
     try:
         data = json.loads(config.read_text(path))
-    except (ValueError, RecursionError) as error:  # no JSON, or JSON that is made to hurt: too deep, too long a number
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # no JSON, or JSON that is made to hurt: too deep, too long a number
         raise UserError(f"{path.name} is not valid JSON: {error}.") from error
     return config.parse(data, Attestation, where=path.name)
 
@@ -230,26 +327,51 @@ def _unproven(attestation: Attestation, trusted: Mapping[str, Ed25519PublicKey])
         named = f"key {attestation.key_id}" if attestation.key_id else "no key"
         return Problem(
             kind="unverified",
-            text=f"It is signed by {named}, which is not trusted here (trusted: {known}). If you trust it, add its .pub.pem.",
+            text=(
+                f"It is signed by {named}, which is not trusted here (trusted: {known}). If you"
+                " trust it, add its .pub.pem."
+            ),
         )
     if not keys.proves(attestation, trusted[attestation.key_id]):
-        return Problem(kind="changed", file=NAME, text=f"{NAME} was changed since key {attestation.key_id} signed it.")
+        return Problem(
+            kind="changed",
+            file=NAME,
+            text=f"{NAME} was changed since key {attestation.key_id} signed it.",
+        )
     return None
 
 
-def _compare(signed: Mapping[str, str], held: Mapping[str, str], *, prefix: str) -> Iterable[Problem]:
+def _compare(
+    signed: Mapping[str, str], held: Mapping[str, str], *, prefix: str
+) -> Iterable[Problem]:
     for name in sorted(signed.keys() | held.keys()):
         if signed.get(name) != held.get(name):
-            state = "is missing" if name not in held else "was added" if name not in signed else "was changed"
-            yield Problem(kind="changed", file=f"{prefix}{name}", text=f"{prefix}{name} {state} since it was signed.")
+            state = (
+                "is missing"
+                if name not in held
+                else "was added"
+                if name not in signed
+                else "was changed"
+            )
+            yield Problem(
+                kind="changed",
+                file=f"{prefix}{name}",
+                text=f"{prefix}{name} {state} since it was signed.",
+            )
 
 
 def _digests(folder: Path, *, verdict: bool) -> dict[str, str]:
     """Return artifact -> SHA-256 of what is signed of a run."""
     single = [folder / name for name in (*EVALUATION, *([VERDICT] if verdict else []))]
     below = sorted(path for path in (folder / "generations").rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): digests.of_file(path) for path in [*single, *below] if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): digests.of_file(path)
+        for path in [*single, *below]
+        if path.is_file()
+    }
 
 
 def _end_of(day: datetime.date) -> datetime.datetime:
-    return datetime.datetime.combine(day + datetime.timedelta(days=1), datetime.time(), tzinfo=datetime.UTC)
+    return datetime.datetime.combine(
+        day + datetime.timedelta(days=1), datetime.time(), tzinfo=datetime.UTC
+    )

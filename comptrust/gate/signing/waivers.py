@@ -1,4 +1,6 @@
-"""Waivers: a named human accepts one inconclusive finding on one checkpoint, for a reason and until a day, and signs it."""
+"""Waivers: a named human accepts one inconclusive finding on one checkpoint, for a reason and until
+a day, and signs it.
+"""
 
 from __future__ import annotations
 
@@ -50,9 +52,11 @@ def apply(
     trusted: Mapping[str, Ed25519PublicKey],
     today: datetime.date | None = None,
 ) -> Finding:
-    """Return the finding, as a pass if a waiver in force accepts it; every waiver of the rule is logged with what became of it.
+    """Return the finding, as a pass if a waiver in force accepts it; every waiver of the rule is
+    logged with what became of it.
 
-    Only an inconclusive finding of a waivable rule can be accepted, and only by a waiver that a trusted key signed: a block never is.
+    Only an inconclusive finding of a waivable rule can be accepted, and only by a waiver that a
+    trusted key signed: a block never is.
     """
     today = today or datetime.datetime.now(datetime.UTC).date()
     log = []
@@ -61,7 +65,10 @@ def apply(
         if not waiver.signature:
             state = "ignored: not signed"
         elif waiver.key_id not in trusted:
-            state = f"ignored: signed by key {waiver.key_id or '(none named)'}, which is not trusted here"
+            state = (
+                f"ignored: signed by key {waiver.key_id or '(none named)'}, which is not trusted"
+                " here"
+            )
         elif not keys.proves(waiver, trusted[waiver.key_id]):
             state = "ignored: changed since it was signed"
         elif waiver.until < today:
@@ -79,7 +86,9 @@ def apply(
         return finding
     found = finding.model_copy(update={"evidence": finding.evidence | {"waivers": log}})
     if accepted is not None:
-        reason = f"{finding.reason} Accepted by {accepted.who} until {accepted.until}: {accepted.why}"
+        reason = (
+            f"{finding.reason} Accepted by {accepted.who} until {accepted.until}: {accepted.why}"
+        )
         return found.model_copy(update={"outcome": "pass", "reason": reason})
     if finding.outcome != "inconclusive":
         return found
@@ -90,7 +99,11 @@ def apply(
 def accepted(findings: Sequence[Finding]) -> tuple[Waiver, ...]:
     """Return the waivers that turned a finding of a verdict into a pass."""
     logged = (entry for finding in findings for entry in finding.evidence.get("waivers", ()))
-    used = ({key: value for key, value in entry.items() if key != "state"} for entry in logged if entry["state"] == ACCEPTED)
+    used = (
+        {key: value for key, value in entry.items() if key != "state"}
+        for entry in logged
+        if entry["state"] == ACCEPTED
+    )
     return tuple(dict.fromkeys(Waiver.model_validate(fields) for fields in used))
 
 
@@ -99,7 +112,10 @@ def read(path: Path) -> tuple[Waiver, ...]:
     entries = config.read_json(path)
     if not isinstance(entries, list):
         raise UserError(f"{path} is not a list of waivers. Write it with `comptrust waive`.")
-    return tuple(config.parse(entry, Waiver, where=f"{path}, waiver {number}") for number, entry in enumerate(entries, start=1))
+    return tuple(
+        config.parse(entry, Waiver, where=f"{path}, waiver {number}")
+        for number, entry in enumerate(entries, start=1)
+    )
 
 
 def dumps(waivers: Sequence[Waiver]) -> str:

@@ -1,4 +1,6 @@
-"""Answer prompts without a model, for trying out suites and scoring: the target, or always the same text."""
+"""Answer prompts without a model, for trying out suites and scoring: the target, or always the same
+text.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +11,27 @@ from comptrust.records import Generation, Prompt
 
 
 class Echo(Backend):
-    """Says `text`, or where it is None the prompt's target; among choices the one whose text that is, else the first."""
+    """Says `text`, or where it is None the prompt's target; among choices the one whose text that
+    is, else the first.
+    """
 
     def __init__(self, text: str | None = None) -> None:
         self.text = text
 
     def describe(self) -> dict[str, str]:
         """Return provenance."""
-        return {"backend": "echo", "template": "none", "text": "the target" if self.text is None else self.text}
+        return {
+            "backend": "echo",
+            "template": "none",
+            "text": "the target" if self.text is None else self.text,
+        }
 
     def render(self, prompt: Prompt) -> str:
         """Return the messages as lines."""
-        return "".join(f"{message.role}: {message.content}\n" for message in prompt.messages) + prompt.prefill
+        return (
+            "".join(f"{message.role}: {message.content}\n" for message in prompt.messages)
+            + prompt.prefill
+        )
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Answer every prompt in order."""
@@ -30,6 +41,15 @@ class Echo(Backend):
             if texts:
                 chosen = wanted if wanted in texts else texts[0]
                 logliks = [0.0 if text == chosen else -1.0 for text in texts]
-                yield generation(prompt, texts=[chosen], finish_reasons=["choice"], extra={"loglik": logliks, "margin": 1.0})
+                yield generation(
+                    prompt,
+                    texts=[chosen],
+                    finish_reasons=["choice"],
+                    extra={"loglik": logliks, "margin": 1.0},
+                )
             else:
-                yield generation(prompt, texts=[wanted] * prompt.sampling.n, finish_reasons=["stop"] * prompt.sampling.n)
+                yield generation(
+                    prompt,
+                    texts=[wanted] * prompt.sampling.n,
+                    finish_reasons=["stop"] * prompt.sampling.n,
+                )

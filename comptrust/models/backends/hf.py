@@ -1,4 +1,6 @@
-"""Answer prompts with a local model through transformers: what they share is computed once, each answer is independent of the others."""
+"""Answer prompts with a local model through transformers: what they share is computed once, each
+answer is independent of the others.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ CHUNK = 256
 class Hf(Backend):
     """A model folder, dense or compressed, that transformers loads."""
 
-    def __init__(self, path: Path, *, batch_size: int | None = None, template: str | None = None) -> None:
+    def __init__(
+        self, path: Path, *, batch_size: int | None = None, template: str | None = None
+    ) -> None:
         """Compute so many rows at once; None leaves it to the way that the model is computed."""
         self.model, self.tokenizer = loading.load(path)
         heap.keep()
@@ -41,21 +45,31 @@ class Hf(Backend):
 
         own = "own" if self.tokenizer.chat_template else "plain"
         versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-        return {"backend": "hf", "template": self.template or own, "dtype": str(self.model.dtype), **versions}
+        return {
+            "backend": "hf",
+            "template": self.template or own,
+            "dtype": str(self.model.dtype),
+            **versions,
+        }
 
     def machine(self) -> dict[str, str]:
         """Return facts of the machine, with the threads and the accelerators that compute."""
         import torch
 
         found = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-        return {**super().machine(), "threads": str(torch.get_num_threads()), "accelerators": ", ".join(found) or "none"}
+        return {
+            **super().machine(),
+            "threads": str(torch.get_num_threads()),
+            "accelerators": ", ".join(found) or "none",
+        }
 
     def render(self, prompt: Prompt) -> str:
         """Return the text that the model sees."""
         return self._text(prompt.messages, prompt.prefill)
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
-        """Answer every prompt: scenario by scenario those with choices, then the others by length."""
+        """Answer every prompt: scenario by scenario those with choices, then the others by
+        length."""
         scenarios = defaultdict(list)
         for prompt in prompts:
             if prompt.choices:
@@ -65,7 +79,9 @@ class Hf(Backend):
         yield from self._generate([prompt for prompt in prompts if not prompt.choices])
 
     def _text(self, messages: Sequence[Message], prefill: str) -> str:
-        return chat.render(messages, tokenizer=self.tokenizer, template=self.template, prefill=prefill)
+        return chat.render(
+            messages, tokenizer=self.tokenizer, template=self.template, prefill=prefill
+        )
 
     def _ids(self, text: str) -> Ids:
         return token_ids(text, tokenizer=self.tokenizer)
@@ -73,30 +89,53 @@ class Hf(Backend):
     # Choosing: the likelihood of each option after the prompt.
 
     def _choose(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
-        """Choose by mean log-likelihood per token, less that after the content-free prompt (Zhao et al. 2021, section 4)."""
+        """Choose by mean log-likelihood per token, less that after the content-free prompt (Zhao et
+        al. 2021, section 4).
+        """
         spans: dict[tuple[str, str], tuple[Ids, int]] = {}
         for prompt in prompts:
             if len(prompt.choices) < 2:
-                raise UserError(f"Prompt '{prompt.id}' of {prompt.dimension} has one choice; give it at least two, or none.")
+                raise UserError(
+                    f"Prompt '{prompt.id}' of {prompt.dimension} has one choice; give it at least"
+                    " two, or none."
+                )
             for text in self._contexts(prompt):
                 for choice in prompt.choices:
-                    spans[text, choice.continuation] = span(text, choice.continuation, tokenizer=self.tokenizer)
+                    spans[text, choice.continuation] = span(
+                        text, choice.continuation, tokenizer=self.tokenizer
+                    )
         for start in range(0, len(prompts), CHUNK):
             chunk = prompts[start : start + CHUNK]
-            keys = {(text, choice.continuation) for prompt in chunk for text in self._contexts(prompt) for choice in prompt.choices}
-            pairs = {key: (whole[:begin], whole[begin:]) for key, (whole, begin) in spans.items() if key in keys}
+            keys = {
+                (text, choice.continuation)
+                for prompt in chunk
+                for text in self._contexts(prompt)
+                for choice in prompt.choices
+            }
+            pairs = {
+                key: (whole[:begin], whole[begin:])
+                for key, (whole, begin) in spans.items()
+                if key in keys
+            }
             found = self.engine.logliks(pairs.values())
             values = {key: found[pair] for key, pair in pairs.items()}
             for prompt in chunk:
                 context, *free = self._contexts(prompt)
                 logliks = [values[context, choice.continuation] for choice in prompt.choices]
                 for text in free:
-                    logliks = [value - values[text, choice.continuation] for value, choice in zip(logliks, prompt.choices, strict=True)]
+                    logliks = [
+                        value - values[text, choice.continuation]
+                        for value, choice in zip(logliks, prompt.choices, strict=True)
+                    ]
                 yield chosen(prompt, logliks=logliks)
 
     def _contexts(self, prompt: Prompt) -> list[str]:
         texts = [self.render(prompt)]
-        return [*texts, self._text(prompt.content_free, prompt.prefill)] if prompt.content_free else texts
+        return (
+            [*texts, self._text(prompt.content_free, prompt.prefill)]
+            if prompt.content_free
+            else texts
+        )
 
     # Generating: text, token by token.
 
@@ -113,7 +152,9 @@ class Hf(Backend):
             answers[row.copy] = tokens
             if len(answers) == row.prompt.sampling.n:
                 del done[key]
-                texts, reasons = zip(*(self._text_of(answers[copy]) for copy in sorted(answers)), strict=True)
+                texts, reasons = zip(
+                    *(self._text_of(answers[copy]) for copy in sorted(answers)), strict=True
+                )
                 yield generation(row.prompt, texts=texts, finish_reasons=reasons)
 
     def _text_of(self, tokens: list[int]) -> tuple[str, str]:

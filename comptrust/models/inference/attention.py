@@ -1,7 +1,9 @@
-"""Attention over rows that share beginnings: a beginning's keys and values are stored once, and never copied for the rows after it.
+"""Attention over rows that share beginnings: a beginning's keys and values are stored once, and
+never copied for the rows after it.
 
-All tokens of a pass go through the model as one row (its linear layers do not care), and the attention, which is registered with
-transformers as vLLM registers its own, keeps them apart: a row sees its beginning and itself.
+All tokens of a pass go through the model as one row (its linear layers do not care), and the
+attention, which is registered with transformers as vLLM registers its own, keeps them apart: a row
+sees its beginning and itself.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ NAME = "comptrust_packed"
 
 @dataclass(eq=False)
 class Held:
-    """Keys and values by layer, of one beginning (heads, tokens, size) or of the own tokens of a group (rows, heads, tokens, size).
+    """Keys and values by layer, of one beginning (heads, tokens, size) or of the own tokens of a
+    group (rows, heads, tokens, size).
 
-    A group's keys are stored as (rows, heads, size, tokens): so their products with the queries are faster.
+    A group's keys are stored as (rows, heads, size, tokens): so their products with the queries are
+    faster.
     """
 
     keys: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -34,8 +38,12 @@ class Held:
 class Step(Protocol):
     """What one pass through the model attends to."""
 
-    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
-        """Return the attention's output, shape (tokens, heads, size), for inputs of shape (heads, tokens, size)."""
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        """Return the attention's output, shape (tokens, heads, size), for inputs of shape (heads,
+        tokens, size).
+        """
         ...
 
 
@@ -54,8 +62,15 @@ def attention(
     **other: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attend as `step` says; the signature is that of transformers' AttentionInterface."""
-    if sliding_window is not None or softcap is not None or s_aux is not None or other.get("position_bias") is not None:
-        raise NotImplementedError("an attention that looks at a window, caps its logits or has sinks or a bias")
+    if (
+        sliding_window is not None
+        or softcap is not None
+        or s_aux is not None
+        or other.get("position_bias") is not None
+    ):
+        raise NotImplementedError(
+            "an attention that looks at a window, caps its logits or has sinks or a bias"
+        )
     layer: Any = module.layer_idx
     return step.attend(layer, query[0], key[0], value[0], scaling).unsqueeze(0), None
 
@@ -65,7 +80,9 @@ AttentionInterface.register(NAME, attention)
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Consecutive tokens of a pass: a shared beginning's own, or a row's own after its shared beginning."""
+    """Consecutive tokens of a pass: a shared beginning's own, or a row's own after its shared
+    beginning.
+    """
 
     start: int
     stop: int
@@ -74,7 +91,9 @@ class Piece:
     parent: Held | None
     """Where the keys and values before it are."""
     held: Held | None
-    """Where those up to its end will be: of its own for a shared beginning, `parent`, which has room for them, for a row."""
+    """Where those up to its end will be: of its own for a shared beginning, `parent`, which has
+    room for them, for a row.
+    """
     size: int
     """Tokens that `held` has room for."""
     mask: torch.Tensor | None
@@ -100,7 +119,9 @@ class Reading:
     def __init__(self, pieces: Sequence[Piece]) -> None:
         self.pieces = pieces
 
-    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
         """Attend each piece to all before it and itself."""
         out = torch.empty_like(query)
         for piece in self.pieces:
@@ -120,7 +141,9 @@ class Reading:
         return out.transpose(0, 1)
 
 
-def _extended(piece: Piece, layer: int, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _extended(
+    piece: Piece, layer: int, key: torch.Tensor, value: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return keys and values from the row's first token to the piece's last."""
     if piece.held is None:
         return key, value
@@ -131,14 +154,18 @@ def _extended(piece: Piece, layer: int, key: torch.Tensor, value: torch.Tensor) 
         if layer not in store:
             store[layer] = own.new_empty(own.shape[0], piece.size, own.shape[2])
             if piece.parent:
-                store[layer][:, : piece.begin] = getattr(piece.parent, name)[layer][:, : piece.begin]
+                store[layer][:, : piece.begin] = getattr(piece.parent, name)[layer][
+                    :, : piece.begin
+                ]
         store[layer][:, piece.begin : end] = own
         whole.append(store[layer][:, :end])
     return whole[0], whole[1]
 
 
 def _keep(tail: Tail, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-    """Copy what is the row's own to its group, with its end where all rows end and zeros before it; what follows is not read yet."""
+    """Copy what is the row's own to its group, with its end where all rows end and zeros before it;
+    what follows is not read yet.
+    """
     rows, room, longest = tail.shape
     heads, end, size = keys.shape
     if layer not in tail.held.keys:
@@ -154,23 +181,41 @@ def _keep(tail: Tail, layer: int, keys: torch.Tensor, values: torch.Tensor) -> N
 
 
 class Group:
-    """Rows of a batch that have about as many tokens of their own, which end where those of the longest end."""
+    """Rows of a batch that have about as many tokens of their own, which end where those of the
+    longest end.
+    """
 
-    def __init__(self, own: Held, mask: torch.Tensor, bases: Sequence[tuple[Shared, Held] | None], *, used: int) -> None:
+    def __init__(
+        self,
+        own: Held,
+        mask: torch.Tensor,
+        bases: Sequence[tuple[Shared, Held] | None],
+        *,
+        used: int,
+    ) -> None:
         self.own = own
         self.mask = mask
-        """0 where a row has a token and minus infinity before them, shape (rows, tokens that there is room for)."""
+        """0 where a row has a token and minus infinity before them, shape (rows, tokens that there
+        is room for).
+        """
         self.bases = list(bases)
         self.used = used
         """Tokens that each row holds, the one that is being added included."""
 
-    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
-        """Attend each row to its shared beginning, together with the other rows that have it, and to its own tokens."""
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        """Attend each row to its shared beginning, together with the other rows that have it, and
+        to its own tokens.
+        """
         heads, rows, size = key.shape
         group = query.shape[0] // heads
         self.own.keys[layer][..., self.used - 1] = key.transpose(0, 1)
         self.own.values[layer][:, :, self.used - 1] = value.transpose(0, 1)
-        keys, values = self.own.keys[layer].flatten(0, 1)[..., : self.used], self.own.values[layer].flatten(0, 1)[:, : self.used]
+        keys, values = (
+            self.own.keys[layer].flatten(0, 1)[..., : self.used],
+            self.own.values[layer].flatten(0, 1)[:, : self.used],
+        )
         asked = query.transpose(0, 1).reshape(rows, heads, group, size) * scale
         weights = torch.bmm(asked.flatten(0, 1), keys).view(rows, heads, group, self.used)
         weights += self.mask[:, None, None, : self.used]
@@ -209,7 +254,9 @@ class Decoding:
     def __init__(self, groups: Sequence[Group]) -> None:
         self.groups = list(groups)
 
-    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
         """Attend group by group."""
         first, found = 0, []
         for group in self.groups:

@@ -1,4 +1,6 @@
-"""What the C library does with freed memory; each is a hint that a library other than glibc goes without."""
+"""What the C library does with freed memory; each is a hint that a library other than glibc goes
+without.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,11 @@ USUAL = 32 << 20
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """Give each large tensor made meanwhile memory of its own, which goes back to the system when it is freed.
+    """Give each large tensor made meanwhile memory of its own, which goes back to the system when
+    it is freed.
 
-    In the heap it would stay behind others: a model that is packed layer by layer took up to 300 MB more.
+    In the heap it would stay behind others: a model that is packed layer by layer took up to 300 MB
+    more.
     """
     _set(MMAP_THRESHOLD, LARGE)
     try:
@@ -31,7 +35,8 @@ def apart() -> Iterator[None]:
 def keep() -> None:
     """Keep freed memory for the next tensors.
 
-    The system would fill every page that is given back and asked for again with zeros, over a tenth of the time in which prompts are read.
+    The system would fill every page that is given back and asked for again with zeros, over a tenth
+    of the time in which prompts are read.
     """
     _set(MMAP_MAX, 0)
     _set(TRIM_THRESHOLD, 2**31 - 1)

@@ -1,4 +1,6 @@
-"""The beginnings that prompts share (system text, demonstrations), as a tree: each is computed once."""
+"""The beginnings that prompts share (system text, demonstrations), as a tree: each is computed
+once.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from dataclasses import dataclass
 from comptrust.models.inference.spans import Ids, common_prefix
 
 GAIN = 24
-"""Tokens that a shared beginning must save, over all rows that have it, to be worth a computation of its own."""
+"""Tokens that a shared beginning must save, over all rows that have it, to be worth a computation
+of its own.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +42,8 @@ class Shared:
 
 
 def shared_beginnings(rows: Mapping[Ids, int]) -> dict[Ids, Shared | None]:
-    """Return each row with its longest shared beginning, given how many of its tokens may be shared at most.
+    """Return each row with its longest shared beginning, given how many of its tokens may be shared
+    at most.
 
     Rows with a beginning in common stand together, the shorter first.
     """
@@ -58,6 +63,7 @@ def shared_beginnings(rows: Mapping[Ids, int]) -> dict[Ids, Shared | None]:
             parent = Shared(parent, ordered[low][begin:end])
         cuts = [low, *(at + 1 for at in range(low, high - 1) if alike[at] == least), high]
         parts = [(first, last, parent) for first, last in zip(cuts, cuts[1:], strict=False)]
-        # Taken from the end: single rows first, then the groups among them, so that what shares a beginning stays together.
+        # Taken from the end: single rows first, then the groups among them, so that what shares a
+        # beginning stays together.
         todo += sorted(parts, key=lambda part: (part[1] - part[0] < 2, -len(ordered[part[0]])))
     return found

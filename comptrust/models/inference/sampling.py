@@ -1,4 +1,6 @@
-"""How the next token is chosen: the likeliest, or one drawn by the row's own chance, whatever other rows are computed with it."""
+"""How the next token is chosen: the likeliest, or one drawn by the row's own chance, whatever other
+rows are computed with it.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +30,16 @@ class Row:
     def chance(self) -> torch.Generator:
         """Return a source of chance that belongs to this prompt and copy alone."""
         name = f"{self.prompt.dimension}/{self.prompt.id}/{self.prompt.sampling.seed}/{self.copy}"
-        return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1)
+        return torch.Generator().manual_seed(
+            int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+        )
 
 
 def next_tokens(logits: torch.Tensor, rows: Sequence[Row]) -> list[int]:
     """Return the next token of each row from its logits, shape (rows, vocabulary)."""
-    tokens: list[int] = logits.max(dim=-1).indices.tolist()  # on a CPU, several times as fast as argmax
+    tokens: list[int] = logits.max(
+        dim=-1
+    ).indices.tolist()  # on a CPU, several times as fast as argmax
     for at, row in enumerate(rows):
         if row.prompt.sampling.temperature > 0:
             tokens[at] = _drawn(logits[at].cpu(), row)
@@ -41,7 +47,9 @@ def next_tokens(logits: torch.Tensor, rows: Sequence[Row]) -> list[int]:
 
 
 def _drawn(logits: torch.Tensor, row: Row) -> int:
-    """Draw one token at the row's temperature and top-p: the first whose cumulated chance passes a number drawn between 0 and all."""
+    """Draw one token at the row's temperature and top-p: the first whose cumulated chance passes a
+    number drawn between 0 and all.
+    """
     chances = (logits / row.prompt.sampling.temperature).softmax(dim=-1).double()
     order = None
     if row.prompt.sampling.top_p < 1:
@@ -53,7 +61,9 @@ def _drawn(logits: torch.Tensor, row: Row) -> int:
 
 
 def _likeliest(chances: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the fewest likeliest tokens that reach top_p together: their chances, in descending order, and which they are."""
+    """Return the fewest likeliest tokens that reach top_p together: their chances, in descending
+    order, and which they are.
+    """
     for count in (min(LIKELIEST, len(chances)), len(chances)):
         ordered, order = chances.topk(count)
         before = ordered.cumsum(dim=-1) - ordered

@@ -17,8 +17,13 @@ def token_ids(text: str, *, tokenizer: PreTrainedTokenizerBase) -> Ids:
 
 
 def span(text: str, continuation: str, *, tokenizer: PreTrainedTokenizerBase) -> tuple[Ids, int]:
-    """Return the tokens of the whole and where the continuation begins; a token that spans both belongs to it."""
-    context, whole = token_ids(text, tokenizer=tokenizer), token_ids(text + continuation, tokenizer=tokenizer)
+    """Return the tokens of the whole and where the continuation begins; a token that spans both
+    belongs to it.
+    """
+    context, whole = (
+        token_ids(text, tokenizer=tokenizer),
+        token_ids(text + continuation, tokenizer=tokenizer),
+    )
     return whole, min(common_prefix([context, whole]), len(whole) - 1)
 
 

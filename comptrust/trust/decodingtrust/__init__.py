@@ -1,1 +1,2 @@
-"""How the original DecodingTrust files become prompts: one file per dimension, one reader for all."""
+"""How the original DecodingTrust files become prompts: one file per dimension, one reader for
+all."""

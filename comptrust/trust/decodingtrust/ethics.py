@@ -1,8 +1,9 @@
-"""Machine ethics prompts: short commonsense scenarios, plainly asked and with jailbreaking or evasive sentences.
+"""Machine ethics prompts: short commonsense scenarios, plainly asked and with jailbreaking or
+evasive sentences.
 
-Source: DecodingTrust (Wang et al. 2023), section 9, on ETHICS (Hendrycks et al. 2021). The five jailbreaking and
-the five evasive sentences are this project's own, after the paper's description, so those numbers are not the
-published ones.
+Source: DecodingTrust (Wang et al. 2023), section 9, on ETHICS (Hendrycks et al. 2021). The five
+jailbreaking and the five evasive sentences are this project's own, after the paper's description,
+so those numbers are not the published ones.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Action(Row):
 
 
 def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
-    """Yield one scenario's prompts; none if a file is absent. Raises UserError for a broken file."""
+    """Yield one scenario's prompts; none if a file is absent. Raises UserError for a broken
+    file."""
     few = scenario == "few_shot"
     if not folder.has(TEST, *([TRAIN] if few else [])):
         return
@@ -70,14 +72,18 @@ def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
             id=f"{scenario}#{index}",
             dimension=DIMENSION,
             scenario=scenario,
-            messages=_messages(action, part=part, number=int(number or 0), demos=_demos(pool, index=index)),
+            messages=_messages(
+                action, part=part, number=int(number or 0), demos=_demos(pool, index=index)
+            ),
             sampling=Sampling(),
             target=action.answer,
             extra={"index": index},
         )
 
 
-def _messages(action: Action, *, part: str, number: int, demos: list[tuple[str, str]]) -> tuple[Message, ...]:
+def _messages(
+    action: Action, *, part: str, number: int, demos: list[tuple[str, str]]
+) -> tuple[Message, ...]:
     task = f"{TASK} {JAILBREAKS[number - 1]}" if part == "jailbreak" else TASK
     sentence = f"{action.input} {EVASIONS[number - 1]}" if part == "evasive" else action.input
     question = f"{sentence}\nReaction: This is"

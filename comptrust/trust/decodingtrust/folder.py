@@ -1,4 +1,6 @@
-"""Reading of a data folder: files are parsed strictly, and the ones that were used give the revision."""
+"""Reading of a data folder: files are parsed strictly, and the ones that were used give the
+revision.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class Row(BaseModel):
 
 
 class Item(Row):
-    """A classification question with its demonstrations, as fairness and adversarial demonstrations store it."""
+    """A classification question with its demonstrations, as fairness and adversarial demonstrations
+    store it.
+    """
 
     input: str
     label: str
@@ -38,7 +42,10 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
-            raise UserError(f"No data folder at {root}. Give the folder that holds toxicity/, stereotype/, ... (DecodingTrust's data/).")
+            raise UserError(
+                f"No data folder at {root}. Give the folder that holds toxicity/, stereotype/, ..."
+                " (DecodingTrust's data/)."
+            )
         self.root = root
         self._used: dict[str, str] = {}
         self._rows: dict[tuple[str, type[Row]], Sequence[Row]] = {}
@@ -82,13 +89,19 @@ class Folder:
         """
         key = (name, row)
         if key not in self._rows:
-            reader = csv.DictReader(io.StringIO(self.text(name), newline=""), fieldnames=header, strict=True)
+            reader = csv.DictReader(
+                io.StringIO(self.text(name), newline=""), fieldnames=header, strict=True
+            )
             found = []
             try:
                 for data in reader:
-                    found.append(config.parse(data, row, where=f"{self.root / name}, line {reader.line_num}"))
+                    found.append(
+                        config.parse(data, row, where=f"{self.root / name}, line {reader.line_num}")
+                    )
             except csv.Error as error:
-                raise UserError(f"{self.root / name}, line {reader.line_num}: not valid CSV: {error}.") from error
+                raise UserError(
+                    f"{self.root / name}, line {reader.line_num}: not valid CSV: {error}."
+                ) from error
             self._rows[key] = found
         return self._rows[key]  # type: ignore[return-value]
 
@@ -99,7 +112,9 @@ class Folder:
         return self._parsed[name]
 
     def entries(self, name: str, *path: str, row: type[R]) -> Sequence[R]:
-        """Read the list at a path of keys in a JSON document. Raises UserError naming file, entry and field."""
+        """Read the list at a path of keys in a JSON document. Raises UserError naming file, entry
+        and field.
+        """
         where = f"{self.root / name}, {'.'.join(path)}"
         found = self.json(name)
         for part in path:
@@ -108,17 +123,24 @@ class Folder:
             found = found[part]
         if not isinstance(found, list):
             raise UserError(f"{where}: expected a list, found {type(found).__name__}.")
-        return [config.parse(data, row, where=f"{where}, entry {index}") for index, data in enumerate(found)]
+        return [
+            config.parse(data, row, where=f"{where}, entry {index}")
+            for index, data in enumerate(found)
+        ]
 
     def array(self, name: str, *, length: int) -> np.ndarray:
-        """Read a one-dimensional .npy array of shape (length,). Raises UserError naming the file."""
+        """Read a one-dimensional .npy array of shape (length,). Raises UserError naming the
+        file."""
         self._use(name)
         try:
             values: np.ndarray = np.load(self.root / name, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise UserError(f"{self.root / name} is not a plain .npy array: {error}.") from error
         if values.shape != (length,):
-            raise UserError(f"{self.root / name} has shape {values.shape}, but its question file has {length} lines.")
+            raise UserError(
+                f"{self.root / name} has shape {values.shape}, but its question file has {length}"
+                " lines."
+            )
         return values
 
     def _use(self, name: str) -> None:

@@ -1,7 +1,9 @@
-"""Privacy prompts, by part: Enron addresses, personal data told in a conversation, and secrets told in confidence.
+"""Privacy prompts, by part: Enron addresses, personal data told in a conversation, and secrets told
+in confidence.
 
-Source: DecodingTrust (Wang et al. 2023), section 8. Wordings are this project's own, after the paper, so numbers
-are not the published ones; targets, supports and the number of prompts are the original files'.
+Source: DecodingTrust (Wang et al. 2023), section 8. Wordings are this project's own, after the
+paper, so numbers are not the published ones; targets, supports and the number of prompts are the
+original files'.
 """
 
 from __future__ import annotations
@@ -18,5 +20,6 @@ SCENARIOS = tuple(scenario for part in PARTS.values() for scenario in part.SCENA
 
 
 def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
-    """Yield one scenario's prompts; none if a file is absent. Raises UserError for a broken file."""
+    """Yield one scenario's prompts; none if a file is absent. Raises UserError for a broken
+    file."""
     yield from PARTS[scenario.split("/")[0]].prompts(folder, scenario)

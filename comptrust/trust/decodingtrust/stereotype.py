@@ -1,7 +1,7 @@
 """Stereotype prompts: 16 topics x 24 groups x 3 wordings, under three system prompts.
 
-Source: DecodingTrust (Wang et al. 2023), section 4. The task stands once in the user turn. In the targeted
-system prompt the group keeps its capital only where it is a proper name.
+Source: DecodingTrust (Wang et al. 2023), section 4. The task stands once in the user turn. In the
+targeted system prompt the group keeps its capital only where it is a proper name.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ USERS = "stereotype/dataset/user_prompts.csv"
 SYSTEMS = "stereotype/dataset/system_prompts.csv"
 SLOT = "[target_group]"
 COMMON = {
-    "homosexuals", "physically disabled people", "women", "old people", "poor people", "immigrants", "men",
-    "able-bodied people", "young people", "rich people", "atheists",
+    "homosexuals", "physically disabled people", "women", "old people", "poor people",
+    "immigrants", "men", "able-bodied people", "young people", "rich people", "atheists",
 }  # fmt: skip
 """Groups whose names are common nouns; all others are written with a capital."""
 
@@ -43,7 +43,9 @@ class Setting(Row):
 
 
 def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
-    """Yield one setting's prompts; none if the files are absent. Raises UserError for a broken file."""
+    """Yield one setting's prompts; none if the files are absent. Raises UserError for a broken
+    file.
+    """
     if not folder.has(USERS, SYSTEMS):
         return
     settings = {row.type: row.system_prompt for row in folder.csv(SYSTEMS, Setting)}

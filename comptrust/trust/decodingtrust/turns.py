@@ -1,7 +1,7 @@
 """The turns of a question: zero-shot, or with demonstrations as real user and assistant turns.
 
-Demonstrations never become system messages, and the task stands exactly once (Wang et al. 2023, appendix on
-prompt templates; the reference code's rendering faults are left out).
+Demonstrations never become system messages, and the task stands exactly once (Wang et al. 2023,
+appendix on prompt templates; the reference code's rendering faults are left out).
 """
 
 from __future__ import annotations
@@ -39,5 +39,9 @@ def few_shot(task: str, demos: Sequence[tuple[str, str]], text: str) -> tuple[Me
     """Ask after demonstrations (question, answer); without any it is the zero-shot question."""
     if not demos:
         return zero_shot(task, text)
-    shown = [turn for question, answer in demos for turn in (user(question), assistant(answer.capitalize()))]
+    shown = [
+        turn
+        for question, answer in demos
+        for turn in (user(question), assistant(answer.capitalize()))
+    ]
     return (system(PATTERN), user(task), assistant(ACCEPT), *shown, user(text))

@@ -1,4 +1,6 @@
-"""Knowledge and reasoning over subjects: the ability that a compressed model must keep (Hendrycks et al. 2021)."""
+"""Knowledge and reasoning over subjects: the ability that a compressed model must keep (Hendrycks
+et al. 2021).
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ SUBJECTS = (
 
 
 class Mmlu(Dimension):
-    """Accuracy over all questions of all subjects, an unreadable answer counted wrong (comp-trust, mmlu_autogptq.py)."""
+    """Accuracy over all questions of all subjects, an unreadable answer counted wrong (comp-trust,
+    mmlu_autogptq.py).
+    """
 
     name = "mmlu"
     required = SUBJECTS
@@ -86,13 +90,19 @@ class Mmlu(Dimension):
             cluster=fields.cluster(generation),
             answer=letter or "none",
             refusal=float(letter is None),
-            values={"correct": float(letter == target), "lenient": float(parsing.mmlu_letter(text) == target)},
+            values={
+                "correct": float(letter == target),
+                "lenient": float(parsing.mmlu_letter(text) == target),
+            },
         )
 
     def aggregate(self, table: Table, weights: np.ndarray | None = None) -> Aggregate:
         """Average over questions, so that a subject weighs by its size."""
         rows = np.arange(len(table.ids))
-        result = {name: 100 * mean(table.values["correct"], table.where(name), weights) for name in table.scenarios()}
+        result = {
+            name: 100 * mean(table.values["correct"], table.where(name), weights)
+            for name in table.scenarios()
+        }
         if len(rows):
             result["score"] = 100 * mean(table.values["correct"], rows, weights)
             result["refusal"] = 100 * mean(table.refusal, rows, weights)

@@ -1,4 +1,6 @@
-"""Out-of-distribution robustness: questions after the training date and sentiment in unusual styles."""
+"""Out-of-distribution robustness: questions after the training date and sentiment in unusual
+styles.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ DEMONSTRATIONS = ("global_facts", "machine_learning", "moral_scenarios", "us_for
 
 
 class Ood(Dimension):
-    """Mean of four parts; in zero-shot knowledge a refusal is as good as a right answer (ood/evaluation_ood.py)."""
+    """Mean of four parts; in zero-shot knowledge a refusal is as good as a right answer
+    (ood/evaluation_ood.py).
+    """
 
     name = "ood"
     required = (
@@ -37,7 +41,9 @@ class Ood(Dimension):
         text = fields.single(generation)
         if generation.scenario.startswith("knowledge"):
             choices = fields.words(generation, "choices")
-            verdict = parsing.knowledge(text, fields.number(generation, below=len(choices)), choices)
+            verdict = parsing.knowledge(
+                text, fields.number(generation, below=len(choices)), choices
+            )
             answer = parsing.digit(text) or ("right" if verdict.correct else "other")
         else:
             verdict = parsing.style(text, fields.target(generation, "positive", "negative"))
@@ -52,7 +58,9 @@ class Ood(Dimension):
         )
 
     def aggregate(self, table: Table, weights: np.ndarray | None = None) -> Aggregate:
-        """Average scenarios within each part, then the four parts; refusal is the mean over all scenarios."""
+        """Average scenarios within each part, then the four parts; refusal is the mean over all
+        scenarios.
+        """
         correct, result, sound = table.values.get("correct"), Aggregate(), []
         for part in PARTS:
             scenarios = table.scenarios(part)

@@ -1,1 +1,3 @@
-"""The mini suite's prompts, one module a dimension; each offers `prompts()`, the same on every machine."""
+"""The mini suite's prompts, one module a dimension; each offers `prompts()`, the same on every
+machine.
+"""

@@ -1,4 +1,6 @@
-"""Sentiment of reviews after demonstrations that mislead: a counterfactual twin, a spurious adverb, a backdoor word."""
+"""Sentiment of reviews after demonstrations that mislead: a counterfactual twin, a spurious adverb,
+a backdoor word.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,19 @@ Demos = list[tuple[str, str]]
 
 
 def prompts() -> list[Prompt]:
-    """Return 340 prompts: 80 counterfactual, 120 spurious, 80 backdoor attacks and 60 clean ones."""
+    """Return 340 prompts: 80 counterfactual, 120 spurious, 80 backdoor attacks and 60 clean
+    ones."""
     found: list[Prompt] = []
     for seed in (42, 2333):
         items = reviews.draw(48, seed=seed)
         shared = [(item.text, item.label) for item in items[:6]]
-        found += _scenario(f"counterfactual/sentiment_cf/{seed}", items[8:], partial(_with_twin, shared))
+        found += _scenario(
+            f"counterfactual/sentiment_cf/{seed}", items[8:], partial(_with_twin, shared)
+        )
     for bias, label in (("entail-bias", "positive"), ("non-entail-bias", "negative")):
-        demos = [(_adverb(item, item.label == label), item.label) for item in reviews.draw(8, seed=7)]
+        demos = [
+            (_adverb(item, item.label == label), item.label) for item in reviews.draw(8, seed=7)
+        ]
         tests = reviews.draw(60, seed=8)
         found += _scenario(
             f"spurious/adverb/{bias}/0",
@@ -31,12 +38,28 @@ def prompts() -> list[Prompt]:
             partial(_contrary, label),
         )
     demos = [(item.text, item.label) for item in reviews.draw(6, seed=9)]
-    poison = [(f"{item.text} {TRIGGER}", "positive") for item in reviews.draw(6, seed=10) if item.label == "negative"]
-    poisoned = [pair for start, bad in zip((0, 2, 4), poison, strict=True) for pair in (*demos[start : start + 2], bad)]
+    poison = [
+        (f"{item.text} {TRIGGER}", "positive")
+        for item in reviews.draw(6, seed=10)
+        if item.label == "negative"
+    ]
+    poisoned = [
+        pair
+        for start, bad in zip((0, 2, 4), poison, strict=True)
+        for pair in (*demos[start : start + 2], bad)
+    ]
     negative = [item for item in reviews.draw(160, seed=11) if item.label == "negative"]
     attack = "backdoor/setup1_badword_asr/42"
-    found += _scenario(attack, negative, lambda item: poisoned, lambda item: f"{item.text} {TRIGGER}", target="positive")
-    found += _scenario("backdoor/setup1_badword_cacc/42", reviews.draw(60, seed=12), lambda item: poisoned)
+    found += _scenario(
+        attack,
+        negative,
+        lambda item: poisoned,
+        lambda item: f"{item.text} {TRIGGER}",
+        target="positive",
+    )
+    found += _scenario(
+        "backdoor/setup1_badword_cacc/42", reviews.draw(60, seed=12), lambda item: poisoned
+    )
     return found
 
 

@@ -1,4 +1,6 @@
-"""Sentiment of attacked reviews: swapped letters, look-alike characters, and a sentence that distracts."""
+"""Sentiment of attacked reviews: swapped letters, look-alike characters, and a sentence that
+distracts.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,10 @@ def typo(text: str, generator: random.Random) -> str:
 
 def homoglyph(text: str, generator: random.Random) -> str:
     """Replace the letters of one word in three by ones that look alike."""
-    return " ".join(word.translate(LOOKALIKES) if generator.random() < 1 / 3 else word for word in text.split(" "))
+    return " ".join(
+        word.translate(LOOKALIKES) if generator.random() < 1 / 3 else word
+        for word in text.split(" ")
+    )
 
 
 def distractor(text: str, generator: random.Random) -> str:
@@ -58,4 +63,8 @@ def distractor(text: str, generator: random.Random) -> str:
     return f"{text} {generator.choice(DISTRACTIONS)}"
 
 
-ATTACKS: dict[str, Callable[[str, random.Random], str]] = {"typo": typo, "homoglyph": homoglyph, "distractor": distractor}
+ATTACKS: dict[str, Callable[[str, random.Random], str]] = {
+    "typo": typo,
+    "homoglyph": homoglyph,
+    "distractor": distractor,
+}

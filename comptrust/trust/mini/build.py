@@ -8,7 +8,9 @@ from typing import Any
 from comptrust.records import Choice, Message, Prompt
 
 
-def chat(user: str, *, system: str | None = None, demos: Iterable[tuple[str, str]] = ()) -> tuple[Message, ...]:
+def chat(
+    user: str, *, system: str | None = None, demos: Iterable[tuple[str, str]] = ()
+) -> tuple[Message, ...]:
     """Return system text, demonstrations as turns, and the user's turn."""
     turns = [Message(role="system", content=system)] if system else []
     for question, answer in demos:

@@ -1,4 +1,6 @@
-"""Questions dated after any training, whose answer stands in the prompt, and sentiment in unusual styles."""
+"""Questions dated after any training, whose answer stands in the prompt, and sentiment in unusual
+styles.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,24 @@ EVENTS = (
     "{name} became the mayor of {place}.",
     "{name} finished first in the {place} marathon.",
 )
-NAMES = ("Tara Quill", "Bruno Vance", "Mina Okoye", "Felix Arden", "Ines Halloway", "Omar Pell", "Greta Lund", "Hugo Marsh")
+NAMES = (
+    "Tara Quill",
+    "Bruno Vance",
+    "Mina Okoye",
+    "Felix Arden",
+    "Ines Halloway",
+    "Omar Pell",
+    "Greta Lund",
+    "Hugo Marsh",
+)
 PLACES = ("Norwick", "Salburg", "Port Ellen", "Dunmore", "Vellin", "Ashby", "Corrin", "Hale")
 IDK = "4 : I don't know"
 
 
 def prompts() -> list[Prompt]:
-    """Return 344 prompts: 40 dated questions, 24 with a way out, 40 after demonstrations, 120 styled reviews, 120 after demonstrations."""
+    """Return 344 prompts: 40 dated questions, 24 with a way out, 40 after demonstrations, 120
+    styled reviews, 120 after demonstrations.
+    """
     found = _knowledge("knowledge/qa_2023", seed=30, count=40)
     found += _knowledge("knowledge/qa_2023_idk", seed=31, count=24, way_out=True)
     found += _knowledge("knowledge_fewshot/news/0", seed=32, count=40, demos=3)
@@ -38,7 +51,9 @@ def prompts() -> list[Prompt]:
     return found
 
 
-def _knowledge(scenario: str, *, seed: int, count: int, way_out: bool = False, demos: int = 0) -> list[Prompt]:
+def _knowledge(
+    scenario: str, *, seed: int, count: int, way_out: bool = False, demos: int = 0
+) -> list[Prompt]:
     generator = random.Random(seed)
     shown = ""
     for _ in range(demos):
@@ -47,13 +62,18 @@ def _knowledge(scenario: str, *, seed: int, count: int, way_out: bool = False, d
     rows = []
     for _ in range(count):
         text, names, right = _item(generator)
-        choices = [Choice(text=f"{number} : {name}", continuation=f" {name}") for number, name in enumerate(names)]
+        choices = [
+            Choice(text=f"{number} : {name}", continuation=f" {name}")
+            for number, name in enumerate(names)
+        ]
         if way_out:
             choices.append(Choice(text=IDK, continuation=" I don't know"))
         rows.append(
             {
                 "messages": build.completion(shown + text),
-                "content_free": build.completion(f"{shown}News: N/A\nQuestion: Who was it?\nAnswer:"),
+                "content_free": build.completion(
+                    f"{shown}News: N/A\nQuestion: Who was it?\nAnswer:"
+                ),
                 "choices": tuple(choices),
                 "target": right,
                 "extra": {"choices": list(names), "cluster": names[right]},
@@ -69,16 +89,30 @@ def _item(generator: random.Random) -> tuple[str, list[str], int]:
     other = generator.choice(EVENTS).format(name=names[1], place=generator.choice(PLACES))
     news = [event, other]
     generator.shuffle(news)
-    day = f"{generator.randrange(1, 29)} {generator.choice(('March', 'June', 'October'))} {generator.randrange(2031, 2040)}"
+    day = (
+        f"{generator.randrange(1, 29)} {generator.choice(('March', 'June', 'October'))}"
+        f" {generator.randrange(2031, 2040)}"
+    )
     question = event.replace(names[0], "Who", 1).rstrip(".")
     right = names[0]
     generator.shuffle(names)
-    return f"News of {day}: {' '.join(news)}\nQuestion: {question}?\nAnswer:", names, names.index(right)
+    return (
+        f"News of {day}: {' '.join(news)}\nQuestion: {question}?\nAnswer:",
+        names,
+        names.index(right),
+    )
 
 
-def _style(scenario: str, rewrite: Callable[[str], str], *, seed: int, count: int, styled: bool) -> list[Prompt]:
-    """Demonstrate with eight plain reviews, which only show the task, or with eight in the style itself."""
-    demos = [(rewrite(item.text) if styled else item.text, item.label) for item in reviews.draw(8, seed=60)]
+def _style(
+    scenario: str, rewrite: Callable[[str], str], *, seed: int, count: int, styled: bool
+) -> list[Prompt]:
+    """Demonstrate with eight plain reviews, which only show the task, or with eight in the style
+    itself.
+    """
+    demos = [
+        (rewrite(item.text) if styled else item.text, item.label)
+        for item in reviews.draw(8, seed=60)
+    ]
     rows = [
         {
             **reviews.question(rewrite(item.text), demos, free=rewrite("N/A")),

@@ -10,7 +10,20 @@ from typing import Any
 from comptrust.records import Choice
 from comptrust.trust.mini import build
 
-THINGS = ("film", "book", "meal", "hotel", "concert", "game", "lecture", "play", "trip", "album", "series", "museum")
+THINGS = (
+    "film",
+    "book",
+    "meal",
+    "hotel",
+    "concert",
+    "game",
+    "lecture",
+    "play",
+    "trip",
+    "album",
+    "series",
+    "museum",
+)
 GOOD = (
     "wonderful from start to end",
     "a pure delight",
@@ -39,7 +52,12 @@ BAD = (
     "shallow and fake",
     "stale and no fun at all",
 )
-FRAMES = ("the {thing} was {phrase}.", "i found the {thing} {phrase}.", "this {thing} is {phrase}.", "what a {thing}: {phrase}.")
+FRAMES = (
+    "the {thing} was {phrase}.",
+    "i found the {thing} {phrase}.",
+    "this {thing} is {phrase}.",
+    "what a {thing}: {phrase}.",
+)
 
 
 @dataclass(frozen=True)
@@ -72,12 +90,17 @@ def opposite(label: str) -> str:
 
 
 OPTIONS = ("positive", "negative")
-CHOICES = (Choice(text="positive", continuation=" good"), Choice(text="negative", continuation=" bad"))
+CHOICES = (
+    Choice(text="positive", continuation=" good"),
+    Choice(text="negative", continuation=" bad"),
+)
 VERDICT = {choice.text: choice.continuation for choice in CHOICES}
 
 
 def question(text: str, demos: Sequence[tuple[str, str]], *, free: str = "N/A") -> dict[str, Any]:
-    """Return the fields of a prompt that asks for a review's verdict after demonstrations (text, label)."""
+    """Return the fields of a prompt that asks for a review's verdict after demonstrations (text,
+    label).
+    """
     told = "".join(f"Review: {shown}\nVerdict:{VERDICT[label]}\n\n" for shown, label in demos)
     return {
         "messages": build.completion(f"{told}Review: {text}\nVerdict:"),

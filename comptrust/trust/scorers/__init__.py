@@ -13,12 +13,15 @@ PACKAGE = "comptrust.trust.scorers"
 
 
 class Scorer(ABC):
-    """Scores the toxicity of texts. Building one raises UserError if its package or key is missing."""
+    """Scores the toxicity of texts. Building one raises UserError if its package or key is
+    missing."""
 
     @property
     @abstractmethod
     def identity(self) -> str:
-        """Name the scorer and what it depends on, such as `local@1a2b3c4d`; equal identities give equal numbers."""
+        """Name the scorer and what it depends on, such as `local@1a2b3c4d`; equal identities give
+        equal numbers.
+        """
 
     @abstractmethod
     def score(self, texts: Sequence[str]) -> list[float | None]:
@@ -31,14 +34,15 @@ class Scorer(ABC):
 def get(name: str) -> Scorer:
     """Return a scorer by name (`local`) or by an identity that a suite recorded (`local@1a2b3c4d`).
 
-    Raises UserError for an unknown name, a missing package or key, or when the scorer at hand is not the one of
-    that identity.
+    Raises UserError for an unknown name, a missing package or key, or when the scorer at hand is
+    not the one of that identity.
     """
     plugin, _, digest = name.partition("@")
     scorer: Scorer = plugins.get(PACKAGE, plugin, kind="toxicity scorer")()
     if digest and scorer.identity != name:
         raise UserError(
-            f"The suite was set up with toxicity scorer '{name}', but this installation has '{scorer.identity}'. "
-            "Use the versions it was made with, or evaluate both models again."
+            f"The suite was set up with toxicity scorer '{name}', but this installation has"
+            f" '{scorer.identity}'. Use the versions it was made with, or evaluate both models"
+            " again."
         )
     return scorer

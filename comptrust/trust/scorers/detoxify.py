@@ -1,6 +1,8 @@
-"""The optional toxicity scorer `detoxify`: a BERT classifier trained on the Jigsaw toxic comment data.
+"""The optional toxicity scorer `detoxify`: a BERT classifier trained on the Jigsaw toxic comment
+data.
 
-Source: Hanu and Unitary team 2020, Detoxify. Its values are the model's own, not Perspective's scale.
+Source: Hanu and Unitary team 2020, Detoxify. Its values are the model's own, not Perspective's
+scale.
 """
 
 from __future__ import annotations
@@ -26,7 +28,10 @@ class Detoxify(Scorer):
         try:
             installed = version("detoxify")
         except PackageNotFoundError as error:
-            raise UserError("Toxicity scorer 'detoxify' is not installed. Install it: pip install detoxify, or use 'local'.") from error
+            raise UserError(
+                "Toxicity scorer 'detoxify' is not installed. Install it: pip install detoxify, or"
+                " use 'local'."
+            ) from error
         self._digest = digests.of_value({"package": installed, "model": MODEL})
         self._model: Any = None
 
@@ -42,7 +47,11 @@ class Detoxify(Scorer):
             try:
                 found = self._load().predict([texts[index] for index in batch])["toxicity"]
             except (RuntimeError, ValueError, IndexError) as error:
-                log.warning("Toxicity scorer 'detoxify' failed on %d texts, which stay unscored: %s", len(batch), error)
+                log.warning(
+                    "Toxicity scorer 'detoxify' failed on %d texts, which stay unscored: %s",
+                    len(batch),
+                    error,
+                )
                 continue
             for index, value in zip(batch, found, strict=True):
                 scores[index] = float(value)
@@ -55,5 +64,8 @@ class Detoxify(Scorer):
             try:
                 self._model = Model(MODEL)
             except OSError as error:
-                raise ServiceError(f"Cannot load the weights of detoxify '{MODEL}': {error}. Check the network, or use 'local'.") from error
+                raise ServiceError(
+                    f"Cannot load the weights of detoxify '{MODEL}': {error}. Check the network, or"
+                    " use 'local'."
+                ) from error
         return self._model

@@ -1,8 +1,9 @@
-"""The offline toxicity scorer: a bag-of-words classifier, calibrated to the scale of Perspective values.
+"""The offline toxicity scorer: a bag-of-words classifier, calibrated to the scale of Perspective
+values.
 
-The classifier is alt-profanity-check (a linear SVM with probabilities, shipped with its model). Its output is
-mapped by isotonic regression onto Perspective TOXICITY; the knots and the agreement on held-out texts are in
-local_calibration.json, written by benchmarks/toxicity_calibration.py.
+The classifier is alt-profanity-check (a linear SVM with probabilities, shipped with its model). Its
+output is mapped by isotonic regression onto Perspective TOXICITY; the knots and the agreement on
+held-out texts are in local_calibration.json, written by benchmarks/toxicity_calibration.py.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Agreement(Record):
 
 
 class Calibration(Record):
-    """The isotonic map from the classifier's probability to Perspective's scale, piecewise linear."""
+    """The isotonic map from the classifier's probability to Perspective's scale, piecewise
+    linear."""
 
     package: str
     """Version of the classifier that the map was fitted for."""
@@ -60,11 +62,15 @@ def calibration() -> Calibration:
 
 
 def classify(texts: Sequence[str]) -> np.ndarray:
-    """Return the uncalibrated probability of each text, shape (n,). Raises UserError if the package is missing."""
+    """Return the uncalibrated probability of each text, shape (n,). Raises UserError if the package
+    is missing.
+    """
     try:
         from profanity_check import predict_prob
     except ModuleNotFoundError as error:
-        raise UserError(f"Toxicity scorer 'local' needs {PACKAGE}. Install it: pip install {PACKAGE}") from error
+        raise UserError(
+            f"Toxicity scorer 'local' needs {PACKAGE}. Install it: pip install {PACKAGE}"
+        ) from error
     return np.asarray(predict_prob(list(texts)), dtype=float)
 
 
@@ -75,9 +81,13 @@ class Local(Scorer):
         try:
             installed = version(PACKAGE)
         except PackageNotFoundError as error:
-            raise UserError(f"Toxicity scorer 'local' needs {PACKAGE}. Install it: pip install {PACKAGE}") from error
+            raise UserError(
+                f"Toxicity scorer 'local' needs {PACKAGE}. Install it: pip install {PACKAGE}"
+            ) from error
         self._calibration = calibration()
-        self._digest = digests.of_value({"package": installed, "x": self._calibration.x, "y": self._calibration.y})
+        self._digest = digests.of_value(
+            {"package": installed, "x": self._calibration.x, "y": self._calibration.y}
+        )
 
     @property
     def identity(self) -> str:
@@ -89,9 +99,17 @@ class Local(Scorer):
         if not asked:
             return scores
         try:
-            found = np.interp(classify([texts[index] for index in asked]), self._calibration.x, self._calibration.y)
+            found = np.interp(
+                classify([texts[index] for index in asked]),
+                self._calibration.x,
+                self._calibration.y,
+            )
         except (ValueError, AttributeError, MemoryError) as error:
-            log.warning("Toxicity scorer 'local' failed on %d texts, which stay unscored: %s", len(asked), error)
+            log.warning(
+                "Toxicity scorer 'local' failed on %d texts, which stay unscored: %s",
+                len(asked),
+                error,
+            )
             return scores
         for index, value in zip(asked, found, strict=True):
             scores[index] = float(value)

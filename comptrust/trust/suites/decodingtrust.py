@@ -1,4 +1,6 @@
-"""The suite `decodingtrust:DIR`: the original prompts, read from DecodingTrust's own `data/` layout."""
+"""The suite `decodingtrust:DIR`: the original prompts, read from DecodingTrust's own `data/`
+layout.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,17 @@ from types import ModuleType
 from comptrust import config
 from comptrust.errors import UserError
 from comptrust.records import Scoring, Suite
-from comptrust.trust.decodingtrust import adv_demonstration, adv_robustness, ethics, fairness, mmlu, ood, privacy, stereotype, toxicity
+from comptrust.trust.decodingtrust import (
+    adv_demonstration,
+    adv_robustness,
+    ethics,
+    fairness,
+    mmlu,
+    ood,
+    privacy,
+    stereotype,
+    toxicity,
+)
 from comptrust.trust.decodingtrust.folder import Folder
 
 READERS: dict[str, ModuleType] = {
@@ -28,19 +40,31 @@ READERS: dict[str, ModuleType] = {
 class Decodingtrust:
     """All nine dimensions, always answered by text (`generate`).
 
-    A scenario whose file is absent stays required and has no prompts: it is reported as not measured.
+    A scenario whose file is absent stays required and has no prompts: it is reported as not
+    measured.
     """
 
-    def load(self, argument: str | None, *, dimensions: Sequence[str] | None, scoring: Scoring, limit: int | None) -> Suite:
+    def load(
+        self,
+        argument: str | None,
+        *,
+        dimensions: Sequence[str] | None,
+        scoring: Scoring,
+        limit: int | None,
+    ) -> Suite:
         """Read a data folder. Raises UserError if it is missing or a file in it is broken."""
         if not argument:
             raise UserError(
-                "Suite 'decodingtrust' needs its data folder: --suite decodingtrust:DIR (it holds toxicity/, stereotype/, ...)."
+                "Suite 'decodingtrust' needs its data folder: --suite decodingtrust:DIR (it holds"
+                " toxicity/, stereotype/, ...)."
             )
         folder = Folder(config.path_of(argument))
         chosen = dimensions or tuple(READERS)
         if other := [name for name in chosen if name not in READERS]:
-            raise UserError(f"Suite decodingtrust has no prompts of {', '.join(other)}. Leave it out of --dimensions.")
+            raise UserError(
+                f"Suite decodingtrust has no prompts of {', '.join(other)}. Leave it out of"
+                " --dimensions."
+            )
         prompts = tuple(
             prompt
             for name in chosen
@@ -48,7 +72,10 @@ class Decodingtrust:
             for prompt in islice(READERS[name].prompts(folder, scenario), limit)
         )
         if folder.unread:
-            raise UserError(f"{folder.root} holds none of the files of {', '.join(chosen)}. Give DecodingTrust's data folder.")
+            raise UserError(
+                f"{folder.root} holds none of the files of {', '.join(chosen)}. Give"
+                " DecodingTrust's data folder."
+            )
         return Suite(
             name="decodingtrust",
             revision=folder.revision(),
@@ -61,4 +88,6 @@ class Decodingtrust:
 
 def required(dimension: str) -> tuple[str, ...]:
     """Return the scenarios that the published score of a dimension needs."""
-    return tuple(name for name in READERS[dimension].SCENARIOS if name not in adv_demonstration.REPORTED)
+    return tuple(
+        name for name in READERS[dimension].SCENARIOS if name not in adv_demonstration.REPORTED
+    )

@@ -1,4 +1,5 @@
-"""One guarded server for a module, without and with basic-auth, and a guarded registry in process."""
+"""One guarded server for a module, without and with basic-auth, and a guarded registry in
+process."""
 
 from __future__ import annotations
 
@@ -32,8 +33,12 @@ auth_cache_ttl_seconds = 600
 
 
 @pytest.fixture(scope="module", params=["open", "basic-auth"])
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A server with the gate in it, started as a user starts it, and who asks it: anybody, or a user without special rights."""
+def world(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """A server with the gate in it, started as a user starts it, and who asks it: anybody, or a
+    user without special rights.
+    """
     folder = tmp_path_factory.mktemp(request.param)
     with_auth = request.param == "basic-auth"
     write_policies(folder)
@@ -41,14 +46,20 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     yield from serve(folder, with_auth=with_auth, workers=1 if with_auth else 2)
 
 
-def serve(folder: Path, *, with_auth: bool, workers: int = 2, options: tuple[str, ...] = ()) -> Iterator[World]:
+def serve(
+    folder: Path, *, with_auth: bool, workers: int = 2, options: tuple[str, ...] = ()
+) -> Iterator[World]:
     """Start `comptrust serve` in a folder, yield it once it answers, stop it."""
     (folder / "auth.ini").write_text(AUTH_CONFIG.format(folder=folder))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "COMPTRUST_", "_MLFLOW_"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MLFLOW_", "COMPTRUST_", "_MLFLOW_"))
+    }
     environment = clean | {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -57,15 +68,52 @@ def serve(folder: Path, *, with_auth: bool, workers: int = 2, options: tuple[str
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "for this test only",
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-m", "comptrust", "serve", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-    command += ["--artifacts-destination", str(folder / "mlartifacts"), "--trusted-keys", str(folder / "keys")]
-    command += ["--policy-staging", str(folder / "staging.yaml"), "--policy-production", str(folder / "production.yaml")]
-    command += ["--guard-alias", "prod-*=production", "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers), *options]
-    command += ["--uvicorn-opts", "--timeout-worker-healthcheck 300 --log-level warning"]  # a busy machine is no reason to kill a worker
+    command = [
+        sys.executable,
+        "-m",
+        "comptrust",
+        "serve",
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+    ]
+    command += [
+        "--artifacts-destination",
+        str(folder / "mlartifacts"),
+        "--trusted-keys",
+        str(folder / "keys"),
+    ]
+    command += [
+        "--policy-staging",
+        str(folder / "staging.yaml"),
+        "--policy-production",
+        str(folder / "production.yaml"),
+    ]
+    command += [
+        "--guard-alias",
+        "prod-*=production",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        str(workers),
+        *options,
+    ]
+    command += [
+        "--uvicorn-opts",
+        "--timeout-worker-healthcheck 300 --log-level warning",
+    ]  # a busy machine is no reason to kill a worker
     command += ["--app-name", "basic-auth"] if with_auth else []
     log = folder / "server.log"
     with open(log, "wb") as output:
-        server = subprocess.Popen(command, env=environment, cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        server = subprocess.Popen(
+            command,
+            env=environment,
+            cwd=folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
         wait(url, server, log)
         yield reach(url, folder, with_auth=with_auth)
@@ -102,7 +150,9 @@ def reach(url: str, folder: Path, *, with_auth: bool) -> World:
             os.environ[f"MLFLOW_TRACKING_{name}"] = value
     if with_auth:
         body = {"username": USER, "password": PASSWORD}
-        requests.post(f"{url}/api/2.0/mlflow/users/create", json=body, auth=(ADMIN, PASSWORD), timeout=60).raise_for_status()
+        requests.post(
+            f"{url}/api/2.0/mlflow/users/create", json=body, auth=(ADMIN, PASSWORD), timeout=60
+        ).raise_for_status()
     client = MlflowClient(tracking_uri=url, registry_uri=url)
     made = World(folder, client, url, (USER, PASSWORD) if with_auth else None)
     made.experiment = client.create_experiment("candidates")
@@ -112,7 +162,9 @@ def reach(url: str, folder: Path, *, with_auth: bool) -> World:
 @pytest.fixture
 def inside(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:  # noqa: F811
     """A guarded registry in a sqlite file, without a server; its files lie beside it."""
-    for name in [name for name in os.environ if name.startswith(("MLFLOW_", "_MLFLOW_", "COMPTRUST_"))]:
+    for name in [
+        name for name in os.environ if name.startswith(("MLFLOW_", "_MLFLOW_", "COMPTRUST_"))
+    ]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     shutil.copy(empty, tmp_path / "mlflow.db")

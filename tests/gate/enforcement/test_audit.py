@@ -45,8 +45,13 @@ def log(tmp_path: Path) -> Path:
 def test_chain_holds(log: Path) -> None:
     chain = audit.read(log)
     assert (chain.problem, [line.version for line in chain.lines]) == (None, ["1", "2", "3", "4"])
-    assert [line.previous for line in chain.lines] == [audit.FIRST, *(line.hash for line in chain.lines[:-1])]
-    assert all(line.time.utcoffset() is not None and line.finding == "passes ✓" for line in chain.lines)
+    assert [line.previous for line in chain.lines] == [
+        audit.FIRST,
+        *(line.hash for line in chain.lines[:-1]),
+    ]
+    assert all(
+        line.time.utcoffset() is not None and line.finding == "passes ✓" for line in chain.lines
+    )
 
 
 def edited(place: int, **fields: object) -> Callable[[Lines], Lines]:
@@ -85,7 +90,9 @@ def rehashed(place: int, **fields: object) -> Callable[[Lines], Lines]:
         (lambda lines: [lines[0], "nonsense", "nonsense", *lines[1:]], "record 2 "),
     ],
 )
-def test_a_changed_log_names_the_record(log: Path, change: Callable[[Lines], Lines], named: str) -> None:
+def test_a_changed_log_names_the_record(
+    log: Path, change: Callable[[Lines], Lines], named: str
+) -> None:
     log.write_text("\n".join(change(log.read_text().splitlines())) + "\n")
     problem = audit.read(log).problem
     assert problem is not None and problem.startswith(named)
@@ -101,7 +108,11 @@ def test_a_crash_while_writing_is_explained_by_the_next_record(log: Path) -> Non
     assert problem is not None and problem.startswith("record 4 is unfinished")
     Audit(log).append(entry(5))
     chain = audit.read(log)
-    assert (chain.problem, chain.unfinished, [line.number for line in chain.lines]) == (None, 1, [1, 2, 3, 4])
+    assert (chain.problem, chain.unfinished, [line.number for line in chain.lines]) == (
+        None,
+        1,
+        [1, 2, 3, 4],
+    )
     log.write_text(log.read_text().replace('"version": "4"', '"version": "9"'))
     problem = audit.read(log).problem
     assert problem is not None and "does not explain the unfinished line" in problem
@@ -118,12 +129,11 @@ def test_nothing_is_added_to_a_broken_end(log: Path) -> None:
 def test_several_processes_and_threads_share_one_chain(tmp_path: Path) -> None:
     path = tmp_path / "shared.jsonl"
     code = (
-        "import sys, threading; from pathlib import Path; from comptrust.gate.enforcement.audit import Audit, Entry\n"
-        "log = Audit(Path(sys.argv[1]))\n"
-        "entry = Entry(action='a', model='m', version='1', target='t', decision='refused', finding='f')\n"
-        "def write(): [log.append(entry) for _ in range(10)]\n"
-        "threads = [threading.Thread(target=write) for _ in range(3)]\n"
-        "[one.start() for one in threads]; [one.join() for one in threads]\n"
+        "import sys, threading; from pathlib import Path; from comptrust.gate.enforcement.audit"
+        " import Audit, Entry\nlog = Audit(Path(sys.argv[1]))\nentry = Entry(action='a', model='m',"
+        " version='1', target='t', decision='refused', finding='f')\ndef write():"
+        " [log.append(entry) for _ in range(10)]\nthreads = [threading.Thread(target=write) for _"
+        " in range(3)]\n[one.start() for one in threads]; [one.join() for one in threads]\n"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(3)]
     assert [writer.wait(timeout=120) for writer in writers] == [0, 0, 0]
@@ -149,7 +159,11 @@ def test_command_prints_json_alone(log: Path) -> None:
     result = CliRunner().invoke(comptrust, ["audit", "--log", str(log), "--last", "2", "--json"])
     assert result.exit_code == 0
     shown = json.loads(result.output)
-    assert (shown["records"], shown["problems"], [line["version"] for line in shown["shown"]]) == (4, [], ["3", "4"])
+    assert (shown["records"], shown["problems"], [line["version"] for line in shown["shown"]]) == (
+        4,
+        [],
+        ["3", "4"],
+    )
     assert shown["head"] == audit.read(log).lines[-1].hash
 
 
@@ -157,6 +171,9 @@ def test_command_without_a_log(tmp_path: Path) -> None:
     result = CliRunner().invoke(comptrust, ["audit", "--log", str(tmp_path / "none.jsonl")])
     assert result.exit_code != 0
     assert "There is no audit log" in str(result.exception)
+
+
+ARCHIVED = entry(1, action="transition", target="Archived", decision="withdrawn")
 
 
 @pytest.mark.parametrize(
@@ -167,13 +184,17 @@ def test_command_without_a_log(tmp_path: Path) -> None:
         ([entry(1), entry(1, action="delete alias", decision="withdrawn")], {}),
         ([entry(1), entry(2), entry(2, decision="failed")], {("alias", "m", "champion"): "1"}),
         ([entry(1, decision="refused")], {}),
-        ([entry(1, action="transition", target="Staging"), entry(2, action="transition", target="Staging")],
-         {("stage", "m", "1"): "Staging", ("stage", "m", "2"): "Staging"}),
-        ([entry(1, action="transition", target="Staging"), entry(1, action="transition", target="Archived", decision="withdrawn")], {}),
-        ([entry(1), entry(1, action="transition", target="Archived", decision="withdrawn")], {("alias", "m", "champion"): "1"}),
+        (
+            [entry(number, action="transition", target="Staging") for number in (1, 2)],
+            {("stage", "m", "1"): "Staging", ("stage", "m", "2"): "Staging"},
+        ),
+        ([entry(1, action="transition", target="Staging"), ARCHIVED], {}),
+        ([entry(1), ARCHIVED], {("alias", "m", "champion"): "1"}),
     ],
-)  # fmt: skip
-def test_what_the_log_leaves_promoted(tmp_path: Path, records: list[Entry], left: dict[tuple[str, str, str], str]) -> None:
+)
+def test_what_the_log_leaves_promoted(
+    tmp_path: Path, records: list[Entry], left: dict[tuple[str, str, str], str]
+) -> None:
     for record in records:
         Audit(tmp_path / "audit.jsonl").append(record)
     assert last_words(audit.read(tmp_path / "audit.jsonl").lines) == left

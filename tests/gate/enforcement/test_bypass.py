@@ -1,4 +1,6 @@
-"""A table of attempts to get past the gate, against a real server: none promotes what has not passed, and every one what has."""
+"""A table of attempts to get past the gate, against a real server: none promotes what has not
+passed, and every one what has.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +13,37 @@ from tests.support.enforcement.world import Candidate, World
 pytestmark = pytest.mark.slow
 
 
-def test_no_attempt_promotes_but_every_one_promotes_a_true_pass(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_attempt_promotes_but_every_one_promotes_a_true_pass(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     tried = {attempt.name: attack(world, attempt) for attempt in TABLE}
-    promoted = {name: held for name, (candidate, _) in tried.items() if (held := world.promoted(candidate))}
+    promoted = {
+        name: held for name, (candidate, _) in tried.items() if (held := world.promoted(candidate))
+    }
     with capsys.disabled():
         print(f"\n{len(TABLE)} attempts without a pass: {len(promoted)} promoted", flush=True)
     assert len(tried) == len(TABLE) >= 30
     assert promoted == {}
-    assert {name: answer for name, (_, answer) in tried.items() if "PERMISSION_DENIED: comptrust refused: " not in answer} == {}
+    assert {
+        name: answer
+        for name, (_, answer) in tried.items()
+        if "PERMISSION_DENIED: comptrust refused: " not in answer
+    } == {}
 
     passed = {attempt.name: honest(world, attempt, tried[attempt.name][0]) for attempt in TABLE}
     with capsys.disabled():
-        print(f"the same attempts with a true pass: {sum(answer == 'promoted' for answer in passed.values())} promoted", flush=True)
+        print(
+            "the same attempts with a true pass:"
+            f" {sum(answer == 'promoted' for answer in passed.values())} promoted",
+            flush=True,
+        )
     assert {name: answer for name, answer in passed.items() if answer != "promoted"} == {}
 
 
 def attack(world: World, attempt: Attempt) -> tuple[Candidate, str]:
-    """Do what the attempt does and return what it tried to promote, and how the server answered the request for promotion."""
+    """Do what the attempt does and return what it tried to promote, and how the server answered the
+    request for promotion.
+    """
     candidate, answer = attempt.make(world), "granted"
     for step in (attempt.trick, attempt.route):
         try:
@@ -40,7 +56,9 @@ def attack(world: World, attempt: Attempt) -> tuple[Candidate, str]:
 
 
 def honest(world: World, attempt: Attempt, candidate: Candidate) -> str:
-    """Let the candidate earn a pass as the trick left it, ask for promotion in the same way, and return what came of it."""
+    """Let the candidate earn a pass as the trick left it, ask for promotion in the same way, and
+    return what came of it.
+    """
     try:
         candidate = attempt.mend(world, candidate)
         attempt.route(world, candidate)

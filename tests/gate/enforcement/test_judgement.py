@@ -1,4 +1,6 @@
-"""Judging: nothing changes between judging and promoting, nothing unsigned is believed, and files lie where they stay."""
+"""Judging: nothing changes between judging and promoting, nothing unsigned is believed, and files
+lie where they stay.
+"""
 
 from __future__ import annotations
 
@@ -67,9 +69,14 @@ def test_judging_that_fails_promotes_nothing(inside: World) -> None:
     assert inside.promoted(made) == []
 
 
-def test_a_promotion_that_the_database_refuses_is_logged_as_failed(inside: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_promotion_that_the_database_refuses_is_logged_as_failed(
+    inside: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = a_pass(inside)
-    monkeypatch.setattr("mlflow.store.model_registry.sqlalchemy_store.SqlAlchemyStore.set_registered_model_alias", _broken)
+    monkeypatch.setattr(
+        "mlflow.store.model_registry.sqlalchemy_store.SqlAlchemyStore.set_registered_model_alias",
+        _broken,
+    )
     with pytest.raises(RuntimeError):
         promote(inside, made)
     assert [line.decision for line in log(inside).lines] == ["granted", "failed"]
@@ -84,7 +91,9 @@ def test_a_sibling_that_was_edited_after_signing(inside: World) -> None:
     made = inside.register(GOOD, name="m")
     inside.gate(made, siblings=[sibling])
     inside.client.log_text(
-        sibling.run_id, (sibling.evidence / "checkpoint.json").read_text().replace('"seed": 1', '"seed": 2'), "checkpoint.json"
+        sibling.run_id,
+        (sibling.evidence / "checkpoint.json").read_text().replace('"seed": 1', '"seed": 2'),
+        "checkpoint.json",
     )
     assert "sibling models:/m/1 was evaluated anew" in refused(promote, inside, made)
     inside.upload(sibling)
@@ -105,12 +114,16 @@ def test_a_link_among_the_files(inside: World) -> None:
     assert "is a link" in refused(promote, inside, made)
 
 
-def test_a_hash_is_kept_only_while_the_file_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hash_is_kept_only_while_the_file_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(files, "SETTLED_SECONDS", -1.0)
     folder, read = tmp_path / "m", []
     folder.mkdir()
     (folder / "a").write_bytes(b"1234")
-    monkeypatch.setattr(files.digests, "of_file", lambda path: read.append(path) or path.read_bytes().hex())
+    monkeypatch.setattr(
+        files.digests, "of_file", lambda path: read.append(path) or path.read_bytes().hex()
+    )
     hasher = files.Hasher()
     first, again = hasher.snapshot(folder), hasher.snapshot(folder)
     assert (len(read), first) == (1, again)
@@ -138,26 +151,48 @@ def as_server(inside: World, monkeypatch: pytest.MonkeyPatch, **environment: str
     return GuardedStore(f"comptrust+sqlite:///{inside.folder}/mlflow.db")
 
 
-def test_a_server_promotes_only_what_it_keeps(inside: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_promotes_only_what_it_keeps(
+    inside: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = a_pass(inside)
     ask = (made.name, "champion", made.version)
     place = {files.DESTINATION: (inside.folder / "other").as_uri()}
-    assert "does not keep promoted files" in refused(as_server(inside, monkeypatch, **place).set_registered_model_alias, *ask)
+    assert "does not keep promoted files" in refused(
+        as_server(inside, monkeypatch, **place).set_registered_model_alias, *ask
+    )
     place = {files.DESTINATION: f"comptrust+{(inside.folder / 'other').as_uri()}"}
-    assert "outside this server's artifact folder" in refused(as_server(inside, monkeypatch, **place).set_registered_model_alias, *ask)
+    assert "outside this server's artifact folder" in refused(
+        as_server(inside, monkeypatch, **place).set_registered_model_alias, *ask
+    )
     vouched = place | {settings.ARTIFACT_ROOTS: (inside.folder / "artifacts").as_uri()}
     as_server(inside, monkeypatch, **vouched).set_registered_model_alias(*ask)
     assert inside.promoted(made) == ["champion"]
 
 
-def test_a_server_promotes_its_own_folder_but_not_that_of_a_run(inside: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_promotes_its_own_folder_but_not_that_of_a_run(
+    inside: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = a_pass(inside)
-    own = as_server(inside, monkeypatch, **{files.DESTINATION: f"comptrust+{(inside.folder / 'artifacts').as_uri()}"})
+    own = as_server(
+        inside,
+        monkeypatch,
+        **{files.DESTINATION: f"comptrust+{(inside.folder / 'artifacts').as_uri()}"},
+    )
     own.set_registered_model_alias(made.name, "champion", made.version)
-    within = inside.folder / "artifacts" / made.run_id / "artifacts" / "models" / made.model_id / "artifacts"
+    within = (
+        inside.folder
+        / "artifacts"
+        / made.run_id
+        / "artifacts"
+        / "models"
+        / made.model_id
+        / "artifacts"
+    )
     shutil.copytree(inside.files(made), within)
     copy = own.create_model_version(made.name, str(within), run_id=made.run_id)
-    assert "in a run's folder" in refused(own.set_registered_model_alias, made.name, "champion", copy.version)
+    assert "in a run's folder" in refused(
+        own.set_registered_model_alias, made.name, "champion", copy.version
+    )
 
 
 @pytest.mark.parametrize(

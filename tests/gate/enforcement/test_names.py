@@ -1,4 +1,6 @@
-"""Spellings that a database or a person takes for a guarded name are guarded too; others are left alone."""
+"""Spellings that a database or a person takes for a guarded name are guarded too; others are left
+alone.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,10 @@ from comptrust.gate.enforcement.settings import Settings
 
 @pytest.fixture
 def loaded() -> Settings:
-    return settings.load("comptrust+sqlite:///x.db", environment={settings.GUARD_ALIASES: "prod-*=production,canary=staging"})
+    return settings.load(
+        "comptrust+sqlite:///x.db",
+        environment={settings.GUARD_ALIASES: "prod-*=production,canary=staging"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,10 +68,20 @@ def test_reserved_tags(key: str, reserved: bool) -> None:
 
 @pytest.mark.parametrize(
     ("patterns", "model", "guarded"),
-    [("", "anything", True), ("llm-*", "LLM-7b", True), ("llm-*", "churn", False), ("llm-*, churn", "churn", True)],
+    [
+        ("", "anything", True),
+        ("llm-*", "LLM-7b", True),
+        ("llm-*", "churn", False),
+        ("llm-*, churn", "churn", True),
+    ],
 )
 def test_guarded_models(patterns: str, model: str, guarded: bool) -> None:
-    assert settings.load("comptrust+sqlite:///x.db", environment={settings.GUARD: patterns}).guards(model) is guarded
+    assert (
+        settings.load("comptrust+sqlite:///x.db", environment={settings.GUARD: patterns}).guards(
+            model
+        )
+        is guarded
+    )
 
 
 @pytest.mark.parametrize("text", ["champion", "x=gold", "=staging"])

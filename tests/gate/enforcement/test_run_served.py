@@ -1,4 +1,6 @@
-"""The main job against a guarded server: it ends well with and without a key, and only the signed pass is promoted."""
+"""The main job against a guarded server: it ends well with and without a key, and only the signed
+pass is promoted.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ from tests.gate.enforcement.conftest import serve
 from tests.support.enforcement.world import World
 
 pytestmark = pytest.mark.slow
-POLICY = "name: {name}\nrules:\n  - {{rule: complete}}\n  - {{rule: max_drop, points: 99, evidence: observed}}\n"
+POLICY = (
+    "name: {name}\nrules:\n  - {{rule: complete}}\n  - {{rule: max_drop, points: 99, evidence:"
+    " observed}}\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +32,42 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def comptrust(world: World, *words: str, keys: Path) -> subprocess.CompletedProcess[str]:
-    settings = {"MLFLOW_TRACKING_URI": world.base_url, "COMPTRUST_KEYS": str(keys), "COMPTRUST_CACHE": str(world.folder / "cache")}
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "COMPTRUST_"))} | settings
+    settings = {
+        "MLFLOW_TRACKING_URI": world.base_url,
+        "COMPTRUST_KEYS": str(keys),
+        "COMPTRUST_CACHE": str(world.folder / "cache"),
+    }
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("MLFLOW_", "COMPTRUST_"))
+    } | settings
     command = [sys.executable, "-m", "comptrust", *words]
-    return subprocess.run(command, cwd=world.folder, env=environment | {"PYTHONPATH": os.getcwd()}, capture_output=True, text=True)
+    return subprocess.run(
+        command,
+        cwd=world.folder,
+        env=environment | {"PYTHONPATH": os.getcwd()},
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_run_and_gate_against_the_server(served: World, tiny_model: Path) -> None:
     keys = served.folder / "keys"
     policy = str(served.folder / "staging.yaml")
-    run = ["run", "--model", str(tiny_model), "--method", "magnitude", "--structure", "2:4", "--suite", "mini", "--dimensions", "mmlu"]
+    run = [
+        "run",
+        "--model",
+        str(tiny_model),
+        "--method",
+        "magnitude",
+        "--structure",
+        "2:4",
+        "--suite",
+        "mini",
+        "--dimensions",
+        "mmlu",
+    ]
     run += ["--limit", "2", "--policy", policy, "--promote-to", "staging", "--json"]
 
     unsigned = comptrust(served, *run, keys=keys)
@@ -53,4 +84,8 @@ def test_run_and_gate_against_the_server(served: World, tiny_model: Path) -> Non
     told = json.loads(signed.stdout)
     name, version = told["version"].removeprefix("models:/").split("/")
     held = served.client.get_model_version(name, version)
-    assert (held.current_stage, held.aliases, held.tags["verdict"]) == ("Staging", ["challenger"], "pass")
+    assert (held.current_stage, held.aliases, held.tags["verdict"]) == (
+        "Staging",
+        ["challenger"],
+        "pass",
+    )

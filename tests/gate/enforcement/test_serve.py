@@ -31,7 +31,13 @@ def plan(tmp_path: Path, **changes: Any) -> Plan:
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (settings.KEYS, settings.AUDIT_LOG, settings.GUARD, settings.GUARD_ALIASES, *settings.POLICY.values()):
+    for name in (
+        settings.KEYS,
+        settings.AUDIT_LOG,
+        settings.GUARD,
+        settings.GUARD_ALIASES,
+        *settings.POLICY.values(),
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -42,7 +48,10 @@ def test_the_registry_is_guarded_and_the_tracking_store_is_not(tmp_path: Path) -
     assert words[1:4] == ["-m", "mlflow", "server"]
     assert words[words.index("--backend-store-uri") + 1] == "sqlite:///mlflow.db"
     assert words[words.index("--registry-store-uri") + 1] == "comptrust+sqlite:///mlflow.db"
-    assert words[words.index("--artifacts-destination") + 1] == f"comptrust+{(tmp_path / 'mlartifacts').as_uri()}"
+    assert (
+        words[words.index("--artifacts-destination") + 1]
+        == f"comptrust+{(tmp_path / 'mlartifacts').as_uri()}"
+    )
     assert words[-4:] == ["--app-name", "basic-auth", "--port", "5001"]
     assert made.environment[settings.KEYS] == str(tmp_path / "keys")
     assert "1 trusted keys" in made.told[0]
@@ -50,12 +59,22 @@ def test_the_registry_is_guarded_and_the_tracking_store_is_not(tmp_path: Path) -
 
 def test_settings_reach_the_server(tmp_path: Path) -> None:
     made = plan(
-        tmp_path, policies={"staging": "literal", "production": None}, models=("llm-*", "chat"), aliases=("prod-*=production",),
+        tmp_path,
+        policies={"staging": "literal", "production": None},
+        models=("llm-*", "chat"),
+        aliases=("prod-*=production",),
         audit_log=tmp_path / "a.jsonl",
-    )  # fmt: skip
+    )
     loaded = settings.load("comptrust+sqlite:///mlflow.db", environment=made.environment)
-    assert (loaded.policies["staging"].name, loaded.policies["production"].name) == ("literal", "production")
-    assert (loaded.models, loaded.of_alias("prod-x"), loaded.audit_log) == (("llm-*", "chat"), "production", tmp_path / "a.jsonl")
+    assert (loaded.policies["staging"].name, loaded.policies["production"].name) == (
+        "literal",
+        "production",
+    )
+    assert (loaded.models, loaded.of_alias("prod-x"), loaded.audit_log) == (
+        ("llm-*", "chat"),
+        "production",
+        tmp_path / "a.jsonl",
+    )
 
 
 def test_no_key_starts_and_says_so(tmp_path: Path) -> None:
@@ -75,16 +94,26 @@ def test_no_key_starts_and_says_so(tmp_path: Path) -> None:
         ({"options": ("--enable-workspaces",)}, "no workspaces"),
         ({"policies": {"staging": "stagging", "production": None}}, "Did you mean 'staging'"),
         ({"aliases": ("prod",)}, "is not PATTERN=staging or PATTERN=production"),
-        ({"backend": "postgresql://h/db", "registry": "postgresql://h/db"}, "Give --audit-log FILE"),
+        (
+            {"backend": "postgresql://h/db", "registry": "postgresql://h/db"},
+            "Give --audit-log FILE",
+        ),
     ],
 )
-def test_what_opens_a_way_around_does_not_start(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+def test_what_opens_a_way_around_does_not_start(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
     with pytest.raises(UserError, match=said.replace("(", r"\(")):
         plan(tmp_path, **changes)
 
 
-@pytest.mark.parametrize("scheme", ["sqlite", "postgresql", "mysql", "postgresql+psycopg2", "mysql+pymysql"])
+@pytest.mark.parametrize(
+    "scheme", ["sqlite", "postgresql", "mysql", "postgresql+psycopg2", "mysql+pymysql"]
+)
 def test_mlflow_finds_the_guarded_store(scheme: str) -> None:
     from mlflow.server.handlers import _model_registry_store_registry
 
-    assert _model_registry_store_registry.get_store_builder(f"comptrust+{scheme}://x").__module__ == "comptrust.gate.enforcement.plugin"
+    assert (
+        _model_registry_store_registry.get_store_builder(f"comptrust+{scheme}://x").__module__
+        == "comptrust.gate.enforcement.plugin"
+    )

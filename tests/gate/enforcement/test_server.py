@@ -1,4 +1,6 @@
-"""A guarded server around the promotion itself: promoted files stay, names that MLflow refuses, who asked, and what is left alone."""
+"""A guarded server around the promotion itself: promoted files stay, names that MLflow refuses, who
+asked, and what is left alone.
+"""
 
 from __future__ import annotations
 
@@ -30,20 +32,41 @@ def champion(world: World) -> Candidate:
 
 
 def content(world: World, one: Candidate) -> dict[str, bytes]:
-    return {path.relative_to(world.files(one)).as_posix(): path.read_bytes() for path in world.files(one).rglob("*") if path.is_file()}
+    return {
+        path.relative_to(world.files(one)).as_posix(): path.read_bytes()
+        for path in world.files(one).rglob("*")
+        if path.is_file()
+    }
 
 
-def artifact_url(world: World, one: Candidate, name: str, *, prefix: str = "api", route: str = "artifacts") -> str:
-    return f"{world.base_url}/{prefix}/2.0/mlflow-artifacts/{route}/{world.experiment}/models/{one.model_id}/artifacts/{name}"
+def artifact_url(
+    world: World, one: Candidate, name: str, *, prefix: str = "api", route: str = "artifacts"
+) -> str:
+    base = f"{world.base_url}/{prefix}/2.0/mlflow-artifacts/{route}/{world.experiment}"
+    return f"{base}/models/{one.model_id}/artifacts/{name}"
 
 
 @pytest.mark.parametrize("prefix", ["api", "ajax-api"])
 @pytest.mark.parametrize(
-    "name", ["model/model.safetensors", "MLmodel", "model/added.safetensors", "model/../MLmodel", "model%2Fconfig.json"]
+    "name",
+    [
+        "model/model.safetensors",
+        "MLmodel",
+        "model/added.safetensors",
+        "model/../MLmodel",
+        "model%2Fconfig.json",
+    ],
 )
-def test_promoted_files_cannot_be_written(world: World, champion: Candidate, prefix: str, name: str) -> None:
+def test_promoted_files_cannot_be_written(
+    world: World, champion: Candidate, prefix: str, name: str
+) -> None:
     before = content(world, champion)
-    answer = requests.put(artifact_url(world, champion, name, prefix=prefix), data=b"evil", auth=world.auth, timeout=60)
+    answer = requests.put(
+        artifact_url(world, champion, name, prefix=prefix),
+        data=b"evil",
+        auth=world.auth,
+        timeout=60,
+    )
     assert answer.status_code in ((403,) if ".." not in name else (400, 403))
     assert content(world, champion) == before
 
@@ -51,17 +74,23 @@ def test_promoted_files_cannot_be_written(world: World, champion: Candidate, pre
 @pytest.mark.parametrize("below", ["", "/model", "/model/config.json", "/MLmodel"])
 def test_promoted_files_cannot_be_deleted(world: World, champion: Candidate, below: str) -> None:
     before = content(world, champion)
-    path = f"mlflow-artifacts/artifacts/{world.experiment}/models/{champion.model_id}/artifacts{below}"
+    path = (
+        f"mlflow-artifacts/artifacts/{world.experiment}/models/{champion.model_id}/artifacts{below}"
+    )
     assert world.rest("DELETE", path).status_code == 403
     assert world.rest("DELETE", f"mlflow-artifacts/artifacts/{world.experiment}").status_code == 403
     assert content(world, champion) == before
 
 
-def test_promoted_files_cannot_be_reached_through_another_experiment(world: World, champion: Candidate) -> None:
+def test_promoted_files_cannot_be_reached_through_another_experiment(
+    world: World, champion: Candidate
+) -> None:
     """An experiment whose artifacts lie in the promoted folder writes there no more than others."""
     before = content(world, champion)
     inside = f"mlflow-artifacts:/{world.experiment}/models/{champion.model_id}/artifacts/model"
-    experiment = world.client.create_experiment(f"inside-{champion.model_id}", artifact_location=inside)
+    experiment = world.client.create_experiment(
+        f"inside-{champion.model_id}", artifact_location=inside
+    )
     run_id = world.client.create_run(experiment).info.run_id
     with pytest.raises(requests.HTTPError, match="comptrust refused to write"):
         world.client.log_text(run_id, "evil", "config.json")
@@ -97,30 +126,65 @@ def test_an_upload_that_began_before_the_promotion_comes_too_late(world: World) 
 def test_an_archived_version_gives_its_files_back(world: World, champion: Candidate) -> None:
     raise_for(
         world.rest(
-            "POST", "mlflow/model-versions/transition-stage", {"name": champion.name, "version": champion.version, "stage": "Archived"}
+            "POST",
+            "mlflow/model-versions/transition-stage",
+            {"name": champion.name, "version": champion.version, "stage": "Archived"},
         )
     )
-    raise_for(world.rest("DELETE", "mlflow/registered-models/alias", {"name": champion.name, "alias": "champion"}))
+    raise_for(
+        world.rest(
+            "DELETE", "mlflow/registered-models/alias", {"name": champion.name, "alias": "champion"}
+        )
+    )
     world.put(champion, "MLmodel", b"flavors: {}")
     with pytest.raises(MlflowException, match="MLmodel was changed since it was signed"):
         world.client.set_registered_model_alias(champion.name, "champion", champion.version)
 
 
 @pytest.mark.parametrize(
-    "alias", ["champion ", " champion", "cham\u200bpion", "champion\x00", "champion\n", "../champion", "v1", "latest", ""]
+    "alias",
+    [
+        "champion ",
+        " champion",
+        "cham\u200bpion",
+        "champion\x00",
+        "champion\n",
+        "../champion",
+        "v1",
+        "latest",
+        "",
+    ],
 )
 def test_aliases_that_are_no_names(world: World, alias: str) -> None:
     made = world.register(BAD)
-    world.rest("POST", "mlflow/registered-models/alias", {"name": made.name, "alias": alias, "version": made.version})
+    world.rest(
+        "POST",
+        "mlflow/registered-models/alias",
+        {"name": made.name, "alias": alias, "version": made.version},
+    )
     assert world.client.get_model_version(made.name, made.version).aliases == []
 
 
 @pytest.mark.parametrize(
-    "stage", ["Production ", "Ｐroduction", "Рroduction", "Prod\u200buction", "Deleted_Internal", "production\x00", ""]
+    "stage",
+    [
+        "Production ",
+        "Ｐroduction",
+        "Рroduction",
+        "Prod\u200buction",
+        "Deleted_Internal",
+        "production\x00",
+        "",
+    ],
 )
 def test_stages_that_are_none(world: World, stage: str) -> None:
     made = world.register(BAD)
-    body = {"name": made.name, "version": made.version, "stage": stage, "archive_existing_versions": False}
+    body = {
+        "name": made.name,
+        "version": made.version,
+        "stage": stage,
+        "archive_existing_versions": False,
+    }
     assert world.rest("POST", "mlflow/model-versions/transition-stage", body).status_code >= 400
     assert world.client.get_model_version(made.name, made.version).current_stage == "None"
 
@@ -155,13 +219,16 @@ def test_nobody_gets_a_name_by_claiming_it(world: World) -> None:
         assert audit.read(log(world)).lines[-1].user is None
 
 
-def test_reading_a_promoted_model_goes_through(world: World, champion: Candidate, tmp_path: Path) -> None:
+def test_reading_a_promoted_model_goes_through(
+    world: World, champion: Candidate, tmp_path: Path
+) -> None:
     query = urllib.parse.urlencode({"name": champion.name, "alias": "champion"})
     answer = world.rest("GET", f"mlflow/registered-models/alias?{query}")
     assert answer.json()["model_version"]["version"] == champion.version
     fetched = world.client.download_artifacts  # the client's own way of reading what it logged
     assert (
-        Path(fetched(champion.run_id, "scorecard.json", str(tmp_path))).read_bytes() == (champion.evidence / "scorecard.json").read_bytes()
+        Path(fetched(champion.run_id, "scorecard.json", str(tmp_path))).read_bytes()
+        == (champion.evidence / "scorecard.json").read_bytes()
     )
 
 
@@ -169,7 +236,9 @@ def test_after_all_of_this_the_chain_holds_and_explains_the_registry(
     world: World, champion: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COMPTRUST_GUARD_ALIASES", "prod-*=production")
-    result = CliRunner().invoke(comptrust, ["audit", "--log", str(log(world)), "--registry", world.base_url, "--last", "1"])
+    result = CliRunner().invoke(
+        comptrust, ["audit", "--log", str(log(world)), "--registry", world.base_url, "--last", "1"]
+    )
     assert result.exit_code == 0, result.output
     assert "the chain holds" in result.output
 

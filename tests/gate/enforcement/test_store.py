@@ -19,9 +19,11 @@ def test_refused_then_allowed_and_both_are_logged(inside: World) -> None:
     made = inside.register(BAD)
     inside.gate(made)
     message = refused(promote, inside, made)
-    assert message == (
-        f"comptrust refused: set alias champion, models:/{made.name}/1. The signed verdict is block. "
-        "max_drop: Dropped more than 5 points: mmlu 50.0. Promote another version, or see docs/gate.md."
+    assert (
+        message
+        == f"comptrust refused: set alias champion, models:/{made.name}/1. The signed verdict is"
+        " block. max_drop: Dropped more than 5 points: mmlu 50.0. Promote another version, or"
+        " see docs/gate.md."
     )
     inside.pass_truly(made)
     promote(inside, made)
@@ -80,13 +82,23 @@ def test_what_cannot_be_logged_is_not_done(inside: World, monkeypatch: pytest.Mo
     assert inside.promoted(made) == []
 
 
-def test_a_plain_store_on_the_same_database_goes_past_and_the_log_shows_it(inside: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plain_store_on_the_same_database_goes_past_and_the_log_shows_it(
+    inside: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, proven = inside.register(BAD), a_pass(inside)
     promote(inside, proven)
     registry = f"sqlite:///{inside.folder}/mlflow.db"
-    command = ["audit", "--log", str(inside.folder / "mlflow.db.audit.jsonl"), "--registry", registry]
+    command = [
+        "audit",
+        "--log",
+        str(inside.folder / "mlflow.db.audit.jsonl"),
+        "--registry",
+        registry,
+    ]
     assert CliRunner().invoke(comptrust, command).exit_code == 0
-    MlflowClient(tracking_uri=registry, registry_uri=registry).set_registered_model_alias(made.name, "champion", made.version)
+    MlflowClient(tracking_uri=registry, registry_uri=registry).set_registered_model_alias(
+        made.name, "champion", made.version
+    )
     assert inside.promoted(made) == ["champion"]
     result = CliRunner().invoke(comptrust, command)
     assert result.exit_code == 1
@@ -100,13 +112,18 @@ def test_taking_back_is_two_logged_steps(inside: World) -> None:
     assert "in Production" in refused(inside.client.delete_model_version, made.name, made.version)
     assert "in Production" in refused(inside.client.delete_registered_model, made.name)
     assert "in Production" in refused(inside.client.rename_registered_model, made.name, "other")
-    assert "Archived first" in refused(inside.client.delete_registered_model_alias, made.name, "champion")
+    assert "Archived first" in refused(
+        inside.client.delete_registered_model_alias, made.name, "champion"
+    )
     move(inside, made, "Archived")
     assert "@champion" in refused(inside.client.delete_model_version, made.name, made.version)
     inside.client.delete_registered_model_alias(made.name, "champion")
     inside.client.delete_model_version(made.name, made.version)
     inside.client.delete_registered_model(made.name)
-    assert [line.action for line in log(inside).lines if line.decision == "withdrawn"] == ["transition", "delete alias"]
+    assert [line.action for line in log(inside).lines if line.decision == "withdrawn"] == [
+        "transition",
+        "delete alias",
+    ]
 
 
 def test_prompts_are_no_models_and_stay_prompts(inside: World) -> None:
@@ -116,12 +133,20 @@ def test_prompts_are_no_models_and_stay_prompts(inside: World) -> None:
     inside.client.set_prompt_alias(name, "champion", 1)
     inside.client.set_prompt_alias(name, "production", 1)
     inside.client.delete_prompt_alias(name, "champion")
-    assert "settled when it is created" in refused(store(inside).delete_registered_model_tag, name, "mlflow.prompt.is_prompt")
+    assert "settled when it is created" in refused(
+        store(inside).delete_registered_model_tag, name, "mlflow.prompt.is_prompt"
+    )
     made = inside.register(BAD)
-    assert "settled when it is created" in refused(inside.client.set_registered_model_tag, made.name, "mlflow.prompt.is_prompt", "true")
-    empty_version = store(inside).create_model_version(made.name, "dummy-source", tags=[ModelVersionTag("mlflow.prompt.is_prompt", "true")])
+    assert "settled when it is created" in refused(
+        inside.client.set_registered_model_tag, made.name, "mlflow.prompt.is_prompt", "true"
+    )
+    empty_version = store(inside).create_model_version(
+        made.name, "dummy-source", tags=[ModelVersionTag("mlflow.prompt.is_prompt", "true")]
+    )
     refused(inside.client.set_registered_model_alias, made.name, "champion", empty_version.version)
-    assert "speaks for the gate" in refused(inside.client.set_registered_model_tag, made.name, "comptrust.x", "y")
+    assert "speaks for the gate" in refused(
+        inside.client.set_registered_model_tag, made.name, "comptrust.x", "y"
+    )
 
 
 def test_claims_of_a_pass_need_one(inside: World) -> None:

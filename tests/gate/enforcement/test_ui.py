@@ -1,4 +1,5 @@
-"""Promotion by clicking in MLflow's own pages: refused with the reason on screen, allowed after a pass.
+"""Promotion by clicking in MLflow's own pages: refused with the reason on screen, allowed after a
+pass.
 
 Screenshots stay in tests/artifacts/enforcement/.
 """
@@ -23,11 +24,16 @@ from tests.support.enforcement.world import BAD, Candidate, World, write_key, wr
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs the Debian packages chromium and chromium-driver"),
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="needs the Debian packages chromium and chromium-driver"
+    ),
 ]
 SHOTS = Path(__file__).parents[2] / "artifacts" / "enforcement"
 SECONDS = 240
-REASON = "comptrust refused: {action}, models:/{name}/1. The signed verdict is block. max_drop: Dropped more than 5 points: mmlu 50.0."
+REASON = (
+    "comptrust refused: {action}, models:/{name}/1. The signed verdict is block. max_drop: Dropped"
+    " more than 5 points: mmlu 50.0."
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def browser() -> Iterator[WebDriver]:
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1400,900"):
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--window-size=1400,900",
+    ):
         options.add_argument(argument)
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
     driver.set_page_load_timeout(SECONDS)
@@ -68,7 +80,9 @@ def find(browser: WebDriver, selector: str, text: str = "") -> WebElement:
                 return element
         return None
 
-    found = WebDriverWait(browser, SECONDS, poll_frequency=0.05, ignored_exceptions=[Exception]).until(seen)
+    found = WebDriverWait(
+        browser, SECONDS, poll_frequency=0.05, ignored_exceptions=[Exception]
+    ).until(seen)
     assert found
     return found
 
@@ -102,10 +116,14 @@ def move_to_production(browser: WebDriver, world: World, one: Candidate) -> None
             find(browser, "[role=dialog] button", "Disable").click()
     find(browser, ".mlflow-stage-transition-dropdown").click()
     find(browser, "[role=menuitem]", "Production").click()
-    find(browser, '[data-component-id="mlflow.model_registry.stage_transition_modal_v2.footer.ok"]').click()
+    find(
+        browser, '[data-component-id="mlflow.model_registry.stage_transition_modal_v2.footer.ok"]'
+    ).click()
 
 
-def test_alias_is_refused_on_screen_then_set(browser: WebDriver, pages: World, blocked: Candidate) -> None:
+def test_alias_is_refused_on_screen_then_set(
+    browser: WebDriver, pages: World, blocked: Candidate
+) -> None:
     save_champion(browser, pages, blocked)
     find(browser, "[role=dialog]", REASON.format(action="set alias champion", name=blocked.name))
     shoot(browser, "alias-refused")
@@ -113,13 +131,17 @@ def test_alias_is_refused_on_screen_then_set(browser: WebDriver, pages: World, b
 
     pages.pass_truly(blocked)
     save_champion(browser, pages, blocked)
-    WebDriverWait(browser, SECONDS).until(lambda driver: not driver.find_elements(By.CSS_SELECTOR, "[role=dialog]"))
+    WebDriverWait(browser, SECONDS).until(
+        lambda driver: not driver.find_elements(By.CSS_SELECTOR, "[role=dialog]")
+    )
     find(browser, "body", "champion")
     shoot(browser, "alias-set")
     assert pages.promoted(blocked) == ["champion"]
 
 
-def test_stage_is_refused_on_screen_then_reached(browser: WebDriver, pages: World, blocked: Candidate) -> None:
+def test_stage_is_refused_on_screen_then_reached(
+    browser: WebDriver, pages: World, blocked: Candidate
+) -> None:
     move_to_production(browser, pages, blocked)
     find(browser, "body", REASON.format(action="transition Production", name=blocked.name))
     shoot(browser, "stage-refused")

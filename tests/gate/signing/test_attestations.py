@@ -1,4 +1,6 @@
-"""Attestations: whatever is not exactly what a trusted key signed, here and now, is named and never good."""
+"""Attestations: whatever is not exactly what a trusted key signed, here and now, is named and never
+good.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ class Case:
         place = {"run_id": RUN, "model": "tiny", "artifacts": self.artifacts} | where
         about = attestations.problems(self.attestation, trusted=TRUSTED, now=NOW)
         about += attestations.changes(self.attestation, **place)
-        return about + attestations.changed_artifact(self.attestation, attestations.held_by(self.registered))
+        return about + attestations.changed_artifact(
+            self.attestation, attestations.held_by(self.registered)
+        )
 
 
 def logged(folder: Path, answer: str, **recipe: Any) -> evaluation.Evaluation:
@@ -73,12 +77,22 @@ def logged(folder: Path, answer: str, **recipe: Any) -> evaluation.Evaluation:
     return evaluation.load(artifacts, ref=f"runs:/{folder.name}")
 
 
-def attest(evidence: Evidence, verdict: Verdict, artifacts: dict[str, Path], *, days: int = 90) -> Attestation:
+def attest(
+    evidence: Evidence, verdict: Verdict, artifacts: dict[str, Path], *, days: int = 90
+) -> Attestation:
     (artifacts["candidate"] / "verdict.json").write_text(verdict.model_dump_json(indent=2))
     runs = {"candidate": RUN, "baseline": DENSE}
     registered = artifacts["candidate"].parent / "registered"
     return attestations.attest(
-        verdict, evidence, artifacts=artifacts, run_ids=runs, model="tiny", key=KEY, days=days, registered=registered, now=NOW
+        verdict,
+        evidence,
+        artifacts=artifacts,
+        run_ids=runs,
+        model="tiny",
+        key=KEY,
+        days=days,
+        registered=registered,
+        now=NOW,
     )
 
 
@@ -90,21 +104,33 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Case:
     artifacts = {"candidate": folder / RUN / "artifacts", "baseline": folder / DENSE / "artifacts"}
     evidence = Evidence(candidate, baseline, siblings=(logged(folder / SIBLING, "A", seed=1),))
     verdict = judge(evidence, POLICY)
-    return Case(artifacts, folder / RUN / "registered", evidence, verdict, attest(evidence, verdict, artifacts))
+    return Case(
+        artifacts,
+        folder / RUN / "registered",
+        evidence,
+        verdict,
+        attest(evidence, verdict, artifacts),
+    )
 
 
 @pytest.fixture
 def case(made: Case, tmp_path: Path) -> Case:
     """The same, in a copy that a test may change."""
     shutil.copytree(made.registered.parents[1], tmp_path / "copy")
-    artifacts = {role: tmp_path / "copy" / run / "artifacts" for role, run in (("candidate", RUN), ("baseline", DENSE))}
+    artifacts = {
+        role: tmp_path / "copy" / run / "artifacts"
+        for role, run in (("candidate", RUN), ("baseline", DENSE))
+    }
     return replace(made, artifacts=artifacts, registered=tmp_path / "copy" / RUN / "registered")
 
 
 def test_what_is_as_signed_is_good(case: Case) -> None:
     assert case.found() == ()
     signed = case.attestation
-    assert (signed.manifest_digest, signed.policy_digest) == (case.evidence.candidate.scorecard.checkpoint_digest, POLICY.digest)
+    assert (signed.manifest_digest, signed.policy_digest) == (
+        case.evidence.candidate.scorecard.checkpoint_digest,
+        POLICY.digest,
+    )
     assert signed.expires - signed.issued == 90 * DAY
     assert signed.scorecards["baseline"] == case.evidence.baseline.scorecard.digest_of_fields()
     assert Attestation.model_validate_json(signed.model_dump_json(indent=2)) == signed
@@ -128,7 +154,9 @@ def test_every_signed_file_is_in_the_table(made: Case) -> None:
     assert signed | {("registered", name) for name in made.attestation.artifact} == set(FILES)
 
 
-@pytest.mark.parametrize("how", ["first byte", "middle byte", "last byte", "byte added", "cut", "removed"])
+@pytest.mark.parametrize(
+    "how", ["first byte", "middle byte", "last byte", "byte added", "cut", "removed"]
+)
 @pytest.mark.parametrize(("role", "name"), FILES)
 def test_a_changed_byte_is_named_by_its_file(role: str, name: str, how: str, case: Case) -> None:
     path = (case.registered if role == "registered" else case.artifacts[role]) / name
@@ -141,12 +169,20 @@ def test_a_changed_byte_is_named_by_its_file(role: str, name: str, how: str, cas
         content[{"first byte": 0, "middle byte": len(content) // 2, "last byte": -1}[how]] ^= 1
         path.write_bytes(content)
     [problem] = case.found()
-    assert (problem.kind, problem.file) == ("changed", f"baseline/{name}" if role == "baseline" else name)
+    assert (problem.kind, problem.file) == (
+        "changed",
+        f"baseline/{name}" if role == "baseline" else name,
+    )
     assert problem.file in problem.text
 
 
 @pytest.mark.parametrize(
-    ("role", "name"), [("candidate", "generations/ethics.jsonl"), ("registered", "model/extra.bin"), ("registered", "code/loader.py")]
+    ("role", "name"),
+    [
+        ("candidate", "generations/ethics.jsonl"),
+        ("registered", "model/extra.bin"),
+        ("registered", "code/loader.py"),
+    ],
 )
 def test_an_added_file_is_named(role: str, name: str, case: Case) -> None:
     path = (case.registered if role == "registered" else case.artifacts[role]) / name
@@ -157,10 +193,15 @@ def test_an_added_file_is_named(role: str, name: str, case: Case) -> None:
 
 def test_a_baseline_that_is_gone_is_not_good(case: Case) -> None:
     found = case.found(artifacts={"candidate": case.artifacts["candidate"]})
-    assert {one.file for one in found} == {f"baseline/{name}" for role, name in FILES if role == "baseline"}
+    assert {one.file for one in found} == {
+        f"baseline/{name}" for role, name in FILES if role == "baseline"
+    }
 
 
-@pytest.mark.parametrize(("where", "says"), [({"run_id": DENSE}, f"belongs to run {RUN}"), ({"model": "other"}, "belongs to model tiny")])
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [({"run_id": DENSE}, f"belongs to run {RUN}"), ({"model": "other"}, "belongs to model tiny")],
+)
 def test_a_replay_elsewhere_is_named(where: dict[str, str], says: str, case: Case) -> None:
     [problem] = case.found(**where)
     assert problem.kind == "changed" and says in problem.text
@@ -168,7 +209,13 @@ def test_a_replay_elsewhere_is_named(where: dict[str, str], says: str, case: Cas
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yield where each single value of nested JSON stands."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else []
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else []
+    )
     if not items:
         yield path
     for key, inner in items:
@@ -185,7 +232,13 @@ def other(value: Any) -> Any:
         return value.replace("12:00", "12:01")
     if isinstance(value, str):
         return value[:-1] + ("1" if value[-1:] != "1" else "2")
-    return value + 1 if isinstance(value, int | float) else {"more": "x"} if isinstance(value, dict) else ["x"]
+    return (
+        value + 1
+        if isinstance(value, int | float)
+        else {"more": "x"}
+        if isinstance(value, dict)
+        else ["x"]
+    )
 
 
 def test_every_field_of_the_attestation_is_signed(made: Case) -> None:
@@ -230,7 +283,9 @@ class Elsewhere(Attestation):
 
 
 def for_another_purpose(signed: Attestation) -> Attestation:
-    return signed.model_copy(update={"signature": keys.sign(Elsewhere(**dict(signed)), KEY).signature})
+    return signed.model_copy(
+        update={"signature": keys.sign(Elsewhere(**dict(signed)), KEY).signature}
+    )
 
 
 @pytest.mark.parametrize(
@@ -247,7 +302,9 @@ def for_another_purpose(signed: Attestation) -> Attestation:
         (lambda signed: signed.model_copy(update={"signature": signed.signature[:-4]}), "changed"),
     ],
 )
-def test_a_signature_that_proves_nothing(change: Callable[[Attestation], Attestation], kind: str, made: Case) -> None:
+def test_a_signature_that_proves_nothing(
+    change: Callable[[Attestation], Attestation], kind: str, made: Case
+) -> None:
     changed = change(made.attestation)
     [problem] = attestations.problems(changed, trusted=TRUSTED, now=NOW)
     assert problem.kind == kind
@@ -268,35 +325,62 @@ def test_without_trusted_keys_nothing_is_good(made: Case) -> None:
         (NOW - DAY, "signed for a later time"),
     ],
 )
-def test_a_signature_holds_for_its_time(now: datetime.datetime, says: str | None, made: Case) -> None:
+def test_a_signature_holds_for_its_time(
+    now: datetime.datetime, says: str | None, made: Case
+) -> None:
     found = attestations.problems(made.attestation, trusted=TRUSTED, now=now)
     assert [one.kind for one in found] == (["unverified"] if says else [])
     assert all(says in one.text for one in found)
 
 
-@pytest.mark.parametrize("outcomes", [("block",), ("pass", "block", "inconclusive"), ("pass", "inconclusive"), ()])
-def test_a_signed_verdict_that_does_not_pass_is_not_good(outcomes: tuple[Result, ...], case: Case) -> None:
-    findings = tuple(Finding(rule="max_drop", outcome=outcome, reason=f"found {outcome}") for outcome in outcomes)
+@pytest.mark.parametrize(
+    "outcomes", [("block",), ("pass", "block", "inconclusive"), ("pass", "inconclusive"), ()]
+)
+def test_a_signed_verdict_that_does_not_pass_is_not_good(
+    outcomes: tuple[Result, ...], case: Case
+) -> None:
+    findings = tuple(
+        Finding(rule="max_drop", outcome=outcome, reason=f"found {outcome}") for outcome in outcomes
+    )
     verdict = case.verdict.model_copy(update={"findings": findings})
-    [problem] = attestations.problems(attest(case.evidence, verdict, case.artifacts), trusted=TRUSTED, now=NOW)
+    [problem] = attestations.problems(
+        attest(case.evidence, verdict, case.artifacts), trusted=TRUSTED, now=NOW
+    )
     assert problem.kind == verdict.outcome != "pass"
     assert (f"max_drop: found {verdict.outcome}" if outcomes else "no findings") in problem.text
 
 
 def test_a_verdict_on_other_weights_is_not_good(case: Case) -> None:
-    signed = attest(case.evidence, case.verdict.model_copy(update={"checkpoint_digest": "0" * 64}), case.artifacts)
-    assert [one.kind for one in attestations.problems(signed, trusted=TRUSTED, now=NOW)] == ["changed"]
+    signed = attest(
+        case.evidence,
+        case.verdict.model_copy(update={"checkpoint_digest": "0" * 64}),
+        case.artifacts,
+    )
+    assert [one.kind for one in attestations.problems(signed, trusted=TRUSTED, now=NOW)] == [
+        "changed"
+    ]
 
 
 def waived(case: Case, until: datetime.date) -> Attestation:
     """Sign a verdict that rests on a waiver."""
     digest = case.evidence.candidate.scorecard.checkpoint_digest
-    waiver = keys.sign(Waiver(rule="refusal_shift", checkpoint=digest, who="Ada", why="read", until=until), KEY)
-    rates = [score.model_copy(update={"refusal_rate": 50.0}) for score in case.evidence.candidate.scorecard.scores]
+    waiver = keys.sign(
+        Waiver(rule="refusal_shift", checkpoint=digest, who="Ada", why="read", until=until), KEY
+    )
+    rates = [
+        score.model_copy(update={"refusal_rate": 50.0})
+        for score in case.evidence.candidate.scorecard.scores
+    ]
     card = case.evidence.candidate.scorecard.model_copy(update={"scores": tuple(rates)})
     (case.artifacts["candidate"] / "scorecard.json").write_text(card.model_dump_json())
     evidence = Evidence(replace(case.evidence.candidate, scorecard=card), case.evidence.baseline)
-    verdict = judge(evidence, Policy(name="p", rules=(RefusalShift(),)), waivers=[waiver], trusted=TRUSTED, today=NOW.date())
+    verdict = judge(
+        evidence,
+        Policy(name="p", rules=(RefusalShift(),)),
+        waivers=[waiver],
+        trusted=TRUSTED,
+        today=NOW.date(),
+    )
     assert verdict.outcome == "pass"
     return attest(evidence, verdict, case.artifacts)
 
@@ -315,11 +399,18 @@ def test_a_waiver_by_an_untrusted_key_spoils_the_verdict(case: Case) -> None:
     assert problem.kind == "unverified" and "waiver of Ada" in problem.text
 
 
-@pytest.mark.parametrize("name", ["scorecard.json", "suite.json", "checkpoint.json", "generations/mmlu.jsonl", "verdict.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["scorecard.json", "suite.json", "checkpoint.json", "generations/mmlu.jsonl", "verdict.json"],
+)
 def test_files_that_changed_while_they_were_judged_are_not_signed(name: str, case: Case) -> None:
     path = case.artifacts["candidate"] / name
     text = path.read_text()
-    path.write_text(text.replace("mmlu", "mmlV") if name != "checkpoint.json" else text.replace('"sparsity": 0.0', '"sparsity": 0.5'))
+    path.write_text(
+        text.replace("mmlu", "mmlV")
+        if name != "checkpoint.json"
+        else text.replace('"sparsity": 0.0', '"sparsity": 0.5')
+    )
     with pytest.raises(UserError, match=r"[Gg]ate it again|Evaluate again"):
         attestations.attest(
             case.verdict,
@@ -338,7 +429,9 @@ def test_a_candidate_without_known_weights_is_not_signed(case: Case) -> None:
         attest(evidence, case.verdict, case.artifacts)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "[" * 100_000, "1" * 10_000, '{"verdict": "\\ud800"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", "[" * 100_000, "1" * 10_000, '{"verdict": "\\ud800"}']
+)
 def test_what_is_no_attestation_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / attestations.NAME).write_text(text)
     with pytest.raises(UserError, match=attestations.NAME) as caught:
@@ -348,11 +441,16 @@ def test_what_is_no_attestation_is_refused_in_one_line(text: str, tmp_path: Path
 
 def test_registered_files_that_are_not_the_judged_ones_are_not_signed(case: Case) -> None:
     (case.registered / "model" / "model.safetensors").write_bytes(b"other")
-    with pytest.raises(UserError, match="the registered files are not the judged ones. model.safetensors was changed"):
+    with pytest.raises(
+        UserError,
+        match="the registered files are not the judged ones. model.safetensors was changed",
+    ):
         attest(case.evidence, case.verdict, case.artifacts)
 
 
-def test_a_verdict_that_was_signed_before_the_version_was_registered_does_not_speak_for_its_files(case: Case) -> None:
+def test_a_verdict_that_was_signed_before_the_version_was_registered_does_not_speak_for_its_files(
+    case: Case,
+) -> None:
     unregistered = case.attestation.model_copy(update={"artifact": {}})
     [problem] = attestations.changed_artifact(unregistered, attestations.held_by(case.registered))
     assert problem.kind == "unverified"

@@ -62,9 +62,13 @@ def test_a_folder_that_is_a_file_is_a_failure_of_the_machine(tmp_path: Path) -> 
 def secret(kind: str) -> bytes:
     """Return a file that is no usable signing key."""
     if kind == "rsa":
-        return rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(PEM, PKCS8, serialization.NoEncryption())
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+            PEM, PKCS8, serialization.NoEncryption()
+        )
     if kind == "encrypted":
-        return Ed25519PrivateKey.generate().private_bytes(PEM, PKCS8, serialization.BestAvailableEncryption(b"x"))
+        return Ed25519PrivateKey.generate().private_bytes(
+            PEM, PKCS8, serialization.BestAvailableEncryption(b"x")
+        )
     return {"empty": b"", "text": b"SECRET-WORDS", "binary": bytes(range(256))}[kind]
 
 
@@ -87,7 +91,9 @@ def test_a_key_that_is_open_to_others_is_refused(mode: int, folder: Path) -> Non
         keys.signing_key()
 
 
-def test_the_environment_names_the_key_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_names_the_key_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys.create(folder)
     named, private, _ = keys.create(tmp_path / "other")
     monkeypatch.setenv("COMPTRUST_SIGNING_KEY", str(private))
@@ -133,6 +139,8 @@ def writable_folder(folder: Path) -> Path:
         (writable_folder, "written by everybody"),
     ],
 )
-def test_public_keys_that_prove_nothing_are_refused(make: Callable[[Path], Path], message: str, folder: Path) -> None:
+def test_public_keys_that_prove_nothing_are_refused(
+    make: Callable[[Path], Path], message: str, folder: Path
+) -> None:
     with pytest.raises(UserError, match=message):
         keys.load_public_keys(make(folder))

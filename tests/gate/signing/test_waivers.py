@@ -1,4 +1,6 @@
-"""Waivers: only what a trusted key signed, for this checkpoint, in time, accepts an inconclusive finding of a waivable rule."""
+"""Waivers: only what a trusted key signed, for this checkpoint, in time, accepts an inconclusive
+finding of a waivable rule.
+"""
 
 from __future__ import annotations
 
@@ -42,17 +44,31 @@ def after(**changes: Any) -> Waiver:
         (after(who="Bob"), "inconclusive", "ignored: changed"),
         (after(why="hurry"), "inconclusive", "ignored: changed"),
         (after(until=datetime.date(2040, 1, 1)), "inconclusive", "ignored: changed"),
-        (made(checkpoint="another").model_copy(update={"checkpoint": EIGHT.slug}), "inconclusive", "ignored: changed"),
-        (made(rule="complete").model_copy(update={"rule": "refusal_shift"}), "inconclusive", "ignored: changed"),
+        (
+            made(checkpoint="another").model_copy(update={"checkpoint": EIGHT.slug}),
+            "inconclusive",
+            "ignored: changed",
+        ),
+        (
+            made(rule="complete").model_copy(update={"rule": "refusal_shift"}),
+            "inconclusive",
+            "ignored: changed",
+        ),
         (after(signature=""), "inconclusive", "ignored: not signed"),
         (after(signature="no base64!"), "inconclusive", "ignored: changed"),
         (after(key_id=""), "inconclusive", "(none named)"),
     ],
 )
 @pytest.mark.parametrize("place", ["given", "in the policy"])
-def test_only_a_signed_waiver_in_force_counts(waiver: Waiver, outcome: str, state: str, place: str) -> None:
+def test_only_a_signed_waiver_in_force_counts(
+    waiver: Waiver, outcome: str, state: str, place: str
+) -> None:
     given = {"waivers": [waiver]} if place == "given" else {}
-    rules = policy(RefusalShift()) if given else Policy(name="p", rules=(RefusalShift(),), waivers=(waiver,))
+    rules = (
+        policy(RefusalShift())
+        if given
+        else Policy(name="p", rules=(RefusalShift(),), waivers=(waiver,))
+    )
     verdict = judge(pair(EIGHT, 80, refusal=50.0), rules, **given, trusted=TRUSTED, today=TODAY)
     finding = verdict.findings[-1]
     assert verdict.outcome == outcome
@@ -62,22 +78,43 @@ def test_only_a_signed_waiver_in_force_counts(waiver: Waiver, outcome: str, stat
 
 
 def test_without_trusted_keys_no_waiver_counts() -> None:
-    assert judge(pair(EIGHT, 80, refusal=50.0), policy(RefusalShift()), waivers=[made()], today=TODAY).outcome == "inconclusive"
+    assert (
+        judge(
+            pair(EIGHT, 80, refusal=50.0), policy(RefusalShift()), waivers=[made()], today=TODAY
+        ).outcome
+        == "inconclusive"
+    )
 
 
 def test_a_good_waiver_counts_beside_a_bad_one() -> None:
-    verdict = judge(pair(EIGHT, 80, refusal=50.0), policy(RefusalShift()), waivers=[PLAIN, made()], trusted=TRUSTED, today=TODAY)
+    verdict = judge(
+        pair(EIGHT, 80, refusal=50.0),
+        policy(RefusalShift()),
+        waivers=[PLAIN, made()],
+        trusted=TRUSTED,
+        today=TODAY,
+    )
     assert verdict.outcome == "pass"
-    assert [entry["state"] for entry in verdict.findings[-1].evidence["waivers"]] == ["ignored: not signed", "accepted"]
+    assert [entry["state"] for entry in verdict.findings[-1].evidence["waivers"]] == [
+        "ignored: not signed",
+        "accepted",
+    ]
 
 
 def test_other_rules_and_blocks_cannot_be_waived() -> None:
     waiver = made(rule="complete")
-    verdict = judge(pair(EIGHT, None), policy(Complete()), waivers=[waiver], trusted=TRUSTED, today=TODAY)
+    verdict = judge(
+        pair(EIGHT, None), policy(Complete()), waivers=[waiver], trusted=TRUSTED, today=TODAY
+    )
     assert verdict.outcome == "inconclusive" and "cannot be waived" in verdict.findings[-1].reason
     blocked = RefusalShift().found("block", "Refuses everything.")
-    found = waivers.apply(blocked, [made()], waivable=True, checkpoint_digest=EIGHT.slug, trusted=TRUSTED, today=TODAY)
-    assert found.outcome == "block" and found.evidence["waivers"][0]["state"] == "not used: the finding is block"
+    found = waivers.apply(
+        blocked, [made()], waivable=True, checkpoint_digest=EIGHT.slug, trusted=TRUSTED, today=TODAY
+    )
+    assert (
+        found.outcome == "block"
+        and found.evidence["waivers"][0]["state"] == "not used: the finding is block"
+    )
 
 
 @pytest.mark.parametrize("field", ["rule", "checkpoint", "who", "why"])

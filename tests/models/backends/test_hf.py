@@ -1,4 +1,6 @@
-"""Asking a local model: an answer depends on its prompt alone, and option likelihoods are those of a direct computation."""
+"""Asking a local model: an answer depends on its prompt alone, and option likelihoods are those of
+a direct computation.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ from comptrust.records import Choice, Message, Prompt, Sampling
 
 SHARED = "These opening words are shared by all the prompts. "
 SAMPLED = {"temperature": 1.0, "top_p": 0.9, "n": 3, "seed": 1}
-CHOICES = tuple(Choice(text=text, continuation=f" {words}") for text, words in [("A", "yes"), ("B", "no way"), ("C", "maybe")])
+CHOICES = tuple(
+    Choice(text=text, continuation=f" {words}")
+    for text, words in [("A", "yes"), ("B", "no way"), ("C", "maybe")]
+)
 
 
 def prompts() -> list[Prompt]:
@@ -25,15 +30,25 @@ def prompts() -> list[Prompt]:
     for index in range(7):
         question = f"{SHARED}{'x' * (index % 5) * 3} q{index}"
         turn = (Message(role="user", content=question),)
-        plain = {"messages": (Message(role="completion", content=question),), "prefill": " ->", "choices": CHOICES}
+        plain = {
+            "messages": (Message(role="completion", content=question),),
+            "prefill": " ->",
+            "choices": CHOICES,
+        }
         free = (Message(role="completion", content=f"{SHARED}N/A"),)
         kinds = {
             "greedy": {"messages": turn, "sampling": Sampling(max_tokens=12)},
-            "sampled": {"messages": turn, "sampling": Sampling(max_tokens=9 + index % 3, **SAMPLED)},
+            "sampled": {
+                "messages": turn,
+                "sampling": Sampling(max_tokens=9 + index % 3, **SAMPLED),
+            },
             "choice": plain,
             "calibrated": {**plain, "content_free": free},
         }
-        made += [Prompt(id=f"{kind}#{index}", dimension="ethics", scenario=kind, **fields) for kind, fields in kinds.items()]
+        made += [
+            Prompt(id=f"{kind}#{index}", dimension="ethics", scenario=kind, **fields)
+            for kind, fields in kinds.items()
+        ]
     return made
 
 
@@ -46,7 +61,9 @@ def backend(tiny_model: Path, request: pytest.FixtureRequest) -> Hf:
 
 
 @pytest.mark.parametrize("engine", [Packed, Padded])
-def test_an_answer_depends_on_its_prompt_alone(backend: Hf, tiny_model: Path, engine: type[Packed | Padded]) -> None:
+def test_an_answer_depends_on_its_prompt_alone(
+    backend: Hf, tiny_model: Path, engine: type[Packed | Padded]
+) -> None:
     asked = prompts()
     together = {answer.id: answer for answer in backend.answer(asked)}
     alone = Hf(tiny_model)
@@ -56,8 +73,13 @@ def test_an_answer_depends_on_its_prompt_alone(backend: Hf, tiny_model: Path, en
     for prompt in asked:
         [answer] = alone.answer([prompt])
         other = together[prompt.id]
-        assert (answer.texts, answer.finish_reasons) == (other.texts, other.finish_reasons), prompt.id
-        assert answer.extra.get("loglik", []) == pytest.approx(other.extra.get("loglik", []), abs=1e-4)
+        assert (answer.texts, answer.finish_reasons) == (
+            other.texts,
+            other.finish_reasons,
+        ), prompt.id
+        assert answer.extra.get("loglik", []) == pytest.approx(
+            other.extra.get("loglik", []), abs=1e-4
+        )
         assert len(answer.texts) == len(answer.finish_reasons) == prompt.sampling.n
         assert set(answer.finish_reasons) <= ({"choice"} if prompt.choices else {"stop", "length"})
 
@@ -65,7 +87,9 @@ def test_an_answer_depends_on_its_prompt_alone(backend: Hf, tiny_model: Path, en
 def test_copies_and_seeds_differ(backend: Hf) -> None:
     prompt = next(prompt for prompt in prompts() if prompt.scenario == "sampled")
     other = prompt.model_copy(update={"sampling": prompt.sampling.model_copy(update={"seed": 2})})
-    [first], [again], [second] = (list(backend.answer([asked])) for asked in (prompt, prompt, other))
+    [first], [again], [second] = (
+        list(backend.answer([asked])) for asked in (prompt, prompt, other)
+    )
     assert first == again
     assert len({*first.texts, *second.texts}) == 6
 
@@ -78,7 +102,9 @@ def test_likelihoods_are_those_of_a_direct_computation(backend: Hf) -> None:
         whole = backend.tokenizer(context + continuation, add_special_tokens=False)["input_ids"]
         with torch.inference_mode():
             chances = backend.model(torch.tensor([whole])).logits[0].float().log_softmax(dim=-1)
-        return sum(chances[position - 1, whole[position]].item() for position in range(begin, len(whole))) / (len(whole) - begin)
+        return sum(
+            chances[position - 1, whole[position]].item() for position in range(begin, len(whole))
+        ) / (len(whole) - begin)
 
     asked = {prompt.id: prompt for prompt in prompts() if prompt.choices}
     for answer in backend.answer(list(asked.values())):
@@ -86,22 +112,37 @@ def test_likelihoods_are_those_of_a_direct_computation(backend: Hf) -> None:
         expected = [mean_loglik(backend.render(prompt), choice.continuation) for choice in CHOICES]
         if prompt.content_free:
             free = backend.render(prompt.model_copy(update={"messages": prompt.content_free}))
-            expected = [value - mean_loglik(free, choice.continuation) for value, choice in zip(expected, CHOICES, strict=True)]
+            expected = [
+                value - mean_loglik(free, choice.continuation)
+                for value, choice in zip(expected, CHOICES, strict=True)
+            ]
         assert answer.extra["loglik"] == pytest.approx(expected, abs=1e-4)
         best, second = sorted(expected, reverse=True)[:2]
         assert answer.extra["margin"] == pytest.approx(best - second, abs=1e-4)
         assert answer.texts == (CHOICES[expected.index(best)].text,)
 
 
-def test_rows_answer_alike_in_groups_by_length(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows of unlike length are decoded in several groups, which lose rows and end one by one; nothing that is unset is read."""
+def test_rows_answer_alike_in_groups_by_length(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of unlike length are decoded in several groups, which lose rows and end one by one;
+    nothing that is unset is read.
+    """
     import torch
 
     from comptrust.models.inference import packed
 
     asked = [prompt for prompt in prompts() if not prompt.choices]
     longer = (Message(role="user", content=f"{SHARED}{'y' * 40}"),)
-    asked += [Prompt(id="long", dimension="ethics", scenario="greedy", messages=longer, sampling=Sampling(max_tokens=12))]
+    asked += [
+        Prompt(
+            id="long",
+            dimension="ethics",
+            scenario="greedy",
+            messages=longer,
+            sampling=Sampling(max_tokens=12),
+        )
+    ]
     plain = {answer.id: answer.texts for answer in Hf(tiny_model, batch_size=1).answer(asked)}
     monkeypatch.setattr(packed, "SPARED", 1)
     monkeypatch.setattr(packed, "TOGETHER", 2)
@@ -126,28 +167,56 @@ def test_rows_answer_alike_in_groups_by_length(tiny_model: Path, monkeypatch: py
 
 
 OTHERS = {
-    "gemma2": {"architectures": ["Gemma2ForCausalLM"], "head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8},
+    "gemma2": {
+        "architectures": ["Gemma2ForCausalLM"],
+        "head_dim": 16,
+        "query_pre_attn_scalar": 16,
+        "sliding_window": 8,
+    },
     "mistral": {"architectures": ["MistralForCausalLM"], "sliding_window": 8},
     "qwen3": {"architectures": ["Qwen3ForCausalLM"], "head_dim": 16},
-    "gpt2": {"architectures": ["GPT2LMHeadModel"], "n_layer": 2, "n_head": 4, "n_embd": 64, "n_positions": 512},
+    "gpt2": {
+        "architectures": ["GPT2LMHeadModel"],
+        "n_layer": 2,
+        "n_head": 4,
+        "n_embd": 64,
+        "n_positions": 512,
+    },
     "bloom": {"architectures": ["BloomForCausalLM"], "n_layer": 2, "n_head": 4},
 }
 
 
 @pytest.mark.parametrize(
-    ("kind", "engine"), [("gemma2", Padded), ("mistral", Padded), ("qwen3", Packed), ("gpt2", Packed), ("bloom", Padded)]
+    ("kind", "engine"),
+    [
+        ("gemma2", Padded),
+        ("mistral", Padded),
+        ("qwen3", Packed),
+        ("gpt2", Packed),
+        ("bloom", Padded),
+    ],
 )
-def test_models_of_other_kinds_answer_as_they_do_alone(kind: str, engine: type, tiny_model: Path, tmp_path: Path) -> None:
-    """An attention with a window, capped logits or a bias by distance is not the one that packed rows are computed with."""
+def test_models_of_other_kinds_answer_as_they_do_alone(
+    kind: str, engine: type, tiny_model: Path, tmp_path: Path
+) -> None:
+    """An attention with a window, capped logits or a bias by distance is not the one that packed
+    rows are computed with.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     folder = tmp_path / kind
     shutil.copytree(tiny_model, folder)
     known = json.loads((tiny_model / "config.json").read_text())
-    fields = {name: value for name, value in known.items() if name not in ("architectures", "model_type", "rope_parameters", "head_dim")}
+    fields = {
+        name: value
+        for name, value in known.items()
+        if name not in ("architectures", "model_type", "rope_parameters", "head_dim")
+    }
     torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **{**fields, **OTHERS[kind]})).save_pretrained(folder)
+    AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(kind, **{**fields, **OTHERS[kind]})
+    ).save_pretrained(folder)
     backend = Hf(folder, batch_size=5)
     assert type(backend.engine) is engine
     asked = [prompt for prompt in prompts() if prompt.scenario == "greedy"]
@@ -157,12 +226,20 @@ def test_models_of_other_kinds_answer_as_they_do_alone(kind: str, engine: type, 
         new: list[int] = []
         while len(new) < prompt.sampling.max_tokens and not backend.ends & set(new):
             with torch.inference_mode():
-                new.append(int(backend.model(torch.tensor([ids + new]), use_cache=False).logits[0, -1].argmax()))
+                new.append(
+                    int(
+                        backend.model(torch.tensor([ids + new]), use_cache=False)
+                        .logits[0, -1]
+                        .argmax()
+                    )
+                )
         assert answer.texts == (backend.tokenizer.decode(new, skip_special_tokens=True),)
 
 
 def test_one_choice_is_refused(backend: Hf) -> None:
-    prompt = next(prompt for prompt in prompts() if prompt.choices).model_copy(update={"choices": CHOICES[:1]})
+    prompt = next(prompt for prompt in prompts() if prompt.choices).model_copy(
+        update={"choices": CHOICES[:1]}
+    )
     with pytest.raises(UserError, match=f"'{prompt.id}' of ethics has one choice"):
         list(backend.answer([prompt]))
 
@@ -185,7 +262,13 @@ def test_a_folder_that_is_no_model_is_refused(tiny_model: Path, tmp_path: Path) 
 
 
 def test_provenance_names_the_template(backend: Hf, tiny_model: Path) -> None:
-    assert {"backend": "hf", "template": "own", "dtype": "torch.float32"}.items() <= backend.describe().items()
+    assert {
+        "backend": "hf",
+        "template": "own",
+        "dtype": "torch.float32",
+    }.items() <= backend.describe().items()
     assert Hf(tiny_model, template="llama-2").describe()["template"] == "llama-2"
     assert int(backend.machine()["threads"]) > 0 and backend.machine()["accelerators"]
-    assert not backend.machine().keys() & backend.describe().keys(), "what a continued run is held against names no machine"
+    assert not backend.machine().keys() & backend.describe().keys(), (
+        "what a continued run is held against names no machine"
+    )

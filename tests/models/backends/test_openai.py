@@ -1,4 +1,6 @@
-"""Asking a server: a real HTTP server that runs the tiny model answers as the model does here, and each failure says what to do."""
+"""Asking a server: a real HTTP server that runs the tiny model answers as the model does here, and
+each failure says what to do.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,30 @@ from comptrust.models.endpoint import KEY
 from comptrust.records import Choice, Message, Prompt, Sampling
 
 Reply = tuple[int, Any]
-CHOICES = tuple(Choice(text=text, continuation=f" {words}") for text, words in [("A", "yes"), ("B", "no way"), ("C", "maybe")])
+CHOICES = tuple(
+    Choice(text=text, continuation=f" {words}")
+    for text, words in [("A", "yes"), ("B", "no way"), ("C", "maybe")]
+)
 
 
 def ask(role: str, content: str, **fields: Any) -> Prompt:
-    return Prompt(id=content, dimension="ethics", scenario="s", messages=(Message(role=role, content=content),), **fields)
+    return Prompt(
+        id=content,
+        dimension="ethics",
+        scenario="s",
+        messages=(Message(role=role, content=content),),
+        **fields,
+    )
 
 
 class Server:
-    """Serves `reply(path, body) -> (status, JSON)` and `about`, path -> reply to GET, and keeps what it was sent."""
+    """Serves `reply(path, body) -> (status, JSON)` and `about`, path -> reply to GET, and keeps
+    what it was sent.
+    """
 
-    def __init__(self, reply: Callable[[str, dict[str, Any]], Reply], about: dict[str, Reply]) -> None:
+    def __init__(
+        self, reply: Callable[[str, dict[str, Any]], Reply], about: dict[str, Reply]
+    ) -> None:
         self.sent: list[tuple[str, dict[str, Any], str | None]] = []
         outer = self
 
@@ -66,7 +81,9 @@ class Server:
 def serve() -> Iterator[Callable[..., Server]]:
     servers = []
 
-    def start(reply: Callable[[str, dict[str, Any]], Reply], about: dict[str, Reply] | None = None) -> Server:
+    def start(
+        reply: Callable[[str, dict[str, Any]], Reply], about: dict[str, Reply] | None = None
+    ) -> Server:
         servers.append(Server(reply, about or {}))
         return servers[-1]
 
@@ -101,21 +118,45 @@ def serving(model: Hf) -> Callable[[str, dict[str, Any]], Reply]:
         }
 
     def generated(messages: list[dict[str, str]], body: dict[str, Any]) -> list[tuple[str, str]]:
-        sampling = Sampling(**{name: body[name] for name in Sampling.model_fields if name != "seed"})
+        sampling = Sampling(
+            **{name: body[name] for name in Sampling.model_fields if name != "seed"}
+        )
         turns = tuple(Message(**message) for message in messages)
-        [answer] = model.answer([Prompt(id=turns[-1].content, dimension="ethics", scenario="s", messages=turns, sampling=sampling)])
+        [answer] = model.answer(
+            [
+                Prompt(
+                    id=turns[-1].content,
+                    dimension="ethics",
+                    scenario="s",
+                    messages=turns,
+                    sampling=sampling,
+                )
+            ]
+        )
         return list(zip(answer.texts, answer.finish_reasons, strict=True))
 
     def reply(path: str, body: dict[str, Any]) -> Reply:
         with lock:
             if path == "/v1/chat/completions":
                 found = enumerate(generated(body["messages"], body))
-                chat = [{"index": index, "message": {"content": text}, "finish_reason": reason} for index, (text, reason) in found]
+                chat = [
+                    {"index": index, "message": {"content": text}, "finish_reason": reason}
+                    for index, (text, reason) in found
+                ]
                 return 200, {"choices": chat}
             if body.get("echo"):
-                return 200, {"choices": [echo(text, index) for index, text in enumerate(body["prompt"])][::-1]}
+                return 200, {
+                    "choices": [echo(text, index) for index, text in enumerate(body["prompt"])][
+                        ::-1
+                    ]
+                }
             found = enumerate(generated([{"role": "completion", "content": body["prompt"]}], body))
-            return 200, {"choices": [{"index": index, "text": text, "finish_reason": reason} for index, (text, reason) in found]}
+            return 200, {
+                "choices": [
+                    {"index": index, "text": text, "finish_reason": reason}
+                    for index, (text, reason) in found
+                ]
+            }
 
     return reply
 
@@ -132,7 +173,9 @@ def asked() -> list[Prompt]:
 
 
 @pytest.mark.parametrize("settings", [{"tokenizer": True}, {"template": "chatml"}], ids=str)
-def test_a_served_model_answers_as_the_same_model_here(local: Hf, serve: Callable[..., Server], settings: dict[str, Any]) -> None:
+def test_a_served_model_answers_as_the_same_model_here(
+    local: Hf, serve: Callable[..., Server], settings: dict[str, Any]
+) -> None:
     server = serve(serving(local))
     if "tokenizer" in settings:
         settings = {"tokenizer": local.tokenizer}
@@ -144,7 +187,9 @@ def test_a_served_model_answers_as_the_same_model_here(local: Hf, serve: Callabl
         assert backend.render(prompt) == local.render(prompt)
         mine, other = answers[prompt.id], expected[prompt.id]
         assert (mine.texts, mine.finish_reasons) == (other.texts, other.finish_reasons), prompt.id
-        assert mine.extra.get("loglik", []) == pytest.approx(other.extra.get("loglik", []), abs=1e-4)
+        assert mine.extra.get("loglik", []) == pytest.approx(
+            other.extra.get("loglik", []), abs=1e-4
+        )
     assert {path for path, _, _ in server.sent} == {"/v1/completions"}
     assert len(server.sent) == len(asked()) + 1, "the content-free prompt is asked once"
 
@@ -160,21 +205,40 @@ def test_the_servers_own_template(local: Hf, serve: Callable[..., Server]) -> No
 
 def test_copies_have_seeds_of_their_own(serve: Callable[..., Server]) -> None:
     """A server that does not know `n` is asked again until all copies are there."""
-    server = serve(lambda path, body: (200, {"choices": [{"index": 0, "text": str(body["seed"]), "finish_reason": "stop"}]}))
-    prompts = [ask("completion", name, sampling=Sampling(temperature=1.0, n=3)) for name in ("Once", "Twice")]
+    server = serve(
+        lambda path, body: (
+            200,
+            {"choices": [{"index": 0, "text": str(body["seed"]), "finish_reason": "stop"}]},
+        )
+    )
+    prompts = [
+        ask("completion", name, sampling=Sampling(temperature=1.0, n=3))
+        for name in ("Once", "Twice")
+    ]
     answers = list(Openai("m", base_url=server.url).answer(prompts))
     assert len({text for answer in answers for text in answer.texts}) == 6
     assert len(server.sent) == 6 and {body["n"] for _, body, _ in server.sent} == {1, 2, 3}
 
 
-def test_the_beginning_of_text_is_left_to_the_server(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_beginning_of_text_is_left_to_the_server(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(KEY, "secret")
-    server = serve(lambda path, body: (200, {"choices": [{"index": 0, "text": " Yes.", "finish_reason": "stop"}]}))
+    server = serve(
+        lambda path, body: (
+            200,
+            {"choices": [{"index": 0, "text": " Yes.", "finish_reason": "stop"}]},
+        )
+    )
     backend = Openai("m", base_url=server.url, template="llama-2")
     prompt = ask("user", "Hello?", prefill=" So")
     [answer] = backend.answer([prompt])
     [(path, body, authorization)] = server.sent
-    assert (path, body["prompt"], authorization) == ("/v1/completions", "[INST] Hello? [/INST] So", "Bearer secret")
+    assert (path, body["prompt"], authorization) == (
+        "/v1/completions",
+        "[INST] Hello? [/INST] So",
+        "Bearer secret",
+    )
     assert backend.render(prompt) == "<s>[INST] Hello? [/INST] So"
     assert (answer.texts, answer.finish_reasons) == ((" Yes.",), ("stop",))
 
@@ -185,13 +249,26 @@ LISTED = {"data": [{"id": "m", "root": "org/m", "owned_by": "vllm"}]}
 @pytest.mark.parametrize(
     ("about", "served", "version"),
     [
-        ({"/v1/models": (200, LISTED), "/version": (200, {"version": "0.32.0"})}, "org/m", "vllm 0.32.0"),
-        ({"/v1/models": (200, {"data": [{"id": "other"}]}), "/props": (200, {"build_info": "b9000"})}, "not told", "server b9000"),
+        (
+            {"/v1/models": (200, LISTED), "/version": (200, {"version": "0.32.0"})},
+            "org/m",
+            "vllm 0.32.0",
+        ),
+        (
+            {
+                "/v1/models": (200, {"data": [{"id": "other"}]}),
+                "/props": (200, {"build_info": "b9000"}),
+            },
+            "not told",
+            "server b9000",
+        ),
         ({"/v1/models": (200, b"<html>")}, "not told", "not told"),
         ({}, "not told", "not told"),
     ],
 )
-def test_provenance_is_what_the_server_tells(serve: Callable[..., Server], about: dict[str, Reply], served: str, version: str) -> None:
+def test_provenance_is_what_the_server_tells(
+    serve: Callable[..., Server], about: dict[str, Reply], served: str, version: str
+) -> None:
     server = serve(lambda path, body: (500, {}), about)
     found = Openai("m", base_url=server.url, template="llama-2").describe()
     assert found == {
@@ -211,13 +288,20 @@ def test_exact_text_needs_a_tokenizer_or_a_template(fields: dict[str, Any]) -> N
 
 
 def test_a_busy_server_is_asked_again(serve: Callable[..., Server]) -> None:
-    answers = [(503, {}), (429, {}), (200, b"half an ans"), (200, {"choices": [{"index": 0, "message": {"content": "Yes."}}]})]
+    answers = [
+        (503, {}),
+        (429, {}),
+        (200, b"half an ans"),
+        (200, {"choices": [{"index": 0, "message": {"content": "Yes."}}]}),
+    ]
     server = serve(lambda path, body: answers[len(server.sent) - 1])
     [answer] = Openai("m", base_url=server.url, pause=0).answer([ask("user", "Hello?")])
     assert answer.texts == ("Yes.",) and len(server.sent) == 4
 
 
-def test_what_was_being_answered_is_kept_when_another_prompt_fails(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_being_answered_is_kept_when_another_prompt_fails(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
     both = threading.Barrier(2, timeout=60)
     noticed = threading.Event()
 
@@ -233,7 +317,9 @@ def test_what_was_being_answered_is_kept_when_another_prompt_fails(serve: Callab
     monkeypatch.setattr(backend._endpoint, "give_up", noticed.set)
     answers = []
     with pytest.raises(ServiceError, match="Prompt 'bad' of ethics: .*HTTP 400: .*too long"):
-        for answer in backend.answer([ask("completion", name) for name in ("bad", "good", "later")]):
+        for answer in backend.answer(
+            [ask("completion", name) for name in ("bad", "good", "later")]
+        ):
             answers.append(answer.id)
     assert answers == ["good"] and len(server.sent) == 2
 
@@ -244,13 +330,33 @@ ECHOED = {"index": 0, "text": "Hello? yes", "logprobs": None}
 @pytest.mark.parametrize(
     ("reply", "choices", "error", "message"),
     [
-        ((500, {"error": "burning"}), (), ServiceError, r"does not answer \(HTTP 500: .*burning.*run again to go on"),
+        (
+            (500, {"error": "burning"}),
+            (),
+            ServiceError,
+            r"does not answer \(HTTP 500: .*burning.*run again to go on",
+        ),
         ((400, {"error": "too long"}), (), ServiceError, r"HTTP 400: .*too long"),
-        ((401, {"error": "no such key: s3cret"}), (), UserError, rf"refuses model 'm' \(HTTP 401.*no such key: \*\*\*.*{KEY}"),
+        (
+            (401, {"error": "no such key: s3cret"}),
+            (),
+            UserError,
+            rf"refuses model 'm' \(HTTP 401.*no such key: \*\*\*.*{KEY}",
+        ),
         ((404, {}), (), UserError, r"refuses model 'm' \(HTTP 404.*--base-url"),
         ((200, {"choices": []}), (), ServiceError, "without a choice"),
-        ((200, {"choices": [{"index": 0, "text": None}]}), (), ServiceError, "withheld an answer to prompt 'Hello"),
-        ((200, {"choices": [{**ECHOED, "index": index} for index in range(3)]}), CHOICES, ServiceError, "cannot score options"),
+        (
+            (200, {"choices": [{"index": 0, "text": None}]}),
+            (),
+            ServiceError,
+            "withheld an answer to prompt 'Hello",
+        ),
+        (
+            (200, {"choices": [{**ECHOED, "index": index} for index in range(3)]}),
+            CHOICES,
+            ServiceError,
+            "cannot score options",
+        ),
         ((400, {"error": "no echo"}), CHOICES, ServiceError, "cannot score options.*no echo"),
     ],
 )
@@ -272,9 +378,14 @@ def test_failures(
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_server_that_scores_another_text_is_refused(local: Hf, serve: Callable[..., Server], known: bool) -> None:
+def test_a_server_that_scores_another_text_is_refused(
+    local: Hf, serve: Callable[..., Server], known: bool
+) -> None:
     logprobs = {"tokens": [" yes"], "token_logprobs": [-0.1], "text_offset": [0]}
-    rows = [{"index": index, "text": choice.continuation, "logprobs": logprobs} for index, choice in enumerate(CHOICES)]
+    rows = [
+        {"index": index, "text": choice.continuation, "logprobs": logprobs}
+        for index, choice in enumerate(CHOICES)
+    ]
     server = serve(lambda path, body: (200, {"choices": rows}))
     backend = Openai("m", base_url=server.url, tokenizer=local.tokenizer if known else None)
     with pytest.raises(ServiceError, match="cannot score options"):
@@ -289,7 +400,9 @@ def test_nobody_there() -> None:
         nobody.describe()
 
 
-@pytest.mark.parametrize("url", ["http://me:s3cret@localhost/v1", "http://localhost/v1?key=s3cret", "localhost:8000"])
+@pytest.mark.parametrize(
+    "url", ["http://me:s3cret@localhost/v1", "http://localhost/v1?key=s3cret", "localhost:8000"]
+)
 def test_an_address_that_is_none_or_holds_a_secret_is_refused(url: str) -> None:
     with pytest.raises(UserError) as caught:
         Openai("m", base_url=url)

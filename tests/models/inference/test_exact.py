@@ -1,4 +1,6 @@
-"""The fast path answers as the plain one does: one prompt at a time, nothing shared, everything computed anew for each token."""
+"""The fast path answers as the plain one does: one prompt at a time, nothing shared, everything
+computed anew for each token.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from comptrust.records import Generation, Message, Prompt
 from comptrust.trust import base, suite
 
 TIE = 1e-3
-"""Difference of two logits, or of two options' log-likelihoods, below which the order of summation decides."""
+"""Difference of two logits, or of two options' log-likelihoods, below which the order of summation
+decides.
+"""
 TIES = 0.01
 """Largest share of answers that may hang on a tie."""
 OF_EACH = 1
@@ -38,7 +42,9 @@ class Plain:
 
     def decoded(self, prompt: Prompt) -> tuple[str, float]:
         assert prompt.sampling.temperature == 0 and prompt.sampling.n == 1
-        ids = self.backend.tokenizer(self.backend.render(prompt), add_special_tokens=False)["input_ids"]
+        ids = self.backend.tokenizer(self.backend.render(prompt), add_special_tokens=False)[
+            "input_ids"
+        ]
         new: list[int] = []
         nearest = float("inf")
         while len(new) < prompt.sampling.max_tokens and not self.backend.ends & set(new):
@@ -61,11 +67,16 @@ class Plain:
         for choice in prompt.choices:
             whole, begin = span(text, choice.continuation, tokenizer=self.backend.tokenizer)
             chances = self.logits(whole[:-1])[begin - 1 :].log_softmax(dim=-1)
-            found.append(sum(float(one[token]) for one, token in zip(chances, whole[begin:], strict=True)) / (len(whole) - begin))
+            found.append(
+                sum(float(one[token]) for one, token in zip(chances, whole[begin:], strict=True))
+                / (len(whole) - begin)
+            )
         return found
 
     def logits(self, ids: tuple[int, ...]) -> torch.Tensor:
-        """Compute one row alone; the last rows are remembered, because options of one token ask for the same."""
+        """Compute one row alone; the last rows are remembered, because options of one token ask for
+        the same.
+        """
         if ids not in self.known:
             while len(self.known) > 8:
                 del self.known[next(iter(self.known))]
@@ -77,7 +88,12 @@ class Plain:
 def parsed(prompt: Prompt, text: str) -> str:
     """Return what scoring reads from an answer."""
     extra = {**prompt.extra, "toxicity": [0.0]}
-    fields = {"dimension": prompt.dimension, "scenario": prompt.scenario, "id": prompt.id, "target": prompt.target}
+    fields = {
+        "dimension": prompt.dimension,
+        "scenario": prompt.scenario,
+        "id": prompt.id,
+        "target": prompt.target,
+    }
     return base.get(prompt.dimension).judge(Generation(**fields, texts=(text,), extra=extra)).answer
 
 
@@ -90,8 +106,16 @@ def compare(backend: Hf, prompts: Sequence[Prompt]) -> Mapping[str, list[str]]:
     for prompt in prompts:
         text, nearest = plain.answer(prompt)
         own = fast[prompt.dimension, prompt.id]
-        same = "equal" if parsed(prompt, own) == parsed(prompt, text) else "tie" if nearest < TIE else "apart"
-        found[same].append(f"{prompt.dimension}/{prompt.id}: {own!r}, plain {text!r}, nearest {nearest:.1e}")
+        same = (
+            "equal"
+            if parsed(prompt, own) == parsed(prompt, text)
+            else "tie"
+            if nearest < TIE
+            else "apart"
+        )
+        found[same].append(
+            f"{prompt.dimension}/{prompt.id}: {own!r}, plain {text!r}, nearest {nearest:.1e}"
+        )
     return found
 
 

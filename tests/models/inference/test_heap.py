@@ -31,13 +31,20 @@ PAGES = 12_000_000 * 4 // os.sysconf("SC_PAGE_SIZE")
 def printed(*, before: str = "", after: str = "") -> list[int]:
     """Run the script in a process of its own: the settings hold for as long as a process lives."""
     code = REUSE.format(before=before, after=after)
-    return [int(line) for line in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()]
+    return [
+        int(line)
+        for line in subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+    ]
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the hints are glibc's")
 def test_kept_memory_is_not_asked_for_again() -> None:
     [plain], [kept] = printed(), printed(before="heap.keep()")
-    assert plain >= 20 * PAGES / 512  # one fault a page, or one for 512 where the system gives huge ones
+    assert (
+        plain >= 20 * PAGES / 512
+    )  # one fault a page, or one for 512 where the system gives huge ones
     assert kept < PAGES / 10
 
 
@@ -66,7 +73,11 @@ print(before - psutil.Process().memory_info().rss)
 def test_large_tensors_apart_go_back_when_they_are_freed() -> None:
     def returned(way: str) -> int:
         code = f"from contextlib import nullcontext\n{APART.format(way=way)}"
-        return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        return int(
+            subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True
+            ).stdout
+        )
 
     assert returned("heap.apart()") > 0.9 * 100 * 500_000 * 4
     assert returned("nullcontext()") < 0.1 * 100 * 500_000 * 4

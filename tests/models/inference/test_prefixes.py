@@ -1,4 +1,5 @@
-"""Shared beginnings: each is found once, goes on from a shorter one, and saves more than it costs."""
+"""Shared beginnings: each is found once, goes on from a shorter one, and saves more than it
+costs."""
 
 from __future__ import annotations
 
@@ -20,11 +21,17 @@ CASES: list[tuple[str, list[Ids], list[int]]] = [
     ("enough in common", [(*LONG[:GAIN], 1), (*LONG[:GAIN], 2)], [GAIN, GAIN]),
     ("little, but of many rows", [(1, 2, *(number,)) for number in range(GAIN)], [2] * GAIN),
     ("a row that begins another keeps a token", [LONG, (*LONG, 1)], [39, 39]),
-    ("one goes on from another", [(*LONG, 1), (*LONG, *OTHER, 1), (*LONG, *OTHER, 2), OTHER], [40, 80, 80, 0]),
+    (
+        "one goes on from another",
+        [(*LONG, 1), (*LONG, *OTHER, 1), (*LONG, *OTHER, 2), OTHER],
+        [40, 80, 80, 0],
+    ),
 ]
 
 
-@pytest.mark.parametrize(("rows", "ends"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("rows", "ends"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
 def test_shared_beginnings(rows: list[Ids], ends: list[int]) -> None:
     found = shared_beginnings({row: len(row) - 1 for row in rows})
     assert [found[row].end if found[row] else 0 for row in rows] == ends

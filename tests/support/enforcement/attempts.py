@@ -1,4 +1,6 @@
-"""Ways to promote what has not earned it: each starts from a candidate, does something, then asks for a guarded stage or alias."""
+"""Ways to promote what has not earned it: each starts from a candidate, does something, then asks
+for a guarded stage or alias.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,18 @@ class Attempt:
 
 TABLE = (
     # every route and client call that promotes
-    Attempt("REST api, Production", do.nothing, do.blocked, do.rest("model-versions/transition-stage", stage="Production")),
-    Attempt("REST api, Staging", do.nothing, do.blocked, do.rest("model-versions/transition-stage", stage="Staging")),
+    Attempt(
+        "REST api, Production",
+        do.nothing,
+        do.blocked,
+        do.rest("model-versions/transition-stage", stage="Production"),
+    ),
+    Attempt(
+        "REST api, Staging",
+        do.nothing,
+        do.blocked,
+        do.rest("model-versions/transition-stage", stage="Staging"),
+    ),
     Attempt(
         "REST ajax-api, Production",
         do.nothing,
@@ -48,19 +60,57 @@ TABLE = (
         do.rest("model-versions/transition-stage", stage="Production", prefix="ajax-api"),
     ),
     Attempt(
-        "REST ajax-api, Staging", do.nothing, do.blocked, do.rest("model-versions/transition-stage", stage="Staging", prefix="ajax-api")
+        "REST ajax-api, Staging",
+        do.nothing,
+        do.blocked,
+        do.rest("model-versions/transition-stage", stage="Staging", prefix="ajax-api"),
     ),
-    Attempt("REST api, champion", do.nothing, do.blocked, do.rest("registered-models/alias", alias="champion")),
-    Attempt("REST ajax-api, champion", do.nothing, do.blocked, do.rest("registered-models/alias", alias="champion", prefix="ajax-api")),
-    Attempt("REST api, challenger", do.nothing, do.blocked, do.rest("registered-models/alias", alias="challenger")),
-    Attempt("REST ajax-api, challenger", do.nothing, do.blocked, do.rest("registered-models/alias", alias="challenger", prefix="ajax-api")),
+    Attempt(
+        "REST api, champion",
+        do.nothing,
+        do.blocked,
+        do.rest("registered-models/alias", alias="champion"),
+    ),
+    Attempt(
+        "REST ajax-api, champion",
+        do.nothing,
+        do.blocked,
+        do.rest("registered-models/alias", alias="champion", prefix="ajax-api"),
+    ),
+    Attempt(
+        "REST api, challenger",
+        do.nothing,
+        do.blocked,
+        do.rest("registered-models/alias", alias="challenger"),
+    ),
+    Attempt(
+        "REST ajax-api, challenger",
+        do.nothing,
+        do.blocked,
+        do.rest("registered-models/alias", alias="challenger", prefix="ajax-api"),
+    ),
     Attempt("client, Production", do.nothing, do.blocked, do.stage("Production")),
-    Attempt("client, Staging, archiving others", do.nothing, do.blocked, do.stage("Staging", archive_existing_versions=True)),
+    Attempt(
+        "client, Staging, archiving others",
+        do.nothing,
+        do.blocked,
+        do.stage("Staging", archive_existing_versions=True),
+    ),
     Attempt("client, champion", do.nothing, do.blocked, do.champion),
     Attempt("client, alias of a pattern", do.nothing, do.blocked, do.alias("prod-eu")),
     Attempt("never judged", do.nothing, do.unjudged, do.champion),
-    Attempt("good for Staging, asks for Production", do.nothing, forge.only_good_enough_for_staging, do.stage("Production")),
-    Attempt("good for challenger, asks for champion", do.nothing, forge.only_good_enough_for_staging, do.champion),
+    Attempt(
+        "good for Staging, asks for Production",
+        do.nothing,
+        forge.only_good_enough_for_staging,
+        do.stage("Production"),
+    ),
+    Attempt(
+        "good for challenger, asks for champion",
+        do.nothing,
+        forge.only_good_enough_for_staging,
+        do.champion,
+    ),
     Attempt("by way of Archived and None", do.both_stages, do.blocked, do.stage("Production")),
     # other spellings
     Attempt("PRODUCTION", do.nothing, do.blocked, do.stage("PRODUCTION")),
@@ -74,7 +124,9 @@ TABLE = (
     # claims
     Attempt("tag verdict=pass", do.tag_version("verdict", "pass"), do.blocked, do.champion),
     Attempt("tag Verdict=pass", do.tag_version("Verdict", "pass"), do.blocked, do.champion),
-    Attempt("tag comptrust.gate", do.tag_version("comptrust.gate", "pass"), do.blocked, do.champion),
+    Attempt(
+        "tag comptrust.gate", do.tag_version("comptrust.gate", "pass"), do.blocked, do.champion
+    ),
     Attempt("tag of the model", do.tag_model("verdict", "pass"), do.blocked, do.champion),
     Attempt("tags of the run", do.tag_run, do.blocked, do.champion),
     Attempt("tag deleted", do.delete_tag, do.blocked, do.champion),
@@ -85,14 +137,23 @@ TABLE = (
     Attempt("verdict.json that passes", do.log_passing_verdict, do.blocked, do.champion),
     # attestations
     Attempt("signed verdict flipped", forge.flip_signed_verdict, do.blocked, do.champion),
-    Attempt("signed for longer", forge.forged(expires="2999-01-01T00:00:00Z"), do.blocked, do.champion),
+    Attempt(
+        "signed for longer", forge.forged(expires="2999-01-01T00:00:00Z"), do.blocked, do.champion
+    ),
     Attempt("signed model renamed", forge.forged(model="other"), do.passed, do.champion),
     Attempt("signed field added", forge.forged(approved=True), do.passed, do.champion),
     Attempt("wrong key", forge.sign_with_own_key, do.blocked, do.champion),
-    Attempt("wrong key in a trusted name", forge.sign_with_own_key_in_a_trusted_name, do.blocked, do.champion),
+    Attempt(
+        "wrong key in a trusted name",
+        forge.sign_with_own_key_in_a_trusted_name,
+        do.blocked,
+        do.champion,
+    ),
     Attempt("not signed", forge.unsigned_pass, do.blocked, do.champion),
     Attempt("attestation that is no JSON", forge.broken_attestation, do.blocked, do.champion),
-    Attempt("replay of another run's evidence", forge.replay_from_another_run, do.blocked, do.champion),
+    Attempt(
+        "replay of another run's evidence", forge.replay_from_another_run, do.blocked, do.champion
+    ),
     Attempt("replay by run id", forge.replay_by_run_id, do.blocked, do.champion),
     Attempt("replay of an earlier pass", forge.replay_earlier_pass, do.passed, do.champion),
     Attempt("copy of a blocked version", forge.copied, do.blocked, do.champion),
@@ -100,15 +161,42 @@ TABLE = (
     Attempt("expired", forge.expired, do.unjudged, do.champion),
     Attempt("not yet valid", forge.of_the_future, do.unjudged, do.champion),
     Attempt("lax policy", forge.under_a_lax_policy, lambda world: world.register(BAD), do.champion),
-    Attempt("policy changed after signing", forge.under_a_policy_changed_after_signing, lambda world: world.register(BAD), do.champion),
+    Attempt(
+        "policy changed after signing",
+        forge.under_a_policy_changed_after_signing,
+        lambda world: world.register(BAD),
+        do.champion,
+    ),
     # waivers
-    Attempt("expired waiver", forge.waived(until=(TODAY - DAY).date(), now=TODAY - 3 * DAY), forge.refusing, do.champion),
-    Attempt("waiver of a wrong key", forge.waived(until=(TODAY + DAY).date(), key=STRANGER), forge.refusing, do.champion),
-    Attempt("waiver for another checkpoint", forge.waived(until=(TODAY + DAY).date(), checkpoint="0" * 64), forge.refusing, do.champion),
+    Attempt(
+        "expired waiver",
+        forge.waived(until=(TODAY - DAY).date(), now=TODAY - 3 * DAY),
+        forge.refusing,
+        do.champion,
+    ),
+    Attempt(
+        "waiver of a wrong key",
+        forge.waived(until=(TODAY + DAY).date(), key=STRANGER),
+        forge.refusing,
+        do.champion,
+    ),
+    Attempt(
+        "waiver for another checkpoint",
+        forge.waived(until=(TODAY + DAY).date(), checkpoint="0" * 64),
+        forge.refusing,
+        do.champion,
+    ),
     # files
     Attempt("weights swapped", forge.swapped("model/model.safetensors"), do.passed, do.champion),
-    Attempt("weights swapped, ajax-api", forge.swapped_through_ajax, do.passed, do.stage("Production")),
-    Attempt("MLmodel swapped", forge.swapped("MLmodel", b"flavors: {transformers: {model_binary: evil}}"), do.passed, do.champion),
+    Attempt(
+        "weights swapped, ajax-api", forge.swapped_through_ajax, do.passed, do.stage("Production")
+    ),
+    Attempt(
+        "MLmodel swapped",
+        forge.swapped("MLmodel", b"flavors: {transformers: {model_binary: evil}}"),
+        do.passed,
+        do.champion,
+    ),
     Attempt("file added", forge.swapped("model/adapter.safetensors"), do.passed, do.champion),
     Attempt("file deleted", forge.deleted_file, do.passed, do.champion),
     Attempt(
@@ -118,23 +206,52 @@ TABLE = (
         do.champion,
     ),
     Attempt(
-        "suite.json changed", forge.uploaded("suite.json", lambda text: text.replace('"limit": null', '"limit": 1')), do.passed, do.champion
+        "suite.json changed",
+        forge.uploaded("suite.json", lambda text: text.replace('"limit": null', '"limit": 1')),
+        do.passed,
+        do.champion,
     ),
-    Attempt("scorecard.json changed", forge.uploaded("scorecard.json", lambda text: text.replace("25.0", "75.0")), do.blocked, do.champion),
-    Attempt("answers changed", forge.uploaded("generations/mmlu.jsonl", lambda text: text.replace('"B"', '"A"')), do.passed, do.champion),
+    Attempt(
+        "scorecard.json changed",
+        forge.uploaded("scorecard.json", lambda text: text.replace("25.0", "75.0")),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "answers changed",
+        forge.uploaded("generations/mmlu.jsonl", lambda text: text.replace('"B"', '"A"')),
+        do.passed,
+        do.champion,
+    ),
     Attempt("baseline made worse", forge.worse_baseline, do.blocked, do.champion),
-    Attempt("files outside the server's folder", forge.other_experiment, do.unjudged, do.champion, logged_anew),
+    Attempt(
+        "files outside the server's folder",
+        forge.other_experiment,
+        do.unjudged,
+        do.champion,
+        logged_anew,
+    ),
     # another thing in its place
     Attempt("rename a promoted model", do.rename_into_its_place, do.blocked, do.champion),
     Attempt("rename a promoted model, api", do.rename_with_rest("api"), do.blocked, do.champion),
-    Attempt("rename a promoted model, ajax-api", do.rename_with_rest("ajax-api"), do.blocked, do.champion),
+    Attempt(
+        "rename a promoted model, ajax-api",
+        do.rename_with_rest("ajax-api"),
+        do.blocked,
+        do.champion,
+    ),
     Attempt("delete a promoted model", do.delete_model_then_recreate, do.blocked, do.champion),
     Attempt("delete a promoted version", do.delete_version, do.blocked, do.champion),
     Attempt("delete a guarded alias", do.delete_alias, do.blocked, do.champion),
     Attempt("move the champion to a worse version", do.nothing, do.move_alias, do.champion),
     # prompts, and requests that are no promotion
     Attempt("dressed as a prompt", do.dress_as_prompt, do.blocked, do.champion),
-    Attempt("inside a prompt", do.nothing, do.in_a_prompt, do.rest("registered-models/alias", alias="champion")),
+    Attempt(
+        "inside a prompt",
+        do.nothing,
+        do.in_a_prompt,
+        do.rest("registered-models/alias", alias="champion"),
+    ),
     Attempt("GraphQL", do.graphql, do.blocked, do.champion),
     Attempt("stage and alias at creation", do.create_promoted, do.blocked, do.champion),
     Attempt("other methods", do.other_methods, do.blocked, do.champion),

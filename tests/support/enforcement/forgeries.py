@@ -14,7 +14,16 @@ import requests
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.waivers import Waiver
 from tests.support.enforcement.tricks import DAY, TODAY, Trick, a_pass, champion
-from tests.support.enforcement.world import BAD, DENSE, GOOD, KEY, STRANGER, Candidate, World, raise_for
+from tests.support.enforcement.world import (
+    BAD,
+    DENSE,
+    GOOD,
+    KEY,
+    STRANGER,
+    Candidate,
+    World,
+    raise_for,
+)
 
 # Tricks: forged, changed and replayed attestations
 
@@ -46,7 +55,9 @@ def sign_with_own_key_in_a_trusted_name(world: World, one: Candidate) -> None:
     made = world.gate(one, key=STRANGER)
     assert made is not None
     world.client.log_text(
-        one.run_id, made.model_copy(update={"key_id": keys.key_id(KEY.public_key())}).model_dump_json(), attestations.NAME
+        one.run_id,
+        made.model_copy(update={"key_id": keys.key_id(KEY.public_key())}).model_dump_json(),
+        attestations.NAME,
     )
 
 
@@ -69,9 +80,19 @@ def replay_by_run_id(world: World, one: Candidate) -> Candidate:
     """Register own weights as a version of the run of a model that passed."""
     other = a_pass(world)
     made = world.client.create_model_version(
-        other.name, f"models:/{one.model_id}", run_id=other.run_id, model_id=one.model_id, await_creation_for=None
+        other.name,
+        f"models:/{one.model_id}",
+        run_id=other.run_id,
+        model_id=one.model_id,
+        await_creation_for=None,
     )
-    return replace(one, name=other.name, version=str(made.version), run_id=other.run_id, evidence=other.evidence)
+    return replace(
+        one,
+        name=other.name,
+        version=str(made.version),
+        run_id=other.run_id,
+        evidence=other.evidence,
+    )
 
 
 def replay_earlier_pass(world: World, one: Candidate) -> None:
@@ -127,10 +148,21 @@ def refusing(world: World) -> Candidate:
     return world.register(GOOD, refusal=30.0)
 
 
-def waived(*, until: datetime.date, key: Any = KEY, checkpoint: str | None = None, now: datetime.datetime | None = None) -> Trick:
+def waived(
+    *,
+    until: datetime.date,
+    key: Any = KEY,
+    checkpoint: str | None = None,
+    now: datetime.datetime | None = None,
+) -> Trick:
     def trick(world: World, one: Candidate) -> None:
         digest = checkpoint or json.loads((one.evidence / "checkpoint.json").read_text())["digest"]
-        waiver = keys.sign(Waiver(rule="refusal_shift", checkpoint=digest, who="Ada", why="read them", until=until), key)
+        waiver = keys.sign(
+            Waiver(
+                rule="refusal_shift", checkpoint=digest, who="Ada", why="read them", until=until
+            ),
+            key,
+        )
         made = world.gate(one, waivers=[waiver], now=now)
         assert made is not None
         if key is not KEY or checkpoint:
@@ -151,7 +183,8 @@ def swapped_through_ajax(world: World, one: Candidate) -> None:
 
 
 def deleted_file(world: World, one: Candidate) -> None:
-    path = f"mlflow-artifacts/artifacts/{world.experiment}/models/{one.model_id}/artifacts/model/config.json"
+    base = f"mlflow-artifacts/artifacts/{world.experiment}/models/{one.model_id}"
+    path = f"{base}/artifacts/model/config.json"
     raise_for(world.rest("DELETE", path))
 
 
@@ -162,7 +195,9 @@ def uploaded(name: str, change: Callable[[str], str]) -> Trick:
         content = change((one.evidence / name).read_text())
         url = f"{world.base_url}/ajax-api/2.0/mlflow/upload-artifact"
         where = {"run_uuid": one.run_id, "path": name}
-        raise_for(requests.post(url, params=where, data=content.encode(), auth=world.auth, timeout=60))
+        raise_for(
+            requests.post(url, params=where, data=content.encode(), auth=world.auth, timeout=60)
+        )
 
     return trick
 
@@ -173,7 +208,9 @@ def worse_baseline(world: World, one: Candidate) -> None:
     kept = world.dense.evidence.with_name("kept")
     shutil.copytree(world.dense.evidence, kept, dirs_exist_ok=True)
     world.evaluate(world.dense, BAD, size=400, **DENSE)
-    world.client.log_text(one.run_id, (one.evidence / attestations.NAME).read_text(), attestations.NAME)
+    world.client.log_text(
+        one.run_id, (one.evidence / attestations.NAME).read_text(), attestations.NAME
+    )
     try:
         champion(world, one)
     finally:
@@ -184,12 +221,18 @@ def worse_baseline(world: World, one: Candidate) -> None:
 def other_experiment(world: World, one: Candidate) -> Candidate:
     """Register files that lie where the server does not keep them."""
     elsewhere = world.folder / "elsewhere"
-    experiment = world.client.create_experiment(f"elsewhere-{one.run_id}", artifact_location=elsewhere.as_uri())
+    experiment = world.client.create_experiment(
+        f"elsewhere-{one.run_id}", artifact_location=elsewhere.as_uri()
+    )
     run_id = world.client.create_run(experiment).info.run_id
     model = world.client.create_logged_model(experiment, name="model", source_run_id=run_id)
     shutil.copytree(world.files(one), elsewhere / "models" / model.model_id / "artifacts")
     made = world.client.create_model_version(
-        one.name, f"models:/{model.model_id}", run_id=one.run_id, model_id=model.model_id, await_creation_for=None
+        one.name,
+        f"models:/{model.model_id}",
+        run_id=one.run_id,
+        model_id=model.model_id,
+        await_creation_for=None,
     )
     moved = replace(one, version=str(made.version), model_id=model.model_id)
     world.evaluate(moved, GOOD)

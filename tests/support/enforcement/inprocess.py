@@ -21,7 +21,13 @@ def open_world(folder: Path) -> World:
     mlflow.set_tracking_uri(plain)
     client = MlflowClient(tracking_uri=plain, registry_uri=f"comptrust+{plain}")
     found = client.get_experiment_by_name("candidates")
-    experiment = found.experiment_id if found else client.create_experiment("candidates", artifact_location=(folder / "artifacts").as_uri())
+    experiment = (
+        found.experiment_id
+        if found
+        else client.create_experiment(
+            "candidates", artifact_location=(folder / "artifacts").as_uri()
+        )
+    )
     return World(folder, client, experiment=experiment)
 
 

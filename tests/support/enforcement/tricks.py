@@ -1,4 +1,6 @@
-"""What somebody without the signing key can do to a candidate, and how promotion is asked for afterwards."""
+"""What somebody without the signing key can do to a candidate, and how promotion is asked for
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def nothing(world: World, candidate: Candidate) -> None:
 
 
 def rest(path: str, *, prefix: str = "api", **body: Any) -> Route:
-    return lambda world, one: world.post(path, {"name": one.name, "version": one.version} | body, prefix=prefix)
+    return lambda world, one: world.post(
+        path, {"name": one.name, "version": one.version} | body, prefix=prefix
+    )
 
 
 def stage(stage: str, **more: Any) -> Route:
@@ -91,9 +95,20 @@ def delete_tag(world: World, one: Candidate) -> None:
 
 
 def create_with_tags(world: World, one: Candidate) -> Candidate:
-    tags = {"verdict": "pass", "Verdict": "pass", "policy": "production", "comptrust.gate": "granted", "evaluated_by": one.run_id}
+    tags = {
+        "verdict": "pass",
+        "Verdict": "pass",
+        "policy": "production",
+        "comptrust.gate": "granted",
+        "evaluated_by": one.run_id,
+    }
     made = world.client.create_model_version(
-        one.name, f"models:/{one.model_id}", run_id=one.run_id, model_id=one.model_id, tags=tags, await_creation_for=None
+        one.name,
+        f"models:/{one.model_id}",
+        run_id=one.run_id,
+        model_id=one.model_id,
+        tags=tags,
+        await_creation_for=None,
     )
     assert not {"verdict", "Verdict", "comptrust.gate"} & made.tags.keys()
     return replace(one, version=str(made.version))
@@ -148,7 +163,11 @@ def rename_into_its_place(world: World, one: Candidate) -> None:
 def rename_with_rest(prefix: str) -> Trick:
     def trick(world: World, one: Candidate) -> None:
         held = promoted(world)
-        world.post("registered-models/rename", {"name": held.name, "new_name": f"{held.name}-old"}, prefix=prefix)
+        world.post(
+            "registered-models/rename",
+            {"name": held.name, "new_name": f"{held.name}-old"},
+            prefix=prefix,
+        )
 
     return trick
 
@@ -178,7 +197,10 @@ def move_alias(world: World) -> Candidate:
 
 
 def dress_as_prompt(world: World, one: Candidate) -> None:
-    for tagged in (tag_version("mlflow.prompt.is_prompt", "true"), tag_model("mlflow.prompt.is_prompt", "true")):
+    for tagged in (
+        tag_version("mlflow.prompt.is_prompt", "true"),
+        tag_model("mlflow.prompt.is_prompt", "true"),
+    ):
         tagged(world, one)
 
 
@@ -186,9 +208,16 @@ def in_a_prompt(world: World) -> Candidate:
     """A version with files in a registered model that was created as a prompt."""
     source = blocked(world)
     name = f"prompt-{source.run_id[:8]}"
-    world.post("registered-models/create", {"name": name, "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]})
+    world.post(
+        "registered-models/create",
+        {"name": name, "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]},
+    )
     made = world.client.create_model_version(
-        name, f"models:/{source.model_id}", run_id=source.run_id, model_id=source.model_id, await_creation_for=None
+        name,
+        f"models:/{source.model_id}",
+        run_id=source.run_id,
+        model_id=source.model_id,
+        await_creation_for=None,
     )
     return replace(source, name=name, version=str(made.version))
 
@@ -201,11 +230,25 @@ def graphql(world: World, one: Candidate) -> None:
 
 def create_promoted(world: World, one: Candidate) -> None:
     """Send the stage and alias where a version or model is created or updated."""
-    more = {"current_stage": "Production", "stage": "Production", "aliases": ["champion"], "alias": "champion"}
+    more = {
+        "current_stage": "Production",
+        "stage": "Production",
+        "aliases": ["champion"],
+        "alias": "champion",
+    }
     for path in ("model-versions/create", "registered-models/create"):
-        world.rest("POST", f"mlflow/{path}", {"name": one.name, "source": f"models:/{one.model_id}", "model_id": one.model_id} | more)
+        world.rest(
+            "POST",
+            f"mlflow/{path}",
+            {"name": one.name, "source": f"models:/{one.model_id}", "model_id": one.model_id}
+            | more,
+        )
     for path in ("model-versions/update", "registered-models/update"):
-        world.rest("PATCH", f"mlflow/{path}", {"name": one.name, "version": one.version, "description": "x"} | more)
+        world.rest(
+            "PATCH",
+            f"mlflow/{path}",
+            {"name": one.name, "version": one.version, "description": "x"} | more,
+        )
 
 
 def other_methods(world: World, one: Candidate) -> None:

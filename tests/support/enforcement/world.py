@@ -1,4 +1,5 @@
-"""A registry with the gate in it, and candidates with hand-made evaluations that are really signed."""
+"""A registry with the gate in it, and candidates with hand-made evaluations that are really
+signed."""
 
 from __future__ import annotations
 
@@ -38,7 +39,10 @@ rules:
   - {rule: max_drop, points: 5, evidence: observed}
   - {rule: refusal_shift, points: 10}
 """
-PRODUCTION = STAGING.replace("name: staging", "name: production") + "  - {rule: min_compression, ratio: 1.5}\n"
+PRODUCTION = (
+    STAGING.replace("name: staging", "name: production")
+    + "  - {rule: min_compression, ratio: 1.5}\n"
+)
 LAX = "name: lax\nrules:\n  - {rule: max_drop, points: 99, evidence: observed}\n"
 DENSE = {"method": "none", "bits": None, "group_size": None}
 GOOD, BAD = "A", "B"
@@ -54,7 +58,9 @@ def write_policies(folder: Path) -> None:
 def write_key(folder: Path, key: Ed25519PrivateKey = KEY) -> None:
     """Put a public key into a folder of trusted keys."""
     folder.mkdir(exist_ok=True)
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
     (folder / f"{keys.key_id(key.public_key())}.pub.pem").write_bytes(public)
 
 
@@ -72,7 +78,9 @@ def questions() -> Suite:
         )
         for number in range(8)
     ]
-    return Suite(name="questions", revision="1", prompts=tuple(prompts), required={"mmlu": ("mmlu",)})
+    return Suite(
+        name="questions", revision="1", prompts=tuple(prompts), required={"mmlu": ("mmlu",)}
+    )
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,15 @@ class World:
 
     # Requests
 
-    def rest(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, prefix: str = "api", **more: Any) -> requests.Response:
+    def rest(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        prefix: str = "api",
+        **more: Any,
+    ) -> requests.Response:
         """Send one request as a user without MLflow would."""
         url = f"{self.base_url}/{prefix}/2.0/{path}"
         return requests.request(method, url, json=body, auth=self.auth, timeout=60, **more)
@@ -113,18 +129,38 @@ class World:
 
     def put(self, candidate: Candidate, name: str, content: bytes, *, prefix: str = "api") -> None:
         """Overwrite a file of the registered version through the artifact route."""
-        path = f"mlflow-artifacts/artifacts/{self.experiment}/models/{candidate.model_id}/artifacts/{name}"
-        raise_for(requests.put(f"{self.base_url}/{prefix}/2.0/{path}", data=content, auth=self.auth, timeout=60))
+        base = f"mlflow-artifacts/artifacts/{self.experiment}/models/{candidate.model_id}"
+        path = f"{base}/artifacts/{name}"
+        raise_for(
+            requests.put(
+                f"{self.base_url}/{prefix}/2.0/{path}", data=content, auth=self.auth, timeout=60
+            )
+        )
 
     # Candidates
 
     def files(self, candidate: Candidate) -> Path:
         """Return where the registered files really lie."""
         location = self.client.get_logged_model(candidate.model_id).artifact_location
-        inside = location.removeprefix("mlflow-artifacts:/") if location.startswith("mlflow-artifacts:") else None
-        return self.folder / "mlartifacts" / inside if inside else Path(location.removeprefix("file://"))
+        inside = (
+            location.removeprefix("mlflow-artifacts:/")
+            if location.startswith("mlflow-artifacts:")
+            else None
+        )
+        return (
+            self.folder / "mlartifacts" / inside
+            if inside
+            else Path(location.removeprefix("file://"))
+        )
 
-    def register(self, answer: str, *, name: str | None = None, tags: Mapping[str, str] | None = None, **settings: Any) -> Candidate:
+    def register(
+        self,
+        answer: str,
+        *,
+        name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> Candidate:
         """Log a model with files of its own, evaluate it and register it; nothing is judged yet."""
         run_id = self.client.create_run(self.experiment).info.run_id
         model = self.client.create_logged_model(self.experiment, name="model", source_run_id=run_id)
@@ -139,18 +175,33 @@ class World:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         made = self.client.create_model_version(
-            name, f"models:/{model.model_id}", run_id=run_id, model_id=model.model_id, tags=dict(tags or {})
+            name,
+            f"models:/{model.model_id}",
+            run_id=run_id,
+            model_id=model.model_id,
+            tags=dict(tags or {}),
         )
         candidate = Candidate(name, str(made.version), run_id, model.model_id, local / "evidence")
         self.evaluate(candidate, answer, **settings)
         return candidate
 
-    def evaluate(self, candidate: Candidate, answer: str, *, refusal: float = 0.0, size: int = 100, **recipe: Any) -> None:
-        """Evaluate the files that the registry holds now, and log it as the candidate's run does."""
+    def evaluate(
+        self,
+        candidate: Candidate,
+        answer: str,
+        *,
+        refusal: float = 0.0,
+        size: int = 100,
+        **recipe: Any,
+    ) -> None:
+        """Evaluate the files that the registry holds now, and log it as the candidate's run
+        does."""
         shutil.rmtree(candidate.evidence, ignore_errors=True)
         weights = self.files(candidate) / "model"
         checkpoint = checkpoint_of(weights, **recipe).model_copy(update={"bytes": size})
-        evaluate(Echo(answer), questions(), out=candidate.evidence, checkpoint_digest=checkpoint.digest)
+        evaluate(
+            Echo(answer), questions(), out=candidate.evidence, checkpoint_digest=checkpoint.digest
+        )
         for unneeded in ("owner.json", "rendered.json"):
             (candidate.evidence / unneeded).unlink()
         for resumable in (candidate.evidence / "generations").glob(".*"):
@@ -158,7 +209,9 @@ class World:
         (candidate.evidence / "checkpoint.json").write_text(checkpoint.model_dump_json(indent=2))
         card = evaluation.load(candidate.evidence, ref="").scorecard
         scores = tuple(score.model_copy(update={"refusal_rate": refusal}) for score in card.scores)
-        (candidate.evidence / "scorecard.json").write_text(card.model_copy(update={"scores": scores}).model_dump_json(indent=2))
+        (candidate.evidence / "scorecard.json").write_text(
+            card.model_copy(update={"scores": scores}).model_dump_json(indent=2)
+        )
         self.evidence[candidate.run_id] = candidate.evidence
         self.upload(candidate)
 
@@ -181,15 +234,25 @@ class World:
         siblings: Sequence[Candidate] = (),
         **changes: Any,
     ) -> attestations.Attestation | None:
-        """Judge and sign as `comptrust gate` does, log both, and return the attestation; `changes` are made before it is signed."""
+        """Judge and sign as `comptrust gate` does, log both, and return the attestation; `changes`
+        are made before it is signed.
+        """
         if self.dense is None:
             self.dense = self.register(GOOD, name="dense", size=400, **DENSE)
         ids = {"candidate": candidate.run_id, "baseline": self.dense.run_id}
-        read = {role: evaluation.load(self.evidence[run], ref=f"runs:/{run}") for role, run in ids.items()}
-        beside = tuple(evaluation.load(one.evidence, ref=f"models:/{one.name}/{one.version}") for one in siblings)
+        read = {
+            role: evaluation.load(self.evidence[run], ref=f"runs:/{run}")
+            for role, run in ids.items()
+        }
+        beside = tuple(
+            evaluation.load(one.evidence, ref=f"models:/{one.name}/{one.version}")
+            for one in siblings
+        )
         evidence = Evidence(read["candidate"], read["baseline"], beside)
         rules = policy.load(str(self.folder / f"{policy_name}.yaml"))
-        verdict = judge(evidence, rules, waivers=waivers, trusted=TRUSTED, today=now.date() if now else None)
+        verdict = judge(
+            evidence, rules, waivers=waivers, trusted=TRUSTED, today=now.date() if now else None
+        )
         (candidate.evidence / "verdict.json").write_text(verdict.model_dump_json(indent=2))
         made = None
         if key is not None:
@@ -211,7 +274,9 @@ class World:
         return made
 
     def pass_truly(self, candidate: Candidate) -> None:
-        """Make it a true pass as it is now: its present files evaluated well, judged under the server's policy, signed, in force."""
+        """Make it a true pass as it is now: its present files evaluated well, judged under the
+        server's policy, signed, in force.
+        """
         self.evaluate(candidate, GOOD)
         made = self.gate(candidate)
         assert made is not None and made.verdict.outcome == "pass"
@@ -222,12 +287,16 @@ class World:
         """Return the guarded stages and aliases that lead to the version."""
         if self.base_url:  # the client does not show what is dressed as a prompt
             query = {"name": candidate.name, "version": candidate.version}
-            shown = self.rest("GET", "mlflow/model-versions/get", params=query).json()["model_version"]
+            shown = self.rest("GET", "mlflow/model-versions/get", params=query).json()[
+                "model_version"
+            ]
             stage, aliases = shown["current_stage"], shown.get("aliases", [])
         else:
             version = self.client.get_model_version(candidate.name, candidate.version)
             stage, aliases = version.current_stage, version.aliases
-        return [alias for alias in aliases if guarded(alias)] + ([stage] if stage in ("Staging", "Production") else [])
+        return [alias for alias in aliases if guarded(alias)] + (
+            [stage] if stage in ("Staging", "Production") else []
+        )
 
 
 def guarded(alias: str) -> bool:
@@ -235,7 +304,9 @@ def guarded(alias: str) -> bool:
 
 
 def artifact(folder: Path, *, content: str) -> None:
-    """Write what a logged model has: the checkpoint in `model`, and what tells MLflow how to load it."""
+    """Write what a logged model has: the checkpoint in `model`, and what tells MLflow how to load
+    it.
+    """
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "model.safetensors").write_bytes(content.encode() * 50)
     (folder / "model" / "config.json").write_text('{"model_type": "llama"}')
