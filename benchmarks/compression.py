@@ -146,7 +146,7 @@ def perplexity(folder: Path, texts: list[str]) -> float:
     model, tokenizer = load(folder)
     total, count = 0.0, 0
     with torch.no_grad(), quiet():
-        for ids in calibration.tokenise(texts, tokenizer):
+        for ids in calibration.tokenize(texts, tokenizer):
             total += float(model(ids.to(model.device), labels=ids.to(model.device)).loss) * (
                 ids.shape[1] - 1
             )
@@ -181,12 +181,12 @@ def one(
         model = AutoModelForCausalLM.from_pretrained(source.path, dtype=torch.float32)
         method, _ = oneshot._fit(asked, base.target_layers(model), lambda line: None)
         start = now()
-        library(model, method, calibration.tokenise(texts, tokenizer), out)
+        library(model, method, calibration.tokenize(texts, tokenizer), out)
         tokenizer.save_pretrained(out)
         job, extra = now() - start, Spent()
     else:
         before = ((sources, "resolve"), (oneshot, "load"), (calibration, "choose"))
-        compressing = ((calibration, "tokenise"), (base.get(name), "apply"), (oneshot, "_save"))
+        compressing = ((calibration, "tokenize"), (base.get(name), "apply"), (oneshot, "_save"))
         for owner, function in before + compressing:
             timed(owner, function, calls)
         start = now()

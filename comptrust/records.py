@@ -35,13 +35,13 @@ class Recipe(Record):
     method: str
     """Name of the compression method; `none` is the dense model itself."""
     bits: int | None = None
-    """Bits per quantised weight (quantisation only)."""
+    """Bits per quantized weight (quantization only)."""
     sparsity: float | None = None
     """Share of weights set to zero, 0-1 (pruning only)."""
     structure: str | None = None
     """`unstructured` or N:M, N weights kept of each M (pruning only)."""
     group_size: int | None = None
-    """Weights that share one scale (quantisation only); resolved, never `auto`."""
+    """Weights that share one scale (quantization only); resolved, never `auto`."""
     calibration: str | None = None
     """Where calibration text comes from: builtin, self, file:PATH, hf:NAME."""
     calibration_samples: int | None = None
@@ -277,7 +277,7 @@ class Finding(Record):
 
 
 class Verdict(Record):
-    """The judgement of one candidate under one policy; it promotes only when it has findings and
+    """The judgment of one candidate under one policy; it promotes only when it has findings and
     all of them pass.
     """
 

@@ -21,7 +21,7 @@ class Method(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: ClassVar[Literal["dense", "quantisation", "pruning"]]
+    kind: ClassVar[Literal["dense", "quantization", "pruning"]]
     bits_known: ClassVar[tuple[int, ...]] = ()
     """Bits per weight that the method offers."""
     calibrated: ClassVar[bool] = True
@@ -36,10 +36,10 @@ class Method(BaseModel, ABC):
         """
 
 
-class Quantisation(Method):
+class Quantization(Method):
     """Weights become `bits`-bit integers that share one scale per group."""
 
-    kind = "quantisation"
+    kind = "quantization"
     bits_known = (3, 4, 8)
 
     bits: int

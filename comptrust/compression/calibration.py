@@ -72,7 +72,7 @@ def digest(texts: list[str]) -> str:
     return digests.of_value(texts)
 
 
-def tokenise(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[torch.Tensor]:
+def tokenize(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[torch.Tensor]:
     """Return token ids of shape (1, length <= 256), one tensor a text."""
     encoded = (
         tokenizer(

@@ -73,7 +73,7 @@ def adopt(
 
 
 def check(recipe: Recipe, folder: Path, *, base: Path) -> int | None:
-    """Return the group size that the files hold (None if they are not quantised in groups), before
+    """Return the group size that the files hold (None if they are not quantized in groups), before
     anything is loaded.
 
     Raises UserError naming what is stated and what the files say.
@@ -90,12 +90,12 @@ def check(recipe: Recipe, folder: Path, *, base: Path) -> int | None:
             f"{folder} has no *.safetensors files. Save the model with save_pretrained of"
             " transformers first."
         )
-    found = memory.quantisation(folder)
+    found = memory.quantization(folder)
     kind = str(found.get("quant_method", ""))
-    if get(recipe.method).kind != "quantisation":
+    if get(recipe.method).kind != "quantization":
         if found:
             raise UserError(
-                f"--method {recipe.method} was stated, but the files of {folder} are quantised"
+                f"--method {recipe.method} was stated, but the files of {folder} are quantized"
                 f" ({kind})."
             )
         return None

@@ -148,7 +148,7 @@ class GramAWQ(AWQModifier):
     """llm-compressor's AWQModifier (mappings, grid, scaling of weights and activations) with the
     loss from Gram matrices.
 
-    Reads bits and group size from the scheme of the modifier that quantises afterwards, which has
+    Reads bits and group size from the scheme of the modifier that quantizes afterwards, which has
     to be asymmetric in groups.
     """
 
@@ -175,18 +175,18 @@ class GramAWQ(AWQModifier):
             balance: list[Any] = (
                 mapping.balance_layers
             )  # torch's types do not tell a module's parameters
-            quantised = [layer for layer in balance if hasattr(layer, "quantization_scheme")]
+            quantized = [layer for layer in balance if hasattr(layer, "quantization_scheme")]
             if (
-                gram is None or not quantised
+                gram is None or not quantized
             ):  # of a block that comes later, an expert that saw no token, layers that stay dense
                 continue
             with align_modules([mapping.smooth_layer, *mapping.balance_layers]):
-                scheme = quantised[0].quantization_scheme.weights
+                scheme = quantized[0].quantization_scheme.weights
                 scales = best(
                     self._candidates(
-                        gram.mean_size(), self._compute_layer_means(quantised).float()
+                        gram.mean_size(), self._compute_layer_means(quantized).float()
                     ),
-                    weights=[layer.weight for layer in quantised],
+                    weights=[layer.weight for layer in quantized],
                     gram=gram,
                     bits=scheme.num_bits,
                     group_size=scheme.group_size,

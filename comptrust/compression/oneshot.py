@@ -97,7 +97,7 @@ def _write(
             tokenizer=tokenizer,
         )
         recipe = recipe.model_copy(update={"calibration_digest": calibration.digest(texts)})
-        samples = calibration.tokenise(texts, tokenizer)
+        samples = calibration.tokenize(texts, tokenizer)
         progress(
             f"calibration: {len(samples)} texts, {sum(ids.shape[1] for ids in samples)} tokens"
         )
@@ -106,13 +106,13 @@ def _write(
         method.apply(model, samples)
         engine.dispatch(model)
     progress("saving, reloading and comparing")
-    quantised = method.kind == "quantisation"
-    before = logits(_rounded(model, quantised=quantised), tokenizer)
+    quantized = method.kind == "quantization"
+    before = logits(_rounded(model, quantized=quantized), tokenizer)
     if recipe.format == formats.DEFAULT:
-        _save(model, tokenizer, folder, quantised=quantised)
+        _save(model, tokenizer, folder, quantized=quantized)
     else:
         packed = folder.with_name("packed")
-        _save(model, tokenizer, packed, quantised=quantised)
+        _save(model, tokenizer, packed, quantized=quantized)
         formats.rewrite(
             packed,
             folder,
@@ -153,7 +153,7 @@ def _fit(
     """Resolve what depends on the model's shapes and build the method."""
     method = get(recipe.method)
     fields: dict[str, Any] = dict(recipe.options)
-    if method.kind == "quantisation":
+    if method.kind == "quantization":
         size = recipe.group_size
         if size is None:
             fitting = [
@@ -202,14 +202,14 @@ def _verified(structure: str | None, layers: dict[str, torch.nn.Linear]) -> str 
     return structure
 
 
-def _saved_dense(model: PreTrainedModel, *, quantised: bool) -> list[torch.nn.Parameter]:
+def _saved_dense(model: PreTrainedModel, *, quantized: bool) -> list[torch.nn.Parameter]:
     """Return the parameters that are saved as 16-bit floats.
 
-    The weights of quantised layers are not among them: they are packed as integers, and at 8 bits a
+    The weights of quantized layers are not among them: they are packed as integers, and at 8 bits a
     code computed from a weight that was rounded to 16 bits before would often be off by one. Zero
     points are integers already.
     """
-    packed = {id(layer.weight) for layer in target_layers(model).values()} if quantised else set()
+    packed = {id(layer.weight) for layer in target_layers(model).values()} if quantized else set()
     return [
         value
         for value in model.parameters()
@@ -217,30 +217,30 @@ def _saved_dense(model: PreTrainedModel, *, quantised: bool) -> list[torch.nn.Pa
     ]
 
 
-def _rounded(model: PreTrainedModel, *, quantised: bool) -> PreTrainedModel:
+def _rounded(model: PreTrainedModel, *, quantized: bool) -> PreTrainedModel:
     """Round the model in place to the 16 bits that will be saved, and go on computing as before."""
     import torch
 
     with torch.no_grad():
-        for value in _saved_dense(model, quantised=quantised):
+        for value in _saved_dense(model, quantized=quantized):
             value.copy_(value.to(torch.bfloat16))
     return model
 
 
 def _save(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, quantised: bool
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, quantized: bool
 ) -> None:
-    """Save at 16 bits per dense value; quantised layers as packed integers in the
+    """Save at 16 bits per dense value; quantized layers as packed integers in the
     compressed-tensors format.
     """
     import torch
     from safetensors import SafetensorError
 
-    for value in _saved_dense(model, quantised=quantised):
+    for value in _saved_dense(model, quantized=quantized):
         value.data = value.data.to(torch.bfloat16)
     try:
         with quiet():
-            settings: dict[str, Any] = {"save_compressed": True} if quantised else {}
+            settings: dict[str, Any] = {"save_compressed": True} if quantized else {}
             model.save_pretrained(folder, **settings)
         tokenizer.save_pretrained(folder)
     # of a failed write: safetensors has a class of its own, tokenizers the bare Exception

@@ -39,8 +39,8 @@ def build(
     if not 0 <= seed < SEEDS:
         raise UserError(f"--seed {str(seed)[:20]} is not a whole number from 0 to {SEEDS - 1}.")
     fields: dict[str, Any] = {}
-    if chosen.kind == "quantisation":
-        _refuse(method, "it quantises", sparsity=sparsity, structure=structure)
+    if chosen.kind == "quantization":
+        _refuse(method, "it quantizes", sparsity=sparsity, structure=structure)
         fields = {
             "bits": _bits(method, bits, chosen.bits_known),
             "group_size": _group_size(group_size),

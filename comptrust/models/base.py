@@ -17,7 +17,7 @@ class Backend(ABC):
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Answer every prompt once, in whatever order is fastest, as each answer is ready.
 
-        A prompt with `choices` is answered by length-normalised log-likelihood, one without by
+        A prompt with `choices` is answered by length-normalized log-likelihood, one without by
         decoding as its `sampling` says. An answer depends on its prompt alone, never on the others
         or their order. Raises ServiceError if the model cannot answer (what was yielded before
         stays valid).

@@ -1,7 +1,7 @@
 """The GPTQ and AWQ file formats (of AutoGPTQ and AutoAWQ), read as plain floating-point weights
 without the packages that wrote them.
 
-A quantised layer is four tensors: `qweight`, the integers, packed into 32 bits along the inputs
+A quantized layer is four tensors: `qweight`, the integers, packed into 32 bits along the inputs
 (GPTQ) or, interleaved, along the outputs (AWQ); `qzeros`, packed along the outputs; `scales`, one
 row a group of inputs; and `g_idx` (GPTQ), the group of each input.
 """
@@ -27,7 +27,7 @@ def kind(folder: Path) -> str | None:
 
     Raises UserError for a variant of the format that is laid out otherwise.
     """
-    found = memory.quantisation(folder)
+    found = memory.quantization(folder)
     name = str(found.get("quant_method"))
     if name not in KNOWN:
         return None
@@ -52,7 +52,7 @@ def kind(folder: Path) -> str | None:
 
 
 def dense(folder: Path, *, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """Return the tensors of a GPTQ or AWQ folder under the names of the dense model, quantised
+    """Return the tensors of a GPTQ or AWQ folder under the names of the dense model, quantized
     layers as numbers of this dtype.
 
     A bias of zeros that AutoGPTQ adds to every layer is left out. Raises UserError for a layer
@@ -60,7 +60,7 @@ def dense(folder: Path, *, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """
     from safetensors.torch import load_file
 
-    found, form = memory.quantisation(folder), kind(folder)
+    found, form = memory.quantization(folder), kind(folder)
     tensors: dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         tensors |= load_file(path)

@@ -46,7 +46,7 @@ def load(path: Path, *, spread: bool = True) -> tuple[PreTrainedModel, PreTraine
     if accelerator:
         dtype = (
             "auto"
-            if memory.quantised(path) or memory.saved_dtype(path) in ("float16", "bfloat16")
+            if memory.quantized(path) or memory.saved_dtype(path) in ("float16", "bfloat16")
             else torch.bfloat16
         )
     try:
@@ -125,7 +125,7 @@ def _check_whole(path: Path, found: Mapping[str, Collection[str]]) -> None:
     """Raise UserError if weights are missing, which would be random numbers then, or left over: the
     model is not the one in the files.
     """
-    if memory.quantisation(path).get("quant_method", "compressed-tensors") not in (
+    if memory.quantization(path).get("quant_method", "compressed-tensors") not in (
         "compressed-tensors",
         *formats.KNOWN,
     ):

@@ -28,7 +28,7 @@ def weights(folder: Path, *, float_bytes: int | None) -> int:
     """
     from safetensors import safe_open
 
-    packed_bits = _packed_bits(quantisation(folder))
+    packed_bits = _packed_bits(quantization(folder))
     total = 0
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="np") as file:
@@ -104,15 +104,15 @@ def saved_dtype(folder: Path) -> str | None:
     return found.get("dtype") or found.get("torch_dtype")
 
 
-def quantisation(folder: Path) -> dict[str, Any]:
-    """Return the folder's quantization_config, empty if its weights are not quantised."""
+def quantization(folder: Path) -> dict[str, Any]:
+    """Return the folder's quantization_config, empty if its weights are not quantized."""
     found = settings(folder).get("quantization_config")
     return found if isinstance(found, dict) else {}
 
 
-def quantised(folder: Path) -> bool:
-    """Tell whether the folder's weights are stored in a quantised format."""
-    return bool(quantisation(folder))
+def quantized(folder: Path) -> bool:
+    """Tell whether the folder's weights are stored in a quantized format."""
+    return bool(quantization(folder))
 
 
 def settings(folder: Path) -> dict[str, Any]:
@@ -143,10 +143,10 @@ def _bits(kind: str) -> int:
     }.get(kind, 8)
 
 
-def _packed_bits(quantisation: dict[str, Any]) -> int:
-    groups = (quantisation.get("config_groups") or {}).values()
+def _packed_bits(quantization: dict[str, Any]) -> int:
+    groups = (quantization.get("config_groups") or {}).values()
     found = [
-        quantisation.get("bits", quantisation.get("w_bit")),
+        quantization.get("bits", quantization.get("w_bit")),
         *((group.get("weights") or {}).get("num_bits") for group in groups),
     ]
     return max((bits for bits in found if isinstance(bits, int) and bits > 0), default=8)

@@ -1,4 +1,4 @@
-"""What is known of the paper's models: which commit, which chat format, which licence."""
+"""What is known of the paper's models: which commit, which chat format, which license."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Preset(Record):
     """Commit of the repository."""
     template: str
     """Name of the chat format that it was trained on; `plain` for a base model."""
-    licence: str
+    license: str
     """What has to be known before it is used."""
 
 

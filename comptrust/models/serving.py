@@ -59,7 +59,7 @@ def vllm(folder: Path, *, name: str, log: Path, say: Callable[[str], None]) -> I
     ]  # no sampling defaults of the model's own: the backend hf has none
     if replicas > 1:
         command += ["--data-parallel-size", str(replicas)]
-    if replicas == 0 and not memory.quantised(folder):
+    if replicas == 0 and not memory.quantized(folder):
         command += ["--dtype", "float32"]  # as the backend hf computes without a GPU
     environment = {key: value for key, value in os.environ.items() if key not in SECRETS}
     environment |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}

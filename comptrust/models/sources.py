@@ -109,7 +109,7 @@ def _hub(name: str) -> Source:
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise UserError(
             f"Hugging Face has no model '{name}' that you may read. Check the name, or set"
-            f" HF_TOKEN.{_licence(name)}"
+            f" HF_TOKEN.{_license(name)}"
         ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ServiceError(
@@ -146,9 +146,9 @@ def _safetensors(path: Path, name: str) -> Path:
     return target
 
 
-def _licence(name: str) -> str:
+def _license(name: str) -> str:
     found = presets.table().get(name)
-    return f" Its licence: {found.licence}." if found else ""
+    return f" Its license: {found.license}." if found else ""
 
 
 def _builtin(name: str) -> Path:

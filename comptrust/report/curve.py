@@ -41,14 +41,14 @@ class Point(Record):
     mean: float
     spread: float | None
     """Standard deviation over seeds."""
-    grey: bool
+    gray: bool
     """Whether it lies more than the margin below the dense source."""
 
     @property
     def words(self) -> str:
         """The point in words."""
         spread = "" if self.spread is None else f" ±{self.spread:.1f}"
-        return f"{self.recipe} {text(self.mean)}{spread}{' (grey)' if self.grey else ''}"
+        return f"{self.recipe} {text(self.mean)}{spread}{' (gray)' if self.gray else ''}"
 
 
 class Panel(Record):
@@ -63,7 +63,7 @@ class Panel(Record):
 
     @property
     def grey_below(self) -> float:
-        """Score under which the panel is grey."""
+        """Score under which the panel is gray."""
         return self.level - MARGIN
 
     @property
@@ -111,7 +111,7 @@ def _points(groups: Sequence[Group], *, dense: Group, dimension: str) -> tuple[P
                 "bits": group.first.nominal_bits,
                 "mean": mean,
                 "spread": group.spread(dimension),
-                "grey": change < -MARGIN,
+                "gray": change < -MARGIN,
             }
             found.append(Point.model_validate(fields))
     return tuple(found)
@@ -153,7 +153,7 @@ def _png(found: Sequence[Panel], family: str) -> bytes:
                 0.03 + 0.12 * index,
                 10 / height,
                 f"{style.glyph} {method}",
-                color=style.colour,
+                color=style.color,
                 fontsize=9,
             )
         figure.text(
@@ -169,7 +169,7 @@ def _methods(found: Sequence[Panel]) -> list[str]:
 
 def _block(found: Sequence[Panel]) -> str:
     key = " ".join(
-        f'<span class="key" style="color:{style.colour}">{style.glyph}</span> {escape(method)}'
+        f'<span class="key" style="color:{style.color}">{style.glyph}</span> {escape(method)}'
         for method, style in drawing.styles(_methods(found)).items()
     )
     return f'<p>{key}. {_lines(found)}</p><div class="panels">{"".join(map(_figure, found))}</div>'
@@ -187,7 +187,7 @@ def _lines(found: Sequence[Panel]) -> str:
         else ""
     )
     return (
-        "Line: dense source; dashes: 5 points above and below it; grey: more than 5 points"
+        "Line: dense source; dashes: 5 points above and below it; gray: more than 5 points"
         f" lost{small}{bars}."
     )
 
@@ -234,18 +234,18 @@ def _draw(axes: Axes, panel: Panel) -> dict[str, str]:
         if len({point.bits for point in own}) == len(
             own
         ):  # patterns of one size are points, not steps of a curve
-            axes.plot(x, y, color=style.colour, linewidth=1)
+            axes.plot(x, y, color=style.color, linewidth=1)
         for place, point in zip(x, own, strict=True):
             gid = f"hint-{panel.dimension}-{len(hints)}"
             if point.spread is not None:
                 axes.errorbar(
-                    place, point.mean, yerr=point.spread, color=style.colour, linewidth=1, capsize=2
+                    place, point.mean, yerr=point.spread, color=style.color, linewidth=1, capsize=2
                 )
             axes.plot(
                 place,
                 point.mean,
                 style.marker,
-                color=style.colour,
+                color=style.color,
                 markersize=5,
                 markeredgecolor="white",
                 markeredgewidth=0.5,

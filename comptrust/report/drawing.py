@@ -16,7 +16,7 @@ from comptrust.report.base import escape
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BLUE, RED, GREY, INK = "#0072B2", "#B2182B", "#767676", "#222222"
+BLUE, RED, GRAY, INK = "#0072B2", "#B2182B", "#767676", "#222222"
 DOTS_PER_INCH = 100
 PNG_DOTS_PER_INCH = 150
 SETTINGS = {
@@ -34,10 +34,10 @@ SETTINGS = {
 
 
 class Style(NamedTuple):
-    """How a method is drawn: a colour and a shape, so that colour alone never carries the
+    """How a method is drawn: a color and a shape, so that color alone never carries the
     meaning."""
 
-    colour: str
+    color: str
     marker: str
     glyph: str
     """The shape as a character, for legends in text."""
@@ -50,7 +50,7 @@ METHODS = {
     "sparsegpt": Style("#CC79A7", "D", "◆"),
     "wanda": Style("#E69F00", "v", "▼"),
 }
-"""Okabe and Ito's colours, told apart under every common colour blindness."""
+"""Okabe and Ito's colors, told apart under every common color blindness."""
 OTHERS = (Style("#56B4E9", "P", "✚"), Style("#000000", "X", "✖"))
 
 

@@ -19,7 +19,7 @@ WIDTH, ROW, AROUND = 380.0, 26.0, 64.0
 STYLES: dict[Result, tuple[str, str]] = {
     "pass": (drawing.BLUE, "o"),
     "block": (drawing.RED, "s"),
-    "inconclusive": (drawing.GREY, "D"),
+    "inconclusive": (drawing.GRAY, "D"),
 }
 WORDS: dict[Result, str] = {
     "pass": "● within the limit",
@@ -150,17 +150,17 @@ def _draw(axes: Axes, found: Sequence[Interval], allowed: Sequence[float]) -> di
         axes.axvline(points, color=drawing.INK, linewidth=0.8, dashes=(5, 3))
     hints: dict[str, str] = {}
     for index, one in enumerate(found):
-        colour, marker = STYLES[one.outcome]
+        color, marker = STYLES[one.outcome]
         if one.lower is not None and one.upper is not None:
             axes.plot(
                 [one.lower, one.upper],
                 [index, index],
-                color=colour,
+                color=color,
                 linewidth=2,
                 solid_capstyle="butt",
             )
         gid = f"hint-forest-{index}"
-        axes.plot(one.observed, index, marker, color=colour, markersize=6, gid=gid)
+        axes.plot(one.observed, index, marker, color=color, markersize=6, gid=gid)
         hints[gid] = one.words
     axes.set_yticks(range(len(found)), [one.dimension.replace("_", " ") for one in found])
     axes.set_ylim(len(found) - 0.5, -0.5)

@@ -22,9 +22,9 @@ ABOUT_HALF = (0.40, 0.65)
 """Share of the dense size that counts as `about half`; 3 and 4 bits of every weight lie below."""
 REFUSAL_MOVED = 10.0
 FULL = 30.0
-"""Points at which a colour is deepest."""
+"""Points at which a color is deepest."""
 GAIN, DROP = (33, 102, 172), (178, 24, 43)
-"""A blue-red scale stays apart under every common colour blindness; the sign stands in the cell as
+"""A blue-red scale stays apart under every common color blindness; the sign stands in the cell as
 well.
 """
 NOTES = (
@@ -49,8 +49,8 @@ class Cell(Record):
     """Whether the refusal rate moved by more than ten points."""
 
     @property
-    def colour(self) -> str:
-        """Blue for a gain, red for a drop, white for none, grey for not measured."""
+    def color(self) -> str:
+        """Blue for a gain, red for a drop, white for none, gray for not measured."""
         if self.points is None:
             return "#dddddd"
         depth = min(abs(self.points) / FULL, 1.0)
@@ -167,7 +167,7 @@ def _png(found: Sequence[Line], title: str) -> bytes:
                 axes.fill(
                     [x, x + wide, x + wide, x],
                     [y, y, y + high, y + high],
-                    color=cell.colour,
+                    color=cell.color,
                     linewidth=0,
                 )
                 axes.text(
@@ -214,5 +214,5 @@ def _field(cell: Cell) -> str:
         if cell.dot
         else ""
     )
-    style = f"background:{cell.colour};color:{cell.ink}"
+    style = f"background:{cell.color};color:{cell.ink}"
     return f'<td style="{style}">{text(cell.points, sign=True)}{dot}</td>'

@@ -152,7 +152,7 @@ def _draw(axes: Axes, found: Sequence[Option]) -> dict[str, str]:
     for index, (one, height) in enumerate(zip(found, heights, strict=True)):
         gid, style, x = f"hint-option-{index}", styles[one.method], 100 * one.share
         look: dict[str, Any] = {
-            "color": style.colour,
+            "color": style.color,
             "markersize": 6,
             "markeredgecolor": "white",
             "zorder": 4 if one.front else 3,
@@ -162,7 +162,7 @@ def _draw(axes: Axes, found: Sequence[Option]) -> dict[str, str]:
         axes.plot(
             [x, x + LABEL_AT - 0.5],
             [one.worst, height],
-            color=drawing.GREY,
+            color=drawing.GRAY,
             linewidth=0.5,
             zorder=1,
         )

@@ -52,7 +52,7 @@ class Facts:
         return None if self.weights is None else GPU_BYTES_PER_WEIGHT * self.weights
 
     def checkpoint_bytes(self, recipe: Recipe) -> float | None:
-        """Return the size of a checkpoint: 16 bits a weight, quantised layers at their bits and one
+        """Return the size of a checkpoint: 16 bits a weight, quantized layers at their bits and one
         scale a group.
         """
         if self.weights is None:

@@ -80,7 +80,7 @@ class SweepFile(Record):
     """Models that are measured as they are, such as a smaller one to compare with."""
     methods: tuple[str, ...] = ()
     bits: tuple[int, ...] = ()
-    """Bits per weight, for the methods that quantise."""
+    """Bits per weight, for the methods that quantize."""
     sparsity: tuple[float, ...] = ()
     """Shares of zeros without a pattern, for the methods that prune."""
     structure: tuple[Structure, ...] = ()
@@ -196,7 +196,7 @@ class _Expansion:
             except UserError as error:
                 raise self.error(str(error), "methods", number) from error
         for key, kind, does in (
-            ("bits", "quantisation", "quantises"),
+            ("bits", "quantization", "quantizes"),
             ("sparsity", "pruning", "prunes"),
             ("structure", "pruning", "prunes"),
         ):
@@ -214,7 +214,7 @@ class _Expansion:
                 "sparsity",
             )
         if not self.file.bits and (
-            needing := next((name for name, kind in kinds.items() if kind == "quantisation"), None)
+            needing := next((name for name, kind in kinds.items() if kind == "quantization"), None)
         ):
             raise self.error(
                 f"method {needing} needs bits. Known:"
@@ -244,7 +244,7 @@ class _Expansion:
     def _rates(self, model: str, method: str) -> list[Recipe]:
         """Expand the file's own axes for one model and method."""
         kind = base.get(method).kind
-        if kind == "quantisation":
+        if kind == "quantization":
             fields: list[tuple[dict[str, Any], tuple[str | int, ...]]] = [
                 ({"bits": b}, ("bits", n)) for n, b in enumerate(self.file.bits)
             ]

@@ -1,4 +1,4 @@
-"""What a dimension is: it judges each answer, then aggregates the judgements as published."""
+"""What a dimension is: it judges each answer, then aggregates the judgments as published."""
 
 from __future__ import annotations
 

@@ -93,5 +93,5 @@ def test_bad_files(
 
 
 def test_tokens_are_cut(loaded: dict[str, Any]) -> None:
-    ids = calibration.tokenise(["a" * 1000, "abc"], loaded["tokenizer"])
+    ids = calibration.tokenize(["a" * 1000, "abc"], loaded["tokenizer"])
     assert [tuple(row.shape) for row in ids] == [(1, calibration.MAX_TOKENS), (1, 3)]

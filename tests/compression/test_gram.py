@@ -115,7 +115,7 @@ class Compressed:
         texts = calibration.choose(
             "builtin", count=12, seed=0, model=self.model, tokenizer=tokenizer
         )
-        self.samples = calibration.tokenise(texts, tokenizer)
+        self.samples = calibration.tokenize(texts, tokenizer)
         dense = self.outputs()
         scheme = Awq(bits=bits, group_size=32).weights(symmetric=False)
         ours = isinstance(modifier, gram.GramAWQ)

@@ -206,7 +206,7 @@ def test_the_worst_calibration_seed_counts(others: list[float | None], outcome: 
     ("size", "score", "outcome"),
     [(500, 80.0, "block"), (501, 80.0, "pass"), (400, 79.9, "pass"), (400, None, "pass")],
 )
-def test_a_better_quantised_sibling_blocks_a_pruned_candidate(
+def test_a_better_quantized_sibling_blocks_a_pruned_candidate(
     size: int, score: float | None, outcome: str
 ) -> None:
     one = pair(PRUNED, 80)

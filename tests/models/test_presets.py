@@ -27,7 +27,7 @@ def test_the_papers_models_are_there() -> None:
         assert (
             re.fullmatch(r"[0-9a-f]{40}", one.revision)
             and one.template in chat.TEMPLATES
-            and one.licence
+            and one.license
         )
     assert presets.revision("org/other") is None and presets.template(None) is None
 

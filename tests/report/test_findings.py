@@ -1,5 +1,5 @@
 """The published table's own findings, in the data behind the figures: which cells are red, which
-dots, which points lie in the grey.
+dots, which points lie in the gray.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ def red(line: heatmap.Line) -> set[str]:
     return {cell.dimension for cell in line.cells if cell.points is not None and cell.points < -5}
 
 
-def grey(model: str) -> dict[str, set[str]]:
-    """Return recipe -> dimensions in which its point lies in the grey."""
+def gray(model: str) -> dict[str, set[str]]:
+    """Return recipe -> dimensions in which its point lies in the gray."""
     found: dict[str, set[str]] = {}
     for panel in curve.panels(GROUPS, dense=dense(model), smaller={}):
         for point in panel.points:
-            found.setdefault(point.recipe, set()).update({panel.dimension} if point.grey else ())
+            found.setdefault(point.recipe, set()).update({panel.dimension} if point.gray else ())
     return found
 
 
@@ -80,7 +80,7 @@ def test_the_average_is_the_papers() -> None:
 def test_eight_bits_keep_every_score_within_five_points(model: str) -> None:
     for label in ("awq 8 bits g128", "gptq 8 bits g128"):
         assert red(rows(model)[label]) == set()
-        assert grey(model)[label] == set()
+        assert gray(model)[label] == set()
 
 
 @pytest.mark.parametrize("model", LARGE)
@@ -88,7 +88,7 @@ def test_pruning_half_of_the_weights_costs_mmlu_and_ood_whatever_the_method(mode
     pruned = [line for label, line in rows(model).items() if ":" in label]
     assert len(pruned) == (9 if model == CHAT else 3)
     assert all({"mmlu", "ood"} <= red(line) for line in pruned)
-    assert all({"mmlu", "ood"} <= grey(model)[line.label] for line in pruned)
+    assert all({"mmlu", "ood"} <= gray(model)[line.label] for line in pruned)
 
 
 def test_rows_are_the_smaller_dense_model_and_all_of_half_the_size() -> None:
@@ -146,7 +146,7 @@ def test_dots_of_the_llama_base_model() -> None:
 
 
 def test_four_bits_keep_the_chat_model_and_three_bits_do_not() -> None:
-    found = grey(CHAT)
+    found = gray(CHAT)
     assert found["gptq 4 bits g128"] == set()
     assert (
         found["awq 4 bits g128"] == set()
@@ -183,7 +183,7 @@ def test_lines_are_the_dense_and_the_smaller_dense_score() -> None:
     ]
 
 
-def test_quantised_versions_alone_are_on_the_front() -> None:
+def test_quantized_versions_alone_are_on_the_front() -> None:
     front = {
         model: [one.recipe for one in tradeoff.options(GROUPS, dense=dense(model)) if one.front]
         for model in LARGE

@@ -148,10 +148,10 @@ def test_a_version_that_misses_a_dimension_is_in_no_trade_off() -> None:
 
 
 def test_colours_and_unmeasured_cells() -> None:
-    def colour(points: float | None) -> str:
-        return heatmap.Cell(model="m", row="r", dimension="ood", points=points, dot=False).colour
+    def color(points: float | None) -> str:
+        return heatmap.Cell(model="m", row="r", dimension="ood", points=points, dot=False).color
 
-    assert [colour(value) for value in (30, -30, 0, None)] == [
+    assert [color(value) for value in (30, -30, 0, None)] == [
         "#2166ac",
         "#b2182b",
         "#ffffff",
@@ -171,12 +171,12 @@ def test_a_curve_says_in_words_what_it_draws() -> None:
     assert (
         panel.words
         == "ood against bits per weight. Dense 80.0; gptq 8 bits 79.0; gptq 3 bits 70.5 ±0.7"
-        " (grey)."
+        " (gray)."
     )
     shown = curve.picture(groups, dense=groups[0], smaller={})
     assert shown is not None
     assert f'role="img" aria-label="{panel.words}"' in shown.html
-    assert "<title>gptq 3 bits 70.5 ±0.7 (grey)</title>" in shown.html
+    assert "<title>gptq 3 bits 70.5 ±0.7 (gray)</title>" in shown.html
     assert shown.png().startswith(b"\x89PNG")
 
 

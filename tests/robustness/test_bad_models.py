@@ -104,7 +104,7 @@ DAMAGED: dict[str, Callable[[Path], object]] = {
     "config a list": lambda folder: (folder / "config.json").write_text("[]"),
     "config deep": lambda folder: (folder / "config.json").write_text("[" * 100_000),
     "config no UTF-8": lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe{}"),
-    "quantisation of another kind": lambda folder: _settings(folder, quantization_config=[4]),
+    "quantization of another kind": lambda folder: _settings(folder, quantization_config=[4]),
     "no tokenizer": lambda folder: [path.unlink() for path in folder.glob("*token*")],
     "tokenizer torn": lambda folder: (folder / "tokenizer.json").write_text('{"version":'),
     "broken chat template": lambda folder: (folder / "chat_template.jinja").write_text("{% for %}"),

@@ -38,7 +38,7 @@ EXPANSIONS = [
     ),
     ("dense alone", "methods: [none]\n", ["dense"]),
     (
-        "bits go to quantisers, patterns to pruners",
+        "bits go to quantizers, patterns to pruners",
         'methods: [gptq, magnitude]\nbits: [4]\nstructure: ["2:4"]\nseeds: 1\n',
         ["dense", "gptq-4bit-s0", "magnitude-2of4-s0"],
     ),
@@ -119,10 +119,10 @@ REFUSED = [
     (
         "bits with pruning",
         'methods: [wanda]\nbits: [4]\nstructure: ["2:4"]\n',
-        "line 3: bits is given, but no method quantises (methods: wanda)",
+        "line 3: bits is given, but no method quantizes (methods: wanda)",
     ),
     (
-        "pattern with quantisation",
+        "pattern with quantization",
         'methods: [gptq]\nbits: [4]\nstructure: ["2:4"]\n',
         "line 4: structure is given, but no method prunes",
     ),
@@ -142,7 +142,7 @@ REFUSED = [
         "line 5: Method gptq has no --bits 5",
     ),
     (
-        "quantising without bits",
+        "quantizing without bits",
         "methods: [awq]\n",
         "line 2: method awq needs bits. Known: 3, 4, 8.",
     ),

@@ -23,11 +23,11 @@ from comptrust.tracking import registry, runs
 
 
 @pytest.fixture(scope="session")
-def quantised(
+def quantized(
     tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Checkpoint]:
     """A GPTQ 4-bit model folder without our record, and what our own record said."""
-    folder = tmp_path_factory.mktemp("quantised") / "published"
+    folder = tmp_path_factory.mktemp("quantized") / "published"
     record = oneshot.compress(
         build(model=str(tiny_model), method="gptq", bits=4, group_size=32, calibration_samples=4),
         out=folder,
@@ -48,9 +48,9 @@ def adopt(folder: Path, base: Path, out: Path, **stated: Any) -> Checkpoint:
 
 
 def test_what_is_measured_is_what_our_own_compression_measured(
-    quantised: tuple[Path, Checkpoint], tiny_model: Path, tmp_path: Path
+    quantized: tuple[Path, Checkpoint], tiny_model: Path, tmp_path: Path
 ) -> None:
-    folder, ours = quantised
+    folder, ours = quantized
     found = adopt(folder, tiny_model, tmp_path / "out", method="gptq", bits=4)
     same = ("digest", "manifest", "bytes", "dense_bytes", "effective_bits", "sparsity")
     assert {name: getattr(found, name) for name in same} == {
@@ -108,14 +108,14 @@ def test_a_pruned_folder(pruned: Path, tiny_model: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("kind", "stated", "message"),
     [
-        ("quantised", {"method": "gptq", "bits": 8}, "--bits 8 was stated, but .* says 4"),
+        ("quantized", {"method": "gptq", "bits": 8}, "--bits 8 was stated, but .* says 4"),
         (
-            "quantised",
+            "quantized",
             {"method": "gptq", "bits": 4, "group_size": 64},
             "--group-size 64 was stated, but .* says 32",
         ),
-        ("quantised", {"method": "magnitude"}, "are quantised .compressed-tensors."),
-        ("quantised", {"method": "none"}, "are quantised"),
+        ("quantized", {"method": "magnitude"}, "are quantized .compressed-tensors."),
+        ("quantized", {"method": "none"}, "are quantized"),
         ("pruned", {"method": "gptq", "bits": 4}, "has no quantization_config"),
         (
             "pruned",
@@ -130,7 +130,7 @@ def test_a_pruned_folder(pruned: Path, tiny_model: Path, tmp_path: Path) -> None
     ],
 )
 def test_a_stated_recipe_that_the_files_contradict_is_refused(
-    quantised: tuple[Path, Checkpoint],
+    quantized: tuple[Path, Checkpoint],
     pruned: Path,
     tiny_model: Path,
     tmp_path: Path,
@@ -140,7 +140,7 @@ def test_a_stated_recipe_that_the_files_contradict_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         adopt(
-            quantised[0] if kind == "quantised" else pruned, tiny_model, tmp_path / "out", **stated
+            quantized[0] if kind == "quantized" else pruned, tiny_model, tmp_path / "out", **stated
         )
     assert not (tmp_path / "out").exists()
 
@@ -259,14 +259,14 @@ def test_it_can_be_evaluated_gated_and_asked_again(
 
 
 def test_it_becomes_a_version_that_nobody_is_compared_with(
-    quantised: tuple[Path, Checkpoint],
+    quantized: tuple[Path, Checkpoint],
     tiny_model: Path,
     store: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COMPTRUST_CACHE", str(store / "cache"))
     line = [
-        str(quantised[0]),
+        str(quantized[0]),
         "--base",
         str(tiny_model),
         "--method",
@@ -277,10 +277,10 @@ def test_it_becomes_a_version_that_nobody_is_compared_with(
     ]
     done = CliRunner().invoke(command, line, catch_exceptions=False)
     version = registry.resolve(json.loads(done.stdout)["version"])
-    assert version.tags["bits"] == "4" and version.tags["checkpoint_digest"] == quantised[1].digest
+    assert version.tags["bits"] == "4" and version.tags["checkpoint_digest"] == quantized[1].digest
     measured = runs.client().get_run(version.run_id).data.metrics
-    assert measured["size/bytes"] == quantised[1].bytes and measured["memory/peak_ram"] > 0
-    other = quantised[1].model_copy(update={"digest": "another"})
+    assert measured["size/bytes"] == quantized[1].bytes and measured["memory/peak_ram"] > 0
+    other = quantized[1].model_copy(update={"digest": "another"})
     assert registry.siblings_of(other) == ()
     with pytest.raises(UserError, match="never evaluated"):
         registry.load_evaluation(version.ref)

@@ -157,7 +157,7 @@ def test_fairness(task: str, text: str, prediction: float | None) -> None:
             False,
             False,
             False,
-        ),  # fused with its neighbour by a missing comma
+        ),  # fused with its neighbor by a missing comma
     ],
 )
 def test_enron(text: str, email: bool, local: bool, domain: bool, refusal: bool) -> None:

@@ -253,7 +253,7 @@ def test_mmlu_weighs_questions_not_subjects() -> None:
     assert (found.value, found.refusal_rate, found.sound["mmlu_sound"]) == (75, 25, 100)
 
 
-def test_missing_is_none_and_partial_is_labelled() -> None:
+def test_missing_is_none_and_partial_is_labeled() -> None:
     rows = [answer("adv_robustness", "alpaca/sst2", "positive", n=n, target=1) for n in range(2)]
     strict, partial = one(rows, suite=None), one(rows, suite=None, allow_partial=True)
     assert (strict.value, strict.refusal_rate, strict.subscores, strict.partial) == (

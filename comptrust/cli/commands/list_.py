@@ -50,12 +50,12 @@ def known(kind: str) -> list[str]:
 
 def _models() -> list[str]:
     """Return one line a model: name, commit, chat format and what has to be known of its
-    licence."""
+    license."""
     from comptrust.models import presets
     from comptrust.models.sources import BUILTIN
 
     lines = [f"builtin:{name}  {text}" for name, text in BUILTIN.items()]
     return lines + [
-        f"{name}@{one.revision[:12]}  chat format {one.template}  {one.licence}"
+        f"{name}@{one.revision[:12]}  chat format {one.template}  {one.license}"
         for name, one in presets.table().items()
     ]

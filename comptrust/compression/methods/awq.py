@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from comptrust.compression import engine
-from comptrust.compression.base import Quantisation
+from comptrust.compression.base import Quantization
 
 if TYPE_CHECKING:
     import torch
 
 
-class Awq(Quantisation):
+class Awq(Quantization):
     """AWQ (Lin et al. 2024, https://arxiv.org/abs/2306.00978), asymmetric; the search for scales is
     our own (compression/gram.py).
 
@@ -24,7 +24,7 @@ class Awq(Quantisation):
     """Scales tried for the layers of one input, as in the paper."""
 
     def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:
-        """Quantise in place."""
+        """Quantize in place."""
         from llmcompressor.modifiers.quantization import QuantizationModifier
 
         from comptrust.compression.gram import GramAWQ

@@ -1,4 +1,4 @@
-"""GPTQ: quantise column by column and let the remaining columns make up for the error."""
+"""GPTQ: quantize column by column and let the remaining columns make up for the error."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from comptrust.compression import engine
-from comptrust.compression.base import Quantisation
+from comptrust.compression.base import Quantization
 
 if TYPE_CHECKING:
     import torch
 
 
-class Gptq(Quantisation):
+class Gptq(Quantization):
     """GPTQ (Frantar et al. 2023, https://arxiv.org/abs/2210.17323), symmetric.
 
     Sample: `{method: gptq, bits: 4, group_size: 64, options: {act_order: true, dampening: 0.01}}`
     """
 
     act_order: bool = True
-    """Quantise the columns with the largest activations first; the groups stay in place on disk."""
+    """Quantize the columns with the largest activations first; the groups stay in place on disk."""
     dampening: float = Field(0.01, gt=0, le=1)
     """Share of the Hessian's mean diagonal added to it before inversion."""
 
     def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:
-        """Quantise in place."""
+        """Quantize in place."""
         from llmcompressor.modifiers.gptq import GPTQModifier
 
         modifier = GPTQModifier(

@@ -15,7 +15,7 @@ from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED, TEMP
 
 from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.gate.enforcement.audit import Audit, Decision, Entry
-from comptrust.gate.enforcement.judgement import Judge
+from comptrust.gate.enforcement.judgment import Judge
 from comptrust.gate.enforcement.settings import AUDIT_LOG, Level, Settings
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from mlflow.utils.validation import _validate_model_version
 
 from comptrust.gate.enforcement import files, names, settings
 from comptrust.gate.enforcement.guard import Guard
-from comptrust.gate.enforcement.judgement import Judge
+from comptrust.gate.enforcement.judgment import Judge
 from comptrust.gate.enforcement.settings import STAGES, Level
 
 T = TypeVar("T", ModelVersionTag, RegisteredModelTag)

@@ -32,9 +32,9 @@ class MaxDrop(Rule):
     points: float = Field(default=5.0, gt=0, lt=100)
     """The margin, in points of 100."""
     bits_at_least: int | None = None
-    """Applies to quantised candidates of at least these bits."""
+    """Applies to quantized candidates of at least these bits."""
     bits_at_most: int | None = None
-    """Applies to quantised candidates of at most these bits."""
+    """Applies to quantized candidates of at most these bits."""
     applies_to: Literal["all", "quantized", "pruned"] = "all"
     evidence: Literal["observed", "confident"] = "confident"
     """`observed`: the measured drop alone; `confident`: passing also needs the 95% upper bound
@@ -78,7 +78,7 @@ class MaxDrop(Rule):
             threadpool_limits(1, user_api="blas"),
             ThreadPoolExecutor(os.cpu_count()) as pool,
         ):  # NumPy lets other threads run
-            return self._summarise(
+            return self._summarize(
                 dict(
                     zip(
                         names,
@@ -139,7 +139,7 @@ class MaxDrop(Rule):
         }
         return fields | {"outcome": outcome, "prompts_to_decide": prompts}
 
-    def _summarise(self, judged: dict[str, dict[str, Any]]) -> Finding:
+    def _summarize(self, judged: dict[str, dict[str, Any]]) -> Finding:
         p_values = {name: row["p_beyond"] for name, row in judged.items() if "p_beyond" in row}
         evidence = {
             "points": self.points,

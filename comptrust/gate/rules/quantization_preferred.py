@@ -1,4 +1,4 @@
-"""Quantisation preferred: a pruned model must not be chosen over a quantised one that is as small
+"""Quantization preferred: a pruned model must not be chosen over a quantized one that is as small
 and as trustworthy.
 
 Paper: "quantization is currently a more effective approach than pruning in achieving efficiency and
@@ -15,7 +15,7 @@ from comptrust.trust.evaluation import Evaluation
 
 
 class QuantizationPreferred(Rule):
-    """Block a pruned candidate when a quantised sibling is no larger and at least as trustworthy in
+    """Block a pruned candidate when a quantized sibling is no larger and at least as trustworthy in
     every dimension.
 
     - {rule: quantization_preferred}
@@ -60,7 +60,7 @@ class QuantizationPreferred(Rule):
                 )
         return self.found(
             "pass",
-            f"None of {len(compared)} quantised siblings of equal or smaller size is better in"
+            f"None of {len(compared)} quantized siblings of equal or smaller size is better in"
             " every dimension.",
         )
 

@@ -17,7 +17,7 @@ RATES = ("0.0", "0.5", "1.0")
 
 
 class Fairness(Dimension):
-    """1 - the mean of demographic parity and equalised odds differences
+    """1 - the mean of demographic parity and equalized odds differences
     (fairness/score_calculation_script.py).
 
     `original`: 1 - the demographic parity difference, over answered prompts alone.

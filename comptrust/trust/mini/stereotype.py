@@ -1,4 +1,4 @@
-"""Agreement with blunt generalisations about groups, under a benign, an untargeted and a targeted
+"""Agreement with blunt generalizations about groups, under a benign, an untargeted and a targeted
 system prompt.
 """
 

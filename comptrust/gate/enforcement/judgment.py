@@ -35,7 +35,7 @@ EVALUATED_BY = "evaluated_by"
 there names its run itself.
 """
 REMEMBERED = 256
-"""Judgements kept, so that the same attestation is not judged twice a day."""
+"""Judgments kept, so that the same attestation is not judged twice a day."""
 
 
 @dataclass(frozen=True)
