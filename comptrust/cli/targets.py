@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comptrust import digests, plugins
+from comptrust import digests
 from comptrust.cli.options import say
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError, unknown
 from comptrust.models import chat, presets, sources
-from comptrust.models.base import Backend
+from comptrust.models.base import BACKENDS, Backend
 from comptrust.workflow.job import local_model
-
-PACKAGE = "comptrust.models.backends"
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Ask:
         if self.template:
             chat.named(self.template)
         known = [
-            name for name in plugins.names(PACKAGE) if name != "echo"
+            name for name in BACKENDS.names() if name != "echo"
         ]  # which answers without a model, for tests
         if self.backend not in known:
             raise unknown("backend", self.backend, known)
@@ -112,7 +110,7 @@ def backend(found: Target, ask: Ask, *, given: str, log: Path) -> Iterator[Backe
     afterwards.
     """
     if ask.backend != "openai" and found.path:
-        yield plugins.get(PACKAGE, ask.backend, kind="backend")(
+        yield BACKENDS.get(ask.backend)(
             found.path, batch_size=ask.batch_size, template=found.template
         )
         return
