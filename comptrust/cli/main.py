@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import click
 
+from comptrust import __version__
 from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.tracking.store import redacted
 
@@ -76,7 +77,7 @@ def _with_dashes(name: str) -> str:
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _with_dashes},
 )
-@click.version_option(package_name="comptrust")
+@click.version_option(__version__)
 @click.option("-v", "--verbose", is_flag=True, help="Log what is done, to stderr.")
 def comptrust(verbose: bool) -> None:
     """Compress a language model, measure what that did to its trustworthiness, promote it only when
