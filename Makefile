@@ -7,7 +7,7 @@ export MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup test quick check lint types bench demo ui clean
+.PHONY: help setup test quick check lint types bench demo ui docs clean
 
 help:
 	@echo "make demo   compress the embedded model with 4-bit GPTQ, measure it, gate it (MLflow project run)"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint   check style"
 	@echo "make bench  measure speed and growth, show what changed since the last time"
 	@echo "make types  check types"
+	@echo "make docs   build the documentation in site/ (an environment of its own, without torch)"
 	@echo "make clean  remove the environment; runs and models stay"
 
 setup: $(READY)
@@ -59,5 +60,14 @@ types: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/all.py $(if $(DATA),--data "$(DATA)") $(if $(HARNESS),--harness "$(HARNESS)")
 
+docs: .venv-docs/.ready
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict --quiet
+	@echo "Open site/index.html, or run '.venv-docs/bin/python -m mkdocs serve'."
+
+.venv-docs/.ready: docs/requirements.txt
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --requirement docs/requirements.txt
+	touch $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-docs site
