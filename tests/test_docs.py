@@ -69,7 +69,7 @@ def arrows() -> str:
     lines = []
     for package, targets in ARROWS.items():
         names = ", ".join(sorted(targets, key=order.index)) or "none of these"
-        lines.append(f"{package:<{width}}  imports  {names}")
+        lines.append(f"{package:<{width}} imports {names}")
     return "\n".join(["```text", *lines, "```", ""])
 
 
