@@ -7,7 +7,7 @@ export MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup test test-install quick check lint types lock bench demo ui clean
+.PHONY: help setup test test-install quick check lint types lock bench docs demo ui clean
 
 help:
 	@echo "make demo          compress the embedded model to 4 bits, measure it, gate it"
@@ -20,6 +20,7 @@ help:
 	@echo "make types         check types"
 	@echo "make lock          write the digest of constraints.txt into conda.yaml"
 	@echo "make bench         measure speed and growth, show what changed since the last time"
+	@echo "make docs          build the documentation in site/"
 	@echo "make clean         remove the environment; runs and models stay"
 
 setup: $(READY)
@@ -73,5 +74,14 @@ bench: $(READY)
 	$(BIN)/python benchmarks/all.py $(if $(DATA),--data "$(DATA)") \
 		$(if $(HARNESS),--harness "$(HARNESS)")
 
+docs: .venv-docs/.ready
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict --quiet
+	@echo "Open site/index.html, or run '.venv-docs/bin/python -m mkdocs serve'."
+
+.venv-docs/.ready: docs/requirements.txt
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --requirement docs/requirements.txt
+	touch $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-docs site
