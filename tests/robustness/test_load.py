@@ -26,8 +26,8 @@ from comptrust.gate import policy
 from comptrust.gate.enforcement import audit
 from comptrust.tracking import promotion
 from comptrust.workflow import signatures
-from tests.gate.enforcement.conftest import serve
 from tests.support import postgres
+from tests.support.enforcement.server import serve
 from tests.support.enforcement.world import GOOD, Candidate, World
 
 pytestmark = pytest.mark.slow

@@ -30,8 +30,8 @@ from comptrust.models.backends.echo import Echo
 from comptrust.records import Finding, Result, Verdict
 from comptrust.trust import evaluation
 from comptrust.trust.run import evaluate
+from tests.support.questions import suite
 from tests.support.records import checkpoint_of
-from tests.trust.test_run import suite
 
 NOW = datetime.datetime(2030, 1, 1, 12, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)

@@ -5,9 +5,7 @@ broken files.
 import csv
 import json
 import lzma
-import os
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +13,8 @@ from comptrust.errors import UserError
 from comptrust.trust import base, suite
 from comptrust.trust.decodingtrust import privacy_pii, privacy_understanding, turns
 from comptrust.trust.suites.decodingtrust import READERS, Decodingtrust, required
+from tests.support.shared import SHARED
 
-SHARED = Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[2].parent / "shared"))
 DATA, REPLAY = SHARED / "decodingtrust", SHARED / "replay" / "gpt-3.5-turbo-0301"
 needs_data = pytest.mark.skipif(
     not DATA.is_dir(), reason="no DecodingTrust data beside the checkout"
