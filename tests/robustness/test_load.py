@@ -127,7 +127,7 @@ def watched(served: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
         looking.result()
 
 
-def test_at_once(
+def test_clients_log_and_promote_at_once(
     served: Served, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None], tmp_path: Path
 ) -> None:
     world, url = served.world, served.world.base_url

@@ -448,7 +448,7 @@ def test_registered_files_that_are_not_the_judged_ones_are_not_signed(case: Case
         attest(case.evidence, case.verdict, case.artifacts)
 
 
-def test_a_verdict_that_was_signed_before_the_version_was_registered_does_not_speak_for_its_files(
+def test_a_verdict_signed_before_registration_does_not_cover_the_files(
     case: Case,
 ) -> None:
     unregistered = case.attestation.model_copy(update={"artifact": {}})
