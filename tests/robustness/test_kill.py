@@ -21,8 +21,7 @@ from comptrust.compression import checkpoint
 from comptrust.tracking import registry, runs
 from tests.support import killed
 from tests.support.killed import Death, Ended
-from tests.sweep.conftest import Place, enter, make_place
-from tests.sweep.conftest import empty_store as empty_store  # a fixture
+from tests.support.sweeps import Place, enter, make_place
 
 pytestmark = pytest.mark.slow
 SEED = 11
@@ -71,7 +70,7 @@ class End:
 @pytest.fixture
 def fresh(
     tiny_model: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Place]:  # noqa: F811
+) -> Callable[[str], Place]:
     """Make folders with a store and a cache of their own."""
     monkeypatch.setenv(
         "OMP_NUM_THREADS", "1"

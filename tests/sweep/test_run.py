@@ -22,7 +22,7 @@ from comptrust.sweep import engines, grid, plan
 from comptrust.sweep.cell import Task
 from comptrust.sweep.engines import Ask
 from comptrust.tracking import registry, runs, sweeps
-from tests.sweep.conftest import Place
+from tests.support.sweeps import Place
 
 SECRET = "pa55-that-nobody-may-see"
 
