@@ -1,6 +1,6 @@
 """The documentation: links lead somewhere, paths exist, and what it says about imports is true.
 
-`python -m tests.test_docs` writes the list of imports from tests/test_imports.py into the pages
+`python -m tests.test_docs` writes the list of imports from tests/support/arrows.py into the pages
 that show it.
 """
 
@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from tests.test_imports import ARROWS
+from tests.support.arrows import ARROWS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
