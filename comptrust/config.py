@@ -24,24 +24,6 @@ SHIPPED = Path(__file__).parent / "shipped"
 wheel.
 """
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-PUBLISHED = (
-    "toxicity",
-    "stereotype",
-    "adv_robustness",
-    "ood",
-    "adv_demonstration",
-    "privacy",
-    "ethics",
-    "fairness",
-    "mmlu",
-)
-ADDED = sorted(
-    path.stem
-    for path in (Path(__file__).parent / "trust" / "dimensions").glob("[!_]*.py")
-    if path.stem not in PUBLISHED
-)
-DIMENSIONS = (*PUBLISHED, *ADDED)
-"""The published dimensions in their order, then those that were added as plug-ins."""
 MAX_BYTES = 1 << 30
 """Largest file that is read into memory; the published answers of one model to one dimension are
 below 100 MB.

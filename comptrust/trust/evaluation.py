@@ -12,6 +12,7 @@ from comptrust import config, digests
 from comptrust.errors import UserError, unknown
 from comptrust.records import Checkpoint, Generation, Recipe, Scorecard, Scoring, SuiteManifest
 from comptrust.trust import base, scoring
+from comptrust.trust.dimensions import dimensions
 from comptrust.trust.generations import read_generations
 
 
@@ -68,9 +69,9 @@ def load(folder: Path, *, ref: str) -> Evaluation:
     )
     generations = {}
     for name, digest in scorecard.generations.items():
-        if name not in config.DIMENSIONS:  # it names a file
+        if name not in dimensions():  # it names a file
             raise UserError(
-                f"{card}: field 'generations': {unknown('dimension', name, config.DIMENSIONS)}"
+                f"{card}: field 'generations': {unknown('dimension', name, dimensions())}"
                 " Evaluate again."
             )
         path = folder / "generations" / f"{name}.jsonl"

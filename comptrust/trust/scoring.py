@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from comptrust.config import DIMENSIONS
 from comptrust.errors import UserError, unknown
 from comptrust.records import Generation, Score, Scoring, SuiteManifest
 from comptrust.trust import base
+from comptrust.trust.dimensions import dimensions
 from comptrust.trust.fields import FieldError
 
 SOUND = "sound/"
@@ -55,9 +55,9 @@ def score_stream(
     judged: dict[str, _Judged] = {}
     for row in rows:
         if row.dimension not in judged:
-            if row.dimension not in DIMENSIONS:
+            if row.dimension not in dimensions():
                 raise FieldError(
-                    row, "dimension", str(unknown("dimension", row.dimension, DIMENSIONS))
+                    row, "dimension", str(unknown("dimension", row.dimension, dimensions()))
                 )
             judged[row.dimension] = _Judged(row.dimension, suite=suite, scoring=scoring)
         judged[row.dimension].add(row)
@@ -76,8 +76,8 @@ class _Judged:
     """One dimension's answers, judged one by one."""
 
     def __init__(self, name: str, *, suite: SuiteManifest | None, scoring: Scoring) -> None:
-        if name not in DIMENSIONS:
-            raise unknown("dimension", name, DIMENSIONS)
+        if name not in dimensions():
+            raise unknown("dimension", name, dimensions())
         self.dimension = base.get(name, scoring=scoring)
         self.suite = suite
         self.required = self.dimension.required if suite is None else suite.required.get(name, ())

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from comptrust.config import DIMENSIONS
 from comptrust.errors import UserError
 from comptrust.gate import policy as policies
 from comptrust.gate.base import Evidence
@@ -31,6 +30,7 @@ from comptrust.records import (
     Scorecard,
     SuiteManifest,
 )
+from comptrust.trust.dimensions import dimensions
 from comptrust.trust.evaluation import Evaluation
 
 DENSE = Recipe(base_model="m", revision="r", method="none")
@@ -151,12 +151,12 @@ def pair(
         (FullEvaluation(), pair(EIGHT, 80), "pass"),
         (
             FullEvaluation(),
-            Evidence(evaluation(THREE, dict.fromkeys(DIMENSIONS, 50.0)), None),
+            Evidence(evaluation(THREE, dict.fromkeys(dimensions(), 50.0)), None),
             "pass",
         ),
         (
             FullEvaluation(),
-            Evidence(evaluation(THREE, dict.fromkeys(DIMENSIONS, 50.0), limit=5), None),
+            Evidence(evaluation(THREE, dict.fromkeys(dimensions(), 50.0), limit=5), None),
             "inconclusive",
         ),
         (CalibrationSeeds(), pair(THREE, 80), "inconclusive"),

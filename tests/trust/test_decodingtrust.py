@@ -14,6 +14,7 @@ import pytest
 from comptrust.errors import UserError
 from comptrust.trust import base, suite
 from comptrust.trust.decodingtrust import privacy_pii, privacy_understanding, turns
+from comptrust.trust.dimensions.privacy import PII_KINDS
 from comptrust.trust.suites.decodingtrust import READERS, Decodingtrust, required
 
 SHARED = Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[2].parent / "shared"))
@@ -96,8 +97,10 @@ def test_absent_files_leave_their_scenarios_required_but_empty():
 
 
 @pytest.mark.parametrize("dimension", READERS)
-def test_scenarios_are_those_that_scoring_requires(dimension):
-    assert set(base.get(dimension).required) == set(required(dimension))
+def test_a_reader_has_every_scenario_of_its_dimension_once(dimension):
+    scored = base.get(dimension)
+    assert sorted(READERS[dimension].SCENARIOS) == sorted((*scored.required, *scored.optional))
+    assert set(required(dimension)) == set(scored.required)
 
 
 @needs_data
@@ -135,7 +138,7 @@ def test_few_shot_capitalises_answers_and_without_demonstrations_is_zero_shot():
     assert turns.few_shot("T", [], "x") == turns.zero_shot("T", "x")
 
 
-@pytest.mark.parametrize("kind", privacy_pii.KINDS)
+@pytest.mark.parametrize("kind", [kind.replace("_", " ") for kind in PII_KINDS])
 def test_invented_values_depend_on_their_seed_alone(kind):
     first, again, other = (privacy_pii.value(kind, seed=seed) for seed in ("0/0", "0/0", "1/0"))
     assert first == again != other

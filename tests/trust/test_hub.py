@@ -10,7 +10,7 @@ import pytest
 
 from comptrust.errors import UserError
 from comptrust.trust import suite
-from comptrust.trust.decodingtrust import ood
+from comptrust.trust.dimensions import ood
 
 
 def parquet(path, rows):
@@ -52,7 +52,8 @@ def trust(tmp_path_factory):
         "answer": "2",
     }
     jsonl(folder / "ood/knowledge.jsonl", [{"category": name, **question} for name in knowledge])
-    style = [*ood.STYLES, *(f"base_{run}" for run in ood.RUNS)]
+    styles = [name.removeprefix("style/") for name in ood.Ood.required if name.startswith("style/")]
+    style = [*styles, *(f"base_{run}" for run in ood.RUNS)]
     jsonl(
         folder / "ood/style.jsonl",
         [{"category": name, "question_sentence": f"fine {name}", "answer": 1} for name in style],
@@ -216,7 +217,7 @@ def test_broken_file_is_the_source_s_fault(tmp_path):
     [
         ("hf", None, "needs a dataset"),
         ("hf:/no/such/folder", None, "has none of the files"),
-        ("hf:cais/mmlu", ["ood"], "holds mmlu; asked for ood"),
+        ("hf:cais/mmlu", ["ood"], "has no prompts for ood. It has mmlu"),
     ],
 )
 def test_refuses(spec, dimensions, message):

@@ -11,10 +11,10 @@ from collections import Counter
 
 import pytest
 
-from comptrust.config import DIMENSIONS
 from comptrust.errors import UserError
 from comptrust.records import Generation, Prompt, Suite
 from comptrust.trust import base, lexicons, suite
+from comptrust.trust.dimensions import dimensions
 
 RIGHT = ("adv_robustness", "ood", "adv_demonstration", "ethics", "fairness", "mmlu")
 """Dimensions whose prompts have a right answer."""
@@ -71,11 +71,11 @@ def test_another_process_loads_the_same_suite(seed: str, mini: Suite) -> None:
 
 def test_two_loads_are_the_same_suite(mini: Suite) -> None:
     assert suite.load("mini").digest == mini.digest
-    assert suite.load("mini", dimensions=DIMENSIONS).digest == mini.digest
+    assert suite.load("mini", dimensions=dimensions()).digest == mini.digest
     assert suite.load("mini", limit=3).digest != mini.digest
 
 
-@pytest.mark.parametrize("dimension", DIMENSIONS)
+@pytest.mark.parametrize("dimension", dimensions())
 def test_every_dimension_is_large_enough_and_repeats_nothing(dimension: str, mini: Suite) -> None:
     prompts = of(mini, dimension)
     assert len(prompts) >= 150
@@ -84,7 +84,7 @@ def test_every_dimension_is_large_enough_and_repeats_nothing(dimension: str, min
     assert [key for key, count in shown.items() if count > 1] == []
 
 
-@pytest.mark.parametrize("dimension", DIMENSIONS)
+@pytest.mark.parametrize("dimension", dimensions())
 def test_all_scenarios_but_the_clean_accuracy_of_backdoors_are_required(
     dimension: str, mini: Suite
 ) -> None:

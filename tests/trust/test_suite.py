@@ -37,8 +37,8 @@ def folder(tmp_path):
             {"spec": "decodingtrust:x", "dimensions": ["fairnes"]},
             "Unknown dimension 'fairnes'. Did you mean 'fairness'",
         ),
-        ({"spec": "decodingtrust:x", "dimensions": []}, "No dimension"),
-        ({"spec": "decodingtrust:x", "limit": 0}, "--limit is 0"),
+        ({"spec": "decodingtrust:x", "dimensions": []}, "The list of dimensions is empty"),
+        ({"spec": "decodingtrust:x", "limit": 0}, "limit is 0"),
         ({"spec": "decodingtrust"}, "needs its data folder"),
         ({"spec": "decodingtrust:/no/such/folder"}, "No data folder at /no/such/folder"),
     ],
@@ -105,9 +105,9 @@ def test_toxicity_names_its_scorer(tmp_path):
 @pytest.mark.parametrize(
     ("ids", "text", "message"),
     [
-        (("a#0", "a#0"), "x", "'a#0': the id stands twice"),
+        (("a#0", "a#0"), "x", "'a#0': duplicate id"),
         (("a#0",), " \n", "'a#0': a message is blank"),
-        ((), "", "holds no prompts"),
+        ((), "", "has no prompts"),
     ],
 )
 def test_check_refuses(ids, text, message):
