@@ -48,6 +48,20 @@ def test_load_refuses(arguments, message):
         suite.load(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [(None, None), ("mmlu", ["mmlu"]), ("mmlu, ethics ", ["mmlu", "ethics"])],
+)
+def test_a_list_of_dimensions_may_have_blanks(text, names):
+    assert suite.split_dimensions(text) == names
+
+
+@pytest.mark.parametrize("text", ["", " ", "mmlu,", "mmlu,,ethics"])
+def test_a_list_of_dimensions_has_no_empty_name(text):
+    with pytest.raises(UserError, match="has an empty name"):
+        suite.split_dimensions(text)
+
+
 @pytest.mark.parametrize("dimensions", [["fairness"], ["privacy"], None])
 def test_empty_folder_is_refused(tmp_path, dimensions):
     with pytest.raises(UserError, match="holds none of the files of"):
