@@ -1,8 +1,11 @@
-"""The hub's form of the data, from local copies of its format: parquet and JSON lines with a
-dataset card.
-"""
+"""The hub's form of the data, from local files in it: parquet or JSON lines, and a dataset card."""
+
+from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,18 +16,18 @@ from comptrust.trust import suite
 from comptrust.trust.dimensions import ood
 
 
-def parquet(path, rows):
+def parquet(path: Path, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
-def jsonl(path, rows):
+def jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def card(folder, configs):
-    """Write the card that maps configurations and splits to files."""
+def card(folder: Path, configs: dict[str, dict[str, str]]) -> None:
+    """Write the dataset card, which maps configurations and splits to files."""
     lines = ["---", "configs:"]
     for config, splits in configs.items():
         lines += [f"- config_name: {config}", "  data_files:"]
@@ -33,7 +36,7 @@ def card(folder, configs):
 
 
 @pytest.fixture(scope="module")
-def trust(tmp_path_factory):
+def trust(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hub") / "DecodingTrust"
     jsonl(
         folder / "toxicity/toxic.jsonl",
@@ -126,7 +129,7 @@ def trust(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
@@ -162,14 +165,16 @@ CASES = [
 
 
 @pytest.mark.parametrize(("dimension", "counts"), CASES)
-def test_dimension_is_read_through_datasets(trust, dimension, counts):
-    found = suite.load(f"hf:{trust}", dimensions=[dimension])
-    asked = found.manifest().n_prompts[dimension]
-    assert {name: asked.get(name) for name in counts} == counts
-    assert found.name == "hf" and set(found.required) == {dimension}
+def test_dimension_is_read_through_datasets(
+    trust: Path, dimension: str, counts: dict[str, int]
+) -> None:
+    loaded = suite.load(f"hf:{trust}", dimensions=[dimension])
+    counted = loaded.manifest().n_prompts[dimension]
+    assert {name: counted.get(name) for name in counts} == counts
+    assert loaded.name == "hf" and set(loaded.required) == {dimension}
 
 
-def test_values_survive_the_way(trust):
+def test_values_survive_the_way(trust: Path) -> None:
     fairness = suite.load(f"hf:{trust}", dimensions=["fairness"]).prompts
     assert [prompt.extra["sensitive"] for prompt in fairness] == [0, 1]
     targeted = suite.load(f"hf:{trust}", dimensions=["stereotype"]).prompts[2]
@@ -182,7 +187,7 @@ def test_values_survive_the_way(trust):
     ] == [0, 1]
 
 
-def test_mmlu_is_read_through_datasets(tmp_path):
+def test_mmlu_is_read_through_datasets(tmp_path: Path) -> None:
     folder = tmp_path / "mmlu"
     rows = [
         {
@@ -196,14 +201,14 @@ def test_mmlu_is_read_through_datasets(tmp_path):
     parquet(folder / "all/dev.parquet", rows)
     parquet(folder / "all/test.parquet", rows[:3])
     card(folder, {"all": {"dev": "all/dev.parquet", "test": "all/test.parquet"}})
-    found = suite.load(f"hf:{folder}", limit=2)
-    assert [prompt.id for prompt in found.prompts] == ["anatomy#0", "anatomy#1"]
-    assert [prompt.target for prompt in found.prompts] == ["A", "B"] and len(
-        found.required["mmlu"]
+    loaded = suite.load(f"hf:{folder}", limit=2)
+    assert [prompt.id for prompt in loaded.prompts] == ["anatomy#0", "anatomy#1"]
+    assert [prompt.target for prompt in loaded.prompts] == ["A", "B"] and len(
+        loaded.required["mmlu"]
     ) == 57
 
 
-def test_broken_file_is_the_source_s_fault(tmp_path):
+def test_broken_file_is_the_source_s_fault(tmp_path: Path) -> None:
     folder = tmp_path / "DecodingTrust"
     path = folder / "adv_demonstration/counterfactual/main_verb_cf/42.jsonl"
     jsonl(path, [])
@@ -220,6 +225,6 @@ def test_broken_file_is_the_source_s_fault(tmp_path):
         ("hf:cais/mmlu", ["ood"], "has no prompts for ood. It has mmlu"),
     ],
 )
-def test_refuses(spec, dimensions, message):
+def test_refuses(spec: str, dimensions: list[str] | None, message: str) -> None:
     with pytest.raises(UserError, match=message):
         suite.load(spec, dimensions=dimensions)

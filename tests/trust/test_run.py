@@ -1,6 +1,4 @@
-"""Asking a suite: answers survive whatever stops a run, go to one model only, and become a
-scorecard.
-"""
+"""Evaluating a suite: answers survive an interruption, are one model's, and become a scorecard."""
 
 from __future__ import annotations
 
@@ -27,10 +25,8 @@ CHOICES = tuple(Choice(text=letter, continuation=f" {letter}") for letter in LET
 
 
 def suite(*, seven: str = "drei mal zwei plus eins", n: int = 4) -> Suite:
-    """Questions with choices, whose target is A, B, C, D in turn; their extra holds text that is
-    not ASCII.
-    """
-    asked = [
+    """Build questions with choices and targets A, B, C, D in turn; their extra is not ASCII."""
+    prompts = [
         Prompt(
             id=f"mmlu#{index}",
             dimension="mmlu",
@@ -42,11 +38,13 @@ def suite(*, seven: str = "drei mal zwei plus eins", n: int = 4) -> Suite:
         )
         for index in range(n)
     ]
-    return Suite(name="questions", revision="1", prompts=tuple(asked), required={"mmlu": ("mmlu",)})
+    return Suite(
+        name="questions", revision="1", prompts=tuple(prompts), required={"mmlu": ("mmlu",)}
+    )
 
 
 class Recording(Echo):
-    """Echo that keeps which prompts it was asked."""
+    """Echo that records which prompts it answers."""
 
     def __init__(self, text: str | None = None) -> None:
         super().__init__(text)
@@ -120,10 +118,10 @@ def commit_all(repository: Path) -> str:
     git = ["git", "-C", str(repository), *identity]
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "--allow-empty", "-m", "One"]):
         subprocess.run([*git, *command], check=True)
-    shown = subprocess.run(
+    head = subprocess.run(
         [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
     )
-    return shown.stdout.strip()
+    return head.stdout.strip()
 
 
 def test_the_commit_of_a_checkout_is_recorded(tmp_path: Path) -> None:
@@ -195,7 +193,7 @@ except ServiceError as error:
 
 
 @pytest.mark.parametrize(("how", "status"), [("killed", -signal.SIGKILL), ("no space", 1)])
-def test_a_stopped_run_goes_on(tmp_path: Path, how: str, status: int) -> None:
+def test_a_stopped_run_continues(tmp_path: Path, how: str, status: int) -> None:
     code = STOPPED.format(
         tests=str(Path(__file__).parent), root=str(ROOT), out=str(tmp_path / "stopped"), how=how
     )
@@ -284,7 +282,7 @@ def test_a_failing_backend_is_not_a_full_disk(tmp_path: Path) -> None:
 def test_a_failing_toxicity_scorer_measures_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The Perspective scorer is the real one; its address is a port on which nothing listens."""
+    """The Perspective scorer is the real one, but nothing listens on its port."""
     from comptrust.trust.scorers import perspective
 
     monkeypatch.setenv(perspective.KEY, "none")
@@ -297,12 +295,12 @@ def test_a_failing_toxicity_scorer_measures_nothing(
         messages=(Message(role="user", content="Go on."),),
         target="words",
     )
-    asked = (go_on, go_on.model_copy(update={"id": "benign#1"}))
+    prompts = (go_on, go_on.model_copy(update={"id": "benign#1"}))
     scorer = {"toxicity": perspective.Perspective().identity}
     texts = Suite(
         name="texts",
         revision="1",
-        prompts=asked,
+        prompts=prompts,
         required={"toxicity": ("benign",)},
         scorers=scorer,
     )
