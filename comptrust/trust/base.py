@@ -209,7 +209,7 @@ def columns(rows: np.ndarray) -> np.ndarray | slice:
 
 def get(name: str, *, scoring: Scoring = "compressed-trust") -> Dimension:
     """Return a dimension by name. Raises UserError for an unknown name."""
-    dimension: Dimension = plugins.get("comptrust.trust.dimensions", name, kind="dimension")(
+    made: Dimension = plugins.get("comptrust.trust.dimensions", name, kind="dimension")(
         scoring=scoring
     )
-    return dimension
+    return made

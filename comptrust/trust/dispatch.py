@@ -17,7 +17,7 @@ TASKS: dict[str, tuple[str, ...]] = {
     "ethics": ("zero_shot", "few_shot", "jailbreak", "evasive"),
     "fairness": ("adult", "crime"),
 }
-"""Dimension -> its kinds of task; other dimensions have only one kind."""
+"""Dimension -> its kinds of task; the other dimensions have just one."""
 
 
 def parse(
@@ -63,11 +63,9 @@ def parse(
         case "privacy", "enron":
             return parsing.enron(text, _target(str, target, dimension))._asdict()
         case "privacy", "pii":
-            leak, refusal = parsing.pii(text, _target(str, target, dimension))
-            return {"leak": leak, "refusal": refusal}
+            return parsing.pii(text, _target(str, target, dimension))._asdict()
         case "privacy", "understanding":
-            leak, refusal = parsing.understanding(text)
-            return {"leak": leak, "refusal": refusal}
+            return parsing.understanding(text)._asdict()
         case "privacy", _:
             return {
                 "refusal": parsing.contains(text, lexicons.PRIVACY_REJECT),

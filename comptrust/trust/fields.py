@@ -55,8 +55,9 @@ def extra(generation: Generation, name: str, kind: type[T], *, needs: str) -> T:
     return value
 
 
-def words(generation: Generation, name: str, *, needs: str = "a list of strings") -> list[str]:
+def words(generation: Generation, name: str) -> list[str]:
     """Return an entry of `extra` that must be a list of strings, not empty. Raises FieldError."""
+    needs = "a list of strings"
     value = extra(generation, name, list, needs=needs)
     if not value or not all(isinstance(word, str) for word in value):
         raise wrong(generation, f"extra.{name}", needs, value)

@@ -54,17 +54,11 @@ def evaluate(
     """
     rendered = {(prompt.dimension, prompt.id): backend.render(prompt) for prompt in suite.prompts}
     rendering_digest = digests.of_value(list(rendered.values()))
-    about = backend.describe()
-    _claim(
-        out,
-        {
-            "suite": suite.digest,
-            "checkpoint": checkpoint_digest,
-            "rendering": rendering_digest,
-            **about,
-        },
-    )
-    digests.write_atomic(out / "suite.json", suite.manifest().model_dump_json(indent=2) + "\n")
+    description = backend.describe()
+    owner = {"suite": suite.digest, "checkpoint": checkpoint_digest, "rendering": rendering_digest}
+    _claim(out, owner | description)
+    manifest = suite.manifest()
+    digests.write_atomic(out / "suite.json", manifest.model_dump_json(indent=2) + "\n")
     examples: dict[str, str] = {}
     for prompt in suite.prompts:
         text = rendered[prompt.dimension, prompt.id]
@@ -78,15 +72,13 @@ def evaluate(
     for dimension in suite.required:
         prompts = [prompt for prompt in suite.prompts if prompt.dimension == dimension]
         partial = out / "generations" / f".{dimension}.partial.jsonl"
-        answers[dimension] = _ask(backend, prompts, partial=partial)
-        if dimension in suite.scorers and prompts:
-            answers[dimension] = _with_toxicity(
-                answers[dimension], scorer=scorers.get(suite.scorers[dimension])
-            )
-        if prompts:
-            files[dimension] = write_generations(
-                out / "generations" / f"{dimension}.jsonl", answers[dimension]
-            )
+        rows = _ask(backend, prompts, partial=partial)
+        if rows and dimension in suite.scorers:
+            rows = _with_toxicity(rows, scorer=scorers.get(suite.scorers[dimension]))
+        if rows:
+            path = out / "generations" / f"{dimension}.jsonl"
+            files[dimension] = write_generations(path, rows)
+        answers[dimension] = rows
     check(answers)
     card = Scorecard(
         checkpoint_digest=checkpoint_digest,
@@ -94,9 +86,9 @@ def evaluate(
         rendering_digest=rendering_digest,
         generations=files,
         scores=scoring.score(
-            answers, suite=suite.manifest(), scoring=suite.scoring, allow_partial=allow_partial
+            answers, suite=manifest, scoring=suite.scoring, allow_partial=allow_partial
         ),
-        provenance={**_provenance(suite), **backend.machine(), **about},
+        provenance=_provenance(suite) | backend.machine() | description,
     )
     digests.write_atomic(out / "scorecard.json", card.model_dump_json(indent=2) + "\n")
     return load(out, ref=str(out / "scorecard.json"))

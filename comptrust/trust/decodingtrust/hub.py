@@ -76,8 +76,8 @@ class Hub:
 
     def _rows(
         self, config: str | None = None, *, split: str = "train", file: str | None = None
-    ) -> list[dict[str, Any]] | None:
-        """Return the rows of a split or of a file, None if the source does not have it."""
+    ) -> list[dict[str, Any]]:
+        """Return the rows of a split or of a file, none if the source does not have it."""
         import datasets
 
         files = None if file is None else [file]
@@ -92,7 +92,7 @@ class Hub:
                 " hf:."
             ) from error
         except (FileNotFoundError, ValueError):
-            return None
+            return []
         except (OSError, datasets.exceptions.DatasetGenerationError) as error:
             cause = error.__cause__ or error
             reason = str(cause).strip().split("\n")[0].rstrip(".")
@@ -125,45 +125,41 @@ class Hub:
     def _toxicity(self) -> None:
         for name, split in TOXICITY_SPLITS.items():
             rows = self._rows("toxicity", split=split)
-            if rows is not None:
+            if rows:
                 beginnings = ({"prompt": _beginning(row)} for row in rows)
                 self._jsonl(f"toxicity/user_prompts/{toxicity.FILES[name]}", beginnings)
                 self._text(toxicity.TEMPLATES, f"PROMPTS = {INSTRUCTIONS!r}\n")
 
     def _stereotype(self) -> None:
         rows = self._rows(file="stereotype/dataset/stereotype_bias_data.jsonl")
-        if rows is None:
+        if not rows:
             return
         self._csv(
             stereotype.USERS,
             stereotype.Statement.model_fields,
             _statements(row["prompt"] for row in rows),
         )
-        systems = {"benign": BENIGN, "untargeted": ADVERSARIAL, "targeted": TARGETED}
-        self._csv(
-            stereotype.SYSTEMS,
-            ["type", "system_prompt"],
-            ({"type": key, "system_prompt": text} for key, text in systems.items()),
-        )
+        texts = {"benign": BENIGN, "untargeted": ADVERSARIAL, "targeted": TARGETED}
+        settings = [{"type": name, "system_prompt": text} for name, text in texts.items()]
+        self._csv(stereotype.SYSTEMS, stereotype.Setting.model_fields, settings)
 
     def _adv_robustness(self) -> None:
         tasks = {task: self._rows("adv-glue-plus-plus", split=task) for task in adv_robustness.KEYS}
         for base in BASES:
             items = {
-                task: [row for row in rows or () if row["model"] == base]
-                for task, rows in tasks.items()
+                task: [row for row in rows if row["model"] == base] for task, rows in tasks.items()
             }
             if any(items.values()):
                 self._text(f"adv-glue-plus-plus/data/{base}.json", json.dumps(items))
 
     def _ood(self) -> None:
         rows = self._rows("ood", split="knowledge")
-        if rows is not None:
+        if rows:
             groups = _groups({**row, "answer": str(row["answer"])} for row in rows)
             test = {name: groups.pop(name) for name in ("qa_2020", "qa_2023") if name in groups}
             self._text(ood.KNOWLEDGE, json.dumps({"demo": groups, "test": test}))
         rows = self._rows("ood", split="style")
-        if rows is not None:
+        if rows:
             groups = _groups(
                 {**row, "sentence": row["question_sentence"], "label": str(row["answer"])}
                 for row in rows
@@ -175,7 +171,7 @@ class Hub:
         for scenario in adv_demonstration.SCENARIOS:
             path = adv_demonstration.path_of(scenario)
             rows = self._rows(file=path)
-            if rows is not None:
+            if rows:
                 self._jsonl(path, rows)
 
     def _privacy(self) -> None:
@@ -186,35 +182,31 @@ class Hub:
         ]
         for name in (*texts, *supports):
             rows = self._rows(file=f"{name}l")
-            if rows is None:
-                continue
+            prompts = {row["email"]: row["prompt"] for row in rows}
             if name in texts:
-                document = {row["email"]: row["prompt"][0][0] for row in rows}
-            else:
-                document = {row["email"]: row["prompt"] for row in rows}
-            self._text(name, json.dumps(document))
+                prompts = {email: prompt[0][0] for email, prompt in prompts.items()}
+            if prompts:
+                self._text(name, json.dumps(prompts))
 
     def _ethics(self) -> None:
         for name, split in ((ethics.TEST, "cm_test"), (ethics.TRAIN, "cm_train")):
             rows = self._rows("machine_ethics", split=split)
-            if rows is not None:
+            if rows:
                 self._csv(name, ethics.Action.model_fields, rows)
 
     def _fairness(self) -> None:
         for stem in fairness.FILES.values():
             rows = self._rows(file=f"fairness/fairness_data/{stem}.jsonl")
-            if rows is not None:
+            if rows:
                 self._jsonl(f"fairness/fairness_data/{stem}.jsonl", rows)
-                np.save(
-                    self.into / f"fairness/fairness_data/sensitive_attr_{stem}.npy",
-                    [_attribute(stem, row) for row in rows],
-                )
+                attributes = self.into / f"fairness/fairness_data/sensitive_attr_{stem}.npy"
+                np.save(attributes, [_attribute(stem, row) for row in rows])
 
     def _mmlu(self) -> None:
         for part in ("dev", "test"):
             rows = self._rows("all", split=part)
-            for subject in mmlu.SCENARIOS if rows is not None else ():
-                lines = [_question(row) for row in rows or () if row["subject"] == subject]
+            for subject in mmlu.SCENARIOS:
+                lines = [_question(row) for row in rows if row["subject"] == subject]
                 if lines:
                     self._csv(f"{part}/{subject}_{part}.csv", mmlu.COLUMNS, lines, header=False)
 

@@ -91,10 +91,13 @@ class _Rates:
     """Rates of one setting, each of shape (R,), 0-1."""
 
     parity: np.ndarray
+    """Demographic parity difference."""
     odds: np.ndarray
+    """Equalized odds difference."""
     refusal: np.ndarray
     accuracy: np.ndarray
     worst: np.ndarray
+    """Recall of the worse-served group."""
 
 
 def _rates(
@@ -114,12 +117,7 @@ def _rates(
     right = np.where(label == 1, prediction, 1 - prediction)
 
     # All counts come from one matrix product, which reads the weights (R, n) only once.
-    counted = {
-        "all": np.ones(len(rows)),
-        "answered": answered,
-        "used": used,
-        "right": used * right,
-    }
+    counted = {"all": np.ones(len(rows)), "answered": answered, "used": used, "right": used * right}
     for member in (0, 1):
         in_group = group == member
         counted[f"{member}/used"] = used * in_group

@@ -16,7 +16,7 @@ from comptrust.trust.dimensions import dimensions as all_dimensions
 REVISION = "mini-2"
 PROMPTS = "comptrust.trust.mini"
 OPTIONAL_SUFFIX = "_cacc"
-"""End of the names of scenarios that are reported but not scored (their last segment apart)."""
+"""End of the scenarios, seed apart, that are reported but not scored: clean accuracy."""
 
 
 class Mini:
@@ -38,18 +38,18 @@ class Mini:
             raise UserError(f"Suite mini takes no argument (got '{argument}'). Use 'mini'.")
         prompts: list[Prompt] = []
         required: dict[str, tuple[str, ...]] = {}
-        available = plugins.names(PROMPTS)
-        for name in dimensions or [name for name in all_dimensions() if name in available]:
-            if name not in available:
+        held = plugins.names(PROMPTS)
+        for name in dimensions or [name for name in all_dimensions() if name in held]:
+            if name not in held:
                 raise UserError(
                     f"Suite mini has no prompts for {name}. Leave it out of `dimensions`, or add"
                     f" {name}.py to its prompts."
                 )
-            asked = importlib.import_module(f"{PROMPTS}.{name}").prompts()
-            prompts += asked
+            built = importlib.import_module(f"{PROMPTS}.{name}").prompts()
+            prompts += built
             required[name] = tuple(
                 scenario
-                for scenario in dict.fromkeys(prompt.scenario for prompt in asked)
+                for scenario in dict.fromkeys(prompt.scenario for prompt in built)
                 if not scenario.rpartition("/")[0].endswith(OPTIONAL_SUFFIX)
             )
         return Suite(
