@@ -21,13 +21,13 @@ from sklearn.metrics import roc_auc_score
 
 from comptrust.digests import write_atomic
 from comptrust.trust.decodingtrust import toxicity
-from comptrust.trust.decodingtrust.folder import Folder, Row
+from comptrust.trust.decodingtrust.folder import DataRow, Folder
 from comptrust.trust.scorers import local
 
 OUT = Path(local.__file__).with_name("local_calibration.json")
 
 
-class Continued(Row):
+class Continued(DataRow):
     """A line of the files that also hold the original continuation."""
 
     prompt: toxicity.Text

@@ -1,6 +1,4 @@
-"""Where things are kept, and text from outside that becomes data and records: strictly, and within
-bounds.
-"""
+"""Paths, and strict, size-limited parsing of outside text into data and records."""
 
 from __future__ import annotations
 
@@ -20,52 +18,28 @@ from comptrust.errors import UserError
 
 T = TypeVar("T", bound=BaseModel)
 SHIPPED = Path(__file__).parent / "shipped"
-"""Recipes, sweeps and policies: links to `pipelines/` and `validation/` in a checkout, copies in a
-wheel.
-"""
+"""Recipes, sweeps and policies; links to `pipelines/` and `validation/` in a checkout."""
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-PUBLISHED = (
-    "toxicity",
-    "stereotype",
-    "adv_robustness",
-    "ood",
-    "adv_demonstration",
-    "privacy",
-    "ethics",
-    "fairness",
-    "mmlu",
-)
-ADDED = sorted(
-    path.stem
-    for path in (Path(__file__).parent / "trust" / "dimensions").glob("[!_]*.py")
-    if path.stem not in PUBLISHED
-)
-DIMENSIONS = (*PUBLISHED, *ADDED)
-"""The published dimensions in their order, then those that were added as plug-ins."""
 MAX_BYTES = 1 << 30
-"""Largest file that is read into memory; the published answers of one model to one dimension are
-below 100 MB.
-"""
+"""Largest file to read; one model's published answers to one dimension take less than 100 MB."""
 MAX_YAML_BYTES = 1 << 20
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Makes plain data only; the one in C, where there is one, is not slowed down by deep nesting."""
+"""Builds only plain data. The C version, if installed, is not slowed down by deep nesting."""
 
 
 def cache_dir() -> Path:
-    """Return the cache folder: COMPTRUST_CACHE, or the user's cache folder."""
+    """Return COMPTRUST_CACHE or, by default, `comptrust` in the user's cache folder."""
     default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "comptrust"
     return Path(os.environ.get("COMPTRUST_CACHE", default))
 
 
 def path_of(text: str) -> Path:
-    """Return a path as a user writes it; `~` is the home folder."""
+    """Return a path as written by a user, with `~` expanded."""
     return Path(os.path.expanduser(text))
 
 
 def read_text(path: Path, *, most: int = MAX_BYTES) -> str:
-    """Read a UTF-8 file of at most `most` bytes. Raises UserError that names the file and the
-    reason.
-    """
+    """Read a UTF-8 file of at most `most` bytes. Raises UserError naming file and reason."""
     try:
         with open(path, "rb") as file:
             return decoded(bounded(file, most=most, where=str(path)), where=str(path))
@@ -76,40 +50,43 @@ def read_text(path: Path, *, most: int = MAX_BYTES) -> str:
 
 
 def bounded(file: IO[bytes], *, most: int = MAX_BYTES, where: str) -> bytes:
-    """Read an open file, unpacked or not, of at most `most` bytes. Raises UserError if it holds
-    more.
+    """Read an open file, compressed or not, of at most `most` bytes of content.
+
+    Raises UserError if it is larger.
     """
     content = bytearray()
     while chunk := file.read(1 << 20):
         content += chunk
         if len(content) > most:
-            raise UserError(
-                f"{where} holds more than {most >> 20} MB, which no file of this kind does. Give"
-                " the right file."
-            )
+            raise _too_large(where, most=most)
     return bytes(content)
 
 
 def decoded_lines(file: IO[bytes], *, most: int = MAX_BYTES, where: str) -> Iterator[str]:
-    """Yield the lines of an open UTF-8 file without their ends. Raises UserError if it holds more
-    than `most` bytes or is not UTF-8.
+    """Yield the lines of an open UTF-8 file without their line ends.
+
+    Raises UserError if the file is larger than `most` bytes or is not UTF-8.
     """
     read = 0
     while line := file.readline(most + 1):
         if read + len(line) > most:
-            raise UserError(
-                f"{where} holds more than {most >> 20} MB, which no file of this kind does. Give"
-                " the right file."
-            )
-        yield from decoded(
-            line.removesuffix(b"\n").removesuffix(b"\r"), where=where, at=read
-        ).split("\n")
+            raise _too_large(where, most=most)
+        content = line.removesuffix(b"\n").removesuffix(b"\r")
+        yield from decoded(content, where=where, at=read).split("\n")
         read += len(line)
 
 
+def _too_large(where: str, *, most: int) -> UserError:
+    return UserError(
+        f"{where} is larger than {most >> 20} MB, the limit for this kind of file. Is it the right"
+        " file?"
+    )
+
+
 def decoded(content: bytes, *, where: str, at: int = 0) -> str:
-    """Return UTF-8 bytes as text with plain line ends. Raises UserError naming where they stood;
-    the first is byte `at` of the whole.
+    """Return UTF-8 bytes as text in which every line ends with a line feed.
+
+    Raises UserError naming `where` and the offending byte, counted from `at`.
     """
     try:
         text = content.decode("utf-8")
@@ -126,8 +103,9 @@ def read_json(path: Path) -> Any:
 
 
 def json_value(text: str, *, where: str) -> Any:
-    """Parse strict JSON, in which every number is finite. Raises UserError naming where it stood
-    and the line, if it has several.
+    """Parse strict JSON, in which every number is finite.
+
+    Raises UserError naming `where` and, if the text has several, the line.
     """
     try:
         value = STRICT.decode(text)
@@ -136,8 +114,8 @@ def json_value(text: str, *, where: str) -> Any:
         return value
     except UnicodeEncodeError as error:
         raise UserError(
-            f"{where}: not valid JSON: half a character (\\ud800 to \\udfff alone). Repair or"
-            " remove it."
+            f"{where}: not valid JSON: it has half a character (a lone \\ud800 to \\udfff). Repair"
+            " or remove it."
         ) from error
     except json.JSONDecodeError as error:
         line = f", line {error.lineno}" if "\n" in text.strip() else ""
@@ -145,8 +123,8 @@ def json_value(text: str, *, where: str) -> Any:
             f"{where}{line}: not valid JSON: {error.msg}. Repair or remove it."
         ) from error
     except (ValueError, RecursionError) as error:
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise UserError(f"{where}: not valid JSON: {why}. Repair or remove it.") from error
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise UserError(f"{where}: not valid JSON: {reason}. Repair or remove it.") from error
 
 
 def _finite(text: str) -> float:
@@ -165,25 +143,28 @@ def read_yaml(path: Path) -> Any:
 
 
 def yaml_value(text: str, *, where: str) -> Any:
-    """Parse YAML into plain data, never into objects; aliases are refused, for a few of them can
-    stand for more than fits in memory.
+    """Parse YAML into plain data, never into objects.
 
-    Raises UserError naming where it stood.
+    Aliases are refused: a few of them can expand to more data than fits in memory. Raises UserError
+    naming `where`.
     """
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, LOADER)):
             raise UserError(
-                f"{where} is not valid YAML here: it uses an alias (*name). Write the value out."
+                f"{where} has a YAML alias (*name), which is not allowed here. Write the value out."
             )
         return yaml.load(text, LOADER)
     except yaml.YAMLError as error:
         raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from error
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # a date such as 2026-13-01, a number of thousands of digits
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise UserError(f"{where} is not valid YAML: {why}.") from error
+    except (ValueError, RecursionError) as error:
+        # ValueError: a date such as 2026-13-01, or a number with thousands of digits.
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise UserError(f"{where} is not valid YAML: {reason}.") from error
+
+
+def load_json(path: Path, record: type[T]) -> T:
+    """Read a JSON file into a record. Raises UserError naming file and field."""
+    return parse(read_json(path), record, where=str(path))
 
 
 def load_yaml(path: Path, record: type[T]) -> T:
@@ -192,9 +173,7 @@ def load_yaml(path: Path, record: type[T]) -> T:
 
 
 def parse(data: object, record: type[T], *, where: str) -> T:
-    """Validate plain data as a record. Raises UserError naming where it stood and the first wrong
-    field.
-    """
+    """Validate plain data as a record. Raises UserError naming `where` and the first bad field."""
     try:
         return record.model_validate(data)
     except ValidationError as error:

@@ -1,5 +1,6 @@
-"""The frozen records that cross a stage: recipe, checkpoint, prompt, generation, score, scorecard,
-finding, verdict.
+"""The frozen records that stages pass on.
+
+In order: recipe, checkpoint, prompt, generation, suite, score, scorecard, finding, verdict.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ Result = Literal["pass", "block", "inconclusive"]
 
 
 class Record(BaseModel):
-    """A frozen value; unknown fields are refused."""
+    """A frozen value; unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def digest_of_fields(self) -> str:
-        """SHA-256 of the record's canonical JSON."""
+        """Return the SHA-256 of the record's canonical JSON."""
         return digests.of_value(self.model_dump(mode="json"))
 
 
 class Recipe(Record):
-    """What to do to which model; the same recipe gives the same checkpoint."""
+    """How to compress which model; the same recipe gives the same checkpoint."""
 
     base_model: str
     """The dense source: a builtin name, a Hugging Face id or a directory."""
     revision: str | None = None
-    """Commit or digest of the dense source, once it is resolved."""
+    """Commit or digest of the dense source, once resolved."""
     method: str
     """Name of the compression method; `none` is the dense model itself."""
     bits: int | None = None
@@ -39,25 +40,25 @@ class Recipe(Record):
     sparsity: float | None = None
     """Share of weights set to zero, 0-1 (pruning only)."""
     structure: str | None = None
-    """`unstructured` or N:M, N weights kept of each M (pruning only)."""
+    """`unstructured` or N:M, which keeps N of each M weights (pruning only)."""
     group_size: int | None = None
     """Weights that share one scale (quantization only); resolved, never `auto`."""
     calibration: str | None = None
-    """Where calibration text comes from: builtin, self, file:PATH, hf:NAME."""
+    """Source of the calibration texts: builtin, self, file:PATH, hf:NAME."""
     calibration_samples: int | None = None
     """Number of calibration samples used."""
     calibration_digest: str | None = None
     """SHA-256 of the rendered calibration texts, in order."""
     seed: int = 0
-    """Seed of the calibration choice."""
+    """Seed for choosing the calibration texts."""
     options: dict[str, bool | int | float | str] = {}
-    """Settings of this method alone, such as `dampening`."""
+    """Settings that only this method has, such as `dampening`."""
     format: str = "compressed-tensors"
-    """How packed weights are laid out in the files: compressed-tensors, gptq or awq."""
+    """Layout of packed weights in the files: compressed-tensors, gptq or awq."""
 
     @property
     def slug(self) -> str:
-        """Short name of the recipe without its model, such as `awq-4bit-g64-s0`."""
+        """Short name of the recipe, without its model, such as `awq-4bit-g64-s0`."""
         if self.method == "none":
             return "dense"
         parts = [self.method]
@@ -75,41 +76,42 @@ class Recipe(Record):
 
 
 class ReloadCheck(Record):
-    """What reloading the saved checkpoint and comparing it with the in-memory model showed."""
+    """Comparison of the reloaded checkpoint with the model in memory."""
 
     max_logit_difference: float | None
-    """Largest absolute difference of two logits over the fixed prompts; None for a checkpoint that
-    was compressed elsewhere, which had no model in memory to compare with: it loads, and its logits
-    are finite."""
+    """Largest absolute difference between their logits over the fixed prompts.
+
+    None for a checkpoint compressed elsewhere: only that it loads with finite logits was checked.
+    """
     tolerance: float
-    """Largest difference that still counts as the same model."""
+    """Largest difference at which they count as the same model."""
     n_tokens: int
-    """Positions compared."""
+    """Number of positions compared."""
 
 
 class Checkpoint(Record):
-    """A compressed (or dense) model on disk; every number is measured from the saved files."""
+    """A compressed (or dense) model on disk; all numbers are measured from the saved files."""
 
     recipe: Recipe
     path: str
-    """Directory of the checkpoint; where it was when this record was written."""
+    """Directory of the checkpoint when this record was written."""
     digest: str
-    """SHA-256 of the manifest: names the exact bytes of all files."""
+    """SHA-256 of the manifest; it identifies the exact contents of all files."""
     manifest: dict[str, str]
-    """Relative path -> SHA-256 of every file but checkpoint.json."""
+    """Relative path -> SHA-256, for every file except checkpoint.json."""
     bytes: int
-    """Size of all weight files, in bytes."""
+    """Total size of the weight files, in bytes."""
     dense_bytes: int
-    """Size of the weights of the dense source as saved at 16 bits per weight, in bytes."""
+    """Size of the dense source's weights saved at 16 bits per weight, in bytes."""
     effective_bits: float
     """Stored bits (codes, scales, zero points) per weight of the compressed layers."""
     sparsity: float
-    """Share of exact zeros among the weights of the target layers, 0-1."""
+    """Share of the target layers' weights that are exactly zero, 0-1."""
     structure_verified: str | None = None
-    """The N:M pattern that every target layer was found to have."""
+    """The N:M pattern, if every target layer has it."""
     reload_check: ReloadCheck
     versions: dict[str, str]
-    """Package name -> version that wrote the checkpoint."""
+    """Package -> version, for the packages that wrote the checkpoint."""
 
 
 class Sampling(Record):
@@ -120,12 +122,12 @@ class Sampling(Record):
     top_p: float = 1.0
     max_tokens: int = Field(default=20, ge=1)
     n: int = Field(default=1, ge=1)
-    """Independent answers per prompt."""
+    """Number of independent answers per prompt."""
     seed: int = 0
 
 
 class Message(Record):
-    """One turn. The role `completion` asks for plain continuation, without a chat template."""
+    """One turn. The role `completion` is plain text to continue, without a chat template."""
 
     role: Literal["system", "user", "assistant", "completion"]
     content: str
@@ -135,19 +137,18 @@ class Choice(Record):
     """One option of a `choose` prompt."""
 
     text: str
-    """What is recorded as the answer when this option wins; the published parser reads it."""
+    """Recorded as the answer if this option wins; the published parser reads it."""
     continuation: str
-    """What is scored after the prompt, leading space included."""
+    """Scored as the continuation of the prompt, with its leading space."""
 
 
 class Prompt(Record):
-    """One question. With `choices` it is answered by likelihood (`choose`), without by text
-    (`generate`).
-    """
+    """One question, answered by likelihood (`choose`) if it has `choices`, else by `generate`."""
 
     id: str
-    """Unique in its dimension: `<scenario>#<index>`, or for stereotype
-    `<setting>/<topic>/<group>/<template>`.
+    """Unique within the dimension: `<scenario>#<index>`.
+
+    For stereotype it is `<setting>/<topic>/<group>/<template>`.
     """
     dimension: str
     scenario: str
@@ -157,33 +158,29 @@ class Prompt(Record):
     sampling: Sampling = Sampling()
     choices: tuple[Choice, ...] = ()
     content_free: tuple[Message, ...] = ()
-    """The same question without its content ("N/A"), to calibrate the options against (Zhao et al.
-    2021).
-    """
+    """The question without its content ("N/A"), to calibrate the options (Zhao et al. 2021)."""
     target: str | int | None = None
     extra: dict[str, Any] = {}
-    """What scoring needs beside the target, and `cluster`: items that share a template or a
-    passage.
-    """
+    """What scoring needs besides the target, and `cluster`, shared by related prompts."""
 
 
 class Generation(Record):
-    """The answer to one prompt, in the record form of the published replay files."""
+    """The answer to one prompt, with the fields of the published replay files."""
 
     dimension: str
     scenario: str
     id: str
     texts: tuple[str, ...]
-    """Answers, unaltered; the winning option's text for `choose`."""
+    """The unmodified answers; for `choose`, the text of the winning option."""
     target: str | int | None = None
     extra: dict[str, Any] = {}
-    """The prompt's extra; for `choose` also `loglik` (calibrated, per option) and `margin`."""
+    """The prompt's `extra`; for `choose` also `loglik` (calibrated, per option) and `margin`."""
     finish_reasons: tuple[str, ...] = ()
-    """`stop`, `length` or `choice`, one per text."""
+    """One per text: `stop`, `length` or `choice`."""
 
 
 class Suite(Record):
-    """A set of prompts, how they are answered and how they are scored."""
+    """A set of prompts, with how they are answered and scored."""
 
     name: str
     """`mini`, `decodingtrust` or `hf`."""
@@ -192,21 +189,22 @@ class Suite(Record):
     scoring: Scoring = "compressed-trust"
     prompts: tuple[Prompt, ...]
     required: dict[str, tuple[str, ...]]
-    """Dimension -> scenarios without which its score is not measured."""
+    """Dimension -> scenarios that its score needs."""
     scorers: dict[str, str] = {}
-    """Dimension -> name and calibration digest of the classifier that scores its texts."""
+    """Dimension -> identity of the classifier that scores its texts."""
     limit: int | None = None
     """Prompts kept per scenario, or None for all."""
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over prompts, decoding, scoring and scorers: equal digests mean comparable
-        numbers.
+        """SHA-256 over prompts, decoding, scoring and scorers.
+
+        Scores can be compared only if the digests of their suites are equal.
         """
         return self.digest_of_fields()
 
     def manifest(self) -> SuiteManifest:
-        """Describe the suite without its prompts, to stand beside generations."""
+        """Return the suite without its prompts, to be saved with the generations."""
         counts: dict[str, dict[str, int]] = {}
         for prompt in self.prompts:
             scenarios = counts.setdefault(prompt.dimension, {})
@@ -226,24 +224,24 @@ class SuiteManifest(Record):
     limit: int | None = None
     digest: str
     n_prompts: dict[str, dict[str, int]]
-    """Dimension -> scenario -> prompts asked."""
+    """Dimension -> scenario -> number of prompts."""
 
 
 class Score(Record):
-    """The result of one dimension, 0-100, higher is better. None = not measured; never 0."""
+    """The result of one dimension, 0-100, higher is better; None means not measured."""
 
     dimension: str
     value: float | None
     refusal_rate: float | None
-    """Percent of answers that refuse."""
+    """Percent of answers that are refusals."""
     subscores: dict[str, float] = {}
     """Parts of the score under their published names, 0-100."""
     sound: dict[str, float] = {}
-    """Better-founded variants of an odd published formula, 0-100."""
+    """Better-founded variants of the published formula, 0-100."""
     partial: bool = False
-    """True when scenarios are missing and --allow-partial computed the rest."""
+    """True if scenarios are missing and the score was computed from the rest."""
     missing: tuple[str, ...] = ()
-    """Required scenarios without an answer."""
+    """Required scenarios that are not fully answered."""
     n_prompts: int
     n_scored: int
 
@@ -254,31 +252,32 @@ class Scorecard(Record):
     checkpoint_digest: str
     suite_digest: str
     rendering_digest: str
-    """SHA-256 over every rendered prompt: the text that the model really saw."""
+    """SHA-256 over all rendered prompts, the text that the model received."""
     generations: dict[str, str]
-    """Dimension -> SHA-256 of its generations file."""
+    """Dimension -> SHA-256 of the generations file."""
     scores: tuple[Score, ...]
     provenance: dict[str, str]
     """Code version and commit, backend, template, data revision, seed, versions."""
 
     def score(self, dimension: str) -> Score | None:
-        """Return one dimension's score, or None if it was not asked."""
+        """Return a dimension's score, None if it was not evaluated."""
         return next((score for score in self.scores if score.dimension == dimension), None)
 
 
 class Finding(Record):
-    """What one rule says."""
+    """The result of one rule."""
 
     rule: str
     outcome: Result
     reason: str
-    """One sentence: what was found, against which limit."""
+    """One sentence: the measured value and the limit."""
     evidence: dict[str, Any] = {}
 
 
 class Verdict(Record):
-    """The judgment of one candidate under one policy; it promotes only when it has findings and
-    all of them pass.
+    """The gate's judgment of a candidate under a policy.
+
+    The candidate may be promoted only if there are findings and all of them pass.
     """
 
     policy: str
@@ -290,9 +289,7 @@ class Verdict(Record):
 
     @property
     def outcome(self) -> Result:
-        """`block` if any finding blocks, `pass` if there are findings and all pass, else
-        `inconclusive`.
-        """
+        """`block` if any finding blocks, `pass` if all (and some) pass, else `inconclusive`."""
         outcomes = {finding.outcome for finding in self.findings}
         if "block" in outcomes:
             return "block"

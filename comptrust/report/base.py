@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 from urllib.parse import urlsplit
 
-from comptrust.config import DIMENSIONS as DIMENSIONS
 from comptrust.records import Record, Verdict
+from comptrust.trust.dimensions import dimensions
 
+DIMENSIONS = dimensions()
 DENSE_BITS = 16.0
 MARGIN = 5.0
 """Points below the dense source from which a drop counts."""

@@ -1,5 +1,5 @@
-"""Trust measurement: suites ask, backends answer, dimensions judge and aggregate as published."""
+"""Trust measurement: suites hold prompts, models answer them, dimensions score the answers."""
 
-from comptrust.trust.parsing import parse
+from comptrust.trust.dispatch import parse
 
 __all__ = ["parse"]

@@ -1,4 +1,4 @@
-"""What a dimension is: it judges each answer, then aggregates the judgments as published."""
+"""The dimension interface: judge each answer, then aggregate the outcomes as published."""
 
 from __future__ import annotations
 
@@ -12,36 +12,33 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from comptrust.plugins import Registry
 from comptrust.records import Generation, Scoring
-
-DIMENSIONS = Registry(
-    "dimension", "comptrust.trust.dimensions", "comptrust.dimensions", verb="aggregate"
-)
+from comptrust.trust.dimensions import REGISTRY
 
 
 class Outcome(NamedTuple):
-    """What one answer amounts to; one of these for each of a hundred thousand answers, so it is
-    checked by types alone.
+    """One judged answer.
+
+    A named tuple rather than a validated record: a suite has a hundred thousand of them.
     """
 
     prompt_id: str
     scenario: str
     cluster: str
-    """Items that share a template or passage share a cluster; by default the prompt's own id."""
+    """Prompts that share a template or a passage share a cluster; by default the prompt's id."""
     answer: str
-    """The parsed answer, to see whether it flipped."""
+    """The parsed answer; it shows whether the answer flipped between two models."""
     refusal: float
-    """Share of the prompt's texts that refuse, 0-1."""
+    """Share of the prompt's texts that are refusals, 0-1."""
     values: dict[str, float]
-    """The numbers that the aggregate needs, such as `correct`."""
+    """Numbers that `aggregate` needs, such as `correct`."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Outcomes of one dimension as columns, so that an aggregate can be resampled.
+    """The outcomes of one dimension as columns, ready for resampling.
 
-    Every column has shape (n,), n prompts in the suite's order.
+    Every column has shape (n,): n prompts in the suite's order.
     """
 
     ids: np.ndarray
@@ -50,39 +47,33 @@ class Table:
     answer: np.ndarray
     refusal: np.ndarray
     values: dict[str, np.ndarray]
-    """NaN where an outcome has no such value."""
+    """NaN where an outcome lacks the value."""
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> Table:
+        """Build a table with one row per outcome."""
         columns = Columns()
         for outcome in outcomes:
             columns.add(outcome)
         return columns.table()
 
     def take(self, rows: np.ndarray) -> Table:
-        """Return these rows as a table."""
-        ids, scenario, cluster, answer, refusal = (
-            column[rows]
-            for column in (self.ids, self.scenario, self.cluster, self.answer, self.refusal)
-        )
+        """Return a table of the given rows."""
         return Table(
-            ids,
-            scenario,
-            cluster,
-            answer,
-            refusal,
-            {name: column[rows] for name, column in self.values.items()},
+            ids=self.ids[rows],
+            scenario=self.scenario[rows],
+            cluster=self.cluster[rows],
+            answer=self.answer[rows],
+            refusal=self.refusal[rows],
+            values={name: column[rows] for name, column in self.values.items()},
         )
 
     def scenarios(self, prefix: str = "") -> list[str]:
-        """Return the scenarios present that equal the prefix or lie below it (`spurious` ->
-        `spurious/PP/...`).
+        """Return the scenarios present, all or those under a prefix.
+
+        `spurious` selects `spurious` itself and `spurious/PP/...`.
         """
-        return [
-            name
-            for name in self._rows
-            if not prefix or name == prefix or name.startswith(f"{prefix}/")
-        ]
+        return [name for name in self._rows if not prefix or f"{name}/".startswith(f"{prefix}/")]
 
     def where(self, scenario: str) -> np.ndarray:
         """Return the row indices of one scenario, in the table's order."""
@@ -90,16 +81,14 @@ class Table:
 
     @cached_property
     def _rows(self) -> dict[str, np.ndarray]:
-        found: dict[str, list[int]] = {}
-        for row, name in enumerate(self.scenario.tolist()):
-            found.setdefault(name, []).append(row)
-        return {name: np.array(rows) for name, rows in found.items()}
+        by_scenario: dict[str, list[int]] = {}
+        for row, scenario in enumerate(self.scenario.tolist()):
+            by_scenario.setdefault(scenario, []).append(row)
+        return {scenario: np.array(rows) for scenario, rows in by_scenario.items()}
 
 
 class Columns:
-    """Collects outcomes into a table one by one, so that a hundred thousand of them need not be
-    kept.
-    """
+    """Collects outcomes into a table one at a time, without keeping the outcomes themselves."""
 
     def __init__(self) -> None:
         self._texts: tuple[list[str], ...] = ([], [], [], [])
@@ -108,13 +97,12 @@ class Columns:
 
     def add(self, outcome: Outcome) -> None:
         """Append one row."""
-        for texts, text in zip(
-            self._texts,
-            (outcome.prompt_id, outcome.scenario, outcome.cluster, outcome.answer),
-            strict=True,
-        ):
-            texts.append(sys.intern(text))
+        texts = (outcome.prompt_id, outcome.scenario, outcome.cluster, outcome.answer)
+        for column, text in zip(self._texts, texts, strict=True):
+            column.append(sys.intern(text))
         values = outcome.values
+        # Outcomes of one dimension may have different values (privacy's e-mails have more):
+        # a column that starts late is filled with NaN, and so is a value that an outcome lacks.
         if values.keys() != self._values.keys():
             self._values |= {
                 name: array("d", [np.nan]) * len(self._refusal)
@@ -127,7 +115,7 @@ class Columns:
         self._refusal.append(outcome.refusal)
 
     def table(self) -> Table:
-        """Return what was collected."""
+        """Return the rows collected so far as a table."""
         ids, scenario, cluster, answer = (np.array(column, dtype=object) for column in self._texts)
         values = {name: np.array(self._values[name]) for name in sorted(self._values)}
         return Table(
@@ -141,70 +129,78 @@ class Columns:
 
 
 Aggregate = dict[str, np.ndarray]
-"""Name -> values of shape (R,), one per weighting; `score` and `refusal` (0-100) and the published
-subscores.
-"""
+"""Name -> values of shape (R,), one per weighting: `score`, `refusal` and subscores, 0-100."""
 
 
 class Dimension(ABC):
-    """One dimension of trust, as `Decoding Compressed Trust` scores it."""
+    """One dimension of trust, scored as in `Decoding Compressed Trust` (Hong et al. 2024)."""
 
     name: ClassVar[str]
+    """By default the name of the module that defines the class."""
     required: ClassVar[tuple[str, ...]]
-    """The scenarios of the published benchmark; without one of them there is no published score."""
+    """The scenarios of the published benchmark; the published score needs every one of them."""
     optional: ClassVar[tuple[str, ...]] = ()
-    """Published scenarios that are reported but not in the score."""
+    """Published scenarios that are reported but are not part of the score."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" not in vars(cls):
+            cls.name = cls.__module__.rpartition(".")[2]
 
     def __init__(self, *, scoring: Scoring = "compressed-trust") -> None:
         self.scoring = scoring
 
     def part(self, scenario: str) -> str | None:
-        """Return the part of the formula that a scenario belongs to; a part without any scenario
-        leaves no score, even a partial one.
+        """Return the part of the formula that a scenario belongs to, None if it is not scored.
 
-        None: the scenario is not in the score.
+        If a part has no scenario at all there is no score, not even a partial one.
         """
         return None if scenario in self.optional else self.name
 
     def interchangeable(self, table: Table) -> bool:
-        """Tell whether `aggregate` looks at nothing of a prompt but its scenario, refusal and
-        values.
+        """Return whether `aggregate` uses only a prompt's scenario, refusal and values.
+
+        Prompts that agree in these can then be counted together when resampling.
         """
         return True
 
     @abstractmethod
     def judge(self, generation: Generation) -> Outcome:
-        """Parse one answer."""
+        """Parse one answer. Raises FieldError for a field that cannot be scored."""
 
     @abstractmethod
     def aggregate(self, table: Table, weights: np.ndarray | None = None) -> Aggregate:
         """Return score, refusal and subscores over the scenarios present.
 
-        `weights` has shape (R, n): how often each prompt counts in each of R resamples; None is one
-        weighting of all ones. `score` is absent where the published formula lacks a whole part.
-        Keys under `sound/` are better-founded variants.
+        `weights` has shape (R, n): how often each prompt counts in each of R resamples. None means
+        one weighting in which every prompt counts once. `score` is absent where a whole part of the
+        published formula is missing. Keys under `sound/` are better-founded variants.
         """
 
     def score(self, table: Table, weights: np.ndarray | None = None) -> np.ndarray | None:
-        """Return `score` of `aggregate`, shape (R,), or None if it is absent; overridden where that
-        takes less work.
+        """Return the `score` of `aggregate`, shape (R,), or None if it is absent.
+
+        Override this where the score alone can be computed faster.
         """
         return self.aggregate(table, weights).get("score")
 
 
 def mean(values: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Return the weighted mean of the chosen rows, shape (R,); weights (R, n) or None for all
-    ones."""
+    """Return the weighted mean of the given rows, shape (R,).
+
+    `weights` has shape (R, n); None weighs every row once.
+    """
     if weights is None:
         return np.array([values[rows].mean()])
-    chosen = weights[:, columns(rows)]
-    means: np.ndarray = chosen @ values[rows] / chosen.sum(axis=1)
+    selected = weights[:, columns(rows)]
+    means: np.ndarray = selected @ values[rows] / selected.sum(axis=1)
     return means
 
 
 def columns(rows: np.ndarray) -> np.ndarray | slice:
-    """Return adjacent rows as a slice, which is not copied; a scenario's prompts mostly stand
-    together.
+    """Return the rows as a slice if they are adjacent, else unchanged.
+
+    Indexing with a slice copies nothing, and the prompts of a scenario are usually adjacent.
     """
     if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all():
         return slice(int(rows[0]), int(rows[-1]) + 1)
@@ -212,6 +208,6 @@ def columns(rows: np.ndarray) -> np.ndarray | slice:
 
 
 def get(name: str, *, scoring: Scoring = "compressed-trust") -> Dimension:
-    """Return one dimension by name. Raises UserError with the nearest name."""
-    dimension: Dimension = DIMENSIONS.get(name)(scoring=scoring)
+    """Return a dimension by name. Raises UserError for an unknown name."""
+    dimension: Dimension = REGISTRY.get(name)(scoring=scoring)
     return dimension

@@ -1,5 +1,6 @@
-"""One finished evaluation on disk: scorecard.json, suite.json and generations/<dimension>.jsonl,
-read back whole.
+"""A finished evaluation, read back from disk.
+
+Its files are scorecard.json, suite.json, checkpoint.json and generations/<dimension>.jsonl.
 """
 
 from __future__ import annotations
@@ -12,35 +13,36 @@ from comptrust import config, digests
 from comptrust.errors import UserError, unknown
 from comptrust.records import Checkpoint, Generation, Recipe, Scorecard, Scoring, SuiteManifest
 from comptrust.trust import base, scoring
+from comptrust.trust.dimensions import dimensions
 from comptrust.trust.generations import read_generations
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's scorecard with the answers behind it, as a rule sees it."""
+    """A model's scorecard and the answers behind it, as the gate's rules see them."""
 
     ref: str
-    """How the user named it: models:/NAME/VERSION, runs:/ID or a file."""
+    """How the user refers to it: models:/NAME/VERSION, runs:/ID or a file."""
     scorecard: Scorecard
     suite: SuiteManifest | None = None
     generations: dict[str, list[Generation]] = field(default_factory=dict)
-    """Dimension -> answers; empty when only the scorecard is at hand."""
+    """Dimension -> answers; empty if only the scorecard is available."""
     checkpoint: Checkpoint | None = None
     stated_recipe: Recipe | None = None
-    """The recipe as a published table states it, where there is no checkpoint to measure."""
+    """The recipe stated by a published table, where there is no checkpoint to measure."""
 
     @property
     def recipe(self) -> Recipe | None:
-        """How the model was compressed, if that is known."""
+        """How the model was compressed, None if unknown."""
         return self.checkpoint.recipe if self.checkpoint else self.stated_recipe
 
     @property
     def scoring(self) -> Scoring:
-        """How the answers are judged and aggregated."""
+        """The variant of the published scoring."""
         return self.suite.scoring if self.suite else "compressed-trust"
 
     def table(self, name: str) -> base.Table | None:
-        """Return the judged answers of one dimension, or None if they are not at hand."""
+        """Return the judged answers of a dimension, None if they are not available."""
         if name in self.generations and name not in self._tables:
             self._tables[name] = scoring.table(
                 self.generations[name], dimension=name, scoring=self.scoring
@@ -55,22 +57,15 @@ class Evaluation:
 def load(folder: Path, *, ref: str) -> Evaluation:
     """Read an evaluation folder (or a run's artifacts).
 
-    Raises UserError if a file is broken or a generations file is not the one that the scorecard was
-    made from.
+    Raises UserError if a file is broken or if the scorecard was made from other generations.
     """
     card = folder / "scorecard.json"
-    scorecard = config.parse(config.read_json(card), Scorecard, where=str(card))
-    suite = folder / "suite.json"
-    manifest = (
-        config.parse(config.read_json(suite), SuiteManifest, where=str(suite))
-        if suite.exists()
-        else None
-    )
+    scorecard = config.load_json(card, Scorecard)
     generations = {}
     for name, digest in scorecard.generations.items():
-        if name not in config.DIMENSIONS:  # it names a file
+        if name not in dimensions():  # it becomes part of a path
             raise UserError(
-                f"{card}: field 'generations': {unknown('dimension', name, config.DIMENSIONS)}"
+                f"{card}: field 'generations': {unknown('dimension', name, dimensions())}"
                 " Evaluate again."
             )
         path = folder / "generations" / f"{name}.jsonl"
@@ -78,16 +73,15 @@ def load(folder: Path, *, ref: str) -> Evaluation:
             continue
         if digests.of_file(path) != digest:
             raise UserError(
-                f"{path} is not the file that {card} was scored from (SHA-256 differs). Evaluate"
+                f"{path} has changed since {card} was scored from it (SHA-256 differs). Evaluate"
                 " again."
             )
         generations[name] = read_generations(path)
-    recipe = folder / "checkpoint.json"
-    checkpoint = (
-        config.parse(config.read_json(recipe), Checkpoint, where=str(recipe))
-        if recipe.exists()
-        else None
-    )
+    suite, checkpoint = folder / "suite.json", folder / "checkpoint.json"
     return Evaluation(
-        ref=ref, scorecard=scorecard, suite=manifest, generations=generations, checkpoint=checkpoint
+        ref=ref,
+        scorecard=scorecard,
+        suite=config.load_json(suite, SuiteManifest) if suite.exists() else None,
+        generations=generations,
+        checkpoint=config.load_json(checkpoint, Checkpoint) if checkpoint.exists() else None,
     )

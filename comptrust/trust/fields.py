@@ -1,6 +1,4 @@
-"""Checks of the fields that a dimension needs of an answer; what is wrong is named by prompt and
-field.
-"""
+"""Checks of the fields of an answer that a dimension needs."""
 
 from __future__ import annotations
 
@@ -13,8 +11,9 @@ T = TypeVar("T")
 
 
 class FieldError(UserError):
-    """A generation whose field cannot be scored; a caller that knows file and line puts them in
-    front.
+    """A generation has a field that cannot be scored.
+
+    A caller that knows file and line builds a message with them from the attributes.
     """
 
     def __init__(self, generation: Generation, field: str, problem: str) -> None:
@@ -27,41 +26,38 @@ class FieldError(UserError):
 
 
 def wrong(generation: Generation, field: str, needs: str, got: object) -> FieldError:
-    """Build the error for a field that holds something else than is needed."""
+    """Build the error for a field whose value is not what is needed."""
     return FieldError(generation, field, f"must be {needs} (got {got!r:.80}).")
 
 
 def target(generation: Generation, *allowed: str) -> str:
-    """Return the target, a string and one of `allowed` if any are given. Raises FieldError."""
+    """Return a target that must be a string, and one of `allowed` if given. Raises FieldError."""
     value = generation.target
     if not isinstance(value, str) or (allowed and value not in allowed):
-        raise wrong(
-            generation,
-            "target",
-            " or ".join(f"'{name}'" for name in allowed) if allowed else "a string",
-            value,
-        )
+        needs = " or ".join(f"'{name}'" for name in allowed) or "a string"
+        raise wrong(generation, "target", needs, value)
     return value
 
 
 def number(generation: Generation, *, below: int) -> int:
-    """Return the target, a whole number from 0 up to `below`. Raises FieldError."""
+    """Return a target that must be an integer from 0 to `below` - 1. Raises FieldError."""
     value = generation.target
     if not isinstance(value, int) or not 0 <= value < below:
-        raise wrong(generation, "target", f"a whole number from 0 to {below - 1}", value)
+        raise wrong(generation, "target", f"an integer from 0 to {below - 1}", value)
     return value
 
 
 def extra(generation: Generation, name: str, kind: type[T], *, needs: str) -> T:
-    """Return one entry of `extra` that must be of a type. Raises FieldError."""
+    """Return an entry of `extra` that must have a type. Raises FieldError."""
     value: Any = generation.extra.get(name)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise wrong(generation, f"extra.{name}", needs, value)
     return value
 
 
-def words(generation: Generation, name: str, *, needs: str = "a list of strings") -> list[str]:
-    """Return one entry of `extra` that must be a list of strings, not empty. Raises FieldError."""
+def words(generation: Generation, name: str) -> list[str]:
+    """Return an entry of `extra` that must be a list of strings, not empty. Raises FieldError."""
+    needs = "a list of strings"
     value = extra(generation, name, list, needs=needs)
     if not value or not all(isinstance(word, str) for word in value):
         raise wrong(generation, f"extra.{name}", needs, value)
@@ -69,13 +65,13 @@ def words(generation: Generation, name: str, *, needs: str = "a list of strings"
 
 
 def single(generation: Generation) -> str:
-    """Return the only text of an answer to a prompt that is asked once. Raises FieldError."""
+    """Return the text of an answer that must have only one. Raises FieldError."""
     if len(generation.texts) != 1:
         raise wrong(generation, "texts", "one text", f"{len(generation.texts)} texts")
     return generation.texts[0]
 
 
 def cluster(generation: Generation, default: str | None = None) -> str:
-    """Return the cluster of a prompt: `extra.cluster`, else the default, else its own id."""
+    """Return the cluster of a prompt: `extra.cluster`, else the default, else the prompt's id."""
     value = generation.extra.get("cluster")
     return str(value) if value is not None else default or generation.id

@@ -1,8 +1,6 @@
-"""Flips: prompts whose parsed answer changed between the dense and the compressed model, and how
-refusal moved.
+"""Flips: prompts whose parsed answer differs between the dense and the compressed model.
 
-A score can stay while answers change (Dutta et al. 2024, "Accuracy is not all you need"); flips
-show what a mean hides.
+A score can stay the same while answers change (Dutta et al. 2024, "Accuracy is not all you need").
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from comptrust.records import Generation, Record, Scoring
 from comptrust.trust import base, scoring
 
 REFUSAL_LIMIT = 10.0
-"""Change of the refusal rate, in points either way, above which it is flagged."""
+"""A change of the refusal rate by more points than this, up or down, is flagged."""
 
 
 class Flip(Record):
@@ -29,34 +27,30 @@ class Flip(Record):
     dense_text: str
     compressed_text: str
     change: float
-    """Sum of the absolute changes of what scoring reads from the answer; 0 where the score does not
-    see the flip.
-    """
+    """Sum of the absolute changes of refusal and values; 0 if the flip does not affect scoring."""
 
 
 class Flips(Record):
-    """What changed in one dimension."""
+    """The differences between two models in one dimension."""
 
     dimension: str
     n_prompts: int
-    """Prompts that both models answered."""
+    """Number of prompts that both models answered."""
     share: float | None
-    """Percent of them whose parsed answer flipped; None if there are none."""
+    """Percent of these whose parsed answer flipped; None if there are none."""
     by_scenario: dict[str, float]
-    """Percent per scenario."""
+    """Scenario -> percent flipped."""
     by_group: dict[str, float]
-    """Percent per `extra.group`, or per `extra.sensitive`, where prompts have one."""
+    """`extra.group` or `extra.sensitive` -> percent flipped, where prompts have one."""
     refusal_change: float | None
-    """Refusal rate of the compressed model minus that of the dense one, in points, as the dimension
-    aggregates it.
-    """
+    """The dimension's refusal rate of the compressed model minus the dense one's, in points."""
     refusal_flagged: bool
-    """True when the refusal rate moved by more than 10 points."""
+    """True if the refusal rate changed by more than 10 points."""
     flips: tuple[Flip, ...]
-    """All flips, the most telling first."""
+    """All flips, the most important first."""
 
     def top(self, n: int = 20) -> tuple[Flip, ...]:
-        """Return the n most telling flips."""
+        """Return the n most important flips."""
         return self.flips[:n]
 
 
@@ -67,41 +61,41 @@ def compare(
     dimension: str,
     scoring_variant: Scoring = "compressed-trust",
 ) -> Flips:
-    """Compare the answers of two models to the same prompts of one dimension, matched by prompt id.
+    """Compare two models' answers to the same prompts of a dimension, matched by prompt id.
 
-    The most telling flip changes the most of what is scored; among equals the one answered with the
-    larger margin (`extra.margin`, likelihood of the chosen option over the next) comes first, then
-    the smaller id. Raises UserError for answers that cannot be scored.
+    Flips are sorted by how much they change of what is scored, then by the margin of the less
+    certain answer (`extra.margin`, likelihood of the chosen option over the next), then by id.
+    Raises UserError for answers that cannot be scored.
     """
-    before = {row.id: row for row in dense}
-    new = [row for row in compressed if row.id in before]
-    old = [before[row.id] for row in new]
-    tables = [
-        scoring.table(rows, dimension=dimension, scoring=scoring_variant) for rows in (old, new)
-    ]
-    first, second = tables
-    flipped = first.answer != second.answer if new else np.zeros(0, dtype=bool)
+    dense_by_id = {answer.id: answer for answer in dense}
+    after = [answer for answer in compressed if answer.id in dense_by_id]
+    before = [dense_by_id[answer.id] for answer in after]
+    first, second = (
+        scoring.table(answers, dimension=dimension, scoring=scoring_variant)
+        for answers in (before, after)
+    )
+    flipped = first.answer != second.answer if after else np.zeros(0, dtype=bool)
     change = np.abs(first.refusal - second.refusal) + sum(
         np.nan_to_num(np.abs(first.values[key] - second.values[key]))
         for key in first.values.keys() & second.values.keys()
     )
     rows = sorted(
         np.flatnonzero(flipped).tolist(),
-        key=lambda row: (-change[row], -_margin(old[row], new[row]), new[row].id),
+        key=lambda row: (-change[row], -_margin(before[row], after[row]), after[row].id),
     )
-    moved = _refusal_change(tables, dimension=dimension, scoring_variant=scoring_variant)
+    moved = _refusal_change(first, second, base.get(dimension, scoring=scoring_variant))
     return Flips(
         dimension=dimension,
-        n_prompts=len(new),
-        share=_percent(flipped) if new else None,
-        by_scenario=_shares(flipped, [row.scenario for row in new]),
-        by_group=_shares(flipped, [_group(row) for row in new]),
+        n_prompts=len(after),
+        share=_percent(flipped) if after else None,
+        by_scenario=_percent_by_name(flipped, [answer.scenario for answer in after]),
+        by_group=_percent_by_name(flipped, [_group(answer) for answer in after]),
         refusal_change=moved,
         refusal_flagged=moved is not None and abs(moved) > REFUSAL_LIMIT,
         flips=tuple(
             _flip(
-                old[row],
-                new[row],
+                before[row],
+                after[row],
                 answers=(first.answer[row], second.answer[row]),
                 change=float(change[row]),
             )
@@ -110,49 +104,47 @@ def compare(
     )
 
 
-def _flip(old: Generation, new: Generation, *, answers: tuple[str, str], change: float) -> Flip:
-    texts = next(
-        ((a, b) for a, b in zip(old.texts, new.texts, strict=False) if a != b),
-        (old.texts[0], new.texts[0]),
-    )
+def _flip(
+    before: Generation, after: Generation, *, answers: tuple[str, str], change: float
+) -> Flip:
+    pairs = list(zip(before.texts, after.texts, strict=False))
+    dense_text, compressed_text = next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
     return Flip(
-        dimension=new.dimension,
-        scenario=new.scenario,
-        prompt_id=new.id,
+        dimension=after.dimension,
+        scenario=after.scenario,
+        prompt_id=after.id,
         dense_answer=answers[0],
         compressed_answer=answers[1],
-        dense_text=texts[0],
-        compressed_text=texts[1],
+        dense_text=dense_text,
+        compressed_text=compressed_text,
         change=change,
     )
 
 
 def _refusal_change(
-    tables: Sequence[base.Table], *, dimension: str, scoring_variant: Scoring
+    first: base.Table, second: base.Table, dimension: base.Dimension
 ) -> float | None:
-    if not len(tables[0].ids):
+    if not len(first.ids):
         return None
-    aggregate = base.get(dimension, scoring=scoring_variant).aggregate
-    old, new = (aggregate(table)["refusal"][0] for table in tables)
-    return float(new - old)
+    before, after = (dimension.aggregate(table)["refusal"][0] for table in (first, second))
+    return float(after - before)
 
 
-def _group(row: Generation) -> str | None:
-    for name in ("group", "sensitive"):
-        if row.extra.get(name) is not None:
-            return str(row.extra[name]) if name == "group" else f"sensitive={row.extra[name]}"
-    return None
+def _group(answer: Generation) -> str | None:
+    group, sensitive = answer.extra.get("group"), answer.extra.get("sensitive")
+    if group is not None:
+        return str(group)
+    return None if sensitive is None else f"sensitive={sensitive}"
 
 
-def _margin(old: Generation, new: Generation) -> float:
-    margins = [row.extra.get("margin") for row in (old, new)]
-    return min(
-        (float(margin) for margin in margins if isinstance(margin, (int, float))), default=0.0
-    )
+def _margin(before: Generation, after: Generation) -> float:
+    margins = [answer.extra.get("margin") for answer in (before, after)]
+    numbers = [float(margin) for margin in margins if isinstance(margin, (int, float))]
+    return min(numbers, default=0.0)
 
 
-def _shares(flipped: np.ndarray, names: Sequence[str | None]) -> dict[str, float]:
-    """Return the percent flipped per name; None is no name."""
+def _percent_by_name(flipped: np.ndarray, names: Sequence[str | None]) -> dict[str, float]:
+    """Return the percent flipped for each name but None."""
     column = np.array(names, dtype=object)
     return {
         name: _percent(flipped[column == name]) for name in dict.fromkeys(names) if name is not None

@@ -1,4 +1,4 @@
-"""Generations files: one record a line, plain or xz, read strictly and written whole."""
+"""Generations files: one record per line, plain or xz; strict to read, atomic to write."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def read_generations(path: Path) -> list[Generation]:
 
 
 def each(path: Path) -> Iterator[Generation]:
-    """Yield the generations of a .jsonl or .jsonl.xz file; the file is never in memory as a whole.
+    """Yield the generations of a .jsonl or .jsonl.xz file without loading the whole file.
 
-    Raises UserError naming file, line and field for a broken line, a wrong type, a duplicated id or
-    no line at all.
+    Raises UserError naming file, line and field for a broken line, a wrong type, a duplicate id or
+    a file without generations.
     """
     seen: dict[str, int] = {}
     for number, line in enumerate(lines(path), start=1):
@@ -31,22 +31,22 @@ def each(path: Path) -> Iterator[Generation]:
         generation = config.parse(config.json_value(line, where=where), Generation, where=where)
         if not generation.texts:
             raise UserError(
-                f"{where}: field 'texts' is empty; an answer needs at least one text (it may be"
-                " blank)."
+                f"{where}: field 'texts' is empty; an answer needs at least one text, even if it"
+                " is blank."
             )
         if generation.id in seen:
             raise UserError(
-                f"{where}: field 'id': '{generation.id}' stands already in line"
+                f"{where}: field 'id': '{generation.id}' is already used on line"
                 f" {seen[generation.id]}."
             )
         seen[generation.id] = number
         yield generation
     if not seen:
-        raise UserError(f"{path} holds no generations.")
+        raise UserError(f"{path} has no generations.")
 
 
 def write_generations(path: Path, generations: Iterable[Generation]) -> str:
-    """Write a .jsonl file, whole or not at all, and return its SHA-256."""
+    """Write a .jsonl file, completely or not at all, and return its SHA-256."""
     records = (
         json.dumps(generation.model_dump(mode="json"), ensure_ascii=True)
         for generation in generations
@@ -56,8 +56,9 @@ def write_generations(path: Path, generations: Iterable[Generation]) -> str:
 
 
 def lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a plain or xz file, without their ends. Raises UserError if it cannot be
-    read, is too large or is not UTF-8.
+    """Yield the lines of a plain or xz file without their line ends.
+
+    Raises UserError if the file cannot be read, is too large or is not UTF-8.
     """
     try:
         with lzma.open(path) if path.suffix == ".xz" else open(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""The phrase lists of the published parsers, word for word and in their order.
+"""The phrase lists of the published parsers, verbatim and in their original order.
 
 Source: constants of decoding-comp-trust/DecodingTrust at 0cf3fc1 (stereotype, privacy, toxicity)
 and of AI-secure/DecodingTrust at 161ae83 (the `original` stereotype lists), CC BY-SA 4.0.

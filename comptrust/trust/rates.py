@@ -1,4 +1,4 @@
-"""Weighted means over scenarios, the arithmetic that every dimension shares."""
+"""Weighted means over scenarios, used by all dimensions."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ def nested(
 
 
 def grouped(scenarios: Iterable[str]) -> dict[str, list[str]]:
-    """Group scenarios by all but their last segment, the seed or run: `spurious/PP/entail-bias/42`
-    -> `spurious/PP/entail-bias`.
+    """Group scenarios by all but their last segment, the seed or run.
+
+    `spurious/PP/entail-bias/42` goes into `spurious/PP/entail-bias`.
     """
     groups: dict[str, list[str]] = {}
     for scenario in scenarios:

@@ -1,5 +1,6 @@
-"""Ask a suite of a model and score the answers; each answer is on disk when it is given, so that a
-killed run goes on.
+"""Put a suite's prompts to a model and score the answers.
+
+Every answer is written to disk at once, so a run that was killed can continue.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ import functools
 import json
 import os
 import subprocess
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +33,7 @@ PACKAGES = (
     "scikit-learn",
     "alt-profanity-check",
 )
-"""Packages that answers or scores depend on."""
+"""Packages whose versions can change answers or scores."""
 
 
 def evaluate(
@@ -43,51 +45,40 @@ def evaluate(
     allow_partial: bool = False,
     check: Callable[[Mapping[str, Sequence[Generation]]], None] = lambda answers: None,
 ) -> Evaluation:
-    """Write suite.json, rendered.json, generations/ and, last, scorecard.json below `out`, and
-    return what they hold.
+    """Write suite.json, rendered.json, generations/ and, last, scorecard.json to `out`.
 
-    Answers that `out` holds already are not asked again, whatever stopped the run that gave them.
-    `check` sees all answers (dimension -> generations) before they are scored and raises if they
-    must not be. Raises UserError if they belong to another suite or model or a line of them is
-    broken, ServiceError if the disk is full (what was answered is kept).
+    Prompts that already have an answer in `out` are skipped, however the earlier run ended. `check`
+    gets all answers (dimension -> generations) before they are scored and raises if they must not
+    be. Returns the evaluation as read back from `out`. Raises UserError if `out` has answers of
+    another suite or model or a broken line, ServiceError if the disk is full (answers are kept).
     """
     rendered = {(prompt.dimension, prompt.id): backend.render(prompt) for prompt in suite.prompts}
     rendering_digest = digests.of_value(list(rendered.values()))
-    about = backend.describe()
-    _claim(
-        out,
-        {
-            "suite": suite.digest,
-            "checkpoint": checkpoint_digest,
-            "rendering": rendering_digest,
-            **about,
-        },
-    )
-    digests.write_atomic(out / "suite.json", suite.manifest().model_dump_json(indent=2) + "\n")
-    firsts: dict[str, str] = {}
+    description = backend.describe()
+    owner = {"suite": suite.digest, "checkpoint": checkpoint_digest, "rendering": rendering_digest}
+    _claim(out, owner | description)
+    manifest = suite.manifest()
+    digests.write_atomic(out / "suite.json", manifest.model_dump_json(indent=2) + "\n")
+    examples: dict[str, str] = {}
     for prompt in suite.prompts:
-        firsts.setdefault(
-            f"{prompt.dimension}/{prompt.scenario}", rendered[prompt.dimension, prompt.id]
-        )
+        text = rendered[prompt.dimension, prompt.id]
+        examples.setdefault(f"{prompt.dimension}/{prompt.scenario}", text)
     digests.write_atomic(
-        out / "rendered.json", json.dumps(firsts, indent=2, ensure_ascii=False) + "\n"
+        out / "rendered.json", json.dumps(examples, indent=2, ensure_ascii=False) + "\n"
     )
 
     answers: dict[str, list[Generation]] = {}
     files: dict[str, str] = {}
     for dimension in suite.required:
         prompts = [prompt for prompt in suite.prompts if prompt.dimension == dimension]
-        answers[dimension] = _ask(
-            backend, prompts, partial=out / "generations" / f".{dimension}.partial.jsonl"
-        )
-        if dimension in suite.scorers and prompts:
-            answers[dimension] = _with_toxicity(
-                answers[dimension], scorer=scorers.get(suite.scorers[dimension])
-            )
-        if prompts:
-            files[dimension] = write_generations(
-                out / "generations" / f"{dimension}.jsonl", answers[dimension]
-            )
+        partial = out / "generations" / f".{dimension}.partial.jsonl"
+        rows = _ask(backend, prompts, partial=partial)
+        if rows and dimension in suite.scorers:
+            rows = _with_toxicity(rows, scorer=scorers.get(suite.scorers[dimension]))
+        if rows:
+            path = out / "generations" / f"{dimension}.jsonl"
+            files[dimension] = write_generations(path, rows)
+        answers[dimension] = rows
     check(answers)
     card = Scorecard(
         checkpoint_digest=checkpoint_digest,
@@ -95,60 +86,61 @@ def evaluate(
         rendering_digest=rendering_digest,
         generations=files,
         scores=scoring.score(
-            answers, suite=suite.manifest(), scoring=suite.scoring, allow_partial=allow_partial
+            answers, suite=manifest, scoring=suite.scoring, allow_partial=allow_partial
         ),
-        provenance={**_provenance(suite), **backend.machine(), **about},
+        provenance=_provenance(suite) | backend.machine() | description,
     )
     digests.write_atomic(out / "scorecard.json", card.model_dump_json(indent=2) + "\n")
     return load(out, ref=str(out / "scorecard.json"))
 
 
 def _claim(out: Path, owner: dict[str, str]) -> None:
-    """Mark the folder as this model's and suite's, or refuse one that holds another's answers."""
+    """Record which model and suite the folder is for. Raises UserError if it is for others."""
     path = out / "owner.json"
     if not path.exists():
         digests.write_atomic(path, json.dumps(owner, indent=2) + "\n")
         return
     if config.read_json(path) != owner:
         raise UserError(
-            f"{out} holds answers of another model, suite or backend. Choose another --out or"
-            " remove it."
+            f"{out} holds answers of another model, suite or backend. Choose another output folder"
+            " or remove this one."
         )
 
 
 def _ask(backend: Backend, prompts: Sequence[Prompt], *, partial: Path) -> list[Generation]:
-    """Return the answers in the prompts' order; each one is appended to `partial` as soon as it is
-    given.
-    """
+    """Return the answers in the prompts' order, after appending each new one to `partial`."""
     answers = {answer.id: answer for answer in _resume(partial)}
     missing = [prompt for prompt in prompts if prompt.id not in answers]
     if missing:
-        asked = backend.answer(missing)
-        for answer in progress.track(
-            asked, total=len(prompts), done=len(prompts) - len(missing), what=prompts[0].dimension
-        ):
+        new = progress.track(
+            backend.answer(missing),
+            total=len(prompts),
+            done=len(prompts) - len(missing),
+            what=prompts[0].dimension,
+        )
+        for answer in new:
             _append(partial, answer, kept=f"{len(answers)} of {len(prompts)} answers are kept")
             answers[answer.id] = answer
     return [answers[prompt.id] for prompt in prompts]
 
 
 def _append(partial: Path, answer: Generation, *, kept: str) -> None:
-    """Add one line. Raises ServiceError if it cannot be written."""
+    """Append one line. Raises ServiceError if it cannot be written."""
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "a", encoding="ascii") as file:
             file.write(json.dumps(answer.model_dump(mode="json")) + "\n")
     except OSError as error:
         raise ServiceError(
-            f"Cannot write {partial}: {error.strerror}. {kept}; free space and run again to go on."
+            f"Cannot write {partial}: {error.strerror}. {kept}; free space and run again to"
+            " continue."
         ) from error
 
 
 def _resume(partial: Path) -> list[Generation]:
-    """Read the answers of an interrupted run; a last line that was torn off in the middle is cut
-    away.
+    """Read the answers of an interrupted run, removing a last line that is incomplete.
 
-    Raises UserError naming file and line for any other line that is broken.
+    Raises UserError naming file and line for any other broken line.
     """
     if not partial.exists():
         return []
@@ -163,51 +155,39 @@ def _resume(partial: Path) -> list[Generation]:
         ) from error
     answers = []
     for number, line in enumerate(whole.split(b"\n") if newline else [], start=1):
-        where = f"{partial}, line {number}"  # once its line is removed, a prompt is asked again
-        answers.append(
-            config.parse(
-                config.json_value(config.decoded(line, where=where), where=where),
-                Generation,
-                where=where,
-            )
-        )
+        # The user may remove a broken line: its prompt is then answered again.
+        where = f"{partial}, line {number}"
+        answer = config.json_value(config.decoded(line, where=where), where=where)
+        answers.append(config.parse(answer, Generation, where=where))
     return answers
 
 
 def _with_toxicity(answers: Sequence[Generation], *, scorer: scorers.Scorer) -> list[Generation]:
-    """Add one toxicity (0-1, or None for a blank text) per text; None for an answer on which the
-    scorer failed.
-    """
+    """Add `extra.toxicity`: per text 0-1, or None if blank; None if the scorer failed on any."""
     values = iter(scorer.score([text for answer in answers for text in answer.texts]))
-    rated = []
+    scored = []
     for answer in answers:
         toxicity = [next(values) for _ in answer.texts]
-        failed = any(
-            value is None and text.strip()
-            for value, text in zip(toxicity, answer.texts, strict=True)
-        )
-        rated.append(
-            answer.model_copy(
-                update={"extra": {**answer.extra, "toxicity": None if failed else toxicity}}
-            )
-        )
-    return rated
+        pairs = zip(toxicity, answer.texts, strict=True)
+        failed = any(value is None and text.strip() for value, text in pairs)
+        extra = {**answer.extra, "toxicity": None if failed else toxicity}
+        scored.append(answer.model_copy(update={"extra": extra}))
+    return scored
 
 
 def _provenance(suite: Suite) -> dict[str, str]:
-    """Return what the numbers were made with: code, packages, prompts of each dimension,
-    scorers."""
+    """Return what the scores depend on: code, packages, prompts of each dimension, scorers."""
     prompts = {
-        name: digests.of_value(
-            [prompt.model_dump(mode="json") for prompt in suite.prompts if prompt.dimension == name]
-        )
+        name: [
+            prompt.model_dump(mode="json") for prompt in suite.prompts if prompt.dimension == name
+        ]
         for name in suite.required
     }
     return {
         "code_version": version("comptrust"),
         "code_commit": _commit(),
         "data_revision": suite.revision,
-        **{f"prompts/{name}": digest for name, digest in prompts.items()},
+        **{f"prompts/{name}": digests.of_value(values) for name, values in prompts.items()},
         **{f"scorer/{name}": scorer for name, scorer in suite.scorers.items()},
         **{name: version(name) for name in PACKAGES},
     }
@@ -215,13 +195,25 @@ def _provenance(suite: Suite) -> dict[str, str]:
 
 @functools.cache
 def _commit() -> str:
-    """Return the commit of this code, with a plus if it was changed since, or `unknown` outside a
-    checkout.
+    """Return the commit of this code, with a plus if it was changed since, else `unknown`.
+
+    Installed in an environment inside another repository, git would name that one's commit.
     """
     folder = Path(__file__).parents[2]
+    if not (folder / ".git").exists() or not _is_project(folder / "pyproject.toml"):
+        return "unknown"
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+"]
     try:
         result = subprocess.run(command, capture_output=True, text=True)
     except OSError:
         return "unknown"
     return result.stdout.strip() if result.returncode == 0 else "unknown"
+
+
+def _is_project(path: Path) -> bool:
+    """Return whether a pyproject.toml is this project's."""
+    try:
+        project = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {})
+    except (OSError, ValueError):
+        return False
+    return bool(project.get("name") == "comptrust")

@@ -1,17 +1,15 @@
-"""One loader for every suite: finds the plug-in, filters, and refuses a suite that cannot be
-measured.
-"""
+"""The loader of all suites: finds the plug-in, filters its prompts and checks them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
-from comptrust.config import DIMENSIONS
 from comptrust.errors import UserError, unknown
 from comptrust.plugins import Registry
 from comptrust.records import Prompt, Scoring, Suite
 from comptrust.trust import scorers
+from comptrust.trust.dimensions import dimensions as all_dimensions
 
 SUITES = Registry("suite", "comptrust.trust.suites", "comptrust.suites", verb="load")
 
@@ -26,26 +24,23 @@ def load(
 ) -> Suite:
     """Load a suite by its spec: `mini`, `decodingtrust:DIR` or `hf:NAME`.
 
-    `dimensions` keeps only these (None = all that the suite has), `limit` the first prompts of each
-    scenario. Raises UserError for an unknown suite, dimension or scorer, a broken data file,
-    repeated ids, blank text or a suite without prompts.
+    `dimensions` selects dimensions (None: all that the suite has), `limit` the first prompts of
+    each scenario. Raises UserError for an unknown suite, dimension or scorer, a broken data file,
+    duplicate ids, blank text or a suite without prompts.
     """
     name, _, argument = spec.partition(":")
-    chosen = _dimensions(dimensions)
+    chosen = _checked(dimensions)
     if limit is not None and limit < 1:
-        raise UserError(f"--limit is {limit}; it must be at least 1 prompt per scenario.")
-    suite: Suite = SUITES.get(name)().load(
-        argument or None, dimensions=chosen, scoring=scoring, limit=limit
-    )
-    asked = set(chosen or DIMENSIONS)
-    prompts = first(
-        tuple(prompt for prompt in suite.prompts if prompt.dimension in asked), limit=limit
-    )
+        raise UserError(f"limit is {limit}; it must be at least 1 prompt per scenario.")
+    plugin = SUITES.get(name)()
+    suite: Suite = plugin.load(argument or None, dimensions=chosen, scoring=scoring, limit=limit)
+    wanted = set(chosen or all_dimensions())
+    prompts = first([prompt for prompt in suite.prompts if prompt.dimension in wanted], limit=limit)
     needs_scorer = any(prompt.dimension == "toxicity" for prompt in prompts)
     suite = suite.model_copy(
         update={
             "prompts": prompts,
-            "required": {key: value for key, value in suite.required.items() if key in asked},
+            "required": {key: value for key, value in suite.required.items() if key in wanted},
             "scorers": {"toxicity": scorers.get(toxicity_scorer).identity} if needs_scorer else {},
             "scoring": scoring,
             "limit": limit,
@@ -56,8 +51,7 @@ def load(
 
 
 def first(prompts: Sequence[Prompt], *, limit: int | None) -> tuple[Prompt, ...]:
-    """Keep the first `limit` prompts of each scenario of each dimension, in order; None keeps
-    all."""
+    """Return the first `limit` prompts of each scenario, in order; None keeps all."""
     if limit is None:
         return tuple(prompts)
     seen: Counter[tuple[str, str]] = Counter()
@@ -71,30 +65,48 @@ def first(prompts: Sequence[Prompt], *, limit: int | None) -> tuple[Prompt, ...]
 
 
 def check(suite: Suite, *, spec: str) -> None:
-    """Refuse a suite that is empty, repeats an id within a dimension or asks with blank text.
-    Raises UserError.
+    """Check a suite.
+
+    Raises UserError if it is empty, repeats an id within a dimension or has a blank message.
     """
     if not suite.prompts:
         raise UserError(
-            f"Suite '{spec}' holds no prompts for {', '.join(suite.required) or 'any dimension'}."
+            f"Suite '{spec}' has no prompts for {', '.join(suite.required) or 'any dimension'}."
             " Check its data folder."
         )
     seen: set[tuple[str, str]] = set()
     for prompt in suite.prompts:
         where = f"Suite '{spec}', {prompt.dimension} prompt '{prompt.id}'"
         if (prompt.dimension, prompt.id) in seen:
-            raise UserError(f"{where}: the id stands twice. Give each prompt its own id.")
+            raise UserError(f"{where}: duplicate id. Give each prompt its own id.")
         seen.add((prompt.dimension, prompt.id))
         if not prompt.messages or any(not message.content.strip() for message in prompt.messages):
             raise UserError(f"{where}: a message is blank. Every message needs text.")
 
 
-def _dimensions(names: Sequence[str] | None) -> tuple[str, ...] | None:
+def split_dimensions(text: str | None) -> list[str] | None:
+    """Return the names in a comma-separated list without the blanks around them; None stays None.
+
+    Raises UserError for an empty name.
+    """
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise UserError(
+            f"The list of dimensions '{text}' has an empty name. Separate names with one comma,"
+            " such as mmlu,ethics."
+        )
+    return names
+
+
+def _checked(names: Sequence[str] | None) -> tuple[str, ...] | None:
     if names is None:
         return None
+    known = all_dimensions()
     for name in names:
-        if name not in DIMENSIONS:
-            raise unknown("dimension", name, DIMENSIONS)
+        if name not in known:
+            raise unknown("dimension", name, known)
     if not names:
-        raise UserError(f"No dimension was named. Known: {', '.join(DIMENSIONS)}.")
+        raise UserError(f"The list of dimensions is empty. Known: {', '.join(known)}.")
     return tuple(dict.fromkeys(names))

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from comptrust.config import DIMENSIONS
 from comptrust.gate import resampling
 from comptrust.gate.resampling import Stratum
 from comptrust.models.backends.echo import Echo
 from comptrust.records import Generation, Prompt
 from comptrust.trust import base, suite
 from comptrust.trust.base import Table
+from comptrust.trust.dimensions import dimensions
 
-SHARED = frozenset(DIMENSIONS) - {"stereotype"}
+SHARED = frozenset(dimensions()) - {"stereotype"}
 """Dimensions whose prompts of a scenario are told apart by their numbers alone."""
 
 
@@ -98,7 +98,7 @@ def test_scenario_sizes_are_kept_and_clusters_whole() -> None:
     assert weights.mean(axis=0) == pytest.approx(1, abs=0.15)
 
 
-@pytest.mark.parametrize("name", sorted(DIMENSIONS))
+@pytest.mark.parametrize("name", sorted(dimensions()))
 def test_condensed_tables_give_the_same_scores(name: str) -> None:
     dimension, tables = pair(name)
     few, groups = resampling.condensed(tables, dimension)

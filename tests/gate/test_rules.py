@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from comptrust.config import DIMENSIONS
 from comptrust.errors import UserError
 from comptrust.gate import policy as policies
 from comptrust.gate.base import Evidence
@@ -22,6 +21,7 @@ from comptrust.gate.rules.quantization_preferred import QuantizationPreferred
 from comptrust.gate.rules.refusal_shift import RefusalShift
 from comptrust.gate.rules.trusted_source import TrustedSource
 from comptrust.gate.verdict import judge
+from comptrust.trust.dimensions import dimensions
 from tests.support.evaluations import DENSE, EIGHT, PRUNED, THREE, evaluation, pair, policy
 
 
@@ -59,12 +59,12 @@ from tests.support.evaluations import DENSE, EIGHT, PRUNED, THREE, evaluation, p
         (FullEvaluation(), pair(EIGHT, 80), "pass"),
         (
             FullEvaluation(),
-            Evidence(evaluation(THREE, dict.fromkeys(DIMENSIONS, 50.0)), None),
+            Evidence(evaluation(THREE, dict.fromkeys(dimensions(), 50.0)), None),
             "pass",
         ),
         (
             FullEvaluation(),
-            Evidence(evaluation(THREE, dict.fromkeys(DIMENSIONS, 50.0), limit=5), None),
+            Evidence(evaluation(THREE, dict.fromkeys(dimensions(), 50.0), limit=5), None),
             "inconclusive",
         ),
         (CalibrationSeeds(), pair(THREE, 80), "inconclusive"),

@@ -1,4 +1,4 @@
-"""Which answers changed between two models, and which of those tell the most."""
+"""Which answers differ between two models, and which of these matter most."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def answer(
     )
 
 
-def test_flips_by_scenario_and_group_with_the_most_telling_first() -> None:
+def test_flips_by_scenario_and_group_with_the_most_important_first() -> None:
     dense = [
         answer("zero_shot", 0, "wrong", group="a", margin=1.0),
         answer("zero_shot", 1, "wrong", group="a", margin=3.0),
@@ -38,13 +38,13 @@ def test_flips_by_scenario_and_group_with_the_most_telling_first() -> None:
         answer("few_shot", 3, "two"),  # another text, the same parsed answer
         answer("few_shot", 4, "wrong"),  # the dense model has no such prompt
     ]
-    found = compare(dense, compressed, dimension="ethics")
-    assert (found.n_prompts, found.share) == (4, 75)
-    assert found.by_scenario == {"zero_shot": 100, "few_shot": 0}
-    assert found.by_group == {"a": 100, "b": 100}
-    assert [flip.prompt_id for flip in found.top()] == ["zero_shot#2", "zero_shot#1", "zero_shot#0"]
-    assert (found.top(1)[0].dense_answer, found.top(1)[0].compressed_answer) == ("wrong", "refusal")
-    assert (found.top(1)[0].dense_text, found.top(1)[0].compressed_text) == ("wrong", "hm")
+    flips = compare(dense, compressed, dimension="ethics")
+    assert (flips.n_prompts, flips.share) == (4, 75)
+    assert flips.by_scenario == {"zero_shot": 100, "few_shot": 0}
+    assert flips.by_group == {"a": 100, "b": 100}
+    assert [flip.prompt_id for flip in flips.top()] == ["zero_shot#2", "zero_shot#1", "zero_shot#0"]
+    assert (flips.top(1)[0].dense_answer, flips.top(1)[0].compressed_answer) == ("wrong", "refusal")
+    assert (flips.top(1)[0].dense_text, flips.top(1)[0].compressed_text) == ("wrong", "hm")
 
 
 @pytest.mark.parametrize(("refusing", "flagged"), [(0, False), (1, False), (2, True)])
@@ -53,15 +53,15 @@ def test_a_refusal_change_above_ten_points_is_flagged(refusing: int, flagged: bo
     compressed = [
         answer("zero_shot", n, "I cannot" if n < refusing else "wrong") for n in range(10)
     ]
-    found = compare(dense, compressed, dimension="ethics")
-    assert (found.refusal_change, found.refusal_flagged) == (pytest.approx(10 * refusing), flagged)
+    flips = compare(dense, compressed, dimension="ethics")
+    assert (flips.refusal_change, flips.refusal_flagged) == (pytest.approx(10 * refusing), flagged)
 
 
 def test_nothing_in_common_is_not_measured() -> None:
-    found = compare(
+    flips = compare(
         [answer("zero_shot", 0, "wrong")], [answer("zero_shot", 1, "wrong")], dimension="ethics"
     )
-    assert (found.share, found.refusal_change, found.refusal_flagged, found.flips) == (
+    assert (flips.share, flips.refusal_change, flips.refusal_flagged, flips.flips) == (
         None,
         None,
         False,

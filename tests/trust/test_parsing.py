@@ -1,4 +1,4 @@
-"""How one answer is read: the published parser cases, and traps that no published number pins."""
+"""How an answer is read: the published parser cases, and traps that no published score covers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Published generations give the published numbers, to a millionth."""
+"""Published generations give the published scores, to a millionth."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def test_every_published_number(model: str, dimension: str) -> None:
     expected = EXPECTED[model][dimension]
     path = next((REPLAY / model).glob(f"{dimension}.jsonl*"))
     rows = read_generations(path)
-    [found] = scoring.score({dimension: rows}, suite=None, allow_partial=True)
+    [score] = scoring.score({dimension: rows}, suite=None, allow_partial=True)
     tolerance = expected["tolerance"]
-    assert found.value == pytest.approx(expected["score"], abs=tolerance)
-    assert found.refusal_rate == pytest.approx(expected["refusal"], abs=tolerance)
-    assert found.subscores == pytest.approx(expected["subscores"], abs=tolerance)
+    assert score.value == pytest.approx(expected["score"], abs=tolerance)
+    assert score.refusal_rate == pytest.approx(expected["refusal"], abs=tolerance)
+    assert score.subscores == pytest.approx(expected["subscores"], abs=tolerance)
     [strict] = scoring.score({dimension: rows}, suite=None)
-    assert strict.value == (None if strict.missing else found.value)
+    assert strict.value == (None if strict.missing else score.value)
     assert strict.partial is False
-    assert found.partial is bool(found.missing)
+    assert score.partial is bool(score.missing)
     table = scoring.table(rows, dimension=dimension, scoring="compressed-trust")
     columns = {"acc": table.values.get("correct"), "refusal": table.refusal} | {
         f"leak_{key}": table.values.get(key) for key in table.values

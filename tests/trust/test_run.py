@@ -1,10 +1,10 @@
-"""Asking a suite: answers survive whatever stops a run, go to one model only, and become a
-scorecard.
-"""
+"""Evaluating a suite: answers survive an interruption, are one model's, and become a scorecard."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,6 +59,49 @@ def test_scorecard(tmp_path: Path) -> None:
         "mmlu/mmlu": echo.render(questions.prompts[0])
     }
     assert json.loads((tmp_path / "suite.json").read_text())["digest"] == questions.digest
+
+
+def commit_seen_from(folder: Path) -> str:
+    """Return the commit that a copy of the package in the folder records."""
+    ignore = shutil.ignore_patterns("__pycache__", "shipped")
+    shutil.copytree(ROOT / "comptrust", folder / "comptrust", ignore=ignore)
+    program = "from comptrust.trust import run; print(run._commit(), run.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    commit, file = done.stdout.split()
+    assert Path(file).is_relative_to(folder)
+    return commit
+
+
+def commit_all(repository: Path) -> str:
+    """Make the folder a repository with one commit of what it holds, and return the commit."""
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    git = ["git", "-C", str(repository), *identity]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "--allow-empty", "-m", "One"]):
+        subprocess.run([*git, *command], check=True)
+    head = subprocess.run(
+        [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+    )
+    return head.stdout.strip()
+
+
+def test_the_commit_of_a_checkout_is_recorded(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    commit = commit_all(tmp_path)
+    assert commit_seen_from(tmp_path) == commit
+
+
+@pytest.mark.parametrize("place", ["venv/lib/site-packages", "."])
+def test_the_commit_of_another_repository_is_not_recorded(tmp_path: Path, place: str) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "other"\n')
+    commit_all(tmp_path)
+    assert commit_seen_from(tmp_path / place) == "unknown"
 
 
 def test_nothing_is_asked_twice(tmp_path: Path) -> None:
@@ -117,7 +160,7 @@ except ServiceError as error:
 
 
 @pytest.mark.parametrize(("how", "status"), [("killed", -signal.SIGKILL), ("no space", 1)])
-def test_a_stopped_run_goes_on(tmp_path: Path, how: str, status: int) -> None:
+def test_a_stopped_run_continues(tmp_path: Path, how: str, status: int) -> None:
     code = STOPPED.format(root=str(ROOT), out=str(tmp_path / "stopped"), how=how)
     dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert dead.returncode == status, dead.stderr
@@ -204,7 +247,7 @@ def test_a_failing_backend_is_not_a_full_disk(tmp_path: Path) -> None:
 def test_a_failing_toxicity_scorer_measures_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The Perspective scorer is the real one; its address is a port on which nothing listens."""
+    """The Perspective scorer is the real one, but nothing listens on its port."""
     from comptrust.trust.scorers import perspective
 
     monkeypatch.setenv(perspective.KEY, "none")
@@ -217,12 +260,12 @@ def test_a_failing_toxicity_scorer_measures_nothing(
         messages=(Message(role="user", content="Go on."),),
         target="words",
     )
-    asked = (go_on, go_on.model_copy(update={"id": "benign#1"}))
+    prompts = (go_on, go_on.model_copy(update={"id": "benign#1"}))
     scorer = {"toxicity": perspective.Perspective().identity}
     texts = Suite(
         name="texts",
         revision="1",
-        prompts=asked,
+        prompts=prompts,
         required={"toxicity": ("benign",)},
         scorers=scorer,
     )

@@ -1,4 +1,4 @@
-"""The one suite loader: what it refuses, filters and records."""
+"""The suite loader: what it refuses, filters and records."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def folder(tmp_path: Path) -> Path:
             {"spec": "decodingtrust:x", "dimensions": ["fairnes"]},
             "Unknown dimension 'fairnes'. Did you mean 'fairness'",
         ),
-        ({"spec": "decodingtrust:x", "dimensions": []}, "No dimension"),
-        ({"spec": "decodingtrust:x", "limit": 0}, "--limit is 0"),
+        ({"spec": "decodingtrust:x", "dimensions": []}, "The list of dimensions is empty"),
+        ({"spec": "decodingtrust:x", "limit": 0}, "limit is 0"),
         ({"spec": "decodingtrust"}, "needs its data folder"),
         ({"spec": "decodingtrust:/no/such/folder"}, "No data folder at /no/such/folder"),
     ],
@@ -50,6 +50,20 @@ def folder(tmp_path: Path) -> Path:
 def test_load_refuses(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         suite.load(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [(None, None), ("mmlu", ["mmlu"]), ("mmlu, ethics ", ["mmlu", "ethics"])],
+)
+def test_a_list_of_dimensions_may_have_blanks(text: str | None, names: list[str] | None) -> None:
+    assert suite.split_dimensions(text) == names
+
+
+@pytest.mark.parametrize("text", ["", " ", "mmlu,", "mmlu,,ethics"])
+def test_a_list_of_dimensions_has_no_empty_name(text: str) -> None:
+    with pytest.raises(UserError, match="has an empty name"):
+        suite.split_dimensions(text)
 
 
 @pytest.mark.parametrize("dimensions", [["fairness"], ["privacy"], None])
@@ -109,9 +123,9 @@ def test_toxicity_names_its_scorer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ids", "text", "message"),
     [
-        (("a#0", "a#0"), "x", "'a#0': the id stands twice"),
+        (("a#0", "a#0"), "x", "'a#0': duplicate id"),
         (("a#0",), " \n", "'a#0': a message is blank"),
-        ((), "", "holds no prompts"),
+        ((), "", "has no prompts"),
     ],
 )
 def test_check_refuses(ids: tuple[str, ...], text: str, message: str) -> None:

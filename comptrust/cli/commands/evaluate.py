@@ -73,7 +73,7 @@ def command(target: str, out: Path | None, as_json: bool, **options: Any) -> Non
 
     ask = targets.Ask(**{name: options[name] for name in targets.Ask.__dataclass_fields__})
     ask.check()
-    dimensions = options["dimensions"].split(",") if options["dimensions"] else None
+    dimensions = suites.split_dimensions(options["dimensions"])
     suite = suites.load(
         options["suite"], dimensions=dimensions, scoring=options["scoring"], limit=options["limit"]
     )

@@ -14,7 +14,7 @@ from comptrust.plugins import Registry
 REGISTRIES = {
     "methods": "comptrust.compression.base:METHODS",
     "backends": "comptrust.models.base:BACKENDS",
-    "dimensions": "comptrust.trust.base:DIMENSIONS",
+    "dimensions": "comptrust.trust.dimensions:REGISTRY",
     "suites": "comptrust.trust.suite:SUITES",
     "scorers": "comptrust.trust.scorers:SCORERS",
     "rules": "comptrust.gate.policy:RULES",

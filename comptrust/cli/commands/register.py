@@ -82,7 +82,7 @@ def command(
     made = recipe.build(model=base, **stated).model_copy(
         update={"calibration": None, "calibration_samples": None, "options": {}}
     )
-    chosen = [name.strip() for name in dimensions.split(",")] if dimensions else None
+    chosen = suites.split_dimensions(dimensions)
     plan = job.Plan(
         recipe=made,
         suite=suites.load(suite, dimensions=chosen, scoring=scoring, limit=limit),

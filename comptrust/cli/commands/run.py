@@ -61,7 +61,7 @@ def command(
     if promote_to:
         promotion.check_target(promote_to)
     recipe_options["model"] = job.local_model(recipe_options["model"])
-    chosen = [name.strip() for name in dimensions.split(",")] if dimensions else None
+    chosen = suites.split_dimensions(dimensions)
     plan = job.Plan(
         recipe=recipe.build(**recipe_options),
         suite=suites.load(suite, dimensions=chosen, scoring=scoring, limit=limit),

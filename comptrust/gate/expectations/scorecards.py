@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comptrust.config import DIMENSIONS
 from comptrust.gate.expectations.check import check
 from comptrust.records import Score, Scorecard
+from comptrust.trust.dimensions import dimensions
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -66,7 +66,7 @@ def expectations() -> list[Expectation]:
         ),
         gxe.ExpectColumnValuesToBeInSet(
             column="dimension",
-            value_set=list(DIMENSIONS),
+            value_set=list(dimensions()),
             meta={"meaning": "the dimension is a known one"},
         ),
         gxe.ExpectColumnValuesToBeInSet(

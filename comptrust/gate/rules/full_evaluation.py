@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from comptrust.config import DIMENSIONS
 from comptrust.gate.base import Evidence, Rule, heavily_compressed
 from comptrust.records import Finding
+from comptrust.trust.dimensions import dimensions
 
 
 class FullEvaluation(Rule):
@@ -42,7 +42,7 @@ class FullEvaluation(Rule):
             for score in evidence.candidate.scorecard.scores
             if score.value is not None and not score.partial
         }
-        missing = [name for name in DIMENSIONS if name not in scores]
+        missing = [name for name in dimensions() if name not in scores]
         if missing:
             return self.found(
                 "inconclusive",

@@ -11,10 +11,10 @@ from typing import ClassVar
 
 from pydantic import field_validator
 
-from comptrust.config import DIMENSIONS
 from comptrust.errors import unknown
 from comptrust.gate.base import Evidence, Rule, comparable
 from comptrust.records import Finding
+from comptrust.trust.dimensions import dimensions
 
 
 class TrustedSource(Rule):
@@ -33,8 +33,8 @@ class TrustedSource(Rule):
     @classmethod
     def _known(cls, value: dict[str, float]) -> dict[str, float]:
         for dimension, floor in value.items():
-            if dimension not in DIMENSIONS:
-                raise ValueError(str(unknown("dimension", dimension, DIMENSIONS)))
+            if dimension not in dimensions():
+                raise ValueError(str(unknown("dimension", dimension, dimensions())))
             if not 0 <= floor <= 100:
                 raise ValueError(f"the floor of {dimension} must be 0-100")
         return value

@@ -1,6 +1,4 @@
-"""Reading of a data folder: files are parsed strictly, and the ones that were used give the
-revision.
-"""
+"""Strict reading of a data folder; its revision is the digest of the files that were read."""
 
 from __future__ import annotations
 
@@ -17,16 +15,14 @@ from comptrust import config, digests
 from comptrust.errors import UserError
 
 
-class Row(BaseModel):
-    """One entry of a data file; further fields are allowed and ignored."""
+class DataRow(BaseModel):
+    """One entry of a data file; other fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Item(Row):
-    """A classification question with its demonstrations, as fairness and adversarial demonstrations
-    store it.
-    """
+class Item(DataRow):
+    """A classification question with its demonstrations (fairness, adversarial demonstrations)."""
 
     input: str
     label: str
@@ -34,34 +30,34 @@ class Item(Row):
     examples: list[tuple[str, str]] = []
 
 
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", bound=DataRow)
 
 
 class Folder:
-    """A folder in the original `data/` layout. Names are relative POSIX paths."""
+    """A folder in DecodingTrust's `data/` layout; file names are relative POSIX paths."""
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
             raise UserError(
-                f"No data folder at {root}. Give the folder that holds toxicity/, stereotype/, ..."
+                f"No data folder at {root}. Give the folder with toxicity/, stereotype/, ..."
                 " (DecodingTrust's data/)."
             )
         self.root = root
         self._used: dict[str, str] = {}
-        self._rows: dict[tuple[str, type[Row]], Sequence[Row]] = {}
+        self._rows: dict[tuple[str, type[DataRow]], Sequence[DataRow]] = {}
         self._parsed: dict[str, object] = {}
 
     def has(self, *names: str) -> bool:
-        """Say whether every one of these files is there."""
+        """Return whether all of these files exist."""
         return all((self.root / name).is_file() for name in names)
 
     def revision(self) -> str:
-        """Return the SHA-256 over names and contents of the files read so far."""
+        """Return the SHA-256 over the names and contents of the files read so far."""
         return digests.of_value(dict(sorted(self._used.items())))
 
     @property
     def unread(self) -> bool:
-        """Whether no file has been read so far."""
+        """True while no file has been read."""
         return not self._used
 
     def text(self, name: str) -> str:
@@ -70,20 +66,20 @@ class Folder:
         return config.read_text(self.root / name)
 
     def jsonl(self, name: str, row: type[R]) -> Sequence[R]:
-        """Read one record a line. Raises UserError naming file, line and field."""
+        """Read one entry per line. Raises UserError naming file, line and field."""
         key = (name, row)
         if key not in self._rows:
-            found = []
+            rows = []
             for number, line in enumerate(self.text(name).split("\n"), start=1):
                 if not line.strip():
                     continue
                 where = f"{self.root / name}, line {number}"
-                found.append(config.parse(config.json_value(line, where=where), row, where=where))
-            self._rows[key] = found
+                rows.append(config.parse(config.json_value(line, where=where), row, where=where))
+            self._rows[key] = rows
         return self._rows[key]  # type: ignore[return-value]
 
     def csv(self, name: str, row: type[R], *, header: Sequence[str] | None = None) -> Sequence[R]:
-        """Read a CSV file; `header` names the columns of a file without a header line.
+        """Read a CSV file; `header` gives the column names if the file has no header line.
 
         Raises UserError naming file, line and field.
         """
@@ -92,17 +88,16 @@ class Folder:
             reader = csv.DictReader(
                 io.StringIO(self.text(name), newline=""), fieldnames=header, strict=True
             )
-            found = []
+            rows = []
             try:
                 for data in reader:
-                    found.append(
-                        config.parse(data, row, where=f"{self.root / name}, line {reader.line_num}")
-                    )
+                    where = f"{self.root / name}, line {reader.line_num}"
+                    rows.append(config.parse(data, row, where=where))
             except csv.Error as error:
                 raise UserError(
                     f"{self.root / name}, line {reader.line_num}: not valid CSV: {error}."
                 ) from error
-            self._rows[key] = found
+            self._rows[key] = rows
         return self._rows[key]  # type: ignore[return-value]
 
     def json(self, name: str) -> object:
@@ -112,25 +107,25 @@ class Folder:
         return self._parsed[name]
 
     def entries(self, name: str, *path: str, row: type[R]) -> Sequence[R]:
-        """Read the list at a path of keys in a JSON document. Raises UserError naming file, entry
-        and field.
+        """Read the list at a path of keys in a JSON document.
+
+        Raises UserError naming file, entry and field.
         """
         where = f"{self.root / name}, {'.'.join(path)}"
-        found = self.json(name)
+        value = self.json(name)
         for part in path:
-            if not isinstance(found, dict) or part not in found:
+            if not isinstance(value, dict) or part not in value:
                 raise UserError(f"{where}: no entry '{part}'.")
-            found = found[part]
-        if not isinstance(found, list):
-            raise UserError(f"{where}: expected a list, found {type(found).__name__}.")
+            value = value[part]
+        if not isinstance(value, list):
+            raise UserError(f"{where}: must be a list (got {type(value).__name__}).")
         return [
-            config.parse(data, row, where=f"{where}, entry {index}")
-            for index, data in enumerate(found)
+            config.parse(entry, row, where=f"{where}, entry {index}")
+            for index, entry in enumerate(value)
         ]
 
     def array(self, name: str, *, length: int) -> np.ndarray:
-        """Read a one-dimensional .npy array of shape (length,). Raises UserError naming the
-        file."""
+        """Read a .npy array of shape (length,). Raises UserError naming the file."""
         self._use(name)
         try:
             values: np.ndarray = np.load(self.root / name, allow_pickle=False)

@@ -1,11 +1,10 @@
-"""Bring the Hugging Face form of DecodingTrust and MMLU into the original file layout, so that one
-reader serves both.
+"""Writes the Hugging Face copies of DecodingTrust and MMLU in the original file layout.
 
-Sources: AI-Secure/DecodingTrust and cais/mmlu, through `datasets`; a local folder of the same form
-works too. The hub's copy lacks the toxicity and stereotype instructions and the sensitive attribute
-files: the instructions here are this project's own (numbers are not the published ones), the
-attribute is read from the question's text. A part that the source does not have is left out, and
-its scenarios are reported as not measured.
+The same readers then serve both. Sources: AI-Secure/DecodingTrust and cais/mmlu, loaded with
+`datasets`, or a local folder of the same form. The hub's copy lacks the toxicity and stereotype
+instructions and the files of sensitive attributes. The instructions here are this project's own, so
+scores differ from the published ones; the attribute is read from the question's text. Parts that
+the source lacks are left out, and their scenarios are reported as not measured.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from comptrust.trust.decodingtrust import (
     stereotype,
     toxicity,
 )
+from comptrust.trust.dimensions.adv_robustness import BASES
 
 Rows = Iterable[Mapping[str, Any]]
 TOXICITY_SPLITS = {
@@ -62,47 +62,48 @@ TARGETED = (
 
 
 class Hub:
-    """One dataset on the hub or in a folder, written below `into` in the original layout."""
+    """A dataset on the hub or in a local folder, to be written to `into` in the original layout."""
 
     def __init__(self, source: str, into: Path) -> None:
         self.source, self.into = source, into
 
     def write(self, dimension: str) -> None:
-        """Write one dimension's files. Raises UserError for an unknown dataset, ServiceError if the
-        hub is out of reach.
+        """Write the files of a dimension.
+
+        Raises UserError for an unknown dataset, ServiceError if the hub cannot be reached.
         """
         getattr(self, f"_{dimension}")()
 
     def _rows(
         self, config: str | None = None, *, split: str = "train", file: str | None = None
-    ) -> list[dict[str, Any]] | None:
-        """Return all rows of a split or of one file; None if the source does not have it."""
+    ) -> list[dict[str, Any]]:
+        """Return the rows of a split or of a file, none if the source does not have it."""
         import datasets
 
+        files = None if file is None else [file]
         try:
-            files = None if file is None else [file]
             rows: list[dict[str, Any]] = datasets.load_dataset(
                 self.source, config, data_files=files, split=split
             ).to_list()
             return rows
         except datasets.exceptions.DatasetNotFoundError as error:
             raise UserError(
-                f"No dataset '{self.source}' on the hub (or no access to it). Check the name after"
+                f"No dataset '{self.source}' on the hub, or no access to it. Check the name after"
                 " hf:."
             ) from error
         except (FileNotFoundError, ValueError):
-            return None
+            return []
         except (OSError, datasets.exceptions.DatasetGenerationError) as error:
             cause = error.__cause__ or error
             reason = str(cause).strip().split("\n")[0].rstrip(".")
             if isinstance(cause, OSError):
                 raise ServiceError(
-                    f"Cannot load '{self.source}': {reason}. Check network and disk; what was"
-                    " loaded is cached."
+                    f"Cannot load '{self.source}': {reason}. Check the network and the disk, then"
+                    " try again; files that were loaded are cached."
                 ) from error
             raise UserError(
                 f"'{self.source}', {config or file}: cannot be read: {reason}. Repair the file or"
-                " fetch it again."
+                " download it again."
             ) from error
 
     def _text(self, name: str, text: str) -> None:
@@ -124,48 +125,41 @@ class Hub:
     def _toxicity(self) -> None:
         for name, split in TOXICITY_SPLITS.items():
             rows = self._rows("toxicity", split=split)
-            if rows is not None:
-                nested = (
-                    {"prompt": row["prompt"] if isinstance(row.get("prompt"), dict) else _flat(row)}
-                    for row in rows
-                )
-                self._jsonl(f"toxicity/user_prompts/{toxicity.FILES[name]}", nested)
+            if rows:
+                beginnings = ({"prompt": _beginning(row)} for row in rows)
+                self._jsonl(f"toxicity/user_prompts/{toxicity.FILES[name]}", beginnings)
                 self._text(toxicity.TEMPLATES, f"PROMPTS = {INSTRUCTIONS!r}\n")
 
     def _stereotype(self) -> None:
         rows = self._rows(file="stereotype/dataset/stereotype_bias_data.jsonl")
-        if rows is None:
+        if not rows:
             return
         self._csv(
             stereotype.USERS,
             stereotype.Statement.model_fields,
             _statements(row["prompt"] for row in rows),
         )
-        systems = {"benign": BENIGN, "untargeted": ADVERSARIAL, "targeted": TARGETED}
-        self._csv(
-            stereotype.SYSTEMS,
-            ["type", "system_prompt"],
-            ({"type": key, "system_prompt": text} for key, text in systems.items()),
-        )
+        texts = {"benign": BENIGN, "untargeted": ADVERSARIAL, "targeted": TARGETED}
+        settings = [{"type": name, "system_prompt": text} for name, text in texts.items()]
+        self._csv(stereotype.SYSTEMS, stereotype.Setting.model_fields, settings)
 
     def _adv_robustness(self) -> None:
         tasks = {task: self._rows("adv-glue-plus-plus", split=task) for task in adv_robustness.KEYS}
-        for base in adv_robustness.BASES:
-            found = {
-                task: [row for row in rows or () if row["model"] == base]
-                for task, rows in tasks.items()
+        for base in BASES:
+            items = {
+                task: [row for row in rows if row["model"] == base] for task, rows in tasks.items()
             }
-            if any(found.values()):
-                self._text(f"adv-glue-plus-plus/data/{base}.json", json.dumps(found))
+            if any(items.values()):
+                self._text(f"adv-glue-plus-plus/data/{base}.json", json.dumps(items))
 
     def _ood(self) -> None:
         rows = self._rows("ood", split="knowledge")
-        if rows is not None:
+        if rows:
             groups = _groups({**row, "answer": str(row["answer"])} for row in rows)
             test = {name: groups.pop(name) for name in ("qa_2020", "qa_2023") if name in groups}
             self._text(ood.KNOWLEDGE, json.dumps({"demo": groups, "test": test}))
         rows = self._rows("ood", split="style")
-        if rows is not None:
+        if rows:
             groups = _groups(
                 {**row, "sentence": row["question_sentence"], "label": str(row["answer"])}
                 for row in rows
@@ -177,61 +171,57 @@ class Hub:
         for scenario in adv_demonstration.SCENARIOS:
             path = adv_demonstration.path_of(scenario)
             rows = self._rows(file=path)
-            if rows is not None:
+            if rows:
                 self._jsonl(path, rows)
 
     def _privacy(self) -> None:
-        single = (privacy_enron.NAMES, privacy_enron.CONTEXTS)
-        for name in (
-            *single,
-            *(
-                f"{privacy_enron.FOLDER}/{file}.json"
-                for file in sorted(set(privacy_enron.SUPPORTS.values()))
-            ),
-        ):
+        texts = (privacy_enron.NAMES, privacy_enron.CONTEXTS)
+        supports = [
+            f"{privacy_enron.FOLDER}/{file}.json"
+            for file in sorted(set(privacy_enron.SUPPORTS.values()))
+        ]
+        for name in (*texts, *supports):
             rows = self._rows(file=f"{name}l")
-            if rows is not None:
-                self._text(
-                    name,
-                    json.dumps(
-                        {
-                            row["email"]: row["prompt"][0][0] if name in single else row["prompt"]
-                            for row in rows
-                        }
-                    ),
-                )
+            prompts = {row["email"]: row["prompt"] for row in rows}
+            if name in texts:
+                prompts = {email: prompt[0][0] for email, prompt in prompts.items()}
+            if prompts:
+                self._text(name, json.dumps(prompts))
 
     def _ethics(self) -> None:
         for name, split in ((ethics.TEST, "cm_test"), (ethics.TRAIN, "cm_train")):
             rows = self._rows("machine_ethics", split=split)
-            if rows is not None:
+            if rows:
                 self._csv(name, ethics.Action.model_fields, rows)
 
     def _fairness(self) -> None:
         for stem in fairness.FILES.values():
             rows = self._rows(file=f"fairness/fairness_data/{stem}.jsonl")
-            if rows is not None:
+            if rows:
                 self._jsonl(f"fairness/fairness_data/{stem}.jsonl", rows)
-                np.save(
-                    self.into / f"fairness/fairness_data/sensitive_attr_{stem}.npy",
-                    [_attribute(stem, row) for row in rows],
-                )
+                attributes = self.into / f"fairness/fairness_data/sensitive_attr_{stem}.npy"
+                np.save(attributes, [_attribute(stem, row) for row in rows])
 
     def _mmlu(self) -> None:
         for part in ("dev", "test"):
             rows = self._rows("all", split=part)
-            for subject in mmlu.SCENARIOS if rows is not None else ():
-                lines = [_question(row) for row in rows or () if row["subject"] == subject]
+            for subject in mmlu.SCENARIOS:
+                lines = [_question(row) for row in rows if row["subject"] == subject]
                 if lines:
                     self._csv(f"{part}/{subject}_{part}.csv", mmlu.COLUMNS, lines, header=False)
 
 
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {"text": row.get("text", row.get("prompt")), "toxicity": row.get("toxicity")}
+def _beginning(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the original form of a toxicity prompt, which the hub's copy partly flattens."""
+    prompt = row.get("prompt")
+    if isinstance(prompt, dict):
+        return prompt
+    return {"text": row.get("text", prompt), "toxicity": row.get("toxicity")}
 
 
 def _statements(prompts: Rows) -> Iterator[dict[str, str]]:
     for prompt in prompts:
+        # Each statement comes once per system prompt; the fork's data misspells the benign one.
         if prompt["sys_prompt_type_tag"] in ("benign", "beningn"):
             statement = prompt["text"].rpartition("Here is my statement: ")[2]
             yield {

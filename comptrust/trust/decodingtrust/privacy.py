@@ -1,9 +1,8 @@
-"""Privacy prompts, by part: Enron addresses, personal data told in a conversation, and secrets told
-in confidence.
+"""Privacy prompts: Enron addresses, personal data in a conversation, and secrets in confidence.
 
-Source: DecodingTrust (Wang et al. 2023), section 8. Wordings are this project's own, after the
-paper, so numbers are not the published ones; targets, supports and the number of prompts are the
-original files'.
+Source: DecodingTrust (Wang et al. 2023), section 8. Targets, supports and the number of prompts are
+the original ones. The wordings are this project's own, written after the paper, so scores differ
+from the published ones.
 """
 
 from __future__ import annotations
@@ -13,13 +12,15 @@ from collections.abc import Iterator
 from comptrust.records import Prompt
 from comptrust.trust.decodingtrust import privacy_enron, privacy_pii, privacy_understanding
 from comptrust.trust.decodingtrust.folder import Folder
+from comptrust.trust.dimensions.privacy import Privacy
 
-DIMENSION = "privacy"
+SCENARIOS = Privacy.required
 PARTS = {"enron": privacy_enron, "pii": privacy_pii, "understanding": privacy_understanding}
-SCENARIOS = tuple(scenario for part in PARTS.values() for scenario in part.SCENARIOS)
 
 
 def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
-    """Yield one scenario's prompts; none if a file is absent. Raises UserError for a broken
-    file."""
+    """Yield the prompts of a scenario, none if a file is absent.
+
+    Raises UserError for a broken file.
+    """
     yield from PARTS[scenario.split("/")[0]].prompts(folder, scenario)

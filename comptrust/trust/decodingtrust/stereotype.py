@@ -1,7 +1,7 @@
 """Stereotype prompts: 16 topics x 24 groups x 3 wordings, under three system prompts.
 
-Source: DecodingTrust (Wang et al. 2023), section 4. The task stands once in the user turn. In the
-targeted system prompt the group keeps its capital only where it is a proper name.
+Source: DecodingTrust (Wang et al. 2023), section 4. The user turn states the task once. In the
+targeted system prompt a group is capitalized only if it is a proper name.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from collections.abc import Iterator
 
 from comptrust.errors import UserError
 from comptrust.records import Prompt, Sampling
-from comptrust.trust.decodingtrust.folder import Folder, Row
+from comptrust.trust.decodingtrust.folder import DataRow, Folder
 from comptrust.trust.decodingtrust.turns import system, user
+from comptrust.trust.dimensions.stereotype import Stereotype
 
-DIMENSION = "stereotype"
-SCENARIOS = ("benign", "untargeted", "targeted")
+SCENARIOS = Stereotype.required
 USERS = "stereotype/dataset/user_prompts.csv"
 SYSTEMS = "stereotype/dataset/system_prompts.csv"
 SLOT = "[target_group]"
-COMMON = {
+COMMON_NOUNS = {
     "homosexuals", "physically disabled people", "women", "old people", "poor people",
     "immigrants", "men", "able-bodied people", "young people", "rich people", "atheists",
 }  # fmt: skip
-"""Groups whose names are common nouns; all others are written with a capital."""
+"""Groups whose names are common nouns; all others are capitalized."""
 
 
-class Statement(Row):
+class Statement(DataRow):
     """One row of user_prompts.csv."""
 
     stereotype_topic: str
@@ -35,7 +35,7 @@ class Statement(Row):
     user_prompt: str
 
 
-class Setting(Row):
+class Setting(DataRow):
     """One row of system_prompts.csv."""
 
     type: str
@@ -43,25 +43,26 @@ class Setting(Row):
 
 
 def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
-    """Yield one setting's prompts; none if the files are absent. Raises UserError for a broken
-    file.
+    """Yield the prompts of a setting, none if the files are absent.
+
+    Raises UserError for a broken file.
     """
     if not folder.has(USERS, SYSTEMS):
         return
     settings = {row.type: row.system_prompt for row in folder.csv(SYSTEMS, Setting)}
     if scenario not in settings:
-        raise UserError(f"{folder.root / SYSTEMS}: field 'type': no row '{scenario}'.")
+        raise UserError(f"{folder.root / SYSTEMS}: no row has type '{scenario}'.")
     templates: Counter[tuple[str, str]] = Counter()
     for index, row in enumerate(folder.csv(USERS, Statement)):
         topic, group = row.stereotype_topic, row.target_group
         template = templates[topic, group]
         templates[topic, group] += 1
-        named = group.lower() if group.lower() in COMMON else group
+        name = group.lower() if group.lower() in COMMON_NOUNS else group
         yield Prompt(
             id=f"{scenario}/{topic}/{group}/{template}",
-            dimension=DIMENSION,
+            dimension=Stereotype.name,
             scenario=scenario,
-            messages=(system(settings[scenario].replace(SLOT, named)), user(row.user_prompt)),
+            messages=(system(settings[scenario].replace(SLOT, name)), user(row.user_prompt)),
             sampling=Sampling(temperature=1.0, max_tokens=150, n=25, seed=index),
             extra={
                 "topic": topic,

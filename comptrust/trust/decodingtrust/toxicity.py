@@ -1,7 +1,7 @@
 """Toxicity prompts: four sets of beginnings, each under a benign and an adversarial instruction.
 
-Source: DecodingTrust (Wang et al. 2023), section 3; the two instructions are read from the data
-folder's toxicity_prompts.py, which is parsed, never run.
+Source: DecodingTrust (Wang et al. 2023), section 3. The two instructions come from the data
+folder's toxicity_prompts.py, which is parsed but never run.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from comptrust import config
 from comptrust.errors import UserError
 from comptrust.records import Prompt, Sampling
-from comptrust.trust.decodingtrust.folder import Folder, Row
+from comptrust.trust.decodingtrust.folder import DataRow, Folder
 from comptrust.trust.decodingtrust.turns import system, user
+from comptrust.trust.dimensions.toxicity import Toxicity
 
-DIMENSION = "toxicity"
+SCENARIOS = Toxicity.required
 ANNOTATED = "toxic.jsonl.{}.n=25.out1.split.annotated.jsonl.filtered.jsonl"
 FILES = {
     "toxic-gpt3.5": ANNOTATED.format("gpt3"),
@@ -24,12 +25,11 @@ FILES = {
     "toxic": "toxic.jsonl",
     "nontoxic": "nontoxic.jsonl",
 }
-SCENARIOS = tuple(f"{name}/template-{template}" for name in FILES for template in (0, 1))
 TEMPLATES = "toxicity/toxicity_prompts.py"
 
 
-class Text(Row):
-    """The beginning of a text and its stored Perspective values."""
+class Text(DataRow):
+    """The beginning of a text, with its stored Perspective values."""
 
     text: str
     toxicity: float | None = None
@@ -37,17 +37,17 @@ class Text(Row):
 
     @property
     def perspective(self) -> float | None:
-        """Stored Perspective TOXICITY, 0-1, where there is one."""
+        """The stored Perspective TOXICITY, 0-1, or None."""
         return self.toxicity if self.score is None else self.score.get("toxicity")
 
 
-class Beginning(Row):
+class Beginning(DataRow):
     """One line of a prompt file."""
 
     prompt: Text
 
 
-class Instruction(Row):
+class Instruction(DataRow):
     """One of the instructions in toxicity_prompts.py."""
 
     sys_prompt: str
@@ -55,18 +55,20 @@ class Instruction(Row):
 
 
 def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
-    """Yield one scenario's prompts; none if its file is absent. Raises UserError for a broken
-    file."""
+    """Yield the prompts of a scenario, none if its file is absent.
+
+    Raises UserError for a broken file.
+    """
     name, template = scenario.split("/template-")
     path = f"toxicity/user_prompts/{FILES[name]}"
     if not folder.has(path, TEMPLATES):
         return
     instruction = instructions(folder)[int(template)]
+    task = instruction.task_desc.rstrip()
     for index, row in enumerate(folder.jsonl(path, Beginning)):
-        task = instruction.task_desc.rstrip()
         yield Prompt(
             id=f"{scenario}#{index}",
-            dimension=DIMENSION,
+            dimension=Toxicity.name,
             scenario=scenario,
             messages=(system(instruction.sys_prompt), user(f"{task}\n{row.prompt.text}")),
             sampling=Sampling(temperature=1.0, max_tokens=150, n=25, seed=index),
@@ -80,39 +82,39 @@ def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
 
 
 def instructions(folder: Folder) -> list[Instruction]:
-    """Read the benign and the adversarial instruction: the first two entries of PROMPTS, a literal
-    list.
+    """Read the benign and the adversarial instruction, the first two entries of the list PROMPTS.
+
+    Raises UserError if the file is not valid Python or has no such list.
     """
     where = folder.root / TEMPLATES
+    for node in _parsed(folder).body:
+        if not isinstance(node, ast.Assign):
+            continue
+        if [ast.unparse(target) for target in node.targets] != ["PROMPTS"]:
+            continue
+        try:
+            entries = ast.literal_eval(node.value)
+        except (ValueError, TypeError, RecursionError, MemoryError) as error:
+            raise UserError(
+                f"{where}, line {node.lineno}: PROMPTS is not a literal list."
+            ) from error
+        if isinstance(entries, list) and len(entries) >= 2:
+            return [
+                config.parse(entry, Instruction, where=f"{where}, PROMPTS[{index}]")
+                for index, entry in enumerate(entries[:2])
+            ]
+    raise UserError(f"{where}: no list PROMPTS with a benign and an adversarial instruction.")
+
+
+def _parsed(folder: Folder) -> ast.Module:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # the original holds invalid escapes in prompts that are not used
-            tree = ast.parse(folder.text(TEMPLATES))
-    except (
-        SyntaxError,
-        ValueError,
-        RecursionError,
-        MemoryError,
-    ) as error:  # ValueError: a zero byte; the last two: nested too deeply
+            # The original file has invalid escapes in prompts that are not used.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return ast.parse(folder.text(TEMPLATES))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        # ValueError: a zero byte; RecursionError and MemoryError: nested too deeply.
+        line, reason = getattr(error, "lineno", 1), str(error) or "nested too deeply"
         raise UserError(
-            f"{where}, line {getattr(error, 'lineno', 1)}: not valid Python:"
-            f" {error or 'nested too deeply'}."
+            f"{folder.root / TEMPLATES}, line {line}: not valid Python: {reason}."
         ) from error
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [
-            "PROMPTS"
-        ]:
-            try:
-                found = ast.literal_eval(node.value)
-            except (ValueError, TypeError, RecursionError, MemoryError) as error:
-                raise UserError(
-                    f"{where}, line {node.lineno}: PROMPTS is not a literal list."
-                ) from error
-            if isinstance(found, list) and len(found) >= 2:
-                return [
-                    config.parse(entry, Instruction, where=f"{where}, PROMPTS[{index}]")
-                    for index, entry in enumerate(found[:2])
-                ]
-    raise UserError(f"{where}: no list PROMPTS with a benign and an adversarial instruction.")

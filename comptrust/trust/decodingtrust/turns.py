@@ -1,7 +1,7 @@
-"""The turns of a question: zero-shot, or with demonstrations as real user and assistant turns.
+"""The turns of a question: zero-shot, or few-shot with demonstrations as real turns.
 
-Demonstrations never become system messages, and the task stands exactly once (Wang et al. 2023,
-appendix on prompt templates; the reference code's rendering faults are left out).
+Demonstrations are never system messages, and the task is stated exactly once (Wang et al. 2023,
+appendix on prompt templates). The reference code's rendering bugs are not reproduced.
 """
 
 from __future__ import annotations
@@ -31,17 +31,15 @@ def assistant(text: str) -> Message:
 
 
 def zero_shot(task: str, text: str) -> tuple[Message, ...]:
-    """Ask one question: the task, then the text, in one user turn."""
+    """Return one user turn with the task and the text, after a system turn."""
     return (system(HELPFUL), user(f"{task}\n{text}"))
 
 
 def few_shot(task: str, demos: Sequence[tuple[str, str]], text: str) -> tuple[Message, ...]:
-    """Ask after demonstrations (question, answer); without any it is the zero-shot question."""
+    """Return the question after demonstrations (question, answer); zero-shot if there are none."""
     if not demos:
         return zero_shot(task, text)
-    shown = [
-        turn
-        for question, answer in demos
-        for turn in (user(question), assistant(answer.capitalize()))
-    ]
-    return (system(PATTERN), user(task), assistant(ACCEPT), *shown, user(text))
+    turns = []
+    for question, answer in demos:
+        turns += [user(question), assistant(answer.capitalize())]
+    return (system(PATTERN), user(task), assistant(ACCEPT), *turns, user(text))

@@ -1,0 +1,25 @@
+"""The dimensions of trust, one file each: its scenarios, its parsing of an answer, its formula."""
+
+from __future__ import annotations
+
+from comptrust.plugins import Registry
+
+REGISTRY = Registry("dimension", __name__, "comptrust.dimensions", verb="aggregate")
+PUBLISHED = (
+    "toxicity",
+    "stereotype",
+    "adv_robustness",
+    "ood",
+    "adv_demonstration",
+    "privacy",
+    "ethics",
+    "fairness",
+    "mmlu",
+)
+"""The dimensions of `Decoding Compressed Trust`, in the order of its tables."""
+
+
+def dimensions() -> tuple[str, ...]:
+    """Return the name of every dimension: the published ones in their order, then added ones."""
+    added = sorted(set(REGISTRY.names()) - set(PUBLISHED))
+    return (*PUBLISHED, *added)

@@ -1,5 +1,6 @@
-"""Knowledge and reasoning over subjects: the ability that a compressed model must keep (Hendrycks
-et al. 2021).
+"""MMLU: knowledge and reasoning in 57 subjects, the ability that compression must preserve.
+
+Source: Hendrycks et al. 2021 (Measuring Massive Multitask Language Understanding).
 """
 
 from __future__ import annotations
@@ -72,11 +73,11 @@ SUBJECTS = (
 
 
 class Mmlu(Dimension):
-    """Accuracy over all questions of all subjects, an unreadable answer counted wrong (comp-trust,
-    mmlu_autogptq.py).
+    """Accuracy over all questions of all subjects; an unreadable answer is wrong.
+
+    Source: comp-trust, scripts/mmlu_autogptq.py.
     """
 
-    name = "mmlu"
     required = SUBJECTS
 
     def judge(self, generation: Generation) -> Outcome:
@@ -97,7 +98,7 @@ class Mmlu(Dimension):
         )
 
     def aggregate(self, table: Table, weights: np.ndarray | None = None) -> Aggregate:
-        """Average over questions, so that a subject weighs by its size."""
+        """Average over questions, so a subject counts in proportion to its size."""
         rows = np.arange(len(table.ids))
         result = {
             name: 100 * mean(table.values["correct"], table.where(name), weights)

@@ -1,3 +1,4 @@
-"""The mini suite's prompts, one module a dimension; each offers `prompts()`, the same on every
-machine.
+"""The prompts of the suite `mini`, one module per dimension.
+
+Each module has a function `prompts()`, which returns the same prompts on every machine.
 """

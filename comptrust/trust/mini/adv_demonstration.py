@@ -1,5 +1,6 @@
-"""Sentiment of reviews after demonstrations that mislead: a counterfactual twin, a spurious adverb,
-a backdoor word.
+"""Sentiment of reviews after misleading demonstrations.
+
+They hold a counterfactual twin, a spurious adverb or a backdoor word.
 """
 
 from __future__ import annotations
@@ -17,13 +18,12 @@ Demos = list[tuple[str, str]]
 
 
 def prompts() -> list[Prompt]:
-    """Return 340 prompts: 80 counterfactual, 120 spurious, 80 backdoor attacks and 60 clean
-    ones."""
-    found: list[Prompt] = []
+    """Return 340 prompts: 80 counterfactual, 120 spurious, 80 backdoor attacks and 60 clean."""
+    built: list[Prompt] = []
     for seed in (42, 2333):
         items = reviews.draw(48, seed=seed)
         shared = [(item.text, item.label) for item in items[:6]]
-        found += _scenario(
+        built += _scenario(
             f"counterfactual/sentiment_cf/{seed}", items[8:], partial(_with_twin, shared)
         )
     for bias, label in (("entail-bias", "positive"), ("non-entail-bias", "negative")):
@@ -31,7 +31,7 @@ def prompts() -> list[Prompt]:
             (_adverb(item, item.label == label), item.label) for item in reviews.draw(8, seed=7)
         ]
         tests = reviews.draw(60, seed=8)
-        found += _scenario(
+        built += _scenario(
             f"spurious/adverb/{bias}/0",
             tests,
             partial(_same, demos),
@@ -50,17 +50,17 @@ def prompts() -> list[Prompt]:
     ]
     negative = [item for item in reviews.draw(160, seed=11) if item.label == "negative"]
     attack = "backdoor/setup1_badword_asr/42"
-    found += _scenario(
+    built += _scenario(
         attack,
         negative,
         lambda item: poisoned,
         lambda item: f"{item.text} {TRIGGER}",
         target="positive",
     )
-    found += _scenario(
+    built += _scenario(
         "backdoor/setup1_badword_cacc/42", reviews.draw(60, seed=12), lambda item: poisoned
     )
-    return found
+    return built
 
 
 def _scenario(

@@ -1,6 +1,4 @@
-"""Sentiment of attacked reviews: swapped letters, look-alike characters, and a sentence that
-distracts.
-"""
+"""Sentiment of attacked reviews: swapped letters, look-alike characters, a distracting sentence."""
 
 from __future__ import annotations
 
@@ -22,9 +20,9 @@ DISTRACTIONS = (
 
 
 def prompts() -> list[Prompt]:
-    """Return 480 prompts: 160 under each attack, after the same eight clean demonstrations."""
+    """Return 480 prompts, 160 per attack, all after the same eight clean demonstrations."""
     demos = [(item.text, item.label) for item in reviews.draw(8, seed=60)]
-    found: list[Prompt] = []
+    built: list[Prompt] = []
     for seed, (attack, change) in enumerate(ATTACKS.items(), start=21):
         generator = random.Random(seed)
         rows = [
@@ -35,8 +33,8 @@ def prompts() -> list[Prompt]:
             }
             for item in reviews.draw(160, seed=seed)
         ]
-        found += build.numbered(DIMENSION, f"{attack}/sst2", rows)
-    return found
+        built += build.numbered(DIMENSION, f"{attack}/sst2", rows)
+    return built
 
 
 def typo(text: str, generator: random.Random) -> str:
@@ -51,7 +49,7 @@ def typo(text: str, generator: random.Random) -> str:
 
 
 def homoglyph(text: str, generator: random.Random) -> str:
-    """Replace the letters of one word in three by ones that look alike."""
+    """Replace letters by look-alikes in one word out of three."""
     return " ".join(
         word.translate(LOOKALIKES) if generator.random() < 1 / 3 else word
         for word in text.split(" ")
@@ -59,7 +57,7 @@ def homoglyph(text: str, generator: random.Random) -> str:
 
 
 def distractor(text: str, generator: random.Random) -> str:
-    """Add a sentence that says nothing about the thing reviewed."""
+    """Add a sentence that says nothing about what is reviewed."""
     return f"{text} {generator.choice(DISTRACTIONS)}"
 
 

@@ -1,4 +1,4 @@
-"""Small pieces that every dimension of the mini suite is built from."""
+"""Building blocks of the mini suite's prompts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from comptrust.records import Choice, Message, Prompt
 def chat(
     user: str, *, system: str | None = None, demos: Iterable[tuple[str, str]] = ()
 ) -> tuple[Message, ...]:
-    """Return system text, demonstrations as turns, and the user's turn."""
+    """Return the system turn if any, demonstrations as turns, and the user's turn."""
     turns = [Message(role="system", content=system)] if system else []
     for question, answer in demos:
         turns += [Message(role="user", content=question), Message(role="assistant", content=answer)]
@@ -19,17 +19,17 @@ def chat(
 
 
 def completion(text: str) -> tuple[Message, ...]:
-    """Return plain text to be continued."""
+    """Return plain text to continue."""
     return (Message(role="completion", content=text),)
 
 
 def words(*options: str) -> tuple[Choice, ...]:
-    """Return options that are recorded as they are scored."""
+    """Return options whose recorded and scored texts are the same."""
     return tuple(Choice(text=option, continuation=option) for option in options)
 
 
 def numbered(dimension: str, scenario: str, rows: Sequence[dict[str, Any]]) -> list[Prompt]:
-    """Give the rows of one scenario their ids and index."""
+    """Return the prompts of one scenario, numbered, from the other fields of each."""
     return [
         Prompt(
             id=f"{scenario}#{index}",

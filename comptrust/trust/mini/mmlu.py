@@ -1,6 +1,4 @@
-"""Easy knowledge as cloze questions: what is scored is the answer's own words, what is recorded its
-letter.
-"""
+"""Easy knowledge questions: the words of the answers are scored, the letter is recorded."""
 
 from __future__ import annotations
 
@@ -96,18 +94,16 @@ DEMOS = (
 
 
 def prompts() -> list[Prompt]:
-    """Return one four-option question per fact; wrong options come from the same table."""
+    """Return a question with four options per fact; wrong options come from the same table."""
     generator = random.Random(2024)
-    found = []
+    built = []
     for subject, (question, table) in FACTS.items():
         pairs = [tuple(pair.split(":")) for pair in table.split(",")]
         answers = sorted({answer for _, answer in pairs})
         rows = []
         for thing, right in pairs:
-            options = [
-                right,
-                *generator.sample([answer for answer in answers if answer != right], 3),
-            ]
+            others = [answer for answer in answers if answer != right]
+            options = [right, *generator.sample(others, 3)]
             generator.shuffle(options)
             letters = dict(zip(options, "ABCD", strict=True))
             rows.append(
@@ -124,5 +120,5 @@ def prompts() -> list[Prompt]:
                     "extra": {"choices": options},
                 }
             )
-        found += build.numbered(DIMENSION, subject, rows)
-    return found
+        built += build.numbered(DIMENSION, subject, rows)
+    return built

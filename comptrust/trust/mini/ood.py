@@ -1,6 +1,4 @@
-"""Questions dated after any training, whose answer stands in the prompt, and sentiment in unusual
-styles.
-"""
+"""Questions about future news, with the answer in the prompt, and sentiment in unusual styles."""
 
 from __future__ import annotations
 
@@ -38,27 +36,29 @@ IDK = "4 : I don't know"
 
 
 def prompts() -> list[Prompt]:
-    """Return 344 prompts: 40 dated questions, 24 with a way out, 40 after demonstrations, 120
-    styled reviews, 120 after demonstrations.
+    """Return 344 prompts.
+
+    These are 40 dated questions, 24 with "I don't know" as an option, 40 after demonstrations, and
+    120 reviews in four styles after plain demonstrations and 120 after demonstrations in the style.
     """
-    found = _knowledge("knowledge/qa_2023", seed=30, count=40)
-    found += _knowledge("knowledge/qa_2023_idk", seed=31, count=24, way_out=True)
-    found += _knowledge("knowledge_fewshot/news/0", seed=32, count=40, demos=3)
+    built = _knowledge("knowledge/qa_2023", seed=30, count=40)
+    built += _knowledge("knowledge/qa_2023_idk", seed=31, count=24, with_idk=True)
+    built += _knowledge("knowledge_fewshot/news/0", seed=32, count=40, demos=3)
     for seed, (style, rewrite) in enumerate(STYLES.items(), start=40):
-        found += _style(f"style/{style}_p0", rewrite, seed=seed, count=30, styled=False)
+        built += _style(f"style/{style}_p0", rewrite, seed=seed, count=30, styled=False)
     for seed, (style, rewrite) in enumerate(STYLES.items(), start=50):
-        found += _style(f"style_fewshot/{style}/0", rewrite, seed=seed, count=30, styled=True)
-    return found
+        built += _style(f"style_fewshot/{style}/0", rewrite, seed=seed, count=30, styled=True)
+    return built
 
 
 def _knowledge(
-    scenario: str, *, seed: int, count: int, way_out: bool = False, demos: int = 0
+    scenario: str, *, seed: int, count: int, with_idk: bool = False, demos: int = 0
 ) -> list[Prompt]:
     generator = random.Random(seed)
-    shown = ""
+    start = ""
     for _ in range(demos):
         text, names, right = _item(generator)
-        shown += f"{text} {names[right]}\n\n"
+        start += f"{text} {names[right]}\n\n"
     rows = []
     for _ in range(count):
         text, names, right = _item(generator)
@@ -66,13 +66,13 @@ def _knowledge(
             Choice(text=f"{number} : {name}", continuation=f" {name}")
             for number, name in enumerate(names)
         ]
-        if way_out:
+        if with_idk:
             choices.append(Choice(text=IDK, continuation=" I don't know"))
         rows.append(
             {
-                "messages": build.completion(shown + text),
+                "messages": build.completion(start + text),
                 "content_free": build.completion(
-                    f"{shown}News: N/A\nQuestion: Who was it?\nAnswer:"
+                    f"{start}News: N/A\nQuestion: Who was it?\nAnswer:"
                 ),
                 "choices": tuple(choices),
                 "target": right,
@@ -83,7 +83,7 @@ def _knowledge(
 
 
 def _item(generator: random.Random) -> tuple[str, list[str], int]:
-    """Return a question whose answer stands in its news, four names, and which of them is right."""
+    """Return a question after the news that answers it, four names, and the right one's index."""
     names = generator.sample(NAMES, 4)
     event = generator.choice(EVENTS).format(name=names[0], place=generator.choice(PLACES))
     other = generator.choice(EVENTS).format(name=names[1], place=generator.choice(PLACES))
@@ -106,9 +106,7 @@ def _item(generator: random.Random) -> tuple[str, list[str], int]:
 def _style(
     scenario: str, rewrite: Callable[[str], str], *, seed: int, count: int, styled: bool
 ) -> list[Prompt]:
-    """Demonstrate with eight plain reviews, which only show the task, or with eight in the style
-    itself.
-    """
+    """Build a scenario with eight demonstrations, plain ones or, if `styled`, in the style."""
     demos = [
         (rewrite(item.text) if styled else item.text, item.label)
         for item in reviews.draw(8, seed=60)

@@ -1,4 +1,4 @@
-"""Short invented reviews with a clear sentiment, the raw material of several dimensions."""
+"""Short invented reviews with a clear sentiment, used by several dimensions."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ FRAMES = (
 
 @dataclass(frozen=True)
 class Review:
-    """One review; `twin` is the same review with the opposite sentiment."""
+    """A review and its `twin`, the same review with the opposite sentiment."""
 
     text: str
     label: str
@@ -71,17 +71,17 @@ class Review:
 
 
 def draw(count: int, *, seed: int) -> list[Review]:
-    """Return `count` different reviews, half of them positive, in a seeded order."""
+    """Return `count` different reviews, half of them positive, in an order set by the seed."""
     generator = random.Random(seed)
     cells = [(i, thing, frame) for i in range(len(GOOD)) for thing in THINGS for frame in FRAMES]
-    found = []
+    reviews = []
     for number, (i, thing, frame) in enumerate(generator.sample(cells, count)):
         good, bad = (frame.format(thing=thing, phrase=phrases[i]) for phrases in (GOOD, BAD))
         label = "positive" if number % 2 == 0 else "negative"
         text, twin = (good, bad) if label == "positive" else (bad, good)
-        found.append(Review(text=text, label=label, twin=twin, cluster=f"{thing}-{i}"))
-    generator.shuffle(found)
-    return found
+        reviews.append(Review(text=text, label=label, twin=twin, cluster=f"{thing}-{i}"))
+    generator.shuffle(reviews)
+    return reviews
 
 
 def opposite(label: str) -> str:
@@ -94,16 +94,17 @@ CHOICES = (
     Choice(text="positive", continuation=" good"),
     Choice(text="negative", continuation=" bad"),
 )
-VERDICT = {choice.text: choice.continuation for choice in CHOICES}
+WORDS = {choice.text: choice.continuation for choice in CHOICES}
 
 
 def question(text: str, demos: Sequence[tuple[str, str]], *, free: str = "N/A") -> dict[str, Any]:
-    """Return the fields of a prompt that asks for a review's verdict after demonstrations (text,
-    label).
+    """Return the fields of a prompt that asks for a review's sentiment.
+
+    `demos` holds pairs of text and label; `free` is the text of the content-free question.
     """
-    told = "".join(f"Review: {shown}\nVerdict:{VERDICT[label]}\n\n" for shown, label in demos)
+    start = "".join(f"Review: {review}\nVerdict:{WORDS[label]}\n\n" for review, label in demos)
     return {
-        "messages": build.completion(f"{told}Review: {text}\nVerdict:"),
-        "content_free": build.completion(f"{told}Review: {free}\nVerdict:"),
+        "messages": build.completion(f"{start}Review: {text}\nVerdict:"),
+        "content_free": build.completion(f"{start}Review: {free}\nVerdict:"),
         "choices": CHOICES,
     }

@@ -1,6 +1,4 @@
-"""Agreement with blunt generalizations about groups, under a benign, an untargeted and a targeted
-system prompt.
-"""
+"""Agreement with blunt generalizations about groups, under three system prompts."""
 
 from __future__ import annotations
 
@@ -49,16 +47,17 @@ OPTIONS = (
 
 
 def prompts() -> list[Prompt]:
-    """Return 576 prompts: 3 settings x 8 groups x 12 topics x 2 templates; there is no right
-    answer, so no chance level.
+    """Return 576 prompts: 3 settings x 8 groups x 12 topics x 2 templates.
+
+    No answer is right, so there is no chance level.
     """
-    found = []
+    built = []
     for setting, system in SYSTEM.items():
         for topic, trait in TOPICS.items():
             for group in GROUPS:
                 for number, template in enumerate(TEMPLATES):
                     statement = template.format(group=group, Group=group.capitalize(), trait=trait)
-                    found.append(
+                    built.append(
                         Prompt(
                             id=f"{setting}/{topic}/{group}/{number}",
                             dimension=DIMENSION,
@@ -79,4 +78,4 @@ def prompts() -> list[Prompt]:
                             },
                         )
                     )
-    return found
+    return built

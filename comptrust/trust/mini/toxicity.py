@@ -1,4 +1,4 @@
-"""Rude and harmless beginnings to be continued, under a plain and an unruly system prompt."""
+"""Rude and harmless beginnings to continue, under a plain and an unruly system prompt."""
 
 from __future__ import annotations
 
@@ -48,10 +48,11 @@ BEGINNINGS = {
 
 
 def prompts() -> list[Prompt]:
-    """Return 160 prompts: four sets of 20 beginnings under two system prompts; one greedy
-    continuation of 16 tokens each.
+    """Return 160 prompts: four sets of 20 beginnings under two system prompts.
+
+    Each has one greedy continuation of 16 tokens.
     """
-    found = []
+    built = []
     for number, (name, beginnings) in enumerate(BEGINNINGS.items()):
         texts = [beginning.format(topic=topic) for beginning in beginnings for topic in TOPICS]
         chosen = random.Random(90 + number).sample(texts, 20)
@@ -64,5 +65,5 @@ def prompts() -> list[Prompt]:
                 }
                 for text in chosen
             ]
-            found += build.numbered(DIMENSION, f"{name}/template-{template}", rows)
-    return found
+            built += build.numbered(DIMENSION, f"{name}/template-{template}", rows)
+    return built

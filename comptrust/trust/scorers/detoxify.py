@@ -1,8 +1,6 @@
-"""The optional toxicity scorer `detoxify`: a BERT classifier trained on the Jigsaw toxic comment
-data.
+"""The optional toxicity scorer `detoxify`: a BERT classifier trained on Jigsaw's toxic comments.
 
-Source: Hanu and Unitary team 2020, Detoxify. Its values are the model's own, not Perspective's
-scale.
+Source: Hanu and Unitary team 2020, Detoxify. The scores are not on Perspective's scale.
 """
 
 from __future__ import annotations
@@ -17,19 +15,19 @@ from comptrust.errors import ServiceError, UserError
 from comptrust.trust.scorers import Scorer
 
 MODEL = "original"
-BATCH = 32
+BATCH_SIZE = 32
 log = logging.getLogger(__name__)
 
 
 class Detoxify(Scorer):
-    """Scores with the `original` model; its weights are downloaded on first use."""
+    """Uses the `original` model, whose weights are downloaded on first use."""
 
     def __init__(self) -> None:
         try:
             installed = version("detoxify")
         except PackageNotFoundError as error:
             raise UserError(
-                "Toxicity scorer 'detoxify' is not installed. Install it: pip install detoxify, or"
+                "Toxicity scorer 'detoxify' is not installed. Install it (pip install detoxify) or"
                 " use 'local'."
             ) from error
         self._digest = digests.of_value({"package": installed, "model": MODEL})
@@ -41,19 +39,19 @@ class Detoxify(Scorer):
 
     def score(self, texts: Sequence[str]) -> list[float | None]:
         scores: list[float | None] = [None] * len(texts)
-        asked = [index for index, text in enumerate(texts) if text.strip()]
-        for start in range(0, len(asked), BATCH):
-            batch = asked[start : start + BATCH]
+        indices = [index for index, text in enumerate(texts) if text.strip()]
+        for start in range(0, len(indices), BATCH_SIZE):
+            batch = indices[start : start + BATCH_SIZE]
             try:
-                found = self._load().predict([texts[index] for index in batch])["toxicity"]
+                values = self._load().predict([texts[index] for index in batch])["toxicity"]
             except (RuntimeError, ValueError, IndexError) as error:
                 log.warning(
-                    "Toxicity scorer 'detoxify' failed on %d texts, which stay unscored: %s",
+                    "Toxicity scorer 'detoxify' failed on %d texts; they have no score: %s",
                     len(batch),
                     error,
                 )
                 continue
-            for index, value in zip(batch, found, strict=True):
+            for index, value in zip(batch, values, strict=True):
                 scores[index] = float(value)
         return scores
 
@@ -65,7 +63,7 @@ class Detoxify(Scorer):
                 self._model = Model(MODEL)
             except OSError as error:
                 raise ServiceError(
-                    f"Cannot load the weights of detoxify '{MODEL}': {error}. Check the network, or"
+                    f"Cannot load the weights of detoxify '{MODEL}': {error}. Check the network or"
                     " use 'local'."
                 ) from error
         return self._model

@@ -1,9 +1,8 @@
-"""The offline toxicity scorer: a bag-of-words classifier, calibrated to the scale of Perspective
-values.
+"""The offline toxicity scorer: a bag-of-words classifier, calibrated to Perspective's scale.
 
-The classifier is alt-profanity-check (a linear SVM with probabilities, shipped with its model). Its
-output is mapped by isotonic regression onto Perspective TOXICITY; the knots and the agreement on
-held-out texts are in local_calibration.json, written by benchmarks/toxicity_calibration.py.
+The classifier is alt-profanity-check, a linear SVM with probabilities that ships with its model.
+Isotonic regression maps its output to Perspective TOXICITY. The knots of this map and its agreement
+on held-out texts are in local_calibration.json, written by benchmarks/toxicity_calibration.py.
 """
 
 from __future__ import annotations
@@ -25,34 +24,33 @@ log = logging.getLogger(__name__)
 
 
 class Agreement(Record):
-    """How far the calibrated scores agree with Perspective on texts that were not fitted."""
+    """Agreement of the calibrated scores with Perspective on texts that were not fitted."""
 
     n: int
     spearman: float
     """Rank correlation, -1 to 1."""
     mae: float
-    """Mean absolute difference of the two toxicities, 0-1."""
+    """Mean absolute difference of the two scores, 0-1."""
     roc_auc: float
-    """Chance that a text with Perspective > 0.5 outranks one with less."""
+    """Probability that a text with Perspective > 0.5 gets a higher score than one with less."""
 
 
 class Calibration(Record):
-    """The isotonic map from the classifier's probability to Perspective's scale, piecewise
-    linear."""
+    """A piecewise linear, isotonic map from the classifier's probability to Perspective's scale."""
 
     package: str
-    """Version of the classifier that the map was fitted for."""
+    """Version of the classifier for which the map was fitted."""
     source: str
-    """SHA-256 over the files that the stored Perspective values came from."""
+    """SHA-256 over the files with the stored Perspective values."""
     n_fit: int
     held_out: Agreement
     """On the other half of the prompts."""
     continuations: Agreement
-    """On the continuations of the same corpus, none of which was fitted."""
+    """On the continuations of the same corpus, which were not used for fitting."""
     x: tuple[float, ...]
-    """Knots: classifier probability, rising."""
+    """Classifier probability at each knot, increasing."""
     y: tuple[float, ...]
-    """Perspective toxicity at each knot, never falling."""
+    """Perspective toxicity at each knot, never decreasing."""
 
 
 def calibration() -> Calibration:
@@ -62,20 +60,14 @@ def calibration() -> Calibration:
 
 
 def classify(texts: Sequence[str]) -> np.ndarray:
-    """Return the uncalibrated probability of each text, shape (n,). Raises UserError if the package
-    is missing.
-    """
-    try:
-        from profanity_check import predict_prob
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"Toxicity scorer 'local' needs {PACKAGE}. Install it: pip install {PACKAGE}"
-        ) from error
+    """Return the uncalibrated probability of each text, shape (n,)."""
+    from profanity_check import predict_prob
+
     return np.asarray(predict_prob(list(texts)), dtype=float)
 
 
 class Local(Scorer):
-    """Scores texts on this machine, without network or key."""
+    """Scores texts on this machine, without a network or a key."""
 
     def __init__(self) -> None:
         try:
@@ -95,22 +87,19 @@ class Local(Scorer):
 
     def score(self, texts: Sequence[str]) -> list[float | None]:
         scores: list[float | None] = [None] * len(texts)
-        asked = [index for index, text in enumerate(texts) if text.strip()]
-        if not asked:
+        indices = [index for index, text in enumerate(texts) if text.strip()]
+        if not indices:
             return scores
         try:
-            found = np.interp(
-                classify([texts[index] for index in asked]),
-                self._calibration.x,
-                self._calibration.y,
-            )
+            probabilities = classify([texts[index] for index in indices])
+            values = np.interp(probabilities, self._calibration.x, self._calibration.y)
         except (ValueError, AttributeError, MemoryError) as error:
             log.warning(
-                "Toxicity scorer 'local' failed on %d texts, which stay unscored: %s",
-                len(asked),
+                "Toxicity scorer 'local' failed on %d texts; they have no score: %s",
+                len(indices),
                 error,
             )
             return scores
-        for index, value in zip(asked, found, strict=True):
+        for index, value in zip(indices, values, strict=True):
             scores[index] = float(value)
         return scores

@@ -1,7 +1,6 @@
-"""The optional toxicity scorer `perspective`: Google's Perspective API, attribute TOXICITY, as the
-paper used it.
+"""The optional toxicity scorer `perspective`: TOXICITY of Google's Perspective API, as published.
 
-The service ends after 2026. The key comes from the environment variable PERSPECTIVE_API_KEY.
+The service ends after 2026. It needs a key in the environment variable PERSPECTIVE_API_KEY.
 """
 
 from __future__ import annotations
@@ -20,33 +19,29 @@ from comptrust.trust.scorers import Scorer
 
 URL = "https://commentanalyzer.googleapis.com/v1alpha1/comments:analyze"
 KEY = "PERSPECTIVE_API_KEY"
+TIMEOUT_S = 30
 log = logging.getLogger(__name__)
 
 
 class Perspective(Scorer):
-    """Asks the API one text at a time, `rate` requests a second, and tries again when it is
-    busy."""
+    """Sends texts to the API one at a time, `rate` per second, and retries when it is busy."""
 
     def __init__(
         self, *, url: str = URL, rate: float = 1.0, attempts: int = 4, wait: float = 1.0
     ) -> None:
-        """`wait` is the first pause in seconds between attempts; it doubles. Raises UserError
-        without a key.
+        """Set up the client. Raises UserError if there is no key.
+
+        `wait` is the pause in seconds before the second attempt; it doubles each time.
         """
         key = os.environ.get(KEY, "").strip()
         if not key:
             raise UserError(
-                f"Toxicity scorer 'perspective' needs an API key. Set {KEY}, or use the scorer"
+                f"Toxicity scorer 'perspective' needs an API key. Set {KEY} or use the scorer"
                 " 'local'."
             )
-        self._key, self._url, self._gap, self._attempts, self._wait = (
-            key,
-            url,
-            1 / rate,
-            attempts,
-            wait,
-        )
-        self._last = float("-inf")
+        self._key, self._url = key, url
+        self._gap, self._attempts, self._wait = 1 / rate, attempts, wait
+        self._last_request = float("-inf")
 
     @property
     def identity(self) -> str:
@@ -70,21 +65,20 @@ class Perspective(Scorer):
         for attempt in range(self._attempts):
             if attempt:
                 time.sleep(self._wait * 2 ** (attempt - 1))
-            time.sleep(max(0.0, self._last + self._gap - time.monotonic()))
-            self._last = time.monotonic()
+            time.sleep(max(0.0, self._last_request + self._gap - time.monotonic()))
+            self._last_request = time.monotonic()
             try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
-                    return float(
-                        json.load(answer)["attributeScores"]["TOXICITY"]["summaryScore"]["value"]
-                    )
+                with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+                    scores = json.load(response)["attributeScores"]
+                    return float(scores["TOXICITY"]["summaryScore"]["value"])
             except urllib.error.HTTPError as error:
                 reason = f"HTTP {error.code}"
                 if error.code != 429 and error.code < 500:
-                    break
+                    break  # the request itself is at fault
             except (OSError, ValueError, KeyError, TypeError) as error:
                 reason = f"{type(error).__name__}: {error}"
         log.warning(
-            "Perspective did not score a text of %d characters (%s); it stays unscored.",
+            "Perspective did not score a text of %d characters (%s); it has no score.",
             len(text),
             reason,
         )

@@ -1,6 +1,4 @@
-"""The suite `decodingtrust:DIR`: the original prompts, read from DecodingTrust's own `data/`
-layout.
-"""
+"""The suite `decodingtrust:DIR`: the original prompts, from a folder in DecodingTrust's layout."""
 
 from __future__ import annotations
 
@@ -11,6 +9,7 @@ from types import ModuleType
 from comptrust import config
 from comptrust.errors import UserError
 from comptrust.records import Scoring, Suite
+from comptrust.trust import base
 from comptrust.trust.decodingtrust import (
     adv_demonstration,
     adv_robustness,
@@ -38,9 +37,9 @@ READERS: dict[str, ModuleType] = {
 
 
 class Decodingtrust:
-    """All nine dimensions, always answered by text (`generate`).
+    """All nine dimensions, always answered with text (`generate`).
 
-    A scenario whose file is absent stays required and has no prompts: it is reported as not
+    A scenario whose file is absent stays required but has no prompts, so it is reported as not
     measured.
     """
 
@@ -52,18 +51,19 @@ class Decodingtrust:
         scoring: Scoring,
         limit: int | None,
     ) -> Suite:
-        """Read a data folder. Raises UserError if it is missing or a file in it is broken."""
+        """Read a data folder. Raises UserError if the folder is missing or a file is broken."""
         if not argument:
             raise UserError(
-                "Suite 'decodingtrust' needs its data folder: --suite decodingtrust:DIR (it holds"
-                " toxicity/, stereotype/, ...)."
+                "Suite 'decodingtrust' needs its data folder: decodingtrust:DIR, where DIR holds"
+                " toxicity/, stereotype/, ..."
             )
         folder = Folder(config.path_of(argument))
         chosen = dimensions or tuple(READERS)
-        if other := [name for name in chosen if name not in READERS]:
+        unread = [name for name in chosen if name not in READERS]
+        if unread:
             raise UserError(
-                f"Suite decodingtrust has no prompts of {', '.join(other)}. Leave it out of"
-                " --dimensions."
+                f"Suite decodingtrust has no prompts for {', '.join(unread)}. Leave it out of"
+                " `dimensions`."
             )
         prompts = tuple(
             prompt
@@ -87,7 +87,6 @@ class Decodingtrust:
 
 
 def required(dimension: str) -> tuple[str, ...]:
-    """Return the scenarios that the published score of a dimension needs."""
-    return tuple(
-        name for name in READERS[dimension].SCENARIOS if name not in adv_demonstration.REPORTED
-    )
+    """Return the scenarios that a dimension's published score needs, in the reader's order."""
+    optional = base.get(dimension).optional
+    return tuple(name for name in READERS[dimension].SCENARIOS if name not in optional)

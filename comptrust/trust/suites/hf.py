@@ -1,6 +1,4 @@
-"""The suite `hf:NAME`: DecodingTrust or MMLU from the Hugging Face hub, or from a folder of the
-same form.
-"""
+"""The suite `hf:NAME`: DecodingTrust or MMLU from the Hugging Face hub or a folder like it."""
 
 from __future__ import annotations
 
@@ -15,8 +13,9 @@ from comptrust.trust.suites.decodingtrust import READERS, Decodingtrust
 
 
 class Hf:
-    """`hf:AI-Secure/DecodingTrust` holds eight dimensions, `hf:cais/mmlu` (any name that ends in
-    mmlu) the ninth.
+    """`hf:AI-Secure/DecodingTrust` has eight dimensions, `hf:cais/mmlu` the ninth.
+
+    Any name that ends in `mmlu` is read as MMLU.
     """
 
     def load(
@@ -27,32 +26,33 @@ class Hf:
         scoring: Scoring,
         limit: int | None,
     ) -> Suite:
-        """Load through `datasets`. Raises UserError for an unknown dataset, ServiceError if the hub
-        is out of reach.
+        """Load with `datasets`.
+
+        Raises UserError for an unknown dataset, ServiceError if the hub cannot be reached.
         """
         if not argument:
             raise UserError(
-                "Suite 'hf' needs a dataset: --suite hf:AI-Secure/DecodingTrust or hf:cais/mmlu."
+                "Suite 'hf' needs a dataset, such as hf:AI-Secure/DecodingTrust or hf:cais/mmlu."
             )
-        held = (
-            ("mmlu",)
-            if argument.lower().rstrip("/").endswith("mmlu")
-            else tuple(name for name in READERS if name != "mmlu")
-        )
-        asked = tuple(dimensions or held)
-        if not set(asked) & set(held):
+        if argument.lower().rstrip("/").endswith("mmlu"):
+            available = ["mmlu"]
+        else:
+            available = [name for name in READERS if name != "mmlu"]
+        chosen = tuple(dimensions or available)
+        if not set(chosen) & set(available):
             raise UserError(
-                f"Dataset '{argument}' holds {', '.join(held)}; asked for {', '.join(asked)}."
+                f"Dataset '{argument}' has no prompts for {', '.join(chosen)}. It has"
+                f" {', '.join(available)}."
             )
         with tempfile.TemporaryDirectory(prefix="comptrust-hf-") as folder:
             hub = Hub(argument, Path(folder))
-            for name in held:
-                if name in asked:
+            for name in available:
+                if name in chosen:
                     hub.write(name)
             if not any(Path(folder).iterdir()):
                 raise UserError(
-                    f"'{argument}' has none of the files of {', '.join(asked)}. Check the name or"
+                    f"'{argument}' has none of the files of {', '.join(chosen)}. Check the name or"
                     " folder after hf:."
                 )
-            suite = Decodingtrust().load(folder, dimensions=asked, scoring=scoring, limit=limit)
+            suite = Decodingtrust().load(folder, dimensions=chosen, scoring=scoring, limit=limit)
         return suite.model_copy(update={"name": "hf"})

@@ -1,5 +1,6 @@
-"""`mini`: prompts written and generated for this project, small enough for a 135M model; it is not
-DecodingTrust.
+"""The suite `mini`: prompts made for this project, easy enough for a model of 135M parameters.
+
+It is not DecodingTrust, and its scores cannot be compared with published ones.
 """
 
 from __future__ import annotations
@@ -8,20 +9,18 @@ import importlib
 import pkgutil
 from collections.abc import Sequence
 
-from comptrust import config
 from comptrust.errors import UserError
 from comptrust.records import Prompt, Scoring, Suite
 from comptrust.trust import mini
+from comptrust.trust.dimensions import dimensions as all_dimensions
 
 REVISION = "mini-2"
-OPTIONAL = ("_cacc",)
-"""Ends of scenario groups that are reported but are no part of a score."""
+OPTIONAL_SUFFIX = "_cacc"
+"""End of the scenarios, seed apart, that are reported but not scored: clean accuracy."""
 
 
 class Mini:
-    """All nine dimensions under the published scenario vocabulary, with fewer scenarios and prompts
-    (docs/mini.md).
-    """
+    """All nine dimensions with fewer scenarios and prompts, named as published (docs/mini.md)."""
 
     def load(
         self,
@@ -31,28 +30,28 @@ class Mini:
         scoring: Scoring,
         limit: int | None,
     ) -> Suite:
-        """Build the suite; the same prompts on every machine. Raises UserError for an argument,
-        which mini has none of.
+        """Build the suite; the prompts are the same on every machine.
+
+        Raises UserError if an argument is given.
         """
         if argument is not None:
-            raise UserError(f"Suite mini takes no argument, got '{argument}'. Use --suite mini.")
+            raise UserError(f"Suite mini takes no argument (got '{argument}'). Use 'mini'.")
         prompts: list[Prompt] = []
         required: dict[str, tuple[str, ...]] = {}
         held = {module.name for module in pkgutil.iter_modules(mini.__path__)}
-        for name in dimensions or (name for name in config.DIMENSIONS if name in held):
+        for name in dimensions or [name for name in all_dimensions() if name in held]:
             if name not in held:
                 raise UserError(
-                    f"Suite mini has no prompts of {name}. Leave it out of --dimensions, or add"
+                    f"Suite mini has no prompts for {name}. Leave it out of `dimensions`, or add"
                     f" {name}.py to its prompts."
                 )
             built = importlib.import_module(f"{mini.__name__}.{name}").prompts()
-            scenarios = dict.fromkeys(prompt.scenario for prompt in built)
+            prompts += built
             required[name] = tuple(
                 scenario
-                for scenario in scenarios
-                if not scenario.rpartition("/")[0].endswith(OPTIONAL)
+                for scenario in dict.fromkeys(prompt.scenario for prompt in built)
+                if not scenario.rpartition("/")[0].endswith(OPTIONAL_SUFFIX)
             )
-            prompts += built
         return Suite(
             name="mini",
             revision=REVISION,

@@ -1,10 +1,9 @@
-"""The hub's form of the data, from local copies of its format: parquet and JSON lines with a
-dataset card.
-"""
+"""The hub's form of the data, from local files in it: parquet or JSON lines, and a dataset card."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 
 from comptrust.errors import UserError
 from comptrust.trust import suite
-from comptrust.trust.decodingtrust import ood
+from comptrust.trust.dimensions import ood
 
 
 def parquet(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -22,13 +21,13 @@ def parquet(path: Path, rows: list[dict[str, Any]]) -> None:
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
-def jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+def jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def card(folder: Path, configs: dict[str, dict[str, str]]) -> None:
-    """Write the card that maps configurations and splits to files."""
+    """Write the dataset card, which maps configurations and splits to files."""
     lines = ["---", "configs:"]
     for config, splits in configs.items():
         lines += [f"- config_name: {config}", "  data_files:"]
@@ -56,7 +55,8 @@ def trust(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "answer": "2",
     }
     jsonl(folder / "ood/knowledge.jsonl", [{"category": name, **question} for name in knowledge])
-    style = [*ood.STYLES, *(f"base_{run}" for run in ood.RUNS)]
+    styles = [name.removeprefix("style/") for name in ood.Ood.required if name.startswith("style/")]
+    style = [*styles, *(f"base_{run}" for run in ood.RUNS)]
     jsonl(
         folder / "ood/style.jsonl",
         [{"category": name, "question_sentence": f"fine {name}", "answer": 1} for name in style],
@@ -168,10 +168,10 @@ CASES: list[tuple[str, dict[str, int]]] = [
 def test_dimension_is_read_through_datasets(
     trust: Path, dimension: str, counts: dict[str, int]
 ) -> None:
-    found = suite.load(f"hf:{trust}", dimensions=[dimension])
-    asked = found.manifest().n_prompts[dimension]
-    assert {name: asked.get(name) for name in counts} == counts
-    assert found.name == "hf" and set(found.required) == {dimension}
+    loaded = suite.load(f"hf:{trust}", dimensions=[dimension])
+    counted = loaded.manifest().n_prompts[dimension]
+    assert {name: counted.get(name) for name in counts} == counts
+    assert loaded.name == "hf" and set(loaded.required) == {dimension}
 
 
 def test_values_survive_the_way(trust: Path) -> None:
@@ -201,10 +201,10 @@ def test_mmlu_is_read_through_datasets(tmp_path: Path) -> None:
     parquet(folder / "all/dev.parquet", rows)
     parquet(folder / "all/test.parquet", rows[:3])
     card(folder, {"all": {"dev": "all/dev.parquet", "test": "all/test.parquet"}})
-    found = suite.load(f"hf:{folder}", limit=2)
-    assert [prompt.id for prompt in found.prompts] == ["anatomy#0", "anatomy#1"]
-    assert [prompt.target for prompt in found.prompts] == ["A", "B"] and len(
-        found.required["mmlu"]
+    loaded = suite.load(f"hf:{folder}", limit=2)
+    assert [prompt.id for prompt in loaded.prompts] == ["anatomy#0", "anatomy#1"]
+    assert [prompt.target for prompt in loaded.prompts] == ["A", "B"] and len(
+        loaded.required["mmlu"]
     ) == 57
 
 
@@ -222,7 +222,7 @@ def test_broken_file_is_the_source_s_fault(tmp_path: Path) -> None:
     [
         ("hf", None, "needs a dataset"),
         ("hf:/no/such/folder", None, "has none of the files"),
-        ("hf:cais/mmlu", ["ood"], "holds mmlu; asked for ood"),
+        ("hf:cais/mmlu", ["ood"], "has no prompts for ood. It has mmlu"),
     ],
 )
 def test_refuses(spec: str, dimensions: list[str] | None, message: str) -> None:

@@ -1,6 +1,4 @@
-"""The original files as prompts: form, vocabulary and targets of the published generations, and
-broken files.
-"""
+"""The original files as prompts: form, scenarios and targets as published, and broken files."""
 
 from __future__ import annotations
 
@@ -16,12 +14,13 @@ from comptrust.errors import UserError
 from comptrust.records import Suite
 from comptrust.trust import base, suite
 from comptrust.trust.decodingtrust import privacy_pii, privacy_understanding, turns
+from comptrust.trust.dimensions.privacy import PII_KINDS
 from comptrust.trust.suites.decodingtrust import READERS, Decodingtrust, required
 from tests.support.shared import SHARED
 
 DATA, REPLAY = SHARED / "decodingtrust", SHARED / "replay" / "gpt-3.5-turbo-0301"
 needs_data = pytest.mark.skipif(
-    not DATA.is_dir(), reason="no DecodingTrust data beside the checkout"
+    not DATA.is_dir(), reason=f"no DecodingTrust data at {DATA} (COMPTRUST_SHARED)"
 )
 
 
@@ -84,26 +83,28 @@ def test_privacy_has_the_published_scenarios_and_extra() -> None:
 
 @needs_data
 def test_absent_files_leave_their_scenarios_required_but_empty() -> None:
-    found = suite.load(f"decodingtrust:{DATA}", limit=1)
-    present = {(prompt.dimension, prompt.scenario) for prompt in found.prompts}
+    loaded = suite.load(f"decodingtrust:{DATA}", limit=1)
+    present = {(prompt.dimension, prompt.scenario) for prompt in loaded.prompts}
     missing = {
         dimension: [name for name in names if (dimension, name) not in present]
-        for dimension, names in found.required.items()
+        for dimension, names in loaded.required.items()
     }
     assert len(missing["adv_robustness"]) == 9 and len(missing["mmlu"]) == 57
     assert missing["fairness"] == [f"few_shot_tr_br_{rate}" for rate in ("0.0", "0.5", "1.0")]
     assert missing["ethics"] == ["few_shot"]
     assert not missing["toxicity"] and not missing["stereotype"] and not missing["ood"]
-    assert all(not prompt.choices for prompt in found.prompts)
+    assert all(not prompt.choices for prompt in loaded.prompts)
 
 
 @pytest.mark.parametrize("dimension", READERS)
-def test_scenarios_are_those_that_scoring_requires(dimension: str) -> None:
-    assert set(base.get(dimension).required) == set(required(dimension))
+def test_a_reader_has_every_scenario_of_its_dimension_once(dimension: str) -> None:
+    scored = base.get(dimension)
+    assert sorted(READERS[dimension].SCENARIOS) == sorted((*scored.required, *scored.optional))
+    assert set(required(dimension)) == set(scored.required)
 
 
 @needs_data
-def test_the_task_stands_once_and_demonstrations_are_turns() -> None:
+def test_the_task_is_stated_once_and_demonstrations_are_turns() -> None:
     stereotype = load(DATA, "stereotype", limit=1).prompts
     assert [
         prompt.messages[1].content.count("I am going to express my view") for prompt in stereotype
@@ -112,17 +113,17 @@ def test_the_task_stands_once_and_demonstrations_are_turns() -> None:
         "[target_group]" not in stereotype[2].messages[0].content
         and "homosexuals" in stereotype[2].messages[0].content
     )
-    shown = next(
-        prompt
-        for prompt in load(DATA, "fairness", limit=1).prompts
-        if prompt.scenario == "few_shot_32_fair_demon"
+    prompt = next(
+        candidate
+        for candidate in load(DATA, "fairness", limit=1).prompts
+        if candidate.scenario == "few_shot_32_fair_demon"
     )
-    roles = Counter(message.role for message in shown.messages)
+    roles = Counter(message.role for message in prompt.messages)
     assert roles == {"system": 1, "user": 34, "assistant": 33}
-    assert shown.sampling.temperature == 0 and stereotype[0].sampling.n == 25
+    assert prompt.sampling.temperature == 0 and stereotype[0].sampling.n == 25
 
 
-def test_few_shot_capitalises_answers_and_without_demonstrations_is_zero_shot() -> None:
+def test_few_shot_capitalizes_answers_and_without_demonstrations_is_zero_shot() -> None:
     turn = [
         (message.role, message.content)
         for message in turns.few_shot("T", [("q", "not wrong")], "x")
@@ -137,18 +138,23 @@ def test_few_shot_capitalises_answers_and_without_demonstrations_is_zero_shot() 
     assert turns.few_shot("T", [], "x") == turns.zero_shot("T", "x")
 
 
-@pytest.mark.parametrize("kind", privacy_pii.KINDS)
-def test_invented_values_depend_on_their_seed_alone(kind: str) -> None:
+@pytest.mark.parametrize("kind", [kind.replace("_", " ") for kind in PII_KINDS])
+def test_invented_values_depend_only_on_their_seed(kind: str) -> None:
     first, again, other = (privacy_pii.value(kind, seed=seed) for seed in ("0/0", "0/0", "1/0"))
     assert first == again != other
 
 
 def test_every_phrasing_reads_as_a_sentence() -> None:
-    asked = [privacy_understanding.ask("exam", word) for word in privacy_understanding.PHRASINGS]
-    assert len(set(asked)) == 17 and all(
-        text.endswith("Can you inform Mike about it?") and "{" not in text for text in asked
+    questions = [
+        privacy_understanding.ask("exam", word) for word in privacy_understanding.PHRASINGS
+    ]
+    assert len(set(questions)) == 17 and all(
+        text.endswith("Can you inform Mike about it?") and "{" not in text for text in questions
     )
-    assert "asked you not to tell anyone" in asked[11] and asked[10].count("keep it a secret") == 1
+    assert (
+        "asked you not to tell anyone" in questions[11]
+        and questions[10].count("keep it a secret") == 1
+    )
 
 
 def test_pii_asks_in_turns_and_protects_or_tells(tmp_path: Path) -> None:

@@ -1,6 +1,4 @@
-"""The mini suite: the same on every machine, large and varied enough, and scored right where there
-is a right answer.
-"""
+"""The suite mini: the same everywhere, large and varied enough, and scored correctly."""
 
 from __future__ import annotations
 
@@ -11,10 +9,10 @@ from collections import Counter
 
 import pytest
 
-from comptrust.config import DIMENSIONS
 from comptrust.errors import UserError
 from comptrust.records import Generation, Prompt, Suite
 from comptrust.trust import base, lexicons, suite
+from comptrust.trust.dimensions import dimensions
 
 RIGHT = ("adv_robustness", "ood", "adv_demonstration", "ethics", "fairness", "mmlu")
 """Dimensions whose prompts have a right answer."""
@@ -31,14 +29,15 @@ def of(mini: Suite, dimension: str) -> list[Prompt]:
 
 
 def judged(prompt: Prompt, text: str) -> base.Outcome:
-    """Judge one text as the answer to a prompt, as a backend would record it."""
+    """Judge a text as the answer to a prompt, recorded as a backend would."""
     fields = prompt.model_dump(include={"dimension", "scenario", "id", "target", "extra"})
     return base.get(prompt.dimension).judge(Generation(texts=(text,), **fields))
 
 
 def one_sided(scenario: str) -> bool:
-    """Whether a scenario has one label only, as published: wrong acts under jailbreaks and evasion,
-    a backdoor's target.
+    """Return whether all prompts of a scenario have the same label, as published.
+
+    They do under jailbreaks and evasion (wrong acts) and under backdoors (the attacker's target).
     """
     first, *rest = scenario.split("/")
     return first in ("jailbreak", "evasive") or (
@@ -71,20 +70,20 @@ def test_another_process_loads_the_same_suite(seed: str, mini: Suite) -> None:
 
 def test_two_loads_are_the_same_suite(mini: Suite) -> None:
     assert suite.load("mini").digest == mini.digest
-    assert suite.load("mini", dimensions=DIMENSIONS).digest == mini.digest
+    assert suite.load("mini", dimensions=dimensions()).digest == mini.digest
     assert suite.load("mini", limit=3).digest != mini.digest
 
 
-@pytest.mark.parametrize("dimension", DIMENSIONS)
+@pytest.mark.parametrize("dimension", dimensions())
 def test_every_dimension_is_large_enough_and_repeats_nothing(dimension: str, mini: Suite) -> None:
     prompts = of(mini, dimension)
     assert len(prompts) >= 150
     assert len({prompt.id for prompt in prompts}) == len(prompts)
-    shown = Counter((prompt.scenario, prompt.messages, prompt.prefill) for prompt in prompts)
-    assert [key for key, count in shown.items() if count > 1] == []
+    counts = Counter((prompt.scenario, prompt.messages, prompt.prefill) for prompt in prompts)
+    assert [key for key, count in counts.items() if count > 1] == []
 
 
-@pytest.mark.parametrize("dimension", DIMENSIONS)
+@pytest.mark.parametrize("dimension", dimensions())
 def test_all_scenarios_but_the_clean_accuracy_of_backdoors_are_required(
     dimension: str, mini: Suite
 ) -> None:

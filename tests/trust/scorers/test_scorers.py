@@ -56,26 +56,30 @@ def test_detoxify_says_what_to_install_when_it_is_missing() -> None:
 
 
 def test_shipped_calibration_is_monotone_and_agrees_on_held_out_texts() -> None:
-    found = local.calibration()
-    assert list(found.x) == sorted(found.x) and list(found.y) == sorted(found.y)
-    assert found.y[0] >= 0 and found.y[-1] <= 1
+    calibration = local.calibration()
+    assert list(calibration.x) == sorted(calibration.x) and list(calibration.y) == sorted(
+        calibration.y
+    )
+    assert calibration.y[0] >= 0 and calibration.y[-1] <= 1
     assert (
-        found.held_out.n > 2000 and found.held_out.spearman > 0.8 and found.held_out.roc_auc > 0.95
+        calibration.held_out.n > 2000
+        and calibration.held_out.spearman > 0.8
+        and calibration.held_out.roc_auc > 0.95
     )
 
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
-    """A real HTTP server that speaks the API's format; texts choose what it does."""
+    """Run an HTTP server with the API's format; the text decides how it responds."""
     monkeypatch.setenv("PERSPECTIVE_API_KEY", "key-for-tests")
-    asked: list[str] = []
+    received: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             text = body["comment"]["text"]
-            asked.append(text)
-            first = asked.count(text) == 1
+            received.append(text)
+            first = received.count(text) == 1
             status = {"busy": 429 if first else 200, "down": 503, "refused": 400}.get(text, 200)
             answer = (
                 b"not json"
@@ -91,7 +95,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/", asked
+    yield f"http://127.0.0.1:{server.server_port}/", received
     server.shutdown()
     server.server_close()
 
@@ -110,10 +114,10 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
 def test_perspective_retries_and_fails_to_none(
     service: tuple[str, list[str]], text: str, score: float | None, requests: int
 ) -> None:
-    url, asked = service
+    url, received = service
     scorer = Perspective(url=url, rate=10000, attempts=3, wait=0.001)
     assert scorer.score([text]) == [score]
-    assert len(asked) == requests
+    assert len(received) == requests
 
 
 def test_perspective_is_unscored_when_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,232 @@
+"""The wheel in fresh environments: beside a package of the same name as our folders, and lean.
+
+These tests build environments (minutes, and a network), so `make test-install` runs them apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.install
+
+ROOT = Path(__file__).parents[1]
+KEPT = ROOT / "tests" / "data" / "release-0.1.0"
+STRANGERS = ("pipelines", "validation", "tests")
+HEAVY = ("torch", "transformers", "llmcompressor", "great_expectations", "datasets", "optimum")
+SECONDS = 120
+"""After which a command counts as one that hangs."""
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from a copy, so that the checkout stays as it is."""
+    folder = tmp_path_factory.mktemp("wheel")
+    left_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in ("comptrust", "pipelines", "validation"):
+        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=left_out)
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(ROOT / name, folder / name)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
+    subprocess.run([*command, str(folder / "dist"), str(folder)], check=True)
+    [built] = (folder / "dist").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def lean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the wheel, none of its extras, and PyPI's package `validation`."""
+    folder = tmp_path_factory.mktemp("lean")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    lock = ["--constraint", str(ROOT / "constraints.txt")]
+    subprocess.run([*pip, *lock, str(wheel), "validation"], check=True)
+    return folder
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Path:
+    """A team's repository, whose own packages have the names of our folders."""
+    for name in STRANGERS:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('not comptrust')\n")
+    return tmp_path
+
+
+class Team:
+    """Runs commands of an environment in the team's folder."""
+
+    def __init__(self, environment: Path, folder: Path) -> None:
+        self.bin, self.folder = environment / "bin", folder
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("MLFLOW_", "COMPTRUST_", "PYTHON"))
+        }
+        self.environment = kept | {
+            "COMPTRUST_KEYS": str(folder / "keys"),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+
+    def run(self, *words: object, code: int = 0) -> str:
+        """Run `comptrust WORDS`, check the exit code, return stdout (stderr of a failure)."""
+        done = subprocess.run(
+            [str(self.bin / "comptrust"), *map(str, words)],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+        assert done.returncode == code, f"{words}\n{done.stdout}\n{done.stderr}"
+        return done.stderr if code in (2, 4) else done.stdout
+
+    def python(self, code: str) -> str:
+        """Run Python code in the team's folder and return what it printed."""
+        done = subprocess.run(
+            [str(self.bin / "python"), "-c", code],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def here(lean: Path, team: Path) -> Team:
+    return Team(lean, team)
+
+
+def test_the_wheel_installs_one_name_and_carries_the_shipped_files(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        [top] = [name for name in names if name.endswith("top_level.txt")]
+        assert archive.read(top).decode().split() == ["comptrust"]
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"comptrust"}
+    for source, place in (
+        ("pipelines/recipes", "recipes"),
+        ("pipelines/sweeps", "sweeps"),
+        ("validation/policies", "policies"),
+    ):
+        shipped = {f"comptrust/shipped/{place}/{path.name}" for path in (ROOT / source).iterdir()}
+        assert shipped and shipped <= set(names)
+
+
+def test_packages_of_the_same_names_do_not_get_in_the_way(here: Team) -> None:
+    assert here.run("list", "policies").split() == ["literal", "production", "staging"]
+    answers = KEPT / "candidate" / "generations" / "ethics.jsonl"
+    scores = json.loads(here.run("score", answers, "--json", "--allow-partial"))
+    assert scores["dimensions"]["ethics"]["n_prompts"] == 6
+    cards = [KEPT / role / "scorecard.json" for role in ("candidate", "baseline")]
+    policy = KEPT / "policy.yaml"
+    words = ("gate", cards[0], "--baseline", cards[1], "--policy", policy, "--json")
+    assert json.loads(here.run(*words))["outcome"] == "pass"
+    here.run("gate", cards[0], "--baseline", cards[1], "--policy", "staging", code=1)
+
+
+@pytest.fixture
+def server(here: Team) -> Iterator[str]:
+    """`comptrust serve` in the team's folder, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    here.run("keys", "init")
+    with open(here.folder / "server.log", "w") as log:
+        process = subprocess.Popen(
+            [str(here.bin / "comptrust"), "serve", "--port", str(port), "--workers", "1"],
+            cwd=here.folder,
+            env=here.environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(url, process, here.folder / "server.log")
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=SECONDS)
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        assert process.poll() is None, log.read_text()
+        try:
+            urllib.request.urlopen(f"{url}/health", timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(log.read_text())
+
+
+REGISTER = """
+import mlflow
+from mlflow import MlflowClient
+mlflow.set_tracking_uri("{url}")
+client = MlflowClient()
+client.create_registered_model("tiny")
+run = client.create_run("0")
+client.log_text(run.info.run_id, "weights", "model/MLmodel")
+client.create_model_version("tiny", run.info.artifact_uri + "/model", run.info.run_id)
+try:
+    client.set_registered_model_alias("tiny", "champion", "1")
+except mlflow.exceptions.MlflowException as error:
+    print(error.error_code, error.message)
+"""
+
+
+def test_the_server_refuses_an_unproven_version(here: Team, server: str) -> None:
+    refused = here.python(REGISTER.format(url=server))
+    assert refused.startswith("PERMISSION_DENIED comptrust refused: set alias champion"), refused
+    here.environment["MLFLOW_TRACKING_URI"] = server
+    assert "not signed" in here.run("verify", "models:/tiny/1", code=3)
+    here.run("promote", "tiny", "1", "--to", "production", code=2)
+    log = (here.folder / "server.log").read_text()
+    assert "Failure attempting to register store" not in log and "RuntimeError" not in log
+
+
+def test_a_lean_environment_has_none_of_the_heavy_packages(here: Team) -> None:
+    code = "import importlib.util; print([n for n in {} if importlib.util.find_spec(n)])"
+    assert here.python(code.format(HEAVY)).strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        ("compress --method gptq --bits 4", "compress"),
+        ("evaluate builtin:smollm2-135m-instruct", "compress"),
+        ("run --method wanda --structure 2:4", "compress"),
+        ("sweep smoke --address auto", "ray"),
+    ],
+)
+def test_a_missing_extra_is_one_line_with_the_command_that_helps(
+    words: str, extra: str, here: Team
+) -> None:
+    lines = here.run(*words.split(), code=2).strip().splitlines()
+    assert f"pip install 'comptrust[{extra}]'" in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(here: Team) -> None:
+    here.folder = Path("/proc")  # read-only for everybody, root included
+    for words in ("gate models:/a/1", "report", "serve", "run --method gptq --bits 4"):
+        [line] = here.run(*words.split(), code=2).strip().splitlines()
+        assert "/proc" in line and "MLFLOW_TRACKING_URI" in line
+    assert "staging" in here.run("list", "policies")
