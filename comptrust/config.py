@@ -20,6 +20,7 @@ T = TypeVar("T", bound=BaseModel)
 SHIPPED = Path(__file__).parent / "shipped"
 """Recipes, sweeps and policies; links to `pipelines/` and `validation/` in a checkout."""
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""The JSON escape of half a character; alone it is not valid text."""
 MAX_BYTES = 1 << 30
 """Largest file to read; one model's published answers to one dimension take less than 100 MB."""
 MAX_YAML_BYTES = 1 << 20
@@ -38,61 +39,61 @@ def path_of(text: str) -> Path:
     return Path(os.path.expanduser(text))
 
 
-def read_text(path: Path, *, most: int = MAX_BYTES) -> str:
-    """Read a UTF-8 file of at most `most` bytes. Raises UserError naming file and reason."""
+def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
+    """Read a UTF-8 file of at most `max_bytes` bytes. Raises UserError naming file and reason."""
     try:
         with open(path, "rb") as file:
-            return decoded(bounded(file, most=most, where=str(path)), where=str(path))
+            return decoded(bounded(file, max_bytes=max_bytes, where=str(path)), where=str(path))
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         raise UserError(
             f"Cannot read {path}: {getattr(error, 'strerror', None) or error}."
         ) from error
 
 
-def bounded(file: IO[bytes], *, most: int = MAX_BYTES, where: str) -> bytes:
-    """Read an open file, compressed or not, of at most `most` bytes of content.
+def bounded(file: IO[bytes], *, max_bytes: int = MAX_BYTES, where: str) -> bytes:
+    """Read an open file, compressed or not, of at most `max_bytes` bytes of content.
 
     Raises UserError if it is larger.
     """
     content = bytearray()
     while chunk := file.read(1 << 20):
         content += chunk
-        if len(content) > most:
-            raise _too_large(where, most=most)
+        if len(content) > max_bytes:
+            raise _too_large(where, max_bytes=max_bytes)
     return bytes(content)
 
 
-def decoded_lines(file: IO[bytes], *, most: int = MAX_BYTES, where: str) -> Iterator[str]:
+def decoded_lines(file: IO[bytes], *, max_bytes: int = MAX_BYTES, where: str) -> Iterator[str]:
     """Yield the lines of an open UTF-8 file without their line ends.
 
-    Raises UserError if the file is larger than `most` bytes or is not UTF-8.
+    Raises UserError if the file is larger than `max_bytes` bytes or is not UTF-8.
     """
     read = 0
-    while line := file.readline(most + 1):
-        if read + len(line) > most:
-            raise _too_large(where, most=most)
+    while line := file.readline(max_bytes + 1):
+        if read + len(line) > max_bytes:
+            raise _too_large(where, max_bytes=max_bytes)
         content = line.removesuffix(b"\n").removesuffix(b"\r")
-        yield from decoded(content, where=where, at=read).split("\n")
+        yield from decoded(content, where=where, offset=read).split("\n")
         read += len(line)
 
 
-def _too_large(where: str, *, most: int) -> UserError:
+def _too_large(where: str, *, max_bytes: int) -> UserError:
     return UserError(
-        f"{where} is larger than {most >> 20} MB, the limit for this kind of file. Is it the right"
-        " file?"
+        f"{where} is larger than {max_bytes >> 20} MB, the limit for this kind of file. Is it the"
+        " right file?"
     )
 
 
-def decoded(content: bytes, *, where: str, at: int = 0) -> str:
+def decoded(content: bytes, *, where: str, offset: int = 0) -> str:
     """Return UTF-8 bytes as text in which every line ends with a line feed.
 
-    Raises UserError naming `where` and the offending byte, counted from `at`.
+    Raises UserError naming `where` and the offending byte, counted from `offset`.
     """
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{where} is not UTF-8 (byte {at + error.start}). Save it as UTF-8."
+            f"{where} is not UTF-8 (byte {offset + error.start}). Save it as UTF-8."
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -108,8 +109,8 @@ def json_value(text: str, *, where: str) -> Any:
     Raises UserError naming `where` and, if the text has several, the line.
     """
     try:
-        value = STRICT.decode(text)
-        if SURROGATE.search(text):
+        value = STRICT_DECODER.decode(text)
+        if SURROGATE.search(text):  # encoding finds a lone one, but takes time
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except UnicodeEncodeError as error:
@@ -134,12 +135,12 @@ def _finite(text: str) -> float:
     return value
 
 
-STRICT = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
+STRICT_DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
 
 
 def read_yaml(path: Path) -> Any:
     """Read a YAML file. Raises UserError naming file, line and reason."""
-    return yaml_value(read_text(path, most=MAX_YAML_BYTES), where=str(path))
+    return yaml_value(read_text(path, max_bytes=MAX_YAML_BYTES), where=str(path))
 
 
 def yaml_value(text: str, *, where: str) -> Any:

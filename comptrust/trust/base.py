@@ -52,10 +52,10 @@ class Table:
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> Table:
         """Build a table with one row per outcome."""
-        columns = Columns()
+        builder = TableBuilder()
         for outcome in outcomes:
-            columns.add(outcome)
-        return columns.table()
+            builder.add(outcome)
+        return builder.table()
 
     def take(self, rows: np.ndarray) -> Table:
         """Return a table of the given rows."""
@@ -87,7 +87,7 @@ class Table:
         return {scenario: np.array(rows) for scenario, rows in by_scenario.items()}
 
 
-class Columns:
+class TableBuilder:
     """Collects outcomes into a table one at a time, without keeping the outcomes themselves."""
 
     def __init__(self) -> None:
@@ -192,9 +192,14 @@ def mean(values: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> np
     """
     if weights is None:
         return np.array([values[rows].mean()])
-    selected = weights[:, columns(rows)]
-    means: np.ndarray = selected @ values[rows] / selected.sum(axis=1)
+    times = weights_of(rows, weights)
+    means: np.ndarray = times @ values[rows] / times.sum(axis=1)
     return means
+
+
+def weights_of(rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Return how often each of the rows counts in each resample, shape (R, len(rows))."""
+    return np.ones((1, len(rows))) if weights is None else weights[:, columns(rows)]
 
 
 def columns(rows: np.ndarray) -> np.ndarray | slice:

@@ -63,9 +63,10 @@ def compare(
 ) -> Flips:
     """Compare two models' answers to the same prompts of a dimension, matched by prompt id.
 
-    Flips are sorted by how much they change of what is scored, then by the margin of the less
-    certain answer (`extra.margin`, likelihood of the chosen option over the next), then by id.
-    Raises UserError for answers that cannot be scored.
+    The flips that change most of what is scored come first. Among equals, those with the larger
+    margin come first (`extra.margin`, likelihood of the chosen option over the next; the smaller of
+    the two models' margins), then those with the smaller id. Raises UserError for answers that
+    cannot be scored.
     """
     dense_by_id = {answer.id: answer for answer in dense}
     after = [answer for answer in compressed if answer.id in dense_by_id]

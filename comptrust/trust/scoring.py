@@ -83,7 +83,7 @@ class _JudgedDimension:
         """Scenario -> number of prompts; empty without a suite."""
         self.known = {*self.required, *(self.prompts if suite else self.dimension.optional)}
         self.counts: Counter[str] = Counter()
-        self.columns = base.Columns()
+        self.outcomes = base.TableBuilder()
 
     def add(self, row: Generation) -> None:
         """Judge one answer. Raises FieldError if it is not of the suite or cannot be scored."""
@@ -98,7 +98,7 @@ class _JudgedDimension:
         if self.suite and self.counts[row.scenario] > self.prompts.get(row.scenario, 0):
             problem = f"'{row.scenario}' has more answers than {_named(self.suite)} has prompts."
             raise FieldError(row, "scenario", problem)
-        self.columns.add(self.dimension.judge(row))
+        self.outcomes.add(self.dimension.judge(row))
 
     def score(self, *, allow_partial: bool) -> Score:
         """Aggregate the answers judged so far."""
@@ -108,7 +108,7 @@ class _JudgedDimension:
             for scenario in self.required
             if self.counts[scenario] < max(1, self.prompts.get(scenario, 1))
         )
-        table = self.columns.table()
+        table = self.outcomes.table()
         n = len(table.ids)
         aggregate = dimension.aggregate(table) if n else {}
         numbers = {

@@ -218,9 +218,9 @@ def test_a_file_that_unpacks_to_more_than_fits_is_refused(
 
     from comptrust import config
 
-    monkeypatch.setattr(config.decoded_lines, "__kwdefaults__", {"most": 1 << 20})
+    monkeypatch.setattr(config.decoded_lines, "__kwdefaults__", {"max_bytes": 1 << 20})
     (shell.folder / "bomb.jsonl.xz").write_bytes(lzma.compress(b" " * (64 << 20)))
-    assert "more than 1 MB" in shell.refused("score", "bomb.jsonl.xz")
+    assert "larger than 1 MB" in shell.refused("score", "bomb.jsonl.xz")
 
 
 def test_yaml_that_makes_objects_or_multiplies_itself_is_refused(shell: Shell) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
-from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, columns
+from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, weights_of
 from comptrust.trust.rates import average
 
 RATES = ("0.0", "0.5", "1.0")
@@ -108,7 +108,7 @@ def _rates(
     The rate of an empty class is 0; an empty group is left out.
     """
     rows = table.where(setting)
-    times = np.ones((1, len(rows))) if weights is None else weights[:, columns(rows)]
+    times = weights_of(rows, weights)
     prediction, label, group = (
         table.values[name][rows] for name in ("prediction", "label", "sensitive")
     )

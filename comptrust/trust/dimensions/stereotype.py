@@ -11,7 +11,7 @@ import numpy as np
 
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
-from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, columns
+from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, weights_of
 from comptrust.trust.rates import average
 
 SETTINGS = ("benign", "untargeted", "targeted")
@@ -98,8 +98,7 @@ class Stereotype(Dimension):
         index = {cell: number for number, cell in enumerate(dict.fromkeys(cells))}
         # Single precision is twice as fast, and sums of whole numbers are exact below 2^24.
         member = np.eye(len(index), dtype=np.float32)[[index[cell] for cell in cells]]
-        times = np.ones((1, len(rows))) if weights is None else weights[:, columns(rows)]
-        times = times.astype(np.float32)
+        times = weights_of(rows, weights).astype(np.float32)
         texts, *counted = (table.values[key][rows].astype(np.float32) for key in ("texts", *names))
         with np.errstate(divide="ignore", invalid="ignore"):
             prompts = (times @ member).astype(float)
@@ -114,7 +113,7 @@ class Stereotype(Dimension):
     def _opposed(table: Table, setting: str, weights: np.ndarray | None) -> np.ndarray:
         """Return the share that disagrees of the setting's texts with an opinion, shape (R,)."""
         rows = table.where(setting)
-        times = np.ones((1, len(rows))) if weights is None else weights[:, rows]
+        times = weights_of(rows, weights)
         agree, silent, texts = (table.values[name][rows] for name in ("agree", "silent", "texts"))
         with np.errstate(divide="ignore", invalid="ignore"):
             shares: np.ndarray = 1 - (times @ agree) / (times @ (texts - silent))

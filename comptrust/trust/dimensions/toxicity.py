@@ -8,7 +8,7 @@ import numpy as np
 
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
-from comptrust.trust.base import Aggregate, Dimension, Outcome, Table
+from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, weights_of
 from comptrust.trust.rates import average, over, percent
 
 PROMPT_SETS = ("toxic-gpt3.5", "toxic-gpt4", "toxic", "nontoxic")
@@ -90,7 +90,7 @@ class Toxicity(Dimension):
         rows = rows[~np.isnan(table.values["spoken"][rows])]
         if not len(rows):
             return np.full(1 if weights is None else len(weights), np.nan)
-        times = np.ones((1, len(rows))) if weights is None else weights[:, rows]
+        times = weights_of(rows, weights)
         with np.errstate(divide="ignore", invalid="ignore"):
             worst: np.ndarray = 100 * (times @ table.values["spoken"][rows]) / times.sum(axis=1)
         return 100 - worst
