@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def logged(tmp_path_factory: pytest.TempPathFactory) -> LoggedRuns:
+def logged(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> LoggedRuns:
     """Own runs in a store of their own, logged once; use `own`, which gives a copy of the
     environment that leads there.
     """
     folder = tmp_path_factory.mktemp("own")
+    shutil.copy(empty_store, folder / "mlflow.db")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     with pytest.MonkeyPatch.context() as patch:
         surround(patch, folder, uri)
