@@ -4,6 +4,7 @@ behind."""
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +52,8 @@ BAD_INPUT = [
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.json").write_text('{"scores": [')
     (tmp_path / "broken.yaml").write_text("method: gptq\nbitz: 4\n")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import browsers
 from tests.support.logged_runs import LoggedRuns, log, surround
 
 if TYPE_CHECKING:
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def logged(tmp_path_factory: pytest.TempPathFactory) -> LoggedRuns:
+def logged(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> LoggedRuns:
     """Own runs in a store of their own, logged once; use `own`, which gives a copy of the
     environment that leads there.
     """
     folder = tmp_path_factory.mktemp("own")
+    shutil.copy(empty_store, folder / "mlflow.db")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     with pytest.MonkeyPatch.context() as patch:
         surround(patch, folder, uri)
@@ -40,22 +42,5 @@ def own(logged: LoggedRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[WebDriver]:
     """A headless Chromium; the test is skipped where there is none."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no chromium and chromedriver are installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--force-device-scale-factor=1",
-    ):
-        options.add_argument(argument)
-    started = webdriver.Chrome(options=options, service=Service(driver))
-    yield started
-    started.quit()
+    with browsers.started("--force-device-scale-factor=1") as started:
+        yield started

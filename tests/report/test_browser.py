@@ -19,7 +19,7 @@ import pytest
 
 from comptrust.report import entries, page
 from comptrust.report.base import DIMENSIONS, fold
-from tests.support.logged_runs import LoggedRuns
+from tests.support.logged_runs import LoggedRuns, surround
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
@@ -30,12 +30,14 @@ HIGH = 3000
 """Pixels of a page that a screenshot keeps at most; a longer page is kept in parts."""
 
 
-@pytest.fixture
-def report(own: LoggedRuns, tmp_path: Path) -> Path:
-    """Write the report of the own runs."""
-    found = entries.read()
-    path = tmp_path / "report.html"
-    path.write_text(page.render(found, page.families(found)), encoding="utf-8")
+@pytest.fixture(scope="module")
+def report(logged: LoggedRuns) -> Path:
+    """Write the report of the logged runs."""
+    path = logged.folder / "report.html"
+    with pytest.MonkeyPatch.context() as patch:
+        surround(patch, logged.folder, logged.uri)
+        found = entries.read()
+        path.write_text(page.render(found, page.families(found)), encoding="utf-8")
     return path
 
 
@@ -77,6 +79,7 @@ def press(browser: WebDriver, column: str) -> None:
     button.click()
 
 
+@pytest.mark.usefixtures("own")
 @pytest.mark.parametrize("width", WIDTHS)
 def test_columns_sort_when_pressed(browser: WebDriver, report: Path, width: int) -> None:
     look(browser, report.as_uri(), width)

@@ -4,8 +4,10 @@ printed.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +15,9 @@ from tests.support.shell import Shell
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An empty tracking store, made once."""
-    return f"sqlite:///{tmp_path_factory.mktemp('hard') / 'mlflow.db'}"
+def database(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> str:
+    """A tracking store without runs, the same for all of these tests."""
+    return f"sqlite:///{shutil.copy(empty_store, tmp_path_factory.mktemp('robustness'))}"
 
 
 @pytest.fixture(scope="module")

@@ -6,28 +6,21 @@ Screenshots stay in tests/artifacts/enforcement/.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.support import browsers
 from tests.support.enforcement.server import serve
 from tests.support.enforcement.world import BAD, Candidate, World, write_key, write_policies
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="needs the Debian packages chromium and chromium-driver"
-    ),
-]
+pytestmark = pytest.mark.slow
 SHOTS = Path(__file__).parents[2] / "artifacts" / "enforcement"
 SECONDS = 240
 REASON = (
@@ -46,22 +39,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture
 def browser() -> Iterator[WebDriver]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-dev-shm-usage",
-        "--disable-gpu",
-        "--window-size=1400,900",
-    ):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    driver.set_page_load_timeout(SECONDS)
-    try:
+    with browsers.started("--window-size=1400,900") as driver:
+        driver.set_page_load_timeout(SECONDS)
         yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture
