@@ -5,7 +5,7 @@ seed counts.
 from __future__ import annotations
 
 from comptrust import digests
-from comptrust.gate.base import Evidence
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.verdict import judge
 from comptrust.published import Published, Row

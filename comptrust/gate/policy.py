@@ -11,7 +11,7 @@ from pydantic import Field
 
 from comptrust import config, digests, plugins
 from comptrust.errors import UserError, unknown
-from comptrust.gate.base import Rule
+from comptrust.gate.rule import Rule
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.records import Record
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from comptrust.gate.base import Evidence, differences
+from comptrust.gate.evidence import Evidence, differences
 from comptrust.gate.policy import Policy
 from comptrust.gate.signing.waivers import Waiver, apply
 from comptrust.records import Finding, Verdict

@@ -17,7 +17,7 @@ import pytest
 
 from comptrust import config
 from comptrust.gate import policy as policies
-from comptrust.gate.base import Evidence
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.signing import attestations, keys, waivers
 from comptrust.gate.signing.attestations import Attestation
 from comptrust.gate.verdict import judge

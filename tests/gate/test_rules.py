@@ -11,7 +11,7 @@ import pytest
 from comptrust.config import DIMENSIONS
 from comptrust.errors import UserError
 from comptrust.gate import policy as policies
-from comptrust.gate.base import Evidence
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.rules.calibration_seeds import CalibrationSeeds
 from comptrust.gate.rules.complete import Complete
 from comptrust.gate.rules.fresh import Fresh

@@ -16,9 +16,9 @@ from mlflow.exceptions import MlflowException
 
 from comptrust import digests
 from comptrust.errors import UserError
-from comptrust.gate.base import Evidence
 from comptrust.gate.enforcement import files
 from comptrust.gate.enforcement.settings import Level, Settings
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.attestations import Attestation

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime
 
 from comptrust import config, digests
 from comptrust.errors import UserError
-from comptrust.gate.base import Evidence
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.signing import keys, waivers
 from comptrust.records import Record, Verdict
 from comptrust.trust import evaluation

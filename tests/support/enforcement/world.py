@@ -18,8 +18,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from comptrust.gate import policy
-from comptrust.gate.base import Evidence
 from comptrust.gate.enforcement import names
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
