@@ -88,5 +88,5 @@ def test_guarded_models(patterns: str, model: str, guarded: bool) -> None:
 def test_a_guarded_alias_needs_a_level(text: str) -> None:
     from comptrust.errors import UserError
 
-    with pytest.raises(UserError, match="is not PATTERN=staging or PATTERN=production"):
+    with pytest.raises(UserError, match="must be PATTERN=staging or PATTERN=production"):
         settings.load("comptrust+sqlite:///x.db", environment={settings.GUARD_ALIASES: text})

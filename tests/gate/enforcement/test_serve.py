@@ -9,11 +9,11 @@ import pytest
 
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import serving, settings
-from comptrust.gate.enforcement.serving import Plan
+from comptrust.gate.enforcement.serving import ServerCommand
 from tests.support.enforcement.world import write_key
 
 
-def plan(tmp_path: Path, **changes: Any) -> Plan:
+def plan(tmp_path: Path, **changes: Any) -> ServerCommand:
     given: dict[str, Any] = {
         "backend": "sqlite:///mlflow.db",
         "registry": "sqlite:///mlflow.db",
@@ -26,7 +26,7 @@ def plan(tmp_path: Path, **changes: Any) -> Plan:
         "audit_log": None,
         "options": (),
     }
-    return serving.plan(**(given | changes))
+    return serving.server_command(**(given | changes))
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def test_the_registry_is_guarded_and_the_tracking_store_is_not(tmp_path: Path) -
     )
     assert words[-4:] == ["--app-name", "basic-auth", "--port", "5001"]
     assert made.environment[settings.KEYS] == str(tmp_path / "keys")
-    assert "1 trusted keys" in made.told[0]
+    assert made.notices[0].startswith("comptrust: trusted keys: ")
 
 
 def test_settings_reach_the_server(tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ def test_settings_reach_the_server(tmp_path: Path) -> None:
 
 
 def test_no_key_starts_and_says_so(tmp_path: Path) -> None:
-    assert "NO trusted key" in plan(tmp_path).told[0]
+    assert "NO trusted key" in plan(tmp_path).notices[0]
     (tmp_path / "keys").mkdir()
-    assert "NO trusted key" in plan(tmp_path).told[0]
+    assert "NO trusted key" in plan(tmp_path).notices[0]
 
 
 @pytest.mark.parametrize(
@@ -89,14 +89,14 @@ def test_no_key_starts_and_says_so(tmp_path: Path) -> None:
         ({"backend": "./mlruns"}, "is not a sqlite, postgresql or mysql database"),
         ({"registry": "http://other:5000"}, "is not a sqlite, postgresql or mysql database"),
         ({"artifacts": "s3://bucket"}, "is not a local folder"),
-        ({"options": ("--no-serve-artifacts",)}, "clients would write artifacts past the server"),
+        ({"options": ("--no-serve-artifacts",)}, "clients would write artifacts without"),
         ({"options": ("--dev",)}, "does not take --dev"),
         ({"options": ("--enable-workspaces",)}, "no workspaces"),
         ({"policies": {"staging": "stagging", "production": None}}, "Did you mean 'staging'"),
-        ({"aliases": ("prod",)}, "is not PATTERN=staging or PATTERN=production"),
+        ({"aliases": ("prod",)}, "must be PATTERN=staging or PATTERN=production"),
         (
             {"backend": "postgresql://h/db", "registry": "postgresql://h/db"},
-            "Give --audit-log FILE",
+            "--audit-log FILE is required: a postgresql database",
         ),
     ],
 )

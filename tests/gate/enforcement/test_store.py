@@ -112,7 +112,7 @@ def test_taking_back_is_two_logged_steps(inside: World) -> None:
     assert "in Production" in refused(inside.client.delete_model_version, made.name, made.version)
     assert "in Production" in refused(inside.client.delete_registered_model, made.name)
     assert "in Production" in refused(inside.client.rename_registered_model, made.name, "other")
-    assert "Archived first" in refused(
+    assert "archive this one first" in refused(
         inside.client.delete_registered_model_alias, made.name, "champion"
     )
     move(inside, made, "Archived")
@@ -133,11 +133,11 @@ def test_prompts_are_no_models_and_stay_prompts(inside: World) -> None:
     inside.client.set_prompt_alias(name, "champion", 1)
     inside.client.set_prompt_alias(name, "production", 1)
     inside.client.delete_prompt_alias(name, "champion")
-    assert "settled when it is created" in refused(
+    assert "made a prompt when it is created" in refused(
         store(inside).delete_registered_model_tag, name, "mlflow.prompt.is_prompt"
     )
     made = inside.register(BAD)
-    assert "settled when it is created" in refused(
+    assert "made a prompt when it is created" in refused(
         inside.client.set_registered_model_tag, made.name, "mlflow.prompt.is_prompt", "true"
     )
     empty_version = store(inside).create_model_version(

@@ -1,6 +1,4 @@
-"""Judging: nothing changes between judging and promoting, nothing unsigned is believed, and files
-lie where they stay.
-"""
+"""Verifying a version: nothing unsigned is believed, and nothing changes before it is promoted."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from comptrust.gate.enforcement import files, settings
+from comptrust.gate.enforcement.mlflow_internals import ARTIFACT_DESTINATION, REGISTRY_STORE
 from comptrust.gate.enforcement.store import GuardedStore
 from tests.support.enforcement.inprocess import a_pass, log, promote, refused, store
 from tests.support.enforcement.world import BAD, GOOD, World
@@ -20,15 +19,15 @@ from tests.support.enforcement.world import BAD, GOOD, World
 
 def meanwhile(inside: World, act: Callable[[], object]) -> None:
     """Let something happen after a version was judged and before it is promoted."""
-    judge = store(inside).guard._judge
-    earned = judge.earned
+    verifier = store(inside).guard.verifier
+    verify = verifier.verify
 
-    def judged(*args: object, **settings: object) -> object:
-        found = earned(*args, **settings)  # type: ignore[arg-type]
+    def verify_then_act(*args: object, **settings: object) -> object:
+        proof = verify(*args, **settings)  # type: ignore[arg-type]
         act()
-        return found
+        return proof
 
-    judge.earned = judged  # type: ignore[method-assign,assignment]
+    verifier.verify = verify_then_act  # type: ignore[method-assign,assignment]
 
 
 def test_files_written_while_it_is_judged(inside: World) -> None:
@@ -95,7 +94,7 @@ def test_a_sibling_that_was_edited_after_signing(inside: World) -> None:
         (sibling.evidence / "checkpoint.json").read_text().replace('"seed": 1', '"seed": 2'),
         "checkpoint.json",
     )
-    assert "sibling models:/m/1 was evaluated anew" in refused(promote, inside, made)
+    assert "sibling models:/m/1 was evaluated again" in refused(promote, inside, made)
     inside.upload(sibling)
     promote(inside, made)
 
@@ -140,14 +139,14 @@ def test_a_hash_of_a_file_that_is_just_being_written_is_not_kept(tmp_path: Path)
     (tmp_path / "a").write_bytes(b"1")
     hasher = files.Hasher()
     hasher.snapshot(tmp_path)
-    assert hasher._known == {}
+    assert hasher._digests == {}
 
 
 def as_server(inside: World, monkeypatch: pytest.MonkeyPatch, **environment: str) -> GuardedStore:
     """Open the store as a server process does."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv(files.REGISTRY, f"comptrust+sqlite:///{inside.folder}/mlflow.db")
+    monkeypatch.setenv(REGISTRY_STORE, f"comptrust+sqlite:///{inside.folder}/mlflow.db")
     return GuardedStore(f"comptrust+sqlite:///{inside.folder}/mlflow.db")
 
 
@@ -156,11 +155,11 @@ def test_a_server_promotes_only_what_it_keeps(
 ) -> None:
     made = a_pass(inside)
     ask = (made.name, "champion", made.version)
-    place = {files.DESTINATION: (inside.folder / "other").as_uri()}
-    assert "does not keep promoted files" in refused(
+    place = {ARTIFACT_DESTINATION: (inside.folder / "other").as_uri()}
+    assert "does not protect promoted files" in refused(
         as_server(inside, monkeypatch, **place).set_registered_model_alias, *ask
     )
-    place = {files.DESTINATION: f"comptrust+{(inside.folder / 'other').as_uri()}"}
+    place = {ARTIFACT_DESTINATION: f"comptrust+{(inside.folder / 'other').as_uri()}"}
     assert "outside this server's artifact folder" in refused(
         as_server(inside, monkeypatch, **place).set_registered_model_alias, *ask
     )
@@ -176,7 +175,7 @@ def test_a_server_promotes_its_own_folder_but_not_that_of_a_run(
     own = as_server(
         inside,
         monkeypatch,
-        **{files.DESTINATION: f"comptrust+{(inside.folder / 'artifacts').as_uri()}"},
+        **{ARTIFACT_DESTINATION: f"comptrust+{(inside.folder / 'artifacts').as_uri()}"},
     )
     own.set_registered_model_alias(made.name, "champion", made.version)
     within = (
