@@ -1,5 +1,4 @@
-"""One guarded server for a module, without and with basic-auth, and a guarded registry in
-process."""
+"""A guarded server per module, without and with basic-auth, and a guarded registry in process."""
 
 from __future__ import annotations
 
@@ -36,9 +35,7 @@ auth_cache_ttl_seconds = 600
 def world(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    """A server with the gate in it, started as a user starts it, and who asks it: anybody, or a
-    user without special rights.
-    """
+    """Start a guarded server as a user would; its client is anyone, or an ordinary user."""
     folder = tmp_path_factory.mktemp(request.param)
     with_auth = request.param == "basic-auth"
     write_policies(folder)
@@ -69,40 +66,18 @@ def serve(
         "OMP_NUM_THREADS": "1",
     }
     command = [
-        sys.executable,
-        "-m",
-        "comptrust",
-        "serve",
-        "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
-    ]
-    command += [
-        "--artifacts-destination",
-        str(folder / "mlartifacts"),
-        "--trusted-keys",
-        str(folder / "keys"),
-    ]
-    command += [
-        "--policy-staging",
-        str(folder / "staging.yaml"),
-        "--policy-production",
-        str(folder / "production.yaml"),
-    ]
-    command += [
-        "--guard-alias",
-        "prod-*=production",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        str(workers),
+        *(sys.executable, "-m", "comptrust", "serve"),
+        *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
+        *("--artifacts-destination", str(folder / "mlartifacts")),
+        *("--trusted-keys", str(folder / "keys")),
+        *("--policy-staging", str(folder / "staging.yaml")),
+        *("--policy-production", str(folder / "production.yaml")),
+        *("--guard-alias", "prod-*=production"),
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)),
         *options,
+        # On a busy machine a slow worker is not a dead one.
+        *("--uvicorn-opts", "--timeout-worker-healthcheck 300 --log-level warning"),
     ]
-    command += [
-        "--uvicorn-opts",
-        "--timeout-worker-healthcheck 300 --log-level warning",
-    ]  # a busy machine is no reason to kill a worker
     command += ["--app-name", "basic-auth"] if with_auth else []
     log = folder / "server.log"
     with open(log, "wb") as output:
@@ -141,7 +116,7 @@ def wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def reach(url: str, folder: Path, *, with_auth: bool) -> World:
-    """Return what a user has: a plain MLflow client, and an account where accounts are needed."""
+    """Return what a user has: a plain MLflow client and, with basic-auth, an account."""
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     for name, value in (("USERNAME", USER), ("PASSWORD", PASSWORD)):
@@ -161,7 +136,7 @@ def reach(url: str, folder: Path, *, with_auth: bool) -> World:
 
 @pytest.fixture
 def inside(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:  # noqa: F811
-    """A guarded registry in a sqlite file, without a server; its files lie beside it."""
+    """A guarded registry in a sqlite file, without a server; its artifacts are beside it."""
     for name in [
         name for name in os.environ if name.startswith(("MLFLOW_", "_MLFLOW_", "COMPTRUST_"))
     ]:

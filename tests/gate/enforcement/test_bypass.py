@@ -60,7 +60,7 @@ def honest(world: World, attempt: Attempt, candidate: Candidate) -> str:
     return what came of it.
     """
     try:
-        candidate = attempt.mend(world, candidate)
+        candidate = attempt.repair(world, candidate)
         attempt.route(world, candidate)
     except MlflowException as error:
         return str(error)
