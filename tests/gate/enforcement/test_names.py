@@ -1,6 +1,4 @@
-"""Spellings that a database or a person takes for a guarded name are guarded too; others are left
-alone.
-"""
+"""Spellings that may pass for a guarded name are guarded too; others are left alone."""
 
 from __future__ import annotations
 

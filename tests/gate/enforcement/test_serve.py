@@ -43,8 +43,8 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_registry_is_guarded_and_the_tracking_store_is_not(tmp_path: Path) -> None:
     write_key(tmp_path / "keys")
-    made = plan(tmp_path, options=("--app-name", "basic-auth", "--port", "5001"))
-    words = list(made.command)
+    server = plan(tmp_path, options=("--app-name", "basic-auth", "--port", "5001"))
+    words = list(server.command)
     assert words[1:4] == ["-m", "mlflow", "server"]
     assert words[words.index("--backend-store-uri") + 1] == "sqlite:///mlflow.db"
     assert words[words.index("--registry-store-uri") + 1] == "comptrust+sqlite:///mlflow.db"
@@ -53,19 +53,19 @@ def test_the_registry_is_guarded_and_the_tracking_store_is_not(tmp_path: Path) -
         == f"comptrust+{(tmp_path / 'mlartifacts').as_uri()}"
     )
     assert words[-4:] == ["--app-name", "basic-auth", "--port", "5001"]
-    assert made.environment[settings.KEYS] == str(tmp_path / "keys")
-    assert made.notices[0].startswith("comptrust: trusted keys: ")
+    assert server.environment[settings.KEYS] == str(tmp_path / "keys")
+    assert server.notices[0].startswith("comptrust: trusted keys: ")
 
 
 def test_settings_reach_the_server(tmp_path: Path) -> None:
-    made = plan(
+    server = plan(
         tmp_path,
         policies={"staging": "literal", "production": None},
         models=("llm-*", "chat"),
         aliases=("prod-*=production",),
         audit_log=tmp_path / "a.jsonl",
     )
-    loaded = settings.load("comptrust+sqlite:///mlflow.db", environment=made.environment)
+    loaded = settings.load("comptrust+sqlite:///mlflow.db", environment=server.environment)
     assert (loaded.policies["staging"].name, loaded.policies["production"].name) == (
         "literal",
         "production",

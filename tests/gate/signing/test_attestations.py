@@ -1,6 +1,4 @@
-"""Attestations: whatever is not exactly what a trusted key signed, here and now, is named and never
-good.
-"""
+"""Attestations: anything that is not exactly what a trusted key signed is named."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Waivers: only what a trusted key signed, for this checkpoint, in time, accepts an inconclusive
-finding of a waivable rule.
+"""Waivers: only a signed one, in force and for this checkpoint, accepts a finding.
+
+The finding must be inconclusive and its rule waivable.
 """
 
 from __future__ import annotations
