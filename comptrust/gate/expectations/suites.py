@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FOLDER = config.SHIPPED / "expectations"
 NAMES = ("prompts", "generations", "scorecards")
-SET_BY_US = {
+RUN_SETTINGS = {
     "batch_id",
     "catch_exceptions",
     "id",
@@ -27,7 +27,7 @@ SET_BY_US = {
 """Settings of an expectation that belong to the run, so a file cannot change them."""
 
 
-class Entry(Record):
+class ExpectationEntry(Record):
     """One expectation as written; `settings` are those of its type."""
 
     type: str
@@ -77,7 +77,7 @@ def _expectation(fields: dict[str, Any], *, where: str) -> Expectation:
 
     own = {key: value for key, value in fields.items() if key in ("type", "meaning")}
     settings = {key: value for key, value in fields.items() if key not in own}
-    entry = config.parse(own | {"settings": settings}, Entry, where=where)
+    entry = config.parse(own | {"settings": settings}, ExpectationEntry, where=where)
     types = list_registered_expectation_implementations()
     if entry.type not in types:
         near = difflib.get_close_matches(entry.type, types, n=1)
@@ -87,7 +87,7 @@ def _expectation(fields: dict[str, Any], *, where: str) -> Expectation:
             " Great Expectations lists all types at greatexpectations.io/expectations."
         )
     expectation = get_expectation_impl(entry.type)
-    allowed = expectation.__fields__.keys() - SET_BY_US
+    allowed = expectation.__fields__.keys() - RUN_SETTINGS
     for key in settings:
         if key not in allowed:
             raise UserError(f"{where} ({entry.type}): {unknown('setting', key, allowed)}")

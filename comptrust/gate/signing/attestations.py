@@ -146,7 +146,7 @@ def attest(
         baseline_run_id=run_ids.get("baseline"),
         weights=checkpoint.manifest,
         files={role: _digests(artifacts[role], verdict=role == "candidate") for role in judged},
-        scorecards={role: one.scorecard.digest_of_fields() for role, one in judged.items()},
+        scorecards={role: judged[role].scorecard.digest_of_fields() for role in judged},
         siblings={sibling.ref: summary(sibling) for sibling in evidence.siblings},
         artifact=artifact,
         issued=issued,
@@ -283,7 +283,9 @@ def _problems(
             yield Problem(kind="unverified", text=text)
     outcome = verdict.outcome
     if outcome != "pass":
-        failing = next((one for one in verdict.findings if one.outcome == outcome), None)
+        failing = next(
+            (finding for finding in verdict.findings if finding.outcome == outcome), None
+        )
         why = f"{failing.rule}: {failing.reason}" if failing else "It has no findings."
         yield Problem(kind=outcome, text=f"The signed verdict is {outcome}. {why}")
 
