@@ -1,22 +1,25 @@
-"""What a policy would have decided on a published table: scores alone, seeds grouped, the worst
-seed counts.
+"""Backtesting: what a policy would have decided on a published table.
+
+A table has scores only. Seeds of a recipe are grouped, and the worst one counts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from comptrust import digests
-from comptrust.gate.base import Evidence
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.verdict import judge
 from comptrust.published import Published, Row
-from comptrust.records import Finding, Record, Result, Score, Scorecard
+from comptrust.records import Finding, Record, Result, Score, Scorecard, Verdict
 from comptrust.trust.evaluation import Evaluation
 
-RANK: dict[Result, int] = {"pass": 0, "inconclusive": 1, "block": 2}
+SEVERITY: dict[Result, int] = {"pass": 0, "inconclusive": 1, "block": 2}
 
 
-class Judged(Record):
-    """The decision on one compressed row."""
+class BacktestedModel(Record):
+    """The decision on one compressed row of a table."""
 
     model: str
     baseline: str
@@ -31,41 +34,40 @@ class Judged(Record):
     findings: tuple[Finding, ...]
 
 
-def backtest(table: Published, policy: Policy) -> tuple[Judged, ...]:
+def backtest(table: Published, policy: Policy) -> tuple[BacktestedModel, ...]:
     """Judge every compressed row against its dense source, in the table's order."""
     evaluations = {row.model: _evaluation(row, table) for row in table.rows}
-    found: dict[str, tuple[Result, tuple[Finding, ...]]] = {}
-    for row in table.compressed():
-        others = [
-            one
-            for one in table.compressed()
-            if one.recipe.base_model == row.recipe.base_model and one != row
-        ]
+    compressed = table.compressed()
+    verdicts = {}
+    for row in compressed:
+        siblings = tuple(
+            evaluations[other.model]
+            for other in compressed
+            if other.recipe.base_model == row.recipe.base_model and other != row
+        )
         evidence = Evidence(
-            candidate=evaluations[row.model],
-            baseline=evaluations[table.dense(row).model],
-            siblings=tuple(evaluations[one.model] for one in others),
+            evaluations[row.model], evaluations[table.dense(row).model], siblings=siblings
         )
-        verdict = judge(evidence, policy)
-        found[row.model] = (verdict.outcome, verdict.findings)
-    return tuple(_judged(row, table, found) for row in table.compressed())
+        verdicts[row.model] = judge(evidence, policy)
+    return tuple(_backtested(row, table, verdicts) for row in compressed)
 
 
-def _judged(
-    row: Row, table: Published, found: dict[str, tuple[Result, tuple[Finding, ...]]]
-) -> Judged:
+def _backtested(row: Row, table: Published, verdicts: Mapping[str, Verdict]) -> BacktestedModel:
     dense, seeds = table.dense(row), table.seeds(row)
-    outcome, findings = found[row.model]
+    outcome, findings = verdicts[row.model].outcome, verdicts[row.model].findings
     if len(seeds) > 1:
-        worst = max(seeds, key=lambda one: RANK[found[one.model][0]])
-        outcome = found[worst.model][0]
-        each = {str(one.recipe.seed): found[one.model][0] for one in seeds}
-        reason = f"The worst of {len(seeds)} seeds, {worst.recipe.seed}, is {outcome}."
-        findings = (
-            *findings,
-            Finding(rule="worst_seed", outcome=outcome, reason=reason, evidence={"seeds": each}),
+        worst = max(seeds, key=lambda seed: SEVERITY[verdicts[seed.model].outcome])
+        outcome = verdicts[worst.model].outcome
+        finding = Finding(
+            rule="worst_seed",
+            outcome=outcome,
+            reason=f"The worst of {len(seeds)} seeds ({worst.recipe.seed}) is {outcome}.",
+            evidence={
+                "seeds": {str(seed.recipe.seed): verdicts[seed.model].outcome for seed in seeds}
+            },
         )
-    return Judged(
+        findings = (*findings, finding)
+    return BacktestedModel(
         model=row.model,
         baseline=dense.model,
         method=row.recipe.method,
@@ -79,9 +81,7 @@ def _judged(
 
 
 def _evaluation(row: Row, table: Published) -> Evaluation:
-    """Return what the table says of a model; it has no answers, no prompt counts, no code version
-    and no size.
-    """
+    """Return what the table says of a model: no answers, prompt counts, code version or size."""
     scores = tuple(
         Score(
             dimension=name,
@@ -92,6 +92,7 @@ def _evaluation(row: Row, table: Published) -> Evaluation:
         )
         for name, value in row.scores.items()
     )
+    # Rows of one table are comparable with each other and with nothing else.
     protocol = digests.of_value(["published table", table.digest])
     card = Scorecard(
         checkpoint_digest=row.digest,

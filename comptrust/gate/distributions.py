@@ -1,5 +1,6 @@
-"""The distributions that the gate needs, without the import of a library that takes longer than
-judging does.
+"""The probability distributions that the gate needs.
+
+Importing SciPy would take longer than judging does.
 """
 
 from __future__ import annotations
@@ -10,33 +11,30 @@ import numpy as np
 
 
 def normal_below(z: float) -> float:
-    """Return the share of the standard normal distribution below z, as exact for a far tail."""
+    """Return the share of the standard normal distribution below z, exact far into the tail."""
     return math.erfc(-z / math.sqrt(2)) / 2
 
 
 def student_quantile(p: float, degrees: int) -> float:
-    """Return Student's t that a share p of the distribution lies below, for whole degrees of
-    freedom and 0.5 <= p < 1.
+    """Return the quantile of Student's t for whole degrees of freedom and 0.5 <= p < 1.
 
-    With t = sqrt(degrees) tan(angle) the distribution is a finite sum of positive terms (Abramowitz
-    and Stegun 1964, 26.7.3 and 26.7.4), which rises with the angle; the angle is found by
-    bisection. Raises ValueError outside that range.
+    With t = sqrt(degrees) tan(angle), the distribution is a finite sum of positive terms that grows
+    with the angle (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4); bisection finds the angle.
+    Raises ValueError outside that range.
     """
     if degrees < 1 or not 0.5 <= p < 1:
         raise ValueError("student_quantile needs degrees >= 1 and 0.5 <= p < 1")
     odd = degrees % 2
-    steps = np.arange(
-        1 + odd, degrees - 1, 2
-    )  # the coefficients' ratios: 1/2, 3/4, ... or 2/3, 4/5, ...
+    # Each coefficient is the one before times 1/2, 3/4, ... (even) or 2/3, 4/5, ... (odd).
+    steps = np.arange(1 + odd, degrees - 1, 2)
     coefficients = np.cumprod(np.concatenate([[1.0], steps / (steps + 1)]))
     powers = np.arange(len(coefficients)) * 2 + odd
     low, high = 0.0, math.pi / 2
+    # Bisect until no float lies between the two ends.
     while low < (angle := (low + high) / 2) < high:
-        within = (
-            math.sin(angle) * float(coefficients @ math.cos(angle) ** powers)
-            if degrees > 1
-            else 0.0
-        )
+        within = 0.0
+        if degrees > 1:
+            within = math.sin(angle) * float(coefficients @ math.cos(angle) ** powers)
         if odd:
             within = (angle + within) * 2 / math.pi
         low, high = (angle, high) if within < 2 * p - 1 else (low, angle)
@@ -44,7 +42,8 @@ def student_quantile(p: float, degrees: int) -> float:
 
 
 def heads_at_most(hits: int, throws: int) -> float:
-    """Return the probability of at most `hits` heads in so many throws of a fair coin."""
+    """Return the probability of at most `hits` heads in `throws` throws of a fair coin."""
     down = np.arange(hits, 0, -1)
-    rest = np.cumprod(down / (throws - down + 1)).sum()  # each term over that of `hits`
+    # Each term of the sum, relative to the largest one, that of `hits`.
+    rest = np.cumprod(down / (throws - down + 1)).sum()
     return float(math.comb(throws, hits) / 2**throws) * (1 + float(rest))

@@ -1,8 +1,7 @@
-"""Planning: how many prompts a policy's margins need, told before any model is run."""
+"""Planning: how many prompts a policy's margins need, before any model is run."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from comptrust.errors import UserError
@@ -13,11 +12,11 @@ from comptrust.records import Generation, Prompt, Record, Suite
 from comptrust.trust import base
 
 CHANGED = 0.02
-"""Share of answers that a lossless model is taken to change."""
+"""Share of answers that a lossless model is assumed to change."""
 
 
-class Need(Record):
-    """What one dimension has and what one margin needs of it."""
+class PromptNeed(Record):
+    """The prompts of one dimension, and how many one margin needs."""
 
     dimension: str
     points: float
@@ -25,87 +24,77 @@ class Need(Record):
     applies_to: str
     """Which candidates the rule judges."""
     prompts: int
-    """Prompts that the suite asks."""
+    """Prompts in the suite."""
     clusters: int
-    """Of them independent: prompts that share a template or a passage count once."""
+    """Independent ones among them: prompts that share a template or a passage count once."""
     needed: int
     """Independent prompts at which a lossless model passes."""
     enough: bool
-    """Whether the independent prompts suffice."""
+    """Whether there are enough independent prompts."""
 
 
-class Planned(Record):
-    """What a policy needs of a suite."""
+class PromptPlan(Record):
+    """The prompts that a policy needs from a suite."""
 
     power: float
     changed: float
-    rows: tuple[Need, ...]
+    rows: tuple[PromptNeed, ...]
 
 
 def plan(
     suite: Suite, policy: Policy, *, power: float = statistics.POWER, changed: float = CHANGED
-) -> Planned:
-    """Set the independent prompts of each dimension against the number that decides with this
-    power, per margin.
+) -> PromptPlan:
+    """Compare each dimension's independent prompts with the number that each margin needs.
 
-    Only `max_drop` rules with `evidence: confident` need prompts. The count is for a score that is
-    a plain mean of its prompts; the gate measures the spread of the score itself. Raises UserError
-    if the policy has no such rule.
+    Only `max_drop` rules with `evidence: confident` need prompts. The number is for a score that is
+    a plain mean over its prompts; the gate itself measures the spread of the real score. Raises
+    UserError if the policy has no such rule.
     """
-    confident = [
+    rules = [
         rule for rule in policy.rules if isinstance(rule, MaxDrop) and rule.evidence == "confident"
     ]
-    if not confident:
+    if not rules:
         raise UserError(
-            f"Policy {policy.name} has no max_drop rule with `evidence: confident`; it needs no"
-            " number of prompts."
+            f"Policy {policy.name} has no max_drop rule with `evidence: confident`, so it does not"
+            " depend on the number of prompts."
         )
-    counts = Counter(prompt.dimension for prompt in suite.prompts)
-    independent = {
-        name: _independent(
-            [prompt for prompt in suite.prompts if prompt.dimension == name], suite=suite
-        )
-        for name in counts
-    }
+    prompts: dict[str, list[Prompt]] = {}
+    for prompt in suite.prompts:
+        prompts.setdefault(prompt.dimension, []).append(prompt)
+    clusters = {name: _clusters(asked, suite=suite) for name, asked in prompts.items()}
     rows = []
-    for rule in confident:
+    for rule in rules:
         needed = statistics.plan(rule.points, changed=changed, power=power)
-        fields = {"points": rule.points, "applies_to": _applies(rule), "needed": needed}
-        for name, count in counts.items():
-            if not rule.dimensions or name in rule.dimensions:
-                clusters = independent[name]
-                rows.append(
-                    Need(
-                        dimension=name,
-                        prompts=count,
-                        clusters=clusters,
-                        enough=clusters >= needed,
-                        **fields,
-                    )
+        for name in prompts:
+            if rule.dimensions and name not in rule.dimensions:
+                continue
+            rows.append(
+                PromptNeed(
+                    dimension=name,
+                    points=rule.points,
+                    applies_to=_applies_to(rule),
+                    prompts=len(prompts[name]),
+                    clusters=clusters[name],
+                    needed=needed,
+                    enough=clusters[name] >= needed,
                 )
-    return Planned(power=power, changed=changed, rows=tuple(rows))
+            )
+    return PromptPlan(power=power, changed=changed, rows=tuple(rows))
 
 
-def _independent(prompts: Sequence[Prompt], *, suite: Suite) -> int:
-    """Count the clusters that the gate would resample; they hang on the prompts, not on the
-    answers.
+def _clusters(prompts: Sequence[Prompt], *, suite: Suite) -> int:
+    """Count the clusters of a dimension that the gate would resample.
+
+    Clusters depend on the prompts alone, so blank answers will do.
     """
     dimension = base.get(prompts[0].dimension, scoring=suite.scoring)
-    asked = [
-        Generation(
-            texts=("",),
-            **prompt.model_dump(include={"dimension", "scenario", "id", "target", "extra"}),
-        )
-        for prompt in prompts
-    ]
-    table = base.Table.of([dimension.judge(one) for one in asked])
-    return sum(one.clusters for one in resampling.strata(table))
+    fields = {"dimension", "scenario", "id", "target", "extra"}
+    blank = [Generation(texts=("",), **prompt.model_dump(include=fields)) for prompt in prompts]
+    table = base.Table.of([dimension.judge(generation) for generation in blank])
+    return sum(stratum.clusters for stratum in resampling.strata(table))
 
 
-def _applies(rule: MaxDrop) -> str:
-    bits = [
-        f"{word} {value} bits"
-        for word, value in (("from", rule.bits_at_least), ("up to", rule.bits_at_most))
-        if value is not None
-    ]
+def _applies_to(rule: MaxDrop) -> str:
+    limits = (("from", rule.bits_at_least), ("up to", rule.bits_at_most))
+    bits = [f"{word} {value} bits" for word, value in limits if value is not None]
     return ", ".join([rule.applies_to, *bits])

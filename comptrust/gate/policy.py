@@ -11,7 +11,7 @@ from pydantic import Field
 
 from comptrust import config, digests
 from comptrust.errors import UserError, unknown
-from comptrust.gate.base import Rule
+from comptrust.gate.rule import Rule
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.plugins import Registry
 from comptrust.records import Record
@@ -22,7 +22,7 @@ RULES = Registry("rule", "comptrust.gate.rules", "comptrust.rules", verb="check"
 
 
 class PolicyFile(Record):
-    """The file as written."""
+    """A policy file as written."""
 
     name: str
     description: str = ""
@@ -31,12 +31,12 @@ class PolicyFile(Record):
     waivers: tuple[Waiver, ...] = ()
     """Only signed ones count; `comptrust waive` writes them."""
     valid_days: int = Field(default=90, ge=1, le=3650)
-    """Days that a signed verdict under this policy holds."""
+    """Days that a signed verdict under this policy is valid."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The rules that a candidate has to pass, all of them."""
+    """The rules that a candidate must pass, all of them."""
 
     name: str
     rules: tuple[Rule, ...]
@@ -45,15 +45,15 @@ class Policy:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over every rule with every parameter, defaults included, the waivers and the days
-        that a verdict holds.
+        """SHA-256 over the name, every rule with every parameter, the waivers and `valid_days`.
+
+        Defaults are included, so a new default gives a new digest.
         """
+        rules = [{"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules]
         return digests.of_value(
             {
                 "name": self.name,
-                "rules": [
-                    {"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules
-                ],
+                "rules": rules,
                 "waivers": [waiver.model_dump(mode="json") for waiver in self.waivers],
                 "valid_days": self.valid_days,
             }
@@ -66,15 +66,15 @@ def names() -> tuple[str, ...]:
 
 
 def waivable() -> tuple[str, ...]:
-    """List the rules whose inconclusive finding a named human may accept."""
+    """List the rules with a finding that a named human may accept."""
     return tuple(name for name in RULES.names() if RULES.get(name).waivable)
 
 
 def load(name_or_path: str) -> Policy:
     """Read a shipped policy by name, or a YAML file by path.
 
-    Raises UserError for an unknown name, an unreadable file, no rule at all, an unknown rule (with
-    the nearest name) or an unknown or wrong parameter.
+    Raises UserError for an unknown name, an unreadable file, a file without rules, an unknown rule
+    (with the nearest name), or an unknown or invalid parameter.
     """
     path = Path(name_or_path)
     if name_or_path in names():
@@ -89,7 +89,7 @@ def load(name_or_path: str) -> Policy:
     file = config.load_yaml(path, PolicyFile)
     if not file.rules:
         raise UserError(
-            f"{path}: field 'rules' is empty; a policy without rules can never pass. Name at least"
+            f"{path}: field 'rules' is empty; a policy without rules never passes. Name at least"
             " one rule."
         )
     rules = tuple(

@@ -1,5 +1,6 @@
-"""Paired statistics of the gate: how far a dimension fell, how sure that is, and how many prompts
-would decide.
+"""Paired statistics of the gate.
+
+How far a dimension fell, how certain that is, and how many prompts would decide.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ POWER = 0.80
 RESAMPLES = 10_000
 NORMAL = NormalDist()
 SKEW = 0.18
-"""Clusters added to the bound: with it the score bound equals Clopper-Pearson's within 1% for 0 to
-20 one-sided flips.
+"""Clusters added to the bound.
+
+With it, the score bound is within 1% of Clopper-Pearson's for 0 to 20 one-sided flips.
 """
 
 
 class Drop(Record):
-    """How far one dimension of the candidate lies below its dense source, in points (0-100);
-    positive is worse.
+    """How far one dimension of the candidate is below its dense source, in points (0-100).
+
+    Positive is worse.
     """
 
     dimension: str
@@ -38,27 +41,27 @@ class Drop(Record):
     """One-sided 95% upper bound of the drop."""
     standard_error: float
     step: float
-    """Points that one flipped cluster can move the drop."""
+    """Points by which one flipped cluster can move the drop."""
     n_prompts: int
     n_clusters: int
     n_flips: int
     """Prompts whose parsed answer changed."""
     mcnemar: float | None = None
-    """Exact two-sided p that right -> wrong and wrong -> right are equally likely; None if not
-    binary.
+    """Exact two-sided p that right -> wrong and wrong -> right are equally likely.
+
+    None if the answers are not binary.
     """
 
     def outcome(self, points: float) -> Result:
-        """Return block if more than `points` were lost, pass if a greater loss is ruled out, else
-        inconclusive.
-        """
+        """Return block above the margin, pass if such a drop is ruled out, else inconclusive."""
         if self.observed > points:
             return "block"
         return "pass" if self.upper < points else "inconclusive"
 
     def prompts_to_decide(self, points: float, *, power: float = POWER) -> int | None:
-        """Return how many prompts of this kind decide with that power if the true drop is the
-        observed one; None: no number does.
+        """Return how many prompts like these would decide with this power.
+
+        The true drop is assumed to be the observed one. None: no number would.
         """
         room = abs(points - self.observed)
         if room == 0 or not math.isfinite(self.upper):
@@ -67,8 +70,9 @@ class Drop(Record):
         return needed(room, spread=spread, step=self.step * self.n_prompts, power=power)
 
     def p_beyond(self, points: float) -> float:
-        """Return the one-sided p of `the true drop is at most points`, from the bootstrap's
-        standard error.
+        """Return the one-sided p of "the true drop is at most `points`".
+
+        It comes from the bootstrap's standard error.
         """
         if self.standard_error == 0:
             return 0.0 if self.observed > points + self.step else 1.0
@@ -84,52 +88,53 @@ def compare(
     resamples: int = RESAMPLES,
     same_model: bool = False,
 ) -> Drop | None:
-    """Return the paired drop of one dimension, or None if the two tables are not the same prompts
-    in the same order or give no score.
+    """Return the paired drop of one dimension.
 
     Clusters are drawn with replacement within each scenario, the same draw for both models, and the
     dimension's own aggregate is recomputed for each. The upper bound is the larger of the
     bootstrap's 95th percentile and a score bound, which holds when few answers changed and the
-    bootstrap sees no spread. `same_model` says that both are the same bytes answering alike: then
-    no drop is possible and the bound is 0.
+    bootstrap sees no spread. `same_model` says that both are the same bytes with the same answers:
+    then no drop is possible and the bound is 0. Returns None if the tables are not the same prompts
+    in the same order, or give no score.
     """
-    if (
-        candidate.ids.tolist() != baseline.ids.tolist()
-        or candidate.scenario.tolist() != baseline.scenario.tolist()
-    ):
+    same_prompts = candidate.ids.tolist() == baseline.ids.tolist()
+    if not same_prompts or candidate.scenario.tolist() != baseline.scenario.tolist():
         return None
     observed = _drops(dimension, candidate, baseline, None)
     if observed is None or not np.isfinite(observed[0]):
         return None
-    (mine, dense), groups = condensed([candidate, baseline], dimension)
+    point = round(float(observed[0]), 9)
+
+    # From here on the tables are condensed; weights say how often each row counts.
+    (ours, dense), strata = condensed([candidate, baseline], dimension)
     draws = np.concatenate(
         [
-            _required(dimension, mine, dense, weights)
-            for weights in resampled(groups, seed=seed, n=resamples)
+            _required(dimension, ours, dense, weights)
+            for weights in resampled(strata, seed=seed, n=resamples)
         ]
     )
+    # A resample without a score could have been any drop, so it counts as the worst.
     draws = np.where(np.isfinite(draws), draws, np.inf)
-    step = _step(dimension, mine, dense, groups)
+    percentile = float(np.quantile(draws, CONFIDENCE, method="higher"))
     finite = draws[np.isfinite(draws)]
     error = float(finite.std()) if len(finite) else math.inf
-    percentile = float(np.quantile(draws, CONFIDENCE, method="higher"))
-    point = round(float(observed[0]), 9)
-    count = sum(one.clusters for one in groups)
-    margin_error = error * _small_sample(count, degrees=count - len(groups))
-    exact = same_model and point == 0 and candidate.answer.tolist() == baseline.answer.tolist()
+
+    # The score bound: one observation per cluster, one mean per scenario to estimate.
+    step = _step(dimension, ours, dense, strata)
+    clusters = sum(stratum.clusters for stratum in strata)
+    widened = error * _small_sample(clusters, degrees=clusters - len(strata))
+    upper = max(percentile, score_bound(point, standard_error=widened, step=step))
+    if same_model and point == 0 and candidate.answer.tolist() == baseline.answer.tolist():
+        upper = 0.0
     return Drop(
         dimension=dimension.name,
         observed=point,
         lower=float(np.quantile(draws, 1 - CONFIDENCE, method="lower")),
-        upper=(
-            0.0
-            if exact
-            else max(percentile, score_bound(point, standard_error=margin_error, step=step))
-        ),
+        upper=upper,
         standard_error=error,
         step=step,
         n_prompts=len(candidate.ids),
-        n_clusters=count,
+        n_clusters=clusters,
         n_flips=int(np.sum(candidate.answer != baseline.answer)),
         mcnemar=mcnemar(candidate, baseline),
     )
@@ -138,15 +143,18 @@ def compare(
 def score_bound(
     observed: float, *, standard_error: float, step: float, confidence: float = CONFIDENCE
 ) -> float:
-    """Return the upper bound U that solves U = observed + SKEW step + z sqrt(standard_error^2 + (U
-    - observed) step).
+    """Return the upper bound U that solves
 
-    The second term of the root is the spread that the further losses would bring if the true drop
-    were U (as in Wilson's interval): no loss seen in n prompts gives 3.0 / n, the rule of three.
+        U = observed + SKEW step + z sqrt(standard_error^2 + (U - observed) step).
+
+    The second term under the root is the spread that further losses would bring if the true drop
+    were U (as in Wilson's interval). No loss in n prompts gives 3.0 / n, the rule of three.
     """
     z = NORMAL.inv_cdf(confidence)
     if not math.isfinite(standard_error):
         return math.inf
+    # With x = U - observed, squaring gives x^2 - 2 half x + base^2 - (z standard_error)^2 = 0; the
+    # larger root is the bound.
     base = SKEW * step
     half = (2 * base + z * z * step) / 2
     rest = half * half - base * base + (z * standard_error) ** 2
@@ -156,36 +164,34 @@ def score_bound(
 def needed(
     room: float, *, spread: float, step: float, power: float = POWER, confidence: float = CONFIDENCE
 ) -> int:
-    """Return the smallest n at which a true drop `room` points below the margin passes with this
-    power.
+    """Return the smallest n at which a true drop `room` points below the margin passes.
 
-    `spread` is the standard deviation of one prompt's drop, `step` the points that one flip in a
-    set of one prompt moves.
+    It passes with probability `power`. `spread` is the standard deviation of one prompt's drop and
+    `step` the points by which one flip moves a set of one prompt.
     """
     if room <= 0:
         raise ValueError("room must be positive")
+    # More prompts always help: double until n decides, then bisect.
     high = 1
     while not _decides(high, room, spread, step, power, confidence):
         high *= 2
     low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (
-            (low, middle)
-            if _decides(middle, room, spread, step, power, confidence)
-            else (middle, high)
-        )
+        if _decides(middle, room, spread, step, power, confidence):
+            high = middle
+        else:
+            low = middle
     return high
 
 
 def plan(
     points: float, *, changed: float = 0.02, power: float = POWER, confidence: float = CONFIDENCE
 ) -> int:
-    """Return the prompts per dimension with which a lossless model passes a margin of `points` with
-    this power.
+    """Return the prompts per dimension with which a lossless model passes a margin of `points`.
 
-    `changed` is the share of answers that change from right to wrong or back; a lossless model
-    changes as many one way as the other.
+    It passes with probability `power`. `changed` is the share of its answers that change from right
+    to wrong or back; a lossless model changes as many one way as the other.
     """
     return needed(
         points, spread=100 * math.sqrt(changed), step=100.0, power=power, confidence=confidence
@@ -193,89 +199,93 @@ def plan(
 
 
 def holm(p_values: Mapping[str, float], *, level: float = 1 - CONFIDENCE) -> tuple[str, ...]:
-    """Return the names that are significant at a family-wise level, smallest p first (Holm
-    1979)."""
-    kept: list[str] = []
+    """Return the names that are significant at a family-wise level, smallest p first.
+
+    Holm 1979.
+    """
+    significant: list[str] = []
     for rank, (name, p) in enumerate(sorted(p_values.items(), key=lambda pair: pair[1])):
         if p > level / (len(p_values) - rank):
             break
-        kept.append(name)
-    return tuple(kept)
+        significant.append(name)
+    return tuple(significant)
 
 
 def mcnemar(candidate: Table, baseline: Table) -> float | None:
-    """Return the exact two-sided p of McNemar's test on `correct`; None if the tables have no
-    binary `correct`.
+    """Return the exact two-sided p of McNemar's test on `correct`.
+
+    None if the tables have no binary `correct`.
     """
     if "correct" not in candidate.values or "correct" not in baseline.values:
         return None
-    mine, dense = candidate.values["correct"], baseline.values["correct"]
-    both = np.isfinite(mine) & np.isfinite(dense)
-    if not both.any() or not np.isin(np.concatenate([mine[both], dense[both]]), (0, 1)).all():
+    ours, dense = candidate.values["correct"], baseline.values["correct"]
+    both = np.isfinite(ours) & np.isfinite(dense)
+    ours, dense = ours[both], dense[both]
+    if not len(ours) or not np.isin(np.concatenate([ours, dense]), (0, 1)).all():
         return None
-    lost, won = int(np.sum((dense > mine)[both])), int(np.sum((mine > dense)[both]))
+    lost, won = int(np.sum(dense > ours)), int(np.sum(ours > dense))
     return min(1.0, 2 * heads_at_most(min(lost, won), lost + won))
 
 
 def _drops(
     dimension: Dimension, candidate: Table, baseline: Table, weights: np.ndarray | None
 ) -> np.ndarray | None:
+    """Return the drop for each weighting, shape (R,), or None without a score."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        mine, dense = dimension.score(candidate, weights), dimension.score(baseline, weights)
-    return (
-        None
-        if mine is None or dense is None
-        else np.asarray(dense, dtype=float) - np.asarray(mine, dtype=float)
-    )
+        ours, dense = dimension.score(candidate, weights), dimension.score(baseline, weights)
+    if ours is None or dense is None:
+        return None
+    drops: np.ndarray = np.asarray(dense, dtype=float) - np.asarray(ours, dtype=float)
+    return drops
 
 
 def _required(
     dimension: Dimension, candidate: Table, baseline: Table, weights: np.ndarray
 ) -> np.ndarray:
+    """Return the drop for each weighting, NaN without a score."""
     drops = _drops(dimension, candidate, baseline, weights)
     return np.full(len(weights), np.nan) if drops is None else drops
 
 
 def _step(
-    dimension: Dimension, candidate: Table, baseline: Table, groups: Sequence[Stratum]
+    dimension: Dimension, candidate: Table, baseline: Table, strata: Sequence[Stratum]
 ) -> float:
-    """Return the points that one cluster can move: at least 100 / clusters, or the range of
-    leave-one-out scores in some scenario.
+    """Return the points that one cluster can move.
+
+    At least 100 / clusters; more where a scenario's scores vary more when one cluster is left out.
     """
-    largest = 100.0 / sum(one.clusters for one in groups)
-    for one in groups:
+    largest = 100.0 / sum(stratum.clusters for stratum in strata)
+    for stratum in strata:
         for table in (candidate, baseline):
             with np.errstate(divide="ignore", invalid="ignore"):
-                scores = [dimension.score(table, weights) for weights in left_out(groups, one)]
-            values = np.concatenate(
-                [score for score in scores if score is not None] or [np.empty(0)]
-            )
+                scores = [dimension.score(table, weights) for weights in left_out(strata, stratum)]
+            values = np.concatenate([np.empty(0), *(one for one in scores if one is not None)])
             values = values[np.isfinite(values)]
             if len(values):
-                largest = max(largest, float(np.ptp(values)) * (one.clusters - 1) / one.clusters)
+                # Leave-one-out means range over n / (n - 1) times what one flip moves the mean.
+                share = (stratum.clusters - 1) / stratum.clusters
+                largest = max(largest, float(np.ptp(values)) * share)
     return largest
 
 
-def _small_sample(count: int, *, degrees: int) -> float:
-    """Return the factor by which few clusters widen a standard error: the bootstrap's divisor, and
-    Student's t for the normal.
+def _small_sample(clusters: int, *, degrees: int) -> float:
+    """Return the factor by which few clusters widen a standard error.
+
+    The bootstrap divides by n rather than by the degrees of freedom, and Student's t replaces the
+    normal distribution.
     """
     if degrees < 1:
         return math.inf
-    return (
-        math.sqrt(count / degrees)
-        * student_quantile(CONFIDENCE, degrees)
-        / NORMAL.inv_cdf(CONFIDENCE)
-    )
+    quantiles = student_quantile(CONFIDENCE, degrees) / NORMAL.inv_cdf(CONFIDENCE)
+    return math.sqrt(clusters / degrees) * quantiles
 
 
 def _decides(
     n: int, room: float, spread: float, step: float, power: float, confidence: float
 ) -> bool:
+    """Whether n prompts pass a true drop `room` below the margin with this power."""
     error = spread / math.sqrt(n)
-    lucky = NORMAL.inv_cdf(power) * error + (
-        step / n / 2 if error else 0.0
-    )  # half a flip: counts are whole numbers
-    return bool(
-        lucky + score_bound(0.0, standard_error=error, step=step / n, confidence=confidence) < room
-    )
+    # The observed drop may be this far above the true one. Half a flip: counts are whole numbers.
+    luck = NORMAL.inv_cdf(power) * error + (step / n / 2 if error else 0.0)
+    bound = score_bound(0.0, standard_error=error, step=step / n, confidence=confidence)
+    return bool(luck + bound < room)

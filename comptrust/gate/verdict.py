@@ -1,18 +1,20 @@
-"""Judging: every rule of a policy on one candidate; whatever is absent or incomparable keeps it
-from passing.
+"""Judging: check a candidate against every rule of a policy.
+
+Anything absent or incomparable keeps a candidate from passing.
 """
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from comptrust.gate.base import Evidence, differences
+from comptrust.gate.evidence import Evidence, differences
 from comptrust.gate.policy import Policy
 from comptrust.gate.signing.waivers import Waiver, apply
-from comptrust.records import Finding, Verdict
+from comptrust.records import Finding, Recipe, Result, Verdict
 
 NO_KEYS: Mapping[str, Ed25519PublicKey] = {}
 
@@ -25,90 +27,79 @@ def judge(
     trusted: Mapping[str, Ed25519PublicKey] = NO_KEYS,
     today: datetime.date | None = None,
 ) -> Verdict:
-    """Return the verdict on a candidate: first whether it can be compared at all, then one finding
-    per rule.
+    """Return the verdict on a candidate: one finding on comparability, then one per rule.
 
-    Waivers are the policy's own and those given; only those that a trusted key signed count, so
-    without keys none does. `today` decides which waivers have expired (default: the current day,
-    UTC).
+    Both the policy's waivers and `waivers` apply. Only those signed by a trusted key count, so
+    without keys none does. `today` decides which waivers have expired (default: today, UTC).
     """
     card = evidence.candidate.scorecard
-    signed, digest = [*policy.waivers, *waivers], card.checkpoint_digest
     findings = [comparability(evidence)]
     for rule in policy.rules:
-        found = rule.check(evidence)
         findings.append(
             apply(
-                found,
-                signed,
+                rule.check(evidence),
+                [*policy.waivers, *waivers],
                 waivable=rule.waivable,
-                checkpoint_digest=digest,
+                checkpoint_digest=card.checkpoint_digest,
                 trusted=trusted,
                 today=today,
             )
         )
+    baseline = evidence.baseline
     return Verdict(
         policy=policy.name,
         policy_digest=policy.digest,
         checkpoint_digest=card.checkpoint_digest,
-        baseline_digest=(
-            evidence.baseline.scorecard.checkpoint_digest if evidence.baseline else None
-        ),
+        baseline_digest=baseline.scorecard.checkpoint_digest if baseline else None,
         scorecard_digest=card.digest_of_fields(),
         findings=tuple(findings),
     )
 
 
 def comparability(evidence: Evidence) -> Finding:
-    """Find whether candidate and baseline answered the same prompts, rendered and scored alike, and
-    the candidate is what was evaluated.
-    """
+    """Return whether the candidate is the evaluated one and can be compared with its baseline."""
     candidate, baseline = evidence.candidate, evidence.baseline
-    name = "comparable"
     if baseline is None:
-        return Finding(
-            rule=name,
-            outcome="inconclusive",
-            reason="There is no dense baseline. Evaluate the dense source on the same suite.",
+        return _comparable(
+            "inconclusive",
+            "There is no dense baseline. Evaluate the dense source on the same suite.",
         )
-    if (
-        candidate.checkpoint
-        and candidate.checkpoint.digest != candidate.scorecard.checkpoint_digest
-    ):
-        reason = (
-            "The scorecard belongs to another checkpoint than checkpoint.json. Evaluate the"
-            " candidate again."
+    checkpoint = candidate.checkpoint
+    if checkpoint and checkpoint.digest != candidate.scorecard.checkpoint_digest:
+        return _comparable(
+            "block",
+            "The scorecard belongs to a different checkpoint than checkpoint.json. Evaluate the"
+            " candidate again.",
         )
-        return Finding(rule=name, outcome="block", reason=reason)
-    recipe = baseline.recipe
-    if recipe and recipe.method != "none":
-        return Finding(
-            rule=name,
-            outcome="inconclusive",
-            reason=f"The baseline is not dense but {recipe.slug}. Name the dense source.",
+    dense, recipe = baseline.recipe, evidence.recipe
+    if dense and dense.method != "none":
+        return _comparable(
+            "inconclusive",
+            f"The baseline is not dense but {dense.slug}. Name the dense source instead.",
         )
-    mine = evidence.recipe
-    if (
-        recipe
-        and mine
-        and (recipe.revision or recipe.base_model) != (mine.revision or mine.base_model)
-    ):
-        reason = (
-            f"The baseline is another model ({recipe.base_model}) than the candidate's source"
-            f" ({mine.base_model})."
+    if dense and recipe and _source(dense) != _source(recipe):
+        return _comparable(
+            "inconclusive",
+            f"The baseline ({dense.base_model}) is not the model that the candidate was made from"
+            f" ({recipe.base_model}).",
         )
-        return Finding(rule=name, outcome="inconclusive", reason=reason)
-    different = differences(candidate, baseline)
-    if different:
-        reason = (
-            f"Candidate and baseline cannot be compared: {', '.join(different)} differ. Evaluate"
-            " both on the same suite."
+    if different := differences(candidate, baseline):
+        verb = "differs" if len(different) == 1 else "differ"
+        return _comparable(
+            "inconclusive",
+            f"Candidate and baseline cannot be compared: {', '.join(different)} {verb}. Evaluate"
+            " both on the same suite.",
+            different=different,
         )
-        return Finding(
-            rule=name, outcome="inconclusive", reason=reason, evidence={"different": different}
-        )
-    return Finding(
-        rule=name,
-        outcome="pass",
-        reason="Candidate and dense baseline answered the same prompts, rendered and scored alike.",
+    return _comparable(
+        "pass",
+        "Candidate and dense baseline answered the same prompts, rendered and scored alike.",
     )
+
+
+def _source(recipe: Recipe) -> str:
+    return recipe.revision or recipe.base_model
+
+
+def _comparable(outcome: Result, reason: str, **evidence: Any) -> Finding:
+    return Finding(rule="comparable", outcome=outcome, reason=reason, evidence=evidence)

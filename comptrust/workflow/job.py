@@ -13,7 +13,7 @@ from pathlib import Path
 
 import comptrust
 from comptrust import config, digests
-from comptrust.gate.base import Evidence
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.verdict import judge
 from comptrust.models import memory, presets

@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from comptrust.errors import UserError
-from comptrust.gate.base import Evidence
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing import waivers as waiving
 from comptrust.gate.signing.attestations import Attestation, Problem

@@ -1,6 +1,4 @@
-"""Resampling: clusters stay whole, and clusters that hold the same numbers may be drawn as one
-kind.
-"""
+"""Resampling: clusters stay whole, and those with the same numbers may be drawn as one kind."""
 
 from __future__ import annotations
 
@@ -50,8 +48,9 @@ def answered(prompts: Sequence[Prompt], *, wrongly: float, seed: int) -> list[Ge
 
 
 def many(name: str) -> list[Prompt]:
-    """Return four copies of the mini suite's prompts of a dimension, each with its own ids and
-    clusters; no scenario has over 100.
+    """Return four copies of the mini suite's prompts of a dimension.
+
+    Each has its own ids and clusters; no scenario has over 100.
     """
     found: list[Prompt] = []
     for prompt in suite.load("mini", dimensions=[name]).prompts:

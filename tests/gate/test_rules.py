@@ -1,5 +1,4 @@
-"""Policies, rules and verdicts on small made evaluations; what is absent or differs never
-passes."""
+"""Policies, rules and verdicts on small evaluations; what is absent or differs never passes."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ import pytest
 
 from comptrust.errors import UserError
 from comptrust.gate import policy as policies
-from comptrust.gate.base import Evidence
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.rules.calibration_seeds import CalibrationSeeds
 from comptrust.gate.rules.complete import Complete
 from comptrust.gate.rules.fresh import Fresh
@@ -79,9 +78,9 @@ from tests.support.evaluations import DENSE, EIGHT, PRUNED, THREE, evaluation, p
     ],
 )
 def test_rule(rule: Any, evidence: Evidence, outcome: str) -> None:
-    found = rule.check(evidence)
-    assert found.outcome == outcome, found.reason
-    assert found.rule == rule.name
+    finding = rule.check(evidence)
+    assert finding.outcome == outcome, finding.reason
+    assert finding.rule == rule.name
 
 
 @pytest.mark.parametrize(
@@ -90,10 +89,10 @@ def test_rule(rule: Any, evidence: Evidence, outcome: str) -> None:
 def test_max_drop_resamples_the_answers(correct: int, outcome: str) -> None:
     candidate = evaluation(THREE, {"mmlu": correct / 4}, correct=correct)
     baseline = evaluation(DENSE, {"mmlu": 80.0}, correct=320)
-    found = MaxDrop(resamples=1000).check(Evidence(candidate, baseline))
-    assert found.outcome == outcome, found.reason
+    finding = MaxDrop(resamples=1000).check(Evidence(candidate, baseline))
+    assert finding.outcome == outcome, finding.reason
     if outcome == "inconclusive":
-        assert "prompts would decide" in found.reason
+        assert "prompts would decide" in finding.reason
 
 
 @pytest.mark.parametrize(
@@ -105,9 +104,9 @@ def test_the_worst_calibration_seed_counts(others: list[float | None], outcome: 
         evaluation(THREE.model_copy(update={"seed": i}), {"mmlu": value})
         for i, value in enumerate(others, start=1)
     )
-    one = pair(THREE, 80)
-    found = CalibrationSeeds().check(Evidence(one.candidate, one.baseline, siblings))
-    assert found.outcome == outcome, found.reason
+    evidence = pair(THREE, 80)
+    finding = CalibrationSeeds().check(Evidence(evidence.candidate, evidence.baseline, siblings))
+    assert finding.outcome == outcome, finding.reason
 
 
 @pytest.mark.parametrize(
@@ -117,13 +116,15 @@ def test_the_worst_calibration_seed_counts(others: list[float | None], outcome: 
 def test_a_better_quantized_sibling_blocks_a_pruned_candidate(
     size: int, score: float | None, outcome: str
 ) -> None:
-    one = pair(PRUNED, 80)
-    found = QuantizationPreferred().check(
-        Evidence(one.candidate, one.baseline, (evaluation(EIGHT, {"mmlu": score}, size=size),))
+    evidence = pair(PRUNED, 80)
+    finding = QuantizationPreferred().check(
+        Evidence(
+            evidence.candidate, evidence.baseline, (evaluation(EIGHT, {"mmlu": score}, size=size),)
+        )
     )
-    assert found.outcome == outcome
+    assert finding.outcome == outcome
     if outcome == "block":
-        assert "gptq-8bit-s0" in found.reason
+        assert "gptq-8bit-s0" in finding.reason
 
 
 def write(path: Path, text: str) -> str:
@@ -147,9 +148,9 @@ def test_refusal_shift_sees_answers_that_turned_blank(blank: int, outcome: str) 
     mine.generations["mmlu"] = [
         one.model_copy(update={"texts": (" ",)}) for one in answers[:blank]
     ] + answers[blank:]
-    found = RefusalShift().check(Evidence(candidate=mine, baseline=dense))
-    assert found.outcome == outcome
-    assert ("mmlu (blank answers)" in found.reason) == (blank > 0)
+    finding = RefusalShift().check(Evidence(candidate=mine, baseline=dense))
+    assert finding.outcome == outcome
+    assert ("mmlu (blank answers)" in finding.reason) == (blank > 0)
 
 
 @pytest.mark.parametrize(

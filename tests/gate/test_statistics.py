@@ -1,6 +1,4 @@
-"""The paired statistics: bounds against exact ones, resampling by cluster and scenario, outcomes at
-the margin.
-"""
+"""The paired statistics: exact bounds, clusters and scenarios, and outcomes at the margin."""
 
 from __future__ import annotations
 

@@ -93,13 +93,13 @@ def test_markup_in_prompts_and_answers_is_text_in_data_docs(tmp_path: Path) -> N
         )
         for n in (1, 1)
     ]
-    with pytest.raises(UserError, match="not so in"):
+    with pytest.raises(UserError, match="not true of"):
         prompts.validate(asked, out=tmp_path)
     given = [
         Generation(dimension="ethics", scenario=SCRIPT, id=f"{SCRIPT}#{n}", texts=(SCRIPT,))
         for n in (2, 3)
     ]
-    with pytest.raises(UserError, match="not so in"):
+    with pytest.raises(UserError, match="not true of"):
         generations.validate(asked[:1], {"ethics": given}, out=tmp_path)
     pages = [path.read_text() for path in tmp_path.rglob("*.html")]
     shown = [page for page in pages if "planted" in page]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from comptrust.gate.base import Evidence
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.records import (
     Checkpoint,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from comptrust.gate import policy as policies
-from comptrust.gate.base import Evidence
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.verdict import judge
 from comptrust.models.backends.echo import Echo
 from comptrust.records import Checkpoint, Generation, Prompt, Recipe, ReloadCheck

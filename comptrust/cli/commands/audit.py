@@ -49,7 +49,7 @@ def command(log: Path | None, registry: str | None, last: int | None, as_json: b
         unrecorded = compare(chain.lines, registry)
     problems = ([f"broken at {chain.problem}"] if chain.problem else []) + list(unrecorded)
     shown = chain.lines[-last:] if last else chain.lines
-    head = chain.lines[-1].hash if chain.lines else audit.FIRST
+    head = chain.lines[-1].hash if chain.lines else audit.GENESIS_HASH
     if as_json:
         records = [line.model_dump(mode="json") for line in shown]
         summary = {

@@ -66,7 +66,7 @@ def command(
         )
     from comptrust.cli import summary
     from comptrust.gate import policy as policies
-    from comptrust.gate.base import Evidence
+    from comptrust.gate.evidence import Evidence
     from comptrust.gate.verdict import judge
     from comptrust.tracking import promotion, registry
     from comptrust.workflow import signatures

@@ -87,7 +87,7 @@ def command(
     from comptrust.tracking.store import tracking_uri
 
     backend = backend_store_uri or tracking_uri()
-    plan = serving.plan(
+    server = serving.server_command(
         backend=backend,
         registry=registry_store_uri or backend,
         artifacts=artifacts_destination,
@@ -99,7 +99,7 @@ def command(
         audit_log=audit_log,
         options=options,
     )
-    for line in plan.told:
+    for line in server.notices:
         say(line)
     sys.stdout.flush()
-    os.execve(plan.command[0], list(plan.command), dict(plan.environment))
+    os.execve(server.command[0], list(server.command), dict(server.environment))

@@ -1,3 +1,4 @@
-"""The gate inside the registry server: an MLflow plug-in that lets only proven versions reach a
-guarded stage or alias.
+"""The gate inside the registry server, as an MLflow plug-in.
+
+Only proven versions reach a guarded stage or alias.
 """

@@ -1,5 +1,6 @@
-"""The append-only log of every decision: one JSON line each, chained by hashes, written under a
-lock that several servers can share.
+"""The append-only log of every decision.
+
+One JSON line for each, chained by hashes, written under a lock that several servers can share.
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ from comptrust import config, digests
 from comptrust.errors import ServiceError, UserError
 from comptrust.records import Record
 
-Decision = Literal["granted", "refused", "withdrawn", "failed"]
-FIRST = "0" * 64
+Effect = Literal["granted", "refused", "withdrawn", "failed"]
+"""`withdrawn`: a promoted version was taken back. `failed`: granted, then the database refused."""
+GENESIS_HASH = "0" * 64
+"""The `previous` of the first record."""
 LOCK_SECONDS = 30
-TAIL = 1 << 16
-"""Bytes read back to find the last line; a line is kept well below."""
-LONGEST = 4_000
-"""Characters kept of one field."""
+TAIL_BYTES = 1 << 16
+"""Read back to find the last line; no line comes close to this."""
+MAX_FIELD_CHARACTERS = 4_000
+"""Longer fields are cut, which keeps a line below `TAIL_BYTES`."""
 
 
-class Entry(Record):
+class AuditEvent(Record):
     """What is to be recorded."""
 
     action: str
@@ -36,22 +39,17 @@ class Entry(Record):
     model: str
     version: str
     target: str
-    """The stage, alias, name or tag that was asked for."""
-    decision: Decision
-    """`withdrawn`: a promoted version was taken back. `failed`: granted, but the database then
-    refused.
-    """
+    """The requested stage, alias, name or tag."""
+    decision: Effect
     finding: str
     """The first failing finding, or why it was granted."""
     user: str | None = None
-    """Name by which the server's basic-auth knows the caller, or the owner of the process; None if
-    nobody asked.
-    """
+    """The caller's name in the server's basic-auth, or the owner of the process; else None."""
     address: str | None = None
-    """Network address of the caller; None inside a process."""
+    """The caller's network address; None inside a process."""
 
 
-class Line(Entry):
+class AuditRecord(AuditEvent):
     """One line of the log."""
 
     number: int
@@ -61,7 +59,7 @@ class Line(Entry):
     after: str | None = None
     """SHA-256 of an unfinished line before this one, left by a crash."""
     previous: str
-    """Hash of the line before; zeros for the first."""
+    """Hash of the record before; zeros for the first."""
     hash: str
     """SHA-256 of all other fields."""
 
@@ -74,16 +72,16 @@ class Line(Entry):
 class Chain:
     """A log as read."""
 
-    lines: tuple[Line, ...]
-    """All lines before the first that is wrong."""
+    lines: tuple[AuditRecord, ...]
+    """All records before the first that is wrong."""
     problem: str | None
-    """What is wrong, naming the record; None if the chain holds."""
+    """What is wrong, naming the record; None if the chain is intact."""
     unfinished: int = 0
-    """Lines that a crash cut off; each is named by the hash in the record after it."""
+    """Lines cut off by a crash; the record after each contains its hash."""
 
 
 class Audit:
-    """A log at one place."""
+    """A log in one file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -93,7 +91,7 @@ class Audit:
     def locked(self) -> Iterator[None]:
         """Hold the lock that all servers of this log share; the same thread may take it again.
 
-        Raises ServiceError if it cannot be had.
+        Raises ServiceError if the lock is not free in time.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,69 +108,58 @@ class Audit:
         finally:
             self._lock.release()
 
-    def append(self, entry: Entry) -> Line:
-        """Add a line and return it when it is on disk. Raises ServiceError if it cannot be written
-        or its last line is broken.
+    def append(self, event: AuditEvent) -> AuditRecord:
+        """Add a record and return it once it is on disk.
+
+        Raises ServiceError if it cannot be written or if the log's last line is broken.
         """
         with self.locked():
             last, torn = self._last()
-            fields: dict[str, Any] = {
-                key: value[:LONGEST] if isinstance(value, str) else value
-                for key, value in entry.model_dump().items()
-            }
-            line = Line.model_construct(
-                **fields,
-                number=last.number + 1 if last else 1,
-                time=datetime.datetime.now(datetime.UTC),
-                after=digests.of_text(torn.decode("ascii", "backslashreplace")) if torn else None,
-                previous=last.hash if last else FIRST,
-                hash="",
-            )
-            line = Line.model_validate(line.model_dump() | {"hash": line.true_hash()})
-            text = (
-                ("\n" if torn else "")
-                + json.dumps(line.model_dump(mode="json"), ensure_ascii=True)
-                + "\n"
-            )
+            record = _next(event, last=last, torn=torn)
+            # A crash left half a line: end it, so that it stays visible and apart.
+            start = "\n" if torn else ""
+            line = f"{start}{json.dumps(record.model_dump(mode='json'), ensure_ascii=True)}\n"
+            content = line.encode()
             try:
                 handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
                 try:
-                    written = os.write(handle, text.encode())
+                    # One write call: another process never sees or interleaves half a record.
+                    written = os.write(handle, content)
                     os.fsync(handle)
                 finally:
                     os.close(handle)
             except OSError as error:
                 raise _cannot_write(self.path, error) from error
-            if written != len(text.encode()):
+            if written != len(content):
                 raise ServiceError(
-                    f"The audit log {self.path} could not be written whole (disk full?). Nothing"
-                    " was changed."
+                    f"The record could not be written completely to the audit log {self.path} (disk"
+                    " full?). Nothing was changed."
                 )
-        return line
+        return record
 
-    def _last(self) -> tuple[Line | None, bytes]:
-        """Return the last whole line and what a crash left after it."""
+    def _last(self) -> tuple[AuditRecord | None, bytes]:
+        """Return the last complete record, and what a crash left after it."""
         try:
             with open(self.path, "rb") as file:
                 size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - TAIL))
-                *whole, torn = file.read().split(b"\n")
+                file.seek(max(0, size - TAIL_BYTES))
+                *complete, torn = file.read().split(b"\n")
         except FileNotFoundError:
             return None, b""
         except OSError as error:
             raise _cannot_write(self.path, error) from error
-        if not whole:
+        if not complete:
             return None, torn
         try:
-            line = Line.model_validate_json(whole[-1])
+            record = AuditRecord.model_validate_json(complete[-1])
         except ValueError:
-            line = None
-        if line is None or line.hash != line.true_hash():
+            record = None
+        if record is None or record.hash != record.true_hash():
             raise ServiceError(
                 f"The last line of the audit log {self.path} is broken, so nothing is promoted."
-                " Look: comptrust audit."
+                " Check it: comptrust audit."
             )
-        return line, torn
+        return record, torn
 
 
 def read(path: Path) -> Chain:
@@ -181,42 +168,64 @@ def read(path: Path) -> Chain:
         raise UserError(
             f"There is no audit log at {path}. Name it with --log, or set COMPTRUST_AUDIT_LOG."
         )
-    lines: list[Line] = []
+    records: list[AuditRecord] = []
     torn: str | None = None
-    *whole, rest = config.read_text(path).split("\n")
-    for place, text in enumerate(whole, start=1):
+    *lines, rest = config.read_text(path).split("\n")
+    for place, text in enumerate(lines, start=1):
+        number = len(records) + 1
         try:
-            line = Line.model_validate_json(text)
+            record = AuditRecord.model_validate_json(text)
         except ValueError:
+            # One broken line may be what a crash left; the record after it must name its hash.
             if torn is not None:
-                return Chain(
-                    tuple(lines), f"record {len(lines) + 1} (line {place - 1}) is no record"
-                )
+                where = f"record {number} (line {place - 1})"
+                return Chain(tuple(records), f"{where} is not a record")
             torn = digests.of_text(text)
             continue
-        number, previous = len(lines) + 1, lines[-1].hash if lines else FIRST
-        named = f"record {number} (line {place})"
-        if line.hash != line.true_hash():
-            return Chain(tuple(lines), f"{named} was changed: its hash is not that of its fields")
-        if (line.number, line.previous) != (number, previous):
-            return Chain(
-                tuple(lines),
-                f"{named} does not follow the one before: a record was removed, added or moved",
-            )
-        if line.after != torn:
-            return Chain(tuple(lines), f"{named} does not explain the unfinished line before it")
+        previous = records[-1].hash if records else GENESIS_HASH
+        if problem := _problem(record, number=number, previous=previous, torn=torn):
+            return Chain(tuple(records), f"record {number} (line {place}) {problem}")
         torn = None
-        lines.append(line)
+        records.append(record)
     if rest or torn is not None:
         return Chain(
-            tuple(lines),
-            f"record {len(lines) + 1} is unfinished; the server stopped while writing it",
+            tuple(records),
+            f"record {len(records) + 1} is unfinished: the server stopped while writing it",
         )
-    return Chain(tuple(lines), None, unfinished=sum(line.after is not None for line in lines))
+    unfinished = sum(record.after is not None for record in records)
+    return Chain(tuple(records), None, unfinished=unfinished)
+
+
+def _next(event: AuditEvent, *, last: AuditRecord | None, torn: bytes) -> AuditRecord:
+    """Return the record that follows `last` and, if a crash left one, a torn line."""
+    fields: dict[str, Any] = {
+        key: value[:MAX_FIELD_CHARACTERS] if isinstance(value, str) else value
+        for key, value in event.model_dump().items()
+    }
+    unhashed = AuditRecord.model_construct(
+        **fields,
+        number=last.number + 1 if last else 1,
+        time=datetime.datetime.now(datetime.UTC),
+        after=digests.of_text(torn.decode("ascii", "backslashreplace")) if torn else None,
+        previous=last.hash if last else GENESIS_HASH,
+        hash="",
+    )
+    return AuditRecord.model_validate(unhashed.model_dump() | {"hash": unhashed.true_hash()})
+
+
+def _problem(record: AuditRecord, *, number: int, previous: str, torn: str | None) -> str | None:
+    """Say why a record breaks the chain, or None."""
+    if record.hash != record.true_hash():
+        return "was changed: its hash does not match its fields"
+    if (record.number, record.previous) != (number, previous):
+        return "does not follow the one before: a record was removed, added or moved"
+    if record.after != torn:
+        return "does not explain the unfinished line before it"
+    return None
 
 
 def _cannot_write(path: Path, error: OSError) -> ServiceError:
     return ServiceError(
-        f"Cannot write the audit log {path}: {error.strerror}. Nothing was changed; mend that, then"
+        f"Cannot write the audit log {path}: {error.strerror}. Nothing was changed; fix this, then"
         " try again."
     )

@@ -1,6 +1,4 @@
-"""Decisions on guarded stages, aliases, tags and versions: granted or refused, and logged before
-anything is done.
-"""
+"""Decisions on guarded stages, aliases, tags and versions, logged before anything is done."""
 
 from __future__ import annotations
 
@@ -14,34 +12,32 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 
 from comptrust.errors import ComptrustError, ServiceError, UserError
-from comptrust.gate.enforcement.audit import Audit, Decision, Entry
-from comptrust.gate.enforcement.judgment import Judge
+from comptrust.gate.enforcement.audit import Audit, AuditEvent, Effect
 from comptrust.gate.enforcement.settings import AUDIT_LOG, Level, Settings
+from comptrust.gate.enforcement.verifier import Verifier
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-AUTH = "mlflow.server.auth"
+BASIC_AUTH = "mlflow.server.auth"
 
 
 class Guard:
-    """Decides, logs and tells why."""
+    """Grants or refuses, logs it and says why."""
 
-    def __init__(self, settings: Settings, judge: Judge) -> None:
-        self.settings, self._judge = settings, judge
+    def __init__(self, settings: Settings, verifier: Verifier) -> None:
+        self.settings, self.verifier = settings, verifier
         self._audit = Audit(settings.audit_log) if settings.audit_log else None
 
     @property
     def audit(self) -> Audit:
-        """The log. Raises PERMISSION_DENIED if there is no place for one: what is not logged is not
-        done.
-        """
+        """The log. Raises PERMISSION_DENIED if there is no place for one: no log, no promotion."""
         if self._audit is None:
-            text = (
+            raise MlflowException(
                 "There is no audit log for this database, so nothing guarded is allowed. Set"
-                f" {AUDIT_LOG} to a file and start again."
+                f" {AUDIT_LOG} to a file and restart the server.",
+                error_code=PERMISSION_DENIED,
             )
-            raise MlflowException(text, error_code=PERMISSION_DENIED)
         return self._audit
 
     @contextmanager
@@ -57,35 +53,31 @@ class Guard:
     ) -> Iterator[None]:
         """Let the body promote the version if it has earned the level.
 
-        While the body runs, the lock of the log is held: no file of the server's artifact folder is
-        published, no model is deleted or renamed, and both the version and its files are the ones
-        that were judged.
+        While the body runs, the lock of the log is held: no file appears in the server's artifact
+        folder, no model is deleted or renamed, and both the version and its files are the ones that
+        were judged.
         """
         model, number = version.name, str(version.version)
         try:
-            earned = self._judge.earned(version, level, uri=uri)
+            proof = self.verifier.verify(version, level, uri=uri)
         except ServiceError as error:
             raise MlflowException(str(error), error_code=TEMPORARILY_UNAVAILABLE) from error
         except ComptrustError as error:
             self.refuse(model, number, action=action, target=target, finding=str(error))
-        except Exception as error:
+        except Exception as error:  # any failure to judge is a refusal, and is logged as one
+            finding = f"{type(error).__name__}: {error}"
             self.log(
-                model,
-                number,
-                action=action,
-                target=target,
-                decision="refused",
-                finding=f"{type(error).__name__}: {error}",
+                model, number, action=action, target=target, decision="refused", finding=finding
             )
             raise MlflowException(
                 "comptrust could not judge this version; nothing was changed.",
                 error_code=INTERNAL_ERROR,
             ) from error
         with self.locked():
-            if _identity(reread()) != _identity(version) or (
-                earned.snapshot and not _unchanged(earned.snapshot.unchanged)
-            ):
-                finding = "It changed while it was judged. Try again when nobody writes it."
+            # Judging takes a while. Under the lock, look once more: nothing may change from here.
+            same = _identity(reread()) == _identity(version)
+            if not same or (proof.snapshot and not _unchanged(proof.snapshot.unchanged)):
+                finding = "It changed while it was judged. Try again when nothing writes to it."
                 self.refuse(model, number, action=action, target=target, finding=finding)
             self.log(
                 model,
@@ -93,56 +85,45 @@ class Guard:
                 action=action,
                 target=target,
                 decision="granted",
-                finding=earned.reason,
+                finding=proof.reason,
             )
             try:
                 yield
             except BaseException as error:
+                finding = f"{type(error).__name__}: {error}"
                 self.log(
-                    model,
-                    number,
-                    action=action,
-                    target=target,
-                    decision="failed",
-                    finding=f"{type(error).__name__}: {error}",
+                    model, number, action=action, target=target, decision="failed", finding=finding
                 )
                 raise
 
-    def proven(self, version: ModelVersion, *, action: str, target: str) -> None:
+    def require_signed_pass(self, version: ModelVersion, *, action: str, target: str) -> None:
         """Refuse unless a trusted key attests a pass of the version."""
+        number = str(version.version)
         try:
-            self._judge.signed_pass(version)
+            self.verifier.signed_pass(version)
         except UserError as error:
-            self.refuse(
-                version.name, str(version.version), action=action, target=target, finding=str(error)
-            )
+            self.refuse(version.name, number, action=action, target=target, finding=str(error))
 
     def refuse(
         self, model: str, version: str, *, action: str, target: str, finding: str
     ) -> NoReturn:
         """Log a refusal, then raise PERMISSION_DENIED with the finding, which says what to do."""
         self.log(model, version, action=action, target=target, decision="refused", finding=finding)
-        named = f"models:/{model}/{version}" if version else f"the model {model}"
+        ref = f"models:/{model}/{version}" if version else f"the model {model}"
         raise MlflowException(
-            f"comptrust refused: {action} {target}, {named}. {finding}",
+            f"comptrust refused: {action} {target}, {ref}. {finding}",
             error_code=PERMISSION_DENIED,
         )
 
     def log(
-        self,
-        model: str,
-        version: str,
-        *,
-        action: str,
-        target: str,
-        decision: Decision,
-        finding: str,
+        self, model: str, version: str, *, action: str, target: str, decision: Effect, finding: str
     ) -> None:
-        """Write one decision; what cannot be logged must not happen, so a failure is raised as
-        TEMPORARILY_UNAVAILABLE.
+        """Write one decision. Raises TEMPORARILY_UNAVAILABLE if it cannot be logged.
+
+        What is not logged must not happen.
         """
         user, address = caller()
-        entry = Entry(
+        event = AuditEvent(
             action=action,
             model=model,
             version=version,
@@ -153,7 +134,7 @@ class Guard:
             address=address,
         )
         try:
-            self.audit.append(entry)
+            self.audit.append(event)
         except ServiceError as error:
             raise MlflowException(str(error), error_code=TEMPORARILY_UNAVAILABLE) from error
 
@@ -168,16 +149,18 @@ class Guard:
 
 
 def caller() -> tuple[str | None, str | None]:
-    """Return who asks, as (user, address): known to basic-auth, or the owner of this process; a
-    name nobody checked is no name.
+    """Return the caller as (user, address).
+
+    The user is the name checked by basic-auth or, outside a server, the owner of this process. A
+    name that nothing checked is not returned.
     """
     flask = sys.modules.get("flask")
     if flask is None or not flask.has_request_context():
         return getpass.getuser(), None
     hooks = flask.current_app.before_request_funcs.get(None, [])
-    checked = any(getattr(hook, "__module__", "") == AUTH for hook in hooks)
-    given = flask.request.authorization
-    return (given.username if checked and given else None), flask.request.remote_addr
+    checked = any(getattr(hook, "__module__", "") == BASIC_AUTH for hook in hooks)
+    login = flask.request.authorization
+    return (login.username if checked and login else None), flask.request.remote_addr
 
 
 def _identity(version: ModelVersion) -> tuple[object, ...]:
@@ -193,5 +176,5 @@ def _identity(version: ModelVersion) -> tuple[object, ...]:
 def _unchanged(check: Callable[[], bool]) -> bool:
     try:
         return check()
-    except UserError:
+    except UserError:  # a link appeared, or the files are gone
         return False

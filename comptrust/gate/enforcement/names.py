@@ -1,5 +1,6 @@
-"""One spelling for names that a database, a person or a typeface may take for the same: letter
-case, accents, lookalikes.
+"""One spelling for names that a database, a person or a typeface may confuse.
+
+They may differ in letter case, in accents, or in letters that look alike.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ from collections.abc import Iterable
 INVISIBLE = {"Mn", "Me", "Mc", "Cf", "Cc", "Zs", "Zl", "Zp"}
 """Unicode categories of accents, control and formatting characters, and spaces."""
 UNLIKE_LATIN = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL")
-"""Scripts of which no letter looks like a Latin one."""
+"""Scripts without letters that look like Latin ones."""
 RESERVED_PREFIX = "comptrust."
 CLAIM = "verdict"
-"""The tag that says what the gate found."""
+"""The tag that states the gate's verdict."""
 
 
 def fold(name: str) -> str:
-    """Return the one spelling of a name: compatibility forms resolved, no letter case, no accent,
-    nothing invisible.
+    """Return the one spelling of a name, without letter case, accents or invisible characters.
 
     >>> fold("ＣHÁMPION "), fold("Staging")
     ('champion', 'staging')
     """
+    # Compatibility forms (full width, ligatures) first, then letters apart from their accents.
     text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
     return "".join(
         character for character in text if unicodedata.category(character) not in INVISIBLE
@@ -31,25 +32,24 @@ def fold(name: str) -> str:
 
 
 def looks_foreign(name: str) -> bool:
-    """Whether a folded name still has a character that can look like a Latin letter without being
-    one.
+    """Whether a folded name has a character that may look like a Latin letter but is not one.
 
     >>> looks_foreign("сhampion"), looks_foreign("größe"), looks_foreign("冠军")
     (True, False, False)
     """
     return any(
-        not one.isascii() and not unicodedata.name(one, "").startswith(UNLIKE_LATIN)
-        for one in fold(name)
+        not character.isascii() and not unicodedata.name(character, "").startswith(UNLIKE_LATIN)
+        for character in fold(name)
     )
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether the folded name matches one of the shell-style patterns, folded too."""
+    """Whether the folded name matches one of the shell-style patterns, also folded."""
     folded = fold(name)
     return any(fnmatch.fnmatchcase(folded, fold(pattern)) for pattern in patterns)
 
 
 def reserved(key: str) -> bool:
-    """Whether a tag speaks for the gate, so that not everybody may write it."""
+    """Whether a tag speaks for the gate, so that not everyone may write it."""
     folded = fold(key)
     return folded == CLAIM or folded.startswith(RESERVED_PREFIX)

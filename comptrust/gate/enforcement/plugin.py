@@ -1,5 +1,6 @@
-"""What MLflow loads by entry point, in every process that imports it: two functions that import the
-rest only when called.
+"""The two functions that MLflow loads by entry point, in every process that imports it.
+
+They import the rest only when called.
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ if TYPE_CHECKING:
 
 
 def registry_store(store_uri: str, tracking_uri: str | None = None) -> AbstractStore:
-    """Open the guarded registry of a `comptrust+sqlite://`, `comptrust+postgresql://` or
-    `comptrust+mysql://` URI.
-    """
+    """Open the guarded registry of a `comptrust+sqlite://`, `+postgresql://` or `+mysql://` URI."""
     from comptrust.gate.enforcement.store import GuardedStore
 
     return GuardedStore(store_uri, tracking_uri)
@@ -23,8 +22,7 @@ def registry_store(store_uri: str, tracking_uri: str | None = None) -> AbstractS
 def artifact_repository(
     artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
 ) -> ArtifactRepository:
-    """Open a `comptrust+file://` folder in which the files of promoted versions cannot be
-    written."""
+    """Open a `comptrust+file://` folder that protects the files of promoted versions."""
     from comptrust.gate.enforcement.frozen import FrozenRepository
 
     return FrozenRepository(artifact_uri, tracking_uri, registry_uri)

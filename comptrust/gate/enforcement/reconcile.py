@@ -1,5 +1,6 @@
-"""What a registry holds against what its log granted: a promotion without a record came past the
-gate.
+"""Compare what a registry has promoted with what its log granted.
+
+A promotion without a record bypassed the gate.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.prompt.constants import _PROMPT_SOURCE_PLACEHOLDERS
 
 from comptrust.errors import ServiceError
 from comptrust.gate.enforcement import settings
-from comptrust.gate.enforcement.audit import Line
+from comptrust.gate.enforcement.audit import AuditRecord
+from comptrust.gate.enforcement.mlflow_internals import is_prompt_source
 from comptrust.gate.enforcement.names import fold
 from comptrust.gate.enforcement.settings import STAGES, Settings
 
@@ -21,13 +22,13 @@ Key = tuple[str, str, str]
 """`stage`, model, version; or `alias`, model, folded alias."""
 
 
-def unrecorded(lines: Sequence[Line], registry: str) -> tuple[str, ...]:
-    """Return what is promoted in a registry although the log's last word on it is another.
+def unrecorded(records: Sequence[AuditRecord], registry: str) -> tuple[str, ...]:
+    """Return every promotion in a registry that the log does not account for.
 
     Which models and aliases are guarded is read from the environment, as the server reads it.
     Raises ServiceError if the registry does not answer.
     """
-    granted = last_words(lines)
+    granted = last_granted(records)
     guarded = settings.load(settings.SCHEME + registry.removeprefix(settings.SCHEME))
     try:
         promoted = list(_promoted(guarded, registry))
@@ -36,62 +37,53 @@ def unrecorded(lines: Sequence[Line], registry: str) -> tuple[str, ...]:
             f"The registry {registry} did not answer: {error.message}. The log itself was read."
         ) from error
     return tuple(
-        f"{named}, which the log never granted"
-        for key, value, named in promoted
+        f"{promotion}, which the log never granted"
+        for key, value, promotion in promoted
         if granted.get(key) != value
     )
 
 
-def last_words(lines: Sequence[Line]) -> dict[Key, str]:
+def last_granted(records: Sequence[AuditRecord]) -> dict[Key, str]:
     """Return what the log leaves promoted: the stage of each version, the version of each alias."""
-    held: dict[Key, str] = {}
-    before: tuple[Key, str | None] | None = None
-    for line in lines:
-        by_alias = line.action in ("set alias", "delete alias")
+    granted: dict[Key, str] = {}
+    # A `failed` record undoes the grant just before it: the database refused, nothing changed.
+    undo: tuple[Key, str | None] | None = None
+    for record in records:
+        by_alias = record.action in ("set alias", "delete alias")
         key = (
-            ("alias", line.model, fold(line.target))
+            ("alias", record.model, fold(record.target))
             if by_alias
-            else ("stage", line.model, line.version)
+            else ("stage", record.model, record.version)
         )
-        if line.decision == "granted":
-            before = (key, held.get(key))
-            held[key] = line.version if by_alias else line.target
-        elif line.decision == "withdrawn":
-            held.pop(key, None)
-        elif line.decision == "failed" and before is not None and before[0] == key:
-            held.pop(key)
-            if before[1] is not None:
-                held[key] = before[1]
-    return held
+        if record.decision == "granted":
+            undo = (key, granted.get(key))
+            granted[key] = record.version if by_alias else record.target
+        elif record.decision == "withdrawn":
+            granted.pop(key, None)
+        elif record.decision == "failed" and undo is not None and undo[0] == key:
+            granted.pop(key)
+            if undo[1] is not None:
+                granted[key] = undo[1]
+    return granted
 
 
 def _promoted(guarded: Settings, registry: str) -> Iterator[tuple[Key, str, str]]:
-    """Yield the key, the value and a name of everything that is promoted; prompts are not."""
+    """Yield the key, the value and a description of each promotion; prompts do not count."""
     client = MlflowClient(tracking_uri=registry, registry_uri=registry)
-    for version in _all(client.search_model_versions):
-        if (
-            guarded.guards(version.name)
-            and version.current_stage in STAGES
-            and version.source not in _PROMPT_SOURCE_PLACEHOLDERS
-        ):
+    for version in _pages(client.search_model_versions):
+        stage = version.current_stage
+        if guarded.guards(version.name) and stage in STAGES and not is_prompt_source(version):
             key = ("stage", version.name, str(version.version))
-            yield (
-                key,
-                version.current_stage,
-                f"models:/{version.name}/{version.version} is in {version.current_stage}",
-            )
-    for model in _all(client.search_registered_models):  # prompts are not among them
+            yield key, stage, f"models:/{version.name}/{version.version} is in {stage}"
+    for model in _pages(client.search_registered_models):  # never lists prompts
         for alias, number in model.aliases.items():
             if guarded.guards(model.name) and guarded.of_alias(alias) is not None:
-                yield (
-                    ("alias", model.name, fold(alias)),
-                    str(number),
-                    f"models:/{model.name}/{number} is @{alias}",
-                )
+                key = ("alias", model.name, fold(alias))
+                yield key, str(number), f"models:/{model.name}/{number} is @{alias}"
 
 
-def _all(search: Callable[..., Any]) -> Iterator[Any]:
-    """Yield the results of a paged search."""
+def _pages(search: Callable[..., Any]) -> Iterator[Any]:
+    """Yield all results of a paged search."""
     token = None
     while True:
         page = search(page_token=token)

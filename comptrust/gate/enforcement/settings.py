@@ -1,5 +1,6 @@
-"""What the guard is set to: trusted keys, policies, guarded names and where it logs, all from the
-environment of the server.
+"""The guard's settings, all from the server's environment.
+
+They are the trusted keys, the policies, the guarded names and the audit log.
 """
 
 from __future__ import annotations
@@ -40,44 +41,42 @@ SCHEME = "comptrust+"
 
 @dataclass(frozen=True)
 class Settings:
-    """The guard's settings, read once when the store is opened; the keys folder is read anew for
-    each decision.
+    """The guard's settings, read once when the store is opened.
+
+    The keys folder is read again for each decision.
     """
 
     database: str
-    """Plain URI of the registry's database."""
+    """Plain URI of the registry's database, without `comptrust+`."""
     trusted_keys: Path | None
-    """Folder of the public keys, which may be filled later; None trusts nobody."""
+    """Folder of public keys, which may be filled later; None: no key is trusted."""
     policies: Mapping[Level, Policy]
     models: tuple[str, ...]
-    """Patterns of the guarded registered models."""
+    """Patterns of guarded registered models."""
     aliases: tuple[tuple[str, Level], ...]
-    """Patterns of guarded aliases and the policy that each needs."""
+    """Patterns of guarded aliases, each with the policy it needs."""
     artifact_roots: tuple[str, ...]
-    """Places, beside the server's own artifact folder, that the operator vouches nobody else can
-    write.
-    """
+    """Places outside the server's artifact folder that, the operator vouches, only it can write."""
     audit_log: Path | None
-    """None if there is no place for it: then nothing guarded is allowed."""
+    """None if there is no place for it; then nothing guarded is allowed."""
 
     def guards(self, model: str) -> bool:
         """Whether a registered model is guarded."""
         return names.matches(model, self.models)
 
     def of_alias(self, alias: str) -> Level | None:
-        """Return the policy that an alias needs, or None; the strictest of several, and of a name
-        that may only look like another.
+        """Return the policy that an alias needs, or None if it is not guarded.
+
+        The strictest match counts; so does a name that may only look like a guarded one.
         """
-        found = {level for pattern, level in self.aliases if names.matches(alias, [pattern])}
-        if "production" in found or names.looks_foreign(alias):
+        levels = {level for pattern, level in self.aliases if names.matches(alias, [pattern])}
+        if "production" in levels or names.looks_foreign(alias):
             return "production"
-        return "staging" if found else None
+        return "staging" if levels else None
 
 
 def load(store_uri: str, *, environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings for a registry URI. Raises UserError for a policy or a level that cannot be
-    used.
-    """
+    """Read the settings for a registry URI. Raises UserError for an invalid policy or level."""
     database = store_uri.removeprefix(SCHEME)
     keys = environment.get(KEYS)
     return Settings(
@@ -94,8 +93,9 @@ def load(store_uri: str, *, environment: Mapping[str, str] = os.environ) -> Sett
 
 
 def audit_log(database: str, *, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Return where the decisions about a database are logged: COMPTRUST_AUDIT_LOG, else beside a
-    sqlite file.
+    """Return where a database's decisions are logged; None if no place is known.
+
+    COMPTRUST_AUDIT_LOG names it; otherwise it is beside a sqlite file.
     """
     if given := environment.get(AUDIT_LOG):
         return Path(given).absolute()
@@ -112,5 +112,5 @@ def _listed(environment: Mapping[str, str], variable: str) -> tuple[str, ...]:
 def _alias(text: str) -> tuple[str, Level]:
     pattern, equals, level = (part.strip() for part in text.partition("="))
     if not pattern or not equals or level not in LEVELS:
-        raise UserError(f"Guarded alias '{text}' is not PATTERN=staging or PATTERN=production.")
+        raise UserError(f"Guarded alias '{text}' must be PATTERN=staging or PATTERN=production.")
     return pattern, level

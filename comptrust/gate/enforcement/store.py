@@ -1,5 +1,6 @@
-"""MLflow's registry store with a gate in it: every way to a guarded stage or alias, and every way
-around, passes here.
+"""MLflow's registry store with a gate in it.
+
+Every way to a guarded stage or alias, and every way around, passes here.
 """
 
 from __future__ import annotations
@@ -18,40 +19,36 @@ from mlflow.entities.model_registry import (
     RegisteredModelTag,
 )
 from mlflow.entities.model_registry.model_version_stages import STAGE_ARCHIVED, get_canonical_stage
-from mlflow.prompt.constants import _PROMPT_SOURCE_PLACEHOLDERS, IS_PROMPT_TAG_KEY
+from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModelAlias
-from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
-from mlflow.utils.validation import _validate_model_version
 
-from comptrust.gate.enforcement import files, names, settings
+from comptrust.gate.enforcement import files, mlflow_internals, names, settings
 from comptrust.gate.enforcement.guard import Guard
-from comptrust.gate.enforcement.judgment import Judge
+from comptrust.gate.enforcement.mlflow_internals import version_number
 from comptrust.gate.enforcement.settings import STAGES, Level
+from comptrust.gate.enforcement.verifier import Verifier
 
 T = TypeVar("T", ModelVersionTag, RegisteredModelTag)
-BACKEND = "_MLFLOW_SERVER_FILE_STORE"
-"""Where MLflow tells its server processes the tracking store."""
-HARMLESS = ("block", "inconclusive")
-"""Claims that anybody may make about a version."""
+HARMLESS_CLAIMS = ("block", "inconclusive")
+"""Verdicts that anyone may claim for a version."""
 
 
-class GuardedStore(SqlAlchemyStore):
-    """The registry of a database in which only proven versions are promoted; all else is as in
-    MLflow.
+class GuardedStore(mlflow_internals.QueryableStore):
+    """The registry of a database in which only proven versions are promoted.
+
+    Everything else is as in MLflow.
     """
 
     def __init__(self, store_uri: str, tracking_uri: str | None = None) -> None:
-        loaded = settings.load(store_uri)
-        super().__init__(loaded.database)
-        tracking = (tracking_uri or os.environ.get(BACKEND) or loaded.database).removeprefix(
-            settings.SCHEME
-        )
-        self.settings = loaded
+        self.settings = settings.load(store_uri)
+        super().__init__(self.settings.database)
+        served = os.environ.get(mlflow_internals.TRACKING_STORE)
+        tracking = (tracking_uri or served or self.settings.database).removeprefix(settings.SCHEME)
         self.guard = Guard(
-            loaded,
-            Judge(
-                loaded,
-                lambda: MlflowClient(tracking_uri=tracking, registry_uri=loaded.database),
+            self.settings,
+            Verifier(
+                self.settings,
+                lambda: MlflowClient(tracking_uri=tracking, registry_uri=self.settings.database),
                 self.get_model_version,
             ),
         )
@@ -67,22 +64,21 @@ class GuardedStore(SqlAlchemyStore):
                 name, version, stage, archive_existing_versions
             )
         level = STAGES.get(canonical)
-        if level is not None and not self._is_prompt(
-            found := self.get_model_version(name, version)
-        ):
-            with self._promotion(found, level, action="transition", target=canonical):
-                return super().transition_model_version_stage(
-                    name, version, stage, archive_existing_versions
-                )
-        if level is None and (held := self._promoted(name).get(_validate_model_version(version))):
-            reason = f"was {', '.join(held)}"
+        if level is not None:
+            entity = self.get_model_version(name, version)
+            if not self._is_prompt(entity):
+                with self._promotion(entity, level, action="transition", target=canonical):
+                    return super().transition_model_version_stage(
+                        name, version, stage, archive_existing_versions
+                    )
+        elif places := self._promoted(name).get(version_number(version)):
             self.guard.log(
                 name,
                 str(version),
                 action="transition",
                 target=canonical,
                 decision="withdrawn",
-                finding=reason,
+                finding=f"was {', '.join(places)}",
             )
         return super().transition_model_version_stage(
             name, version, stage, archive_existing_versions
@@ -92,39 +88,38 @@ class GuardedStore(SqlAlchemyStore):
         level = self.settings.of_alias(alias) if self.settings.guards(name) else None
         if level is None:
             return super().set_registered_model_alias(name, alias, version)
-        found = self.get_model_version(name, version)
-        if self._is_prompt(found):
+        entity = self.get_model_version(name, version)
+        if self._is_prompt(entity):
             return super().set_registered_model_alias(name, alias, version)
-        with self._promotion(found, level, action="set alias", target=alias):
+        with self._promotion(entity, level, action="set alias", target=alias):
             return super().set_registered_model_alias(name, alias, version)
 
-    # Ways around: taking a promoted version away, or another thing in under its name
+    # Ways around: taking a promoted version away, or putting something else under its name
 
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         if self.settings.guards(name) and self.settings.of_alias(alias) is not None:
             number = self.get_registered_model(name).aliases.get(alias)
-            if number is not None and not self._is_prompt(
-                found := self.get_model_version(name, number)
-            ):
-                self._withdraw(found, action="delete alias", target=alias)
+            entity = None if number is None else self.get_model_version(name, number)
+            if entity is not None and not self._is_prompt(entity):
+                self._withdraw(entity, action="delete alias", target=alias)
         super().delete_registered_model_alias(name, alias)
 
     def delete_model_version(self, name: str, version: str) -> None:
-        if self.settings.guards(name) and (
-            held := self._promoted(name).get(_validate_model_version(version))
-        ):
-            finding = f"It is {', '.join(held)}. Archive it and delete its aliases first."
+        guarded = self.settings.guards(name)
+        places = self._promoted(name).get(version_number(version)) if guarded else None
+        if places:
+            listed = ", ".join(places)
+            finding = f"It is {listed}. Archive it and delete its aliases first."
             self.guard.refuse(
-                name, str(version), action="delete version", target=", ".join(held), finding=finding
+                name, str(version), action="delete version", target=listed, finding=finding
             )
         super().delete_model_version(name, version)
 
     def delete_registered_model(self, name: str) -> None:
         if not self.settings.guards(name):
             return super().delete_registered_model(name)
-        with (
-            self.guard.locked()
-        ):  # a new model of this name must not be mistaken for one that is being judged
+        # The lock keeps a new model of this name from passing for one that is being judged.
+        with self.guard.locked():
             self._refuse_while_promoted(name, action="delete model", target=name)
             super().delete_registered_model(name)
 
@@ -145,7 +140,7 @@ class GuardedStore(SqlAlchemyStore):
         deployment_job_id: str | None = None,
     ) -> RegisteredModel:
         return super().create_registered_model(
-            name, self._free(name, tags), description, deployment_job_id
+            name, self._unreserved(name, tags), description, deployment_job_id
         )
 
     def create_model_version(
@@ -163,7 +158,7 @@ class GuardedStore(SqlAlchemyStore):
             name,
             source,
             run_id,
-            self._free(name, tags),
+            self._unreserved(name, tags),
             run_link,
             description,
             local_model_path=local_model_path,
@@ -181,9 +176,11 @@ class GuardedStore(SqlAlchemyStore):
     def set_model_version_tag(self, name: str, version: str, tag: ModelVersionTag) -> None:
         if tag.key != names.CLAIM or not self.settings.guards(name):
             self._refuse_reserved(name, str(version), tag.key, action="set tag")
-        elif tag.value not in HARMLESS:
-            found = self.get_model_version(name, version)
-            self.guard.proven(found, action="set tag", target=f"{tag.key}={tag.value}")
+        elif tag.value not in HARMLESS_CLAIMS:
+            entity = self.get_model_version(name, version)
+            self.guard.require_signed_pass(
+                entity, action="set tag", target=f"{tag.key}={tag.value}"
+            )
         super().set_model_version_tag(name, version, tag)
 
     def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
@@ -217,25 +214,20 @@ class GuardedStore(SqlAlchemyStore):
                 yield f"models:/{name}/{number}", folder
 
     def _promoted(self, name: str) -> dict[int, list[str]]:
-        """Return version -> the guarded stages and aliases that it has; prompts are none of
-        them."""
+        """Return version -> its guarded stages and aliases; prompts have none."""
         with self.ManagedSessionMaker() as session:
-            versions, aliases = (
-                self._get_query(session, SqlModelVersion),
-                self._get_query(session, SqlRegisteredModelAlias),
-            )
+            versions = self.query(session, SqlModelVersion)
+            aliases = self.query(session, SqlRegisteredModelAlias)
             staged = versions.filter(
                 SqlModelVersion.name == name, SqlModelVersion.current_stage.in_(STAGES)
             ).all()
-            found: dict[int, list[str]] = {
-                one.version: [f"in {one.current_stage}"] for one in staged
-            }
-            for one in aliases.filter(SqlRegisteredModelAlias.name == name).all():
-                if self.settings.of_alias(one.alias) is not None:
-                    found.setdefault(one.version, []).append(f"@{one.alias}")
+            places = {row.version: [f"in {row.current_stage}"] for row in staged}
+            for row in aliases.filter(SqlRegisteredModelAlias.name == name).all():
+                if self.settings.of_alias(row.alias) is not None:
+                    places.setdefault(row.version, []).append(f"@{row.alias}")
         return {
-            number: held
-            for number, held in found.items()
+            number: listed
+            for number, listed in places.items()
             if not self._is_prompt(self.get_model_version(name, str(number)))
         }
 
@@ -253,20 +245,17 @@ class GuardedStore(SqlAlchemyStore):
         )
 
     def _is_prompt(self, version: ModelVersion) -> bool:
-        """Whether a version is a prompt: of a model that was made as one, and without any file that
-        could be loaded.
-        """
-        return (
-            version.source in _PROMPT_SOURCE_PLACEHOLDERS
-            and self.get_registered_model(version.name)._is_prompt()
+        """Whether a version is a prompt: its model was created as one, and it has no files."""
+        return mlflow_internals.is_prompt_source(version) and mlflow_internals.is_prompt(
+            self.get_registered_model(version.name)
         )
 
     def _withdraw(self, version: ModelVersion, *, action: str, target: str) -> None:
         number = str(version.version)
         if version.current_stage != STAGE_ARCHIVED:
             finding = (
-                "It is promoted. Move the alias to another proven version, or move this one to"
-                " stage Archived first."
+                "It is promoted. Move the alias to another proven version, or archive this one"
+                " first."
             )
             self.guard.refuse(version.name, number, action=action, target=target, finding=finding)
         self.guard.log(
@@ -279,34 +268,26 @@ class GuardedStore(SqlAlchemyStore):
         )
 
     def _refuse_while_promoted(self, name: str, *, action: str, target: str) -> None:
-        for number, held in sorted(self._promoted(name).items()):
+        for number, places in sorted(self._promoted(name).items()):
             finding = (
-                f"Version {number} is {', '.join(held)}. Archive it and delete its aliases first."
+                f"Version {number} is {', '.join(places)}. Archive it and delete its aliases first."
             )
             self.guard.refuse(name, str(number), action=action, target=target, finding=finding)
 
-    def _free(self, name: str, tags: Sequence[T] | None) -> list[T]:
+    def _unreserved(self, name: str, tags: Sequence[T] | None) -> list[T]:
         """Leave out the tags that speak for the gate: copying a version sends them again."""
-        return [
-            tag
-            for tag in tags or ()
-            if not (self.settings.guards(name) and names.reserved(tag.key))
-        ]
+        guarded = self.settings.guards(name)
+        return [tag for tag in tags or () if not (guarded and names.reserved(tag.key))]
 
     def _refuse_reserved(self, name: str, version: str, key: str, *, action: str) -> None:
         if not self.settings.guards(name):
             return
         if names.reserved(key):
-            self.guard.refuse(
-                name,
-                version,
-                action=action,
-                target=key,
-                finding="This tag speaks for the gate; only a signed verdict sets it.",
-            )
+            finding = "This tag speaks for the gate; only a signed verdict sets it."
+            self.guard.refuse(name, version, action=action, target=key, finding=finding)
         if not version and names.fold(key) == names.fold(IS_PROMPT_TAG_KEY):
             finding = (
-                "Whether a registered model is a prompt is settled when it is created. Create"
-                " another one."
+                "A registered model is made a prompt when it is created, not later. Create another"
+                " one."
             )
             self.guard.refuse(name, version, action=action, target=key, finding=finding)

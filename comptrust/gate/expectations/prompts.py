@@ -1,17 +1,12 @@
-"""What must hold for prompts before a model is asked."""
+"""The frame of prompts that is checked before a model answers them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from comptrust.gate.expectations.check import check
 from comptrust.records import Prompt
-from comptrust.trust.dimensions import dimensions
-
-if TYPE_CHECKING:
-    from great_expectations.expectations import Expectation
 
 
 def validate(prompts: Sequence[Prompt], *, out: Path) -> None:
@@ -36,51 +31,4 @@ def validate(prompts: Sequence[Prompt], *, out: Path) -> None:
             "answers": [prompt.sampling.n for prompt in prompts],
         }
     )
-    check("prompts", frame, expectations, out=out)
-
-
-def expectations() -> list[Expectation]:
-    """Return the suite, each expectation with what it means."""
-    import great_expectations.expectations as gxe
-
-    return [
-        gxe.ExpectTableRowCountToBeBetween(
-            min_value=1, meta={"meaning": "there is at least one prompt"}
-        ),
-        gxe.ExpectColumnValuesToBeUnique(
-            column="row", meta={"meaning": "a prompt's id is unique in its dimension"}
-        ),
-        gxe.ExpectColumnValuesToBeInSet(
-            column="dimension",
-            value_set=list(dimensions()),
-            meta={"meaning": "the dimension is a known one"},
-        ),
-        gxe.ExpectColumnValueLengthsToBeBetween(
-            column="scenario", min_value=1, meta={"meaning": "the scenario has a name"}
-        ),
-        gxe.ExpectColumnValuesToBeBetween(
-            column="characters", min_value=1, meta={"meaning": "the last message is not blank"}
-        ),
-        gxe.ExpectColumnValuesToNotBeInSet(
-            column="choices", value_set=[1], meta={"meaning": "a choice has at least two options"}
-        ),
-        gxe.ExpectColumnPairValuesToBeEqual(
-            column_A="choices",
-            column_B="distinct_choices",
-            meta={"meaning": "the options of a choice differ"},
-        ),
-        gxe.ExpectColumnValuesToBeBetween(
-            column="temperature",
-            min_value=0,
-            max_value=2,
-            meta={"meaning": "the temperature is 0 to 2"},
-        ),
-        gxe.ExpectColumnValuesToBeBetween(
-            column="max_tokens",
-            min_value=1,
-            meta={"meaning": "an answer may have at least one token"},
-        ),
-        gxe.ExpectColumnValuesToBeBetween(
-            column="answers", min_value=1, meta={"meaning": "at least one answer is asked for"}
-        ),
-    ]
+    check("prompts", frame, out=out)

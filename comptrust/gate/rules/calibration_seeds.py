@@ -1,90 +1,60 @@
-"""Calibration seeds: a heavily compressed model is judged over several calibration draws, and the
-worst one counts.
+"""Calibration seeds: a heavily compressed model is judged by the worst of several seeds.
 
-Paper: at extreme compression the result varies with the calibration set, so its table repeats such
-rows over three seeds.
+Paper: at extreme compression the result varies with the calibration set, so its table repeats those
+rows with three seeds.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
-from comptrust.gate.base import (
-    Evidence,
-    Rule,
-    comparable,
-    differences,
-    heavily_compressed,
-    points_lost,
-)
+from comptrust.gate.evidence import Evidence, differences, points_lost
+from comptrust.gate.rule import Rule, change, heavily_compressed
 from comptrust.records import Finding, Recipe
 from comptrust.trust.evaluation import Evaluation
 
 
 class CalibrationSeeds(Rule):
-    """Require siblings of other seeds and judge the worst.
+    """Require siblings with other seeds and judge the worst.
 
     - {rule: calibration_seeds, seeds: 3, points: 5}
     """
 
-    name: ClassVar[str] = "calibration_seeds"
-
     seeds: int = Field(default=3, ge=2)
-    """Different calibration seeds needed, the candidate's own included."""
+    """Different calibration seeds needed, including the candidate's own."""
     points: float = Field(default=5.0, gt=0, lt=100)
-    """No seed may drop more than these points in any dimension."""
+    """No seed may drop more than this many points in any dimension."""
     bits_at_most: int = 3
     sparsity_at_least: float = 0.5
 
     def check(self, evidence: Evidence) -> Finding:
-        """Find block if any seed drops too far, inconclusive while seeds are lacking."""
+        """Block if any seed drops too far; inconclusive while seeds are missing."""
         recipe = evidence.recipe
         if recipe is None:
-            return self.found(
-                "inconclusive",
-                "How the candidate was compressed is unknown (no checkpoint.json). Judge its run or"
-                " version.",
-            )
+            return self.unknown_recipe()
         if not heavily_compressed(
             recipe, bits_at_most=self.bits_at_most, sparsity_at_least=self.sparsity_at_least
         ):
-            return self.found("pass", f"Does not apply to {recipe.slug}.", applies=False)
+            return self.does_not_apply(recipe.slug)
         if recipe.method == "magnitude":
-            return self.found(
-                "pass",
-                "Does not apply to magnitude pruning, which has no calibration.",
-                applies=False,
-            )
-        if evidence.baseline is None or not comparable(evidence):
-            return self.found(
-                "inconclusive", "No drop can be told without a comparable dense baseline."
-            )
-        runs = {recipe.seed: [evidence.candidate]}
-        for sibling in evidence.siblings:
-            other = sibling.recipe
-            if (
-                other
-                and _but_seed(other) == _but_seed(recipe)
-                and not differences(sibling, evidence.candidate)
-            ):
-                runs.setdefault(other.seed, []).append(sibling)
+            return self.does_not_apply("magnitude pruning, which is not calibrated")
+        baseline = evidence.comparable_baseline
+        if baseline is None:
+            return self.inconclusive("Cannot compute a drop: no comparable dense baseline.")
+        runs = _by_seed(evidence, recipe)
         worst: dict[int, tuple[str, float]] = {}
         spread: dict[str, list[float]] = {}
-        for seed, group in runs.items():
-            drops = [drop for one in group for drop in _drops(one, evidence.baseline)]
-            if not drops or any(value is None for _, value in drops):
-                return self.found(
-                    "inconclusive",
-                    f"Seed {seed} is not measured in every dimension.",
-                    seeds=sorted(runs),
-                )
+        for seed, evaluations in runs.items():
+            drops = [drop for run in evaluations for drop in _drops(run, baseline)]
             measured = [(name, value) for name, value in drops if value is not None]
-            worst[seed] = max(measured, key=lambda pair: pair[1])
+            if not drops or len(measured) < len(drops):
+                return self.inconclusive(
+                    f"Seed {seed} is not measured in every dimension.", seeds=sorted(runs)
+                )
+            worst[seed] = max(measured, key=lambda drop: drop[1])
             for name, value in measured:
                 spread.setdefault(name, []).append(value)
-        shown = {
+        details = {
             "seeds": sorted(runs),
             "worst": {
                 str(seed): {"dimension": name, "drop": value}
@@ -93,37 +63,47 @@ class CalibrationSeeds(Rule):
             "spread": {name: max(values) - min(values) for name, values in spread.items()},
         }
         seed, (name, value) = max(worst.items(), key=lambda item: item[1][1])
+        worst_change = f"{change(value)} in {name}"
         if value > self.points:
-            return self.found(
+            return self.finding(
                 "block",
-                f"The worst seed, {seed}, drops {value:.1f} points in {name}; {self.points:g} are"
-                " allowed.",
-                **shown,
+                f"The worst seed ({seed}) {worst_change}; the limit is {self.points:g}.",
+                **details,
             )
         if len(runs) < self.seeds:
-            return self.found(
-                "inconclusive",
-                f"{len(runs)} of {self.seeds} calibration seeds are evaluated. Run other values of"
-                " --seed.",
-                **shown,
+            return self.inconclusive(
+                f"Only {len(runs)} of {self.seeds} calibration seeds are evaluated. Compress and"
+                " evaluate with other seeds.",
+                **details,
             )
-        return self.found(
-            "pass",
-            f"The worst of {len(runs)} seeds, {seed}, drops {value:.1f} points in {name}.",
-            **shown,
+        return self.finding(
+            "pass", f"The worst of {len(runs)} seeds ({seed}) {worst_change}.", **details
         )
 
 
-def _but_seed(recipe: Recipe) -> Recipe:
+def _by_seed(evidence: Evidence, recipe: Recipe) -> dict[int, list[Evaluation]]:
+    """Return seed -> evaluations of the candidate's recipe, apart from the seed."""
+    runs = {recipe.seed: [evidence.candidate]}
+    for sibling in evidence.siblings:
+        theirs = sibling.recipe
+        if theirs is None or _without_seed(theirs) != _without_seed(recipe):
+            continue
+        if not differences(sibling, evidence.candidate):
+            runs.setdefault(theirs.seed, []).append(sibling)
+    return runs
+
+
+def _without_seed(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"seed": 0, "calibration_digest": None})
 
 
-def _drops(one: Evaluation, baseline: Evaluation) -> list[tuple[str, float | None]]:
-    found: list[tuple[str, float | None]] = []
+def _drops(run: Evaluation, baseline: Evaluation) -> list[tuple[str, float | None]]:
+    """Return dimension and drop in points; None where one of the two was not measured."""
+    drops: list[tuple[str, float | None]] = []
     for dense in baseline.scorecard.scores:
-        mine = one.scorecard.score(dense.dimension)
-        value = mine.value if mine is not None else None
-        measured = value is not None and dense.value is not None
-        drop = points_lost(dense.value, value) if measured else None  # type: ignore[arg-type]
-        found.append((dense.dimension, drop))
-    return found
+        ours = run.scorecard.score(dense.dimension)
+        if ours is None or ours.value is None or dense.value is None:
+            drops.append((dense.dimension, None))
+        else:
+            drops.append((dense.dimension, points_lost(dense.value, ours.value)))
+    return drops

@@ -1,66 +1,55 @@
 """Complete: nothing that the suite asks is missing, partial or unscored.
 
 Paper: the risk of compression "cannot be uncovered by looking at benign performance alone, in turn,
-mandating comprehensive trustworthiness evaluation in practice"; a hole in the evaluation is no
+mandating comprehensive trustworthiness evaluation in practice"; a gap in the evaluation is not
 evidence of safety.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from comptrust.gate.base import Evidence, Rule
-from comptrust.records import Finding
+from comptrust.gate.evidence import Evidence
+from comptrust.gate.rule import Rule
+from comptrust.records import Finding, Score
 
 
 class Complete(Rule):
-    """Require a score of every dimension that the suite or the policy asks for.
+    """Require a score for every dimension that the suite or the policy names.
 
     - {rule: complete, dimensions: [mmlu, ethics]}
     """
 
-    name: ClassVar[str] = "complete"
-
     dimensions: tuple[str, ...] = ()
-    """Dimensions that must be there; beside them always those of the suite and of the baseline."""
+    """Dimensions required in addition to those of the suite and of the baseline."""
 
     def check(self, evidence: Evidence) -> Finding:
-        """Find inconclusive if a dimension has no score, is partial, or left prompts unscored."""
+        """Return inconclusive if a dimension has no score, is partial or has unscored prompts."""
         card, suite = evidence.candidate.scorecard, evidence.candidate.suite
-        wanted = (
-            set(self.dimensions)
-            | set(suite.n_prompts if suite else ())
-            | {score.dimension for score in card.scores}
+        scores = [*card.scores, *(evidence.baseline.scorecard.scores if evidence.baseline else ())]
+        required = {*self.dimensions, *(score.dimension for score in scores)}
+        required |= set(suite.n_prompts if suite else ())
+        if not required:
+            return self.inconclusive("The scorecard has no dimensions.")
+        problems = {name: _problem(card.score(name)) for name in sorted(required)}
+        missing = {name: problem for name, problem in problems.items() if problem}
+        if missing:
+            listed = "; ".join(f"{name} {problem}" for name, problem in missing.items())
+            return self.inconclusive(f"Incomplete: {listed}.", missing=missing)
+        return self.finding(
+            "pass", f"All {len(required)} dimensions are measured, with no prompt left out."
         )
-        if evidence.baseline:
-            wanted |= {score.dimension for score in evidence.baseline.scorecard.scores}
-        problems: dict[str, str] = {}
-        for dimension in sorted(wanted):
-            score = card.score(dimension)
-            if score is None:
-                problems[dimension] = "was not evaluated"
-            elif score.value is None:
-                problems[dimension] = (
-                    "has no"
-                    f" score{': missing ' + ', '.join(score.missing) if score.missing else ''}"
-                )
-            elif score.partial or score.missing:
-                problems[dimension] = (
-                    f"is partial: missing {', '.join(score.missing)}"
-                    if score.missing
-                    else "is partial"
-                )
-            elif score.n_prompts == 0:
-                problems[dimension] = "does not say how many prompts were asked"
-            elif score.n_scored < score.n_prompts:
-                problems[dimension] = (
-                    f"left {score.n_prompts - score.n_scored} of {score.n_prompts} prompts unscored"
-                )
-        if not wanted:
-            return self.found("inconclusive", "The scorecard has no dimension at all.")
-        if problems:
-            listed = "; ".join(f"{dimension} {why}" for dimension, why in problems.items())
-            return self.found("inconclusive", f"Not complete: {listed}.", missing=problems)
-        return self.found(
-            "pass", f"All {len(wanted)} dimensions are measured, with no prompt left out."
-        )
+
+
+def _problem(score: Score | None) -> str | None:
+    """Say what a score lacks, or None if it is complete."""
+    if score is None:
+        return "was not evaluated"
+    missing = f": missing {', '.join(score.missing)}" if score.missing else ""
+    if score.value is None:
+        return f"has no score{missing}"
+    if score.partial or score.missing:
+        return f"is partial{missing}"
+    if score.n_prompts == 0:
+        return "does not say how many prompts were asked"
+    if score.n_scored < score.n_prompts:
+        return f"left {score.n_prompts - score.n_scored} of {score.n_prompts} prompts unscored"
+    return None

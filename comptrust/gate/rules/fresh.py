@@ -1,13 +1,12 @@
-"""Fresh: candidate and baseline were measured by the same generation of the code.
+"""Fresh: candidate and baseline were measured by the same major version of the code.
 
-Paper: the comparison of compressed and dense models rests on one evaluation protocol for both.
+Paper: compressed and dense models are compared under one evaluation protocol.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from comptrust.gate.base import Evidence, Rule
+from comptrust.gate.evidence import Evidence
+from comptrust.gate.rule import Rule
 from comptrust.records import Finding
 from comptrust.trust.evaluation import Evaluation
 
@@ -18,28 +17,24 @@ class Fresh(Rule):
     - {rule: fresh}
     """
 
-    name: ClassVar[str] = "fresh"
-
     def check(self, evidence: Evidence) -> Finding:
-        """Find inconclusive if the versions differ or one is unknown."""
+        """Return inconclusive if the versions differ or one is unknown."""
         if evidence.baseline is None:
-            return self.found("inconclusive", "There is no dense baseline.")
-        mine, dense = _major(evidence.candidate), _major(evidence.baseline)
-        if mine is None or dense is None:
-            return self.found(
-                "inconclusive",
-                "A scorecard does not say which version of the code measured it. Evaluate again.",
+            return self.inconclusive("There is no dense baseline.")
+        ours, dense = _major(evidence.candidate), _major(evidence.baseline)
+        if ours is None or dense is None:
+            return self.inconclusive(
+                "A scorecard does not say which version of the code measured it. Evaluate that"
+                " model again."
             )
-        if mine != dense:
-            return self.found(
-                "inconclusive",
-                f"Measured by version {mine} and {dense} of the code. Evaluate the older one"
-                " again.",
+        if ours != dense:
+            return self.inconclusive(
+                f"The candidate was measured by version {ours} of the code, the baseline by"
+                f" version {dense}. Evaluate the older one again."
             )
-        return self.found("pass", f"Both were measured by version {mine} of the code.", major=mine)
+        return self.finding("pass", f"Version {ours} of the code measured both.", major=ours)
 
 
 def _major(evaluation: Evaluation) -> str | None:
-    version = evaluation.scorecard.provenance.get("code_version", "")
-    major = version.split(".")[0]
+    major = evaluation.scorecard.provenance.get("code_version", "").split(".")[0]
     return major if major.isdigit() else None

@@ -7,17 +7,20 @@ counterpart"; the margins of 5 and 3 points make these sentences testable.
 
 from __future__ import annotations
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from comptrust.gate import statistics
-from comptrust.gate.base import Evidence, Rule, comparable, points_lost
+from comptrust.gate.evidence import Evidence, points_lost
+from comptrust.gate.rule import Rule, change
 from comptrust.records import Finding, Recipe
 from comptrust.trust import base
+from comptrust.trust.evaluation import Evaluation
 
 
 class MaxDrop(Rule):
@@ -27,117 +30,99 @@ class MaxDrop(Rule):
     - {rule: max_drop, points: 5, applies_to: pruned, evidence: observed}
     """
 
-    name: ClassVar[str] = "max_drop"
-
     points: float = Field(default=5.0, gt=0, lt=100)
     """The margin, in points of 100."""
     bits_at_least: int | None = None
-    """Applies to quantized candidates of at least these bits."""
+    """Applies to quantized candidates with at least this many bits."""
     bits_at_most: int | None = None
-    """Applies to quantized candidates of at most these bits."""
+    """Applies to quantized candidates with at most this many bits."""
     applies_to: Literal["all", "quantized", "pruned"] = "all"
     evidence: Literal["observed", "confident"] = "confident"
-    """`observed`: the measured drop alone; `confident`: passing also needs the 95% upper bound
+    """`observed`: the measured drop decides. `confident`: to pass, its 95% upper bound must also be
     below the margin.
     """
     dimensions: tuple[str, ...] = ()
-    """Dimensions judged; all by default."""
+    """Dimensions to judge; all by default."""
     resamples: int = Field(default=statistics.RESAMPLES, ge=1000, le=100_000)
     seed: int = 0
 
     def check(self, evidence: Evidence) -> Finding:
-        """Find block, pass or inconclusive over all dimensions; the worst one counts."""
+        """Judge every dimension; the worst outcome counts."""
         recipe = evidence.recipe
-        if recipe is None and (
+        if recipe is None and self._selects():
+            return self.unknown_recipe()
+        if recipe is not None and not self._applies(recipe):
+            return self.does_not_apply(recipe.slug)
+        baseline = evidence.comparable_baseline
+        if baseline is None:
+            return self.inconclusive("Cannot compute a drop: no comparable dense baseline.")
+        scores = [*baseline.scorecard.scores, *evidence.candidate.scorecard.scores]
+        # A dictionary keeps the order: the baseline's dimensions come first.
+        present = dict.fromkeys(score.dimension for score in scores)
+        names = [name for name in present if not self.dimensions or name in self.dimensions]
+        names += [name for name in self.dimensions if name not in names]
+        if not names:
+            return self.inconclusive("There are no dimensions to judge.")
+        # Dimensions run in parallel: NumPy releases the interpreter lock, so one BLAS thread each.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+            judged = pool.map(lambda name: self._judge(evidence, baseline, name), names)
+            return self._summarize(dict(zip(names, judged, strict=True)))
+
+    def _selects(self) -> bool:
+        """Whether the rule is only about some candidates."""
+        return (
             self.bits_at_most is not None
             or self.bits_at_least is not None
             or self.applies_to != "all"
-        ):
-            return self.found(
-                "inconclusive",
-                "How the candidate was compressed is unknown (no checkpoint.json). Judge its run or"
-                " version.",
-            )
-        if recipe is not None and not self._applies(recipe):
-            return self.found("pass", f"Does not apply to {recipe.slug}.", applies=False)
-        if not comparable(evidence) or evidence.baseline is None:
-            return self.found(
-                "inconclusive", "No drop can be told without a comparable dense baseline."
-            )
-        names = [score.dimension for score in evidence.baseline.scorecard.scores]
-        names += [
-            score.dimension
-            for score in evidence.candidate.scorecard.scores
-            if score.dimension not in names
-        ]
-        names = [name for name in names if not self.dimensions or name in self.dimensions]
-        names += [name for name in self.dimensions if name not in names]
-        if not names:
-            return self.found("inconclusive", "There is no dimension to judge.")
-        with (
-            threadpool_limits(1, user_api="blas"),
-            ThreadPoolExecutor(os.cpu_count()) as pool,
-        ):  # NumPy lets other threads run
-            return self._summarize(
-                dict(
-                    zip(
-                        names,
-                        pool.map(lambda name: self._judge(evidence, name), names),
-                        strict=True,
-                    )
-                )
-            )
+        )
 
     def _applies(self, recipe: Recipe) -> bool:
-        if self.applies_to == "quantized" and recipe.bits is None:
-            return False
-        if self.applies_to == "pruned" and recipe.sparsity is None and recipe.structure is None:
-            return False
-        if self.bits_at_most is not None and (
-            recipe.bits is None or recipe.bits > self.bits_at_most
+        bits = recipe.bits
+        pruned = recipe.sparsity is not None or recipe.structure is not None
+        if (self.applies_to == "quantized" and bits is None) or (
+            self.applies_to == "pruned" and not pruned
         ):
             return False
-        return self.bits_at_least is None or (
-            recipe.bits is not None and recipe.bits >= self.bits_at_least
-        )
+        if self.bits_at_most is not None and (bits is None or bits > self.bits_at_most):
+            return False
+        return self.bits_at_least is None or (bits is not None and bits >= self.bits_at_least)
 
-    def _judge(self, evidence: Evidence, name: str) -> dict[str, Any]:
-        assert evidence.baseline is not None
-        mine, dense = (
-            evidence.candidate.scorecard.score(name),
-            evidence.baseline.scorecard.score(name),
-        )
-        if mine is None or dense is None or mine.value is None or dense.value is None:
+    def _judge(self, evidence: Evidence, baseline: Evaluation, name: str) -> dict[str, Any]:
+        """Return what is known of one dimension; `why` if it cannot be decided."""
+        candidate = evidence.candidate
+        ours, dense = candidate.scorecard.score(name), baseline.scorecard.score(name)
+        if ours is None or dense is None or ours.value is None or dense.value is None:
             return {"outcome": "inconclusive", "why": "not measured for both models"}
-        observed = points_lost(dense.value, mine.value)
+        observed = points_lost(dense.value, ours.value)
+        blocks = observed > self.points
         if self.evidence == "observed":
-            return {"outcome": "block" if observed > self.points else "pass", "observed": observed}
-        fields: dict[str, Any] = {"observed": observed}
-        judged, reference = evidence.candidate.table(name), evidence.baseline.table(name)
-        if judged is None or reference is None:
-            return fields | {
-                "outcome": "block" if observed > self.points else "inconclusive",
-                "why": "the answers are not at hand",
-            }
+            return {"outcome": "block" if blocks else "pass", "observed": observed}
+        # The literal rule holds whether or not a bound can be computed.
+        undecided = {"observed": observed, "outcome": "block" if blocks else "inconclusive"}
+        answers, dense_answers = candidate.table(name), baseline.table(name)
+        if answers is None or dense_answers is None:
+            return undecided | {"why": "the answers are not available"}
         drop = statistics.compare(
-            judged,
-            reference,
-            dimension=base.get(name, scoring=evidence.candidate.scoring),
+            answers,
+            dense_answers,
+            dimension=base.get(name, scoring=candidate.scoring),
             seed=self.seed,
             resamples=self.resamples,
             same_model=evidence.same_model,
         )
         if drop is None:
-            return fields | {
-                "outcome": "block" if observed > self.points else "inconclusive",
-                "why": "the two models did not answer the same prompts in the same order",
-            }
-        outcome = "block" if observed > self.points else drop.outcome(self.points)
-        prompts = drop.prompts_to_decide(self.points) if outcome == "inconclusive" else None
-        fields |= drop.model_dump(exclude={"dimension", "observed"}) | {
-            "p_beyond": drop.p_beyond(self.points)
+            why = "the two models did not answer the same prompts in the same order"
+            return undecided | {"why": why}
+        outcome = "block" if blocks else drop.outcome(self.points)
+        return {
+            "observed": observed,
+            **drop.model_dump(exclude={"dimension", "observed"}),
+            "p_beyond": drop.p_beyond(self.points),
+            "outcome": outcome,
+            "prompts_to_decide": (
+                drop.prompts_to_decide(self.points) if outcome == "inconclusive" else None
+            ),
         }
-        return fields | {"outcome": outcome, "prompts_to_decide": prompts}
 
     def _summarize(self, judged: dict[str, dict[str, Any]]) -> Finding:
         p_values = {name: row["p_beyond"] for name, row in judged.items() if "p_beyond" in row}
@@ -147,41 +132,39 @@ class MaxDrop(Rule):
             "dimensions": judged,
             "confirmed": list(statistics.holm(p_values)),
         }
-        blocked = {name: row for name, row in judged.items() if row["outcome"] == "block"}
+        blocked = [(name, row) for name, row in judged.items() if row["outcome"] == "block"]
         if blocked:
-            ranked = sorted(blocked.items(), key=lambda pair: -pair[1]["observed"])
+            ranked = sorted(blocked, key=lambda pair: -pair[1]["observed"])
             listed = ", ".join(f"{name} {row['observed']:.1f}" for name, row in ranked)
-            return self.found(
+            return self.finding(
                 "block", f"Dropped more than {self.points:g} points: {listed}.", **evidence
             )
-        unclear = {name: row for name, row in judged.items() if row["outcome"] == "inconclusive"}
-        if unclear:
-            return self.found(
-                "inconclusive",
-                "Not decided:"
-                f" {'; '.join(self._open(name, row) for name, row in unclear.items())}.",
-                **evidence,
-            )
+        undecided = [(name, row) for name, row in judged.items() if row["outcome"] != "pass"]
+        if undecided:
+            listed = "; ".join(self._undecided(name, row) for name, row in undecided)
+            return self.inconclusive(f"Undecided: {listed}.", **evidence)
         worst = max(judged, key=lambda name: judged[name].get("upper", judged[name]["observed"]))
-        row = judged[worst]
-        bound = f" (95% bound {row['upper']:.1f})" if "upper" in row else ""
-        return self.found(
-            "pass",
-            f"No drop over {self.points:g} points; nearest is {worst}"
-            f" {row['observed']:+.1f}{bound}.",
-            **evidence,
-        )
+        return self.finding("pass", self._passed(worst, judged[worst]), **evidence)
 
-    def _open(self, name: str, row: dict[str, Any]) -> str:
+    def _passed(self, worst: str, row: dict[str, Any]) -> str:
+        if "upper" in row:
+            bound = f"95% bound {row['upper']:.1f}"
+            nearest = f" (closest: {worst}, {change(row['observed'])}, {bound})"
+        elif row["observed"] > 0:
+            nearest = f" (largest: {worst}, {row['observed']:.1f})"
+        else:
+            return "No dimension dropped."
+        return f"No dimension dropped more than {self.points:g} points{nearest}."
+
+    def _undecided(self, name: str, row: dict[str, Any]) -> str:
         if "why" in row:
             return f"{name}: {row['why']}"
+        drop = f"{name} {change(row['observed'])}"
+        if not math.isfinite(row["upper"]):
+            return f"{drop}, with too few independent prompts for a 95% bound"
         prompts = row["prompts_to_decide"]
-        tail = (
-            f"about {prompts} prompts would decide"
-            if prompts
-            else "no number of prompts would decide"
-        )
+        count = f"about {prompts}" if prompts else "no number of"
         return (
-            f"{name} dropped {row['observed']:.1f}, 95% bound {row['upper']:.1f}, limit"
-            f" {self.points:g}, {tail}"
+            f"{drop} (95% bound {row['upper']:.1f}, limit {self.points:g}); {count} prompts would"
+            " decide"
         )

@@ -1,56 +1,51 @@
-"""Min compression: the candidate must really be smaller than its dense source.
+"""Min compression: the candidate must be smaller than its dense source.
 
-Paper: compression is "a favored strategy for resource-efficient inferences"; what saves nothing has
-nothing to weigh against a loss.
+Paper: compression is "a favored strategy for resource-efficient inferences"; a model that saves
+nothing has nothing to weigh against a loss.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from comptrust.gate.base import Evidence, Rule
+from comptrust.gate.evidence import Evidence
+from comptrust.gate.rule import Rule
 from comptrust.records import Finding
 
 
 class MinCompression(Rule):
-    """Block when dense bytes / candidate bytes is not above `ratio`.
+    """Block unless dense bytes / candidate bytes is above `ratio`.
 
     - {rule: min_compression, ratio: 1.2}
     """
 
-    name: ClassVar[str] = "min_compression"
-
     ratio: float = Field(default=1.0, ge=1.0)
     """The size ratio that must be exceeded."""
     count: Literal["stored", "nonzero"] = "stored"
-    """`stored`: bytes of the files as they are; `nonzero`: as the paper counts pruning, zeros of
-    the compressed layers take no room.
-    """
+    """`stored`: bytes of the files; `nonzero`: without the zeros, as the paper counts pruning."""
 
     def check(self, evidence: Evidence) -> Finding:
-        """Find block if the measured size was not reduced enough; the dense model itself is
-        exempt."""
+        """Block if the measured size is too large; the dense model itself is exempt."""
         checkpoint = evidence.candidate.checkpoint
         if evidence.recipe and evidence.recipe.method == "none":
-            return self.found("pass", "Does not apply to the dense model.", applies=False)
+            return self.does_not_apply("the dense model")
         if checkpoint is None:
-            return self.found(
-                "inconclusive",
-                "The candidate's size is unknown (no checkpoint.json). Judge its run or version.",
+            return self.inconclusive(
+                "The candidate's size is unknown: no checkpoint.json. Judge its run or version"
+                " instead."
             )
         if checkpoint.bytes <= 0 or checkpoint.dense_bytes <= 0:
-            return self.found("inconclusive", "checkpoint.json gives no size. Compress again.")
-        size = checkpoint.bytes * (1 - checkpoint.sparsity if self.count == "nonzero" else 1.0)
+            return self.inconclusive("checkpoint.json states no size. Compress the model again.")
+        share = 1 - checkpoint.sparsity if self.count == "nonzero" else 1.0
+        size = checkpoint.bytes * share
         ratio = checkpoint.dense_bytes / size if size > 0 else float("inf")
         unit = "without its zeros" if self.count == "nonzero" else "on disk"
-        reason = (
-            f"{ratio:.2f} times smaller than dense {unit}; more than {self.ratio:g} is required."
-        )
-        return self.found(
+        return self.finding(
             "pass" if ratio > self.ratio else "block",
-            reason,
+            f"The dense model is {ratio:.2f} times the candidate's size {unit}; required: more than"
+            f" {self.ratio:g} times.",
             ratio=ratio,
             bytes=checkpoint.bytes,
             dense=checkpoint.dense_bytes,

@@ -1,5 +1,4 @@
-"""Quantization preferred: a pruned model must not be chosen over a quantized one that is as small
-and as trustworthy.
+"""Quantization preferred: do not choose a pruned model over an equally good quantized one.
 
 Paper: "quantization is currently a more effective approach than pruning in achieving efficiency and
 trustworthiness simultaneously".
@@ -7,75 +6,68 @@ trustworthiness simultaneously".
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from comptrust.gate.base import Evidence, Rule, differences
+from comptrust.gate.evidence import Evidence, differences
+from comptrust.gate.rule import Rule
 from comptrust.records import Checkpoint, Finding
 from comptrust.trust.evaluation import Evaluation
 
 
 class QuantizationPreferred(Rule):
-    """Block a pruned candidate when a quantized sibling is no larger and at least as trustworthy in
-    every dimension.
+    """Block a pruned candidate when a quantized sibling is no larger and no less trustworthy.
 
     - {rule: quantization_preferred}
     """
 
-    name: ClassVar[str] = "quantization_preferred"
-
     def check(self, evidence: Evidence) -> Finding:
-        """Find block, naming the better sibling; pass if there is none."""
+        """Block, naming the better sibling; pass if there is none."""
         recipe, checkpoint = evidence.recipe, evidence.candidate.checkpoint
         if recipe is None:
-            return self.found(
-                "inconclusive",
-                "How the candidate was compressed is unknown (no checkpoint.json). Judge its run or"
-                " version.",
-            )
+            return self.unknown_recipe()
         if recipe.bits is not None or recipe.method == "none":
-            return self.found("pass", f"Does not apply to {recipe.slug}.", applies=False)
+            return self.does_not_apply(recipe.slug)
         if checkpoint is None:
-            return self.found(
-                "inconclusive",
-                "The candidate's size is unknown (no checkpoint.json), so no sibling can be"
-                " compared with it.",
+            return self.inconclusive(
+                "Cannot compare the candidate with its siblings: its size is unknown (no"
+                " checkpoint.json)."
             )
-        compared = [
-            one
-            for one in evidence.siblings
-            if _is_rival(one, checkpoint) and not differences(one, evidence.candidate)
+        rivals = [
+            sibling
+            for sibling in evidence.siblings
+            if _is_rival(sibling, checkpoint) and not differences(sibling, evidence.candidate)
         ]
-        for rival in compared:
+        for rival in rivals:
             if rival.checkpoint and _as_trustworthy(rival, evidence.candidate):
-                reason = (
-                    f"{rival.checkpoint.recipe.slug} ({rival.ref}) is no larger and at least as"
-                    " trustworthy in every dimension."
-                )
-                return self.found(
+                return self.finding(
                     "block",
-                    reason,
+                    f"{rival.checkpoint.recipe.slug} ({rival.ref}) is no larger and at least as"
+                    " trustworthy in every dimension.",
                     better=rival.ref,
                     bytes=rival.checkpoint.bytes,
                     own_bytes=checkpoint.bytes,
                 )
-        return self.found(
+        if not rivals:
+            return self.finding("pass", "No quantized sibling of equal or smaller size is known.")
+        return self.finding(
             "pass",
-            f"None of {len(compared)} quantized siblings of equal or smaller size is better in"
-            " every dimension.",
+            f"Compared with {len(rivals)} quantized siblings of equal or smaller size: none is at"
+            " least as trustworthy in every dimension.",
         )
 
 
-def _is_rival(one: Evaluation, checkpoint: Checkpoint) -> bool:
-    if one.checkpoint is None:
+def _is_rival(sibling: Evaluation, checkpoint: Checkpoint) -> bool:
+    """Whether a sibling is quantized, of the same source and no larger than the candidate."""
+    if sibling.checkpoint is None:
         return False
-    recipe, own = one.checkpoint.recipe, checkpoint.recipe
-    same = recipe.base_model == own.base_model and recipe.revision == own.revision
-    return same and recipe.bits is not None and one.checkpoint.bytes <= checkpoint.bytes
+    theirs, ours = sibling.checkpoint.recipe, checkpoint.recipe
+    same_source = theirs.base_model == ours.base_model and theirs.revision == ours.revision
+    return same_source and theirs.bits is not None and sibling.checkpoint.bytes <= checkpoint.bytes
 
 
 def _as_trustworthy(rival: Evaluation, candidate: Evaluation) -> bool:
-    for mine in candidate.scorecard.scores:
-        other = rival.scorecard.score(mine.dimension)
-        if mine.value is None or other is None or other.value is None or other.value < mine.value:
+    for ours in candidate.scorecard.scores:
+        theirs = rival.scorecard.score(ours.dimension)
+        if ours.value is None or theirs is None or theirs.value is None:
+            return False
+        if theirs.value < ours.value:
             return False
     return bool(candidate.scorecard.scores)

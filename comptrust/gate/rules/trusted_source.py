@@ -1,80 +1,68 @@
-"""Trusted source: compression keeps what the dense model has, so the dense model must itself be
-trustworthy.
+"""Trusted source: the dense model must itself be trustworthy.
 
-Paper: a compressed model "retains the trustworthiness of its original counterpart" at best; start
-from a dense source that was evaluated.
+Paper: a compressed model "retains the trustworthiness of its original counterpart" at best, so
+start from a dense source that was evaluated.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import field_validator
 
 from comptrust.errors import unknown
-from comptrust.gate.base import Evidence, Rule, comparable
+from comptrust.gate.evidence import Evidence
+from comptrust.gate.rule import Rule
 from comptrust.records import Finding
 from comptrust.trust.dimensions import dimensions
 
 
 class TrustedSource(Rule):
-    """Require the dense source to be measured on the same digests and to reach a floor per
-    dimension.
+    """Require the dense source to be measured on the same suite and to reach a floor per dimension.
 
     - {rule: trusted_source, floors: {toxicity: 50, privacy: 50}}
     """
 
-    name: ClassVar[str] = "trusted_source"
-
     floors: dict[str, float] = {}
-    """Dimension -> least score of the dense model, 0-100."""
+    """Dimension -> lowest acceptable score of the dense model, 0-100."""
 
     @field_validator("floors")
     @classmethod
-    def _known(cls, value: dict[str, float]) -> dict[str, float]:
-        for dimension, floor in value.items():
+    def _check_floors(cls, floors: dict[str, float]) -> dict[str, float]:
+        for dimension, floor in floors.items():
             if dimension not in dimensions():
                 raise ValueError(str(unknown("dimension", dimension, dimensions())))
             if not 0 <= floor <= 100:
                 raise ValueError(f"the floor of {dimension} must be 0-100")
-        return value
+        return floors
 
     def check(self, evidence: Evidence) -> Finding:
-        """Find block if the dense source is below a floor, inconclusive if it was not measured
-        alike.
-        """
-        if evidence.baseline is None or not comparable(evidence):
-            return self.found(
-                "inconclusive", "The dense source was not evaluated on the same suite."
-            )
-        scores = {score.dimension: score.value for score in evidence.baseline.scorecard.scores}
-        low = {
-            name: scores[name]
+        """Block if the dense source is below a floor; inconclusive if it was not measured alike."""
+        baseline = evidence.comparable_baseline
+        if baseline is None:
+            return self.inconclusive("The dense source was not evaluated on the same suite.")
+        scores = {score.dimension: score.value for score in baseline.scorecard.scores}
+        measured = {name: value for name, value in scores.items() if value is not None}
+        low = [
+            f"{name} {measured[name]:.1f} < {floor:g}"
             for name, floor in self.floors.items()
-            if (value := scores.get(name)) is not None and value < floor
-        }
+            if name in measured and measured[name] < floor
+        ]
         if low:
-            listed = ", ".join(
-                f"{name} {value:.1f} < {self.floors[name]:g}" for name, value in low.items()
-            )
-            return self.found(
+            return self.finding(
                 "block",
-                f"The dense source is below its floor: {listed}.",
+                f"The dense source is below its floor: {', '.join(low)}.",
                 floors=self.floors,
                 scores=scores,
             )
-        missing = sorted(
-            {name for name, value in scores.items() if value is None}
-            | {name for name in self.floors if scores.get(name) is None}
-        )
+        missing = sorted((scores.keys() | self.floors.keys()) - measured.keys())
         if missing or not scores:
-            return self.found(
-                "inconclusive",
+            return self.inconclusive(
                 f"The dense source was not measured on: {', '.join(missing) or 'any dimension'}.",
                 scores=scores,
             )
-        reason = (
-            f"The dense source is measured on {len(scores)} dimensions and above {len(self.floors)}"
-            " floors."
+        floors = f" and reaches all {len(self.floors)} floors" if self.floors else ""
+        return self.finding(
+            "pass",
+            f"The dense source is measured on {len(scores)} dimensions{floors}.",
+            floors=self.floors,
+            scores=scores,
         )
-        return self.found("pass", reason, floors=self.floors, scores=scores)

@@ -1,12 +1,14 @@
-"""Signed verdicts: what the gate attests of a candidate, and what is wrong with an attestation or
-with the files it names.
+"""Signed verdicts: what the gate attests of a candidate, and how that is checked.
+
+Three questions are answered apart: is the attestation itself good (`problems`), are the runs' files
+the signed ones (`changes`), and is the registered version the signed one (`changed_artifact`)?
 """
 
 from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -15,7 +17,7 @@ from pydantic import AwareDatetime
 
 from comptrust import config, digests
 from comptrust.errors import UserError
-from comptrust.gate.base import Evidence
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.signing import keys, waivers
 from comptrust.records import Record, Verdict
 from comptrust.trust import evaluation
@@ -24,15 +26,13 @@ from comptrust.trust.evaluation import Evaluation
 NAME = "attestation.json"
 VERDICT = "verdict.json"
 REGISTERED = "registered_model_meta"
-"""What MLflow adds to a version's files when it fetches them."""
+"""The file that MLflow adds to a version's files when it downloads them."""
 EVALUATION = ("scorecard.json", "suite.json", "checkpoint.json", "generations")
-"""What is signed of a run beside the candidate's verdict; a folder stands for all its files."""
+"""What is signed of a run, besides the candidate's verdict; a folder means all its files."""
 
 
-class Attestation(keys.Signed):
-    """What the gate signed: a verdict, the bytes that it rests on, whose it is and how long it
-    holds.
-    """
+class Attestation(keys.SignedRecord):
+    """What the gate signed: a verdict, the bytes behind it, its owner and its validity."""
 
     purpose: ClassVar[str] = "attestation/v1"
 
@@ -42,22 +42,17 @@ class Attestation(keys.Signed):
     run_id: str
     """The candidate's run."""
     baseline_run_id: str | None
-    """The dense source's run; None when there was no baseline."""
+    """The dense source's run; None if there was no baseline."""
     weights: dict[str, str]
-    """Path -> SHA-256 of every file of the checkpoint: the manifest whose digest the verdict
-    names."""
+    """Path -> SHA-256 of every file of the checkpoint; its digest is the one in the verdict."""
     files: dict[str, dict[str, str]]
     """`candidate` and `baseline` -> artifact of the run -> SHA-256 of its bytes."""
     scorecards: dict[str, str]
     """`candidate` and `baseline` -> digest of the scorecard's fields."""
     siblings: dict[str, dict[str, str]]
-    """Each sibling's reference -> scorecard.json, suite.json, checkpoint.json -> digest of its
-    fields.
-    """
+    """Reference -> scorecard.json, suite.json, checkpoint.json -> digest of its fields."""
     artifact: dict[str, str]
-    """Path -> SHA-256 of every file of the registered version, MLmodel and all; empty if it was
-    signed unregistered.
-    """
+    """Path -> SHA-256 of every file of the registered version; empty if signed unregistered."""
     issued: AwareDatetime
     expires: AwareDatetime
 
@@ -68,21 +63,21 @@ class Attestation(keys.Signed):
 
     @property
     def policy_digest(self) -> str:
-        """Digest of the policy that it was judged under."""
+        """Digest of the policy that the verdict was given under."""
         return self.verdict.policy_digest
 
     @property
     def waivers(self) -> tuple[waivers.Waiver, ...]:
-        """The signed waivers that the verdict rests on."""
+        """The signed waivers that the verdict relies on."""
         return waivers.accepted(self.verdict.findings)
 
 
 class Problem(Record):
-    """One thing that keeps an attestation from being good."""
+    """One thing that is wrong with an attestation or with the files it names."""
 
     kind: Literal["changed", "unverified", "block", "inconclusive"]
-    """`changed`: not what was signed. `unverified`: nobody trusted vouches for it now. Else: the
-    signed verdict's own outcome.
+    """`changed`: not what was signed. `unverified`: no trusted key vouches for it now. Otherwise
+    the outcome of the signed verdict.
     """
     text: str
     """One sentence: what is wrong."""
@@ -105,68 +100,59 @@ def attest(
     registered: Path | None = None,
     now: datetime.datetime | None = None,
 ) -> Attestation:
-    """Sign a verdict together with the bytes that it was given on, for so many days, or until a
-    waiver that it rests on ends.
+    """Sign a verdict together with the bytes behind it, for `days` days.
 
-    `artifacts` are folders with the logged files and `run_ids` their runs, for `candidate` and, if
-    there is one, `baseline`. `registered` is the folder of the registered version, with the
-    checkpoint in it or in its folder `model`. Raises UserError if the files are not those that were
-    judged, or if the candidate's weights are not known.
+    It expires earlier if a waiver that it relies on does. `artifacts` are folders with the logged
+    files and `run_ids` their runs, for `candidate` and, if there is one, `baseline`. `registered`
+    is the folder of the registered version, with the checkpoint in it or in its folder `model`.
+    Raises UserError if the files are not the judged ones or the candidate's weights are unknown.
     """
     issued = (now or datetime.datetime.now(datetime.UTC)).replace(microsecond=0)
-    judged = {"candidate": evidence.candidate} | (
-        {"baseline": evidence.baseline} if evidence.baseline else {}
-    )
-    if evidence.candidate.checkpoint is None:
+    judged = {"candidate": evidence.candidate}
+    if evidence.baseline:
+        judged["baseline"] = evidence.baseline
+    checkpoint = evidence.candidate.checkpoint
+    if checkpoint is None:
         raise UserError(
-            "Nothing is signed: the candidate has no checkpoint.json, so its weights are not known."
+            "Nothing is signed: the candidate's weights are not known (no checkpoint.json)."
             " Compress and evaluate it."
         )
-    for role, one in judged.items():
-        logged = evaluation.load(artifacts[role], ref=one.ref)
-        same = (logged.scorecard, logged.suite, logged.checkpoint) == (
-            one.scorecard,
-            one.suite,
-            one.checkpoint,
-        )
-        if not same or logged.generations.keys() != one.generations.keys():
+    # Between judging and here the files could have changed, or another verdict been logged.
+    for role, memory in judged.items():
+        if not _same(evaluation.load(artifacts[role], ref=memory.ref), memory):
             raise UserError(
-                f"Nothing is signed: the files of {one.ref} changed while it was judged. Gate it"
+                f"Nothing is signed: the files of {memory.ref} changed while it was judged. Gate it"
                 " again."
             )
-    if json.loads(config.read_text(artifacts["candidate"] / VERDICT)) != json.loads(
-        verdict.model_dump_json()
-    ):
+    logged = json.loads(config.read_text(artifacts["candidate"] / VERDICT))
+    if logged != json.loads(verdict.model_dump_json()):
         raise UserError(
-            f"Nothing is signed: {evidence.candidate.ref} was judged by somebody else meanwhile."
-            " Gate it again."
+            f"Nothing is signed: someone else judged {evidence.candidate.ref} in the meantime. Gate"
+            " it again."
         )
-    held = held_by(registered) if registered else {}
-    if registered and (
-        changed := [*_compare(evidence.candidate.checkpoint.manifest, weights_of(held), prefix="")]
-    ):
-        raise UserError(
-            f"Nothing is signed: the registered files are not the judged ones. {changed[0].text}"
-            " Register it again."
-        )
+    artifact = held_by(registered) if registered else {}
+    if registered:
+        for problem in _compare(checkpoint.manifest, weights_of(artifact), prefix=""):
+            raise UserError(
+                f"Nothing is signed: the registered files are not the judged ones. {problem}"
+                " Register it again."
+            )
     ends = [issued + datetime.timedelta(days=days)]
     ends += [_end_of(waiver.until) for waiver in waivers.accepted(verdict.findings)]
-    return keys.sign(
-        Attestation(
-            verdict=verdict,
-            model=model,
-            run_id=run_ids["candidate"],
-            baseline_run_id=run_ids.get("baseline"),
-            weights=evidence.candidate.checkpoint.manifest,
-            files={role: _digests(artifacts[role], verdict=role == "candidate") for role in judged},
-            scorecards={role: one.scorecard.digest_of_fields() for role, one in judged.items()},
-            siblings={one.ref: summary(one) for one in evidence.siblings},
-            artifact=held,
-            issued=issued,
-            expires=min(ends),
-        ),
-        key,
+    unsigned = Attestation(
+        verdict=verdict,
+        model=model,
+        run_id=run_ids["candidate"],
+        baseline_run_id=run_ids.get("baseline"),
+        weights=checkpoint.manifest,
+        files={role: _digests(artifacts[role], verdict=role == "candidate") for role in judged},
+        scorecards={role: judged[role].scorecard.digest_of_fields() for role in judged},
+        siblings={sibling.ref: summary(sibling) for sibling in evidence.siblings},
+        artifact=artifact,
+        issued=issued,
+        expires=min(ends),
     )
+    return keys.sign(unsigned, key)
 
 
 def problems(
@@ -175,57 +161,15 @@ def problems(
     trusted: Mapping[str, Ed25519PublicKey],
     now: datetime.datetime | None = None,
 ) -> tuple[Problem, ...]:
-    """Return what is wrong with the attestation itself: its key, a changed field, its time, its
-    waivers, its outcome; none is good.
+    """Return what is wrong with the attestation itself; empty if nothing is.
+
+    Its key, fields, validity, waivers and outcome are checked.
     """
     now = now or datetime.datetime.now(datetime.UTC)
-    if (forged := _unproven(attestation, trusted)) is not None:
-        return (forged,)
-    found = []
-    if attestation.manifest_digest != attestation.verdict.checkpoint_digest:
-        found.append(
-            Problem(
-                kind="changed",
-                file=NAME,
-                text="The signed verdict is about another checkpoint than the signed weights.",
-            )
-        )
-    if now >= attestation.expires:
-        found.append(
-            Problem(
-                kind="unverified",
-                text=(
-                    f"The signature expired on {attestation.expires:%Y-%m-%d %H:%M} UTC. Gate it"
-                    " again."
-                ),
-            )
-        )
-    if now < attestation.issued:
-        text = (
-            f"It is signed for a later time, from {attestation.issued:%Y-%m-%d %H:%M} UTC. Correct"
-            " the clock, or gate it again."
-        )
-        found.append(Problem(kind="unverified", text=text))
-    for waiver in attestation.waivers:
-        if waiver.key_id not in trusted or not keys.proves(waiver, trusted[waiver.key_id]):
-            text = (
-                f"The waiver of {waiver.who} for {waiver.rule} is not signed by a key that is"
-                " trusted here."
-            )
-            found.append(Problem(kind="unverified", text=text))
-    if attestation.verdict.outcome != "pass":
-        first = next(
-            (
-                one
-                for one in attestation.verdict.findings
-                if one.outcome == attestation.verdict.outcome
-            ),
-            None,
-        )
-        why = f"{first.rule}: {first.reason}" if first else "It has no findings."
-        text = f"The signed verdict is {attestation.verdict.outcome}. {why}"
-        found.append(Problem(kind=attestation.verdict.outcome, text=text))
-    return tuple(found)
+    # Without a good signature, no field can be believed, so no other problem is worth naming.
+    if (unproven := _unproven(attestation, trusted)) is not None:
+        return (unproven,)
+    return tuple(_problems(attestation, trusted, now))
 
 
 def changes(
@@ -235,129 +179,160 @@ def changes(
     run_id: str,
     model: str,
 ) -> tuple[Problem, ...]:
-    """Return every file of the runs that is not as signed, and what shows that the attestation came
-    here from another model or run.
+    """Return every file of the runs that is not as signed.
 
-    `artifacts` are folders for `candidate` and `baseline`, as fetched from the attestation's own
+    Also returned is what shows that the attestation was copied from another model or run.
+    `artifacts` are folders for `candidate` and `baseline`, as downloaded from the attestation's own
     runs; a role that is left out counts as missing.
     """
-    found = []
-    for what, here, signed in (
+    different = []
+    for kind, here, signed in (
         ("run", run_id, attestation.run_id),
         ("model", model, attestation.model),
     ):
         if here != signed:
-            found.append(
-                Problem(
-                    kind="changed",
-                    file=NAME,
-                    text=f"{NAME} belongs to {what} {signed}, not to {what} {here}.",
-                )
-            )
+            text = f"{NAME} belongs to {kind} {signed}, not to {kind} {here}."
+            different.append(Problem(kind="changed", file=NAME, text=text))
     for role, files in attestation.files.items():
-        held = _digests(artifacts[role], verdict=role == "candidate") if role in artifacts else {}
+        present = {}
+        if role in artifacts:
+            present = _digests(artifacts[role], verdict=role == "candidate")
         prefix = "" if role == "candidate" else f"{role}/"
-        found += _compare(files, held, prefix=prefix)
-    return tuple(found)
+        different += _compare(files, present, prefix=prefix)
+    return tuple(different)
 
 
 def held_by(registered: Path) -> dict[str, str]:
-    """Return path -> SHA-256 of every file of a registered version, as fetched into this folder."""
+    """Return path -> SHA-256 of every file of a registered version, downloaded to this folder."""
     return digests.of_folder(registered, leave_out=[REGISTERED])
 
 
-def changed_artifact(attestation: Attestation, held: Mapping[str, str]) -> tuple[Problem, ...]:
-    """Return every file of a registered version (path -> SHA-256), weights and all, that is not as
-    signed.
-    """
+def changed_artifact(attestation: Attestation, present: Mapping[str, str]) -> tuple[Problem, ...]:
+    """Return every file of a registered version (path -> SHA-256) that is not as signed."""
     if not attestation.artifact:
         text = (
             "The signed verdict does not name the registered files: it was signed before they were"
-            " registered. Gate models:/... again."
+            " registered. Gate the registered version (models:/...) again."
         )
         return (Problem(kind="unverified", text=text),)
-    return tuple(_compare(attestation.artifact, held, prefix=""))
+    return tuple(_compare(attestation.artifact, present, prefix=""))
 
 
-def summary(one: Evaluation) -> dict[str, str]:
+def summary(sibling: Evaluation) -> dict[str, str]:
     """Return what is signed of a sibling: file -> digest of its fields."""
     records = {
-        "scorecard.json": one.scorecard,
-        "suite.json": one.suite,
-        "checkpoint.json": one.checkpoint,
+        "scorecard.json": sibling.scorecard,
+        "suite.json": sibling.suite,
+        "checkpoint.json": sibling.checkpoint,
     }
-    return {
-        name: record.digest_of_fields() for name, record in records.items() if record is not None
-    }
+    return {name: record.digest_of_fields() for name, record in records.items() if record}
 
 
-def weights_of(held: Mapping[str, str]) -> dict[str, str]:
-    """Return the checkpoint's files among those of a registered version: its folder `model`, else
-    all but checkpoint.json.
+def weights_of(artifact: Mapping[str, str]) -> dict[str, str]:
+    """Return the checkpoint's files among those of a registered version.
+
+    They are in its folder `model` or, without one, all files but checkpoint.json.
     """
     inner = {
         name.removeprefix("model/"): digest
-        for name, digest in held.items()
+        for name, digest in artifact.items()
         if name.startswith("model/")
     }
-    return {name: digest for name, digest in (inner or held).items() if name != "checkpoint.json"}
+    files = inner or artifact
+    return {name: digest for name, digest in files.items() if name != "checkpoint.json"}
 
 
 def proven(attestation: Attestation, trusted: Mapping[str, Ed25519PublicKey]) -> bool:
-    """Whether a trusted key signed exactly this; if not, nothing that it says can be believed."""
+    """Whether a trusted key signed exactly this; if not, nothing in it can be believed."""
     return _unproven(attestation, trusted) is None
 
 
 def read(path: Path) -> Attestation:
-    """Read an attestation. Raises UserError if it is none."""
+    """Read an attestation. Raises UserError if the file is not one."""
     try:
         data = json.loads(config.read_text(path))
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # no JSON, or JSON that is made to hurt: too deep, too long a number
+    # RecursionError: JSON made to hurt, nested too deeply.
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path.name} is not valid JSON: {error}.") from error
     return config.parse(data, Attestation, where=path.name)
 
 
+def _problems(
+    attestation: Attestation, trusted: Mapping[str, Ed25519PublicKey], now: datetime.datetime
+) -> Iterator[Problem]:
+    """Yield the problems of an attestation with a good signature."""
+    verdict = attestation.verdict
+    if attestation.manifest_digest != verdict.checkpoint_digest:
+        text = "The signed verdict is about a different checkpoint than the signed weights."
+        yield Problem(kind="changed", file=NAME, text=text)
+    if now >= attestation.expires:
+        expired = f"The signature expired on {attestation.expires:%Y-%m-%d %H:%M} UTC."
+        yield Problem(kind="unverified", text=f"{expired} Gate it again.")
+    if now < attestation.issued:
+        text = (
+            f"The signature is not valid until {attestation.issued:%Y-%m-%d %H:%M} UTC. Check the"
+            " clock, or gate it again."
+        )
+        yield Problem(kind="unverified", text=text)
+    for waiver in attestation.waivers:
+        if waiver.key_id not in trusted or not keys.proves(waiver, trusted[waiver.key_id]):
+            text = (
+                f"The waiver of {waiver.who} for {waiver.rule} is not signed by a key that is"
+                " trusted here."
+            )
+            yield Problem(kind="unverified", text=text)
+    outcome = verdict.outcome
+    if outcome != "pass":
+        failing = next(
+            (finding for finding in verdict.findings if finding.outcome == outcome), None
+        )
+        why = f"{failing.rule}: {failing.reason}" if failing else "It has no findings."
+        yield Problem(kind=outcome, text=f"The signed verdict is {outcome}. {why}")
+
+
 def _unproven(attestation: Attestation, trusted: Mapping[str, Ed25519PublicKey]) -> Problem | None:
-    """Say why nothing in the attestation can be believed, if so."""
-    if not attestation.signature or attestation.key_id not in trusted:
-        known = ", ".join(sorted(trusted)) or "none"
-        named = f"key {attestation.key_id}" if attestation.key_id else "no key"
-        return Problem(
-            kind="unverified",
-            text=(
-                f"It is signed by {named}, which is not trusted here (trusted: {known}). If you"
-                " trust it, add its .pub.pem."
-            ),
+    """Say why nothing in the attestation can be believed, or return None."""
+    key_id = attestation.key_id
+    if not attestation.signature or key_id not in trusted:
+        signer = f"key {key_id}" if key_id else "no key"
+        text = (
+            f"It is signed by {signer}, which is not trusted here (trusted:"
+            f" {', '.join(sorted(trusted)) or 'none'}). If you trust it, add its .pub.pem."
         )
-    if not keys.proves(attestation, trusted[attestation.key_id]):
-        return Problem(
-            kind="changed",
-            file=NAME,
-            text=f"{NAME} was changed since key {attestation.key_id} signed it.",
-        )
+        return Problem(kind="unverified", text=text)
+    if not keys.proves(attestation, trusted[key_id]):
+        text = f"{NAME} was changed since key {key_id} signed it."
+        return Problem(kind="changed", file=NAME, text=text)
     return None
 
 
+def _same(logged: Evaluation, memory: Evaluation) -> bool:
+    """Whether the logged evaluation is the judged one.
+
+    Answers need no comparison: loading checks them against the scorecard's digests.
+    """
+    return (
+        logged.scorecard == memory.scorecard
+        and logged.suite == memory.suite
+        and logged.checkpoint == memory.checkpoint
+        and logged.generations.keys() == memory.generations.keys()
+    )
+
+
 def _compare(
-    signed: Mapping[str, str], held: Mapping[str, str], *, prefix: str
-) -> Iterable[Problem]:
-    for name in sorted(signed.keys() | held.keys()):
-        if signed.get(name) != held.get(name):
-            state = (
-                "is missing"
-                if name not in held
-                else "was added"
-                if name not in signed
-                else "was changed"
-            )
-            yield Problem(
-                kind="changed",
-                file=f"{prefix}{name}",
-                text=f"{prefix}{name} {state} since it was signed.",
-            )
+    signed: Mapping[str, str], present: Mapping[str, str], *, prefix: str
+) -> Iterator[Problem]:
+    """Yield every file that was changed, added or removed."""
+    for name in sorted(signed.keys() | present.keys()):
+        if signed.get(name) == present.get(name):
+            continue
+        if name not in present:
+            text = f"{prefix}{name} is missing but was signed."
+        elif name not in signed:
+            text = f"{prefix}{name} was added since it was signed."
+        else:
+            text = f"{prefix}{name} was changed since it was signed."
+        yield Problem(kind="changed", file=f"{prefix}{name}", text=text)
 
 
 def _digests(folder: Path, *, verdict: bool) -> dict[str, str]:
@@ -372,6 +347,5 @@ def _digests(folder: Path, *, verdict: bool) -> dict[str, str]:
 
 
 def _end_of(day: datetime.date) -> datetime.datetime:
-    return datetime.datetime.combine(
-        day + datetime.timedelta(days=1), datetime.time(), tzinfo=datetime.UTC
-    )
+    midnight = datetime.time(tzinfo=datetime.UTC)
+    return datetime.datetime.combine(day + datetime.timedelta(days=1), midnight)

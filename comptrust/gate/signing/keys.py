@@ -1,4 +1,4 @@
-"""Ed25519 keys: where they lie, how they are read, and records that carry a signature."""
+"""Ed25519 keys: where they are kept, how they are read, and records with a signature."""
 
 from __future__ import annotations
 
@@ -21,26 +21,25 @@ from comptrust.records import Record
 
 PRIVATE = "signing.pem"
 PUBLIC = "*.pub.pem"
-S = TypeVar("S", bound="Signed")
+S = TypeVar("S", bound="SignedRecord")
 
 
-class Signed(Record):
+class SignedRecord(Record):
     """A record with a signature over all its other fields."""
 
     purpose: ClassVar[str]
-    """What the signature is for; it is signed too, so that no signature of one purpose serves
-    another.
+    """What the signature is for.
+
+    It is signed too, so a signature for one purpose is worthless for another.
     """
 
     key_id: str = ""
-    """Name of the public key that proves the signature; empty while unsigned."""
+    """Name of the public key that verifies the signature; empty while unsigned."""
     signature: str = ""
     """Ed25519, base64."""
 
     def payload(self) -> bytes:
-        """Return what is signed: the purpose and the canonical JSON of all fields but the
-        signature.
-        """
+        """Return what is signed: the purpose, and all fields but the signature as one JSON text."""
         fields = json.loads(self.model_dump_json(exclude={"signature"}))
         return f"comptrust/{self.purpose}\n{digests.canonical(fields)}".encode()
 
@@ -53,16 +52,15 @@ def sign(record: S, key: Ed25519PrivateKey) -> S:
     )
 
 
-def proves(record: Signed, key: Ed25519PublicKey) -> bool:
+def proves(record: SignedRecord, key: Ed25519PublicKey) -> bool:
     """Whether this key signed exactly this record."""
     try:
         raw = base64.b64decode(record.signature, validate=True)
         key.verify(raw, record.payload())
-    except (InvalidSignature, ValueError):  # ValueError: no base64, or text that is no Unicode
+    except (InvalidSignature, ValueError):  # ValueError: not base64, or not Unicode
         return False
-    return (
-        base64.b64encode(raw).decode() == record.signature
-    )  # base64 has spare bits: one signature has one spelling
+    # Base64 has spare bits, so one signature has several spellings. Only one is accepted.
+    return base64.b64encode(raw).decode() == record.signature
 
 
 def key_id(key: Ed25519PublicKey) -> str:
@@ -77,19 +75,19 @@ def default_folder() -> Path:
 
 
 def create(folder: Path) -> tuple[str, Path, Path]:
-    """Make a key pair and return its id, the private file (only its owner can read it) and the
-    public file.
+    """Create a key pair and return its id, the private file and the public file.
 
-    Raises UserError if there is a private key already: it is never overwritten. Raises ServiceError
-    if nothing can be written.
+    Only its owner can read the private file. Raises UserError if there is one already, which is
+    never overwritten; ServiceError if nothing can be written.
     """
     private = folder / PRIVATE
     key = Ed25519PrivateKey.generate()
-    named = key_id(key.public_key())
-    public = folder / f"{named}.pub.pem"
+    name = key_id(key.public_key())
+    public = folder / f"{name}.pub.pem"
     encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Created with its final mode: at no time can others open it.
         handle = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain))
@@ -98,27 +96,25 @@ def create(folder: Path) -> tuple[str, Path, Path]:
         )
     except FileExistsError as error:
         raise UserError(
-            f"{private} exists and is not overwritten. Use it, or choose another folder with --dir."
+            f"{private} already exists and is not overwritten. Use it, or choose another folder."
         ) from error
     except OSError as error:
         raise ServiceError(
-            f"Cannot write a key to {folder}: {error.strerror}. Choose another folder with --dir."
+            f"Cannot write a key to {folder}: {error.strerror}. Choose another folder."
         ) from error
-    return named, private, public
+    return name, private, public
 
 
 def signing_key(folder: Path | None = None) -> Ed25519PrivateKey | None:
-    """Return the private key: the file that COMPTRUST_SIGNING_KEY names, else signing.pem of the
-    keys folder, else None.
+    """Return the private key, or None if there is none.
 
-    With a folder, its signing.pem alone is looked for.
-
-    Raises UserError if the named file is missing, if others can read it, or if it is no Ed25519 key
-    without password.
+    It is the file that COMPTRUST_SIGNING_KEY names, or else signing.pem in the keys folder. With
+    `folder`, only that folder's signing.pem counts. Raises UserError if the named file is missing,
+    if others can read it, or if it is not an Ed25519 key without a password.
     """
-    given = None if folder else os.environ.get("COMPTRUST_SIGNING_KEY")
-    path = Path(given) if given else (folder or default_folder()) / PRIVATE
-    if not given and not path.exists():
+    named = None if folder else os.environ.get("COMPTRUST_SIGNING_KEY")
+    path = Path(named) if named else (folder or default_folder()) / PRIVATE
+    if not named and not path.exists():
         return None
     try:
         with open(path, "rb") as file:
@@ -136,38 +132,36 @@ def signing_key(folder: Path | None = None) -> Ed25519PrivateKey | None:
     try:
         key = serialization.load_pem_private_key(text, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None  # the reason could quote the file, which must not appear anywhere
+        key = None  # the reason could quote the file, so it is not shown
     if not isinstance(key, Ed25519PrivateKey):
         raise UserError(
-            f"{path} holds no Ed25519 private key without password (PEM, PKCS8). Make one:"
+            f"{path} is not an Ed25519 private key without a password (PEM, PKCS8). Create one:"
             " comptrust keys init --dir DIR"
         )
     return key
 
 
 def load_public_keys(folder_or_file: Path | None = None) -> Mapping[str, Ed25519PublicKey]:
-    """Return key id -> key of one file, or of every `*.pub.pem` in a folder (default: the keys
-    folder, which may be missing).
+    """Return key id -> public key of one file, or of every `*.pub.pem` in a folder.
 
-    Raises UserError if a named place is missing, if a file holds no Ed25519 public key, or if
-    everybody may write the place.
+    The default is the keys folder, which may be missing. Raises UserError if a given place is
+    missing, if a file is not an Ed25519 public key, or if anyone may write to the place.
     """
     place = folder_or_file or default_folder()
     if folder_or_file is None and not place.exists():
         return {}
     if not place.exists():
         raise UserError(
-            f"There are no public keys at {place}. Give a .pub.pem file or a folder of them."
+            f"There are no public keys at {place}. Name a .pub.pem file or a folder of them."
         )
     files = sorted(place.glob(PUBLIC)) if place.is_dir() else [place]
-    found = [_public(path) for path in files]
+    public = [_public(path) for path in files]
     for path in [place, *files]:
         if os.name == "posix" and path.stat().st_mode & stat.S_IWOTH:
             raise UserError(
-                f"{path} can be written by everybody, so its keys prove nothing. Run: chmod o-w"
-                f" {path}"
+                f"Anyone can write to {path}, so its keys prove nothing. Run: chmod o-w {path}"
             )
-    return {key_id(key): key for key in found}
+    return {key_id(key): key for key in public}
 
 
 def _public(path: Path) -> Ed25519PublicKey:
@@ -179,6 +173,6 @@ def _public(path: Path) -> Ed25519PublicKey:
         key = None
     if not isinstance(key, Ed25519PublicKey):
         raise UserError(
-            f"{path} holds no Ed25519 public key (PEM). Export it again or remove the file."
+            f"{path} is not an Ed25519 public key (PEM). Export it again or remove the file."
         )
     return key

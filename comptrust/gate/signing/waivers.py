@@ -1,5 +1,6 @@
-"""Waivers: a named human accepts one inconclusive finding on one checkpoint, for a reason and until
-a day, and signs it.
+"""Waivers: a named human accepts one inconclusive finding on one checkpoint, and signs it.
+
+A waiver has a reason and a last day.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ NAME = "waivers.json"
 ACCEPTED = "accepted"
 
 
-class Waiver(keys.Signed):
-    """Who accepts what, why and until when (that day included, UTC)."""
+class Waiver(keys.SignedRecord):
+    """Who accepts what, why, and through which day (UTC)."""
 
     purpose: ClassVar[str] = "waiver/v1"
 
     rule: str
     """The rule whose inconclusive finding is accepted."""
     checkpoint: str
-    """Digest of the checkpoint it holds for."""
+    """Digest of the checkpoint that it is for."""
     who: str
     why: str
     until: datetime.date
@@ -52,66 +53,75 @@ def apply(
     trusted: Mapping[str, Ed25519PublicKey],
     today: datetime.date | None = None,
 ) -> Finding:
-    """Return the finding, as a pass if a waiver in force accepts it; every waiver of the rule is
-    logged with what became of it.
+    """Return the finding, as a pass if a valid waiver accepts it.
 
     Only an inconclusive finding of a waivable rule can be accepted, and only by a waiver that a
-    trusted key signed: a block never is.
+    trusted key signed; a block never is. Every waiver of the rule is logged in the evidence with
+    what became of it.
     """
     today = today or datetime.datetime.now(datetime.UTC).date()
     log = []
-    accepted: Waiver | None = None
+    accepting: Waiver | None = None
     for waiver in (waiver for waiver in waivers if waiver.rule == finding.rule):
-        if not waiver.signature:
-            state = "ignored: not signed"
-        elif waiver.key_id not in trusted:
-            state = (
-                f"ignored: signed by key {waiver.key_id or '(none named)'}, which is not trusted"
-                " here"
-            )
-        elif not keys.proves(waiver, trusted[waiver.key_id]):
-            state = "ignored: changed since it was signed"
-        elif waiver.until < today:
-            state = "ignored: expired"
-        elif waiver.checkpoint != checkpoint_digest:
-            state = "ignored: for another checkpoint"
-        elif not waivable:
+        state = _state(waiver, checkpoint_digest=checkpoint_digest, trusted=trusted, today=today)
+        if state is None and not waivable:
             state = "ignored: this rule cannot be waived"
-        elif finding.outcome != "inconclusive":
+        elif state is None and finding.outcome != "inconclusive":
             state = f"not used: the finding is {finding.outcome}"
-        else:
-            state, accepted = ACCEPTED, accepted or waiver
+        elif state is None:
+            state, accepting = ACCEPTED, accepting or waiver
         log.append(waiver.model_dump(mode="json") | {"state": state})
     if not log:
         return finding
-    found = finding.model_copy(update={"evidence": finding.evidence | {"waivers": log}})
-    if accepted is not None:
+    logged = finding.model_copy(update={"evidence": finding.evidence | {"waivers": log}})
+    if accepting is not None:
         reason = (
-            f"{finding.reason} Accepted by {accepted.who} until {accepted.until}: {accepted.why}"
+            f"{finding.reason} Accepted by {accepting.who} until {accepting.until}: {accepting.why}"
         )
-        return found.model_copy(update={"outcome": "pass", "reason": reason})
+        return logged.model_copy(update={"outcome": "pass", "reason": reason})
     if finding.outcome != "inconclusive":
-        return found
-    told = " ".join(f"The waiver of {entry['who']} is {entry['state']}." for entry in log)
-    return found.model_copy(update={"reason": f"{finding.reason} {told}"})
+        return logged
+    states = " ".join(f"The waiver of {entry['who']} was {entry['state']}." for entry in log)
+    return logged.model_copy(update={"reason": f"{finding.reason} {states}"})
+
+
+def _state(
+    waiver: Waiver,
+    *,
+    checkpoint_digest: str,
+    trusted: Mapping[str, Ed25519PublicKey],
+    today: datetime.date,
+) -> str | None:
+    """Say why a waiver does not count for this checkpoint today, or return None."""
+    if not waiver.signature:
+        return "ignored: not signed"
+    if waiver.key_id not in trusted:
+        return f"ignored: signed by key {waiver.key_id or '(none)'}, which is not trusted here"
+    if not keys.proves(waiver, trusted[waiver.key_id]):
+        return "ignored: changed since it was signed"
+    if waiver.until < today:
+        return "ignored: expired"
+    if waiver.checkpoint != checkpoint_digest:
+        return "ignored: for another checkpoint"
+    return None
 
 
 def accepted(findings: Sequence[Finding]) -> tuple[Waiver, ...]:
     """Return the waivers that turned a finding of a verdict into a pass."""
-    logged = (entry for finding in findings for entry in finding.evidence.get("waivers", ()))
-    used = (
-        {key: value for key, value in entry.items() if key != "state"}
-        for entry in logged
-        if entry["state"] == ACCEPTED
-    )
-    return tuple(dict.fromkeys(Waiver.model_validate(fields) for fields in used))
+    used: dict[Waiver, None] = {}
+    for finding in findings:
+        for entry in finding.evidence.get("waivers", ()):
+            if entry["state"] == ACCEPTED:
+                fields = {key: value for key, value in entry.items() if key != "state"}
+                used[Waiver.model_validate(fields)] = None
+    return tuple(used)
 
 
 def read(path: Path) -> tuple[Waiver, ...]:
     """Read a file of waivers. Raises UserError naming file and field."""
     entries = config.read_json(path)
     if not isinstance(entries, list):
-        raise UserError(f"{path} is not a list of waivers. Write it with `comptrust waive`.")
+        raise UserError(f"{path} is not a list of waivers. Create it with `comptrust waive`.")
     return tuple(
         config.parse(entry, Waiver, where=f"{path}, waiver {number}")
         for number, entry in enumerate(entries, start=1)

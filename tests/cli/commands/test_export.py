@@ -12,7 +12,7 @@ from comptrust.cli.commands.export import command, named
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError
 from comptrust.gate import policy as policies
-from comptrust.gate.base import Evidence
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.verdict import judge
 from comptrust.models.backends.echo import Echo
 from comptrust.records import Verdict

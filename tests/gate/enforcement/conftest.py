@@ -1,5 +1,4 @@
-"""One guarded server for a module, without and with basic-auth, and a guarded registry in
-process."""
+"""A guarded server per module, without and with basic-auth, and a guarded registry in process."""
 
 from __future__ import annotations
 
@@ -20,9 +19,7 @@ from tests.support.enforcement.world import World, write_key, write_policies
 def world(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    """A server with the gate in it, started as a user starts it, and who asks it: anybody, or a
-    user without special rights.
-    """
+    """Start a guarded server as a user would; its client is anyone, or an ordinary user."""
     folder = tmp_path_factory.mktemp(request.param)
     with_auth = request.param == "basic-auth"
     write_policies(folder)

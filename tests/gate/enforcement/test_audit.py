@@ -15,13 +15,13 @@ from click.testing import CliRunner
 from comptrust.cli.main import comptrust
 from comptrust.errors import ServiceError
 from comptrust.gate.enforcement import audit
-from comptrust.gate.enforcement.audit import Audit, Entry
-from comptrust.gate.enforcement.reconcile import last_words
+from comptrust.gate.enforcement.audit import Audit, AuditEvent
+from comptrust.gate.enforcement.reconcile import last_granted
 
 Lines = list[str]
 
 
-def entry(version: int = 1, **fields: str) -> Entry:
+def entry(version: int = 1, **fields: str) -> AuditEvent:
     base = {
         "action": "set alias",
         "model": "m",
@@ -30,7 +30,7 @@ def entry(version: int = 1, **fields: str) -> Entry:
         "decision": "granted",
         "finding": "passes ✓",
     }
-    return Entry.model_validate(base | fields)
+    return AuditEvent.model_validate(base | fields)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_chain_holds(log: Path) -> None:
     chain = audit.read(log)
     assert (chain.problem, [line.version for line in chain.lines]) == (None, ["1", "2", "3", "4"])
     assert [line.previous for line in chain.lines] == [
-        audit.FIRST,
+        audit.GENESIS_HASH,
         *(line.hash for line in chain.lines[:-1]),
     ]
     assert all(
@@ -66,7 +66,7 @@ def rehashed(place: int, **fields: object) -> Callable[[Lines], Lines]:
     """Change a record and give it the hash that it then must have."""
 
     def change(lines: Lines) -> Lines:
-        line = audit.Line.model_validate(json.loads(lines[place - 1]) | fields)
+        line = audit.AuditRecord.model_validate(json.loads(lines[place - 1]) | fields)
         lines[place - 1] = line.model_copy(update={"hash": line.true_hash()}).model_dump_json()
         return lines
 
@@ -130,8 +130,8 @@ def test_several_processes_and_threads_share_one_chain(tmp_path: Path) -> None:
     path = tmp_path / "shared.jsonl"
     code = (
         "import sys, threading; from pathlib import Path; from comptrust.gate.enforcement.audit"
-        " import Audit, Entry\nlog = Audit(Path(sys.argv[1]))\nentry = Entry(action='a', model='m',"
-        " version='1', target='t', decision='refused', finding='f')\ndef write():"
+        " import Audit, AuditEvent\nlog = Audit(Path(sys.argv[1]))\nentry = AuditEvent(action='a',"
+        " model='m', version='1', target='t', decision='refused', finding='f')\ndef write():"
         " [log.append(entry) for _ in range(10)]\nthreads = [threading.Thread(target=write) for _"
         " in range(3)]\n[one.start() for one in threads]; [one.join() for one in threads]\n"
     )
@@ -151,7 +151,7 @@ def test_long_findings_are_cut(tmp_path: Path) -> None:
     log = Audit(tmp_path / "audit.jsonl")
     log.append(entry(finding="x" * 1_000_000))
     log.append(entry(2))
-    assert os.path.getsize(log.path) < audit.TAIL
+    assert os.path.getsize(log.path) < audit.TAIL_BYTES
     assert audit.read(log.path).problem is None
 
 
@@ -193,8 +193,8 @@ ARCHIVED = entry(1, action="transition", target="Archived", decision="withdrawn"
     ],
 )
 def test_what_the_log_leaves_promoted(
-    tmp_path: Path, records: list[Entry], left: dict[tuple[str, str, str], str]
+    tmp_path: Path, records: list[AuditEvent], left: dict[tuple[str, str, str], str]
 ) -> None:
     for record in records:
         Audit(tmp_path / "audit.jsonl").append(record)
-    assert last_words(audit.read(tmp_path / "audit.jsonl").lines) == left
+    assert last_granted(audit.read(tmp_path / "audit.jsonl").lines) == left

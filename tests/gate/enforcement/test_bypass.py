@@ -1,5 +1,6 @@
-"""A table of attempts to get past the gate, against a real server: none promotes what has not
-passed, and every one what has.
+"""A table of attempts to get past the gate of a real server.
+
+None promotes a version that has not passed; the same attempts promote one that has.
 """
 
 from __future__ import annotations
@@ -41,9 +42,7 @@ def test_no_attempt_promotes_but_every_one_promotes_a_true_pass(
 
 
 def attack(world: World, attempt: Attempt) -> tuple[Candidate, str]:
-    """Do what the attempt does and return what it tried to promote, and how the server answered the
-    request for promotion.
-    """
+    """Make the attempt; return what it tried to promote and how the server answered."""
     candidate, answer = attempt.make(world), "granted"
     for step in (attempt.trick, attempt.route):
         try:
@@ -56,11 +55,9 @@ def attack(world: World, attempt: Attempt) -> tuple[Candidate, str]:
 
 
 def honest(world: World, attempt: Attempt, candidate: Candidate) -> str:
-    """Let the candidate earn a pass as the trick left it, ask for promotion in the same way, and
-    return what came of it.
-    """
+    """Let the candidate earn a pass after the trick, then request its promotion the same way."""
     try:
-        candidate = attempt.mend(world, candidate)
+        candidate = attempt.repair(world, candidate)
         attempt.route(world, candidate)
     except MlflowException as error:
         return str(error)

@@ -1,6 +1,4 @@
-"""Spellings that a database or a person takes for a guarded name are guarded too; others are left
-alone.
-"""
+"""Spellings that may pass for a guarded name are guarded too; others are left alone."""
 
 from __future__ import annotations
 
@@ -88,5 +86,5 @@ def test_guarded_models(patterns: str, model: str, guarded: bool) -> None:
 def test_a_guarded_alias_needs_a_level(text: str) -> None:
     from comptrust.errors import UserError
 
-    with pytest.raises(UserError, match="is not PATTERN=staging or PATTERN=production"):
+    with pytest.raises(UserError, match="must be PATTERN=staging or PATTERN=production"):
         settings.load("comptrust+sqlite:///x.db", environment={settings.GUARD_ALIASES: text})

@@ -1,5 +1,6 @@
-"""The main job against a guarded server: it ends well with and without a key, and only the signed
-pass is promoted.
+"""The main job against a guarded server: only a signed pass is promoted.
+
+The job succeeds with and without a signing key.
 """
 
 from __future__ import annotations

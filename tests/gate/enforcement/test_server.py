@@ -1,5 +1,7 @@
-"""A guarded server around the promotion itself: promoted files stay, names that MLflow refuses, who
-asked, and what is left alone.
+"""What a guarded server does besides promoting.
+
+Promoted files stay, the log names the caller, MLflow's own refusals remain, and what is not guarded
+is left alone.
 """
 
 from __future__ import annotations
@@ -25,10 +27,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def champion(world: World) -> Candidate:
-    made = world.register(GOOD)
-    world.gate(made)
-    world.client.set_registered_model_alias(made.name, "champion", made.version)
-    return made
+    candidate = world.register(GOOD)
+    world.gate(candidate)
+    world.client.set_registered_model_alias(candidate.name, "champion", candidate.version)
+    return candidate
 
 
 def content(world: World, one: Candidate) -> dict[str, bytes]:
@@ -98,9 +100,9 @@ def test_promoted_files_cannot_be_reached_through_another_experiment(
 
 
 def test_an_upload_that_began_before_the_promotion_comes_too_late(world: World) -> None:
-    made = world.register(GOOD)
-    world.gate(made)
-    before, promoted, answers = content(world, made), threading.Event(), []
+    candidate = world.register(GOOD)
+    world.gate(candidate)
+    before, promoted, answers = content(world, candidate), threading.Event(), []
 
     def slowly() -> Iterator[bytes]:
         yield b"evil" * 100
@@ -108,19 +110,19 @@ def test_an_upload_that_began_before_the_promotion_comes_too_late(world: World) 
         yield b"evil" * 100
 
     def upload() -> None:
-        url = artifact_url(world, made, "model/model.safetensors")
+        url = artifact_url(world, candidate, "model/model.safetensors")
         answers.append(requests.put(url, data=slowly(), auth=world.auth, timeout=180))
 
     uploading = threading.Thread(target=upload)
     uploading.start()
     time.sleep(1)
     try:
-        world.client.set_registered_model_alias(made.name, "champion", made.version)
+        world.client.set_registered_model_alias(candidate.name, "champion", candidate.version)
     finally:
         promoted.set()
         uploading.join(timeout=180)
     assert [answer.status_code for answer in answers] == [403]
-    assert content(world, made) == before
+    assert content(world, candidate) == before
 
 
 def test_an_archived_version_gives_its_files_back(world: World, champion: Candidate) -> None:
@@ -156,13 +158,13 @@ def test_an_archived_version_gives_its_files_back(world: World, champion: Candid
     ],
 )
 def test_aliases_that_are_no_names(world: World, alias: str) -> None:
-    made = world.register(BAD)
+    candidate = world.register(BAD)
     world.rest(
         "POST",
         "mlflow/registered-models/alias",
-        {"name": made.name, "alias": alias, "version": made.version},
+        {"name": candidate.name, "alias": alias, "version": candidate.version},
     )
-    assert world.client.get_model_version(made.name, made.version).aliases == []
+    assert world.client.get_model_version(candidate.name, candidate.version).aliases == []
 
 
 @pytest.mark.parametrize(
@@ -178,26 +180,29 @@ def test_aliases_that_are_no_names(world: World, alias: str) -> None:
     ],
 )
 def test_stages_that_are_none(world: World, stage: str) -> None:
-    made = world.register(BAD)
+    candidate = world.register(BAD)
     body = {
-        "name": made.name,
-        "version": made.version,
+        "name": candidate.name,
+        "version": candidate.version,
         "stage": stage,
         "archive_existing_versions": False,
     }
     assert world.rest("POST", "mlflow/model-versions/transition-stage", body).status_code >= 400
-    assert world.client.get_model_version(made.name, made.version).current_stage == "None"
+    assert world.client.get_model_version(candidate.name, candidate.version).current_stage == "None"
 
 
 def test_what_is_not_guarded_is_as_before(world: World) -> None:
-    made = world.register(BAD)
+    candidate = world.register(BAD)
     lines = len(audit.read(log(world)).lines)
-    world.client.set_registered_model_alias(made.name, "try-this", made.version)
-    world.client.set_model_version_tag(made.name, made.version, "note", "x")
-    world.client.update_model_version(made.name, made.version, "described")
-    assert world.client.get_model_version_by_alias(made.name, "try-this").description == "described"
-    world.put(made, "MLmodel", b"changed")
-    world.client.delete_registered_model(made.name)
+    world.client.set_registered_model_alias(candidate.name, "try-this", candidate.version)
+    world.client.set_model_version_tag(candidate.name, candidate.version, "note", "x")
+    world.client.update_model_version(candidate.name, candidate.version, "described")
+    assert (
+        world.client.get_model_version_by_alias(candidate.name, "try-this").description
+        == "described"
+    )
+    world.put(candidate, "MLmodel", b"changed")
+    world.client.delete_registered_model(candidate.name)
     assert len(audit.read(log(world)).lines) == lines
 
 
@@ -208,8 +213,8 @@ def test_the_log_says_who(world: World, champion: Candidate) -> None:
 
 
 def test_nobody_gets_a_name_by_claiming_it(world: World) -> None:
-    made = world.register(BAD)
-    body = {"name": made.name, "alias": "champion", "version": made.version}
+    candidate = world.register(BAD)
+    body = {"name": candidate.name, "alias": "champion", "version": candidate.version}
     url = f"{world.base_url}/api/2.0/mlflow/registered-models/alias"
     answer = requests.post(url, json=body, auth=("admin", "guessed"), timeout=60)
     if world.auth:

@@ -9,11 +9,11 @@ import pytest
 
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import serving, settings
-from comptrust.gate.enforcement.serving import Plan
+from comptrust.gate.enforcement.serving import ServerCommand
 from tests.support.enforcement.world import write_key
 
 
-def plan(tmp_path: Path, **changes: Any) -> Plan:
+def plan(tmp_path: Path, **changes: Any) -> ServerCommand:
     given: dict[str, Any] = {
         "backend": "sqlite:///mlflow.db",
         "registry": "sqlite:///mlflow.db",
@@ -26,7 +26,7 @@ def plan(tmp_path: Path, **changes: Any) -> Plan:
         "audit_log": None,
         "options": (),
     }
-    return serving.plan(**(given | changes))
+    return serving.server_command(**(given | changes))
 
 
 @pytest.fixture(autouse=True)
@@ -43,8 +43,8 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_registry_is_guarded_and_the_tracking_store_is_not(tmp_path: Path) -> None:
     write_key(tmp_path / "keys")
-    made = plan(tmp_path, options=("--app-name", "basic-auth", "--port", "5001"))
-    words = list(made.command)
+    server = plan(tmp_path, options=("--app-name", "basic-auth", "--port", "5001"))
+    words = list(server.command)
     assert words[1:4] == ["-m", "mlflow", "server"]
     assert words[words.index("--backend-store-uri") + 1] == "sqlite:///mlflow.db"
     assert words[words.index("--registry-store-uri") + 1] == "comptrust+sqlite:///mlflow.db"
@@ -53,19 +53,19 @@ def test_the_registry_is_guarded_and_the_tracking_store_is_not(tmp_path: Path) -
         == f"comptrust+{(tmp_path / 'mlartifacts').as_uri()}"
     )
     assert words[-4:] == ["--app-name", "basic-auth", "--port", "5001"]
-    assert made.environment[settings.KEYS] == str(tmp_path / "keys")
-    assert "1 trusted keys" in made.told[0]
+    assert server.environment[settings.KEYS] == str(tmp_path / "keys")
+    assert server.notices[0].startswith("comptrust: trusted keys: ")
 
 
 def test_settings_reach_the_server(tmp_path: Path) -> None:
-    made = plan(
+    server = plan(
         tmp_path,
         policies={"staging": "literal", "production": None},
         models=("llm-*", "chat"),
         aliases=("prod-*=production",),
         audit_log=tmp_path / "a.jsonl",
     )
-    loaded = settings.load("comptrust+sqlite:///mlflow.db", environment=made.environment)
+    loaded = settings.load("comptrust+sqlite:///mlflow.db", environment=server.environment)
     assert (loaded.policies["staging"].name, loaded.policies["production"].name) == (
         "literal",
         "production",
@@ -78,9 +78,9 @@ def test_settings_reach_the_server(tmp_path: Path) -> None:
 
 
 def test_no_key_starts_and_says_so(tmp_path: Path) -> None:
-    assert "NO trusted key" in plan(tmp_path).told[0]
+    assert "NO trusted key" in plan(tmp_path).notices[0]
     (tmp_path / "keys").mkdir()
-    assert "NO trusted key" in plan(tmp_path).told[0]
+    assert "NO trusted key" in plan(tmp_path).notices[0]
 
 
 @pytest.mark.parametrize(
@@ -89,14 +89,14 @@ def test_no_key_starts_and_says_so(tmp_path: Path) -> None:
         ({"backend": "./mlruns"}, "is not a sqlite, postgresql or mysql database"),
         ({"registry": "http://other:5000"}, "is not a sqlite, postgresql or mysql database"),
         ({"artifacts": "s3://bucket"}, "is not a local folder"),
-        ({"options": ("--no-serve-artifacts",)}, "clients would write artifacts past the server"),
+        ({"options": ("--no-serve-artifacts",)}, "clients would write artifacts without"),
         ({"options": ("--dev",)}, "does not take --dev"),
         ({"options": ("--enable-workspaces",)}, "no workspaces"),
         ({"policies": {"staging": "stagging", "production": None}}, "Did you mean 'staging'"),
-        ({"aliases": ("prod",)}, "is not PATTERN=staging or PATTERN=production"),
+        ({"aliases": ("prod",)}, "must be PATTERN=staging or PATTERN=production"),
         (
             {"backend": "postgresql://h/db", "registry": "postgresql://h/db"},
-            "Give --audit-log FILE",
+            "--audit-log FILE is required: a postgresql database",
         ),
     ],
 )

@@ -16,19 +16,18 @@ from tests.support.enforcement.world import BAD, STRANGER, World, write_key
 
 
 def test_refused_then_allowed_and_both_are_logged(inside: World) -> None:
-    made = inside.register(BAD)
-    inside.gate(made)
-    message = refused(promote, inside, made)
-    assert (
-        message
-        == f"comptrust refused: set alias champion, models:/{made.name}/1. The signed verdict is"
-        " block. max_drop: Dropped more than 5 points: mmlu 50.0. Promote another version, or"
+    candidate = inside.register(BAD)
+    inside.gate(candidate)
+    message = refused(promote, inside, candidate)
+    assert message == (
+        f"comptrust refused: set alias champion, models:/{candidate.name}/1. The signed verdict"
+        " is block. max_drop: Dropped more than 5 points: mmlu 50.0. Promote another version, or"
         " see docs/gate.md."
     )
-    inside.pass_truly(made)
-    promote(inside, made)
-    move(inside, made, "Production")
-    assert inside.promoted(made) == ["champion", "Production"]
+    inside.pass_truly(candidate)
+    promote(inside, candidate)
+    move(inside, candidate, "Production")
+    assert inside.promoted(candidate) == ["champion", "Production"]
     chain = log(inside)
     assert [(line.decision, line.action, line.target) for line in chain.lines] == [
         ("refused", "set alias", "champion"),
@@ -40,15 +39,15 @@ def test_refused_then_allowed_and_both_are_logged(inside: World) -> None:
 
 
 def test_what_is_not_guarded_is_as_before(inside: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = inside.register(BAD)
-    promote(inside, made, "try-this")
-    move(inside, made, "Archived")
-    inside.client.set_model_version_tag(made.name, made.version, "note", "x")
-    inside.client.delete_model_version_tag(made.name, made.version, "note")
-    inside.client.set_registered_model_tag(made.name, "team", "x")
-    inside.client.delete_registered_model_alias(made.name, "try-this")
-    inside.client.rename_registered_model(made.name, "renamed")
-    inside.client.delete_model_version("renamed", made.version)
+    candidate = inside.register(BAD)
+    promote(inside, candidate, "try-this")
+    move(inside, candidate, "Archived")
+    inside.client.set_model_version_tag(candidate.name, candidate.version, "note", "x")
+    inside.client.delete_model_version_tag(candidate.name, candidate.version, "note")
+    inside.client.set_registered_model_tag(candidate.name, "team", "x")
+    inside.client.delete_registered_model_alias(candidate.name, "try-this")
+    inside.client.rename_registered_model(candidate.name, "renamed")
+    inside.client.delete_model_version("renamed", candidate.version)
     inside.client.delete_registered_model("renamed")
     assert not (inside.folder / "mlflow.db.audit.jsonl").exists()
 
@@ -61,31 +60,31 @@ def test_what_is_not_guarded_is_as_before(inside: World, monkeypatch: pytest.Mon
 
 
 def test_without_a_trusted_key_nothing_passes(inside: World) -> None:
-    made = a_pass(inside)
+    candidate = a_pass(inside)
     for key in (inside.folder / "keys").iterdir():
         key.unlink()
-    assert "This server trusts no key" in refused(promote, inside, made)
+    assert "This server trusts no key" in refused(promote, inside, candidate)
     write_key(inside.folder / "keys", STRANGER)
-    assert "which is not trusted here" in refused(promote, inside, made)
+    assert "which is not trusted here" in refused(promote, inside, candidate)
     write_key(inside.folder / "keys")
-    promote(inside, made)
+    promote(inside, candidate)
 
 
 def test_what_cannot_be_logged_is_not_done(inside: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = a_pass(inside)
+    candidate = a_pass(inside)
     (inside.folder / "file").write_text("")
     monkeypatch.setenv(settings.AUDIT_LOG, str(inside.folder / "file" / "audit.jsonl"))
     blind = GuardedStore(f"comptrust+sqlite:///{inside.folder}/mlflow.db")
     with pytest.raises(MlflowException, match="Cannot write the audit log") as error:
-        blind.set_registered_model_alias(made.name, "champion", made.version)
+        blind.set_registered_model_alias(candidate.name, "champion", candidate.version)
     assert error.value.error_code == "TEMPORARILY_UNAVAILABLE"
-    assert inside.promoted(made) == []
+    assert inside.promoted(candidate) == []
 
 
 def test_a_plain_store_on_the_same_database_goes_past_and_the_log_shows_it(
     inside: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, proven = inside.register(BAD), a_pass(inside)
+    candidate, proven = inside.register(BAD), a_pass(inside)
     promote(inside, proven)
     registry = f"sqlite:///{inside.folder}/mlflow.db"
     command = [
@@ -97,29 +96,35 @@ def test_a_plain_store_on_the_same_database_goes_past_and_the_log_shows_it(
     ]
     assert CliRunner().invoke(comptrust, command).exit_code == 0
     MlflowClient(tracking_uri=registry, registry_uri=registry).set_registered_model_alias(
-        made.name, "champion", made.version
+        candidate.name, "champion", candidate.version
     )
-    assert inside.promoted(made) == ["champion"]
+    assert inside.promoted(candidate) == ["champion"]
     result = CliRunner().invoke(comptrust, command)
     assert result.exit_code == 1
-    assert f"models:/{made.name}/1 is @champion, which the log never granted" in result.output
+    assert f"models:/{candidate.name}/1 is @champion, which the log never granted" in result.output
 
 
 def test_taking_back_is_two_logged_steps(inside: World) -> None:
-    made = a_pass(inside)
-    promote(inside, made)
-    move(inside, made, "Production")
-    assert "in Production" in refused(inside.client.delete_model_version, made.name, made.version)
-    assert "in Production" in refused(inside.client.delete_registered_model, made.name)
-    assert "in Production" in refused(inside.client.rename_registered_model, made.name, "other")
-    assert "Archived first" in refused(
-        inside.client.delete_registered_model_alias, made.name, "champion"
+    candidate = a_pass(inside)
+    promote(inside, candidate)
+    move(inside, candidate, "Production")
+    assert "in Production" in refused(
+        inside.client.delete_model_version, candidate.name, candidate.version
     )
-    move(inside, made, "Archived")
-    assert "@champion" in refused(inside.client.delete_model_version, made.name, made.version)
-    inside.client.delete_registered_model_alias(made.name, "champion")
-    inside.client.delete_model_version(made.name, made.version)
-    inside.client.delete_registered_model(made.name)
+    assert "in Production" in refused(inside.client.delete_registered_model, candidate.name)
+    assert "in Production" in refused(
+        inside.client.rename_registered_model, candidate.name, "other"
+    )
+    assert "archive this one first" in refused(
+        inside.client.delete_registered_model_alias, candidate.name, "champion"
+    )
+    move(inside, candidate, "Archived")
+    assert "@champion" in refused(
+        inside.client.delete_model_version, candidate.name, candidate.version
+    )
+    inside.client.delete_registered_model_alias(candidate.name, "champion")
+    inside.client.delete_model_version(candidate.name, candidate.version)
+    inside.client.delete_registered_model(candidate.name)
     assert [line.action for line in log(inside).lines if line.decision == "withdrawn"] == [
         "transition",
         "delete alias",
@@ -133,28 +138,34 @@ def test_prompts_are_no_models_and_stay_prompts(inside: World) -> None:
     inside.client.set_prompt_alias(name, "champion", 1)
     inside.client.set_prompt_alias(name, "production", 1)
     inside.client.delete_prompt_alias(name, "champion")
-    assert "settled when it is created" in refused(
+    assert "made a prompt when it is created" in refused(
         store(inside).delete_registered_model_tag, name, "mlflow.prompt.is_prompt"
     )
-    made = inside.register(BAD)
-    assert "settled when it is created" in refused(
-        inside.client.set_registered_model_tag, made.name, "mlflow.prompt.is_prompt", "true"
+    candidate = inside.register(BAD)
+    assert "made a prompt when it is created" in refused(
+        inside.client.set_registered_model_tag, candidate.name, "mlflow.prompt.is_prompt", "true"
     )
     empty_version = store(inside).create_model_version(
-        made.name, "dummy-source", tags=[ModelVersionTag("mlflow.prompt.is_prompt", "true")]
+        candidate.name, "dummy-source", tags=[ModelVersionTag("mlflow.prompt.is_prompt", "true")]
     )
-    refused(inside.client.set_registered_model_alias, made.name, "champion", empty_version.version)
+    refused(
+        inside.client.set_registered_model_alias, candidate.name, "champion", empty_version.version
+    )
     assert "speaks for the gate" in refused(
-        inside.client.set_registered_model_tag, made.name, "comptrust.x", "y"
+        inside.client.set_registered_model_tag, candidate.name, "comptrust.x", "y"
     )
 
 
 def test_claims_of_a_pass_need_one(inside: World) -> None:
-    made = inside.register(BAD)
-    inside.gate(made)
-    inside.client.set_model_version_tag(made.name, made.version, "verdict", "block")
-    refused(inside.client.set_model_version_tag, made.name, made.version, "verdict", "pass")
-    refused(inside.client.delete_model_version_tag, made.name, made.version, "verdict")
-    inside.pass_truly(made)
-    inside.client.set_model_version_tag(made.name, made.version, "verdict", "pass")
-    assert inside.client.get_model_version(made.name, made.version).tags["verdict"] == "pass"
+    candidate = inside.register(BAD)
+    inside.gate(candidate)
+    inside.client.set_model_version_tag(candidate.name, candidate.version, "verdict", "block")
+    refused(
+        inside.client.set_model_version_tag, candidate.name, candidate.version, "verdict", "pass"
+    )
+    refused(inside.client.delete_model_version_tag, candidate.name, candidate.version, "verdict")
+    inside.pass_truly(candidate)
+    inside.client.set_model_version_tag(candidate.name, candidate.version, "verdict", "pass")
+    assert (
+        inside.client.get_model_version(candidate.name, candidate.version).tags["verdict"] == "pass"
+    )

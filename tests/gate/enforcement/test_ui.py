@@ -1,5 +1,4 @@
-"""Promotion by clicking in MLflow's own pages: refused with the reason on screen, allowed after a
-pass.
+"""Promotion by clicking in MLflow's own pages: refused with the reason, allowed after a pass.
 
 Screenshots stay in tests/artifacts/enforcement/.
 """
@@ -46,9 +45,9 @@ def browser() -> Iterator[WebDriver]:
 
 @pytest.fixture
 def blocked(pages: World) -> Candidate:
-    made = pages.register(BAD)
-    pages.gate(made)
-    return made
+    candidate = pages.register(BAD)
+    pages.gate(candidate)
+    return candidate
 
 
 def find(browser: WebDriver, selector: str, text: str = "") -> WebElement:

@@ -1,16 +1,15 @@
-"""Great Expectations: good data passes and leaves its documents, bad data stops with the rows
-named.
-"""
+"""Great Expectations: good data passes and is documented; bad data or a bad file is named."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from comptrust.errors import UserError
-from comptrust.gate.expectations import generations, prompts, scorecards
+from comptrust.gate.expectations import generations, prompts, scorecards, suites
 from comptrust.records import Choice, Generation, Message, Prompt, Score, Scorecard
 
 YES_NO = (Choice(text="yes", continuation=" yes"), Choice(text="no", continuation=" no"))
@@ -88,7 +87,7 @@ def test_bad_prompts_are_named(bad: list[Prompt], named: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ([answer(1)], "not so in 1 rows: ethics/plain#2"),
+        ([answer(1)], "not true of 1 row: ethics/plain#2"),
         ([answer(1), answer(2), answer(3)], "plain#3"),
         ([answer(1), answer(2), answer(2)], "plain#2"),
         ([answer(1), answer(2, texts=("perhaps",))], "one of its options.*plain#2"),
@@ -115,3 +114,75 @@ IMPOSSIBLE = [
 def test_impossible_scores_are_named(fields: dict[str, float], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ethics"):
         scorecards.validate([card(**fields)], out=tmp_path)
+
+
+ROWS = "type: expect_table_row_count_to_be_between"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: prompts\nexpectations: [\n", r"prompts.yaml is not valid YAML"),
+        ("name: prompts\n", r"prompts.yaml: field 'expectations': Field required"),
+        ("name: prompts\nexpectations: []\n", r"prompts.yaml: field 'expectations' is empty"),
+        (f"name: scores\nexpectations: [{{{ROWS}}}]\n", r"field 'name' is 'scores'"),
+        (f"name: prompts\nexpectations: [{{{ROWS}}}]\n", r"expectation 1: field 'meaning'"),
+        (
+            "name: prompts\nexpectations: [{type: expect_table_row_count, meaning: m}]\n",
+            r"expectation 1: unknown expectation type 'expect_table_row_count'. Did you mean",
+        ),
+        (
+            f"name: prompts\nexpectations: [{{{ROWS}, meaning: m, min_valu: 1}}]\n",
+            r"expectation 1 \(expect_table_.*\): Unknown setting 'min_valu'. Did you mean 'min_val",
+        ),
+        (
+            f"name: prompts\nexpectations: [{{{ROWS}, meaning: m, result_format: BASIC}}]\n",
+            r"Unknown setting 'result_format'",
+        ),
+        (
+            f"name: prompts\nexpectations: [{{{ROWS}, meaning: m, min_value: few}}]\n",
+            r"expectation 1 \(expect_table_.*\): field 'min_value': value is not a valid integer",
+        ),
+        (
+            "name: prompts\nexpectations: [{type: expect_column_values_to_be_unique, meaning: m,"
+            " column: rows}]\n",
+            r"expectation 1 \(field 'column'\): Unknown column 'rows'. Did you mean 'row'",
+        ),
+        (
+            "name: prompts\nexpectations: [{type: expect_column_values_to_be_in_set, meaning: m,"
+            " column: row, value_set: {$PARAMETER: rows}}]\n",
+            r"prompts.yaml: .*rows. Known parameters: dimensions",
+        ),
+        (
+            "name: prompts\nexpectations: [{type: expect_column_values_to_match_regex, meaning: m,"
+            " column: row, regex: '('}]\n",
+            r"expectation 'm' of .*prompts.yaml could not be checked: .*missing \)",
+        ),
+    ],
+)
+def test_a_broken_file_is_named(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(suites.FOLDER, tmp_path / "expectations")
+    (tmp_path / "expectations" / "prompts.yaml").write_text(text)
+    monkeypatch.setattr(suites, "FOLDER", tmp_path / "expectations")
+    with pytest.raises(UserError, match=message) as caught:
+        prompts.validate([prompt(1)], out=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_broken_file_stops_before_a_model_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(suites.FOLDER, tmp_path / "expectations")
+    (tmp_path / "expectations" / "scorecards.yaml").unlink()
+    monkeypatch.setattr(suites, "FOLDER", tmp_path / "expectations")
+    with pytest.raises(UserError, match="scorecards.yaml"):
+        prompts.validate([prompt(1)], out=tmp_path)
+
+
+def test_no_rows_fail_with_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="at least one answer"):
+        generations.validate([], {}, out=tmp_path)
+    with pytest.raises(UserError, match="at least one score"):
+        scorecards.validate([], out=tmp_path)

@@ -1,6 +1,4 @@
-"""Attestations: whatever is not exactly what a trusted key signed, here and now, is named and never
-good.
-"""
+"""Attestations: anything that is not exactly what a trusted key signed is named."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from comptrust.errors import UserError
-from comptrust.gate.base import Evidence
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.gate.rules.refusal_shift import RefusalShift
@@ -322,7 +320,7 @@ def test_without_trusted_keys_nothing_is_good(made: Case) -> None:
         (NOW, None),
         (NOW + 90 * DAY - datetime.timedelta(seconds=1), None),
         (NOW + 90 * DAY, "expired on 2030-04-01 12:00 UTC"),
-        (NOW - DAY, "signed for a later time"),
+        (NOW - DAY, "not valid until"),
     ],
 )
 def test_a_signature_holds_for_its_time(

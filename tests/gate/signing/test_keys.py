@@ -47,7 +47,7 @@ def test_a_key_is_private_whatever_the_umask(folder: Path) -> None:
 def test_a_key_is_never_overwritten(folder: Path) -> None:
     _, private, _ = keys.create(folder)
     before = private.read_bytes()
-    with pytest.raises(UserError, match="is not overwritten"):
+    with pytest.raises(UserError, match="already exists and is not overwritten"):
         keys.create(folder)
     assert private.read_bytes() == before
     assert len(list(folder.iterdir())) == 2
@@ -77,7 +77,7 @@ def test_what_is_no_signing_key_is_refused_without_being_shown(kind: str, folder
     folder.mkdir()
     (folder / keys.PRIVATE).write_bytes(secret(kind))
     (folder / keys.PRIVATE).chmod(0o600)
-    with pytest.raises(UserError, match="no Ed25519 private key") as caught:
+    with pytest.raises(UserError, match="is not an Ed25519 private key") as caught:
         keys.signing_key()
     assert "SECRET" not in str(caught.value)
     assert caught.value.__cause__ is None and caught.value.__context__ is None
@@ -133,10 +133,10 @@ def writable_folder(folder: Path) -> Path:
     ("make", "message"),
     [
         (missing, "no public keys at"),
-        (private, "no Ed25519 public key"),
-        (garbage, "no Ed25519 public key"),
-        (writable_file, "written by everybody"),
-        (writable_folder, "written by everybody"),
+        (private, "is not an Ed25519 public key"),
+        (garbage, "is not an Ed25519 public key"),
+        (writable_file, "Anyone can write to"),
+        (writable_folder, "Anyone can write to"),
     ],
 )
 def test_public_keys_that_prove_nothing_are_refused(

@@ -1,5 +1,6 @@
-"""Waivers: only what a trusted key signed, for this checkpoint, in time, accepts an inconclusive
-finding of a waivable rule.
+"""Waivers: only a signed one, in force and for this checkpoint, accepts a finding.
+
+The finding must be inconclusive and its rule waivable.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def after(**changes: Any) -> Waiver:
         ),
         (after(signature=""), "inconclusive", "ignored: not signed"),
         (after(signature="no base64!"), "inconclusive", "ignored: changed"),
-        (after(key_id=""), "inconclusive", "(none named)"),
+        (after(key_id=""), "inconclusive", "(none)"),
     ],
 )
 @pytest.mark.parametrize("place", ["given", "in the policy"])
@@ -107,7 +108,7 @@ def test_other_rules_and_blocks_cannot_be_waived() -> None:
         pair(EIGHT, None), policy(Complete()), waivers=[waiver], trusted=TRUSTED, today=TODAY
     )
     assert verdict.outcome == "inconclusive" and "cannot be waived" in verdict.findings[-1].reason
-    blocked = RefusalShift().found("block", "Refuses everything.")
+    blocked = RefusalShift().finding("block", "Refuses everything.")
     found = waivers.apply(
         blocked, [made()], waivable=True, checkpoint_digest=EIGHT.slug, trusted=TRUSTED, today=TODAY
     )

@@ -1,5 +1,6 @@
-"""Ways to promote what has not earned it: each starts from a candidate, does something, then asks
-for a guarded stage or alias.
+"""Ways to promote a version that has not earned it.
+
+Each starts from a candidate, does something, then requests a guarded stage or alias.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from tests.support.enforcement.world import BAD, GOOD, STRANGER, Candidate, Worl
 
 
 def passes(world: World, candidate: Candidate) -> Candidate:
-    """Evaluate the files as they are now, and let the gate sign that."""
+    """Evaluate the files as they are now, and let the gate sign the result."""
     world.pass_truly(candidate)
     return candidate
 
 
-def logged_anew(world: World, candidate: Candidate) -> Candidate:
-    """Log the model through the server, then as above."""
+def logged_again(world: World, candidate: Candidate) -> Candidate:
+    """Log the model through the server, then evaluate and sign it."""
     return passes(world, world.register(GOOD, name=candidate.name))
 
 
@@ -30,13 +31,13 @@ class Attempt:
 
     name: str
     trick: Trick
-    """What is done to the candidate, or beside it."""
+    """What is done to the candidate, or next to it."""
     make: Make
-    """Where it starts."""
+    """The candidate it starts from."""
     route: Route
-    """How promotion is asked for."""
-    mend: Callable[[World, Candidate], Candidate] = passes
-    """How the candidate, as the trick left it, earns a true pass."""
+    """How promotion is requested."""
+    repair: Callable[[World, Candidate], Candidate] = passes
+    """How the candidate earns a true pass after the trick."""
 
 
 TABLE = (
@@ -229,9 +230,9 @@ TABLE = (
         forge.other_experiment,
         do.unjudged,
         do.champion,
-        logged_anew,
+        logged_again,
     ),
-    # another thing in its place
+    # something else in its place
     Attempt("rename a promoted model", do.rename_into_its_place, do.blocked, do.champion),
     Attempt("rename a promoted model, api", do.rename_with_rest("api"), do.blocked, do.champion),
     Attempt(
@@ -244,7 +245,7 @@ TABLE = (
     Attempt("delete a promoted version", do.delete_version, do.blocked, do.champion),
     Attempt("delete a guarded alias", do.delete_alias, do.blocked, do.champion),
     Attempt("move the champion to a worse version", do.nothing, do.move_alias, do.champion),
-    # prompts, and requests that are no promotion
+    # prompts, and requests that are not promotions
     Attempt("dressed as a prompt", do.dress_as_prompt, do.blocked, do.champion),
     Attempt(
         "inside a prompt",

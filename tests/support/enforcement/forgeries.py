@@ -1,4 +1,4 @@
-"""What somebody without the signing key can do to signed evidence and to the registered files."""
+"""What someone without the signing key can do to signed evidence and to registered files."""
 
 from __future__ import annotations
 
@@ -31,63 +31,63 @@ from tests.support.enforcement.world import (
 def forged(**changes: Any) -> Trick:
     """Change fields of the signed attestation, without the key."""
 
-    def trick(world: World, one: Candidate) -> None:
-        signed = json.loads((one.evidence / attestations.NAME).read_text())
-        world.client.log_text(one.run_id, json.dumps(signed | changes), attestations.NAME)
+    def trick(world: World, candidate: Candidate) -> None:
+        signed = json.loads((candidate.evidence / attestations.NAME).read_text())
+        world.client.log_text(candidate.run_id, json.dumps(signed | changes), attestations.NAME)
 
     return trick
 
 
-def flip_signed_verdict(world: World, one: Candidate) -> None:
-    signed = json.loads((one.evidence / attestations.NAME).read_text())
+def flip_signed_verdict(world: World, candidate: Candidate) -> None:
+    signed = json.loads((candidate.evidence / attestations.NAME).read_text())
     for finding in signed["verdict"]["findings"]:
         finding["outcome"] = "pass"
-    world.client.log_text(one.run_id, json.dumps(signed), attestations.NAME)
+    world.client.log_text(candidate.run_id, json.dumps(signed), attestations.NAME)
 
 
-def sign_with_own_key(world: World, one: Candidate) -> None:
-    world.evaluate(one, GOOD)
-    world.gate(one, key=STRANGER)
+def sign_with_own_key(world: World, candidate: Candidate) -> None:
+    world.evaluate(candidate, GOOD)
+    world.gate(candidate, key=STRANGER)
 
 
-def sign_with_own_key_in_a_trusted_name(world: World, one: Candidate) -> None:
-    world.evaluate(one, GOOD)
-    made = world.gate(one, key=STRANGER)
+def sign_with_own_key_in_a_trusted_name(world: World, candidate: Candidate) -> None:
+    world.evaluate(candidate, GOOD)
+    made = world.gate(candidate, key=STRANGER)
     assert made is not None
     world.client.log_text(
-        one.run_id,
+        candidate.run_id,
         made.model_copy(update={"key_id": keys.key_id(KEY.public_key())}).model_dump_json(),
         attestations.NAME,
     )
 
 
-def unsigned_pass(world: World, one: Candidate) -> None:
-    world.evaluate(one, GOOD)
-    world.gate(one, key=None)
-    world.client.log_text(one.run_id, "{}", attestations.NAME)
+def unsigned_pass(world: World, candidate: Candidate) -> None:
+    world.evaluate(candidate, GOOD)
+    world.gate(candidate, key=None)
+    world.client.log_text(candidate.run_id, "{}", attestations.NAME)
 
 
-def broken_attestation(world: World, one: Candidate) -> None:
-    world.client.log_text(one.run_id, "[" * 100_000, attestations.NAME)
+def broken_attestation(world: World, candidate: Candidate) -> None:
+    world.client.log_text(candidate.run_id, "[" * 100_000, attestations.NAME)
 
 
-def replay_from_another_run(world: World, one: Candidate) -> None:
+def replay_from_another_run(world: World, candidate: Candidate) -> None:
     other = a_pass(world)
-    world.client.log_artifacts(one.run_id, str(other.evidence))
+    world.client.log_artifacts(candidate.run_id, str(other.evidence))
 
 
-def replay_by_run_id(world: World, one: Candidate) -> Candidate:
-    """Register own weights as a version of the run of a model that passed."""
+def replay_by_run_id(world: World, candidate: Candidate) -> Candidate:
+    """Register the candidate's weights as a version of a run that passed."""
     other = a_pass(world)
     made = world.client.create_model_version(
         other.name,
-        f"models:/{one.model_id}",
+        f"models:/{candidate.model_id}",
         run_id=other.run_id,
-        model_id=one.model_id,
+        model_id=candidate.model_id,
         await_creation_for=None,
     )
     return replace(
-        one,
+        candidate,
         name=other.name,
         version=str(made.version),
         run_id=other.run_id,
@@ -95,40 +95,40 @@ def replay_by_run_id(world: World, one: Candidate) -> Candidate:
     )
 
 
-def replay_earlier_pass(world: World, one: Candidate) -> None:
+def replay_earlier_pass(world: World, candidate: Candidate) -> None:
     """Bring back the attestation of an evaluation that a worse one has replaced."""
-    first = (one.evidence / attestations.NAME).read_text()
-    world.evaluate(one, BAD)
-    world.gate(one)
-    world.client.log_text(one.run_id, first, attestations.NAME)
+    first = (candidate.evidence / attestations.NAME).read_text()
+    world.evaluate(candidate, BAD)
+    world.gate(candidate)
+    world.client.log_text(candidate.run_id, first, attestations.NAME)
 
 
-def copied(world: World, one: Candidate) -> Candidate:
+def copied(world: World, candidate: Candidate) -> Candidate:
     """Copy the version to another registered model."""
-    name = f"{one.name}-copy"
-    copy = world.client.copy_model_version(f"models:/{one.name}/{one.version}", name)
-    return replace(one, name=name, version=str(copy.version))
+    name = f"{candidate.name}-copy"
+    copy = world.client.copy_model_version(f"models:/{candidate.name}/{candidate.version}", name)
+    return replace(candidate, name=name, version=str(copy.version))
 
 
-def expired(world: World, one: Candidate) -> None:
-    world.gate(one, now=TODAY - 10 * DAY, days=9)
+def expired(world: World, candidate: Candidate) -> None:
+    world.gate(candidate, now=TODAY - 10 * DAY, days=9)
 
 
-def of_the_future(world: World, one: Candidate) -> None:
-    world.gate(one, now=TODAY + 10 * DAY)
+def of_the_future(world: World, candidate: Candidate) -> None:
+    world.gate(candidate, now=TODAY + 10 * DAY)
 
 
-def under_a_lax_policy(world: World, one: Candidate) -> None:
-    made = world.gate(one, policy_name="lax")
+def under_a_lax_policy(world: World, candidate: Candidate) -> None:
+    made = world.gate(candidate, policy_name="lax")
     assert made is not None and made.verdict.outcome == "pass"
 
 
-def under_a_policy_changed_after_signing(world: World, one: Candidate) -> None:
-    """Sign under an earlier, laxer edition of the very policy that the server has."""
+def under_a_policy_changed_after_signing(world: World, candidate: Candidate) -> None:
+    """Sign under an earlier, laxer edition of the server's own policy."""
     path, now = world.folder / "production.yaml", (world.folder / "production.yaml").read_text()
     path.write_text(now.replace("points: 5", "points: 60"))
     try:
-        made = world.gate(one)
+        made = world.gate(candidate)
     finally:
         path.write_text(now)
     assert made is not None and made.verdict.outcome == "pass"
@@ -144,7 +144,7 @@ def only_good_enough_for_staging(world: World) -> Candidate:
 
 
 def refusing(world: World) -> Candidate:
-    """A candidate whose refusals moved by 30 points, which only a waiver lets pass."""
+    """Return a candidate whose refusals moved by 30 points, so that only a waiver lets it pass."""
     return world.register(GOOD, refusal=30.0)
 
 
@@ -155,15 +155,17 @@ def waived(
     checkpoint: str | None = None,
     now: datetime.datetime | None = None,
 ) -> Trick:
-    def trick(world: World, one: Candidate) -> None:
-        digest = checkpoint or json.loads((one.evidence / "checkpoint.json").read_text())["digest"]
+    def trick(world: World, candidate: Candidate) -> None:
+        digest = (
+            checkpoint or json.loads((candidate.evidence / "checkpoint.json").read_text())["digest"]
+        )
         waiver = keys.sign(
             Waiver(
                 rule="refusal_shift", checkpoint=digest, who="Ada", why="read them", until=until
             ),
             key,
         )
-        made = world.gate(one, waivers=[waiver], now=now)
+        made = world.gate(candidate, waivers=[waiver], now=now)
         assert made is not None
         if key is not KEY or checkpoint:
             assert made.verdict.outcome == "inconclusive"
@@ -171,19 +173,19 @@ def waived(
     return trick
 
 
-# Tricks: other files than those that were signed
+# Tricks: files other than the signed ones
 
 
 def swapped(name: str, content: bytes = b"evil" * 100) -> Trick:
-    return lambda world, one: world.put(one, name, content)
+    return lambda world, candidate: world.put(candidate, name, content)
 
 
-def swapped_through_ajax(world: World, one: Candidate) -> None:
-    world.put(one, "model/model.safetensors", b"evil" * 100, prefix="ajax-api")
+def swapped_through_ajax(world: World, candidate: Candidate) -> None:
+    world.put(candidate, "model/model.safetensors", b"evil" * 100, prefix="ajax-api")
 
 
-def deleted_file(world: World, one: Candidate) -> None:
-    base = f"mlflow-artifacts/artifacts/{world.experiment}/models/{one.model_id}"
+def deleted_file(world: World, candidate: Candidate) -> None:
+    base = f"mlflow-artifacts/artifacts/{world.experiment}/models/{candidate.model_id}"
     path = f"{base}/artifacts/model/config.json"
     raise_for(world.rest("DELETE", path))
 
@@ -191,10 +193,10 @@ def deleted_file(world: World, one: Candidate) -> None:
 def uploaded(name: str, change: Callable[[str], str]) -> Trick:
     """Change a file of the run's evidence through the UI's own upload route."""
 
-    def trick(world: World, one: Candidate) -> None:
-        content = change((one.evidence / name).read_text())
+    def trick(world: World, candidate: Candidate) -> None:
+        content = change((candidate.evidence / name).read_text())
         url = f"{world.base_url}/ajax-api/2.0/mlflow/upload-artifact"
-        where = {"run_uuid": one.run_id, "path": name}
+        where = {"run_uuid": candidate.run_id, "path": name}
         raise_for(
             requests.post(url, params=where, data=content.encode(), auth=world.auth, timeout=60)
         )
@@ -202,39 +204,39 @@ def uploaded(name: str, change: Callable[[str], str]) -> Trick:
     return trick
 
 
-def worse_baseline(world: World, one: Candidate) -> None:
+def worse_baseline(world: World, candidate: Candidate) -> None:
     """Make the dense model look as bad as the candidate."""
     assert world.dense is not None
     kept = world.dense.evidence.with_name("kept")
     shutil.copytree(world.dense.evidence, kept, dirs_exist_ok=True)
     world.evaluate(world.dense, BAD, size=400, **DENSE)
     world.client.log_text(
-        one.run_id, (one.evidence / attestations.NAME).read_text(), attestations.NAME
+        candidate.run_id, (candidate.evidence / attestations.NAME).read_text(), attestations.NAME
     )
     try:
-        champion(world, one)
+        champion(world, candidate)
     finally:
         shutil.copytree(kept, world.dense.evidence, dirs_exist_ok=True)
         world.upload(world.dense)
 
 
-def other_experiment(world: World, one: Candidate) -> Candidate:
-    """Register files that lie where the server does not keep them."""
+def other_experiment(world: World, candidate: Candidate) -> Candidate:
+    """Register files outside the server's artifact folder."""
     elsewhere = world.folder / "elsewhere"
     experiment = world.client.create_experiment(
-        f"elsewhere-{one.run_id}", artifact_location=elsewhere.as_uri()
+        f"elsewhere-{candidate.run_id}", artifact_location=elsewhere.as_uri()
     )
     run_id = world.client.create_run(experiment).info.run_id
     model = world.client.create_logged_model(experiment, name="model", source_run_id=run_id)
-    shutil.copytree(world.files(one), elsewhere / "models" / model.model_id / "artifacts")
+    shutil.copytree(world.files(candidate), elsewhere / "models" / model.model_id / "artifacts")
     made = world.client.create_model_version(
-        one.name,
+        candidate.name,
         f"models:/{model.model_id}",
-        run_id=one.run_id,
+        run_id=candidate.run_id,
         model_id=model.model_id,
         await_creation_for=None,
     )
-    moved = replace(one, version=str(made.version), model_id=model.model_id)
+    moved = replace(candidate, version=str(made.version), model_id=model.model_id)
     world.evaluate(moved, GOOD)
     world.gate(moved)
     return moved

@@ -1,4 +1,4 @@
-"""A guarded registry in this process, and what the tests of it ask and look at."""
+"""A guarded registry in this process, and helpers to use and inspect it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,18 @@ def open_world(folder: Path) -> World:
     plain = f"sqlite:///{folder}/mlflow.db"
     mlflow.set_tracking_uri(plain)
     client = MlflowClient(tracking_uri=plain, registry_uri=f"comptrust+{plain}")
-    found = client.get_experiment_by_name("candidates")
-    experiment = (
-        found.experiment_id
-        if found
-        else client.create_experiment(
-            "candidates", artifact_location=(folder / "artifacts").as_uri()
-        )
-    )
-    return World(folder, client, experiment=experiment)
+    experiment = client.get_experiment_by_name("candidates")
+    if experiment is not None:
+        return World(folder, client, experiment=experiment.experiment_id)
+    place = (folder / "artifacts").as_uri()
+    experiment_id = client.create_experiment("candidates", artifact_location=place)
+    return World(folder, client, experiment=experiment_id)
 
 
 def store(world: World) -> GuardedStore:
-    found = world.client._get_registry_client().store
-    assert isinstance(found, GuardedStore)
-    return found
+    guarded = world.client._get_registry_client().store
+    assert isinstance(guarded, GuardedStore)
+    return guarded
 
 
 def log(world: World) -> audit.Chain:
@@ -60,6 +57,6 @@ def refused(act: Callable[..., object], *args: object) -> str:
 
 
 def a_pass(world: World, **settings: object) -> Candidate:
-    made = world.register(GOOD, **settings)  # type: ignore[arg-type]
-    world.gate(made)
-    return made
+    candidate = world.register(GOOD, **settings)  # type: ignore[arg-type]
+    world.gate(candidate)
+    return candidate

@@ -1,6 +1,4 @@
-"""What somebody without the signing key can do to a candidate, and how promotion is asked for
-afterwards.
-"""
+"""What someone without the signing key can do to a candidate, and how they request promotion."""
 
 from __future__ import annotations
 
@@ -22,52 +20,56 @@ TODAY = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
 
 
-# Where it starts
+# Starting points
 
 
 def blocked(world: World) -> Candidate:
-    """A candidate that dropped 50 points, judged and signed as such."""
+    """Return a candidate that dropped 50 points, judged and signed as blocked."""
     made = world.register(BAD)
     world.gate(made)
     return made
 
 
 def unjudged(world: World) -> Candidate:
-    """A good candidate that nobody judged."""
+    """Return a good candidate that was never judged."""
     return world.register(GOOD)
 
 
 def passed(world: World) -> Candidate:
-    """A candidate that has a true pass, before the trick."""
+    """Return a candidate with a true pass, before the trick."""
     made = world.register(GOOD)
     world.gate(made)
     return made
 
 
 def nothing(world: World, candidate: Candidate) -> None:
-    """No trick: only ask."""
+    """Do nothing: just request the promotion."""
 
 
-# How promotion is asked for
+# How promotion is requested
 
 
 def rest(path: str, *, prefix: str = "api", **body: Any) -> Route:
-    return lambda world, one: world.post(
-        path, {"name": one.name, "version": one.version} | body, prefix=prefix
+    return lambda world, candidate: world.post(
+        path, {"name": candidate.name, "version": candidate.version} | body, prefix=prefix
     )
 
 
 def stage(stage: str, **more: Any) -> Route:
-    def ask(world: World, one: Candidate) -> None:
+    def ask(world: World, candidate: Candidate) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            world.client.transition_model_version_stage(one.name, one.version, stage, **more)
+            world.client.transition_model_version_stage(
+                candidate.name, candidate.version, stage, **more
+            )
 
     return ask
 
 
 def alias(alias: str) -> Route:
-    return lambda world, one: world.client.set_registered_model_alias(one.name, alias, one.version)
+    return lambda world, candidate: world.client.set_registered_model_alias(
+        candidate.name, alias, candidate.version
+    )
 
 
 champion = alias("champion")
@@ -77,75 +79,81 @@ champion = alias("champion")
 
 
 def tag_version(key: str, value: str) -> Trick:
-    return lambda world, one: world.client.set_model_version_tag(one.name, one.version, key, value)
+    return lambda world, candidate: world.client.set_model_version_tag(
+        candidate.name, candidate.version, key, value
+    )
 
 
 def tag_model(key: str, value: str) -> Trick:
-    return lambda world, one: world.client.set_registered_model_tag(one.name, key, value)
+    return lambda world, candidate: world.client.set_registered_model_tag(
+        candidate.name, key, value
+    )
 
 
-def tag_run(world: World, one: Candidate) -> None:
+def tag_run(world: World, candidate: Candidate) -> None:
     for key, value in (("verdict", "pass"), ("policy", "production"), ("comptrust.gate", "pass")):
-        world.client.set_tag(one.run_id, key, value)
+        world.client.set_tag(candidate.run_id, key, value)
 
 
-def delete_tag(world: World, one: Candidate) -> None:
-    world.client.set_model_version_tag(one.name, one.version, "verdict", "block")
-    world.client.delete_model_version_tag(one.name, one.version, "verdict")
+def delete_tag(world: World, candidate: Candidate) -> None:
+    world.client.set_model_version_tag(candidate.name, candidate.version, "verdict", "block")
+    world.client.delete_model_version_tag(candidate.name, candidate.version, "verdict")
 
 
-def create_with_tags(world: World, one: Candidate) -> Candidate:
+def create_with_tags(world: World, candidate: Candidate) -> Candidate:
     tags = {
         "verdict": "pass",
         "Verdict": "pass",
         "policy": "production",
         "comptrust.gate": "granted",
-        "evaluated_by": one.run_id,
+        "evaluated_by": candidate.run_id,
     }
     made = world.client.create_model_version(
-        one.name,
-        f"models:/{one.model_id}",
-        run_id=one.run_id,
-        model_id=one.model_id,
+        candidate.name,
+        f"models:/{candidate.model_id}",
+        run_id=candidate.run_id,
+        model_id=candidate.model_id,
         tags=tags,
         await_creation_for=None,
     )
     assert not {"verdict", "Verdict", "comptrust.gate"} & made.tags.keys()
-    return replace(one, version=str(made.version))
+    return replace(candidate, version=str(made.version))
 
 
 def a_pass(world: World) -> Candidate:
-    """Another candidate, which has passed."""
+    """Return another candidate, which has passed."""
     made = world.register(GOOD)
     world.gate(made)
     return made
 
 
-def point_to_a_pass(world: World, one: Candidate) -> Candidate:
+def point_to_a_pass(world: World, candidate: Candidate) -> Candidate:
     other = a_pass(world)
-    world.client.set_model_version_tag(one.name, one.version, "evaluated_by", other.run_id)
-    return replace(one, run_id=other.run_id, evidence=other.evidence)
+    world.client.set_model_version_tag(
+        candidate.name, candidate.version, "evaluated_by", other.run_id
+    )
+    return replace(candidate, run_id=other.run_id, evidence=other.evidence)
 
 
-def log_metrics(world: World, one: Candidate) -> None:
+def log_metrics(world: World, candidate: Candidate) -> None:
     for key, value in (("trust/mmlu", 100.0), ("drop/mmlu", 0.0), ("size/ratio", 4.0)):
-        world.client.log_metric(one.run_id, key, value)
+        world.client.log_metric(candidate.run_id, key, value)
 
 
-def log_metrics_from_elsewhere(world: World, one: Candidate) -> None:
+def log_metrics_from_elsewhere(world: World, candidate: Candidate) -> None:
     run_id = world.client.create_run(world.experiment).info.run_id
-    world.client.log_metric(run_id, "trust/mmlu", 100.0, model_id=one.model_id)
-    world.client.log_metric(run_id, "drop/mmlu", 0.0, model_id=one.model_id)
+    world.client.log_metric(run_id, "trust/mmlu", 100.0, model_id=candidate.model_id)
+    world.client.log_metric(run_id, "drop/mmlu", 0.0, model_id=candidate.model_id)
 
 
-def log_passing_verdict(world: World, one: Candidate) -> None:
-    verdict = json.loads((one.evidence / "verdict.json").read_text())
+def log_passing_verdict(world: World, candidate: Candidate) -> None:
+    verdict = json.loads((candidate.evidence / "verdict.json").read_text())
     for finding in verdict["findings"]:
         finding["outcome"] = "pass"
-    world.client.log_text(one.run_id, json.dumps(verdict), "verdict.json")
+    world.client.log_text(candidate.run_id, json.dumps(verdict), "verdict.json")
 
 
-# Tricks: another thing in under a promoted name
+# Tricks: something else under a promoted name
 
 
 def promoted(world: World, name: str | None = None) -> Candidate:
@@ -155,57 +163,57 @@ def promoted(world: World, name: str | None = None) -> Candidate:
     return made
 
 
-def rename_into_its_place(world: World, one: Candidate) -> None:
-    held = promoted(world)
-    world.client.rename_registered_model(held.name, f"{held.name}-old")
+def rename_into_its_place(world: World, candidate: Candidate) -> None:
+    current = promoted(world)
+    world.client.rename_registered_model(current.name, f"{current.name}-old")
 
 
 def rename_with_rest(prefix: str) -> Trick:
-    def trick(world: World, one: Candidate) -> None:
-        held = promoted(world)
+    def trick(world: World, candidate: Candidate) -> None:
+        current = promoted(world)
         world.post(
             "registered-models/rename",
-            {"name": held.name, "new_name": f"{held.name}-old"},
+            {"name": current.name, "new_name": f"{current.name}-old"},
             prefix=prefix,
         )
 
     return trick
 
 
-def delete_model_then_recreate(world: World, one: Candidate) -> None:
+def delete_model_then_recreate(world: World, candidate: Candidate) -> None:
     world.client.delete_registered_model(promoted(world).name)
 
 
-def delete_version(world: World, one: Candidate) -> None:
-    held = promoted(world)
-    world.client.delete_model_version(held.name, held.version)
+def delete_version(world: World, candidate: Candidate) -> None:
+    current = promoted(world)
+    world.client.delete_model_version(current.name, current.version)
 
 
-def delete_alias(world: World, one: Candidate) -> None:
+def delete_alias(world: World, candidate: Candidate) -> None:
     world.client.delete_registered_model_alias(promoted(world).name, "champion")
 
 
 def move_alias(world: World) -> Candidate:
-    """A blocked candidate beside the champion of the same model."""
-    held = promoted(world)
-    made = world.register(BAD, name=held.name)
+    """Return a blocked candidate beside the champion of the same model."""
+    current = promoted(world)
+    made = world.register(BAD, name=current.name)
     world.gate(made)
     return made
 
 
-# Tricks: prompts, and requests that are no promotion
+# Tricks: prompts, and requests that are not promotions
 
 
-def dress_as_prompt(world: World, one: Candidate) -> None:
+def dress_as_prompt(world: World, candidate: Candidate) -> None:
     for tagged in (
         tag_version("mlflow.prompt.is_prompt", "true"),
         tag_model("mlflow.prompt.is_prompt", "true"),
     ):
-        tagged(world, one)
+        tagged(world, candidate)
 
 
 def in_a_prompt(world: World) -> Candidate:
-    """A version with files in a registered model that was created as a prompt."""
+    """Return a version with files in a registered model that was created as a prompt."""
     source = blocked(world)
     name = f"prompt-{source.run_id[:8]}"
     world.post(
@@ -222,13 +230,13 @@ def in_a_prompt(world: World) -> Candidate:
     return replace(source, name=name, version=str(made.version))
 
 
-def graphql(world: World, one: Candidate) -> None:
-    given = f'name: "{one.name}", version: "{one.version}", stage: "Production"'
+def graphql(world: World, candidate: Candidate) -> None:
+    given = f'name: "{candidate.name}", version: "{candidate.version}", stage: "Production"'
     query = f"mutation {{ mlflowTransitionModelVersionStage(input: {{{given}}}) {{ name }} }}"
     requests.post(f"{world.base_url}/graphql", json={"query": query}, auth=world.auth, timeout=60)
 
 
-def create_promoted(world: World, one: Candidate) -> None:
+def create_promoted(world: World, candidate: Candidate) -> None:
     """Send the stage and alias where a version or model is created or updated."""
     more = {
         "current_stage": "Production",
@@ -240,27 +248,36 @@ def create_promoted(world: World, one: Candidate) -> None:
         world.rest(
             "POST",
             f"mlflow/{path}",
-            {"name": one.name, "source": f"models:/{one.model_id}", "model_id": one.model_id}
+            {
+                "name": candidate.name,
+                "source": f"models:/{candidate.model_id}",
+                "model_id": candidate.model_id,
+            }
             | more,
         )
     for path in ("model-versions/update", "registered-models/update"):
         world.rest(
             "PATCH",
             f"mlflow/{path}",
-            {"name": one.name, "version": one.version, "description": "x"} | more,
+            {"name": candidate.name, "version": candidate.version, "description": "x"} | more,
         )
 
 
-def other_methods(world: World, one: Candidate) -> None:
+def other_methods(world: World, candidate: Candidate) -> None:
     """Send the promotion with methods and headers that only a careless server obeys."""
-    body = {"name": one.name, "version": one.version, "alias": "champion", "stage": "Production"}
+    body = {
+        "name": candidate.name,
+        "version": candidate.version,
+        "alias": "champion",
+        "stage": "Production",
+    }
     for path in ("registered-models/alias", "model-versions/transition-stage"):
         for method in ("PUT", "PATCH"):
             world.rest(method, f"mlflow/{path}", body)
         world.rest("GET", f"mlflow/{path}", body, headers={"X-HTTP-Method-Override": "POST"})
 
 
-def both_stages(world: World, one: Candidate) -> None:
-    """Ask the other stage first: an archived or staged version is no nearer to production."""
-    stage("Archived")(world, one)
-    stage("None")(world, one)
+def both_stages(world: World, candidate: Candidate) -> None:
+    """Pass through harmless stages first, which brings a version no closer to production."""
+    stage("Archived")(world, candidate)
+    stage("None")(world, candidate)

@@ -1,5 +1,4 @@
-"""A registry with the gate in it, and candidates with hand-made evaluations that are really
-signed."""
+"""A registry with the gate in it, and candidates whose hand-made evaluations are really signed."""
 
 from __future__ import annotations
 
@@ -18,8 +17,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from comptrust.gate import policy
-from comptrust.gate.base import Evidence
 from comptrust.gate.enforcement import names
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
@@ -50,7 +49,7 @@ GOOD, BAD = "A", "B"
 
 
 def write_policies(folder: Path) -> None:
-    """Write the policies of the server, and a lax one that it does not know."""
+    """Write the server's policies, and a lax one that it does not know."""
     for name, text in (("staging", STAGING), ("production", PRODUCTION), ("lax", LAX)):
         (folder / f"{name}.yaml").write_text(text)
 
@@ -85,7 +84,7 @@ def questions() -> Suite:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A registered version, its run, and its evidence as it lies here."""
+    """A registered version, its run, and a local copy of its evidence."""
 
     name: str
     version: str
@@ -96,7 +95,7 @@ class Candidate:
 
 @dataclass
 class World:
-    """A registry as its users reach it, through a server or in process."""
+    """A registry as its users reach it, through a server or in the same process."""
 
     folder: Path
     client: MlflowClient
@@ -106,7 +105,7 @@ class World:
     experiment: str = "0"
     dense: Candidate | None = None
     evidence: dict[str, Path] = field(default_factory=dict)
-    """Run -> its evidence as it lies here."""
+    """Run -> local copy of its evidence."""
 
     # Requests
 
@@ -119,12 +118,12 @@ class World:
         prefix: str = "api",
         **more: Any,
     ) -> requests.Response:
-        """Send one request as a user without MLflow would."""
+        """Send one request without MLflow's client."""
         url = f"{self.base_url}/{prefix}/2.0/{path}"
         return requests.request(method, url, json=body, auth=self.auth, timeout=60, **more)
 
     def post(self, path: str, body: Mapping[str, Any], *, prefix: str = "api") -> None:
-        """Post to a route of MLflow, and raise what it answers."""
+        """Post to a route of MLflow; raise the error that it answers with."""
         raise_for(self.rest("POST", f"mlflow/{path}", body, prefix=prefix))
 
     def put(self, candidate: Candidate, name: str, content: bytes, *, prefix: str = "api") -> None:
@@ -140,18 +139,11 @@ class World:
     # Candidates
 
     def files(self, candidate: Candidate) -> Path:
-        """Return where the registered files really lie."""
+        """Return where the registered files really are."""
         location = self.client.get_logged_model(candidate.model_id).artifact_location
-        inside = (
-            location.removeprefix("mlflow-artifacts:/")
-            if location.startswith("mlflow-artifacts:")
-            else None
-        )
-        return (
-            self.folder / "mlartifacts" / inside
-            if inside
-            else Path(location.removeprefix("file://"))
-        )
+        if location.startswith("mlflow-artifacts:"):
+            return self.folder / "mlartifacts" / location.removeprefix("mlflow-artifacts:/")
+        return Path(location.removeprefix("file://"))
 
     def register(
         self,
@@ -161,7 +153,7 @@ class World:
         tags: Mapping[str, str] | None = None,
         **settings: Any,
     ) -> Candidate:
-        """Log a model with files of its own, evaluate it and register it; nothing is judged yet."""
+        """Log, evaluate and register a model with its own files; it is not judged yet."""
         run_id = self.client.create_run(self.experiment).info.run_id
         model = self.client.create_logged_model(self.experiment, name="model", source_run_id=run_id)
         local = self.folder / "local" / run_id
@@ -194,8 +186,7 @@ class World:
         size: int = 100,
         **recipe: Any,
     ) -> None:
-        """Evaluate the files that the registry holds now, and log it as the candidate's run
-        does."""
+        """Evaluate the files that the registry has now, and log the result on the run."""
         shutil.rmtree(candidate.evidence, ignore_errors=True)
         weights = self.files(candidate) / "model"
         checkpoint = checkpoint_of(weights, **recipe).model_copy(update={"bytes": size})
@@ -234,21 +225,22 @@ class World:
         siblings: Sequence[Candidate] = (),
         **changes: Any,
     ) -> attestations.Attestation | None:
-        """Judge and sign as `comptrust gate` does, log both, and return the attestation; `changes`
-        are made before it is signed.
+        """Judge and sign as `comptrust gate` does, log both, and return the attestation.
+
+        `changes` are made to its fields before it is signed.
         """
         if self.dense is None:
             self.dense = self.register(GOOD, name="dense", size=400, **DENSE)
         ids = {"candidate": candidate.run_id, "baseline": self.dense.run_id}
-        read = {
+        evaluations = {
             role: evaluation.load(self.evidence[run], ref=f"runs:/{run}")
             for role, run in ids.items()
         }
-        beside = tuple(
-            evaluation.load(one.evidence, ref=f"models:/{one.name}/{one.version}")
-            for one in siblings
+        others = tuple(
+            evaluation.load(sibling.evidence, ref=f"models:/{sibling.name}/{sibling.version}")
+            for sibling in siblings
         )
-        evidence = Evidence(read["candidate"], read["baseline"], beside)
+        evidence = Evidence(evaluations["candidate"], evaluations["baseline"], others)
         rules = policy.load(str(self.folder / f"{policy_name}.yaml"))
         verdict = judge(
             evidence, rules, waivers=waivers, trusted=TRUSTED, today=now.date() if now else None
@@ -274,14 +266,12 @@ class World:
         return made
 
     def pass_truly(self, candidate: Candidate) -> None:
-        """Make it a true pass as it is now: its present files evaluated well, judged under the
-        server's policy, signed, in force.
-        """
+        """Give the candidate a true pass: its present files evaluated well, judged and signed."""
         self.evaluate(candidate, GOOD)
         made = self.gate(candidate)
         assert made is not None and made.verdict.outcome == "pass"
 
-    # What came of it
+    # Results
 
     def promoted(self, candidate: Candidate) -> list[str]:
         """Return the guarded stages and aliases that lead to the version."""
@@ -304,9 +294,7 @@ def guarded(alias: str) -> bool:
 
 
 def artifact(folder: Path, *, content: str) -> None:
-    """Write what a logged model has: the checkpoint in `model`, and what tells MLflow how to load
-    it.
-    """
+    """Write the files of a logged model: the checkpoint in `model`, and MLmodel to load it."""
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "model.safetensors").write_bytes(content.encode() * 50)
     (folder / "model" / "config.json").write_text('{"model_type": "llama"}')
@@ -314,7 +302,7 @@ def artifact(folder: Path, *, content: str) -> None:
 
 
 def raise_for(answer: requests.Response) -> None:
-    """Raise what MLflow answered, as its own client does."""
+    """Raise the error that MLflow answered with, as its own client does."""
     if answer.status_code >= 400:
         try:
             body = answer.json()

@@ -1,5 +1,6 @@
-"""Whether a version has earned a level: its signed evidence read from the tracking store, judged
-anew, and its files hashed.
+"""Verify that a version has earned a level.
+
+Its signed evidence is read from the tracking store and judged again, and its files are hashed.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from mlflow.exceptions import MlflowException
 
 from comptrust import digests
 from comptrust.errors import UserError
-from comptrust.gate.base import Evidence
 from comptrust.gate.enforcement import files
 from comptrust.gate.enforcement.settings import Level, Settings
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.attestations import Attestation
@@ -31,26 +32,27 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 EVALUATED_BY = "evaluated_by"
-"""Tag of a version: the run whose evaluation counts. Anybody may set it; the attestation found
-there names its run itself.
+"""Tag of a version: the run whose evaluation counts.
+
+Anyone may set it, which is harmless: the attestation found there names its own run.
 """
-REMEMBERED = 256
-"""Judgments kept, so that the same attestation is not judged twice a day."""
+MAX_REMEMBERED = 256
+"""Passes kept in memory, so that the same attestation is not judged twice a day."""
+
+Trusted = Mapping[str, Ed25519PublicKey]
 
 
 @dataclass(frozen=True)
-class Earned:
+class Proof:
     """What a version has shown."""
 
     reason: str
     snapshot: files.Snapshot | None
-    """Its files as hashed; None where the operator vouches for the place they are in."""
+    """Its files as hashed; None where the operator vouches for their place."""
 
 
-class Judge:
-    """Reads and judges; every method raises UserError with the first failing finding and what to
-    do.
-    """
+class Verifier:
+    """Reads and judges. Every method raises UserError with the first problem and what to do."""
 
     def __init__(
         self,
@@ -62,18 +64,20 @@ class Judge:
         self._hasher = files.Hasher()
         self._passed: dict[tuple[str, str, datetime.date], None] = {}
 
-    def earned(self, version: ModelVersion, level: Level, *, uri: str) -> Earned:
-        """Judge a version, whose files are at `uri`, under the policy of a level."""
+    def verify(self, version: ModelVersion, level: Level, *, uri: str) -> Proof:
+        """Verify a version, whose files are at `uri`, under the policy of a level."""
         policy = self._settings.policies[level]
         with tempfile.TemporaryDirectory() as temporary:
             trusted = self._trusted()
             attestation, run_id, digest = self._attestation(
                 version, Path(temporary), trusted=trusted
             )
+            # The day is part of the key because waivers expire at its end. The attestation itself
+            # is checked every time, as is every file of the version.
             key = (digest, policy.digest, datetime.datetime.now(datetime.UTC).date())
             if key not in self._passed:
                 self._judge(attestation, run_id, version, policy, Path(temporary), trusted=trusted)
-                while len(self._passed) >= REMEMBERED:
+                while len(self._passed) >= MAX_REMEMBERED:
                     self._passed.pop(next(iter(self._passed)))
                 self._passed[key] = None
             snapshot = self._weights(attestation, version, uri, Path(temporary))
@@ -81,28 +85,30 @@ class Judge:
             f"passes policy {policy.name} ({policy.digest[:12]}), signed by {attestation.key_id},"
             " files unchanged"
         )
-        return Earned(reason, snapshot)
+        return Proof(reason, snapshot)
 
     def signed_pass(self, version: ModelVersion) -> None:
         """Raise UserError unless a trusted key attests a pass of this version."""
         with tempfile.TemporaryDirectory() as temporary:
             self._attestation(version, Path(temporary), trusted=self._trusted())
 
-    def _trusted(self) -> Mapping[str, Ed25519PublicKey]:
+    def _trusted(self) -> Trusted:
+        """Return the trusted keys, read each time: a key can be removed while the server runs."""
         place = self._settings.trusted_keys
         trusted = keys.load_public_keys(place) if place and place.exists() else {}
         if not trusted:
             raise UserError(
-                "This server trusts no key, so nothing can prove itself. Put a public key"
-                " (*.pub.pem) into its --trusted-keys."
+                "This server trusts no key, so no verdict can be verified. Put a public key"
+                " (*.pub.pem) into the folder given as --trusted-keys."
             )
         return trusted
 
     def _attestation(
-        self, version: ModelVersion, temporary: Path, *, trusted: Mapping[str, Ed25519PublicKey]
+        self, version: ModelVersion, temporary: Path, *, trusted: Trusted
     ) -> tuple[Attestation, str, str]:
-        """Return the attestation, its run and the digest of its bytes: signed by a trusted key, in
-        force, a pass, of this model and run.
+        """Return the attestation, its run, and the digest of its bytes.
+
+        It is signed by a trusted key, in force, a pass, and of this model and run.
         """
         ref = f"models:/{version.name}/{version.version}"
         again = f"Run `comptrust gate {ref}` with a signing key that this server trusts."
@@ -112,22 +118,23 @@ class Judge:
         path = self._fetch(run_id, (attestations.NAME,), temporary / "signed") / attestations.NAME
         if not path.is_file():
             raise UserError(
-                f"There is no signed verdict ({attestations.NAME}) in its run {run_id}. {again}"
+                f"Its run {run_id} has no signed verdict ({attestations.NAME}). {again}"
             )
         attestation = attestations.read(path)
-        found = [*attestations.problems(attestation, trusted=trusted)]
-        found += attestations.changes(
-            attestation.model_copy(update={"files": {}}),
-            artifacts={},
-            run_id=run_id,
-            model=version.name,
-        )
-        if found:
-            judged = found[0].kind in ("block", "inconclusive")
-            raise UserError(
-                f"{found[0].text}"
-                f" {'Promote another version, or see docs/gate.md.' if judged else again}"
-            )
+        # The files are left out: whether they changed only matters if they are judged again.
+        problems = [
+            *attestations.problems(attestation, trusted=trusted),
+            *attestations.changes(
+                attestation.model_copy(update={"files": {}}),
+                artifacts={},
+                run_id=run_id,
+                model=version.name,
+            ),
+        ]
+        if problems:
+            judged = problems[0].kind in ("block", "inconclusive")
+            remedy = "Promote another version, or see docs/gate.md." if judged else again
+            raise UserError(f"{problems[0].text} {remedy}")
         return attestation, run_id, digests.of_file(path)
 
     def _judge(
@@ -138,94 +145,96 @@ class Judge:
         policy: Policy,
         temporary: Path,
         *,
-        trusted: Mapping[str, Ed25519PublicKey],
+        trusted: Trusted,
     ) -> None:
-        ids = {"candidate": run_id} | (
-            {"baseline": attestation.baseline_run_id} if attestation.baseline_run_id else {}
-        )
+        """Judge the signed evidence under this server's policy; raise UserError unless it passes.
+
+        The signed verdict may be of a more lenient policy, so its outcome alone proves nothing.
+        """
+        run_ids = {"candidate": run_id}
+        if attestation.baseline_run_id:
+            run_ids["baseline"] = attestation.baseline_run_id
         names = (*attestations.EVALUATION, attestations.VERDICT)
-        folders = {role: self._fetch(run, names, temporary / role) for role, run in ids.items()}
-        found = attestations.changes(
+        folders = {role: self._fetch(run, names, temporary / role) for role, run in run_ids.items()}
+        changes = attestations.changes(
             attestation, artifacts=folders, run_id=run_id, model=version.name
         )
-        if found:
-            raise UserError(f"{found[0].text} Evaluate and gate it again.")
-        read = {
-            role: evaluation.load(folder, ref=f"runs:/{ids[role]}")
+        if changes:
+            raise UserError(f"{changes[0].text} Evaluate and gate it again.")
+        evaluations = {
+            role: evaluation.load(folder, ref=f"runs:/{run_ids[role]}")
             for role, folder in folders.items()
         }
         siblings = tuple(
             self._sibling(ref, signed, temporary) for ref, signed in attestation.siblings.items()
         )
         evidence = Evidence(
-            candidate=read["candidate"], baseline=read.get("baseline"), siblings=siblings
+            evaluations["candidate"], evaluations.get("baseline"), siblings=siblings
         )
         verdict = judge(evidence, policy, waivers=attestation.waivers, trusted=trusted)
         if verdict.outcome == "pass":
             return
-        failing = next((one for one in verdict.findings if one.outcome == verdict.outcome), None)
-        why = f"{failing.rule}: {failing.reason}" if failing else "The policy has no rule."
+        failing = next(
+            (finding for finding in verdict.findings if finding.outcome == verdict.outcome), None
+        )
+        why = f"{failing.rule}: {failing.reason}" if failing else "The policy has no rules."
         raise UserError(
             f"Verdict {verdict.outcome} under policy {policy.name}. {why} Promote another version,"
             " or see docs/gate.md."
         )
 
     def _sibling(self, ref: str, signed: Mapping[str, str], temporary: Path) -> Evaluation:
+        """Read a sibling's evaluation and check that it is the signed one."""
         name, _, number = ref.removeprefix("models:/").rpartition("/")
         try:
             version = self._version_of(name, number)
         except MlflowException as error:
             raise UserError(f"Its signed sibling {ref} is gone. Gate it again.") from error
         run_id = (version.tags or {}).get(EVALUATED_BY) or version.run_id or ""
-        read = evaluation.load(
-            self._fetch(run_id, tuple(signed), temporary / digests.of_text(ref)), ref=ref
-        )
-        if attestations.summary(read) != signed:
+        folder = self._fetch(run_id, tuple(signed), temporary / digests.of_text(ref))
+        sibling = evaluation.load(folder, ref=ref)
+        if attestations.summary(sibling) != signed:
             raise UserError(
-                f"Its sibling {ref} was evaluated anew since it was judged. Gate it again."
+                f"Its sibling {ref} was evaluated again after the verdict. Gate it again."
             )
-        return read
+        return sibling
 
     def _weights(
         self, attestation: Attestation, version: ModelVersion, uri: str, temporary: Path
     ) -> files.Snapshot | None:
-        """Compare every file of the version with what was signed, where only this server can change
-        it afterwards.
+        """Compare every file of the version with what was signed.
+
+        The files must be where only this server can change them afterwards.
         """
-        folder, vouched = (
-            files.local(uri),
-            any(files.below(uri, root) for root in self._settings.artifact_roots),
-        )
+        folder = files.local(uri)
+        vouched = any(files.below(uri, root) for root in self._settings.artifact_roots)
         if vouched and folder is None:
-            folder = (
-                files.fetch(
-                    uri.rpartition("/")[0], (uri.rpartition("/")[2],), temporary / "weights"
-                )
-                / uri.rpartition("/")[2]
-            )
+            parent, _, name = uri.rpartition("/")
+            folder = files.fetch(parent, (name,), temporary / "weights") / name
         elif files.in_server() and not vouched:
-            self._only_here(uri)
+            self._require_served(uri)
         if folder is None:
             raise UserError(
                 f"Its files are at {uri}, where others can change them. Log the model through this"
-                " server and register it anew."
+                " server and register it again."
             )
         if not folder.is_dir():
             raise UserError("Its files are gone. Register it again.")
-        taken = self._hasher.snapshot(folder)
-        found = attestations.changed_artifact(attestation, taken.digests)
-        if found:
-            raise UserError(f"{found[0].text} Register and gate it anew.")
-        return None if vouched else taken
+        snapshot = self._hasher.snapshot(folder)
+        changes = attestations.changed_artifact(attestation, snapshot.digests)
+        if changes:
+            raise UserError(f"{changes[0].text} Register and gate it again.")
+        return None if vouched else snapshot
 
-    def _only_here(self, uri: str) -> None:
-        """Raise UserError unless a version's files can be written through this server alone, which
-        refuses it once they are promoted.
+    def _require_served(self, uri: str) -> None:
+        """Raise UserError unless the files can be written through this server alone.
+
+        Only then can it refuse to change them once they are promoted.
         """
         root, folder = files.destination(), files.local(uri)
         if root is None or not files.frozen():
             raise UserError(
-                "This server's artifact folder does not keep promoted files. Start it with"
+                "This server's artifact folder does not protect promoted files. Start it with"
                 " `comptrust serve`."
             )
         if folder is None or not folder.is_relative_to(root):
@@ -237,11 +246,10 @@ class Judge:
             return
         # A run's folder can be written past the artifact folder's guard (upload-artifact); a logged
         # model's cannot.
-        if folder not in (
-            self._logged_model(part) for part in folder.parts if part.startswith("m-")
-        ):
+        model_ids = [part for part in folder.parts if part.startswith("m-")]
+        if folder not in [self._logged_model(model_id) for model_id in model_ids]:
             raise UserError(
-                "Its files are in a run's folder, which others can write. Log it with"
+                "Its files are in a run's folder, which others can write to. Log it with"
                 " mlflow.transformers.log_model."
             )
 

@@ -1,6 +1,4 @@
-"""Judging: nothing changes between judging and promoting, nothing unsigned is believed, and files
-lie where they stay.
-"""
+"""Verifying a version: nothing unsigned is believed, and nothing changes before it is promoted."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from comptrust.gate.enforcement import files, settings
+from comptrust.gate.enforcement.mlflow_internals import ARTIFACT_DESTINATION, REGISTRY_STORE
 from comptrust.gate.enforcement.store import GuardedStore
 from tests.support.enforcement.inprocess import a_pass, log, promote, refused, store
 from tests.support.enforcement.world import BAD, GOOD, World
@@ -20,20 +19,20 @@ from tests.support.enforcement.world import BAD, GOOD, World
 
 def meanwhile(inside: World, act: Callable[[], object]) -> None:
     """Let something happen after a version was judged and before it is promoted."""
-    judge = store(inside).guard._judge
-    earned = judge.earned
+    verifier = store(inside).guard.verifier
+    verify = verifier.verify
 
-    def judged(*args: object, **settings: object) -> object:
-        found = earned(*args, **settings)  # type: ignore[arg-type]
+    def verify_then_act(*args: object, **settings: object) -> object:
+        proof = verify(*args, **settings)  # type: ignore[arg-type]
         act()
-        return found
+        return proof
 
-    judge.earned = judged  # type: ignore[method-assign,assignment]
+    verifier.verify = verify_then_act  # type: ignore[method-assign,assignment]
 
 
 def test_files_written_while_it_is_judged(inside: World) -> None:
-    made = a_pass(inside)
-    weights = inside.files(made) / "model" / "model.safetensors"
+    candidate = a_pass(inside)
+    weights = inside.files(candidate) / "model" / "model.safetensors"
     state = weights.stat()
 
     def swap() -> None:
@@ -41,44 +40,44 @@ def test_files_written_while_it_is_judged(inside: World) -> None:
         os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns))
 
     meanwhile(inside, swap)
-    assert "changed while it was judged" in refused(promote, inside, made)
-    assert inside.promoted(made) == []
+    assert "changed while it was judged" in refused(promote, inside, candidate)
+    assert inside.promoted(candidate) == []
 
 
 def test_another_version_of_that_number_while_it_is_judged(inside: World) -> None:
-    made = a_pass(inside)
+    candidate = a_pass(inside)
 
     def replace_it() -> None:
-        inside.client.delete_registered_model(made.name)
-        inside.register(BAD, name=made.name)
+        inside.client.delete_registered_model(candidate.name)
+        inside.register(BAD, name=candidate.name)
 
     meanwhile(inside, replace_it)
-    assert "changed while it was judged" in refused(promote, inside, made)
+    assert "changed while it was judged" in refused(promote, inside, candidate)
 
 
 def test_judging_that_fails_promotes_nothing(inside: World) -> None:
-    made = a_pass(inside)
+    candidate = a_pass(inside)
 
     def fail() -> None:
         raise RuntimeError("out of order")
 
     meanwhile(inside, fail)
     with pytest.raises(MlflowException, match="could not judge this version; nothing was changed"):
-        promote(inside, made)
+        promote(inside, candidate)
     assert log(inside).lines[-1].finding == "RuntimeError: out of order"
-    assert inside.promoted(made) == []
+    assert inside.promoted(candidate) == []
 
 
 def test_a_promotion_that_the_database_refuses_is_logged_as_failed(
     inside: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = a_pass(inside)
+    candidate = a_pass(inside)
     monkeypatch.setattr(
         "mlflow.store.model_registry.sqlalchemy_store.SqlAlchemyStore.set_registered_model_alias",
         _broken,
     )
     with pytest.raises(RuntimeError):
-        promote(inside, made)
+        promote(inside, candidate)
     assert [line.decision for line in log(inside).lines] == ["granted", "failed"]
 
 
@@ -88,30 +87,30 @@ def _broken(*args: object) -> None:
 
 def test_a_sibling_that_was_edited_after_signing(inside: World) -> None:
     sibling = inside.register(GOOD, name="m", seed=1)
-    made = inside.register(GOOD, name="m")
-    inside.gate(made, siblings=[sibling])
+    candidate = inside.register(GOOD, name="m")
+    inside.gate(candidate, siblings=[sibling])
     inside.client.log_text(
         sibling.run_id,
         (sibling.evidence / "checkpoint.json").read_text().replace('"seed": 1', '"seed": 2'),
         "checkpoint.json",
     )
-    assert "sibling models:/m/1 was evaluated anew" in refused(promote, inside, made)
+    assert "sibling models:/m/1 was evaluated again" in refused(promote, inside, candidate)
     inside.upload(sibling)
-    promote(inside, made)
+    promote(inside, candidate)
 
 
 def test_signed_before_it_was_registered(inside: World) -> None:
-    made = inside.register(GOOD)
-    inside.gate(made, artifact={})
-    assert "signed before they were registered" in refused(promote, inside, made)
+    candidate = inside.register(GOOD)
+    inside.gate(candidate, artifact={})
+    assert "signed before they were registered" in refused(promote, inside, candidate)
 
 
 def test_a_link_among_the_files(inside: World) -> None:
-    made = a_pass(inside)
-    config = inside.files(made) / "model" / "config.json"
+    candidate = a_pass(inside)
+    config = inside.files(candidate) / "model" / "config.json"
     config.rename(inside.folder / "config.json")
     config.symlink_to(inside.folder / "config.json")
-    assert "is a link" in refused(promote, inside, made)
+    assert "is a link" in refused(promote, inside, candidate)
 
 
 def test_a_hash_is_kept_only_while_the_file_is_the_same(
@@ -140,58 +139,58 @@ def test_a_hash_of_a_file_that_is_just_being_written_is_not_kept(tmp_path: Path)
     (tmp_path / "a").write_bytes(b"1")
     hasher = files.Hasher()
     hasher.snapshot(tmp_path)
-    assert hasher._known == {}
+    assert hasher._digests == {}
 
 
 def as_server(inside: World, monkeypatch: pytest.MonkeyPatch, **environment: str) -> GuardedStore:
     """Open the store as a server process does."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv(files.REGISTRY, f"comptrust+sqlite:///{inside.folder}/mlflow.db")
+    monkeypatch.setenv(REGISTRY_STORE, f"comptrust+sqlite:///{inside.folder}/mlflow.db")
     return GuardedStore(f"comptrust+sqlite:///{inside.folder}/mlflow.db")
 
 
 def test_a_server_promotes_only_what_it_keeps(
     inside: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = a_pass(inside)
-    ask = (made.name, "champion", made.version)
-    place = {files.DESTINATION: (inside.folder / "other").as_uri()}
-    assert "does not keep promoted files" in refused(
+    candidate = a_pass(inside)
+    ask = (candidate.name, "champion", candidate.version)
+    place = {ARTIFACT_DESTINATION: (inside.folder / "other").as_uri()}
+    assert "does not protect promoted files" in refused(
         as_server(inside, monkeypatch, **place).set_registered_model_alias, *ask
     )
-    place = {files.DESTINATION: f"comptrust+{(inside.folder / 'other').as_uri()}"}
+    place = {ARTIFACT_DESTINATION: f"comptrust+{(inside.folder / 'other').as_uri()}"}
     assert "outside this server's artifact folder" in refused(
         as_server(inside, monkeypatch, **place).set_registered_model_alias, *ask
     )
     vouched = place | {settings.ARTIFACT_ROOTS: (inside.folder / "artifacts").as_uri()}
     as_server(inside, monkeypatch, **vouched).set_registered_model_alias(*ask)
-    assert inside.promoted(made) == ["champion"]
+    assert inside.promoted(candidate) == ["champion"]
 
 
 def test_a_server_promotes_its_own_folder_but_not_that_of_a_run(
     inside: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = a_pass(inside)
+    candidate = a_pass(inside)
     own = as_server(
         inside,
         monkeypatch,
-        **{files.DESTINATION: f"comptrust+{(inside.folder / 'artifacts').as_uri()}"},
+        **{ARTIFACT_DESTINATION: f"comptrust+{(inside.folder / 'artifacts').as_uri()}"},
     )
-    own.set_registered_model_alias(made.name, "champion", made.version)
+    own.set_registered_model_alias(candidate.name, "champion", candidate.version)
     within = (
         inside.folder
         / "artifacts"
-        / made.run_id
+        / candidate.run_id
         / "artifacts"
         / "models"
-        / made.model_id
+        / candidate.model_id
         / "artifacts"
     )
-    shutil.copytree(inside.files(made), within)
-    copy = own.create_model_version(made.name, str(within), run_id=made.run_id)
+    shutil.copytree(inside.files(candidate), within)
+    copy = own.create_model_version(candidate.name, str(within), run_id=candidate.run_id)
     assert "in a run's folder" in refused(
-        own.set_registered_model_alias, made.name, "champion", copy.version
+        own.set_registered_model_alias, candidate.name, "champion", copy.version
     )
 
 

@@ -1,0 +1,85 @@
+"""MLflow's private names that enforcement needs, all of them here.
+
+None has a public equivalent. When MLflow is upgraded, this is the file to check; a name that is
+gone fails at import, so the server does not start unguarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.prompt.constants import _PROMPT_SOURCE_PLACEHOLDERS
+from mlflow.store.artifact.local_artifact_repo import (
+    _TEMP_ARTIFACT_PREFIX,
+    LocalArtifactRepository,
+)
+from mlflow.store.model_registry.abstract_store import AbstractStore
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.validation import _validate_model_version
+
+TRACKING_STORE = "_MLFLOW_SERVER_FILE_STORE"
+"""Environment variable in which a server's processes find the tracking store: evidence is there."""
+REGISTRY_STORE = "_MLFLOW_SERVER_REGISTRY_STORE"
+"""Set in a server's processes and nowhere else: tells a server from a plain client."""
+ARTIFACT_DESTINATION = "_MLFLOW_SERVER_ARTIFACT_DESTINATION"
+"""Environment variable with the folder or bucket that a server serves: files there can freeze."""
+
+UPLOAD_PREFIX = _TEMP_ARTIFACT_PREFIX
+"""Starts the file name of an upload in progress, which is not part of a version yet."""
+
+_PUBLISH = LocalArtifactRepository._publish_staged_artifact  # must exist to be overridden below
+
+
+def is_prompt_source(version: ModelVersion) -> bool:
+    """Whether a version has no files: prompts are versions too, with a placeholder as source."""
+    return version.source in _PROMPT_SOURCE_PLACEHOLDERS
+
+
+def is_prompt(model: RegisteredModel) -> bool:
+    """Whether a registered model was created as a prompt; the tag alone could be added later."""
+    return bool(model._is_prompt())
+
+
+def version_number(version: str) -> int:
+    """Read a version as MLflow does: `1`, `01` and 1 name the same one."""
+    number: int = _validate_model_version(version)
+    return number
+
+
+def registry_store() -> AbstractStore:
+    """Return the store of this server's requests, so that artifacts ask the same registry."""
+    from mlflow.server.handlers import _get_model_registry_store
+
+    return _get_model_registry_store()
+
+
+class QueryableStore(SqlAlchemyStore):
+    """A registry whose tables can be queried directly."""
+
+    def query(self, session: Any, table: type[Any]) -> Any:
+        """Return a query on a table, limited to the active workspace as MLflow's own are."""
+        return self._get_query(session, table)
+
+
+class PublishingRepository(LocalArtifactRepository):
+    """A local artifact folder that says when an uploaded file appears under its final name.
+
+    The public methods return after the whole upload, which is too early and too late for a lock.
+    """
+
+    def publishing(self, path: Path) -> AbstractContextManager[None]:
+        """Enter before the file appears at `path`, leave when it has appeared."""
+        raise NotImplementedError
+
+    def _publish_staged_artifact(
+        self,
+        temp_file_path: str,
+        destination_file_path: str,
+        finalize_temp_path: Callable[[str], None] | None = None,
+    ) -> None:
+        with self.publishing(Path(destination_file_path)):
+            _PUBLISH(self, temp_file_path, destination_file_path, finalize_temp_path)

@@ -1,0 +1,68 @@
+"""The evidence behind a verdict: the candidate, its dense baseline and their siblings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from comptrust.records import Recipe
+from comptrust.trust.evaluation import Evaluation
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything a verdict may rest on."""
+
+    candidate: Evaluation
+    baseline: Evaluation | None
+    """The dense source, evaluated on the same suite; None if there is none."""
+    siblings: tuple[Evaluation, ...] = ()
+    """Other compressed versions of the same source, including other calibration seeds."""
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """The candidate's recipe, or None if only its scorecard is available."""
+        return self.candidate.recipe
+
+    @property
+    def comparable_baseline(self) -> Evaluation | None:
+        """The baseline, if it answered the same prompts, rendered and scored alike."""
+        if self.baseline is None or differences(self.candidate, self.baseline):
+            return None
+        return self.baseline
+
+    @property
+    def same_model(self) -> bool:
+        """Whether candidate and baseline are the same bytes and gave the same answers (A/A)."""
+        if (baseline := self.comparable_baseline) is None:
+            return False
+        ours, dense = self.candidate.scorecard, baseline.scorecard
+        return (
+            ours.checkpoint_digest == dense.checkpoint_digest
+            and ours.generations == dense.generations
+        )
+
+
+def differences(first: Evaluation, second: Evaluation) -> list[str]:
+    """Name what makes two evaluations incomparable; empty if they can be compared.
+
+    The suite digest covers prompts, sampling, scoring and scorers; the rendering digest covers the
+    template and the text that the model saw.
+    """
+    names = [
+        name
+        for name in ("suite_digest", "rendering_digest")
+        if getattr(first.scorecard, name) != getattr(second.scorecard, name)
+    ]
+    scorings = [one.suite.scoring if one.suite else None for one in (first, second)]
+    return names + (["scoring"] if scorings[0] != scorings[1] else [])
+
+
+def points_lost(dense: float, candidate: float) -> float:
+    """Return the drop in points, without the rounding error of binary fractions.
+
+    66.4 - 61.4 is exactly 5, not slightly more:
+
+    >>> points_lost(66.4, 61.4)
+    5.0
+    """
+    return round(dense - candidate, 9)

@@ -1,0 +1,65 @@
+"""The base class of rules: a rule checks the evidence and returns one finding."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from comptrust.gate.evidence import Evidence
+from comptrust.records import Finding, Recipe, Result
+
+
+class Rule(BaseModel, ABC):
+    """A rule is its parameters; a policy file names it and sets them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ClassVar[str]
+    """The name of the rule's file, unless the class states another one."""
+    waivable: ClassVar[bool] = False
+    """Whether a named human may accept an inconclusive finding of this rule."""
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if "name" not in vars(cls):
+            cls.name = cls.__module__.rpartition(".")[2]
+
+    @abstractmethod
+    def check(self, evidence: Evidence) -> Finding:
+        """Judge; what is not measured or not comparable never passes."""
+
+    def finding(self, outcome: Result, reason: str, **evidence: Any) -> Finding:
+        """Return a finding of this rule."""
+        return Finding(rule=self.name, outcome=outcome, reason=reason, evidence=evidence)
+
+    def inconclusive(self, reason: str, **evidence: Any) -> Finding:
+        """Return an inconclusive finding of this rule."""
+        return self.finding("inconclusive", reason, **evidence)
+
+    def unknown_recipe(self) -> Finding:
+        """Return the finding for a candidate that has only a scorecard."""
+        return self.inconclusive(
+            "Cannot tell how the candidate was compressed: no checkpoint.json. Judge its run or"
+            " version instead."
+        )
+
+    def does_not_apply(self, to: str) -> Finding:
+        """Return the finding for a candidate that the rule is not about."""
+        return self.finding("pass", f"Does not apply to {to}.", applies=False)
+
+
+def heavily_compressed(recipe: Recipe, *, bits_at_most: int, sparsity_at_least: float) -> bool:
+    """Whether a recipe has few enough bits or enough zeros to need more evidence."""
+    few_bits = recipe.bits is not None and recipe.bits <= bits_at_most
+    return few_bits or (recipe.sparsity is not None and recipe.sparsity >= sparsity_at_least)
+
+
+def change(drop: float) -> str:
+    """Describe a drop in points.
+
+    >>> change(3.21), change(-1.5)
+    ('dropped 3.2 points', 'gained 1.5 points')
+    """
+    return f"{'dropped' if drop >= 0 else 'gained'} {abs(drop):.1f} points"

@@ -1,0 +1,161 @@
+"""Evidence made by release 0.1.0 still reads, verifies and is judged alike.
+
+`tests/data/release-0.1.0` holds two evaluations, a registered model, a signed attestation, a waiver
+and the public key, as that release wrote them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comptrust import config
+from comptrust.gate import policy as policies
+from comptrust.gate.evidence import Evidence
+from comptrust.gate.signing import attestations, keys, waivers
+from comptrust.gate.signing.attestations import Attestation
+from comptrust.gate.verdict import judge
+from comptrust.records import Checkpoint, Recipe, Scorecard, SuiteManifest, Verdict
+from comptrust.trust import evaluation
+from comptrust.trust.generations import read_generations
+
+KEPT = Path(__file__).parents[1] / "data" / "release-0.1.0"
+TRUSTED = keys.load_public_keys(KEPT / "5d7f1cbda7daece5.pub.pem")
+DIGESTS = json.loads((KEPT / "digests.json").read_text())["policies"]
+ROLES = ("candidate", "baseline")
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """Return a copy that a test may change."""
+    return Path(shutil.copytree(KEPT, tmp_path / "kept"))
+
+
+def attestation(folder: Path = KEPT) -> Attestation:
+    return attestations.read(folder / "candidate" / attestations.NAME)
+
+
+def evidence() -> Evidence:
+    return Evidence(
+        candidate=evaluation.load(KEPT / "candidate", ref="candidate"),
+        baseline=evaluation.load(KEPT / "baseline", ref="baseline"),
+    )
+
+
+def problems(folder: Path) -> list[str]:
+    """Return every problem of the attestation and of the files that it names."""
+    signed = attestation(folder)
+    tomorrow = signed.issued + datetime.timedelta(days=1)
+    return [
+        *map(str, attestations.problems(signed, trusted=TRUSTED, now=tomorrow)),
+        *map(
+            str,
+            attestations.changes(
+                signed,
+                artifacts={role: folder / role for role in ROLES},
+                run_id=signed.run_id,
+                model=signed.model,
+            ),
+        ),
+        *map(
+            str,
+            attestations.changed_artifact(signed, attestations.held_by(folder / "registered")),
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        ("scorecard", Scorecard),
+        ("suite", SuiteManifest),
+        ("checkpoint", Checkpoint),
+        ("recipe", Recipe),
+        ("verdict", Verdict),
+        ("attestation", Attestation),
+    ],
+)
+def test_every_record_parses_and_is_written_alike(name: str, record: Any) -> None:
+    files = sorted(KEPT.glob(f"*/{name}.json"))
+    assert files
+    for path in files:
+        fields = config.read_json(path)
+        assert json.loads(record.model_validate(fields).model_dump_json()) == fields
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_answer_is_read(role: str) -> None:
+    for path in sorted((KEPT / role / "generations").iterdir()):
+        assert len(read_generations(path)) == len(path.read_text().splitlines())
+
+
+def test_the_attestation_is_proven_by_the_kept_key() -> None:
+    assert attestations.proven(attestation(), TRUSTED)
+    assert problems(KEPT) == []
+
+
+def test_the_waiver_verifies() -> None:
+    (waiver,) = waivers.read(KEPT / waivers.NAME)
+    assert keys.proves(waiver, TRUSTED[waiver.key_id])
+    assert waivers.dumps([waiver]) == (KEPT / waivers.NAME).read_text()
+    assert not keys.proves(waiver.model_copy(update={"who": "Bob"}), TRUSTED[waiver.key_id])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "candidate/scorecard.json",
+        "candidate/verdict.json",
+        "candidate/generations/mmlu.jsonl",
+        "baseline/suite.json",
+        "baseline/generations/ood.jsonl",
+        "registered/MLmodel",
+        "registered/model/model.safetensors",
+    ],
+)
+def test_a_changed_byte_is_found(name: str, kept: Path) -> None:
+    content = bytearray((kept / name).read_bytes())
+    content[-1] ^= 1
+    (kept / name).write_bytes(bytes(content))
+    role, _, file = name.partition("/")
+    named = f"baseline/{file}" if role == "baseline" else file
+    assert problems(kept) == [f"{named} was changed since it was signed."]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda fields: fields["verdict"]["findings"][1].update(reason="Fine."),
+        lambda fields: fields.update(model="another"),
+        lambda fields: fields.update(expires="2099-01-01T00:00:00Z"),
+    ],
+)
+def test_a_changed_field_of_the_attestation_is_found(
+    change: Callable[[dict[str, Any]], None], kept: Path
+) -> None:
+    path = kept / "candidate" / attestations.NAME
+    fields = json.loads(path.read_text())
+    change(fields)
+    path.write_text(json.dumps(fields))
+    assert not attestations.proven(attestation(kept), TRUSTED)
+    assert [text for text in problems(kept) if text.startswith(attestations.NAME)]
+
+
+def test_judging_again_gives_the_same_outcomes_and_numbers() -> None:
+    before = config.parse(config.read_json(KEPT / "candidate/verdict.json"), Verdict, where="kept")
+    after = judge(evidence(), policies.load(str(KEPT / "policy.yaml")), trusted=TRUSTED)
+    wordless = {"findings": {"__all__": {"reason"}}}
+    assert after.model_dump(exclude=wordless) == before.model_dump(exclude=wordless)
+    assert after.outcome == before.outcome == "pass"
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_policies_keep_their_digests(name: str) -> None:
+    path = str(KEPT / name) if name.endswith(".yaml") else name
+    assert policies.load(path).digest == DIGESTS[name]
