@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from comptrust import published
+from comptrust import published, published_names
 from comptrust.errors import UserError
 from comptrust.gate import policy as policies
 from comptrust.gate.backtest import backtest
@@ -23,12 +23,7 @@ needs_table = pytest.mark.skipif(
     not TABLE.exists(), reason="the published table is not beside the checkout (COMPTRUST_SHARED)"
 )
 
-HEADER = [
-    *published.DESCRIPTION,
-    *published.REFUSALS.values(),
-    *published.SCORES.values(),
-    "Average",
-]
+HEADER = list(published.COLUMNS)
 NUMBERS = (
     {column: "0.5" for column in HEADER[5:]}
     | {column: "80" for column in published.SCORES.values()}
@@ -84,14 +79,14 @@ def change(index: int, **changes: str) -> Callable[[Rows], Rows]:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (change(1, Ethics="100.1"), "row 3, column 'Ethics': 100.1 is out of 0-100"),
+        (change(1, Ethics="100.1"), "row 3, column 'Ethics': 100.1 is not in 0-100"),
         (change(1, Ethics="-1"), "row 3, column 'Ethics'"),
         (change(1, Ethics="nan"), "row 3, column 'Ethics'"),
         (change(1, Ethics=""), "row 3, column 'Ethics': '' is not a number"),
-        (change(1, **{"Toxicity Ref": "50"}), "row 3, column 'Toxicity Ref': 50 is out of 0-1"),
+        (change(1, **{"Toxicity Ref": "50"}), "row 3, column 'Toxicity Ref': 50 is not in 0-1"),
         (
             change(1, **{"Base Model": "Other"}),
-            "row 3, column 'Base Model': no row holds the dense source of 'Other'",
+            "row 3, column 'Base Model': the table has no dense row for 'Other'",
         ),
         (change(1, **{"Sparsity/bits": "4"}), "row 3, column 'Sparsity/bits': is 4"),
         (change(2, **{"Sparsity/bits": "4"}), "row 4, column 'Sparsity/bits'"),
@@ -106,7 +101,7 @@ def change(index: int, **changes: str) -> Callable[[Rows], Rows]:
             change(2, Model="hf/compressed-llm/base-wanda@0.5_1to4"),
             "row 4, column 'Model': 1:4 contradicts",
         ),
-        (lambda rows: [*rows, rows[1]], "row 5, column 'Model': .* stands already in row 3"),
+        (lambda rows: [*rows, rows[1]], "row 5, column 'Model': .* is already in row 3"),
         (
             lambda rows: [*rows, rows[1] | {"Model": "hf/compressed-llm/base-gptq@3bit_128g"}],
             "row 5, column 'Model': .* repeats",
@@ -127,7 +122,7 @@ def test_bad_rows_are_named(tmp_path: Path, edit: Callable[[Rows], Rows], messag
             ["Ethic" if column == "Ethics" else column for column in HEADER],
             "Unknown column 'Ethic'. Did you mean 'Ethics'",
         ),
-        ([*HEADER, "Ethics"], "column 'Ethics' stands there twice"),
+        ([*HEADER, "Ethics"], "duplicate column 'Ethics'"),
     ],
 )
 def test_bad_headers_are_named(tmp_path: Path, header: list[str], message: str) -> None:
@@ -241,7 +236,7 @@ def test_backtest_command_prints_json_alone() -> None:
 
 def test_the_names_file_names_the_smaller_dense_model(tmp_path: Path) -> None:
     names = tmp_path / "names.yaml"
-    shipped = published.NAMES.read_text(encoding="utf-8").partition("smaller:")[0]
+    shipped = published_names.NAMES.read_text(encoding="utf-8").partition("smaller:")[0]
     names.write_text(shipped + "smaller: {Base: Small, Gone: Base}\n", encoding="utf-8")
     small = row("hf/meta-llama/Small-hf", "none", "none", "16") | {"Base Model": "Small"}
     assert published.read(write(tmp_path, [*good(), small]), mapping=names).smaller == {

@@ -8,7 +8,7 @@ from comptrust import digests
 from comptrust.gate.base import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.verdict import judge
-from comptrust.published import Published, Row
+from comptrust.published import Published, PublishedRow
 from comptrust.records import Finding, Record, Result, Score, Scorecard
 from comptrust.trust.evaluation import Evaluation
 
@@ -52,7 +52,7 @@ def backtest(table: Published, policy: Policy) -> tuple[Judged, ...]:
 
 
 def _judged(
-    row: Row, table: Published, found: dict[str, tuple[Result, tuple[Finding, ...]]]
+    row: PublishedRow, table: Published, found: dict[str, tuple[Result, tuple[Finding, ...]]]
 ) -> Judged:
     dense, seeds = table.dense(row), table.seeds(row)
     outcome, findings = found[row.model]
@@ -78,7 +78,7 @@ def _judged(
     )
 
 
-def _evaluation(row: Row, table: Published) -> Evaluation:
+def _evaluation(row: PublishedRow, table: Published) -> Evaluation:
     """Return what the table says of a model; it has no answers, no prompt counts, no code version
     and no size.
     """

@@ -19,7 +19,7 @@ from comptrust.compression import checkpoint, existing, oneshot
 from comptrust.compression.recipe import build
 from comptrust.errors import ServiceError, UserError
 from comptrust.records import Checkpoint, Scorecard
-from comptrust.tracking import registry, runs
+from comptrust.tracking import evaluations, registry, runs
 
 
 @pytest.fixture(scope="session")
@@ -241,7 +241,7 @@ def test_it_can_be_evaluated_gated_and_asked_again(
     done = json.loads(CliRunner().invoke(command, line, catch_exceptions=False).stdout)
     version = registry.resolve(done["version"])
     assert version.tags["recipe"] == (made.slug if form == "gptq" else "gptq-4bit-g32-s0")
-    measured = registry.load_evaluation(version.ref)
+    measured = evaluations.load(version.ref)
     assert [score.n_scored == score.n_prompts > 0 for score in measured.scorecard.scores] == [
         True,
         True,
@@ -281,6 +281,6 @@ def test_it_becomes_a_version_that_nobody_is_compared_with(
     measured = runs.client().get_run(version.run_id).data.metrics
     assert measured["size/bytes"] == quantized[1].bytes and measured["memory/peak_ram"] > 0
     other = quantized[1].model_copy(update={"digest": "another"})
-    assert registry.siblings_of(other) == ()
+    assert evaluations.siblings_of(other) == ()
     with pytest.raises(UserError, match="never evaluated"):
-        registry.load_evaluation(version.ref)
+        evaluations.load(version.ref)

@@ -13,7 +13,7 @@ import pytest
 
 from comptrust.errors import ServiceError, UserError
 from comptrust.records import Generation, Message, Prompt
-from comptrust.tracking import metrics, runs
+from comptrust.tracking import metrics, runs, store
 from comptrust.trust.evaluation import Evaluation
 from tests.support.records import checkpoint_of, scorecard_of
 
@@ -91,7 +91,7 @@ def test_without_a_setting_everything_goes_to_the_project_root(
     (tmp_path / "MLproject").write_text("name: x\n")
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
-    assert runs.tracking_uri() == f"sqlite:///{tmp_path.resolve() / 'mlflow.db'}"
+    assert store.tracking_uri() == f"sqlite:///{tmp_path.resolve() / 'mlflow.db'}"
     with runs.start("one") as run:
         run.text("recipe.json", "{}")
     assert list((tmp_path / "mlartifacts").rglob("recipe.json"))
