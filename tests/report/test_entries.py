@@ -61,7 +61,7 @@ def logged(
 def test_a_run_becomes_an_entry_with_its_verdict_and_flips(store: Path, tiny: Path) -> None:
     own = logged(tiny)
     (found,) = entries.read()
-    assert found == entries.one(own)
+    assert found == entries.read_run(own)
     assert (found.model, found.method, found.bits, found.group_size, found.seed) == (
         "builtin:tiny",
         "gptq",
@@ -91,7 +91,7 @@ def test_a_run_becomes_an_entry_with_its_verdict_and_flips(store: Path, tiny: Pa
 def test_a_run_links_to_its_page_and_the_link_holds_no_password(store: Path, tiny: Path) -> None:
     own = logged(tiny)
     page_of = f"/#/experiments/1/runs/{own}"
-    assert entries.one(own).url == f"http://127.0.0.1:5000{page_of}"
+    assert entries.read_run(own).url == f"http://127.0.0.1:5000{page_of}"
     (found,) = entries.read(ui="https://me:hidden@host:8443/mlflow/")
     assert found.url == f"https://host:8443/mlflow{page_of}"
 

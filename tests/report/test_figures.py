@@ -40,7 +40,7 @@ def test_a_judged_run_keeps_its_card_and_its_forest_plot(own: Own, tmp_path: Pat
     folder = runs.download(run_id, into=tmp_path, only=["report"]) / "report"
     assert (folder / "forest.png").read_bytes().startswith(b"\x89PNG")
     card = (folder / "card.html").read_text()
-    assert 'class="block"' in card and "Answers that flipped" in card
+    assert 'class="block"' in card and "Flipped answers" in card
     assert "points allowed" in (folder / "forest.html").read_text()
 
 

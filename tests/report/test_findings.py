@@ -11,7 +11,7 @@ import pytest
 
 from comptrust import published
 from comptrust.report import curve, heatmap, tradeoff
-from comptrust.report.base import DIMENSIONS, Entry, Group, dense_groups, fold
+from comptrust.report.base import DIMENSIONS, ReportEntry, SeedGroup, dense_groups, fold
 
 SHARED = Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[3] / "shared"))
 TABLE = SHARED / "paper" / "num_sheet.csv"
@@ -22,8 +22,8 @@ CHAT = "LLAMA2 13b Chat"
 LARGE = (CHAT, "LLAMA2 13b", "Vicuna 13b Chat")
 
 
-def entries() -> list[Entry]:
-    """Return the table's rows as entries, without the way through MLflow."""
+def entries() -> list[ReportEntry]:
+    """Return the table's rows as entries, without logging them in MLflow."""
     table = published.read(TABLE)
     found = []
     for row in table.rows:
@@ -42,22 +42,22 @@ def entries() -> list[Entry]:
             "scores": row.scores,
             "refusals": row.refusals,
         }
-        found.append(Entry.model_validate(fields | kept))
+        found.append(ReportEntry.model_validate(fields | kept))
     return found
 
 
 GROUPS = fold(entries()) if TABLE.exists() else ()
 
 
-def dense(model: str) -> Group:
+def dense(model: str) -> SeedGroup:
     return next(group for group in dense_groups(GROUPS) if group.first.model == model)
 
 
-def rows(model: str) -> dict[str, heatmap.Line]:
-    return {line.label: line for line in heatmap.lines(GROUPS, dense=dense(model), smaller={})}
+def rows(model: str) -> dict[str, heatmap.HeatmapRow]:
+    return {line.label: line for line in heatmap.rows(GROUPS, dense=dense(model), smaller={})}
 
 
-def red(line: heatmap.Line) -> set[str]:
+def red(line: heatmap.HeatmapRow) -> set[str]:
     """Return where a row lost more than five points."""
     return {cell.dimension for cell in line.cells if cell.points is not None and cell.points < -5}
 
@@ -174,11 +174,11 @@ def test_error_bars_stand_where_the_table_has_seeds() -> None:
 
 def test_lines_are_the_dense_and_the_smaller_dense_score() -> None:
     for panel in curve.panels(GROUPS, dense=dense(CHAT), smaller={}):
-        assert panel.level == dense(CHAT).mean(panel.dimension)
-        assert panel.small == dense("LLAMA2 7b Chat").mean(panel.dimension)
-        assert panel.grey_below == panel.level - 5
+        assert panel.dense == dense(CHAT).mean(panel.dimension)
+        assert panel.smaller == dense("LLAMA2 7b Chat").mean(panel.dimension)
+        assert panel.gray_below == panel.dense - 5
     other = curve.panels(GROUPS, dense=dense(CHAT), smaller={CHAT: "LLAMA2 7b"})
-    assert [panel.small for panel in other] == [
+    assert [panel.smaller for panel in other] == [
         dense("LLAMA2 7b").mean(panel.dimension) for panel in other
     ]
 

@@ -10,18 +10,28 @@ from typing import Any
 import pytest
 
 from comptrust.records import Finding, Verdict
-from comptrust.report import card, curve, drawing, forest, heatmap, leaderboard, page, tradeoff
-from comptrust.report.base import DIMENSIONS, Entry, dense_groups, fold
+from comptrust.report import (
+    card,
+    curve,
+    curve_drawing,
+    drawing,
+    forest,
+    heatmap,
+    leaderboard,
+    page,
+    tradeoff,
+)
+from comptrust.report.base import DIMENSIONS, ReportEntry, dense_groups, fold
 
 PLANTED = '<script>alert(1)</script>"><img src=x onerror=alert(2)> $x_{$'
 
 
-def entry(**changes: object) -> Entry:
+def entry(**changes: object) -> ReportEntry:
     fields = {"name": "r", "model": "m", "source": "own", "suite": "s", "method": "gptq", "bits": 4}
-    return Entry.model_validate(fields | changes)
+    return ReportEntry.model_validate(fields | changes)
 
 
-def dense(**changes: object) -> Entry:
+def dense(**changes: object) -> ReportEntry:
     return entry(
         **{"method": "none", "bits": None, "scores": {name: 80.0 for name in DIMENSIONS}} | changes
     )
@@ -96,8 +106,7 @@ def test_about_half_the_size_is_measured_where_it_can_be() -> None:
     groups = fold(made)
     source = next(group for group in dense_groups(groups) if group.first.model == "m")
     found = {
-        line.label: line.share
-        for line in heatmap.lines(groups, dense=source, smaller={"m": "half"})
+        row.label: row.share for row in heatmap.rows(groups, dense=source, smaller={"m": "half"})
     }
     assert found == {
         "dense half": 0.45,
@@ -115,8 +124,8 @@ def test_refusals_that_moved_by_exactly_ten_have_no_dot() -> None:
             entry(bits=8, scores={"ood": 80}, refusals={"ood": 20.0, "ethics": 39.1}),
         ]
     )
-    (line,) = heatmap.lines(groups, dense=groups[0], smaller={})
-    assert {cell.dimension for cell in line.cells if cell.dot} == {"ethics"}
+    (row,) = heatmap.rows(groups, dense=groups[0], smaller={})
+    assert {cell.dimension for cell in row.cells if cell.dot} == {"ethics"}
 
 
 def test_the_front_is_what_nothing_beats() -> None:
@@ -149,7 +158,7 @@ def test_a_version_that_misses_a_dimension_is_in_no_trade_off() -> None:
 
 def test_colours_and_unmeasured_cells() -> None:
     def color(points: float | None) -> str:
-        return heatmap.Cell(model="m", row="r", dimension="ood", points=points, dot=False).color
+        return heatmap.HeatmapCell("ood", points=points, dot=False).color
 
     assert [color(value) for value in (30, -30, 0, None)] == [
         "#2166ac",
@@ -169,13 +178,13 @@ def test_a_curve_says_in_words_what_it_draws() -> None:
     )
     (panel,) = curve.panels(groups, dense=groups[0], smaller={})
     assert (
-        panel.words
+        panel.description
         == "ood against bits per weight. Dense 80.0; gptq 8 bits 79.0; gptq 3 bits 70.5 ±0.7"
         " (gray)."
     )
-    shown = curve.picture(groups, dense=groups[0], smaller={})
+    shown = curve_drawing.picture(groups, dense=groups[0], smaller={})
     assert shown is not None
-    assert f'role="img" aria-label="{panel.words}"' in shown.html
+    assert f'role="img" aria-label="{panel.description}"' in shown.html
     assert "<title>gptq 3 bits 70.5 ±0.7 (gray)</title>" in shown.html
     assert shown.png().startswith(b"\x89PNG")
 
@@ -231,7 +240,7 @@ def test_a_card_shows_findings_bounds_and_flips() -> None:
     assert "not judged" in card.verdict_card(entry())
 
 
-def planted() -> list[Entry]:
+def planted() -> list[ReportEntry]:
     """Return entries that carry markup wherever a text can come from a user, a model or a
     server."""
     flip = {name: PLANTED for name in ("dimension", "prompt", "dense", "compressed", "answers")}
@@ -286,5 +295,5 @@ def test_a_page_needs_nothing_from_elsewhere() -> None:
 
 def test_a_report_of_one_dense_run_says_what_it_lacks() -> None:
     shown = page.render([dense()], page.families([dense()]))
-    assert shown.count("There is no compressed version beside its dense source") == 3
+    assert shown.count("No compressed version has a dense source to compare it with") == 3
     assert "No version has been judged." in shown

@@ -15,7 +15,7 @@ from comptrust.cli.main import Redacting
 from comptrust.errors import UserError
 from comptrust.models import sources
 from comptrust.records import Generation, Message, Prompt, Recipe
-from comptrust.report import model_card
+from comptrust.report import markup
 from comptrust.tracking import runs
 from tests.support import samples
 from tests.support.shell import Shell
@@ -112,7 +112,7 @@ def test_markup_in_prompts_and_answers_is_text_in_data_docs(tmp_path: Path) -> N
 
 
 def test_markup_is_text_in_a_model_card() -> None:
-    assert "<" not in model_card._table(("a", "b"), [(SCRIPT, "two\nlines | and a bar")])
+    assert "<" not in markup.markdown_table(("a", "b"), [(SCRIPT, "two\nlines | and a bar")])
 
 
 @pytest.fixture
