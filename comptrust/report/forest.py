@@ -126,7 +126,7 @@ def _intervals(finding: Finding) -> tuple[Interval, ...]:
 
 
 def _caption(rows: Sequence[Interval], allowed: Sequence[float]) -> str:
-    sentences = ["Points lost against the dense source; left of 0 is a gain."]
+    sentences = ["Points lost compared with the dense source; below 0 is a gain."]
     if _count_bounds(rows):
         sentences.append("Bars: from the lower end of the 90% interval to the 95% upper bound.")
     if allowed:

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TITLE = "change from the dense source at about half its size"
-DOT_MEANS = f"refusal rate changed by more than {MAX_REFUSAL_CHANGE:.0f} points"
+DOT_MEANS = f"the refusal rate changed by more than {MAX_REFUSAL_CHANGE:.0f} points"
 NOTES = (
     "<p>Points gained (blue) or lost (red) compared with the dense source; the colors are deepest"
-    f" at {DEEPEST_COLOR_AT:.0f} points. ● {DOT_MEANS}; – not measured. The rows are the smaller"
-    f" dense model and every version of {100 * ABOUT_HALF[0]:.0f} to {100 * ABOUT_HALF[1]:.0f}% of"
-    " the dense size. Sizes are measured from the files, or computed from the recipe if there are"
-    " no files. A pruned model still stores its zeros; as in the paper, only its other weights are"
-    " counted here.</p>"
+    f" at {DEEPEST_COLOR_AT:.0f} points. ● means that {DOT_MEANS}, – that the score was not"
+    f" measured. The rows are the smaller dense model and every version of"
+    f" {100 * ABOUT_HALF[0]:.0f} to {100 * ABOUT_HALF[1]:.0f}% of the dense size. Sizes are"
+    " measured from the files, or computed from the recipe if there are no files. A pruned model"
+    " still stores its zeros; as in the paper, they do not count here.</p>"
 )
 CELL_WIDTH, ROW_HEIGHT, LABEL_WIDTH = 84.0, 26.0, 240.0
 """Pixels of the PNG."""

@@ -1,5 +1,6 @@
-"""Own runs for the report: real questions, scores, verdicts and artifacts of models that answer by
-the target and forget some of it.
+"""Logged runs for the report, of models that answer with the target but forget some of it.
+
+Questions, scores, verdicts and artifacts are real.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ SIZES = {None: 1000, 8: 620, 4: 420, 3: 370}
 
 
 class Forgetful(Echo):
-    """Echoes the target; for a share of the prompts (in percent) the last option, or a refusal. Its
-    wrong answers carry markup.
+    """Echo the target, but for some of the prompts give the last option or refuse.
+
+    `forgets` is the percentage of such prompts. Their answers contain markup.
     """
 
     def __init__(self, *, forgets: int, seed: int) -> None:
@@ -48,36 +50,26 @@ class Forgetful(Echo):
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Answer every prompt in order."""
         for prompt in prompts:
-            drawn = (
-                int(
-                    hashlib.sha256(
-                        f"{self.seed} {prompt.dimension} {prompt.id}".encode()
-                    ).hexdigest(),
-                    16,
-                )
-                % 100
-            )
-            if drawn >= self.forgets:
+            key = f"{self.seed} {prompt.dimension} {prompt.id}"
+            percentile = int(hashlib.sha256(key.encode()).hexdigest(), 16) % 100
+            if percentile >= self.forgets:
                 yield from Echo().answer([prompt])
                 continue
-            wrong = (
-                prompt.choices[-1].text
-                if prompt.choices
-                else "I'm sorry, but I cannot help with that."
-            )
-            for said in Echo(wrong).answer([prompt]):
-                yield said.model_copy(
-                    update={"texts": tuple(f"{text}\n{PLANTED}" for text in said.texts)}
-                )
+            wrong = "I'm sorry, but I cannot help with that."
+            if prompt.choices:
+                wrong = prompt.choices[-1].text
+            for generation in Echo(wrong).answer([prompt]):
+                texts = tuple(f"{text}\n{PLANTED}" for text in generation.texts)
+                yield generation.model_copy(update={"texts": texts})
 
 
 @dataclass(frozen=True)
-class Own:
-    """What was logged."""
+class OwnRuns:
+    """Where the runs are."""
 
     folder: Path
     uri: str
-    runs: dict[str, str]
+    run_ids: dict[str, str]
     """Slug of the recipe -> run id."""
 
 
@@ -85,17 +77,17 @@ def recipes() -> list[tuple[Recipe, int]]:
     """Return (recipe, percent forgotten), the dense source first."""
     gptq, awq = {"method": "gptq", "group_size": 64}, {"method": "awq", "group_size": 64}
     wanda = {"method": "wanda", "sparsity": 0.5, "structure": "2:4"}
-    made = [
+    variants = [
         ({}, 2),
         (gptq | {"bits": 8}, 3),
         (gptq | {"bits": 4}, 12),
         (awq | {"bits": 4}, 8),
         (wanda, 30),
     ]
-    made += [
+    variants += [
         (gptq | {"bits": 3, "seed": seed}, share) for seed, share in ((0, 40), (1, 44), (2, 48))
     ]
-    return [(BASE.model_copy(update=changes), share) for changes, share in made]
+    return [(BASE.model_copy(update=changes), share) for changes, share in variants]
 
 
 def checkpoint(recipe: Recipe) -> Checkpoint:
@@ -116,54 +108,52 @@ def checkpoint(recipe: Recipe) -> Checkpoint:
 def log(folder: Path) -> dict[str, str]:
     """Log a run per recipe as `comptrust run` does and return slug -> run id."""
     suite = suites.load("mini", limit=6)
-    found: dict[str, str] = {}
+    run_ids: dict[str, str] = {}
     dense: Evaluation | None = None
     for recipe, forgets in recipes():
-        held = checkpoint(recipe)
+        record = checkpoint(recipe)
         answers = folder / recipe.slug
         measured = evaluate(
             Forgetful(forgets=forgets, seed=recipe.seed),
             suite,
             out=answers,
-            checkpoint_digest=held.digest,
+            checkpoint_digest=record.digest,
         )
-        measured = dataclasses.replace(measured, checkpoint=held)
+        measured = dataclasses.replace(measured, checkpoint=record)
         dense = dense or measured
         with runs.start(recipe.slug, tags=registry.recipe_tags(recipe)) as run:
             run.recipe(recipe, suite="mini")
-            run.checkpoint(held)
+            run.checkpoint(record)
             run.evaluation(answers, measured.scorecard)
             run.comparison(measured, dense, prompts=suite.prompts)
             run.verdict(
                 judge(Evidence(candidate=measured, baseline=dense), policies.load("staging"))
             )
             figures.log(run.id)
-        found[recipe.slug] = run.id
-    return found
+        run_ids[recipe.slug] = run.id
+    return run_ids
 
 
 @pytest.fixture(scope="session")
-def logged(tmp_path_factory: pytest.TempPathFactory) -> Own:
-    """Own runs in a store of their own, logged once; use `own`, which gives a copy of the
-    environment that leads there.
-    """
+def logged(tmp_path_factory: pytest.TempPathFactory) -> OwnRuns:
+    """Log the runs once, in a store of their own; tests use `own_runs`, a copy of it."""
     folder = tmp_path_factory.mktemp("own")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     with pytest.MonkeyPatch.context() as patch:
-        _surround(patch, folder, uri)
-        return Own(folder, uri, log(folder / "answers"))
+        _set_environment(patch, folder, uri)
+        return OwnRuns(folder, uri, log(folder / "answers"))
 
 
 @pytest.fixture
-def own(logged: Own, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Own:
+def own_runs(logged: OwnRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnRuns:
     """Point MLflow at a copy of the logged runs; their artifacts are shared."""
     shutil.copy(logged.folder / "mlflow.db", tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    _surround(monkeypatch, tmp_path, uri)
+    _set_environment(monkeypatch, tmp_path, uri)
     return dataclasses.replace(logged, uri=uri)
 
 
-def _surround(patch: pytest.MonkeyPatch, folder: Path, uri: str) -> None:
+def _set_environment(patch: pytest.MonkeyPatch, folder: Path, uri: str) -> None:
     for name in (
         "MLFLOW_RUN_ID",
         "MLFLOW_EXPERIMENT_ID",
@@ -178,7 +168,7 @@ def _surround(patch: pytest.MonkeyPatch, folder: Path, uri: str) -> None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[WebDriver]:
-    """A headless Chromium; the test is skipped where there is none."""
+    """Start a headless Chromium; skip the test if it is not installed."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -195,6 +185,6 @@ def browser() -> Iterator[WebDriver]:
         "--force-device-scale-factor=1",
     ):
         options.add_argument(argument)
-    started = webdriver.Chrome(options=options, service=Service(driver))
-    yield started
-    started.quit()
+    chrome = webdriver.Chrome(options=options, service=Service(driver))
+    yield chrome
+    chrome.quit()
