@@ -73,7 +73,7 @@ def test_units_become_percent_and_names_become_recipes(tmp_path: Path) -> None:
 
 
 def change(index: int, **changes: str) -> Callable[[Rows], Rows]:
-    return lambda rows: [one | changes if i == index else one for i, one in enumerate(rows)]
+    return lambda rows: [row | changes if i == index else row for i, row in enumerate(rows)]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_commands_refuse_bad_tables_with_exit_code_2(
     assert not (tmp_path / "m.db").exists()
 
 
-def test_an_own_mapping_explains_own_names(tmp_path: Path) -> None:
+def test_a_mapping_file_explains_other_names(tmp_path: Path) -> None:
     names = tmp_path / "names.yaml"
     names.write_text(
         "patterns:\n  - {pattern: '.*', means: anything, method: none}\n", encoding="utf-8"
@@ -252,14 +252,13 @@ def test_import_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     table = published.read(write(tmp_path, good()))
     assert tracking.import_table(table) == (3, 0)
     assert tracking.import_table(table) == (0, 3)
-    opened = runs.client()
-    found = opened.search_runs(
-        [runs.experiment_id(opened)],
+    client = runs.client()
+    [run] = client.search_runs(
+        [runs.experiment_id(client)],
         filter_string="tags.source = 'published' and params.method = 'wanda'",
     )
-    assert len(found) == 1
-    assert found[0].info.run_name == "wanda-2of4 Base (published)"
-    data = found[0].data
+    assert run.info.run_name == "wanda-2of4 Base (published)"
+    data = run.data
     assert data.tags["published_name"] == "hf/compressed-llm/base-wanda@0.5_2to4"
     assert (
         data.params["structure"] == "2:4"

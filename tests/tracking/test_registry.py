@@ -1,6 +1,4 @@
-"""The registry: names, versions that load, reuse of the dense model, and promotion of what passed
-alone.
-"""
+"""The registry: names, versions that load, reuse of the dense model, and promotion."""
 
 from __future__ import annotations
 
@@ -166,27 +164,20 @@ def test_anything_else_stays_where_it_is(
     version = registered(tiny, *outcomes)
     if change:
         change(version, tiny)
-    decision = promotion.promote(version.name, version.version, to="production")
-    assert (decision.outcome, decision.stage) == (outcome, None)
-    assert reason in decision.reason
-    found = runs.client().get_model_version(version.name, version.version)
-    assert (found.current_stage, list(found.aliases)) == ("None", [])
+    result = promotion.promote(version.name, version.version, to="production")
+    assert (result.outcome, result.stage) == (outcome, None)
+    assert reason in result.reason
+    stored = runs.client().get_model_version(version.name, version.version)
+    assert (stored.current_stage, list(stored.aliases)) == ("None", [])
 
 
 def test_a_verdict_under_another_policy_does_not_count(store: Path, tiny: Path) -> None:
     version = registered(tiny, "pass")
-    assert (
-        promotion.promote(
-            version.name, version.version, to="staging", policy_digest="8" * 64
-        ).outcome
-        == "inconclusive"
-    )
-    assert (
-        promotion.promote(
-            version.name, version.version, to="staging", policy_digest="7" * 64
-        ).outcome
-        == "pass"
-    )
+    for policy_digest, outcome in (("8" * 64, "inconclusive"), ("7" * 64, "pass")):
+        result = promotion.promote(
+            version.name, version.version, to="staging", policy_digest=policy_digest
+        )
+        assert result.outcome == outcome
 
 
 def test_siblings_are_the_other_compressed_versions(
@@ -198,9 +189,9 @@ def test_siblings_are_the_other_compressed_versions(
     shutil.copytree(tiny, other)
     (other / "extra.json").write_text("{}")
     registered(tiny, method="none", bits=None, group_size=None)
-    own = registered(tiny, "pass")
+    candidate = registered(tiny, "pass")
     beside = registered(other, "block", seed=1)
-    assert [sibling.ref for sibling in evaluations.siblings(own.ref)] == [beside.ref]
+    assert [sibling.ref for sibling in evaluations.siblings(candidate.ref)] == [beside.ref]
 
 
 def test_an_unknown_target_is_suggested() -> None:
