@@ -66,8 +66,7 @@ class Panel:
 def panels(
     groups: Sequence[SeedGroup], *, dense: SeedGroup, smaller: Mapping[str, str]
 ) -> tuple[Panel, ...]:
-    """Return a panel for each dimension in which the dense source and a compressed version have a
-    score.
+    """Return a panel per dimension in which the dense source and a compressed version have scores.
 
     `smaller` maps dense sources to the smaller dense model to compare with.
     """
