@@ -1,22 +1,18 @@
-"""The published result table, read strictly: units made one, every compressed row with its dense
-source, nothing guessed.
-"""
+"""The published result table, read strictly: units unified, each row with its dense source."""
 
 from __future__ import annotations
 
 import csv
 import io
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from comptrust import config, digests
+from comptrust import config, digests, published_names
 from comptrust.errors import UserError, unknown
+from comptrust.published_names import Names
 from comptrust.records import Recipe, Record
 
-NAMES = Path(__file__).with_name("published_names.yaml")
 DESCRIPTION = ("Base Model", "Compression Method", "Method Subtype", "Sparsity/bits", "Model")
 SCORES = {
     "toxicity": "Toxicity",
@@ -29,61 +25,36 @@ SCORES = {
     "fairness": "Fairness",
     "mmlu": "MMLU",
 }
+"""Dimension -> its column."""
 REFUSALS = {name: f"{column} Ref" for name, column in SCORES.items() if name != "mmlu"}
+COLUMNS = (*DESCRIPTION, *REFUSALS.values(), *SCORES.values(), "Average")
 FRACTIONS = ("Toxicity Ref", "Fairness Ref")
-"""Columns that the table gives as 0-1, all others as percent."""
-METHODS = {
-    "none": ("none",),
-    "quantization": ("AWQ", "GPTQ"),
-    "pruning": ("mag", "sparsegpt", "wanda"),
-}
-CALLED = {"mag": "magnitude"}
-"""Method as the table calls it -> as this project does, where that is not its lower case."""
+"""Columns that the table gives as 0-1; all others are percentages."""
 
 
-class Pattern(Record):
-    """What a model name of this form says."""
-
-    pattern: str
-    means: str
-    method: Literal["none", "quantization", "pruning"]
-
-
-class Mapping(Record):
-    """The file that explains model names."""
-
-    patterns: tuple[Pattern, ...]
-    smaller: dict[str, str] = {}
-    """Dense source -> smaller dense model of the same family to show beside its compressed
-    versions, by `Base Model`.
-    """
-
-
-class Row(Record):
+class PublishedRow(Record):
     """One model of the table; all numbers 0-100."""
 
     model: str
     recipe: Recipe
     seed: int | None
-    """Calibration seed, None where the table does not say; the recipe then holds 0."""
+    """Calibration seed; None if the table does not say, and then 0 in the recipe."""
     scores: dict[str, float]
     """Dimension -> score, higher is better."""
     refusals: dict[str, float]
-    """Dimension -> refusal rate in percent; fractions of one digit in the table stay as coarse as
-    they were.
-    """
+    """Dimension -> refusal rate in percent, as coarse as the table gives it."""
     average: float
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that the row says."""
+        """SHA-256 of everything in the row."""
         return self.digest_of_fields()
 
     @property
     def group(self) -> str:
-        """What rows that differ only by their seed share."""
-        same = self.recipe.model_copy(update={"seed": 0})
-        return f"{same.base_model} {same.slug.removesuffix('-s0')}"
+        """A key that is equal for rows that differ only by their seed."""
+        recipe = self.recipe.model_copy(update={"seed": 0})
+        return f"{recipe.base_model} {recipe.slug.removesuffix('-s0')}"
 
 
 @dataclass(frozen=True)
@@ -93,225 +64,133 @@ class Published:
     path: Path
     digest: str
     """SHA-256 of the file."""
-    rows: tuple[Row, ...]
+    rows: tuple[PublishedRow, ...]
     smaller: dict[str, str]
-    """Dense source -> smaller dense model, as the names file says; both are in the table."""
+    """Dense source -> smaller dense model, from the names file; both are in the table."""
 
-    def dense(self, row: Row) -> Row:
-        """Return the dense source of a row; reading made sure that there is exactly one."""
+    def dense(self, row: PublishedRow) -> PublishedRow:
+        """Return the dense source of a row; `read` checked that there is exactly one."""
         return next(
-            one
-            for one in self.rows
-            if one.recipe.method == "none" and one.recipe.base_model == row.recipe.base_model
+            other
+            for other in self.rows
+            if other.recipe.method == "none" and other.recipe.base_model == row.recipe.base_model
         )
 
-    def compressed(self) -> tuple[Row, ...]:
+    def compressed(self) -> tuple[PublishedRow, ...]:
         """Return the rows that are not dense, in the table's order."""
         return tuple(row for row in self.rows if row.recipe.method != "none")
 
-    def seeds(self, row: Row) -> tuple[Row, ...]:
-        """Return the rows that differ from a row by their seed only, itself included."""
-        return tuple(one for one in self.rows if one.group == row.group)
+    def seeds(self, row: PublishedRow) -> tuple[PublishedRow, ...]:
+        """Return the rows that differ from a row only by their seed, including the row itself."""
+        return tuple(other for other in self.rows if other.group == row.group)
 
 
 def read(path: Path, *, mapping: Path | None = None) -> Published:
-    """Read the table. Names are explained by `mapping`, or by the patterns shipped for the
-    published models.
+    """Read the table. `mapping` is a names file; the shipped one explains the published models.
 
-    Raises UserError naming row and column for a missing or renamed column, a number that is none or
-    out of range, a name that no or more than one pattern explains, a contradiction between name and
-    columns, a duplicate, a compressed row without its dense source, and a table without rows. Row 1
-    is the header.
+    Raises UserError naming row and column (row 1 is the header) for a missing or unknown column, a
+    value that is not a number or out of range, a name that not exactly one pattern explains, a
+    contradiction between name and columns, a duplicate, and a compressed row without its dense
+    source; also for a table without rows.
     """
-    names = config.load_yaml(mapping or NAMES, Mapping)
-    explained = _patterns(names, path=mapping or NAMES)
-    reader = csv.reader(io.StringIO(config.read_text(path).removeprefix("\ufeff")), strict=True)
-    try:
-        lines = [
-            (reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)
-        ]
-    except csv.Error as error:
-        raise UserError(f"{path}, row {reader.line_num}: not valid CSV: {error}.") from error
-    if not lines:
-        raise UserError(f"{path} is empty; a header and one row per model are needed.")
+    names = published_names.read(mapping)
+    lines = _lines(path)
     header = [cell.strip() for cell in lines[0][1]]
     _check_header(header, where=f"{path}, row 1")
-    rows: dict[int, Row] = {}
-    for number, cells in lines[1:]:
+    rows: dict[int, PublishedRow] = {}
+    for number, values in lines[1:]:
         where = f"{path}, row {number}"
-        if len(cells) != len(header):
+        if len(values) != len(header):
             raise UserError(
-                f"{where}: has {len(cells)} cells, the header has {len(header)} columns."
+                f"{where}: has {len(values)} cells, the header has {len(header)} columns."
             )
-        rows[number] = _row(
-            dict(zip(header, (cell.strip() for cell in cells), strict=True)), explained, where=where
-        )
+        cells = dict(zip(header, (value.strip() for value in values), strict=True))
+        rows[number] = _row(cells, names, where=where)
     if not rows:
         raise UserError(f"{path} has a header but no row.")
-    _check_together(rows, path=path)
-    dense = {row.recipe.base_model for row in rows.values() if row.recipe.method == "none"}
+    _check_duplicates(rows, path=path)
+    dense = _check_dense_sources(rows, path=path)
     smaller = {model: other for model, other in names.smaller.items() if {model, other} <= dense}
     return Published(
         path=path, digest=digests.of_file(path), rows=tuple(rows.values()), smaller=smaller
     )
 
 
-def _patterns(names: Mapping, *, path: Path) -> Sequence[tuple[re.Pattern[str], Pattern]]:
-    found = []
-    for number, pattern in enumerate(names.patterns, start=1):
-        try:
-            found.append((re.compile(pattern.pattern), pattern))
-        except re.error as error:
-            raise UserError(
-                f"{path}, pattern {number}: not a regular expression: {error}."
-            ) from error
-    return found
+def _lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Return (row number, values) of every line that is not blank; there is at least one."""
+    text = config.read_text(path).removeprefix("\ufeff")
+    reader = csv.reader(io.StringIO(text), strict=True)
+    lines: list[tuple[int, list[str]]] = []
+    try:
+        for values in reader:
+            if any(value.strip() for value in values):
+                lines.append((reader.line_num, values))
+    except csv.Error as error:
+        raise UserError(f"{path}, row {reader.line_num}: not valid CSV: {error}.") from error
+    if not lines:
+        raise UserError(f"{path} is empty; it needs a header and one row per model.")
+    return lines
 
 
 def _check_header(header: Sequence[str], *, where: str) -> None:
-    needed = (*DESCRIPTION, *REFUSALS.values(), *SCORES.values(), "Average")
     for column in header:
         if header.count(column) > 1:
-            raise UserError(f"{where}: column '{column}' stands there twice.")
-        if column not in needed:
-            raise UserError(f"{where}: {unknown('column', column, needed)}")
-    for column in needed:
+            raise UserError(f"{where}: duplicate column '{column}'.")
+        if column not in COLUMNS:
+            raise UserError(f"{where}: {unknown('column', column, COLUMNS)}")
+    for column in COLUMNS:
         if column not in header:
             raise UserError(f"{where}: column '{column}' is missing.")
 
 
-def _row(
-    cells: dict[str, str], explained: Sequence[tuple[re.Pattern[str], Pattern]], *, where: str
-) -> Row:
+def _row(cells: Mapping[str, str], names: Names, *, where: str) -> PublishedRow:
     for column in DESCRIPTION:
         if not cells[column]:
             raise UserError(f"{where}, column '{column}': is empty.")
-    recipe = _recipe(cells, explained, where=where)
-    return Row(
+    recipe = published_names.recipe(cells, names, where=where)
+    return PublishedRow(
         model=cells["Model"],
         recipe=recipe,
         seed=recipe.seed if "seed" in recipe.model_fields_set else None,
-        scores={name: _number(cells, column, where=where) for name, column in SCORES.items()},
-        refusals={name: _number(cells, column, where=where) for name, column in REFUSALS.items()},
-        average=_number(cells, "Average", where=where),
+        scores={name: _percent(cells, column, where=where) for name, column in SCORES.items()},
+        refusals={name: _percent(cells, column, where=where) for name, column in REFUSALS.items()},
+        average=_percent(cells, "Average", where=where),
     )
 
 
-def _number(cells: dict[str, str], column: str, *, where: str) -> float:
+def _percent(cells: Mapping[str, str], column: str, *, where: str) -> float:
     """Return a cell in percent."""
-    highest = 1 if column in FRACTIONS else 100
+    text, highest = cells[column], 1 if column in FRACTIONS else 100
     try:
-        value = float(cells[column])
+        value = float(text)
     except ValueError:
-        raise UserError(f"{where}, column '{column}': '{cells[column]}' is not a number.") from None
-    if not 0 <= value <= highest:
-        raise UserError(f"{where}, column '{column}': {cells[column]} is out of 0-{highest}.")
+        raise UserError(f"{where}, column '{column}': '{text}' is not a number.") from None
+    if not 0 <= value <= highest:  # also refuses nan
+        raise UserError(f"{where}, column '{column}': {text} is not in 0-{highest}.")
     return value * 100 if column in FRACTIONS else value
 
 
-def _recipe(
-    cells: dict[str, str], explained: Sequence[tuple[re.Pattern[str], Pattern]], *, where: str
-) -> Recipe:
-    method, subtype, model = cells["Compression Method"], cells["Method Subtype"], cells["Model"]
-    if method not in METHODS:
-        raise UserError(
-            f"{where}, column 'Compression Method': {unknown('method', method, METHODS)}"
-        )
-    if subtype not in METHODS[method]:
-        raise UserError(
-            f"{where}, column 'Method Subtype':"
-            f" {unknown(f'kind of {method}', subtype, METHODS[method])}"
-        )
-    matches = [
-        (match, pattern) for regex, pattern in explained if (match := regex.fullmatch(model))
-    ]
-    if len(matches) != 1:
-        how = "no pattern explains" if not matches else f"{len(matches)} patterns explain"
-        raise UserError(
-            f"{where}, column 'Model': {how} '{model}'. Give a --mapping file in which exactly one"
-            " does."
-        )
-    match, pattern = matches[0]
-    if pattern.method != method:
-        raise UserError(
-            f"{where}, column 'Compression Method': is {method}, but the name '{model}' means"
-            f" {pattern.means}."
-        )
-    said = {key: value for key, value in match.groupdict().items() if value is not None}
-    fields: dict[str, object] = {"seed": int(said["seed"])} if "seed" in said else {}
-    if method == "quantization":
-        bits = _bits(cells, where=where)
-        if "bits" in said and int(said["bits"]) != bits:
-            raise UserError(
-                f"{where}, column 'Sparsity/bits': is {bits}, but the name '{model}' says"
-                f" {said['bits']} bits."
-            )
-        fields |= {
-            "bits": bits,
-            "group_size": int(said["group_size"]) if "group_size" in said else None,
-        }
-    if method == "pruning":
-        if "keep" not in said or "of" not in said:
-            raise UserError(
-                f"{where}, column 'Model': the mapping gives no N:M pattern for '{model}' (groups"
-                " keep and of)."
-            )
-        keep, of = int(said["keep"]), int(said["of"])
-        sparsity = 1 - keep / of if of else -1.0
-        if not 0 < sparsity < 1 or (
-            "sparsity" in said and abs(float(said["sparsity"]) - sparsity) > 1e-9
-        ):
-            raise UserError(
-                f"{where}, column 'Model': {keep}:{of} contradicts the sparsity in '{model}'."
-            )
-        if _bits(cells, where=where) != round(16 * (1 - sparsity)):
-            raise UserError(
-                f"{where}, column 'Sparsity/bits': {cells['Sparsity/bits']} is not 16 bits times"
-                f" {1 - sparsity:g}."
-            )
-        fields |= {"structure": f"{keep}:{of}", "sparsity": sparsity}
-    if method == "none" and _bits(cells, where=where) != 16:
-        raise UserError(
-            f"{where}, column 'Sparsity/bits': a dense model has 16, not {cells['Sparsity/bits']}."
-        )
-    return Recipe.model_validate(
-        {
-            "base_model": cells["Base Model"],
-            "method": CALLED.get(subtype, subtype.lower()),
-            **fields,
-        }
-    )
-
-
-def _bits(cells: dict[str, str], *, where: str) -> int:
-    if not re.fullmatch(r"[1-9]\d?", cells["Sparsity/bits"]):
-        raise UserError(
-            f"{where}, column 'Sparsity/bits': '{cells['Sparsity/bits']}' is not a number of bits."
-        )
-    return int(cells["Sparsity/bits"])
-
-
-def _check_together(rows: dict[int, Row], *, path: Path) -> None:
+def _check_duplicates(rows: Mapping[int, PublishedRow], *, path: Path) -> None:
     models: dict[str, int] = {}
     recipes: dict[str, int] = {}
     for number, row in rows.items():
+        where = f"{path}, row {number}, column 'Model'"
         if row.model in models:
-            raise UserError(
-                f"{path}, row {number}, column 'Model': '{row.model}' stands already in row"
-                f" {models[row.model]}."
-            )
+            raise UserError(f"{where}: '{row.model}' is already in row {models[row.model]}.")
         models[row.model] = number
         key = f"{row.group} seed {row.recipe.seed}"
         if key in recipes:
-            raise UserError(
-                f"{path}, row {number}, column 'Model': '{row.model}' repeats {key} of row"
-                f" {recipes[key]}."
-            )
+            raise UserError(f"{where}: '{row.model}' repeats {key} of row {recipes[key]}.")
         recipes[key] = number
+
+
+def _check_dense_sources(rows: Mapping[int, PublishedRow], *, path: Path) -> set[str]:
+    """Return the dense sources after checking that every row has one."""
     dense = {row.recipe.base_model for row in rows.values() if row.recipe.method == "none"}
     for number, row in rows.items():
         if row.recipe.base_model not in dense:
             raise UserError(
-                f"{path}, row {number}, column 'Base Model': no row holds the dense source of"
+                f"{path}, row {number}, column 'Base Model': the table has no dense row for"
                 f" '{row.recipe.base_model}'."
             )
+    return dense

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from comptrust import published
+from comptrust import published, published_names
 from comptrust.errors import UserError
 from comptrust.gate import policy as policies
 from comptrust.gate.backtest import backtest
@@ -22,12 +22,7 @@ needs_table = pytest.mark.skipif(
     not TABLE.exists(), reason="the published table is not beside the checkout (COMPTRUST_SHARED)"
 )
 
-HEADER = [
-    *published.DESCRIPTION,
-    *published.REFUSALS.values(),
-    *published.SCORES.values(),
-    "Average",
-]
+HEADER = list(published.COLUMNS)
 NUMBERS = (
     {column: "0.5" for column in HEADER[5:]}
     | {column: "80" for column in published.SCORES.values()}
@@ -77,20 +72,20 @@ def test_units_become_percent_and_names_become_recipes(tmp_path: Path) -> None:
 
 
 def change(index: int, **changes: str) -> Callable[[Rows], Rows]:
-    return lambda rows: [one | changes if i == index else one for i, one in enumerate(rows)]
+    return lambda rows: [row | changes if i == index else row for i, row in enumerate(rows)]
 
 
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (change(1, Ethics="100.1"), "row 3, column 'Ethics': 100.1 is out of 0-100"),
+        (change(1, Ethics="100.1"), "row 3, column 'Ethics': 100.1 is not in 0-100"),
         (change(1, Ethics="-1"), "row 3, column 'Ethics'"),
         (change(1, Ethics="nan"), "row 3, column 'Ethics'"),
         (change(1, Ethics=""), "row 3, column 'Ethics': '' is not a number"),
-        (change(1, **{"Toxicity Ref": "50"}), "row 3, column 'Toxicity Ref': 50 is out of 0-1"),
+        (change(1, **{"Toxicity Ref": "50"}), "row 3, column 'Toxicity Ref': 50 is not in 0-1"),
         (
             change(1, **{"Base Model": "Other"}),
-            "row 3, column 'Base Model': no row holds the dense source of 'Other'",
+            "row 3, column 'Base Model': the table has no dense row for 'Other'",
         ),
         (change(1, **{"Sparsity/bits": "4"}), "row 3, column 'Sparsity/bits': is 4"),
         (change(2, **{"Sparsity/bits": "4"}), "row 4, column 'Sparsity/bits'"),
@@ -105,7 +100,7 @@ def change(index: int, **changes: str) -> Callable[[Rows], Rows]:
             change(2, Model="hf/compressed-llm/base-wanda@0.5_1to4"),
             "row 4, column 'Model': 1:4 contradicts",
         ),
-        (lambda rows: [*rows, rows[1]], "row 5, column 'Model': .* stands already in row 3"),
+        (lambda rows: [*rows, rows[1]], "row 5, column 'Model': .* is already in row 3"),
         (
             lambda rows: [*rows, rows[1] | {"Model": "hf/compressed-llm/base-gptq@3bit_128g"}],
             "row 5, column 'Model': .* repeats",
@@ -126,7 +121,7 @@ def test_bad_rows_are_named(tmp_path: Path, edit: Callable[[Rows], Rows], messag
             ["Ethic" if column == "Ethics" else column for column in HEADER],
             "Unknown column 'Ethic'. Did you mean 'Ethics'",
         ),
-        ([*HEADER, "Ethics"], "column 'Ethics' stands there twice"),
+        ([*HEADER, "Ethics"], "duplicate column 'Ethics'"),
     ],
 )
 def test_bad_headers_are_named(tmp_path: Path, header: list[str], message: str) -> None:
@@ -187,7 +182,7 @@ def test_commands_refuse_bad_tables_with_exit_code_2(
     assert not (tmp_path / "m.db").exists()
 
 
-def test_an_own_mapping_explains_own_names(tmp_path: Path) -> None:
+def test_a_mapping_file_explains_other_names(tmp_path: Path) -> None:
     names = tmp_path / "names.yaml"
     names.write_text(
         "patterns:\n  - {pattern: '.*', means: anything, method: none}\n", encoding="utf-8"
@@ -240,7 +235,7 @@ def test_backtest_command_prints_json_alone() -> None:
 
 def test_the_names_file_names_the_smaller_dense_model(tmp_path: Path) -> None:
     names = tmp_path / "names.yaml"
-    shipped = published.NAMES.read_text(encoding="utf-8").partition("smaller:")[0]
+    shipped = published_names.NAMES.read_text(encoding="utf-8").partition("smaller:")[0]
     names.write_text(shipped + "smaller: {Base: Small, Gone: Base}\n", encoding="utf-8")
     small = row("hf/meta-llama/Small-hf", "none", "none", "16") | {"Base Model": "Small"}
     assert published.read(write(tmp_path, [*good(), small]), mapping=names).smaller == {
@@ -256,14 +251,13 @@ def test_import_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     table = published.read(write(tmp_path, good()))
     assert tracking.import_table(table) == (3, 0)
     assert tracking.import_table(table) == (0, 3)
-    opened = runs.client()
-    found = opened.search_runs(
-        [runs.experiment_id(opened)],
+    client = runs.client()
+    [run] = client.search_runs(
+        [runs.experiment_id(client)],
         filter_string="tags.source = 'published' and params.method = 'wanda'",
     )
-    assert len(found) == 1
-    assert found[0].info.run_name == "wanda-2of4 Base (published)"
-    data = found[0].data
+    assert run.info.run_name == "wanda-2of4 Base (published)"
+    data = run.data
     assert data.tags["published_name"] == "hf/compressed-llm/base-wanda@0.5_2to4"
     assert (
         data.params["structure"] == "2:4"

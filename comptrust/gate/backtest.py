@@ -11,7 +11,7 @@ from comptrust import digests
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.verdict import judge
-from comptrust.published import Published, Row
+from comptrust.published import Published, PublishedRow
 from comptrust.records import Finding, Record, Result, Score, Scorecard, Verdict
 from comptrust.trust.evaluation import Evaluation
 
@@ -52,7 +52,9 @@ def backtest(table: Published, policy: Policy) -> tuple[BacktestedModel, ...]:
     return tuple(_backtested(row, table, verdicts) for row in compressed)
 
 
-def _backtested(row: Row, table: Published, verdicts: Mapping[str, Verdict]) -> BacktestedModel:
+def _backtested(
+    row: PublishedRow, table: Published, verdicts: Mapping[str, Verdict]
+) -> BacktestedModel:
     dense, seeds = table.dense(row), table.seeds(row)
     outcome, findings = verdicts[row.model].outcome, verdicts[row.model].findings
     if len(seeds) > 1:
@@ -80,7 +82,7 @@ def _backtested(row: Row, table: Published, verdicts: Mapping[str, Verdict]) -> 
     )
 
 
-def _evaluation(row: Row, table: Published) -> Evaluation:
+def _evaluation(row: PublishedRow, table: Published) -> Evaluation:
     """Return what the table says of a model: no answers, prompt counts, code version or size."""
     scores = tuple(
         Score(

@@ -1,12 +1,10 @@
-"""What the report is made of: one entry per evaluated version, groups of seeds, and the arithmetic
-that the figures share.
-"""
+"""The data of the report: an entry per evaluated version, groups of seeds, their arithmetic."""
 
 from __future__ import annotations
 
-import html
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -16,11 +14,11 @@ from comptrust.trust.dimensions import dimensions
 DIMENSIONS = dimensions()
 DENSE_BITS = 16.0
 MARGIN = 5.0
-"""Points below the dense source from which a drop counts."""
+"""A drop counts if it is larger than this many points."""
 
 
-class Entry(Record):
-    """One evaluated version, own or published; all scores and rates 0-100."""
+class ReportEntry(Record):
+    """One evaluated version, our own or published; all scores and rates 0-100."""
 
     name: str
     """Name of the run."""
@@ -30,7 +28,7 @@ class Entry(Record):
     """Its commit or digest."""
     source: Literal["own", "published"]
     suite: str
-    """What must be equal for two entries to be compared."""
+    """Digest or name of the suite; only entries of the same suite are compared."""
     method: str
     bits: int | None = None
     sparsity: float | None = None
@@ -38,16 +36,14 @@ class Entry(Record):
     group_size: int | None = None
     calibration: str | None = None
     settings: dict[str, str] = {}
-    """Every other param that makes a recipe another one: calibration samples and options of the
-    method.
-    """
+    """The other params that tell recipes apart: calibration samples, options of the method."""
     seed: int | None = None
     bytes: float | None = None
-    """Measured size of the weights; None where it is not known."""
+    """Measured size of the weights, if known."""
     ratio: float | None = None
-    """Dense size over this size, measured."""
+    """Dense size divided by this size, if measured."""
     scores: dict[str, float] = {}
-    """Dimension -> score; what was not measured is absent."""
+    """Dimension -> score, if measured."""
     refusals: dict[str, float] = {}
     verdict: Verdict | None = None
     flips: tuple[dict[str, str], ...] = ()
@@ -59,48 +55,46 @@ class Entry(Record):
 
     @property
     def link(self) -> str | None:
-        """The address, if a page may lead there."""
-        return (
-            self.url
-            if self.url is not None and urlsplit(self.url).scheme in ("http", "https")
-            else None
-        )
+        """The address, if it is safe to link to."""
+        if self.url is None or urlsplit(self.url).scheme not in ("http", "https"):
+            return None
+        return self.url
 
     @property
     def nominal_bits(self) -> float:
-        """Bits per weight that the recipe says: 8 for half of the weights removed, as the paper
-        counts.
-        """
-        return (
-            float(self.bits) if self.bits is not None else DENSE_BITS * (1 - (self.sparsity or 0.0))
-        )
+        """Bits per weight according to the recipe; as in the paper, 8 if half are zero."""
+        if self.bits is not None:
+            return float(self.bits)
+        return DENSE_BITS * (1 - (self.sparsity or 0.0))
 
     @property
     def share(self) -> float:
-        """Size of the files as a share of the dense source: measured, else what the recipe says."""
+        """Size of the files as a share of the dense size: measured, else from the recipe."""
         return 1 / self.ratio if self.ratio else self.nominal_bits / DENSE_BITS
 
     @property
     def counted_share(self) -> float:
-        """Size as the paper counts it: a pruned model by the weights that are left, since its files
-        keep the zeros; else `share`.
+        """Size as the paper counts it: of a pruned model only the weights that are not zero.
+
+        The files of a pruned model still contain its zeros, so their size would not show it.
         """
         return self.share if self.sparsity is None else 1 - self.sparsity
 
     @property
     def form(self) -> str:
         """Bits and group size, or the structure of the zeros."""
-        parts = [
-            f"{self.bits} bits" if self.bits else "",
-            f"g{self.group_size}" if self.group_size else "",
-        ]
+        parts = []
+        if self.bits:
+            parts.append(f"{self.bits} bits")
+        if self.group_size:
+            parts.append(f"g{self.group_size}")
         if self.structure and self.structure != "unstructured":
             parts.append(self.structure)
         elif self.sparsity is not None:
             parts.append(f"{100 * self.sparsity:.0f}% zeros")
         if self.calibration not in (None, "builtin"):
             parts.append(f"calibrated on {self.calibration}")
-        return " ".join(filter(None, parts)) or ("16 bits" if self.method == "none" else "–")
+        return " ".join(parts) or ("16 bits" if self.method == "none" else "–")
 
     @property
     def recipe(self) -> str:
@@ -109,82 +103,79 @@ class Entry(Record):
 
     @property
     def family(self) -> tuple[str, str, str, str]:
-        """Entries of one family can be compared."""
+        """A key that is equal for entries that can be compared."""
         return (self.model, self.source, self.suite, self.revision or "")
 
     @property
     def title(self) -> str:
-        """The family in words."""
-        return (
-            f"{self.model}, published"
-            if self.source == "published"
-            else f"{self.model}, own runs, suite {self.suite[:8]}"
-        )
+        """The name of the family."""
+        if self.source == "published":
+            return f"{self.model}, published"
+        return f"{self.model}, own runs, suite {self.suite[:8]}"
 
 
-class Group(Record):
-    """The seeds of one recipe."""
+@dataclass(frozen=True)
+class SeedGroup:
+    """The entries of one recipe, one per seed."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ReportEntry, ...]
 
     @property
-    def first(self) -> Entry:
-        """Any of the entries, for what they share."""
+    def first(self) -> ReportEntry:
+        """The first entry, for everything that all of them share."""
         return self.entries[0]
 
     def mean(self, dimension: str) -> float | None:
-        """Return the mean over seeds; None if a seed was not measured."""
+        """Return the mean over seeds; None unless every seed was measured."""
         values = [entry.scores.get(dimension) for entry in self.entries]
-        known = [value for value in values if value is not None]
-        return statistics.fmean(known) if len(known) == len(values) else None
+        return _mean_of_all(values)
 
     def spread(self, dimension: str) -> float | None:
-        """Return the standard deviation over seeds; None with fewer than two measured."""
-        known = [entry.scores[dimension] for entry in self.entries if dimension in entry.scores]
-        return statistics.stdev(known) if len(known) == len(self.entries) > 1 else None
+        """Return the standard deviation over two or more seeds, if every seed was measured."""
+        values = [entry.scores[dimension] for entry in self.entries if dimension in entry.scores]
+        return statistics.stdev(values) if len(values) == len(self.entries) > 1 else None
 
     def refusal(self, dimension: str) -> float | None:
-        """Return the mean refusal rate in percent; None if a seed was not measured."""
-        known = [entry.refusals[dimension] for entry in self.entries if dimension in entry.refusals]
-        return statistics.fmean(known) if len(known) == len(self.entries) else None
+        """Return the mean refusal rate in percent; None unless every seed was measured."""
+        return _mean_of_all([entry.refusals.get(dimension) for entry in self.entries])
 
     @property
     def average(self) -> float | None:
-        """The paper's average: plain mean of the eight dimensions and MMLU; None if any is
-        missing."""
-        values = [self.mean(name) for name in DIMENSIONS]
-        known = [value for value in values if value is not None]
-        return statistics.fmean(known) if len(known) == len(values) else None
+        """The paper's average: the plain mean of all nine scores; None if one is missing."""
+        return _mean_of_all([self.mean(name) for name in DIMENSIONS])
 
     @property
     def outcome(self) -> str:
-        """The verdict that all seeds share, else every verdict there is; `-` without any."""
-        found = sorted({entry.verdict.outcome if entry.verdict else "-" for entry in self.entries})
-        return " / ".join(found)
+        """The outcomes of the verdicts, each once; `-` stands for an entry without a verdict."""
+        outcomes = {entry.verdict.outcome if entry.verdict else "-" for entry in self.entries}
+        return " / ".join(sorted(outcomes))
 
 
-def fold(entries: Iterable[Entry]) -> tuple[Group, ...]:
-    """Group entries that differ by their seed only; of runs of one recipe and seed, the last alone
-    counts.
+def _mean_of_all(values: Sequence[float | None]) -> float | None:
+    measured = [value for value in values if value is not None]
+    return statistics.fmean(measured) if len(measured) == len(values) else None
 
-    Entries come oldest first. Own runs stand before published ones, a dense source before what was
-    made of it.
+
+def fold(entries: Iterable[ReportEntry]) -> tuple[SeedGroup, ...]:
+    """Group entries, given oldest first, that differ only by their seed.
+
+    Of several runs of one recipe and seed only the newest counts. Own runs come before published
+    ones, a dense source before its compressed versions.
     """
-    groups: dict[tuple[object, ...], dict[int | None, Entry]] = {}
+    groups: dict[tuple[object, ...], dict[int | None, ReportEntry]] = {}
     for entry in entries:
         key = (*entry.family, entry.method, entry.form, *sorted(entry.settings.items()))
         groups.setdefault(key, {})[entry.seed] = entry
-    folded = (
-        Group(entries=tuple(sorted(found.values(), key=lambda entry: entry.seed or 0)))
-        for found in groups.values()
-    )
+    folded = [
+        SeedGroup(tuple(sorted(seeds.values(), key=lambda entry: entry.seed or 0)))
+        for seeds in groups.values()
+    ]
     return tuple(sorted(folded, key=lambda group: _place(group.first)))
 
 
-def _place(entry: Entry) -> tuple[object, ...]:
-    own = entry.source == "own"
+def _place(entry: ReportEntry) -> tuple[object, ...]:
     return (
-        not own,
+        entry.source != "own",
         *entry.family,
         entry.method != "none",
         entry.method,
@@ -194,53 +185,39 @@ def _place(entry: Entry) -> tuple[object, ...]:
     )
 
 
-def dense_groups(groups: Sequence[Group]) -> tuple[Group, ...]:
+def dense_groups(groups: Sequence[SeedGroup]) -> tuple[SeedGroup, ...]:
     """Return the dense sources."""
     return tuple(group for group in groups if group.first.method == "none")
 
 
-def compressed_of(dense: Group, groups: Sequence[Group]) -> tuple[Group, ...]:
-    """Return what was made of a dense source and answered the same suite."""
+def compressed_of(dense: SeedGroup, groups: Sequence[SeedGroup]) -> tuple[SeedGroup, ...]:
+    """Return the compressed versions of a dense source that were evaluated on the same suite."""
     return tuple(
-        one
-        for one in groups
-        if one.first.method != "none" and one.first.family == dense.first.family
+        group
+        for group in groups
+        if group.first.method != "none" and group.first.family == dense.first.family
     )
 
 
-def smaller_of(dense: Group, groups: Sequence[Group], smaller: dict[str, str]) -> Group | None:
-    """Return the smaller dense model of the same suite: the one that `smaller` names for the
-    source, else the table's; or None.
+def smaller_of(
+    dense: SeedGroup, groups: Sequence[SeedGroup], smaller: Mapping[str, str]
+) -> SeedGroup | None:
+    """Return the smaller dense model to compare with, if it was evaluated on the same suite.
+
+    It is the one that `smaller` names for the dense source, else the one of the published table.
     """
-    wanted = (
-        smaller.get(dense.first.model, dense.first.smaller),
-        dense.first.source,
-        dense.first.suite,
-    )
-    return next((one for one in dense_groups(groups) if one.first.family[:3] == wanted), None)
+    source = dense.first
+    wanted = (smaller.get(source.model, source.smaller), source.source, source.suite)
+    for group in dense_groups(groups):
+        if group.first.family[:3] == wanted:
+            return group
+    return None
 
 
-def difference(group: Group, dense: Group, dimension: str) -> float | None:
-    """Return points gained over the dense source; None if either is not measured."""
-    mine, other = group.mean(dimension), dense.mean(dimension)
-    return None if mine is None or other is None else round(mine - other, 9)
-
-
-def text(value: float | None, *, sign: bool = False) -> str:
-    """Show a number with one digit; a dash is `not measured`."""
-    return "–" if value is None else f"{value:+.1f}" if sign else f"{value:.1f}"
-
-
-def heading(dimension: str) -> str:
-    """Name a dimension as the head of a narrow column; soft hyphens say where it may break."""
-    words = {
-        "stereotype": "stereo-type",
-        "robustness": "robust-ness",
-        "demonstration": "demon-stration",
-    }
-    return " ".join(words.get(word, word).replace("-", "\u00ad") for word in dimension.split("_"))
-
-
-def escape(value: object) -> str:
-    """Make a value safe inside HTML text and attributes."""
-    return html.escape(str(value), quote=True)
+def difference(group: SeedGroup, dense: SeedGroup, dimension: str) -> float | None:
+    """Return the points gained over the dense source; None unless both were measured."""
+    score, dense_score = group.mean(dimension), dense.mean(dimension)
+    if score is None or dense_score is None:
+        return None
+    # Rounding keeps 75.0 - 80.0 from counting as more than 5 points lost.
+    return round(score - dense_score, 9)

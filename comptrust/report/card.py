@@ -1,86 +1,78 @@
-"""The verdict card of one version: its findings, the drops with their bounds as a forest plot, and
-the answers that flipped.
-"""
+"""The verdict card of one version: findings, drops as a forest plot, and flipped answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from comptrust.records import Verdict
-from comptrust.report import forest
-from comptrust.report.base import Entry, escape
+from comptrust.report import forest, markup
+from comptrust.report.base import ReportEntry
+from comptrust.report.markup import escape, spaced
 
-SHOWN = 10
+MAX_FLIPS = 10
 """Flipped answers on a card."""
-LETTERS = 800
-"""Shown of a text; of a prompt the end, where the question stands, of an answer the beginning."""
-MARK = {"pass": "✓", "block": "✕", "inconclusive": "?"}
+MAX_CHARACTERS = 800
+"""Longer texts are cut: a prompt keeps its end, where the question is, an answer its beginning."""
+MARKS = {"pass": "✓", "block": "✕", "inconclusive": "?"}
 
 
-def verdict_card(entry: Entry, *, opened: bool = False) -> str:
-    """Return the card as HTML, unfolded if `opened`; an entry without a verdict has a card that
-    says so.
-    """
-    start = f'<details class="card"{" open" if opened else ""}>'
+def verdict_card(entry: ReportEntry, *, unfolded: bool = False) -> str:
+    """Return the card as HTML; without a verdict it says that the version was not judged."""
     seed = "" if entry.seed is None or entry.method == "none" else f", seed {entry.seed}"
     title = f"{escape(entry.model)}, {escape(entry.recipe)}{seed}"
+    opening = f'<details class="card"{" open" if unfolded else ""}>'
     if entry.verdict is None:
-        return f"{start}<summary>{title}: not judged</summary></details>"
-    summary = (
-        f"{title}: {_outcome(entry.verdict.outcome)} under policy {escape(entry.verdict.policy)}"
-    )
-    link = (
-        f'<p><a href="{escape(entry.link)}">MLflow run {escape(entry.name)}</a></p>'
-        if entry.link
-        else ""
-    )
-    inner = _findings(entry.verdict) + forest.render(entry.verdict) + _flips(entry)
-    return f"{start}<summary>{summary}</summary>{link}{inner}</details>"
+        return f"{opening}<summary>{title}: not judged</summary></details>"
+    outcome = _outcome(entry.verdict.outcome)
+    summary = f"{title}: {outcome} under policy {escape(entry.verdict.policy)}"
+    link = ""
+    if entry.link:
+        link = f'<p><a href="{escape(entry.link)}">MLflow run {escape(entry.name)}</a></p>'
+    content = _findings(entry.verdict) + forest.render(entry.verdict) + _flips(entry)
+    return f"{opening}<summary>{summary}</summary>{link}{content}</details>"
 
 
 def _outcome(outcome: str) -> str:
-    return f'<strong class="{outcome}">{MARK[outcome]} {outcome}</strong>'
+    return f'<strong class="{outcome}">{MARKS[outcome]} {outcome}</strong>'
 
 
 def _findings(verdict: Verdict) -> str:
-    rows = "".join(
-        "<tr><th"
-        f' scope="row">{escape(one.rule.replace("_", " "))}</th>'
-        f"<td>{_outcome(one.outcome)}</td><td>{escape(one.reason)}</td></tr>"
-        for one in verdict.findings
-    )
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("rule", "outcome", "reason"))
-    return (
-        "<div"
-        f' class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    )
+    rows = [
+        (
+            markup.header(spaced(finding.rule)),
+            f"<td>{_outcome(finding.outcome)}</td>",
+            f"<td>{escape(finding.reason)}</td>",
+        )
+        for finding in verdict.findings
+    ]
+    return markup.table(("rule", "outcome", "reason"), rows)
 
 
-def _flips(entry: Entry) -> str:
+def _flips(entry: ReportEntry) -> str:
     if not entry.flips:
         return ""
-    return (
-        "<h4>Answers that flipped, the most telling"
-        f" first</h4>{''.join(map(_flip, entry.flips[:SHOWN]))}"
-    )
-
-
-def _short(text: str, *, end: bool) -> str:
-    if len(text) <= LETTERS:
-        return text
-    return f"… {text[-LETTERS:]}" if end else f"{text[:LETTERS]} …"
+    flips = "".join(_flip(row) for row in entry.flips[:MAX_FLIPS])
+    return f"<h4>Flipped answers, clearest first</h4>{flips}"
 
 
 def _flip(row: Mapping[str, str]) -> str:
-    where = escape(row.get("dimension", "").replace("_", " "))
-    changed = f": {escape(row['answers'])}" if row.get("answers") else ""
+    dimension = escape(spaced(row.get("dimension", "")))
+    change = f": {escape(row['answers'])}" if row.get("answers") else ""
+    texts = {
+        "prompt": _end(row.get("prompt", "")),
+        "dense answer": _beginning(row.get("dense", "")),
+        "compressed answer": _beginning(row.get("compressed", "")),
+    }
     parts = "".join(
-        f"<div><h6>{name}</h6><pre"
-        f" tabindex=0>{escape(_short(row.get(key, ''), end=key == 'prompt'))}</pre></div>"
-        for key, name in (
-            ("prompt", "prompt"),
-            ("dense", "dense answer"),
-            ("compressed", "compressed answer"),
-        )
+        f"<div><h6>{title}</h6><pre tabindex=0>{escape(text)}</pre></div>"
+        for title, text in texts.items()
     )
-    return f'<section class="flip"><h5>{where}{changed}</h5>{parts}</section>'
+    return f'<section class="flip"><h5>{dimension}{change}</h5>{parts}</section>'
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]} …"
+
+
+def _end(text: str) -> str:
+    return text if len(text) <= MAX_CHARACTERS else f"… {text[-MAX_CHARACTERS:]}"

@@ -1,6 +1,4 @@
-"""Drawing: the one place that knows matplotlib. A figure becomes SVG inside the page and PNG beside
-it.
-"""
+"""Drawing with matplotlib: canvas, styles, and figures saved as SVG in the page or as PNG files."""
 
 from __future__ import annotations
 
@@ -9,9 +7,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from comptrust.report.base import escape
+from comptrust.report.markup import escape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,11 +29,16 @@ SETTINGS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "comptrust",
 }
+"""Text stays text in SVG; the salt makes equal figures equal files."""
+GENERATED_IDS = re.compile(
+    r' id="(?:figure|axes|patch|text|line2d|matplotlib\.\w+|PathCollection|LineCollection|'
+    r'xtick|ytick)_\d+"'
+)
 
 
-class Style(NamedTuple):
-    """How a method is drawn: a color and a shape, so that color alone never carries the
-    meaning."""
+@dataclass(frozen=True)
+class Style:
+    """How a method is drawn: by color and by shape, so that color alone never matters."""
 
     color: str
     marker: str
@@ -50,31 +53,31 @@ METHODS = {
     "sparsegpt": Style("#CC79A7", "D", "◆"),
     "wanda": Style("#E69F00", "v", "▼"),
 }
-"""Okabe and Ito's colors, told apart under every common color blindness."""
+"""The palette of Okabe and Ito, distinguishable with any common color blindness."""
 OTHERS = (Style("#56B4E9", "P", "✚"), Style("#000000", "X", "✖"))
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure in both of its forms."""
+    """One figure, as HTML and as PNG."""
 
     name: str
     """Name of the files, without suffix."""
     family: str
-    """The dense source and the suite that it is about, or the version."""
+    """The dense source and suite, or the version, that it is about."""
     title: str
-    """What it shows."""
     notes: str
-    """How to read every figure of this name, as HTML."""
+    """How to read any figure of this name, as HTML."""
     html: str
-    """The figure as SVG or table, with what says it in words."""
+    """The figure as SVG or table, with its content as text."""
     png: Callable[[], bytes]
     """Draw it as an image."""
 
 
 def styles(methods: Sequence[str]) -> dict[str, Style]:
-    """Return a style per method, the same in every figure; methods of other plug-ins share the
-    remaining ones.
+    """Return a style per method, the same in every figure.
+
+    Methods that comptrust does not ship share the remaining styles.
     """
     others = sorted(set(methods) - METHODS.keys())
     return {
@@ -85,7 +88,7 @@ def styles(methods: Sequence[str]) -> dict[str, Style]:
 
 @contextmanager
 def canvas(width: float, height: float) -> Iterator[Figure]:
-    """Give an empty figure of so many CSS pixels, to be drawn and saved within the block."""
+    """Yield an empty figure, sized in CSS pixels, to draw and save within the block."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -94,21 +97,16 @@ def canvas(width: float, height: float) -> Iterator[Figure]:
 
 
 def svg(figure: Figure, *, alternative: str, hints: Mapping[str, str] | None = None) -> str:
-    """Return the figure as an SVG element that grows and shrinks with the page.
+    """Return the figure as an SVG element that scales with the page.
 
-    `alternative` says it to those who do not see it; `hints` is gid of an artist -> text shown when
-    the mouse rests on it.
+    `alternative` is the text for screen readers; `hints` maps the gid of an artist to its tooltip.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue().decode()
+    # Drop the XML prolog, generated ids (they would collide on one page) and the fixed size.
     text = text[text.index("<svg") :]
-    text = re.sub(
-        r' id="(?:figure|axes|patch|text|line2d|matplotlib\.\w+|PathCollection|LineCollection|'
-        r'xtick|ytick)_\d+"',
-        "",
-        text,
-    )
+    text = GENERATED_IDS.sub("", text)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)
     text = text.replace("<svg", f'<svg role="img" aria-label="{escape(alternative)}"', 1)
@@ -118,7 +116,7 @@ def svg(figure: Figure, *, alternative: str, hints: Mapping[str, str] | None = N
 
 
 def png(figure: Figure) -> bytes:
-    """Return the figure as a PNG image, sharp enough for a slide."""
+    """Return the figure as a PNG image, sharp enough for slides."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=PNG_DOTS_PER_INCH)
     return buffer.getvalue()

@@ -1,12 +1,10 @@
-"""Figures on the runs that they are about: each as PNG, for a look in MLflow, and as HTML, which
-also says it in words.
-"""
+"""Log figures on the runs they are about: PNG to look at in MLflow, HTML that also has the text."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from comptrust.report import entries, page
@@ -19,54 +17,48 @@ FOLDER = "report"
 
 
 def log(run_id: str) -> None:
-    """Log a run's verdict card and the figures about this version alone, in place of those that it
-    has.
-    """
-    entry = entries.one(run_id)
+    """Log a run's verdict card and the figures about this version alone, replacing older ones."""
+    entry = entries.read_run(run_id)
     _log([run_id], page.own_pictures(entry), {"card.html": page.render_card(entry)})
 
 
-def log_families(found: Sequence[Family], *, say: Callable[[str], None]) -> None:
-    """Log the figures of every dense source on the runs that they show.
+def log_families(families: Sequence[Family], *, say: Callable[[str], None]) -> None:
+    """Log the figures of every dense source on the runs they show.
 
-    A published table's figures go to the run of the dense source alone: one copy for each of its
-    rows would be the same.
+    Figures of a published table are logged on the run of the dense source only, not on each row.
     """
-    for family in found:
-        ids = [
-            one.run_id
-            for one in family.entries
-            if one.run_id and (one.source == "own" or one.method == "none")
+    for family in families:
+        if not family.pictures:
+            continue
+        run_ids = [
+            entry.run_id
+            for entry in family.entries
+            if entry.run_id and (entry.source == "own" or entry.method == "none")
         ]
-        if family.pictures:
-            _log(ids, family.pictures)
-            say(
-                f"{family.pictures[0].family}: {', '.join(one.name for one in family.pictures)}"
-                f" logged on {len(ids)} runs"
-            )
+        _log(run_ids, family.pictures)
+        names = ", ".join(picture.name for picture in family.pictures)
+        say(f"{family.pictures[0].family}: {names} logged on {len(run_ids)} runs")
 
 
 def log_page(path: Path) -> None:
-    """Keep a report on the run that `mlflow run` made for this process; without one there is no run
-    to keep it on.
-    """
+    """Log a report on the run that `mlflow run` created for this process, if there is one."""
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
         with runs.service():
             runs.client().log_artifact(run_id, str(path), FOLDER)
 
 
 def _log(
-    run_ids: Iterable[str], pictures: Sequence[Picture], texts: dict[str, str] | None = None
+    run_ids: Iterable[str], pictures: Sequence[Picture], pages: Mapping[str, str] | None = None
 ) -> None:
-    opened = runs.client()
+    client = runs.client()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for name, text in (
-            {f"{one.name}.html": page.render_picture(one) for one in pictures} | (texts or {})
-        ).items():
+        for name, text in (pages or {}).items():
             (folder / name).write_text(text, encoding="utf-8")
-        for one in pictures:
-            (folder / f"{one.name}.png").write_bytes(one.png())
+        for picture in pictures:
+            html = page.render_picture(picture)
+            (folder / f"{picture.name}.html").write_text(html, encoding="utf-8")
+            (folder / f"{picture.name}.png").write_bytes(picture.png())
         with runs.service():
             for run_id in run_ids:
-                opened.log_artifacts(run_id, temporary, FOLDER)
+                client.log_artifacts(run_id, temporary, FOLDER)

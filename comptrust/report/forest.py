@@ -1,27 +1,28 @@
-"""The forest plot: the points that each dimension lost, their bounds, and the limits that the
-policy set.
-"""
+"""The forest plot: points lost in each dimension, their bounds, and the limits of the policy."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from comptrust.records import Finding, Record, Result, Verdict
 from comptrust.report import drawing
-from comptrust.report.base import Entry, escape
+from comptrust.report.base import ReportEntry
+from comptrust.report.markup import escape, spaced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-WIDTH, ROW, AROUND = 380.0, 26.0, 64.0
+WIDTH, ROW_HEIGHT, MARGINS = 380.0, 26.0, 64.0
+"""Pixels; MARGINS is the height of everything that is not a row."""
 STYLES: dict[Result, tuple[str, str]] = {
     "pass": (drawing.BLUE, "o"),
     "block": (drawing.RED, "s"),
     "inconclusive": (drawing.GRAY, "D"),
 }
-WORDS: dict[Result, str] = {
+LEGEND: dict[Result, str] = {
     "pass": "● within the limit",
     "block": "■ beyond the limit",
     "inconclusive": "◆ not decided",
@@ -29,140 +30,133 @@ WORDS: dict[Result, str] = {
 
 
 class Interval(Record):
-    """What a rule measured in one dimension."""
+    """What a rule measured in one dimension; validated, because evidence is free-form."""
 
     dimension: str
     outcome: Result
     observed: float
-    """Points lost; below 0 if it gained."""
+    """Points lost; below 0 for a gain."""
     lower: float | None = None
     """Lower end of the two-sided 90% interval."""
     upper: float | None = None
     """One-sided 95% upper bound."""
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """The interval in words."""
-        bounds = (
-            ""
-            if self.lower is None or self.upper is None
-            else f" ({self.lower:+.1f} to {self.upper:+.1f})"
-        )
-        return f"{self.dimension.replace('_', ' ')} {self.observed:+.1f}{bounds} {self.outcome}"
+        bounds = ""
+        if self.lower is not None and self.upper is not None:
+            bounds = f" ({self.lower:+.1f} to {self.upper:+.1f})"
+        return f"{spaced(self.dimension)} {self.observed:+.1f}{bounds} {self.outcome}"
 
 
 def intervals(verdict: Verdict) -> tuple[Interval, ...]:
-    """Return what the rule that measured drops found, the one with bounds if there are two; empty
-    without such a rule.
-    """
-    measured = [found for finding in verdict.findings if (found := _measured(finding))]
-    return max(measured, key=lambda found: sum(one.upper is not None for one in found), default=())
+    """Return the intervals of the rule that measured drops, preferably of one with bounds."""
+    measured = filter(None, map(_intervals, verdict.findings))
+    return max(measured, key=_count_bounds, default=())
+
+
+def _count_bounds(rows: Sequence[Interval]) -> int:
+    return sum(row.upper is not None for row in rows)
 
 
 def limits(verdict: Verdict) -> tuple[float, ...]:
-    """Return the margins, in points, of the rules that measured drops; smallest first."""
-    given = (finding.evidence.get("points") for finding in verdict.findings if _measured(finding))
-    return tuple(sorted({float(points) for points in given if isinstance(points, int | float)}))
+    """Return the limits, in points, of the rules that measured drops; smallest first."""
+    points = [finding.evidence.get("points") for finding in verdict.findings if _intervals(finding)]
+    return tuple(sorted({float(value) for value in points if isinstance(value, int | float)}))
 
 
 def render(verdict: Verdict) -> str:
-    """Return the plot with its caption; empty where no drop was measured."""
-    found, allowed = intervals(verdict), limits(verdict)
-    if not found:
+    """Return the plot with its caption as HTML; empty if no drop was measured."""
+    rows, allowed = intervals(verdict), limits(verdict)
+    if not rows:
         return ""
-    said = "Points lost: " + "; ".join(one.words for one in found) + "."
-    with drawing.canvas(WIDTH, ROW * len(found) + AROUND) as figure:
-        hints = _draw(_axes(figure, found), found, allowed)
-        shown = drawing.svg(figure, alternative=said, hints=hints)
-    return (
-        "<figure"
-        f' class="large">{shown}'
-        f"<figcaption>{escape(_caption(found, allowed))}</figcaption></figure>"
-    )
+    alternative = f"Points lost: {_descriptions(rows)}."
+    with drawing.canvas(WIDTH, ROW_HEIGHT * len(rows) + MARGINS) as figure:
+        hints = _draw(_axes(figure, rows), rows, allowed)
+        svg = drawing.svg(figure, alternative=alternative, hints=hints)
+    caption = escape(_caption(rows, allowed))
+    return f'<figure class="large">{svg}<figcaption>{caption}</figcaption></figure>'
 
 
-def picture(entry: Entry) -> drawing.Picture | None:
-    """Return the plot of one version as a picture; None where no drop was measured."""
-    if entry.verdict is None or not (found := intervals(entry.verdict)):
+def picture(entry: ReportEntry) -> drawing.Picture | None:
+    """Return the plot of one version; None if no drop was measured."""
+    if entry.verdict is None:
         return None
-    allowed = limits(entry.verdict)
-    family, said = (
-        f"{entry.model}, {entry.recipe}",
-        f"<p>{escape('; '.join(one.words for one in found))}.</p>",
+    rows, allowed = intervals(entry.verdict), limits(entry.verdict)
+    if not rows:
+        return None
+    family = f"{entry.model}, {entry.recipe}"
+    return drawing.Picture(
+        name="forest",
+        family=family,
+        title="points lost",
+        notes="",
+        html=f"{render(entry.verdict)}<p>{escape(_descriptions(rows))}.</p>",
+        png=functools.partial(_png, rows, allowed, f"{family}: points lost"),
     )
-    draw = functools.partial(_png, found, allowed, f"{family}: points lost")
-    return drawing.Picture("forest", family, "points lost", "", render(entry.verdict) + said, draw)
 
 
-def _png(found: Sequence[Interval], allowed: Sequence[float], title: str) -> bytes:
-    with drawing.canvas(1.4 * WIDTH, ROW * len(found) + AROUND + 20) as figure:
-        axes = _axes(figure, found)
+def _descriptions(rows: Sequence[Interval]) -> str:
+    return "; ".join(row.description for row in rows)
+
+
+def _png(rows: Sequence[Interval], allowed: Sequence[float], title: str) -> bytes:
+    with drawing.canvas(1.4 * WIDTH, ROW_HEIGHT * len(rows) + MARGINS + 20) as figure:
+        axes = _axes(figure, rows)
         axes.set_title(title)
-        _draw(axes, found, allowed)
+        _draw(axes, rows, allowed)
         return drawing.png(figure)
 
 
-def _measured(finding: Finding) -> tuple[Interval, ...]:
-    found = finding.evidence.get("dimensions")
-    rows: dict[str, Any] = found if isinstance(found, dict) else {}
-    kept = {
-        name: row
-        for name, row in rows.items()
-        if isinstance(row, dict) and isinstance(row.get("observed"), int | float)
-    }
-    fields = ("outcome", "observed", "lower", "upper")
-    return tuple(
-        Interval.model_validate(
-            {"dimension": name, "outcome": finding.outcome}
-            | {key: row[key] for key in fields if key in row}
-        )
-        for name, row in kept.items()
-    )
+def _intervals(finding: Finding) -> tuple[Interval, ...]:
+    """Return what a finding's evidence says about drops; empty if it says nothing."""
+    dimensions = finding.evidence.get("dimensions")
+    if not isinstance(dimensions, dict):
+        return ()
+    rows = []
+    for name, evidence in dimensions.items():
+        if isinstance(evidence, dict) and isinstance(evidence.get("observed"), int | float):
+            fields: dict[str, object] = {"dimension": name, "outcome": finding.outcome}
+            for key in ("outcome", "observed", "lower", "upper"):
+                if key in evidence:
+                    fields[key] = evidence[key]
+            rows.append(Interval.model_validate(fields))
+    return tuple(rows)
 
 
-def _caption(found: Sequence[Interval], allowed: Sequence[float]) -> str:
-    bars = (
-        " Bars: from the lower end of the 90% interval to the 95% upper bound."
-        if any(one.upper is not None for one in found)
-        else ""
-    )
-    limit = (
-        f" Dashed: {' and '.join(f'{points:g}' for points in allowed)} points allowed."
-        if allowed
-        else ""
-    )
-    kinds = "; ".join(
-        WORDS[outcome] for outcome in STYLES if any(one.outcome == outcome for one in found)
-    )
-    return f"Points lost against the dense source; left of 0 is a gain.{bars}{limit} {kinds}."
+def _caption(rows: Sequence[Interval], allowed: Sequence[float]) -> str:
+    sentences = ["Points lost compared with the dense source; below 0 is a gain."]
+    if _count_bounds(rows):
+        sentences.append("Bars: from the lower end of the 90% interval to the 95% upper bound.")
+    if allowed:
+        points = " and ".join(f"{value:g}" for value in allowed)
+        sentences.append(f"Dashed: {points} points allowed.")
+    outcomes = {row.outcome for row in rows}
+    legend = "; ".join(text for outcome, text in LEGEND.items() if outcome in outcomes)
+    return f"{' '.join(sentences)} {legend}."
 
 
-def _axes(figure: Any, found: Sequence[Interval]) -> Axes:
-    bottom = 40 / (ROW * len(found) + AROUND)
-    axes: Axes = figure.add_axes((0.33, bottom, 0.65, 1 - bottom - 0.08))
-    return axes
+def _axes(figure: Figure, rows: Sequence[Interval]) -> Axes:
+    bottom = 40 / (ROW_HEIGHT * len(rows) + MARGINS)
+    return figure.add_axes((0.33, bottom, 0.65, 1 - bottom - 0.08))
 
 
-def _draw(axes: Axes, found: Sequence[Interval], allowed: Sequence[float]) -> dict[str, str]:
-    """Draw the intervals, first on top, and return the hint of each."""
+def _draw(axes: Axes, rows: Sequence[Interval], allowed: Sequence[float]) -> dict[str, str]:
+    """Draw the intervals, the first on top, and return the hint of each."""
     axes.axvline(0, color=drawing.INK, linewidth=1)
     for points in allowed:
         axes.axvline(points, color=drawing.INK, linewidth=0.8, dashes=(5, 3))
     hints: dict[str, str] = {}
-    for index, one in enumerate(found):
-        color, marker = STYLES[one.outcome]
-        if one.lower is not None and one.upper is not None:
-            axes.plot(
-                [one.lower, one.upper],
-                [index, index],
-                color=color,
-                linewidth=2,
-                solid_capstyle="butt",
-            )
-        gid = f"hint-forest-{index}"
-        axes.plot(one.observed, index, marker, color=color, markersize=6, gid=gid)
-        hints[gid] = one.words
-    axes.set_yticks(range(len(found)), [one.dimension.replace("_", " ") for one in found])
-    axes.set_ylim(len(found) - 0.5, -0.5)
+    for y, row in enumerate(rows):
+        color, marker = STYLES[row.outcome]
+        if row.lower is not None and row.upper is not None:
+            ends = [row.lower, row.upper]
+            axes.plot(ends, [y, y], color=color, linewidth=2, solid_capstyle="butt")
+        gid = f"hint-forest-{y}"
+        axes.plot(row.observed, y, marker, color=color, markersize=6, gid=gid)
+        hints[gid] = row.description
+    axes.set_yticks(range(len(rows)), [spaced(row.dimension) for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("points lost")
     return hints

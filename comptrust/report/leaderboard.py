@@ -1,12 +1,12 @@
-"""The leaderboard: one row per recipe, its seeds folded into mean and spread, sortable and
-filterable.
-"""
+"""The leaderboard: one row per recipe with mean and spread over its seeds, to sort and filter."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from comptrust.report.base import DIMENSIONS, Entry, Group, escape, heading, text
+from comptrust.report import markup
+from comptrust.report.base import DIMENSIONS, ReportEntry, SeedGroup
+from comptrust.report.markup import escape, number
 
 COLUMNS = (
     "model",
@@ -20,83 +20,66 @@ COLUMNS = (
     "verdict",
     "runs",
 )
+FILTER = (
+    '<p><label>Filter <input id="filter" type="search" placeholder="e.g. gptq 3 bits"></label>'
+    ' <span id="shown" role="status"></span></p>'
+)
+NOTES = (
+    "<p>Scores and refusal rates are 0-100. ± is the standard deviation over seeds. The average is"
+    " the plain mean of all nine scores, as in the paper. A size with ~ is computed from the"
+    " recipe, all other sizes are measured. – means not measured. Click a column name to sort.</p>"
+)
 
 
-def render(groups: Sequence[Group]) -> str:
+def render(groups: Sequence[SeedGroup]) -> str:
     """Return the table as HTML; the page's script sorts and filters it."""
-    head = "".join(
-        f'<th scope="col"><button type="button" data-column="{name}">{heading(name)}</button></th>'
+    head = [
+        f'<button type="button" data-column="{name}">{markup.narrow_heading(name)}</button>'
         for name in COLUMNS
-    )
-    rows = "".join(_row(group) for group in groups)
-    box = (
-        '<p><label>Filter <input id="filter" type="search" placeholder="such as: gptq 3'
-        ' bits"></label> <span id="shown" role="status"></span></p><p>Scores and refusal rates'
-        " 0-100; ± is the standard deviation over seeds; average: plain mean of all nine, as the"
-        " paper counts it; size: measured, or with ~ as the recipe says; – not measured. Press a"
-        " column's name to sort.</p>"
-    )
-    return (
-        f'{box}<div class="wide"><table'
-        f' id="leaderboard"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    )
-
-
-def refusal(group: Group) -> float | None:
-    """Return the mean refusal rate over the dimensions that have one, in percent; None without
-    any."""
-    known = [value for name in DIMENSIONS if (value := group.refusal(name)) is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _row(group: Group) -> str:
-    first = group.first
-    source = (
-        "published"
-        if first.source == "published"
-        else f"own <small>{escape(first.suite[:8])}</small>"
-    )
-    cells = [
-        f'<th scope="row">{escape(first.model)}</th>',
-        _cell("dense" if first.method == "none" else first.method),
     ]
-    cells += [_cell(first.form, value=first.nominal_bits), f"<td>{source}</td>", _size(first)]
-    cells += [_number(group.mean(name), group.spread(name)) for name in DIMENSIONS]
-    cells += [
-        _number(group.average),
-        _number(refusal(group)),
-        f'<td class="{escape(group.outcome)}">{escape(group.outcome)}</td>',
-    ]
-    return f"<tr>{''.join(cells)}<td>{', '.join(map(_link, group.entries))}</td></tr>"
+    table = markup.table(head, map(_row, groups), attributes='id="leaderboard"')
+    return FILTER + NOTES + table
 
 
-def _size(entry: Entry) -> str:
+def _row(group: SeedGroup) -> Iterator[str]:
+    """Yield the cells of a row, in the order of COLUMNS."""
+    entry = group.first
+    yield markup.header(entry.model)
+    yield f"<td>{'dense' if entry.method == 'none' else escape(entry.method)}</td>"
+    yield f'<td data-value="{entry.nominal_bits}">{escape(entry.form)}</td>'
+    yield f"<td>{_source(entry)}</td>"
+    yield markup.number_cell(_size(entry), value=entry.share)
+    for name in DIMENSIONS:
+        mean, spread = group.mean(name), group.spread(name)
+        around = "" if spread is None else f" <small>±{number(spread)}</small>"
+        yield markup.number_cell(f"{number(mean)}{around}", value=mean)
+    for value in (group.average, _refusal(group)):
+        yield markup.number_cell(number(value), value=value)
+    outcome = escape(group.outcome)
+    yield f'<td class="{outcome}">{outcome}</td>'
+    yield f"<td>{', '.join(map(_link, group.entries))}</td>"
+
+
+def _refusal(group: SeedGroup) -> float | None:
+    """Return the mean refusal rate, in percent, over the dimensions that have one."""
+    rates = [rate for name in DIMENSIONS if (rate := group.refusal(name)) is not None]
+    return sum(rates) / len(rates) if rates else None
+
+
+def _source(entry: ReportEntry) -> str:
+    if entry.source == "published":
+        return "published"
+    return f"own <small>{escape(entry.suite[:8])}</small>"
+
+
+def _size(entry: ReportEntry) -> str:
+    estimated = "" if entry.ratio else "~"
     megabytes = f" <small>{entry.bytes / 1e6:,.3g} MB</small>" if entry.bytes else ""
-    return (
-        '<td class="number"'
-        f' data-value="{entry.share}">{"" if entry.ratio else "~"}'
-        f"{100 * entry.share:.0f}%{megabytes}</td>"
-    )
+    return f"{estimated}{markup.percent(entry.share)}{megabytes}"
 
 
-def _link(entry: Entry) -> str:
-    name = escape("run" if entry.seed is None else f"seed {entry.seed}")
-    return (
-        f'<a href="{escape(entry.link)}" title="{escape(entry.name)}">{name}</a>'
-        if entry.link
-        else name
-    )
-
-
-def _cell(shown: str, *, value: float | None = None) -> str:
-    """Return a cell; it is sorted by `value` where there is one."""
-    order = "" if value is None else f' data-value="{value}"'
-    return f"<td{order}>{escape(shown)}</td>"
-
-
-def _number(value: float | None, spread: float | None = None) -> str:
-    around = "" if spread is None else f" <small>±{spread:.1f}</small>"
-    return (
-        '<td class="number"'
-        f' data-value="{"" if value is None else value}">{text(value)}{around}</td>'
-    )
+def _link(entry: ReportEntry) -> str:
+    label = escape("run" if entry.seed is None else f"seed {entry.seed}")
+    if not entry.link:
+        return label
+    return f'<a href="{escape(entry.link)}" title="{escape(entry.name)}">{label}</a>'

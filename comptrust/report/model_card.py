@@ -1,31 +1,33 @@
-"""The model card that an exported checkpoint carries: recipe, sizes, scores with intervals,
-findings, how to serve it.
-"""
+"""The model card of an exported checkpoint: recipe, sizes, scores, findings and how to serve it."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
 from comptrust.gate import resampling
 from comptrust.gate.signing.attestations import Attestation
-from comptrust.records import Verdict
+from comptrust.records import Checkpoint, Verdict
 from comptrust.report import forest
+from comptrust.report.markup import markdown_table
 from comptrust.tracking.registry import Version
 from comptrust.trust import base
 from comptrust.trust.evaluation import Evaluation
 
 RESAMPLES = 2000
+NOT_MEASURED = "not measured"
+OUTCOMES = {
+    "pass": "**Verdict: pass**",
+    "block": "**Verdict: BLOCK**",
+    "inconclusive": "**Verdict: inconclusive**",
+}
 INTRO = """# {name}, {slug}
 
 {verdict}
 
-Exported by comptrust from `{ref}`. `model/` is the checkpoint. Every file in it has the SHA-256
-that `model/checkpoint.json` lists, and the verdict is about exactly these bytes
-(digest `{digest}`).
+Exported by comptrust from `{ref}`. The checkpoint is in `model/`. `model/checkpoint.json` lists
+the SHA-256 of every file, and the verdict applies to exactly these bytes (digest `{digest}`).
 """
-SERVE = """## Serve it
+SERVE = """## How to serve it
 
     vllm serve model --served-model-name {name} --generation-config vllm
 
@@ -33,133 +35,100 @@ SERVE = """## Serve it
     model = AutoModelForCausalLM.from_pretrained("model", dtype="auto", device_map="auto")
     tokenizer = AutoTokenizer.from_pretrained("model")
 
-Run both from this folder. {chat}
+Run either one from this folder. Prompts were rendered with: {template}.
 """
 
 
 def render(
     version: Version, measured: Evaluation, verdict: Verdict, attestation: Attestation | None
 ) -> str:
-    """Return the card as Markdown; what was not measured says so."""
+    """Return the card as Markdown; it says so where something was not measured."""
     checkpoint = measured.checkpoint
     assert checkpoint is not None
-    said = {
-        "pass": "**Verdict: pass**",
-        "block": "**Verdict: BLOCK**",
-        "inconclusive": "**Verdict: inconclusive**",
-    }[verdict.outcome]
-    signed = (
-        f"signed by key `{attestation.key_id}`, valid until {attestation.expires:%Y-%m-%d}"
-        if attestation
-        else "not signed"
+    signed = "not signed"
+    if attestation:
+        until = f"{attestation.expires:%Y-%m-%d}"
+        signed = f"signed by key `{attestation.key_id}`, valid until {until}"
+    intro = INTRO.format(
+        name=version.name,
+        slug=checkpoint.recipe.slug,
+        ref=version.ref,
+        digest=checkpoint.digest,
+        verdict=f"{OUTCOMES[verdict.outcome]} under policy `{verdict.policy}`; {signed}.",
     )
+    template = measured.scorecard.provenance.get("template", "unknown")
     parts = [
-        INTRO.format(
-            name=version.name,
-            slug=checkpoint.recipe.slug,
-            ref=version.ref,
-            digest=checkpoint.digest,
-            verdict=f"{said} under policy `{verdict.policy}`; {signed}.",
-        ),
-        _recipe(measured),
-        _sizes(measured),
+        intro,
+        _recipe(checkpoint),
+        _sizes(checkpoint),
         _scores(measured, verdict),
         _findings(verdict),
-        SERVE.format(
-            name=version.name,
-            chat=(
-                "Prompts were rendered with:"
-                f" {measured.scorecard.provenance.get('template', 'not known')}."
-            ),
-        ),
+        SERVE.format(name=version.name, template=template),
     ]
     return "\n".join(parts)
 
 
-def _recipe(measured: Evaluation) -> str:
-    assert measured.checkpoint is not None
-    fields = measured.checkpoint.recipe.model_dump(
-        mode="json", exclude_none=True, exclude={"options"}
-    )
-    fields |= measured.checkpoint.recipe.options
-    return "## Recipe\n\n" + _table(
-        ("field", "value"), [(key, f"`{value}`") for key, value in fields.items()]
-    )
+def _recipe(checkpoint: Checkpoint) -> str:
+    fields = checkpoint.recipe.model_dump(mode="json", exclude_none=True, exclude={"options"})
+    fields |= checkpoint.recipe.options
+    rows = [(key, f"`{value}`") for key, value in fields.items()]
+    return "## Recipe\n\n" + markdown_table(("field", "value"), rows)
 
 
-def _sizes(measured: Evaluation) -> str:
-    assert measured.checkpoint is not None
-    one = measured.checkpoint
+def _sizes(checkpoint: Checkpoint) -> str:
     rows = [
-        ("weight files", f"{one.bytes / 1e6:.1f} MB"),
-        ("dense source at 16 bits", f"{one.dense_bytes / 1e6:.1f} MB"),
-        ("stored bits per compressed weight", f"{one.effective_bits:.2f}"),
-        ("zeros among them", f"{one.sparsity:.1%}"),
+        ("weight files", f"{checkpoint.bytes / 1e6:.1f} MB"),
+        ("dense source at 16 bits", f"{checkpoint.dense_bytes / 1e6:.1f} MB"),
+        ("stored bits per compressed weight", f"{checkpoint.effective_bits:.2f}"),
+        ("zeros among the compressed weights", f"{checkpoint.sparsity:.1%}"),
     ]
-    return "## Measured sizes\n\n" + _table(("", ""), rows)
+    return "## Measured sizes\n\n" + markdown_table(("", ""), rows)
 
 
 def _scores(measured: Evaluation, verdict: Verdict) -> str:
-    """Return scores with 95% bootstrap intervals, and the drop below the dense source with its
-    upper 95% bound, as the verdict has it.
-    """
-    drops = {one.dimension: one for one in forest.intervals(verdict)}
+    """Return scores with 95% bootstrap intervals and, from the verdict, drops with bounds."""
+    drops = {interval.dimension: interval for interval in forest.intervals(verdict)}
     rows = []
     for score in measured.scorecard.scores:
-        drop = drops.get(score.dimension)
-        bound = f" (at most {drop.upper:.1f})" if drop and drop.upper is not None else ""
-        fallen = f"{drop.observed:+.1f}{bound}" if drop else "not measured"
+        drop, text = drops.get(score.dimension), NOT_MEASURED
+        if drop is not None:
+            bound = "" if drop.upper is None else f" (at most {drop.upper:.1f})"
+            text = f"{drop.observed:+.1f}{bound}"
         rows.append(
             (
                 score.dimension,
-                _number(score.value),
+                NOT_MEASURED if score.value is None else f"{score.value:.1f}",
                 _interval(measured, score.dimension),
-                fallen,
+                text,
                 str(score.n_prompts),
             )
         )
     head = ("dimension", "score (0-100)", "95% interval", "drop, points (95% bound)", "prompts")
-    suite = f"{measured.suite.name} {measured.suite.revision}" if measured.suite else "not known"
-    return f"## Scores\n\nSuite: {suite}. Higher is better.\n\n" + _table(head, rows)
+    suite = f"{measured.suite.name} {measured.suite.revision}" if measured.suite else "unknown"
+    table = markdown_table(head, rows)
+    return f"## Scores\n\nSuite: {suite}. Higher is better.\n\n{table}"
 
 
 def _interval(measured: Evaluation, name: str) -> str:
+    """Return the 95% bootstrap interval of a score, from prompts resampled as the gate does it."""
     table = measured.table(name)
     if table is None:
-        return "not measured"
+        return NOT_MEASURED
     dimension = base.get(name, scoring=measured.scoring)
-    (drawn_from,), groups = resampling.condensed([table], dimension)
+    (answers,), groups = resampling.condensed([table], dimension)
+    # A resample can lack what a score needs; its value is then not finite and does not count.
     with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = [
-            dimension.score(drawn_from, weights)
-            for weights in resampling.resampled(groups, seed=0, n=RESAMPLES)
-        ]
-    values = np.concatenate([part for part in drawn if part is not None]) if drawn else np.empty(0)
+        resamples = resampling.resampled(groups, seed=0, n=RESAMPLES)
+        scores = [dimension.score(answers, weights) for weights in resamples]
+    parts = [part for part in scores if part is not None]
+    values = np.concatenate(parts) if parts else np.empty(0)
     values = values[np.isfinite(values)]
     if not len(values):
-        return "not measured"
+        return NOT_MEASURED
     low, high = np.percentile(values, [2.5, 97.5])
     return f"{low:.1f} to {high:.1f}"
 
 
 def _findings(verdict: Verdict) -> str:
-    return "## Findings\n\n" + _table(
-        ("rule", "outcome", "reason"),
-        [(one.rule, one.outcome, one.reason) for one in verdict.findings],
-    )
-
-
-def _number(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.1f}"
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "".join(f"| {' | '.join(map(_cell, row))} |\n" for row in lines)
-
-
-def _cell(text: str) -> str:
-    """Return a text as one cell: it may come from a policy, a waiver or a file name, and is no
-    markup.
-    """
-    return " ".join(text.split()).replace("|", "/").replace("<", "&lt;")
+    rows = [(finding.rule, finding.outcome, finding.reason) for finding in verdict.findings]
+    return "## Findings\n\n" + markdown_table(("rule", "outcome", "reason"), rows)

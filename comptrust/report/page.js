@@ -1,50 +1,64 @@
 const table = document.getElementById("leaderboard");
 const body = table.tBodies[0];
 const box = document.getElementById("filter");
-const heads = [...table.tHead.querySelectorAll("button")];
+const buttons = [...table.tHead.querySelectorAll("button")];
 
-// A cell that was not measured has an empty value; it stays last whichever way the column is sorted.
+// A cell that was not measured has an empty value and stays last in either order.
 function value(row, index) {
   const cell = row.cells[index];
   if (cell.dataset.value === undefined) return cell.textContent;
   return cell.dataset.value === "" ? null : Number(cell.dataset.value);
 }
 
-function sort(name, up) {
-  const index = heads.findIndex((head) => head.dataset.column === name);
+function sort(name, ascending) {
+  const index = buttons.findIndex((button) => button.dataset.column === name);
   if (index < 0) return;
-  const ordered = [...body.rows].sort((first, second) => {
-    const x = value(first, index), y = value(second, index);
+  const rows = [...body.rows].sort((first, second) => {
+    const x = value(first, index);
+    const y = value(second, index);
     if (x === null || y === null) return (x === null) - (y === null);
-    return (typeof x === "string" ? x.localeCompare(y) : x - y) * (up ? 1 : -1);
+    const order = typeof x === "string" ? x.localeCompare(y) : x - y;
+    return ascending ? order : -order;
   });
-  body.append(...ordered);
-  heads.forEach((head, place) => head.parentNode.setAttribute("aria-sort", place !== index ? "none" : up ? "ascending" : "descending"));
+  body.append(...rows);
+  const direction = ascending ? "ascending" : "descending";
+  buttons.forEach((button, place) => {
+    button.parentNode.setAttribute("aria-sort", place === index ? direction : "none");
+  });
 }
 
-// Words are looked for where words start, and not in the scores: "4 bits" finds neither g64 nor 44.4.
+// Returns a row's text from the start of each word on, without its scores: "4 bits" must match
+// neither g64 nor 44.4.
+function wordStarts(row) {
+  const cells = [...row.cells].filter((cell) => !cell.classList.contains("number"));
+  return cells.flatMap((cell) => {
+    const text = cell.innerText.toLowerCase();
+    return [...text.matchAll(/[a-z0-9]+/g)].map((match) => text.slice(match.index));
+  });
+}
+
 function filter() {
   const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
-  let shown = 0;
+  let visible = 0;
   for (const row of body.rows) {
-    const said = [...row.cells].filter((cell) => !cell.classList.contains("number")).map((cell) => cell.innerText.toLowerCase());
-    const starts = said.flatMap((text) => [...text.matchAll(/[a-z0-9]+/g)].map((match) => text.slice(match.index)));
+    const starts = wordStarts(row);
     row.hidden = !words.every((word) => starts.some((start) => start.startsWith(word)));
-    shown += !row.hidden;
+    visible += !row.hidden;
   }
-  document.getElementById("shown").textContent = `${shown} of ${body.rows.length} rows`;
+  const count = `${visible} of ${body.rows.length} rows`;
+  document.getElementById("shown").textContent = count;
 }
 
-// The first press puts the highest number or the first word on top, the next one turns the order.
-heads.forEach((head, index) => {
-  head.onclick = () => {
-    const now = head.parentNode.getAttribute("aria-sort") || "none";
-    const words = [...body.rows].some((row) => typeof value(row, index) === "string");
-    sort(head.dataset.column, now === "none" ? words : now === "descending");
+// The first click puts the highest number or the first word on top, the next reverses the order.
+buttons.forEach((button, index) => {
+  button.onclick = () => {
+    const current = button.parentNode.getAttribute("aria-sort") || "none";
+    const isText = [...body.rows].some((row) => typeof value(row, index) === "string");
+    sort(button.dataset.column, current === "none" ? isText : current === "descending");
   };
 });
 box.oninput = filter;
-const asked = new URLSearchParams(location.hash.slice(1));
-if (asked.get("sort")) sort(asked.get("sort"), asked.get("order") === "up");
-box.value = asked.get("filter") || "";
+const settings = new URLSearchParams(location.hash.slice(1));
+if (settings.get("sort")) sort(settings.get("sort"), settings.get("order") === "up");
+box.value = settings.get("filter") || "";
 filter();

@@ -1,88 +1,91 @@
-"""The page: all figures in one HTML file that needs nothing else."""
+"""The page: all figures in one HTML file that loads nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from comptrust.report import card, curve, drawing, forest, heatmap, leaderboard, tradeoff
-from comptrust.report.base import Entry, dense_groups, escape, fold
+from comptrust.report import (
+    card,
+    curve_drawing,
+    drawing,
+    forest,
+    heatmap_drawing,
+    leaderboard,
+    tradeoff,
+)
+from comptrust.report.base import ReportEntry, dense_groups, fold
+from comptrust.report.markup import escape
 
 STYLE, SCRIPT = Path(__file__).with_name("page.css"), Path(__file__).with_name("page.js")
 
 
 @dataclass(frozen=True)
 class Family:
-    """The figures of one dense source and what was made of it."""
+    """The figures of one dense source and its compressed versions."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ReportEntry, ...]
     pictures: tuple[drawing.Picture, ...]
 
 
 def families(
-    entries: Sequence[Entry], *, smaller: dict[str, str] | None = None
+    entries: Sequence[ReportEntry], *, smaller: Mapping[str, str] | None = None
 ) -> tuple[Family, ...]:
-    """Return the figures per dense source. `smaller` names, per source, the smaller dense model to
-    compare with.
+    """Return the figures of each dense source.
+
+    `smaller` maps dense sources to the smaller dense model to compare with.
     """
-    groups, named = fold(entries), smaller or {}
-    found = []
+    groups, smaller = fold(entries), smaller or {}
+    result = []
     for dense in dense_groups(groups):
-        about = tuple(
-            entry
-            for group in groups
-            if group.first.family == dense.first.family
-            for entry in group.entries
-        )
-        drawn = (
-            heatmap.picture(groups, dense=dense, smaller=named),
-            curve.picture(groups, dense=dense, smaller=named),
+        members = [group for group in groups if group.first.family == dense.first.family]
+        pictures = (
+            heatmap_drawing.picture(groups, dense=dense, smaller=smaller),
+            curve_drawing.picture(groups, dense=dense, smaller=smaller),
             tradeoff.picture(groups, dense=dense),
         )
-        found.append(Family(about, tuple(one for one in drawn if one is not None)))
-    return tuple(found)
+        result.append(
+            Family(
+                entries=tuple(entry for group in members for entry in group.entries),
+                pictures=tuple(picture for picture in pictures if picture is not None),
+            )
+        )
+    return tuple(result)
 
 
-def own_pictures(entry: Entry) -> tuple[drawing.Picture, ...]:
+def own_pictures(entry: ReportEntry) -> tuple[drawing.Picture, ...]:
     """Return the figures about one version alone."""
-    return tuple(filter(None, [forest.picture(entry)]))
+    picture = forest.picture(entry)
+    return () if picture is None else (picture,)
 
 
-def render(entries: Sequence[Entry], found: Sequence[Family]) -> str:
-    """Return the whole report of the entries and their families' figures."""
+def render(entries: Sequence[ReportEntry], families: Sequence[Family]) -> str:
+    """Return the whole report about entries and the figures of their families."""
     groups = fold(entries)
-    cards = "".join(
-        card.verdict_card(entry)
-        for group in groups
-        for entry in group.entries
-        if entry.verdict is not None
-    )
+    judged = [entry for group in groups for entry in group.entries if entry.verdict is not None]
+    cards = "".join(card.verdict_card(entry) for entry in judged)
     sections = {
         "Leaderboard": leaderboard.render(groups),
-        "Difference to the dense source at about half its size": _section(found, "heatmap"),
-        "Score against bits": _section(found, "curves"),
-        "Size against worst drop": _section(found, "tradeoff"),
+        "Change from the dense source at about half its size": _section(families, "heatmap"),
+        "Score against bits": _section(families, "curves"),
+        "Size against worst drop": _section(families, "tradeoff"),
         "Verdicts": cards or "<p>No version has been judged.</p>",
     }
-    links = "".join(
-        f'<li><a href="#part-{number}">{title}</a></li>' for number, title in enumerate(sections)
-    )
-    parts = enumerate(sections.items())
-    text = "".join(
-        f'<section id="part-{number}"><h2>{title}</h2>{content}</section>'
-        for number, (title, content) in parts
-    )
+    links = body = ""
+    for number, (title, content) in enumerate(sections.items()):
+        links += f'<li><a href="#part-{number}">{title}</a></li>'
+        body += f'<section id="part-{number}"><h2>{title}</h2>{content}</section>'
     script = SCRIPT.read_text(encoding="utf-8")
     return _page(
         "comptrust report",
-        f"<h1>comptrust report</h1><nav><ul>{links}</ul></nav>{text}<script>{script}</script>",
+        f"<h1>comptrust report</h1><nav><ul>{links}</ul></nav>{body}<script>{script}</script>",
     )
 
 
-def render_card(entry: Entry) -> str:
+def render_card(entry: ReportEntry) -> str:
     """Return one version's verdict card as a page of its own."""
-    return _page(f"comptrust: {entry.name}", card.verdict_card(entry, opened=True))
+    return _page(f"comptrust: {entry.name}", card.verdict_card(entry, unfolded=True))
 
 
 def render_picture(picture: drawing.Picture) -> str:
@@ -91,22 +94,22 @@ def render_picture(picture: drawing.Picture) -> str:
     return _page(title, f"<h1>{escape(title)}</h1>{picture.notes}{picture.html}")
 
 
-def _section(found: Sequence[Family], name: str) -> str:
-    shown = [picture for family in found for picture in family.pictures if picture.name == name]
-    if not shown:
-        return "<p>There is no compressed version beside its dense source to show here.</p>"
-    return shown[0].notes + "".join(
-        f"<h3>{escape(picture.family)}</h3>{picture.html}" for picture in shown
+def _section(families: Sequence[Family], name: str) -> str:
+    """Return the pictures of one name, one per family, below the notes they share."""
+    pictures = [
+        picture for family in families for picture in family.pictures if picture.name == name
+    ]
+    if not pictures:
+        return "<p>No compressed version has a dense source to compare it with.</p>"
+    return pictures[0].notes + "".join(
+        f"<h3>{escape(picture.family)}</h3>{picture.html}" for picture in pictures
     )
 
 
 def _page(title: str, body: str) -> str:
-    head = (
-        '<meta charset="utf-8"><meta name="viewport"'
-        f' content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
-    )
     style = STYLE.read_text(encoding="utf-8")
     return (
-        "<!doctype html><html"
-        f' lang="en"><head>{head}<style>{style}</style></head><body>{body}</body></html>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{style}</style></head><body>{body}</body></html>"
     )

@@ -1,33 +1,35 @@
-"""The trade-off: size against the worst drop, and the versions that nothing beats in both (the
-Pareto front).
-"""
+"""The trade-off of size and worst drop, with its Pareto front."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from comptrust.records import Record
-from comptrust.report import drawing
-from comptrust.report.base import DIMENSIONS, MARGIN, Group, compressed_of, difference, escape
+from comptrust.report import drawing, markup
+from comptrust.report.base import DIMENSIONS, MARGIN, SeedGroup, compressed_of, difference
+from comptrust.report.drawing import INK, Style
+from comptrust.report.markup import escape, number, percent, spaced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH, HEIGHT = 380.0, 360.0
+TITLE = "size against worst drop"
 NOTES = (
-    "<p>Worst drop: the dimension that lost most. Size: measured from the files, which keep a"
-    " pruned model's zeros; where there are none, as the recipe says. Joined and in bold: the"
-    " Pareto front, which no other version beats in both. Dashed: 5 points.</p>"
+    "<p>Worst drop: the largest drop of any dimension. Size: measured from the files, where a"
+    " pruned model still stores its zeros, or computed from the recipe if there are no files. Bold"
+    " and joined by a line: the Pareto front, versions that no other version beats in both. Dashed:"
+    " 5 points.</p>"
 )
-LABEL_AT, LABEL_WIDE, LETTERS = 4.0, 44.0, 18
-"""Where a label starts beside its point, how far it reaches, in percent of the dense size, and how
-many letters fit.
-"""
+LABEL_OFFSET, LABEL_WIDTH = 4.0, 44.0
+"""Distance of a label from its point and its width, in percent of the dense size."""
+LABEL_CHARACTERS = 18
 
 
-class Option(Record):
+@dataclass(frozen=True)
+class Option:
     """One compressed recipe."""
 
     recipe: str
@@ -37,186 +39,185 @@ class Option(Record):
     worst: float
     """Largest drop of a dimension, in points; below 0 if all gained."""
     dimension: str
-    front: bool
-    """Whether no other recipe is at least as small and as faithful, and better in one of the
-    two."""
+    """The dimension of the largest drop."""
+    front: bool = False
+    """Whether no other recipe is as small and as faithful, and better in one of the two."""
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """The option in words."""
         return (
-            f"{self.recipe}: {100 * self.share:.0f}% of the size, worst drop {self.worst:.1f}"
-            f" ({self.dimension.replace('_', ' ')})"
+            f"{self.recipe}: {percent(self.share)} of the size, worst drop {number(self.worst)}"
+            f" ({spaced(self.dimension)})"
         )
 
+    def beats(self, other: Option) -> bool:
+        """Return whether this option is at least as good in both, and better in one."""
+        is_as_good = self.share <= other.share and self.worst <= other.worst
+        return is_as_good and (self.share, self.worst) != (other.share, other.worst)
 
-def options(groups: Sequence[Group], *, dense: Group) -> tuple[Option, ...]:
-    """Return the recipes of one dense source, smallest first; one that misses a dimension of the
-    source is left out.
+
+def options(groups: Sequence[SeedGroup], *, dense: SeedGroup) -> tuple[Option, ...]:
+    """Return the recipes of one dense source, smallest first.
+
+    A recipe without a score in a dimension of the dense source is left out.
     """
-    found: list[tuple[Group, float, str]] = []
+    measured = [name for name in DIMENSIONS if dense.mean(name) is not None]
+    candidates = []
     for group in compressed_of(dense, groups):
-        changes = {
-            name: difference(group, dense, name)
-            for name in DIMENSIONS
-            if dense.mean(name) is not None
-        }
-        known = {name: -change for name, change in changes.items() if change is not None}
-        if known and len(known) == len(changes):
-            worst = max(known, key=lambda name: known[name])
-            found.append((group, known[worst], worst))
-    places = [(group.first.share, worst) for group, worst, _ in found]
-    listed = [
-        Option(
-            recipe=group.first.recipe,
-            method=group.first.method,
-            share=mine[0],
-            worst=worst,
-            dimension=name,
-            front=not any(_beats(one, mine) for one in places),
-        )
-        for (group, worst, name), mine in zip(found, places, strict=True)
-    ]
-    return tuple(sorted(listed, key=lambda one: (one.share, one.worst, one.recipe)))
+        drops: dict[str, float] = {}
+        for name in measured:
+            change = difference(group, dense, name)
+            if change is not None:
+                drops[name] = -change
+        if drops and len(drops) == len(measured):
+            dimension = max(drops, key=lambda name: drops[name])
+            candidates.append(
+                Option(
+                    recipe=group.first.recipe,
+                    method=group.first.method,
+                    share=group.first.share,
+                    worst=drops[dimension],
+                    dimension=dimension,
+                )
+            )
+    candidates.sort(key=lambda option: (option.share, option.worst, option.recipe))
+    return tuple(
+        replace(option, front=not any(other.beats(option) for other in candidates))
+        for option in candidates
+    )
 
 
-def picture(groups: Sequence[Group], *, dense: Group) -> drawing.Picture | None:
-    """Return the trade-off of one dense source as a picture; None without any option."""
-    found = options(groups, dense=dense)
-    if not found:
+def picture(groups: Sequence[SeedGroup], *, dense: SeedGroup) -> drawing.Picture | None:
+    """Return the trade-off of one dense source; None without any option."""
+    drawn = options(groups, dense=dense)
+    if not drawn:
         return None
     family = dense.first.title
     return drawing.Picture(
-        "tradeoff",
-        family,
-        "size against worst drop",
-        NOTES,
-        _block(found),
-        functools.partial(_png, found, family),
+        name="tradeoff",
+        family=family,
+        title=TITLE,
+        notes=NOTES,
+        html=_html(drawn),
+        png=functools.partial(_png, drawn, family),
     )
 
 
-def _png(found: Sequence[Option], family: str) -> bytes:
+def _html(drawn: Sequence[Option]) -> str:
+    front = [option for option in drawn if option.front]
+    descriptions = "; ".join(option.description for option in front)
+    alternative = f"Size against worst drop. On the Pareto front: {descriptions}."
+    with drawing.canvas(WIDTH, HEIGHT) as figure:
+        hints = _draw(figure.add_axes((0.13, 0.11, 0.86, 0.87)), drawn)
+        svg = drawing.svg(figure, alternative=alternative, hints=hints)
+    names = ", ".join(escape(option.recipe) for option in front)
+    caption = f"<figcaption>Pareto front: {names}.</figcaption>"
+    return f'<div class="beside"><figure class="large">{svg}{caption}</figure>{_table(drawn)}</div>'
+
+
+def _table(drawn: Sequence[Option]) -> str:
+    rows = [
+        (
+            markup.header(option.recipe),
+            markup.number_cell(percent(option.share), value=option.share),
+            markup.number_cell(number(option.worst), value=option.worst),
+            f"<td>{spaced(option.dimension)}</td>",
+            f"<td>{'yes' if option.front else ''}</td>",
+        )
+        for option in drawn
+    ]
+    return markup.table(("recipe", "size", "worst drop", "dimension", "Pareto front"), rows)
+
+
+def _png(drawn: Sequence[Option], family: str) -> bytes:
     with drawing.canvas(1.7 * WIDTH, 1.5 * HEIGHT) as figure:
         axes = figure.add_axes((0.08, 0.09, 0.9, 0.85))
-        axes.set_title(f"{family}: size against worst drop; line: Pareto front")
-        _draw(axes, found)
+        axes.set_title(f"{family}: {TITLE}; line: Pareto front")
+        _draw(axes, drawn)
         return drawing.png(figure)
 
 
-def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    return one[0] <= other[0] and one[1] <= other[1] and one != other
-
-
-def _block(found: Sequence[Option]) -> str:
-    names = ", ".join(escape(one.recipe) for one in found if one.front)
-    said = (
-        "Size against worst drop. On the Pareto front:"
-        f" {'; '.join(one.words for one in found if one.front)}."
-    )
-    with drawing.canvas(WIDTH, HEIGHT) as figure:
-        hints = _draw(figure.add_axes((0.13, 0.11, 0.86, 0.87)), found)
-        shown = drawing.svg(figure, alternative=said, hints=hints)
-    caption = f"<figcaption>Pareto front: {names}.</figcaption>"
-    return (
-        f'<div class="beside"><figure class="large">{shown}{caption}</figure>{_table(found)}</div>'
-    )
-
-
-def _draw(axes: Axes, found: Sequence[Option]) -> dict[str, str]:
+def _draw(axes: Axes, drawn: Sequence[Option]) -> dict[str, str]:
     """Draw all options with their names and return the hint of each."""
-    low, high = (
-        min(0.0, *(one.worst for one in found)),
-        max(2 * MARGIN, *(one.worst for one in found)),
-    )
-    styles, heights = (
-        drawing.styles([one.method for one in found]),
-        _label_heights(found, tall=0.045 * (high - low)),
-    )
-    axes.set_ylim(low - 0.05 * (high - low), max(high, *heights) + 0.05 * (high - low))
-    axes.set_xlim(0, 145)
+    drops = [option.worst for option in drawn]
+    low, high = min(0.0, *drops), max(2 * MARGIN, *drops)
+    heights = _label_heights(drawn, line=0.045 * (high - low))
+    space = 0.05 * (high - low)
+    axes.set_ylim(low - space, max(high, *heights) + space)
+    axes.set_xlim(0, 145)  # leaves space for the labels of points at 100%
     axes.set_xticks([0, 25, 50, 75, 100])
     axes.set_xlabel("size, % of the dense source", loc="left")
     axes.set_ylabel("worst drop, points")
-    axes.axhline(0, color=drawing.INK, linewidth=0.8, zorder=1)
-    axes.axhline(MARGIN, color=drawing.INK, linewidth=0.8, dashes=(5, 3), zorder=1)
-    front = [one for one in found if one.front]
-    axes.plot(
-        [100 * one.share for one in front],
-        [one.worst for one in front],
-        color=drawing.INK,
-        linewidth=1.4,
-        zorder=1,
-    )
+    axes.axhline(0, color=INK, linewidth=0.8, zorder=1)
+    axes.axhline(MARGIN, color=INK, linewidth=0.8, dashes=(5, 3), zorder=1)
+    front = [option for option in drawn if option.front]
+    front_shares = [100 * option.share for option in front]
+    front_drops = [option.worst for option in front]
+    axes.plot(front_shares, front_drops, color=INK, linewidth=1.4, zorder=1)
+    styles = drawing.styles([option.method for option in drawn])
     hints: dict[str, str] = {}
-    for index, (one, height) in enumerate(zip(found, heights, strict=True)):
-        gid, style, x = f"hint-option-{index}", styles[one.method], 100 * one.share
-        look: dict[str, Any] = {
-            "color": style.color,
-            "markersize": 6,
-            "markeredgecolor": "white",
-            "zorder": 4 if one.front else 3,
-        }
-        axes.plot(x, one.worst, style.marker, gid=gid, **look)
-        hints[gid] = one.words
-        axes.plot(
-            [x, x + LABEL_AT - 0.5],
-            [one.worst, height],
-            color=drawing.GRAY,
-            linewidth=0.5,
-            zorder=1,
-        )
-        weight = "bold" if one.front else "normal"
-        name = one.recipe if len(one.recipe) <= LETTERS else f"{one.recipe[: LETTERS - 1]}…"
-        halo = {"facecolor": "white", "alpha": 0.8, "pad": 0.2, "linewidth": 0}
-        axes.text(
-            x + LABEL_AT,
-            height,
-            name,
-            fontsize=7,
-            va="center",
-            fontweight=weight,
-            zorder=2,
-            bbox=halo,
-        )
+    for index, (option, height) in enumerate(zip(drawn, heights, strict=True)):
+        gid = f"hint-option-{index}"
+        _draw_option(axes, option, styles[option.method], label_height=height, gid=gid)
+        hints[gid] = option.description
     return hints
 
 
-def _label_heights(found: Sequence[Option], *, tall: float) -> list[float]:
-    """Return a height for each label, its own or the next above at which it covers neither another
-    label nor another's point.
+def _draw_option(
+    axes: Axes, option: Option, style: Style, *, label_height: float, gid: str
+) -> None:
+    x, y = 100 * option.share, option.worst
+    axes.plot(
+        x,
+        y,
+        style.marker,
+        color=style.color,
+        markersize=6,
+        markeredgecolor="white",
+        zorder=4 if option.front else 3,
+        gid=gid,
+    )
+    leader = [x, x + LABEL_OFFSET - 0.5], [y, label_height]
+    axes.plot(*leader, color=drawing.GRAY, linewidth=0.5, zorder=1)
+    label = option.recipe
+    if len(label) > LABEL_CHARACTERS:
+        label = f"{label[: LABEL_CHARACTERS - 1]}…"
+    axes.text(
+        x + LABEL_OFFSET,
+        label_height,
+        label,
+        fontsize=7,
+        va="center",
+        fontweight="bold" if option.front else "normal",
+        zorder=2,
+        bbox={"facecolor": "white", "alpha": 0.8, "pad": 0.2, "linewidth": 0},
+    )
+
+
+def _label_heights(drawn: Sequence[Option], *, line: float) -> list[float]:
+    """Return the height of each label so that it covers no other label and no other point.
+
+    A label starts at the height of its own point and moves up, past whatever is in its way; `line`
+    is the height of a line of text.
     """
-    placed: dict[int, float] = {}
-    for index in sorted(
-        range(len(found)), key=lambda index: (found[index].worst, not found[index].front)
-    ):
-        mine = found[index]
-        labels = [
+    heights: dict[int, float] = {}
+    lowest_first = sorted(
+        range(len(drawn)), key=lambda index: (drawn[index].worst, not drawn[index].front)
+    )
+    for index in lowest_first:
+        option = drawn[index]
+        reach = LABEL_WIDTH / 100
+        taken = [
             height
-            for other, height in placed.items()
-            if abs(found[other].share - mine.share) < LABEL_WIDE / 100
+            for other, height in heights.items()
+            if abs(drawn[other].share - option.share) < reach
         ]
-        points = [one.worst for one in found if 0.01 < one.share - mine.share < LABEL_WIDE / 100]
-        height = mine.worst
-        for taken in sorted([*labels, *points]):
-            if abs(taken - height) < tall:
-                height = taken + tall
-        placed[index] = height
-    return [placed[index] for index in range(len(found))]
-
-
-def _table(found: Sequence[Option]) -> str:
-    rows = "".join(
-        f'<tr><th scope="row">{escape(one.recipe)}</th><td'
-        f' class="number">{100 * one.share:.0f}%</td>'
-        f'<td class="number">{one.worst:.1f}</td>'
-        f"<td>{one.dimension.replace('_', ' ')}</td><td>{'yes' if one.front else ''}</td></tr>"
-        for one in found
-    )
-    head = "".join(
-        f'<th scope="col">{name}</th>' for name in ("recipe", "size", "worst drop", "in", "front")
-    )
-    return (
-        "<div"
-        f' class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    )
+        # Labels extend to the right, so only points there can be covered.
+        taken += [other.worst for other in drawn if 0.01 < other.share - option.share < reach]
+        height = option.worst
+        for obstacle in sorted(taken):
+            if abs(obstacle - height) < line:
+                height = obstacle + line
+        heights[index] = height
+    return [heights[index] for index in range(len(drawn))]

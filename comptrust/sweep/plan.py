@@ -235,7 +235,7 @@ def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:
     passed = {
         key: value
         for key, value in os.environ.items()
-        if key.startswith(PASSED_ON) and not store.SECRETS.search(key)
+        if key.startswith(PASSED_ON) and not store.SECRET_VARIABLES.search(key)
     }
     return passed | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_ID": experiment}
 

@@ -1,4 +1,4 @@
-"""What an evaluation becomes in MLflow: metric names, tags and the table of flipped answers."""
+"""How an evaluation is logged in MLflow: metrics, tags and the table of flipped answers."""
 
 from __future__ import annotations
 
@@ -7,44 +7,39 @@ from itertools import zip_longest
 from math import isfinite
 from typing import Any
 
-from comptrust.records import Scorecard
+from comptrust.records import Scorecard, Verdict
 from comptrust.trust import flips
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.flips import Flips
 
 
 def score_metrics(scorecard: Scorecard) -> dict[str, float]:
-    """Return `trust/*` (the scores and their better-founded variants, `trust/*_sound`) and
-    `refusal/*`, 0-100, of what was measured.
+    """Return the measured scores (`trust/*`) and refusal rates (`refusal/*`), all 0-100.
+
+    Better-founded variants of a score are logged as `trust/<name>_sound`.
     """
-    trust = {
-        f"trust/{score.dimension}": score.value
-        for score in scorecard.scores
-        if score.value is not None
-    }
-    trust |= {
-        f"trust/{key}": value for score in scorecard.scores for key, value in score.sound.items()
-    }
-    refusal = {
-        f"refusal/{score.dimension}": score.refusal_rate
-        for score in scorecard.scores
-        if score.refusal_rate is not None
-    }
-    return trust | refusal
+    metrics: dict[str, float] = {}
+    for score in scorecard.scores:
+        if score.value is not None:
+            metrics[f"trust/{score.dimension}"] = score.value
+        if score.refusal_rate is not None:
+            metrics[f"refusal/{score.dimension}"] = score.refusal_rate
+        metrics |= {f"trust/{key}": value for key, value in score.sound.items()}
+    return metrics
 
 
 def drop_metrics(candidate: Scorecard, baseline: Scorecard) -> dict[str, float]:
     """Return `drop/*`, dense minus compressed in points, where both were measured."""
-    pairs = ((score, baseline.score(score.dimension)) for score in candidate.scores)
-    return {
-        f"drop/{mine.dimension}": dense.value - mine.value
-        for mine, dense in pairs
-        if dense is not None and mine.value is not None and dense.value is not None
-    }
+    drops: dict[str, float] = {}
+    for score in candidate.scores:
+        dense = baseline.score(score.dimension)
+        if dense is not None and dense.value is not None and score.value is not None:
+            drops[f"drop/{score.dimension}"] = dense.value - score.value
+    return drops
 
 
 def scorecard_tags(scorecard: Scorecard) -> dict[str, str]:
-    """Return the tags by which an evaluation is found again."""
+    """Return the tags by which an evaluation can be found."""
     return {
         "checkpoint_digest": scorecard.checkpoint_digest,
         "suite_digest": scorecard.suite_digest,
@@ -53,73 +48,62 @@ def scorecard_tags(scorecard: Scorecard) -> dict[str, str]:
     }
 
 
+def verdict_tags(verdict: Verdict) -> dict[str, str]:
+    """Return the tags of a judged run or version."""
+    return {"verdict": verdict.outcome, "policy": verdict.policy}
+
+
 def changes(candidate: Evaluation, baseline: Evaluation) -> dict[str, Flips]:
-    """Return, per dimension that both models answered, which parsed answers changed and how refusal
-    moved.
+    """Return the changed answers and the change in refusal of each dimension both have answers for.
+
+    Answers are compared after parsing.
     """
-    scoring = candidate.scoring
     return {
         name: flips.compare(
-            baseline.generations[name], rows, dimension=name, scoring_variant=scoring
+            baseline.generations[name], rows, dimension=name, scoring_variant=candidate.scoring
         )
         for name, rows in candidate.generations.items()
         if name in baseline.generations
     }
 
 
-def flip_metrics(found: Mapping[str, Flips]) -> dict[str, float]:
-    """Return `flips/*`, percent of the prompts, and `refusal_change/*`, points; what was not
-    measured is absent.
-    """
-    shares = {f"flips/{name}": one.share for name, one in found.items()}
-    moved = {f"refusal_change/{name}": one.refusal_change for name, one in found.items()}
+def flip_metrics(changes: Mapping[str, Flips]) -> dict[str, float]:
+    """Return `flips/*` (percent of the prompts) and `refusal_change/*` (points), if measured."""
+    shares = {f"flips/{name}": flips.share for name, flips in changes.items()}
+    shifts = {f"refusal_change/{name}": flips.refusal_change for name, flips in changes.items()}
     return {
         key: value
-        for key, value in (shares | moved).items()
+        for key, value in (shares | shifts).items()
         if value is not None and isfinite(value)
     }
 
 
-def flip_summary(found: Mapping[str, Flips]) -> dict[str, dict[str, Any]]:
-    """Return each dimension's shares, whole, by scenario and by group, and whether its refusal rate
-    moved too far.
-    """
+def flip_summary(changes: Mapping[str, Flips]) -> dict[str, dict[str, Any]]:
+    """Return everything about each dimension's flips except the flips themselves."""
     return {
-        name: one.model_dump(mode="json", exclude={"flips", "dimension"})
-        for name, one in found.items()
+        name: flips.model_dump(mode="json", exclude={"flips", "dimension"})
+        for name, flips in changes.items()
     }
 
 
 def flip_table(
-    found: Mapping[str, Flips], *, prompts: Mapping[tuple[str, str], str], n: int = 20
+    changes: Mapping[str, Flips], *, prompts: Mapping[tuple[str, str], str], n: int = 20
 ) -> dict[str, list[str]]:
-    """Return the n most telling flips as columns, dimensions taking turns; empty columns if nothing
-    flipped.
+    """Return the n clearest flips as columns, taking from each dimension in turn.
 
-    `prompts` is (dimension, id) -> the question asked; without it the id stands for the question.
+    `prompts` maps (dimension, id) to the question; the id replaces a question that is not given.
+    Without flips the columns are empty.
     """
-    columns: dict[str, list[str]] = {
-        name: []
-        for name in ("dimension", "scenario", "id", "prompt", "dense", "compressed", "answers")
+    rounds = zip_longest(*(flips.top(n) for flips in changes.values()))
+    clearest = [flip for one_round in rounds for flip in one_round if flip is not None][:n]
+    return {
+        "dimension": [flip.dimension for flip in clearest],
+        "scenario": [flip.scenario for flip in clearest],
+        "id": [flip.prompt_id for flip in clearest],
+        "prompt": [
+            prompts.get((flip.dimension, flip.prompt_id), flip.prompt_id) for flip in clearest
+        ],
+        "dense": [flip.dense_text for flip in clearest],
+        "compressed": [flip.compressed_text for flip in clearest],
+        "answers": [f"{flip.dense_answer} -> {flip.compressed_answer}" for flip in clearest],
     }
-    turns = [
-        flip
-        for rank in zip_longest(*(one.top(n) for one in found.values()))
-        for flip in rank
-        if flip is not None
-    ]
-    for flip in turns[:n]:
-        row = [
-            flip.dimension,
-            flip.scenario,
-            flip.prompt_id,
-            prompts.get((flip.dimension, flip.prompt_id), flip.prompt_id),
-        ]
-        row += (
-            flip.dense_text,
-            flip.compressed_text,
-            f"{flip.dense_answer} -> {flip.compressed_answer}",
-        )
-        for name, value in zip(columns, row, strict=True):
-            columns[name].append(value)
-    return columns

@@ -1,17 +1,16 @@
-"""Published results as MLflow runs, beside own runs: one finished run per row, each row imported
-once.
-"""
+"""Published results as MLflow runs beside a team's own: one finished run per row of the table."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from comptrust.published import Published, Row
+from comptrust.published import Published, PublishedRow
 from comptrust.tracking import registry, runs
+from comptrust.tracking.store import search_runs
 
 SMALLER = "smaller_dense"
-"""Tag of a dense source: the smaller dense model that the table's names file puts beside it."""
+"""Tag of a dense source: the smaller dense model that the names file assigns to it."""
 
 
 def import_table(
@@ -19,35 +18,26 @@ def import_table(
 ) -> tuple[int, int]:
     """Log every row that is not logged yet and return (imported, already there).
 
-    Params as of an own run; metrics `trust/*`, `refusal/*` and `drop/*` against the dense source;
-    tag `source=published`. A row that was changed in the table is a new row; the run of the old one
-    stays.
+    A run has the params of any other run, the metrics `trust/*`, `refusal/*` and `drop/*` against
+    the dense source, and the tag `source=published`. A row that was edited in the table is a new
+    row; the run of the old one stays.
     """
-    opened = runs.client()
+    client = runs.client()
     with runs.service():
-        experiment = runs.experiment_id(opened)
-        known: set[str] = set()
-        token = None
-        while True:
-            query = "tags.source = 'published' and attributes.status = 'FINISHED'"
-            page = opened.search_runs(
-                [experiment], filter_string=query, max_results=1000, page_token=token
-            )
-            known |= {run.data.tags.get("row_digest", "") for run in page}
-            token = page.token
-            if not token:
-                break
-    new = [row for row in table.rows if row.digest not in known]
+        experiment = runs.experiment_id(client)
+    logged = search_runs(
+        "tags.source = 'published' and attributes.status = 'FINISHED'", experiments=[experiment]
+    )
+    digests = {run.data.tags.get("row_digest") for run in logged}
+    new = [row for row in table.rows if row.digest not in digests]
     for row in new:
         _log(row, table, experiment=experiment)
         say(f"imported {row.model}")
     return len(new), len(table.rows) - len(new)
 
 
-def metrics(row: Row, dense: Row) -> dict[str, float]:
-    """Return what is logged of a row, all 0-100; `drop/*` only where the row is not its own dense
-    source.
-    """
+def metrics(row: PublishedRow, dense: PublishedRow) -> dict[str, float]:
+    """Return the metrics of a row, all 0-100; a dense source has no `drop/*`."""
     values = {f"trust/{name}": value for name, value in row.scores.items()}
     values |= {f"refusal/{name}": value for name, value in row.refusals.items()}
     if row != dense:
@@ -55,28 +45,22 @@ def metrics(row: Row, dense: Row) -> dict[str, float]:
     return values
 
 
-def name(row: Row) -> str:
-    """Return the run's name; the recipe comes first, as in own runs, since MLflow's charts cut
-    names short.
-    """
-    slug = (
-        row.recipe.slug
-        if row.seed is not None
-        else row.recipe.slug.removesuffix(f"-s{row.recipe.seed}")
-    )
+def name(row: PublishedRow) -> str:
+    """Return the run's name: the recipe first, because MLflow's charts cut off long names."""
+    slug = row.recipe.slug
+    if row.seed is None:
+        slug = slug.removesuffix(f"-s{row.recipe.seed}")
     return f"{slug} {row.recipe.base_model} (published)"
 
 
-def params(row: Row) -> dict[str, str]:
-    """Return the params of a row; what the table does not say is no param."""
+def params(row: PublishedRow) -> dict[str, str]:
+    """Return the params of a row, without what the table does not say."""
     recipe = row.recipe
     fields = {
         "model": recipe.base_model,
         "method": recipe.method,
         "bits": recipe.bits,
         "sparsity": recipe.sparsity,
-    }
-    fields |= {
         "structure": recipe.structure,
         "group_size": recipe.group_size,
         "seed": row.seed,
@@ -85,34 +69,38 @@ def params(row: Row) -> dict[str, str]:
     return {key: str(value) for key, value in fields.items() if value is not None}
 
 
-def _log(row: Row, table: Published, *, experiment: str) -> None:
-    from mlflow.entities import Metric, Param, RunTag
-
-    opened = runs.client()
+def _tags(row: PublishedRow, table: Published) -> dict[str, str]:
     tags = registry.recipe_tags(row.recipe) | {
         "source": "published",
         "published_name": row.model,
         "row_digest": row.digest,
+        "table_digest": table.digest,
+        "group": row.group,
     }
-    tags |= {"table_digest": table.digest, "group": row.group}
     if row.seed is None:
-        tags.pop("seed")
-    if row == table.dense(row) and row.recipe.base_model in table.smaller:
-        tags[SMALLER] = table.smaller[row.recipe.base_model]
+        del tags["seed"]
+    smaller = table.smaller.get(row.recipe.base_model)
+    if smaller is not None and row == table.dense(row):
+        tags[SMALLER] = smaller
+    return tags
+
+
+def _log(row: PublishedRow, table: Published, *, experiment: str) -> None:
+    from mlflow.entities import Metric, Param, RunTag
+
+    client = runs.client()
     now = int(time.time() * 1000)
+    values = metrics(row, table.dense(row))
     status = "FAILED"
     with runs.service():
-        run_id = opened.create_run(experiment, run_name=name(row)).info.run_id
+        run_id = client.create_run(experiment, run_name=name(row)).info.run_id
         try:
-            opened.log_batch(
+            client.log_batch(
                 run_id,
-                metrics=[
-                    Metric(key, value, now, 0)
-                    for key, value in metrics(row, table.dense(row)).items()
-                ],
+                metrics=[Metric(key, value, now, 0) for key, value in values.items()],
                 params=[Param(key, value) for key, value in params(row).items()],
-                tags=[RunTag(key, value) for key, value in tags.items()],
+                tags=[RunTag(key, value) for key, value in _tags(row, table).items()],
             )
             status = "FINISHED"
         finally:
-            opened.set_terminated(run_id, status=status)
+            client.set_terminated(run_id, status=status)

@@ -1,4 +1,4 @@
-"""MLflow runs: how one starts and ends, and what one compression logs."""
+"""MLflow runs: start one, log what a compression produces, end it, and read its artifacts."""
 
 from __future__ import annotations
 
@@ -13,121 +13,109 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust import config
-from comptrust.errors import UserError
 from comptrust.interrupts import terminable
 from comptrust.records import Checkpoint, Prompt, Recipe, Scorecard, Verdict
 from comptrust.tracking import metrics
+from comptrust.tracking.store import EXPERIMENT as EXPERIMENT
 from comptrust.tracking.store import client as client
-from comptrust.tracking.store import project_root, redacted, tracking_uri
+from comptrust.tracking.store import experiment_id as experiment_id
+from comptrust.tracking.store import redacted, search_runs
 from comptrust.tracking.store import service as service
 from comptrust.trust.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENT = "comptrust"
 PROCESS, REASON = "process", "reason"
-"""Run tags: host and process id of who writes it; why it did not finish."""
-EVALUATION = ("suite.json", "rendered.json", "scorecard.json", "generations/[!.]*.jsonl")
+"""Run tags: host and process id of the writer; why the run did not finish."""
+EVALUATION_FILES = ("suite.json", "rendered.json", "scorecard.json", "generations/[!.]*.jsonl")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One MLflow run that is being written."""
+    """An MLflow run that is being written."""
 
     id: str
     client: MlflowClient
-    started: float
 
     def recipe(self, recipe: Recipe, *, suite: str) -> None:
-        """Log the recipe as params and as recipe.json; what the recipe does not have is not
-        logged."""
-        values = recipe.model_dump(
-            mode="json", exclude={"base_model", "options", "calibration_digest"}, exclude_none=True
-        )
-        params = {
-            "model": recipe.base_model,
-            "suite": suite,
-            **values,
-            **{f"option.{key}": value for key, value in recipe.options.items()},
-        }
-        self._params(params)
+        """Log the recipe as params, without its unset fields, and as recipe.json."""
+        excluded = {"base_model", "options", "calibration_digest"}
+        fields = recipe.model_dump(mode="json", exclude=excluded, exclude_none=True)
+        options = {f"option.{key}": value for key, value in recipe.options.items()}
+        self._params({"model": recipe.base_model, "suite": suite} | fields | options)
         self.text("recipe.json", recipe.model_dump_json(indent=2))
 
-    def resolved(self, asked: Recipe, done: Recipe) -> None:
-        """Log the params that only compressing settled, such as the group size."""
-        before, after = (
-            asked.model_dump(mode="json"),
-            done.model_dump(mode="json", exclude={"calibration_digest"}, exclude_none=True),
-        )
+    def resolved(self, requested: Recipe, final: Recipe) -> None:
+        """Log the params that were only known after compression, such as the group size."""
+        before = requested.model_dump(mode="json")
+        after = final.model_dump(mode="json", exclude={"calibration_digest"}, exclude_none=True)
         self._params({key: value for key, value in after.items() if before[key] is None})
 
     def _params(self, values: Mapping[str, Any]) -> None:
-        """Log params; what `mlflow run` logged as typed, such as `auto`, stays, and the tag
-        `resolved.<param>` says what it became.
+        """Log params without overwriting those that `mlflow run` logged as typed, such as `auto`.
+
+        Where the two differ, the tag `resolved.<param>` holds the final value.
         """
         with service():
-            typed = self.client.get_run(self.id).data.params
+            logged = self.client.get_run(self.id).data.params
             for key, value in values.items():
-                shown = redacted(str(value))
-                if key not in typed:
-                    self.client.log_param(self.id, key, shown)
-                elif typed[key] != shown:
-                    self.client.set_tag(self.id, f"resolved.{key}", shown)
+                text = redacted(str(value))
+                if key not in logged:
+                    self.client.log_param(self.id, key, text)
+                elif logged[key] != text:
+                    self.client.set_tag(self.id, f"resolved.{key}", text)
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Log the checkpoint's record and its measured size."""
         self.text("checkpoint.json", checkpoint.model_dump_json(indent=2))
-        ratio = (
-            {"size/ratio": checkpoint.dense_bytes / checkpoint.bytes} if checkpoint.bytes else {}
-        )
-        values = {
+        sizes = {
             "size/bytes": checkpoint.bytes,
             "size/effective_bits": checkpoint.effective_bits,
             "size/sparsity": checkpoint.sparsity,
         }
-        self.metrics(values | ratio)
+        if checkpoint.bytes:
+            sizes["size/ratio"] = checkpoint.dense_bytes / checkpoint.bytes
+        self.metrics(sizes)
         self.tags({"checkpoint_digest": checkpoint.digest})
 
     def evaluation(self, folder: Path, scorecard: Scorecard) -> None:
-        """Log an evaluation folder and its scores; what was not measured is not logged."""
+        """Log an evaluation folder and the scores that were measured."""
+        paths = sorted(path for pattern in EVALUATION_FILES for path in folder.glob(pattern))
         with service():
-            for path in sorted(path for name in EVALUATION for path in folder.glob(name)):
-                below = path.parent.relative_to(folder).as_posix()
-                self.client.log_artifact(self.id, str(path), None if below == "." else below)
+            for path in paths:
+                subfolder = path.parent.relative_to(folder).as_posix()
+                artifact_path = None if subfolder == "." else subfolder
+                self.client.log_artifact(self.id, str(path), artifact_path)
         self.metrics(metrics.score_metrics(scorecard))
         self.tags(metrics.scorecard_tags(scorecard))
 
     def comparison(
         self, candidate: Evaluation, baseline: Evaluation, *, prompts: Sequence[Prompt] = ()
     ) -> None:
-        """Log how far each dimension fell below the baseline, how many answers flipped and how
-        refusal moved, and the clearest flips.
+        """Log drops below the baseline, flipped answers and changes in refusal.
+
+        `prompts` supply the questions in flips.json, the table of the clearest flips.
         """
         self.metrics(metrics.drop_metrics(candidate.scorecard, baseline.scorecard))
-        found = metrics.changes(candidate, baseline)
-        self.metrics(metrics.flip_metrics(found))
-        self.text("flip_shares.json", json.dumps(metrics.flip_summary(found), indent=2))
-        self.tags(
-            {
-                "refusal_flagged": (
-                    ", ".join(name for name, one in found.items() if one.refusal_flagged) or "none"
-                )
-            }
-        )
-        asked = {
+        changes = metrics.changes(candidate, baseline)
+        self.metrics(metrics.flip_metrics(changes))
+        self.text("flip_shares.json", json.dumps(metrics.flip_summary(changes), indent=2))
+        flagged = [name for name, flips in changes.items() if flips.refusal_flagged]
+        self.tags({"refusal_flagged": ", ".join(flagged) or "none"})
+        questions = {
             (prompt.dimension, prompt.id): "\n".join(message.content for message in prompt.messages)
             for prompt in prompts
         }
-        table = metrics.flip_table(found, prompts=asked)
+        table = metrics.flip_table(changes, prompts=questions)
         if table["id"]:
             with service():
                 self.client.log_table(self.id, data=table, artifact_file="flips.json")
 
     def verdict(self, verdict: Verdict) -> None:
-        """Log the verdict as artifact and tag."""
+        """Log the verdict as an artifact and as tags."""
         self.text("verdict.json", verdict.model_dump_json(indent=2))
-        self.tags({"verdict": verdict.outcome, "policy": verdict.policy})
+        self.tags(metrics.verdict_tags(verdict))
 
     def metrics(self, values: Mapping[str, float]) -> None:
         """Log metrics."""
@@ -142,7 +130,7 @@ class Run:
                 self.client.set_tag(self.id, key, value)
 
     def text(self, name: str, text: str) -> None:
-        """Log one text artifact."""
+        """Log a text artifact."""
         with service():
             self.client.log_text(self.id, text, name)
 
@@ -153,10 +141,10 @@ class Run:
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Log the seconds that a step took as `time/<step>`."""
-        before = time.monotonic()
+        """Log the duration of a step, in seconds, as `time/<step>`."""
+        started = time.monotonic()
         yield
-        self.metrics({f"time/{step}": time.monotonic() - before})
+        self.metrics({f"time/{step}": time.monotonic() - started})
 
 
 @contextmanager
@@ -167,89 +155,54 @@ def start(
     resume: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Iterator[Run]:
-    """Open a run and end it FINISHED, FAILED (an error) or KILLED (interrupted or terminated).
+    """Open a run and end it as FINISHED, FAILED (an error) or KILLED (interrupted, terminated).
 
-    With `adopt` the run that `mlflow run` created for this process is used; other runs stand beside
-    it. With `resume` that run goes on.
+    With `adopt` the run that `mlflow run` created for this process is used, if there is one; with
+    `resume` the run of that id is continued; otherwise a new run is created.
     """
-    opened = client()
-    adopted = resume or (os.environ.get("MLFLOW_RUN_ID") if adopt else None)
-    own = {**(tags or {}), PROCESS: f"{socket.gethostname()}:{os.getpid()}"}
+    mlflow_client = client()
+    existing = resume or (os.environ.get("MLFLOW_RUN_ID") if adopt else None)
+    all_tags = {**(tags or {}), PROCESS: f"{socket.gethostname()}:{os.getpid()}"}
     with service():
-        experiment = experiment_id(opened)
-        _end_abandoned(opened, experiment)
-        run_id = (
-            adopted or opened.create_run(experiment, run_name=name, tags=_context(own)).info.run_id
-        )
-        if adopted:
-            opened.update_run(run_id, status="RUNNING", name=name)
-            for key, value in own.items():
-                opened.set_tag(run_id, key, value)
+        experiment = experiment_id(mlflow_client)
+        _end_abandoned(mlflow_client, experiment)
+        if existing:
+            run_id = existing
+            mlflow_client.update_run(run_id, status="RUNNING", name=name)
+            for key, value in all_tags.items():
+                mlflow_client.set_tag(run_id, key, value)
+        else:
+            run = mlflow_client.create_run(experiment, run_name=name, tags=_context(all_tags))
+            run_id = run.info.run_id
     status = "FAILED"
     try:
         with terminable():
-            yield Run(run_id, opened, time.monotonic())
+            yield Run(run_id, mlflow_client)
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
     finally:
         with service():
-            opened.set_terminated(run_id, status=status)
+            mlflow_client.set_terminated(run_id, status=status)
 
 
-def _end_abandoned(opened: MlflowClient, experiment: str) -> None:
-    """End, as failed, the runs that killed processes of this machine left open; nobody else
-    will."""
+def _end_abandoned(mlflow_client: MlflowClient, experiment: str) -> None:
+    """End the runs that killed processes of this machine left open."""
     import psutil
 
     host = socket.gethostname()
-    for run in opened.search_runs(
-        [experiment], f"attributes.status = 'RUNNING' and tags.{PROCESS} LIKE '{host}:%'"
-    ):
-        if not psutil.pid_exists(int(run.data.tags[PROCESS].rpartition(":")[2])):
-            opened.set_tag(
-                run.info.run_id,
-                REASON,
-                "Its process ended without a word: it was killed, or its machine went down.",
-            )
-            opened.set_terminated(run.info.run_id, status="FAILED")
-
-
-def experiment_id(opened: MlflowClient) -> str:
-    """Return the experiment that the environment names, else `comptrust`, created where artifacts
-    belong.
-
-    Raises UserError if COMPTRUST_ARTIFACT_URI asks for another place than the one where the
-    experiment keeps them already.
-    """
-    if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
-        return given
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-    local = (
-        "MLFLOW_TRACKING_URI" not in os.environ
-        or tracking_uri() == f"sqlite:///{project_root() / 'mlflow.db'}"
-    )
-    if (local or "COMPTRUST_ARTIFACT_URI" in os.environ) and ".." in Path(name).parts:
-        raise UserError(
-            f"MLFLOW_EXPERIMENT_NAME '{name}' leads out of the folder of artifacts. Give a name"
-            " without '..'."
-        )
-    location = (project_root() / "mlartifacts" / name).as_uri() if local else None
-    if wanted := os.environ.get("COMPTRUST_ARTIFACT_URI"):
-        location = f"{wanted.rstrip('/')}/{name}"
-    if found := opened.get_experiment_by_name(name):
-        if wanted and found.artifact_location != location:
-            raise UserError(
-                f"Experiment '{name}' keeps its artifacts in {found.artifact_location}, not in"
-                f" {location}, and cannot move them. Set MLFLOW_EXPERIMENT_NAME to a new one, or"
-                " leave COMPTRUST_ARTIFACT_URI out."
-            )
-        return found.experiment_id
-    return opened.create_experiment(name, artifact_location=location)
+    query = f"attributes.status = 'RUNNING' and tags.{PROCESS} LIKE '{host}:%'"
+    reason = "The process exited without reporting (killed, or the machine went down)."
+    for run in search_runs(query, experiments=[experiment]):
+        process_id = int(run.data.tags[PROCESS].rpartition(":")[2])
+        if not psutil.pid_exists(process_id):
+            mlflow_client.set_tag(run.info.run_id, REASON, reason)
+            mlflow_client.set_terminated(run.info.run_id, status="FAILED")
 
 
 def _context(tags: Mapping[str, str]) -> dict[str, str]:
+    """Add MLflow's own tags, such as the user and the commit."""
     from mlflow.tracking.context import registry
 
     resolved: dict[str, str] = registry.resolve_tags(dict(tags))
@@ -257,17 +210,20 @@ def _context(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def download(run_id: str, *, into: Path, only: Sequence[str] = ()) -> Path:
-    """Fetch a run's artifacts, all but the models, and return their folder."""
-    opened = client()
+    """Download a run's artifacts except its model and return their folder.
+
+    `only` names the ones to download; those that the run does not have are skipped.
+    """
+    mlflow_client = client()
     with service():
-        names = [item.path for item in opened.list_artifacts(run_id)]
+        names = [item.path for item in mlflow_client.list_artifacts(run_id)]
         for name in only or names:
             if name in names and name != "model":
-                opened.download_artifacts(run_id, name, str(into))
+                mlflow_client.download_artifacts(run_id, name, str(into))
     return into
 
 
 def read_json(run_id: str, name: str, *, into: Path) -> Any:
-    """Return one JSON artifact, or None if the run has none of that name."""
+    """Return the content of a JSON artifact, or None if the run does not have it."""
     path = download(run_id, into=into, only=[name]) / name
     return config.read_json(path) if path.exists() else None

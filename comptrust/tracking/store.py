@@ -1,11 +1,11 @@
-"""The tracking store: where it is, and a client of it that is known to answer."""
+"""The tracking store: its address, a tested client, its experiment and the search for runs."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -15,36 +15,45 @@ from comptrust.errors import ServiceError, UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
+EXPERIMENT = "comptrust"
+"""Default name of the experiment."""
 PROBE_SECONDS = 5
-SECRETS = re.compile(r"PASSWORD$|SECRET|TOKEN$|API_KEY$")
-"""Names of environment variables whose values are shown to nobody."""
+RUNS_PER_PAGE = 1000
+SECRET_VARIABLES = re.compile(r"PASSWORD$|SECRET|TOKEN$|API_KEY$")
+"""Environment variables whose values must never be printed or logged."""
 
 
 def project_root() -> Path:
-    """Return the project's root: the nearest folder upwards with an MLproject, else the current
-    one.
+    """Return the nearest folder, from the current one upward, that has an MLproject file.
+
+    Without one, return the current folder.
     """
-    here = Path.cwd().resolve()
-    return next(
-        (folder for folder in (here, *here.parents) if (folder / "MLproject").is_file()), here
-    )
+    current = Path.cwd().resolve()
+    for folder in (current, *current.parents):
+        if (folder / "MLproject").is_file():
+            return folder
+    return current
 
 
 def tracking_uri() -> str:
     """Return MLFLOW_TRACKING_URI, or the sqlite file in the project's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or _project_uri()
+
+
+def _project_uri() -> str:
+    return f"sqlite:///{project_root() / 'mlflow.db'}"
 
 
 def redacted(text: str) -> str:
-    """Return a text without credentials: those of URIs, and the values of secret environment
-    variables.
+    """Replace passwords in URIs and the values of secret environment variables by `***`.
 
     >>> redacted("postgresql://me:hidden@db/mlflow failed")
     'postgresql://me:***@db/mlflow failed'
     """
     for name, value in os.environ.items():
-        if SECRETS.search(name) and len(value) >= 6:
+        if SECRET_VARIABLES.search(name) and len(value) >= 6:
             text = text.replace(value, "***")
     return re.sub(r"(\w://[^\s/:@]*):[^\s/@]+@", r"\1:***@", text)
 
@@ -55,7 +64,7 @@ def shown_uri() -> str:
 
 
 def client() -> MlflowClient:
-    """Return a client of the tracking store, known to answer.
+    """Return a client of the tracking store after checking that the store answers.
 
     Raises ServiceError within seconds if it does not.
     """
@@ -68,36 +77,34 @@ def _client(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault(
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"
-    )  # it would print the credentials of the URI
+    # MLflow would print the run's address, including the credentials in the URI.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     if uri.startswith(("http://", "https://")):
         _probe(uri)
     import mlflow
 
     for name in ("alembic", "mlflow.tracking", "mlflow.transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("mlflow.store").setLevel(
-        logging.CRITICAL
-    )  # it logs the traceback of every failure that it raises
+    # mlflow.store logs a traceback for every error that it also raises.
+    logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
     with service():
         try:
             if uri.startswith(("postgresql", "mysql")):
                 _connect(uri)
-            found = mlflow.MlflowClient()
-            found.search_experiments(max_results=1)
+            client = mlflow.MlflowClient()
+            client.search_experiments(max_results=1)
         except ImportError as error:
             raise ServiceError(
-                f"The tracking store {redacted(uri)} needs a package that is not installed:"
-                f" {error.name}."
+                f"The tracking store {redacted(uri)} needs the package {error.name}, which is not"
+                " installed."
             ) from error
-    return found
+    return client
 
 
 def _probe(uri: str) -> None:
-    """Ask the server once, without the retries that would hide for minutes that nobody is there."""
+    """Contact the server once, because MLflow's retries would hide a dead server for minutes."""
     import requests
 
     try:
@@ -111,7 +118,7 @@ def _probe(uri: str) -> None:
 
 
 def _connect(uri: str) -> None:
-    """Connect to the database once, without MLflow's ten tries, which take 100 seconds."""
+    """Connect to the database once, because MLflow's ten attempts take 100 seconds."""
     from sqlalchemy import create_engine
 
     engine = create_engine(uri, connect_args={"connect_timeout": PROBE_SECONDS})
@@ -123,8 +130,9 @@ def _connect(uri: str) -> None:
 
 @contextmanager
 def service() -> Iterator[None]:
-    """Turn a failure of the tracking store into a ServiceError of one line, a name it does not have
-    into a UserError.
+    """Turn a failure of the tracking store into a one-line ServiceError.
+
+    A run, version or experiment that does not exist becomes a UserError.
     """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -134,10 +142,76 @@ def service() -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = " ".join(str(error).partition("[SQL:")[0].split())[:300].rstrip(".")
         if getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST":
-            raise UserError(
-                f"The tracking store {shown_uri()} has no such thing: {reason}."
-            ) from error
+            raise UserError(f"Not found in tracking store {shown_uri()}: {reason}.") from error
         raise ServiceError(
-            f"The tracking store {shown_uri()} failed: {reason}. What was logged is kept; run again"
-            " to go on."
+            f"The tracking store {shown_uri()} failed: {reason}. Everything logged so far has been"
+            " kept; run the command again to continue."
         ) from error
+
+
+def experiment_id(client: MlflowClient) -> str:
+    """Return the id of the experiment that the environment names, by default `comptrust`.
+
+    A missing experiment is created, with its artifacts under COMPTRUST_ARTIFACT_URI, or under the
+    project's root if the project's own sqlite file is the store. Raises UserError if the experiment
+    exists and already keeps its artifacts elsewhere.
+    """
+    if number := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+        return number
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    artifact_root = os.environ.get("COMPTRUST_ARTIFACT_URI")
+    is_local = tracking_uri() == _project_uri()
+    if (is_local or artifact_root is not None) and ".." in Path(name).parts:
+        raise UserError(
+            f"MLFLOW_EXPERIMENT_NAME '{name}' points outside the artifact folder. Use a name"
+            " without '..'."
+        )
+    location = (project_root() / "mlartifacts" / name).as_uri() if is_local else None
+    if artifact_root:
+        location = f"{artifact_root.rstrip('/')}/{name}"
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return client.create_experiment(name, artifact_location=location)
+    if artifact_root and experiment.artifact_location != location:
+        raise UserError(
+            f"Experiment '{name}' keeps its artifacts in {experiment.artifact_location}, not in"
+            f" {location}, and cannot move them. Set MLFLOW_EXPERIMENT_NAME to a new name, or"
+            " unset COMPTRUST_ARTIFACT_URI."
+        )
+    return experiment.experiment_id
+
+
+def search_runs(
+    query: str,
+    *,
+    experiments: Sequence[str] | None = None,
+    oldest_first: bool = False,
+    limit: int | None = None,
+) -> list[Run]:
+    """Return the runs that match an MLflow filter, by default newest first, from all pages.
+
+    `experiments` are ids; without them every experiment is searched.
+    """
+    mlflow_client = client()
+    runs: list[Run] = []
+    token: str | None = None
+    with service():
+        if experiments is None:
+            experiments = [item.experiment_id for item in mlflow_client.search_experiments()]
+        while True:
+            page = mlflow_client.search_runs(
+                list(experiments),
+                query,
+                max_results=limit or RUNS_PER_PAGE,
+                order_by=[f"attributes.start_time {'ASC' if oldest_first else 'DESC'}"],
+                page_token=token,
+            )
+            runs += page
+            token = page.token
+            if not token or limit:
+                return runs
+
+
+def has_tags(tags: Mapping[str, str]) -> str:
+    """Return the MLflow filter for runs or versions that carry all of these tags."""
+    return " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())

@@ -19,7 +19,7 @@ from comptrust.gate.verdict import judge
 from comptrust.models import memory, presets
 from comptrust.records import Checkpoint, Recipe, Suite, Verdict
 from comptrust.report import figures
-from comptrust.tracking import promotion, registry, runs
+from comptrust.tracking import evaluations, promotion, registry, runs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.workflow import signatures
@@ -55,7 +55,7 @@ class Result:
     version: registry.Version
     seconds: float
     signed: signatures.Signed
-    decision: promotion.Decision | None = None
+    decision: promotion.Promotion | None = None
 
 
 def run(plan: Plan, *, say: Say) -> Result:
@@ -71,7 +71,7 @@ def run(plan: Plan, *, say: Say) -> Result:
             baseline = _dense(checkpoint, plan, say)
             candidate = _evaluate(own, checkpoint, plan, say)
         own.comparison(candidate, baseline, prompts=plan.suite.prompts)
-        siblings = registry.siblings_of(checkpoint)
+        siblings = evaluations.siblings_of(checkpoint)
         evidence = Evidence(candidate=candidate, baseline=baseline, siblings=siblings)
         verdict = judge(evidence, plan.policy, trusted=plan.signer.trusted)
         own.verdict(verdict)
@@ -208,10 +208,10 @@ def _dense(checkpoint: Checkpoint, plan: Plan, say: Say) -> Evaluation:
     recipe = Recipe(
         base_model=checkpoint.recipe.base_model, revision=checkpoint.recipe.revision, method="none"
     )
-    logged = registry.dense_run(recipe, plan.suite.digest, code_digest=code_digest())
+    logged = evaluations.dense_run(recipe, plan.suite.digest, code_digest=code_digest())
     if logged:
         say(f"dense model: evaluated before on this suite (runs:/{logged}), reused")
-        return registry.load_evaluation(f"runs:/{logged}")
+        return evaluations.load(f"runs:/{logged}")
     say("dense model: evaluating it once on this suite")
     plan = dataclasses.replace(
         plan, recipe=recipe.model_copy(update={"revision": None}), out=None, existing=None

@@ -174,10 +174,10 @@ def promotion_check(policy_digest: str) -> promotion.Check | None:
     """
     trusted = keys.load_public_keys()
 
-    def refuse(version: registry.Version, registered: Path) -> promotion.Decision | None:
+    def refuse(version: registry.Version, registered: Path) -> promotion.Promotion | None:
         attestation, found = check(version, registered=registered, trusted=trusted)
         if attestation and not found and attestation.policy_digest != policy_digest:
-            return promotion.Decision(
+            return promotion.Promotion(
                 version.ref,
                 "inconclusive",
                 "The signed verdict was given under another policy. Gate it again.",
@@ -187,7 +187,7 @@ def promotion_check(policy_digest: str) -> promotion.Check | None:
         outcome: Result = (
             "block" if any(one.kind in ("changed", "block") for one in found) else "inconclusive"
         )
-        return promotion.Decision(version.ref, outcome, " ".join(map(str, found)))
+        return promotion.Promotion(version.ref, outcome, " ".join(map(str, found)))
 
     return refuse if trusted else None
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def logged(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> LoggedRuns:
-    """Own runs in a store of their own, logged once; use `own`, which gives a copy of the
+    """Own runs in a store of their own, logged once; use `own_runs`, which gives a copy of the
     environment that leads there.
     """
     folder = tmp_path_factory.mktemp("own")
@@ -31,7 +31,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Logge
 
 
 @pytest.fixture
-def own(logged: LoggedRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoggedRuns:
+def own_runs(logged: LoggedRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoggedRuns:
     """Point MLflow at a copy of the logged runs; their artifacts are shared."""
     shutil.copy(logged.folder / "mlflow.db", tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"

@@ -1,5 +1,6 @@
-"""The report in a real browser at two widths: sort, filter, follow a link; screenshots stay in
-tests/artifacts/ (git ignores it).
+"""The report in a real browser at two widths: sort, filter, follow a link.
+
+Screenshots are kept in tests/artifacts/, which git ignores.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -24,10 +25,13 @@ from tests.support.logged_runs import LoggedRuns, surround
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
 
-KEPT = Path(__file__).parents[1] / "artifacts"
+T = TypeVar("T")
+SCREENSHOTS = Path(__file__).parents[1] / "artifacts"
 WIDTHS = (1280, 390)
-HIGH = 3000
-"""Pixels of a page that a screenshot keeps at most; a longer page is kept in parts."""
+PIXELS_PER_SCREENSHOT = 3000
+"""Longer pages are captured in several parts."""
+SECONDS = 120
+"""How long the browser may take for anything on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -41,27 +45,46 @@ def report(logged: LoggedRuns) -> Path:
     return path
 
 
-def look(browser: WebDriver, address: str, width: int) -> None:
-    """Open a page in a window of so many pixels."""
+def open_report(browser: WebDriver, address: str, width: int) -> None:
+    """Open a report in a window of this many pixels and wait until it takes clicks and keys.
+
+    That is after its script has counted the rows, and after the first paint: until then a browser
+    may drop input.
+    """
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get("about:blank")  # else an address that differs after # only would not load again
+    browser.get("about:blank")  # an address that differs only after # would not load again
     browser.get(address)
+    is_ready = (
+        "return document.readyState === 'complete'"
+        " && / rows$/.test(document.getElementById('shown')?.textContent)"
+        " && performance.getEntriesByName('first-contentful-paint').length > 0"
+    )
+    wait_for(browser, lambda driver: driver.execute_script(is_ready))
 
 
-def keep(browser: WebDriver, name: str, width: int) -> None:
+def wait_for(browser: WebDriver, condition: Callable[[WebDriver], T], message: str = "") -> T:
+    """Wait until a condition is true and return its value."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    return WebDriverWait(browser, SECONDS).until(condition, message)
+
+
+def take_screenshots(browser: WebDriver, name: str, width: int) -> None:
     """Keep screenshots of the whole page."""
-    KEPT.mkdir(exist_ok=True)
+    SCREENSHOTS.mkdir(exist_ok=True)
     height = browser.execute_script("return document.documentElement.scrollHeight")
-    for part, top in enumerate(range(0, height, HIGH)):
-        clip = {"x": 0, "y": top, "width": width, "height": min(HIGH, height - top), "scale": 1}
-        shot = browser.execute_cdp_cmd(
+    for part, top in enumerate(range(0, height, PIXELS_PER_SCREENSHOT)):
+        part_height = min(PIXELS_PER_SCREENSHOT, height - top)
+        clip = {"x": 0, "y": top, "width": width, "height": part_height, "scale": 1}
+        image = browser.execute_cdp_cmd(
             "Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True}
         )
-        (KEPT / f"{name}-{width}-{part}.png").write_bytes(base64.b64decode(shot["data"]))
+        path = SCREENSHOTS / f"{name}-{width}-{part}.png"
+        path.write_bytes(base64.b64decode(image["data"]))
 
 
-def shown(browser: WebDriver) -> list[list[str]]:
+def visible_rows(browser: WebDriver) -> list[list[str]]:
     """Return the cells of the leaderboard's visible rows."""
     script = (
         "return [...document.querySelectorAll('#leaderboard tbody tr:not([hidden])')].map(r =>"
@@ -70,58 +93,66 @@ def shown(browser: WebDriver) -> list[list[str]]:
     return browser.execute_script(script)
 
 
-def press(browser: WebDriver, column: str) -> None:
-    """Scroll a column's name into view, from under the fixed first column, and press it."""
+def sort_by(browser: WebDriver, column: str, *, order: str) -> None:
+    """Click a column's name once and wait until the table says that it is sorted in this order.
+
+    The name is scrolled into the middle, because the fixed first column could cover it.
+    """
     button = browser.find_element("css selector", f"#leaderboard button[data-column='{column}']")
     browser.execute_script(
         "arguments[0].scrollIntoView({block: 'center', inline: 'center'})", button
     )
     button.click()
+    sorted_by = (
+        "return [...document.querySelectorAll('th[aria-sort]:not([aria-sort=none])')].map(head =>"
+        " [head.firstChild.dataset.column, head.ariaSort])"
+    )
+    expected = [[column, order]]
+    wait_for(
+        browser,
+        lambda driver: driver.execute_script(sorted_by) == expected,
+        f"not sorted by {column}, {order}",
+    )
 
 
-@pytest.mark.usefixtures("own")
+@pytest.mark.usefixtures("own_runs")
 @pytest.mark.parametrize("width", WIDTHS)
-def test_columns_sort_when_pressed(browser: WebDriver, report: Path, width: int) -> None:
-    look(browser, report.as_uri(), width)
+def test_columns_sort_when_clicked(browser: WebDriver, report: Path, width: int) -> None:
+    open_report(browser, report.as_uri(), width)
     place = 5 + DIMENSIONS.index("mmlu")
     expected = sorted(f"{group.mean('mmlu'):.1f}" for group in fold(entries.read()))
-    for column, order in (("mmlu", "descending"), ("mmlu", "ascending")):
-        press(browser, column)
-        values = [float(row[place].split()[0]) for row in shown(browser)]
+    for order in ("descending", "ascending"):
+        sort_by(browser, "mmlu", order=order)
+        values = [float(row[place].split()[0]) for row in visible_rows(browser)]
         assert values == sorted(values, reverse=order == "descending")
         assert sorted(f"{value:.1f}" for value in values) == expected
-        assert (
-            browser.execute_script(
-                "return"
-                " document.querySelectorAll('th[aria-sort]:not([aria-sort=none])')[0].ariaSort"
-            )
-            == order
-        )
-    press(browser, "verdict")
-    assert [row[-2] for row in shown(browser)] == ["block"] * 4 + ["inconclusive", "pass"]
-    press(browser, "bits or structure")
-    assert shown(browser)[0][2].startswith("16 bits") and shown(browser)[-1][2].startswith("3 bits")
+    sort_by(browser, "verdict", order="ascending")
+    verdicts = [row[-2] for row in visible_rows(browser)]
+    assert verdicts == ["block"] * 4 + ["inconclusive", "pass"]
+    sort_by(browser, "bits or structure", order="descending")
+    forms = [row[2] for row in visible_rows(browser)]
+    assert forms[0].startswith("16 bits") and forms[-1].startswith("3 bits")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_filter_keeps_rows_with_all_words(browser: WebDriver, report: Path, width: int) -> None:
-    look(browser, report.as_uri(), width)
+    open_report(browser, report.as_uri(), width)
     box = browser.find_element("id", "filter")
     box.send_keys("gptq 4 bits")
-    assert [row[1:3] for row in shown(browser)] == [["gptq", "4 bits g64"]]
+    assert [row[1:3] for row in visible_rows(browser)] == [["gptq", "4 bits g64"]]
     assert browser.find_element("id", "shown").text == "1 of 6 rows"
     box.clear()
     box.send_keys("none such")
-    assert shown(browser) == []
-    look(browser, f"{report.as_uri()}#sort=average&filter=gptq", width)
-    assert [row[1] for row in shown(browser)] == ["gptq"] * 3
+    assert visible_rows(browser) == []
+    open_report(browser, f"{report.as_uri()}#sort=average&filter=gptq", width)
+    assert [row[1] for row in visible_rows(browser)] == ["gptq"] * 3
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_fits_its_window_and_opens_its_cards(
     browser: WebDriver, report: Path, width: int
 ) -> None:
-    look(browser, report.as_uri(), width)
+    open_report(browser, report.as_uri(), width)
     browser.find_element("link text", "Verdicts").click()
     assert browser.execute_script("return location.hash") == "#part-4"
     cards = browser.find_elements("css selector", "details.card")
@@ -141,12 +172,12 @@ def test_the_page_fits_its_window_and_opens_its_cards(
         " '').length).length"
     )
     assert browser.execute_script(nameless) == 0
-    keep(browser, "report", width)
+    take_screenshots(browser, "report", width)
 
 
 @pytest.fixture
-def server(own: LoggedRuns, tmp_path: Path) -> Iterator[str]:
-    """Serve the own runs with a real MLflow server on a free port."""
+def server(own_runs: LoggedRuns, tmp_path: Path) -> Iterator[str]:
+    """Serve our own runs with a real MLflow server on a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -156,7 +187,7 @@ def server(own: LoggedRuns, tmp_path: Path) -> Iterator[str]:
         "mlflow",
         "server",
         "--backend-store-uri",
-        own.uri,
+        own_runs.uri,
         "--port",
         str(port),
         "--workers",
@@ -179,7 +210,7 @@ def server(own: LoggedRuns, tmp_path: Path) -> Iterator[str]:
 
 def _answering(address: str, process: subprocess.Popen[bytes]) -> str:
     for _ in range(600):
-        assert process.poll() is None, "the server ended"
+        assert process.poll() is None, "the server exited"
         try:
             with urllib.request.urlopen(f"{address}/health", timeout=5):
                 return address
@@ -190,22 +221,19 @@ def _answering(address: str, process: subprocess.Popen[bytes]) -> str:
 
 @pytest.mark.slow
 def test_a_row_leads_to_its_run_in_mlflow(
-    browser: WebDriver, own: LoggedRuns, server: str, tmp_path: Path
+    browser: WebDriver, own_runs: LoggedRuns, server: str, tmp_path: Path
 ) -> None:
-    from selenium.webdriver.support.expected_conditions import element_to_be_clickable as clickable
-    from selenium.webdriver.support.wait import WebDriverWait
+    from selenium.webdriver.support import expected_conditions
 
-    found = entries.read(ui=server)
+    rows = entries.read(ui=server)
     path = tmp_path / "report.html"
-    path.write_text(page.render(found, page.families(found)), encoding="utf-8")
-    look(browser, f"{path.as_uri()}#filter=awq", 1280)
-    WebDriverWait(browser, 30).until(
-        clickable(("css selector", "#leaderboard tbody tr:not([hidden]) a"))
-    ).click()
-    assert browser.current_url.startswith(
-        f"{server}/#/experiments/1/runs/{own.runs['awq-4bit-g64-s0']}"
+    path.write_text(page.render(rows, page.families(rows)), encoding="utf-8")
+    open_report(browser, f"{path.as_uri()}#filter=awq", 1280)
+    link = ("css selector", "#leaderboard tbody tr:not([hidden]) a")
+    wait_for(browser, expected_conditions.element_to_be_clickable(link)).click()
+    run_id = own_runs.runs["awq-4bit-g64-s0"]
+    assert browser.current_url.startswith(f"{server}/#/experiments/1/runs/{run_id}")
+    wait_for(
+        browser, lambda driver: "awq-4bit-g64-s0" in driver.find_element("tag name", "body").text
     )
-    WebDriverWait(browser, 120).until(
-        lambda page: "awq-4bit-g64-s0" in page.find_element("tag name", "body").text
-    )
-    keep(browser, "mlflow-run", 1280)
+    take_screenshots(browser, "mlflow-run", 1280)

@@ -1,4 +1,4 @@
-"""Runs of a real store read back as the report's entries."""
+"""Runs of a real store, read as entries of the report."""
 
 from __future__ import annotations
 
@@ -59,41 +59,41 @@ def logged(
 
 
 def test_a_run_becomes_an_entry_with_its_verdict_and_flips(store: Path, tiny: Path) -> None:
-    own = logged(tiny)
-    (found,) = entries.read()
-    assert found == entries.one(own)
-    assert (found.model, found.method, found.bits, found.group_size, found.seed) == (
+    run_id = logged(tiny)
+    (entry,) = entries.read()
+    assert entry == entries.read_run(run_id)
+    assert (entry.model, entry.method, entry.bits, entry.group_size, entry.seed) == (
         "builtin:tiny",
         "gptq",
         4,
         32,
         0,
     )
-    assert (found.source, found.suite, found.bytes, found.ratio, found.run_id) == (
+    assert (entry.source, entry.suite, entry.bytes, entry.ratio, entry.run_id) == (
         "own",
         "5" * 64,
         100,
         4,
-        own,
+        run_id,
     )
-    assert (found.scores, found.refusals) == ({"mmlu": 50.0}, {"mmlu": 2.0})
-    assert found.verdict is not None
-    assert found.verdict.outcome == "block"
-    assert found.flips == (
+    assert (entry.scores, entry.refusals) == ({"mmlu": 50.0}, {"mmlu": 2.0})
+    assert entry.verdict is not None
+    assert entry.verdict.outcome == "block"
+    assert entry.flips == (
         {"dimension": "mmlu", "prompt": "2 + 2 =", "dense": "4", "compressed": "5"},
     )
-    shown = page.render_card(found)
-    assert "Dropped 7.0." in shown
-    assert "2 + 2 =" in shown
-    assert "Dashed: 5 points allowed." in shown
+    html = page.render_card(entry)
+    assert "Dropped 7.0." in html
+    assert "2 + 2 =" in html
+    assert "Dashed: 5 points allowed." in html
 
 
 def test_a_run_links_to_its_page_and_the_link_holds_no_password(store: Path, tiny: Path) -> None:
-    own = logged(tiny)
-    page_of = f"/#/experiments/1/runs/{own}"
-    assert entries.one(own).url == f"http://127.0.0.1:5000{page_of}"
-    (found,) = entries.read(ui="https://me:hidden@host:8443/mlflow/")
-    assert found.url == f"https://host:8443/mlflow{page_of}"
+    run_id = logged(tiny)
+    path = f"/#/experiments/1/runs/{run_id}"
+    assert entries.read_run(run_id).url == f"http://127.0.0.1:5000{path}"
+    (entry,) = entries.read(ui="https://me:hidden@host:8443/mlflow/")
+    assert entry.url == f"https://host:8443/mlflow{path}"
 
 
 def test_failed_and_unscored_runs_are_no_entries_and_order_is_by_age(
@@ -103,9 +103,9 @@ def test_failed_and_unscored_runs_are_no_entries_and_order_is_by_age(
     logged(tiny, value=None)
     for seed in (1, 0):
         logged(tiny, seed=seed, judged=False)
-    found = entries.read()
-    assert [entry.seed for entry in found] == [1, 0]
-    assert [(entry.verdict, entry.flips) for entry in found] == [(None, ())] * 2
+    rows = entries.read()
+    assert [entry.seed for entry in rows] == [1, 0]
+    assert [(entry.verdict, entry.flips) for entry in rows] == [(None, ())] * 2
 
 
 def test_what_cannot_be_read_is_named(store: Path, tiny: Path) -> None:

@@ -13,8 +13,8 @@ from comptrust.report import entries, figures
 from comptrust.tracking import runs
 from tests.support.logged_runs import LoggedRuns
 
-OWN = {"card.html", "forest.html", "forest.png"}
-FAMILY = {
+OWN_FILES = {"card.html", "forest.html", "forest.png"}
+FAMILY_FILES = {
     f"{name}.{kind}" for name in ("curves", "heatmap", "tradeoff") for kind in ("html", "png")
 }
 
@@ -30,64 +30,63 @@ def invoke(*words: str) -> tuple[int, str]:
     )
 
 
-def held(run_id: str) -> set[str]:
+def artifacts(run_id: str) -> set[str]:
     return {Path(item.path).name for item in runs.client().list_artifacts(run_id, "report")}
 
 
-def test_a_judged_run_keeps_its_card_and_its_forest_plot(own: LoggedRuns, tmp_path: Path) -> None:
-    run_id = own.runs["gptq-4bit-g64-s0"]
-    assert held(run_id) == OWN
+def test_a_judged_run_keeps_its_card_and_its_forest_plot(
+    own_runs: LoggedRuns, tmp_path: Path
+) -> None:
+    run_id = own_runs.runs["gptq-4bit-g64-s0"]
+    assert artifacts(run_id) == OWN_FILES
     folder = runs.download(run_id, into=tmp_path, only=["report"]) / "report"
     assert (folder / "forest.png").read_bytes().startswith(b"\x89PNG")
     card = (folder / "card.html").read_text()
-    assert 'class="block"' in card and "Answers that flipped" in card
+    assert 'class="block"' in card and "Flipped answers" in card
     assert "points allowed" in (folder / "forest.html").read_text()
 
 
 def test_report_stands_on_its_own_and_logs_the_figures_on_the_runs(
-    own: LoggedRuns, tmp_path: Path
+    own_runs: LoggedRuns, tmp_path: Path
 ) -> None:
     assert invoke("report", "--out", "quiet.html", "--no-log")[0] == 0
-    assert held(own.runs["dense"]) == OWN
+    assert artifacts(own_runs.runs["dense"]) == OWN_FILES
     code, said = invoke(
         "report", "--out", "folder/report.html", "--ui", "http://mlflow.example:1234"
     )
     assert code == 0, said
     assert "8 runs: folder/report.html" in said
-    assert all(held(run_id) == OWN | FAMILY for run_id in own.runs.values())
+    assert all(artifacts(run_id) == OWN_FILES | FAMILY_FILES for run_id in own_runs.runs.values())
     shown = Path("folder/report.html").read_text()
-    for run_id in own.runs.values():
+    for run_id in own_runs.runs.values():
         assert f"http://mlflow.example:1234/#/experiments/1/runs/{run_id}" in shown
     assert len(shown) < 1_000_000
 
 
-def test_answers_with_markup_reach_the_pages_as_text(own: LoggedRuns) -> None:
-    (three,) = [entry for entry in entries.read() if entry.run_id == own.runs["gptq-3bit-g64-s2"]]
-    assert any("<script>" in flip["compressed"] for flip in three.flips)
-    figures.log(own.runs["gptq-3bit-g64-s2"])
-    shown = (
-        runs.download(own.runs["gptq-3bit-g64-s2"], into=Path.cwd() / "got", only=["report"])
-        / "report"
-        / "card.html"
-    )
-    text = shown.read_text()
+def test_answers_with_markup_reach_the_pages_as_text(own_runs: LoggedRuns, tmp_path: Path) -> None:
+    run_id = own_runs.runs["gptq-3bit-g64-s2"]
+    [entry] = [entry for entry in entries.read() if entry.run_id == run_id]
+    assert any("<script>" in flip["compressed"] for flip in entry.flips)
+    figures.log(run_id)
+    folder = runs.download(run_id, into=tmp_path / "downloaded", only=["report"])
+    text = (folder / "report" / "card.html").read_text()
     assert "&lt;script&gt;document.title" in text
     assert "<script" not in text and "<img" not in text
 
 
 def test_the_page_stays_on_the_run_that_mlflow_made_for_it(
-    own: LoggedRuns, monkeypatch: pytest.MonkeyPatch
+    own_runs: LoggedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = runs.client()
     project = opened.create_run(runs.experiment_id(opened)).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", project)
     code, said = invoke("report", "--out", "report.html")
     assert code == 0, said
-    assert held(project) == {"report.html"}
+    assert artifacts(project) == {"report.html"}
 
 
-def test_gate_refreshes_the_card(own: LoggedRuns, tmp_path: Path) -> None:
-    run_id = own.runs["gptq-8bit-g64-s0"]
+def test_gate_refreshes_the_card(own_runs: LoggedRuns, tmp_path: Path) -> None:
+    run_id = own_runs.runs["gptq-8bit-g64-s0"]
     before = (
         runs.download(run_id, into=tmp_path / "before", only=["report"]) / "report" / "card.html"
     )
@@ -110,12 +109,12 @@ def test_gate_refreshes_the_card(own: LoggedRuns, tmp_path: Path) -> None:
         (["--ui", "localhost"], "'localhost' is not an http(s) address"),
     ],
 )
-def test_mistakes_are_named(own: LoggedRuns, words: list[str], message: str) -> None:
+def test_mistakes_are_named(own_runs: LoggedRuns, words: list[str], message: str) -> None:
     code, said = invoke("report", *words)
     assert (code, message in said) == (2, True), said
 
 
-def test_an_experiment_without_scores_is_a_mistake(own: LoggedRuns) -> None:
+def test_an_experiment_without_scores_is_a_mistake(own_runs: LoggedRuns) -> None:
     runs.client().create_experiment("empty")
     code, said = invoke("report", "--experiment", "empty")
     assert (code, said.partition(".")[0]) == (2, "The experiment has no finished run with scores")

@@ -1,6 +1,4 @@
-"""The published table's own findings, in the data behind the figures: which cells are red, which
-dots, which points lie in the gray.
-"""
+"""The paper's findings in the data behind the figures: red cells, dots, points in the gray."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import pytest
 
 from comptrust import published
 from comptrust.report import curve, heatmap, tradeoff
-from comptrust.report.base import DIMENSIONS, Entry, Group, dense_groups, fold
+from comptrust.report.base import DIMENSIONS, ReportEntry, SeedGroup, dense_groups, fold
 from tests.support.shared import SHARED
 
 TABLE = SHARED / "paper" / "num_sheet.csv"
@@ -19,10 +17,10 @@ CHAT = "LLAMA2 13b Chat"
 LARGE = (CHAT, "LLAMA2 13b", "Vicuna 13b Chat")
 
 
-def entries() -> list[Entry]:
-    """Return the table's rows as entries, without the way through MLflow."""
+def entries() -> list[ReportEntry]:
+    """Return the table's rows as entries, without logging them in MLflow."""
     table = published.read(TABLE)
-    found = []
+    result = []
     for row in table.rows:
         kept = row.recipe.model_dump(
             include={"method", "bits", "sparsity", "structure", "group_size"}
@@ -39,38 +37,40 @@ def entries() -> list[Entry]:
             "scores": row.scores,
             "refusals": row.refusals,
         }
-        found.append(Entry.model_validate(fields | kept))
-    return found
+        result.append(ReportEntry.model_validate(fields | kept))
+    return result
 
 
 GROUPS = fold(entries()) if TABLE.exists() else ()
 
 
-def dense(model: str) -> Group:
+def dense(model: str) -> SeedGroup:
     return next(group for group in dense_groups(GROUPS) if group.first.model == model)
 
 
-def rows(model: str) -> dict[str, heatmap.Line]:
-    return {line.label: line for line in heatmap.lines(GROUPS, dense=dense(model), smaller={})}
+def rows(model: str) -> dict[str, heatmap.HeatmapRow]:
+    return {row.label: row for row in heatmap.rows(GROUPS, dense=dense(model), smaller={})}
 
 
-def red(line: heatmap.Line) -> set[str]:
+def red(row: heatmap.HeatmapRow) -> set[str]:
     """Return where a row lost more than five points."""
-    return {cell.dimension for cell in line.cells if cell.points is not None and cell.points < -5}
+    return {cell.dimension for cell in row.cells if cell.points is not None and cell.points < -5}
 
 
 def gray(model: str) -> dict[str, set[str]]:
     """Return recipe -> dimensions in which its point lies in the gray."""
-    found: dict[str, set[str]] = {}
+    dimensions: dict[str, set[str]] = {}
     for panel in curve.panels(GROUPS, dense=dense(model), smaller={}):
         for point in panel.points:
-            found.setdefault(point.recipe, set()).update({panel.dimension} if point.gray else ())
-    return found
+            grays = dimensions.setdefault(point.recipe, set())
+            if point.gray:
+                grays.add(panel.dimension)
+    return dimensions
 
 
 def test_the_average_is_the_papers() -> None:
-    for row, one in zip(published.read(TABLE).rows, entries(), strict=True):
-        assert fold([one])[0].average == pytest.approx(row.average, abs=0.11), row.model
+    for row, entry in zip(published.read(TABLE).rows, entries(), strict=True):
+        assert fold([entry])[0].average == pytest.approx(row.average, abs=0.11), row.model
 
 
 @pytest.mark.parametrize("model", LARGE)
@@ -143,12 +143,11 @@ def test_dots_of_the_llama_base_model() -> None:
 
 
 def test_four_bits_keep_the_chat_model_and_three_bits_do_not() -> None:
-    found = gray(CHAT)
-    assert found["gptq 4 bits g128"] == set()
-    assert (
-        found["awq 4 bits g128"] == set()
-    )  # one dimension lost exactly five points, which is not more than five
-    assert found["gptq 3 bits g128"] == {
+    grays = gray(CHAT)
+    assert grays["gptq 4 bits g128"] == set()
+    # One dimension lost exactly five points, which is not more than five.
+    assert grays["awq 4 bits g128"] == set()
+    assert grays["gptq 3 bits g128"] == {
         "toxicity",
         "ood",
         "adv_demonstration",
@@ -156,35 +155,37 @@ def test_four_bits_keep_the_chat_model_and_three_bits_do_not() -> None:
         "ethics",
         "mmlu",
     }
-    assert found["awq 3 bits g128"] == {"stereotype", "adv_demonstration", "fairness"}
+    assert grays["awq 3 bits g128"] == {"stereotype", "adv_demonstration", "fairness"}
 
 
 def test_error_bars_stand_where_the_table_has_seeds() -> None:
-    found = {
+    recipes = {
         point.recipe
         for panel in curve.panels(GROUPS, dense=dense(CHAT), smaller={})
         for point in panel.points
         if point.spread is not None
     }
-    assert found == {"awq 3 bits g128", "gptq 3 bits g128", "gptq 4 bits g128", "sparsegpt 2:4"}
+    assert recipes == {"awq 3 bits g128", "gptq 3 bits g128", "gptq 4 bits g128", "sparsegpt 2:4"}
 
 
 def test_lines_are_the_dense_and_the_smaller_dense_score() -> None:
     for panel in curve.panels(GROUPS, dense=dense(CHAT), smaller={}):
-        assert panel.level == dense(CHAT).mean(panel.dimension)
-        assert panel.small == dense("LLAMA2 7b Chat").mean(panel.dimension)
-        assert panel.grey_below == panel.level - 5
+        assert panel.dense == dense(CHAT).mean(panel.dimension)
+        assert panel.smaller == dense("LLAMA2 7b Chat").mean(panel.dimension)
+        assert panel.gray_below == panel.dense - 5
     other = curve.panels(GROUPS, dense=dense(CHAT), smaller={CHAT: "LLAMA2 7b"})
-    assert [panel.small for panel in other] == [
+    assert [panel.smaller for panel in other] == [
         dense("LLAMA2 7b").mean(panel.dimension) for panel in other
     ]
 
 
+def front_of(model: str) -> list[str]:
+    options = tradeoff.options(GROUPS, dense=dense(model))
+    return [option.recipe for option in options if option.front]
+
+
 def test_quantized_versions_alone_are_on_the_front() -> None:
-    front = {
-        model: [one.recipe for one in tradeoff.options(GROUPS, dense=dense(model)) if one.front]
-        for model in LARGE
-    }
+    front = {model: front_of(model) for model in LARGE}
     assert front[CHAT] == ["awq 3 bits g128", "gptq 4 bits g128", "gptq 8 bits g128"]
     assert (
         front["LLAMA2 13b"]

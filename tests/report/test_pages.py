@@ -1,5 +1,6 @@
-"""The report's arithmetic and its pages: nothing missing becomes zero, nothing planted becomes
-markup, nothing comes from elsewhere.
+"""The report's arithmetic and pages.
+
+Nothing missing becomes zero, planted text never becomes markup, and a page loads nothing else.
 """
 
 from __future__ import annotations
@@ -10,18 +11,28 @@ from typing import Any
 import pytest
 
 from comptrust.records import Finding, Verdict
-from comptrust.report import card, curve, drawing, forest, heatmap, leaderboard, page, tradeoff
-from comptrust.report.base import DIMENSIONS, Entry, dense_groups, fold
+from comptrust.report import (
+    card,
+    curve,
+    curve_drawing,
+    drawing,
+    forest,
+    heatmap,
+    leaderboard,
+    page,
+    tradeoff,
+)
+from comptrust.report.base import DIMENSIONS, ReportEntry, dense_groups, fold
 
 PLANTED = '<script>alert(1)</script>"><img src=x onerror=alert(2)> $x_{$'
 
 
-def entry(**changes: object) -> Entry:
+def entry(**changes: object) -> ReportEntry:
     fields = {"name": "r", "model": "m", "source": "own", "suite": "s", "method": "gptq", "bits": 4}
-    return Entry.model_validate(fields | changes)
+    return ReportEntry.model_validate(fields | changes)
 
 
-def dense(**changes: object) -> Entry:
+def dense(**changes: object) -> ReportEntry:
     return entry(
         **{"method": "none", "bits": None, "scores": {name: 80.0 for name in DIMENSIONS}} | changes
     )
@@ -56,11 +67,9 @@ def test_an_average_needs_all_nine_and_a_missing_score_is_not_zero() -> None:
 def test_seeds_fold_and_other_suites_calibrations_and_options_do_not() -> None:
     seeds = [entry(seed=1, scores={"ood": 44}), entry(seed=0, scores={"ood": 40})]
     (group,) = fold(seeds)
-    assert ([one.seed for one in group.entries], group.mean("ood"), group.spread("ood")) == (
-        [0, 1],
-        42,
-        pytest.approx(8**0.5),
-    )
+    assert [entry.seed for entry in group.entries] == [0, 1]
+    assert group.mean("ood") == 42
+    assert group.spread("ood") == pytest.approx(8**0.5)
     for other in (
         {"suite": "t"},
         {"calibration": "self"},
@@ -77,12 +86,14 @@ def test_the_newest_run_of_a_recipe_and_seed_counts_alone() -> None:
         for name, seed, value in (("a", 0, 10), ("b", 1, 44), ("c", 0, 40))
     ]
     (group,) = fold(repeated)
-    assert [one.name for one in group.entries] == ["c", "b"]
-    assert (group.mean("ood"), fold([repeated[0], repeated[2]])[0].spread("ood")) == (42, None)
+    assert [entry.name for entry in group.entries] == ["c", "b"]
+    assert group.mean("ood") == 42
+    (single,) = fold([repeated[0], repeated[2]])
+    assert single.spread("ood") is None
 
 
 def test_about_half_the_size_is_measured_where_it_can_be() -> None:
-    made = [
+    versions = [
         dense(bytes=1000),
         entry(bits=8, ratio=1 / 0.62),
         entry(bits=4, ratio=1 / 0.42),
@@ -93,13 +104,10 @@ def test_about_half_the_size_is_measured_where_it_can_be() -> None:
         entry(method="magnitude", bits=None, sparsity=0.2, structure="unstructured", ratio=1.0),
         dense(model="half", bytes=450),
     ]
-    groups = fold(made)
+    groups = fold(versions)
     source = next(group for group in dense_groups(groups) if group.first.model == "m")
-    found = {
-        line.label: line.share
-        for line in heatmap.lines(groups, dense=source, smaller={"m": "half"})
-    }
-    assert found == {
+    rows = heatmap.rows(groups, dense=source, smaller={"m": "half"})
+    assert {row.label: row.share for row in rows} == {
         "dense half": 0.45,
         "gptq 8 bits": pytest.approx(0.62),
         "gptq 4 bits": pytest.approx(0.42),
@@ -115,8 +123,8 @@ def test_refusals_that_moved_by_exactly_ten_have_no_dot() -> None:
             entry(bits=8, scores={"ood": 80}, refusals={"ood": 20.0, "ethics": 39.1}),
         ]
     )
-    (line,) = heatmap.lines(groups, dense=groups[0], smaller={})
-    assert {cell.dimension for cell in line.cells if cell.dot} == {"ethics"}
+    (row,) = heatmap.rows(groups, dense=groups[0], smaller={})
+    assert {cell.dimension for cell in row.cells if cell.dot} == {"ethics"}
 
 
 def test_the_front_is_what_nothing_beats() -> None:
@@ -130,15 +138,15 @@ def test_the_front_is_what_nothing_beats() -> None:
             ),
         ]
     )
-    found = tradeoff.options(groups, dense=groups[0])
-    assert {one.recipe for one in found if one.front} == {"a 8 bits", "b 4 bits", "c 3 bits"}
-    assert [one.worst for one in found] == [40, 10, 20, 1]
-    shown = tradeoff.picture(groups, dense=groups[0])
-    assert shown is not None
-    assert "Pareto front: c 3 bits, b 4 bits, a 8 bits." in shown.html
-    assert all(
-        shown.html.count(f">{one.recipe}<") == 2 for one in found
-    )  # a label in the figure, a row in the table
+    options = tradeoff.options(groups, dense=groups[0])
+    front = {option.recipe for option in options if option.front}
+    assert front == {"a 8 bits", "b 4 bits", "c 3 bits"}
+    assert [option.worst for option in options] == [40, 10, 20, 1]
+    picture = tradeoff.picture(groups, dense=groups[0])
+    assert picture is not None
+    assert "Pareto front: c 3 bits, b 4 bits, a 8 bits." in picture.html
+    for option in options:  # a label in the figure and a row in the table
+        assert picture.html.count(f">{option.recipe}<") == 2
 
 
 def test_a_version_that_misses_a_dimension_is_in_no_trade_off() -> None:
@@ -147,9 +155,9 @@ def test_a_version_that_misses_a_dimension_is_in_no_trade_off() -> None:
     assert tradeoff.picture(groups, dense=groups[0]) is None
 
 
-def test_colours_and_unmeasured_cells() -> None:
+def test_colors_and_unmeasured_cells() -> None:
     def color(points: float | None) -> str:
-        return heatmap.Cell(model="m", row="r", dimension="ood", points=points, dot=False).color
+        return heatmap.HeatmapCell("ood", points=points, dot=False).color
 
     assert [color(value) for value in (30, -30, 0, None)] == [
         "#2166ac",
@@ -169,15 +177,15 @@ def test_a_curve_says_in_words_what_it_draws() -> None:
     )
     (panel,) = curve.panels(groups, dense=groups[0], smaller={})
     assert (
-        panel.words
+        panel.description
         == "ood against bits per weight. Dense 80.0; gptq 8 bits 79.0; gptq 3 bits 70.5 ±0.7"
         " (gray)."
     )
-    shown = curve.picture(groups, dense=groups[0], smaller={})
-    assert shown is not None
-    assert f'role="img" aria-label="{panel.words}"' in shown.html
-    assert "<title>gptq 3 bits 70.5 ±0.7 (gray)</title>" in shown.html
-    assert shown.png().startswith(b"\x89PNG")
+    picture = curve_drawing.picture(groups, dense=groups[0], smaller={})
+    assert picture is not None
+    assert f'role="img" aria-label="{panel.description}"' in picture.html
+    assert "<title>gptq 3 bits 70.5 ±0.7 (gray)</title>" in picture.html
+    assert picture.png().startswith(b"\x89PNG")
 
 
 def test_methods_keep_their_style_in_every_figure() -> None:
@@ -198,17 +206,13 @@ def test_the_forest_shows_the_rule_that_has_bounds() -> None:
     )
     judged = verdict(**MEASURED)
     judged = judged.model_copy(update={"findings": (observed, *judged.findings)})
-    (found,) = forest.intervals(judged)
-    assert (found.observed, found.lower, found.upper, found.outcome) == (7, 4, 9.5, "block")
+    (row,) = forest.intervals(judged)
+    assert (row.observed, row.lower, row.upper, row.outcome) == (7, 4, 9.5, "block")
     assert forest.limits(judged) == (3, 5)
     assert "ood +7.0 (+4.0 to +9.5) block" in forest.render(judged)
     assert "Dashed: 3 and 5 points allowed." in forest.render(judged)
-    assert (
-        forest.render(
-            verdict(dimensions={"ood": {"outcome": "inconclusive", "why": "not measured"}})
-        )
-        == ""
-    )
+    unmeasured = {"ood": {"outcome": "inconclusive", "why": "not measured"}}
+    assert forest.render(verdict(dimensions=unmeasured)) == ""
 
 
 def test_a_card_shows_findings_bounds_and_flips() -> None:
@@ -221,19 +225,18 @@ def test_a_card_shows_findings_bounds_and_flips() -> None:
             "answers": "1 -> 0",
         },
     )
-    shown = card.verdict_card(entry(verdict=verdict(**MEASURED), flips=flips))
-    assert "Dropped more than 5 points" in shown
-    assert "the question</pre>" in shown
-    assert "<h5>ood: 1 -&gt; 0</h5>" in shown
-    assert len(shown) < 30_000
-    assert "open" not in shown.split(">")[0]
+    html = card.verdict_card(entry(verdict=verdict(**MEASURED), flips=flips))
+    assert "Dropped more than 5 points" in html
+    assert "the question</pre>" in html
+    assert "<h5>ood: 1 -&gt; 0</h5>" in html
+    assert len(html) < 30_000
+    assert "open" not in html.split(">")[0]
     assert '<details class="card" open>' in page.render_card(entry(verdict=verdict(**MEASURED)))
     assert "not judged" in card.verdict_card(entry())
 
 
-def planted() -> list[Entry]:
-    """Return entries that carry markup wherever a text can come from a user, a model or a
-    server."""
+def planted() -> list[ReportEntry]:
+    """Return entries with markup in every text that a user, a model or a server can supply."""
     flip = {name: PLANTED for name in ("dimension", "prompt", "dense", "compressed", "answers")}
     scores = {name: 70.0 for name in DIMENSIONS}
     judged = verdict(**MEASURED)
@@ -256,35 +259,32 @@ def planted() -> list[Entry]:
 
 
 def test_planted_markup_stays_text() -> None:
-    found = planted()
-    families = page.families(found)
-    pages = [page.render(found, families), page.render_card(found[1])]
-    pages += [page.render_picture(one) for family in families for one in family.pictures]
-    pages += [page.render_picture(one) for one in page.own_pictures(found[1])]
+    rows = planted()
+    families = page.families(rows)
+    pictures = [picture for family in families for picture in family.pictures]
+    pictures += page.own_pictures(rows[1])
+    pages = [page.render(rows, families), page.render_card(rows[1])]
+    pages += map(page.render_picture, pictures)
     assert len(pages) == 5
-    for shown in pages:
-        assert "&lt;script&gt;" in shown
-        assert "<img" not in shown
-        assert "<script>alert" not in shown
-        assert not re.search(r"""href=["']?javascript""", shown)
+    for html in pages:
+        assert "&lt;script&gt;" in html
+        assert "<img" not in html
+        assert "<script>alert" not in html
+        assert not re.search(r"""href=["']?javascript""", html)
 
 
 def test_a_page_needs_nothing_from_elsewhere() -> None:
-    found = [
-        dense(),
-        entry(scores={name: 70.0 for name in DIMENSIONS}, verdict=verdict(**MEASURED)),
-    ]
-    shown = page.render(found, page.families(found))
-    assert shown.count("<svg") > len(DIMENSIONS)
-    assert not re.search(r"<(?:link|script|img|iframe|object|embed)[^>]*\s(?:src|href)=", shown)
-    outside = set(
-        re.findall(r"""(?:src|href|url\(|@import)\s*=?\s*["'(]?(?:https?:)?//[^"')\s]+""", shown)
-    )
-    assert outside == set()
-    assert not re.search(r"""(?:fetch|import)\s*\(|XMLHttpRequest""", shown)
+    scores = {name: 70.0 for name in DIMENSIONS}
+    rows = [dense(), entry(scores=scores, verdict=verdict(**MEASURED))]
+    html = page.render(rows, page.families(rows))
+    assert html.count("<svg") > len(DIMENSIONS)
+    assert not re.search(r"<(?:link|script|img|iframe|object|embed)[^>]*\s(?:src|href)=", html)
+    address = r"""(?:src|href|url\(|@import)\s*=?\s*["'(]?(?:https?:)?//[^"')\s]+"""
+    assert not re.search(address, html)
+    assert not re.search(r"""(?:fetch|import)\s*\(|XMLHttpRequest""", html)
 
 
 def test_a_report_of_one_dense_run_says_what_it_lacks() -> None:
-    shown = page.render([dense()], page.families([dense()]))
-    assert shown.count("There is no compressed version beside its dense source") == 3
-    assert "No version has been judged." in shown
+    html = page.render([dense()], page.families([dense()]))
+    assert html.count("No compressed version has a dense source to compare it with") == 3
+    assert "No version has been judged." in html

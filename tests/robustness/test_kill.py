@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from comptrust.compression import checkpoint
-from comptrust.tracking import registry, runs
+from comptrust.tracking import evaluations, registry, runs
 from tests.support import killed
 from tests.support.killed import Death, Ended
 from tests.support.sweeps import Place, enter, make_place
@@ -126,7 +126,7 @@ def check_whole(place: Place, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict
             run.info.status == "FINISHED"
             and run.data.tags["checkpoint_digest"] == version.tags["checkpoint_digest"]
         )
-        found[version.tags["recipe"]] = registry.load_evaluation(version.ref).scorecard.generations
+        found[version.tags["recipe"]] = evaluations.load(version.ref).scorecard.generations
     assert found.keys() == RECIPES and len(versions) == len(RECIPES), (
         "a recipe is missing, or registered twice"
     )

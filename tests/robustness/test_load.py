@@ -146,7 +146,7 @@ def test_clients_log_and_promote_at_once(
         client.set_terminated(run_id)
         return str(run_id)
 
-    def promote(rival: Candidate) -> promotion.Decision:
+    def promote(rival: Candidate) -> promotion.Promotion:
         check = signatures.promotion_check(needed)
         begin.wait()
         return promotion.promote(MODEL, rival.version, to=ALIAS, policy_digest=needed, check=check)

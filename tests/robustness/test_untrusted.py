@@ -15,7 +15,7 @@ from comptrust.cli.main import Redacting
 from comptrust.errors import UserError
 from comptrust.models import sources
 from comptrust.records import Generation, Message, Prompt, Recipe
-from comptrust.report import model_card
+from comptrust.report import markup
 from comptrust.tracking import runs
 from tests.support import samples
 from tests.support.shell import Shell
@@ -57,7 +57,7 @@ def test_an_experiment_name_leads_nowhere_else(
 ) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", name)
     monkeypatch.setenv("COMPTRUST_ARTIFACT_URI", (shell.folder / "kept").as_uri())
-    assert "leads out" in shell.refused("report")
+    assert "points outside" in shell.refused("report")
 
 
 def test_a_link_out_of_a_model_folder_is_not_followed(tiny_model: Path, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_markup_in_prompts_and_answers_is_text_in_data_docs(tmp_path: Path) -> N
 
 
 def test_markup_is_text_in_a_model_card() -> None:
-    assert "<" not in model_card._table(("a", "b"), [(SCRIPT, "two\nlines | and a bar")])
+    assert "<" not in markup.markdown_table(("a", "b"), [(SCRIPT, "two\nlines | and a bar")])
 
 
 @pytest.fixture

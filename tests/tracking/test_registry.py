@@ -1,6 +1,4 @@
-"""The registry: names, versions that load, reuse of the dense model, and promotion of what passed
-alone.
-"""
+"""The registry: names, versions that load, reuse of the dense model, and promotion."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ import pytest
 
 from comptrust.errors import UserError
 from comptrust.records import Finding, Result, Verdict
-from comptrust.tracking import metrics, promotion, registry, runs
+from comptrust.tracking import evaluations, metrics, promotion, registry, runs
 from tests.support.records import checkpoint_of, scorecard_of
 
 
@@ -77,22 +75,22 @@ def test_a_version_loads_as_pyfunc_with_the_same_bytes(store: Path, tiny: Path) 
         {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
     )
     assert answer[0]["choices"][0]["message"]["role"] == "assistant"
-    read = registry.load_evaluation(version.ref)
+    read = evaluations.load(version.ref)
     assert read.checkpoint and read.checkpoint.recipe.slug == "gptq-4bit-g32-s0"
-    assert read.scorecard == registry.load_evaluation(f"runs:/{version.run_id}").scorecard
+    assert read.scorecard == evaluations.load(f"runs:/{version.run_id}").scorecard
 
 
 def test_the_dense_evaluation_is_found_again(store: Path, tiny: Path) -> None:
     dense = registered(tiny, method="none", bits=None, group_size=None)
     recipe = checkpoint_of(tiny).recipe
     assert (
-        registry.dense_run(recipe, "5" * 64)
+        evaluations.dense_run(recipe, "5" * 64)
         == dense.run_id
-        == registry.dense_run(recipe, "5" * 64, code_digest="c")
+        == evaluations.dense_run(recipe, "5" * 64, code_digest="c")
     )
-    assert registry.dense_run(recipe, "4" * 64) is None
-    assert registry.dense_run(recipe, "5" * 64, code_digest="d") is None
-    assert registry.dense_run(recipe.model_copy(update={"revision": "r2"}), "5" * 64) is None
+    assert evaluations.dense_run(recipe, "4" * 64) is None
+    assert evaluations.dense_run(recipe, "5" * 64, code_digest="d") is None
+    assert evaluations.dense_run(recipe.model_copy(update={"revision": "r2"}), "5" * 64) is None
 
 
 def test_a_recipe_run_again_stays_one_version_with_the_newer_evaluation(
@@ -115,7 +113,7 @@ def test_a_recipe_run_again_stays_one_version_with_the_newer_evaluation(
 )
 def test_an_unknown_reference_is_the_users_mistake(ref: str, store: Path) -> None:
     with pytest.raises(UserError, match=ref.removeprefix("runs:/")):
-        registry.load_evaluation(ref)
+        evaluations.load(ref)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +153,7 @@ def foreign_verdict(version: registry.Version, tiny: Path) -> None:
         ((), None, "inconclusive", "no verdict"),
         (("pass", "block"), None, "block", "found block"),
         (("pass", "inconclusive"), None, "inconclusive", "found inconclusive"),
-        (("pass",), tampered_scorecard, "block", "scorecard is not the one"),
+        (("pass",), tampered_scorecard, "block", "scorecard has changed since the verdict"),
         (("pass",), tampered_weights, "block", "model.safetensors"),
         (("pass",), foreign_verdict, "block", "different checkpoints"),
     ],
@@ -166,27 +164,20 @@ def test_anything_else_stays_where_it_is(
     version = registered(tiny, *outcomes)
     if change:
         change(version, tiny)
-    decision = promotion.promote(version.name, version.version, to="production")
-    assert (decision.outcome, decision.stage) == (outcome, None)
-    assert reason in decision.reason
-    found = runs.client().get_model_version(version.name, version.version)
-    assert (found.current_stage, list(found.aliases)) == ("None", [])
+    result = promotion.promote(version.name, version.version, to="production")
+    assert (result.outcome, result.stage) == (outcome, None)
+    assert reason in result.reason
+    stored = runs.client().get_model_version(version.name, version.version)
+    assert (stored.current_stage, list(stored.aliases)) == ("None", [])
 
 
 def test_a_verdict_under_another_policy_does_not_count(store: Path, tiny: Path) -> None:
     version = registered(tiny, "pass")
-    assert (
-        promotion.promote(
-            version.name, version.version, to="staging", policy_digest="8" * 64
-        ).outcome
-        == "inconclusive"
-    )
-    assert (
-        promotion.promote(
-            version.name, version.version, to="staging", policy_digest="7" * 64
-        ).outcome
-        == "pass"
-    )
+    for policy_digest, outcome in (("8" * 64, "inconclusive"), ("7" * 64, "pass")):
+        result = promotion.promote(
+            version.name, version.version, to="staging", policy_digest=policy_digest
+        )
+        assert result.outcome == outcome
 
 
 def test_siblings_are_the_other_compressed_versions(
@@ -198,9 +189,9 @@ def test_siblings_are_the_other_compressed_versions(
     shutil.copytree(tiny, other)
     (other / "extra.json").write_text("{}")
     registered(tiny, method="none", bits=None, group_size=None)
-    own = registered(tiny, "pass")
+    candidate = registered(tiny, "pass")
     beside = registered(other, "block", seed=1)
-    assert [sibling.ref for sibling in registry.siblings(own.ref)] == [beside.ref]
+    assert [sibling.ref for sibling in evaluations.siblings(candidate.ref)] == [beside.ref]
 
 
 def test_an_unknown_target_is_suggested() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from comptrust.errors import ServiceError, UserError
 from comptrust.records import Generation, Message, Prompt
-from comptrust.tracking import metrics, runs
+from comptrust.tracking import metrics, runs, store
 from comptrust.trust.evaluation import Evaluation
 from tests.support.records import checkpoint_of, scorecard_of
 
@@ -79,8 +79,8 @@ def test_the_run_that_mlflow_started_is_used(store: Path, monkeypatch: pytest.Mo
     given = runs.client().create_run("0").info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", given)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
-    with runs.start("own") as own, runs.start("dense", adopt=False) as dense:
-        assert own.id == given != dense.id
+    with runs.start("adopted") as adopted, runs.start("dense", adopt=False) as dense:
+        assert adopted.id == given != dense.id
     assert dense.client.get_run(dense.id).info.experiment_id == "0"
 
 
@@ -91,18 +91,18 @@ def test_without_a_setting_everything_goes_to_the_project_root(
     (tmp_path / "MLproject").write_text("name: x\n")
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
-    assert runs.tracking_uri() == f"sqlite:///{tmp_path.resolve() / 'mlflow.db'}"
+    assert store.tracking_uri() == f"sqlite:///{tmp_path.resolve() / 'mlflow.db'}"
     with runs.start("one") as run:
         run.text("recipe.json", "{}")
     assert list((tmp_path / "mlartifacts").rglob("recipe.json"))
 
 
-def test_an_unreachable_server_is_told_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_server_is_reported_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    began = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(ServiceError, match="No answer from the tracking server http://127.0.0.1:9"):
         runs.client()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - started < 10
 
 
 def test_drops_need_both_scores(tiny: Path) -> None:
@@ -136,8 +136,10 @@ def test_flips_are_logged_with_question_and_both_answers(store: Path, tiny: Path
             ref="", scorecard=scorecard_of(checkpoint_of(tiny)), generations={"ethics": rows}
         )
 
-    asked = Message(role="user", content="Is it wrong?")
-    prompt = Prompt(id="zero_shot#1", dimension="ethics", scenario="zero_shot", messages=(asked,))
+    question = Message(role="user", content="Is it wrong?")
+    prompt = Prompt(
+        id="zero_shot#1", dimension="ethics", scenario="zero_shot", messages=(question,)
+    )
     with runs.start("one") as run:
         run.comparison(answered("wrong", "not wrong"), answered("wrong", "wrong"), prompts=[prompt])
     logged = run.client.get_run(run.id)
@@ -168,7 +170,7 @@ def test_flips_are_logged_with_question_and_both_answers(store: Path, tiny: Path
 
 
 def test_runs_of_killed_processes_of_this_machine_are_ended(store: Path) -> None:
-    opened, host = runs.client(), socket.gethostname()
+    client, host = runs.client(), socket.gethostname()
     gone = subprocess.Popen(["true"])
     gone.wait()
     processes = {
@@ -176,14 +178,14 @@ def test_runs_of_killed_processes_of_this_machine_are_ended(store: Path) -> None
         "alive": f"{host}:{os.getpid()}",
         "elsewhere": f"other-{host}:{gone.pid}",
     }
-    experiment = runs.experiment_id(opened)
+    experiment = runs.experiment_id(client)
     made = {
-        name: opened.create_run(experiment, tags={runs.PROCESS: process}).info.run_id
+        name: client.create_run(experiment, tags={runs.PROCESS: process}).info.run_id
         for name, process in processes.items()
     }
     with runs.start("next"):
         pass
-    ended = {name: opened.get_run(run_id) for name, run_id in made.items()}
+    ended = {name: client.get_run(run_id) for name, run_id in made.items()}
     assert {name: run.info.status for name, run in ended.items()} == {
         "gone": "FAILED",
         "alive": "RUNNING",

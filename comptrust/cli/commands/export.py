@@ -34,12 +34,12 @@ def command(ref: str, folder: Path, as_json: bool) -> None:
     from comptrust.compression import checkpoint
     from comptrust.gate.signing import attestations
     from comptrust.report import model_card
-    from comptrust.tracking import registry, runs
+    from comptrust.tracking import evaluations, registry, runs
 
     version = registry.resolve(named(ref))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists already. Choose another folder or remove it.")
-    measured = registry.load_evaluation(version.ref)
+    measured = evaluations.load(version.ref)
     with checkpoint.beside(folder) as hidden, tempfile.TemporaryDirectory() as temporary:
         evidence = runs.download(version.run_id, into=Path(temporary), only=EVIDENCE)
         if not (evidence / "verdict.json").exists() or measured.checkpoint is None:

@@ -68,15 +68,15 @@ def command(
     from comptrust.gate import policy as policies
     from comptrust.gate.evidence import Evidence
     from comptrust.gate.verdict import judge
-    from comptrust.tracking import promotion, registry
+    from comptrust.tracking import evaluations, promotion, registry
     from comptrust.workflow import signatures
 
     without_collecting()
     signer = signatures.Signer.load()
     rules = policies.load(policy or policies.DEFAULT)
-    judged = registry.load_evaluation(candidate)
-    dense = registry.load_evaluation(baseline) if baseline else registry.baseline(judged)
-    evidence = Evidence(candidate=judged, baseline=dense, siblings=registry.siblings(candidate))
+    judged = evaluations.load(candidate)
+    dense = evaluations.load(baseline) if baseline else evaluations.baseline(judged)
+    evidence = Evidence(candidate=judged, baseline=dense, siblings=evaluations.siblings(candidate))
     verdict = judge(
         evidence, rules, waivers=signatures.waivers(candidate, file=waivers), trusted=signer.trusted
     )

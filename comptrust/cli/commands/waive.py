@@ -94,9 +94,9 @@ def _digest(checkpoint: str) -> str:
             f"--checkpoint '{checkpoint}' is not models:/NAME/VERSION, runs:/ID or a digest of 64"
             " hex digits."
         )
-    from comptrust.tracking import registry
+    from comptrust.tracking import evaluations
 
-    return registry.load_evaluation(checkpoint).scorecard.checkpoint_digest
+    return evaluations.load(checkpoint).scorecard.checkpoint_digest
 
 
 def _keep(waiver: Waiver, *, ref: str, out: Path | None) -> str:

@@ -16,7 +16,7 @@ from comptrust.gate.evidence import Evidence
 from comptrust.gate.verdict import judge
 from comptrust.models.backends.echo import Echo
 from comptrust.records import Verdict
-from comptrust.tracking import registry, runs
+from comptrust.tracking import evaluations, registry, runs
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
 from tests.support.records import checkpoint_of
@@ -86,7 +86,7 @@ def test_changed_bytes_are_not_handed_over(version: registry.Version, store: Pat
 
 def test_another_verdict_is_not_handed_over(version: registry.Version, store: Path) -> None:
     with runs.service():
-        found = registry.load_evaluation(version.ref)
+        found = evaluations.load(version.ref)
         other = judge(
             Evidence(candidate=found, baseline=None), policies.load("literal")
         ).model_copy(update={"checkpoint_digest": "0" * 64})

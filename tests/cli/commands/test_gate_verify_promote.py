@@ -1,5 +1,6 @@
-"""Signed verdicts on registered versions, through the commands: what was changed or is not vouched
-for neither verifies nor moves.
+"""Signed verdicts on registered versions, through the commands.
+
+A version that was changed, or that no trusted key vouches for, neither verifies nor moves.
 """
 
 from __future__ import annotations
@@ -35,9 +36,7 @@ POLICY = (
 
 
 def call(line: str, *more: str) -> Result:
-    """Run a command; an error of the user's or a service's is its exit code and its line, as `main`
-    prints it.
-    """
+    """Run a command; turn our errors into exit code and message, as `main` does."""
     done = CliRunner().invoke(comptrust, [*line.split(), *more])
     if isinstance(done.exception, ComptrustError):
         done.exit_code, done.stderr_bytes = done.exception.exit_code, str(done.exception).encode()
@@ -48,9 +47,7 @@ def call(line: str, *more: str) -> Result:
 
 @dataclass(frozen=True)
 class World:
-    """A registry with a dense model, a signed candidate and a signed sibling, and who is trusted
-    there.
-    """
+    """A registry with a dense model, a signed candidate, a signed sibling and trusted keys."""
 
     folder: Path
     weights: Path
@@ -168,14 +165,14 @@ def test_the_private_key_is_nowhere_but_in_its_file(
 
 
 def resigned(world: World, key: Ed25519PrivateKey | None = None, **changes: object) -> None:
-    """Log the candidate's attestation again, changed and signed anew, or changed only."""
+    """Change the candidate's attestation, and sign it again if a key is given."""
     path = world.artifact(world.candidate.run_id, attestations.NAME)
     signed = attestations.read(path).model_copy(update=changes)
     path.write_text((keys.sign(signed, key) if key else signed).model_dump_json(indent=2))
 
 
 def of_run(name: str, *, dense: bool = False) -> Callable[[World], None]:
-    """Return a change of one byte of an artifact."""
+    """Return a function that changes one byte of an artifact."""
 
     def change(world: World) -> None:
         path = world.artifact(world.dense_run if dense else world.candidate.run_id, name)
@@ -313,7 +310,7 @@ def test_what_is_not_as_signed_neither_verifies_nor_moves(
 
 
 def test_a_verdict_that_was_forged_after_signing_does_not_move(restored: World) -> None:
-    """The unsigned files agree with each other; only the signature tells."""
+    """The unsigned files agree with each other; only the signature shows the change."""
     version = restored.candidate
     (restored.folder / "strict.yaml").write_text(
         "name: mine\nrules: [{rule: trusted_source, floors: {mmlu: 99}}]\n"
@@ -358,9 +355,7 @@ def test_a_signed_version_moves(world: World) -> None:
 
 
 def test_a_signed_champion_is_handed_over(world: World, tmp_path: Path) -> None:
-    """Its attestation is that of the key, and its folder loads elsewhere with the very lines of its
-    card.
-    """
+    """The exported folder has the key's attestation and loads with the code of its card."""
     assert (
         call(
             f"promote {world.sibling.name} {world.sibling.version} --to champion --policy mine.yaml"

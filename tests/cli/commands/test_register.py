@@ -1,5 +1,6 @@
-"""Taking over what somebody else compressed: the stated recipe is held against the files, sizes are
-measured, nothing is believed.
+"""Registering a model that was compressed elsewhere.
+
+The stated recipe is checked against the files, and sizes are measured.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from comptrust.compression import checkpoint, existing, oneshot
 from comptrust.compression.recipe import build
 from comptrust.errors import ServiceError, UserError
 from comptrust.records import Checkpoint, Scorecard
-from comptrust.tracking import registry, runs
+from comptrust.tracking import evaluations, registry, runs
 
 
 @pytest.fixture(scope="session")
 def quantized(
     tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Checkpoint]:
-    """A GPTQ 4-bit model folder without our record, and what our own record said."""
+    """Return a GPTQ 4-bit model folder without our record, and that record."""
     folder = tmp_path_factory.mktemp("quantized") / "published"
     record = oneshot.compress(
         build(model=str(tiny_model), method="gptq", bits=4, group_size=32, calibration_samples=4),
@@ -51,22 +52,24 @@ def test_what_is_measured_is_what_our_own_compression_measured(
     quantized: tuple[Path, Checkpoint], tiny_model: Path, tmp_path: Path
 ) -> None:
     folder, ours = quantized
-    found = adopt(folder, tiny_model, tmp_path / "out", method="gptq", bits=4)
+    adopted = adopt(folder, tiny_model, tmp_path / "out", method="gptq", bits=4)
     same = ("digest", "manifest", "bytes", "dense_bytes", "effective_bits", "sparsity")
-    assert {name: getattr(found, name) for name in same} == {
+    assert {name: getattr(adopted, name) for name in same} == {
         name: getattr(ours, name) for name in same
     }
-    assert found.recipe.group_size == 32 and found.recipe.revision == ours.recipe.revision
-    assert found.reload_check.max_logit_difference is None and found.reload_check.n_tokens > 0
-    assert checkpoint.load(tmp_path / "out") == found and checkpoint.verify(tmp_path / "out") == []
-    assert not (folder / checkpoint.NAME).exists(), "the folder that was given is left alone"
+    assert adopted.recipe.group_size == 32 and adopted.recipe.revision == ours.recipe.revision
+    assert adopted.reload_check.max_logit_difference is None and adopted.reload_check.n_tokens > 0
+    assert (
+        checkpoint.load(tmp_path / "out") == adopted and checkpoint.verify(tmp_path / "out") == []
+    )
+    assert not (folder / checkpoint.NAME).exists(), "the given folder was changed"
 
 
 @pytest.mark.parametrize("method", ["gptq", "awq"])
 def test_the_formats_of_published_checkpoints(
     tiny_model: Path, tmp_path: Path, method: str
 ) -> None:
-    made = build(
+    recipe = build(
         model=str(tiny_model),
         method=method,
         bits=4,
@@ -74,14 +77,14 @@ def test_the_formats_of_published_checkpoints(
         calibration_samples=2,
         format=method,
     )
-    ours = oneshot.compress(made, out=tmp_path / "published")
+    ours = oneshot.compress(recipe, out=tmp_path / "published")
     (tmp_path / "published" / checkpoint.NAME).unlink()
-    found = adopt(tmp_path / "published", tiny_model, tmp_path / "out", method=method, bits=4)
+    adopted = adopt(tmp_path / "published", tiny_model, tmp_path / "out", method=method, bits=4)
     same = ("digest", "bytes", "effective_bits", "sparsity")
-    assert {name: getattr(found, name) for name in same} == {
+    assert {name: getattr(adopted, name) for name in same} == {
         name: getattr(ours, name) for name in same
     }
-    assert (found.recipe.format, found.recipe.group_size, found.recipe.slug) == (
+    assert (adopted.recipe.format, adopted.recipe.group_size, adopted.recipe.slug) == (
         method,
         32,
         ours.recipe.slug,
@@ -97,11 +100,11 @@ def test_the_formats_of_published_checkpoints(
 
 
 def test_a_pruned_folder(pruned: Path, tiny_model: Path, tmp_path: Path) -> None:
-    found = adopt(pruned, tiny_model, tmp_path / "out", method="wanda", structure="2:4")
+    adopted = adopt(pruned, tiny_model, tmp_path / "out", method="wanda", structure="2:4")
     assert (
-        found.structure_verified == "2:4"
-        and found.sparsity == pytest.approx(0.5, abs=0.01)
-        and found.effective_bits == 16
+        adopted.structure_verified == "2:4"
+        and adopted.sparsity == pytest.approx(0.5, abs=0.01)
+        and adopted.effective_bits == 16
     )
 
 
@@ -212,11 +215,11 @@ def test_a_model_that_computes_no_numbers_is_refused(tiny_model: Path, tmp_path:
 
 
 @pytest.mark.parametrize("form", ["compressed-tensors", "gptq"])
-def test_it_can_be_evaluated_gated_and_asked_again(
+def test_it_can_be_evaluated_and_gated_and_evaluated_again(
     tiny_model: Path, store: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     monkeypatch.setenv("COMPTRUST_CACHE", str(store / "cache"))
-    made = build(
+    recipe = build(
         model=str(tiny_model),
         method="gptq",
         bits=4,
@@ -224,9 +227,9 @@ def test_it_can_be_evaluated_gated_and_asked_again(
         calibration_samples=2,
         format=form,
     )
-    oneshot.compress(made, out=store / "published")
+    oneshot.compress(recipe, out=store / "published")
     (store / "published" / checkpoint.NAME).unlink()
-    asked = ["--dimensions", "mmlu,ethics", "--limit", "2", "--json"]
+    options = ["--dimensions", "mmlu,ethics", "--limit", "2", "--json"]
     line = [
         str(store / "published"),
         "--base",
@@ -236,12 +239,12 @@ def test_it_can_be_evaluated_gated_and_asked_again(
         "--bits",
         "4",
         "--evaluate",
-        *asked,
+        *options,
     ]
     done = json.loads(CliRunner().invoke(command, line, catch_exceptions=False).stdout)
     version = registry.resolve(done["version"])
-    assert version.tags["recipe"] == (made.slug if form == "gptq" else "gptq-4bit-g32-s0")
-    measured = registry.load_evaluation(version.ref)
+    assert version.tags["recipe"] == (recipe.slug if form == "gptq" else "gptq-4bit-g32-s0")
+    measured = evaluations.load(version.ref)
     assert [score.n_scored == score.n_prompts > 0 for score in measured.scorecard.scores] == [
         True,
         True,
@@ -249,7 +252,7 @@ def test_it_can_be_evaluated_gated_and_asked_again(
     judged = CliRunner().invoke(gate, [version.ref, "--policy", "staging", "--json"])
     assert json.loads(judged.stdout)["outcome"] == done["outcome"] and judged.exit_code in (1, 3)
     again = CliRunner().invoke(
-        evaluate, [version.ref, "--out", str(store / "again"), *asked], catch_exceptions=False
+        evaluate, [version.ref, "--out", str(store / "again"), *options], catch_exceptions=False
     )
     cards = [Scorecard.model_validate_json(again.stdout), measured.scorecard]
     assert (
@@ -258,7 +261,7 @@ def test_it_can_be_evaluated_gated_and_asked_again(
     )
 
 
-def test_it_becomes_a_version_that_nobody_is_compared_with(
+def test_without_an_evaluation_it_is_not_a_sibling(
     quantized: tuple[Path, Checkpoint],
     tiny_model: Path,
     store: Path,
@@ -281,6 +284,6 @@ def test_it_becomes_a_version_that_nobody_is_compared_with(
     measured = runs.client().get_run(version.run_id).data.metrics
     assert measured["size/bytes"] == quantized[1].bytes and measured["memory/peak_ram"] > 0
     other = quantized[1].model_copy(update={"digest": "another"})
-    assert registry.siblings_of(other) == ()
+    assert evaluations.siblings_of(other) == ()
     with pytest.raises(UserError, match="never evaluated"):
-        registry.load_evaluation(version.ref)
+        evaluations.load(version.ref)

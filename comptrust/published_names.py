@@ -1,0 +1,167 @@
+"""Model names of the published table: each one, checked against its row, becomes a recipe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from comptrust import config
+from comptrust.errors import UserError, unknown
+from comptrust.records import Recipe, Record
+
+NAMES = Path(__file__).with_name("published_names.yaml")
+METHODS = {
+    "none": ("none",),
+    "quantization": ("AWQ", "GPTQ"),
+    "pruning": ("mag", "sparsegpt", "wanda"),
+}
+"""Compression method in the table -> its subtypes there."""
+OUR_NAMES = {"mag": "magnitude"}
+"""Subtype in the table -> our name of the method, if it is not just the lower case."""
+DENSE_BITS = 16
+
+
+class NamePattern(Record):
+    """What a model name of this form means."""
+
+    pattern: str
+    """Regular expression; the named groups are listed at the top of the names file."""
+    means: str
+    method: Literal["none", "quantization", "pruning"]
+
+
+class NamesFile(Record):
+    """The file that explains model names."""
+
+    patterns: tuple[NamePattern, ...]
+    smaller: dict[str, str] = {}
+    """Dense source -> smaller dense model to show beside it, both as in `Base Model`."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """A names file with its patterns compiled."""
+
+    patterns: tuple[tuple[re.Pattern[str], NamePattern], ...]
+    smaller: dict[str, str]
+
+
+def read(path: Path | None) -> Names:
+    """Read a names file, by default the shipped one. Raises UserError for a bad pattern."""
+    path = path or NAMES
+    file = config.load_yaml(path, NamesFile)
+    compiled = []
+    for number, pattern in enumerate(file.patterns, start=1):
+        try:
+            compiled.append((re.compile(pattern.pattern), pattern))
+        except re.error as error:
+            raise UserError(
+                f"{path}, pattern {number}: not a regular expression: {error}."
+            ) from error
+    return Names(tuple(compiled), file.smaller)
+
+
+def recipe(cells: Mapping[str, str], names: Names, *, where: str) -> Recipe:
+    """Return the recipe of a row, from its name and columns.
+
+    The seed is set only if the name states it. Raises UserError starting with `where` if not
+    exactly one pattern explains the name, or if name and columns contradict each other.
+    """
+    model = cells["Model"]
+    method, subtype = _method(cells, where=where)
+    pattern, stated = _explain(model, names, where=where)
+    if pattern.method != method:
+        raise UserError(
+            f"{where}, column 'Compression Method': is {method}, but the name '{model}' means"
+            f" {pattern.means}."
+        )
+    fields: dict[str, object] = {
+        "base_model": cells["Base Model"],
+        "method": OUR_NAMES.get(subtype, subtype.lower()),
+    }
+    if "seed" in stated:
+        fields["seed"] = int(stated["seed"])
+    bits = _bits(cells, where=where)
+    if method == "quantization":
+        fields |= _quantization(stated, bits, model=model, where=where)
+    elif method == "pruning":
+        fields |= _pruning(stated, bits, model=model, where=where)
+    elif bits != DENSE_BITS:
+        raise UserError(
+            f"{where}, column 'Sparsity/bits': a dense model has {DENSE_BITS}, not {bits}."
+        )
+    return Recipe.model_validate(fields)
+
+
+def _method(cells: Mapping[str, str], *, where: str) -> tuple[str, str]:
+    """Return the compression method and its subtype, both as the table spells them."""
+    method, subtype = cells["Compression Method"], cells["Method Subtype"]
+    if method not in METHODS:
+        raise UserError(
+            f"{where}, column 'Compression Method': {unknown('method', method, METHODS)}"
+        )
+    if subtype not in METHODS[method]:
+        hint = unknown(f"kind of {method}", subtype, METHODS[method])
+        raise UserError(f"{where}, column 'Method Subtype': {hint}")
+    return method, subtype
+
+
+def _explain(model: str, names: Names, *, where: str) -> tuple[NamePattern, dict[str, str]]:
+    """Return the only pattern that matches a name in full, and what its groups matched."""
+    matches = []
+    for regex, pattern in names.patterns:
+        match = regex.fullmatch(model)
+        if match:
+            matches.append((match, pattern))
+    if len(matches) != 1:
+        how = f"{len(matches)} patterns explain" if matches else "no pattern explains"
+        raise UserError(
+            f"{where}, column 'Model': {how} '{model}'. Give a mapping file in which exactly one"
+            " does."
+        )
+    match, pattern = matches[0]
+    return pattern, {key: value for key, value in match.groupdict().items() if value is not None}
+
+
+def _quantization(
+    stated: Mapping[str, str], bits: int, *, model: str, where: str
+) -> dict[str, object]:
+    if "bits" in stated and int(stated["bits"]) != bits:
+        raise UserError(
+            f"{where}, column 'Sparsity/bits': is {bits}, but the name '{model}' says"
+            f" {stated['bits']} bits."
+        )
+    group_size = int(stated["group_size"]) if "group_size" in stated else None
+    return {"bits": bits, "group_size": group_size}
+
+
+def _pruning(stated: Mapping[str, str], bits: int, *, model: str, where: str) -> dict[str, object]:
+    if "keep" not in stated or "of" not in stated:
+        raise UserError(
+            f"{where}, column 'Model': the mapping file finds no N:M pattern in '{model}' (groups"
+            " keep and of)."
+        )
+    keep, of = int(stated["keep"]), int(stated["of"])
+    sparsity = 1 - keep / of if of else -1.0
+    contradicts = "sparsity" in stated and abs(float(stated["sparsity"]) - sparsity) > 1e-9
+    if not 0 < sparsity < 1 or contradicts:
+        raise UserError(
+            f"{where}, column 'Model': {keep}:{of} contradicts the sparsity in '{model}'."
+        )
+    # The table gives the size of a pruned model as bits per original weight.
+    if bits != round(DENSE_BITS * (1 - sparsity)):
+        raise UserError(
+            f"{where}, column 'Sparsity/bits': {bits} is not {DENSE_BITS} bits times"
+            f" {1 - sparsity:g}."
+        )
+    return {"structure": f"{keep}:{of}", "sparsity": sparsity}
+
+
+def _bits(cells: Mapping[str, str], *, where: str) -> int:
+    text = cells["Sparsity/bits"]
+    if not re.fullmatch(r"[1-9]\d?", text):
+        raise UserError(f"{where}, column 'Sparsity/bits': '{text}' is not a number of bits.")
+    return int(text)

@@ -1,0 +1,77 @@
+"""Text and markup that the figures and cards share: numbers, escaping, HTML and Markdown tables."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+NOT_MEASURED = "–"
+
+
+def number(value: float | None, *, sign: bool = False) -> str:
+    """Format a number with one decimal; None, not measured, is a dash."""
+    if value is None:
+        return NOT_MEASURED
+    return f"{value:+.1f}" if sign else f"{value:.1f}"
+
+
+def percent(share: float | None) -> str:
+    """Format a share as whole percent; None, not known, is a dash."""
+    return NOT_MEASURED if share is None else f"{100 * share:.0f}%"
+
+
+def spaced(name: str) -> str:
+    """Return the name of a dimension or a rule with spaces."""
+    return name.replace("_", " ")
+
+
+def narrow_heading(dimension: str) -> str:
+    """Return a dimension's name for a narrow column, with soft hyphens where it may break."""
+    breaks = {
+        "stereotype": "stereo\u00adtype",
+        "robustness": "robust\u00adness",
+        "demonstration": "demon\u00adstration",
+    }
+    return " ".join(breaks.get(word, word) for word in dimension.split("_"))
+
+
+def escape(value: object) -> str:
+    """Make a value safe inside HTML text and attributes."""
+    return html.escape(str(value), quote=True)
+
+
+def header(label: str) -> str:
+    """Return the heading cell of a row; the label is escaped."""
+    return f'<th scope="row">{escape(label)}</th>'
+
+
+def number_cell(content: str, *, value: float | None) -> str:
+    """Return a right-aligned cell that the page sorts by `value`; None is sorted last."""
+    order = "" if value is None else value
+    return f'<td class="number" data-value="{order}">{content}</td>'
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]], *, attributes: str = "") -> str:
+    """Return an HTML table that scrolls sideways when it is wider than the page.
+
+    `head` holds HTML, `rows` finished cells (`<td>` or `<th>`), `attributes` what to add to the
+    table's tag.
+    """
+    heads = "".join(f'<th scope="col">{content}</th>' for content in head)
+    body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
+    opening = f"<table {attributes}>" if attributes else "<table>"
+    return (
+        f'<div class="wide">{opening}<thead><tr>{heads}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table whose cells cannot contain markup."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(map(_markdown_cell, line))} |\n" for line in lines)
+
+
+def _markdown_cell(text: str) -> str:
+    # Texts can come from a policy, a waiver or a file name, so they may try to add markup.
+    return " ".join(text.split()).replace("|", "/").replace("<", "&lt;")

@@ -1,0 +1,89 @@
+"""Evaluations: find and read them by reference, with their baseline and sibling versions."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from comptrust import config
+from comptrust.errors import UserError
+from comptrust.records import Checkpoint, Recipe, Scorecard
+from comptrust.tracking import registry, runs, store
+from comptrust.trust import evaluation
+from comptrust.trust.evaluation import Evaluation
+
+SCORES_ONLY = ("scorecard.json", "suite.json", "checkpoint.json")
+WITH_ANSWERS = (*SCORES_ONLY, "generations")
+REMOTE = ("models:/", "runs:/")
+
+
+def load(ref: str) -> Evaluation:
+    """Read the evaluation that a reference names.
+
+    `ref` is `models:/NAME/VERSION`, `runs:/ID`, an evaluation folder or a scorecard file. Raises
+    UserError if there is no evaluation or if its files do not belong together.
+    """
+    if ref.startswith(REMOTE):
+        return _read(registry.run_of(ref), ref, WITH_ANSWERS)
+    path = Path(ref)
+    if path.is_file() and path.name != "scorecard.json":
+        scorecard = config.parse(config.read_json(path), Scorecard, where=str(path))
+        return Evaluation(ref=ref, scorecard=scorecard)
+    return evaluation.load(path.parent if path.is_file() else path, ref=ref)
+
+
+def dense_run(recipe: Recipe, suite_digest: str, *, code_digest: str | None = None) -> str | None:
+    """Return the newest finished run that evaluated the recipe's dense source on this suite.
+
+    With `code_digest` only runs of that code count.
+    """
+    tags = {
+        "method": "none",
+        "revision": str(recipe.revision),
+        "suite_digest": suite_digest,
+        "base_model": recipe.base_model,
+    }
+    if code_digest:
+        tags["code_digest"] = code_digest
+    query = f"{store.has_tags(tags)} and attributes.status = 'FINISHED'"
+    newest = store.search_runs(query, limit=1)
+    return newest[0].info.run_id if newest else None
+
+
+def baseline(candidate: Evaluation) -> Evaluation | None:
+    """Return the evaluation of the candidate's dense source on the same suite, if there is one."""
+    if candidate.checkpoint is None:
+        return None
+    run_id = dense_run(candidate.checkpoint.recipe, candidate.scorecard.suite_digest)
+    return None if run_id is None else load(f"runs:/{run_id}")
+
+
+def siblings(ref: str) -> tuple[Evaluation, ...]:
+    """Return the scores of the other compressed versions of a candidate's base model.
+
+    A candidate on disk, or without a checkpoint record, has no siblings.
+    """
+    checkpoint = load(ref).checkpoint if ref.startswith(REMOTE) else None
+    return () if checkpoint is None else siblings_of(checkpoint)
+
+
+def siblings_of(checkpoint: Checkpoint) -> tuple[Evaluation, ...]:
+    """Return the scores of the other compressed versions, the newest of each checkpoint."""
+    name = registry.model_name(checkpoint.recipe.base_model, checkpoint.recipe.revision)
+    newest: dict[str, registry.Version] = {}
+    for version in registry.versions(name):
+        if version.tags.get("method") == "none" or "scorecard_digest" not in version.tags:
+            continue
+        if version.tags.get("checkpoint_digest", checkpoint.digest) != checkpoint.digest:
+            newest[version.tags["checkpoint_digest"]] = version
+    return tuple(_read(version.run_id, version.ref, SCORES_ONLY) for version in newest.values())
+
+
+def _read(run_id: str, ref: str, names: tuple[str, ...]) -> Evaluation:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = runs.download(run_id, into=Path(temporary), only=names)
+        if not (folder / "scorecard.json").exists():
+            raise UserError(
+                f"{ref} has no scorecard.json: it was never evaluated. Run `comptrust run` for it."
+            )
+        return evaluation.load(folder, ref=ref)
