@@ -52,8 +52,8 @@ def choose(
     rows = _rows(kind, rest)
     if len(rows) < count:
         raise UserError(
-            f"Calibration {source} holds {len(rows)} texts, {count} were asked for. Lower"
-            " --calibration-samples or add texts."
+            f"Calibration {source} has {len(rows)} texts, but calibration_samples is {count}. Lower"
+            " calibration_samples or add texts."
         )
     chosen = generator.sample(rows, count)
     if kind == "self":

@@ -81,7 +81,7 @@ def test_files(
         ("a.jsonl", b'{"text": ""}\n', "line 1: needs the fields"),
         ("a.jsonl", b"[1]\n", "line 1: needs the fields"),
         ("a.txt", b"\xff\xfe", "not UTF-8"),
-        ("a.txt", b"One.", "holds 1 texts, 2 were asked for"),
+        ("a.txt", b"One.", "has 1 texts, but calibration_samples is 2"),
     ],
 )
 def test_bad_files(
