@@ -134,7 +134,7 @@ REFUSED = [
     (
         "included pattern with bits",
         'include:\n  - {method: gptq, bits: 4, structure: "2:4"}\n',
-        "line 3: --structure 2:4 does not go",
+        "line 3: structure 2:4 cannot be used",
     ),
     (
         "bits that do not exist",
