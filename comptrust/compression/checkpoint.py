@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from comptrust import config, digests
-from comptrust.errors import ComptrustError, ServiceError, UserError
+from comptrust.errors import ServiceError, UserError
 from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Recipe, ReloadCheck
 
@@ -44,7 +44,7 @@ def check_free(out: Path) -> None:
 
 @contextmanager
 def writing(out: Path, *, model: str) -> Iterator[Path]:
-    """Yield a folder to create and write; it becomes `out` at the end, or nothing does.
+    """Yield the path of a folder to create; it becomes `out` if the block succeeds.
 
     Raises ServiceError if the disk or the memory for `model` runs out.
     """
@@ -55,8 +55,6 @@ def writing(out: Path, *, model: str) -> Iterator[Path]:
             if out.is_dir():
                 out.rmdir()
             folder.rename(out)
-    except ComptrustError:
-        raise
     except OSError as error:
         reason = f"Cannot write to {out.parent}: {error.strerror or error}"
         if error.errno == errno.ENOSPC:
@@ -79,9 +77,9 @@ def beside(out: Path) -> Iterator[Path]:
     """Yield a hidden folder beside `out`, after removing those of killed processes."""
     out.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{out.name}.{platform.node()}-"
-    for left in out.parent.glob(f"{glob.escape(prefix)}*"):
-        if not _alive(left.name.removeprefix(prefix).partition("-")[0]):
-            shutil.rmtree(left, ignore_errors=True)
+    for leftover in out.parent.glob(f"{glob.escape(prefix)}*"):
+        if not _alive(leftover.name.removeprefix(prefix).partition("-")[0]):
+            shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{prefix}{os.getpid()}-") as temporary:
         yield Path(temporary)
 
@@ -124,7 +122,7 @@ class Measured:
 
 
 def finish(
-    folder: Path, *, out: Path, recipe: Recipe, source: Source, found: Measured
+    folder: Path, *, out: Path, recipe: Recipe, source: Source, measured: Measured
 ) -> Checkpoint:
     """Hash and measure the files, write checkpoint.json and return the record.
 
@@ -138,10 +136,10 @@ def finish(
         manifest=files,
         bytes=weight_bytes(folder),
         dense_bytes=dense_bytes(source.path),
-        effective_bits=effective_bits(folder, found.sizes),
-        sparsity=found.sparsity,
+        effective_bits=effective_bits(folder, measured.sizes),
+        sparsity=measured.sparsity,
         structure_verified=None if recipe.structure == "unstructured" else recipe.structure,
-        reload_check=found.reload_check,
+        reload_check=measured.reload_check,
         versions={name: version(name) for name in PACKAGES},
     )
     digests.write_atomic(folder / NAME, record.model_dump_json(indent=2) + "\n")

@@ -69,7 +69,7 @@ def adopt(
         zeros = reload.zeros(model, sizes, structure=recipe.structure)
         _check_zeros(recipe, zeros)
         measured = checkpoint.Measured(sizes, zeros.sparsity, reload_check)
-        record = checkpoint.finish(copy, out=out, recipe=recipe, source=source, found=measured)
+        record = checkpoint.finish(copy, out=out, recipe=recipe, source=source, measured=measured)
         watcher.reloaded(model, tokenizer)
         return record
 

@@ -94,7 +94,7 @@ def _write(
             " pruning. The checkpoint was removed."
         )
     measured = checkpoint.Measured(sizes, zeros.sparsity, check)
-    record = checkpoint.finish(folder, out=out, recipe=recipe, source=source, found=measured)
+    record = checkpoint.finish(folder, out=out, recipe=recipe, source=source, measured=measured)
     watcher.reloaded(reloaded, tokenizer)
     return record
 

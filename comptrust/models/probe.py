@@ -54,7 +54,7 @@ def predict(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Predi
     import torch
 
     ids = tokenizer(chat.bos(tokenizer) + TEXT, add_special_tokens=False)["input_ids"]
-    with torch.inference_mode():
+    with torch.no_grad():
         logits = model(torch.tensor([ids], device=model.device)).logits[0, :-1]
     return Predictions(ids[1:], logits.cpu())
 
