@@ -113,10 +113,10 @@ def configured(name: str, *, parameters: dict[str, Any], options: dict[str, Any]
     Raises UserError for an option that the method does not have or a value that it rejects.
     """
     method = get(name)
-    known = method.model_fields.keys() - SHARED
+    allowed = method.model_fields.keys() - SHARED
     for option in options:
-        if option not in known:
-            raise unknown(f"option of {name}", option, known)
+        if option not in allowed:
+            raise unknown(f"option of {name}", option, allowed)
     try:
         return method(**parameters, **options)
     except ValidationError as error:

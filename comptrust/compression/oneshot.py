@@ -116,8 +116,9 @@ def _load_dense(
 
 
 def _fit(recipe: Recipe, layers: dict[str, torch.nn.Linear], say: Say) -> tuple[Method, Recipe]:
-    """Resolve an automatic group size, check that it or the pattern divides every layer's inputs,
-    and build the method.
+    """Build the method for these layers, and return it with the recipe's final group size.
+
+    Raises UserError if groups or patterns do not divide every layer's inputs.
     """
     method = get(recipe.method)
     if method.kind == "quantization" and recipe.group_size is None:

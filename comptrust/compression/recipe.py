@@ -62,8 +62,8 @@ def build(
         fields |= _calibration(calibration, calibration_samples)
     fields["format"] = formats.check(format, method=method, bits=parameters.get("bits"))
     checked = configured(method, parameters=parameters, options=options or {})
-    own = {name: getattr(checked, name) for name in chosen.model_fields if name not in SHARED}
-    return Recipe(base_model=model, method=method, seed=seed, options=own, **fields)
+    settings = {name: getattr(checked, name) for name in chosen.model_fields if name not in SHARED}
+    return Recipe(base_model=model, method=method, seed=seed, options=settings, **fields)
 
 
 def _refuse(method: str, values: dict[str, object]) -> None:

@@ -1,6 +1,4 @@
-"""Calibration texts: chosen by the seed, rendered in the model's chat format, and bad files
-refused.
-"""
+"""Calibration texts: chosen by the seed, rendered in the chat format; bad files are refused."""
 
 from __future__ import annotations
 

@@ -64,8 +64,8 @@ def test_rounding_is_the_checkpoints(bits: int) -> None:
         num_bits=bits, type="int", symmetric=False, strategy="group", group_size=32
     )
     observer = Observer.load_from_registry("memoryless_minmax", base_name="weight", args=scheme)
-    found = observer(weight).get_qparams()
-    expected = fake_quantize(weight, found["scale"], found["zero_point"], scheme)
+    qparams = observer(weight).get_qparams()
+    expected = fake_quantize(weight, qparams["scale"], qparams["zero_point"], scheme)
     assert torch.allclose(gram.rounded(weight, bits=bits, group_size=32), expected, atol=1e-6)
 
 

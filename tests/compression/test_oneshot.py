@@ -1,6 +1,4 @@
-"""Every method on a tiny model: what is on disk is what the record says, and nothing is left after
-a failure.
-"""
+"""Every method on a tiny model: the record matches the disk, and a failure leaves nothing."""
 
 from __future__ import annotations
 
@@ -132,7 +130,7 @@ def test_a_failing_machine_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_tokenizer_that_finds_no_space_is_one_line(
+def test_a_full_disk_under_the_tokenizer_is_one_line(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from transformers import PreTrainedTokenizerFast
@@ -189,7 +187,7 @@ def test_dense_bytes_of_a_32_bit_source(tmp_path: Path) -> None:
     )
 
 
-def test_what_a_killed_process_left_is_removed(tiny_model: Path, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_are_removed(tiny_model: Path, tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     dead, alive, other = (

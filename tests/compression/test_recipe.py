@@ -1,6 +1,4 @@
-"""Every combination of options that means nothing is refused in one line; the others become a
-recipe.
-"""
+"""Options that do not fit together are refused in one line; the others become a recipe."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The main job on the embedded model: compress, ask, score, judge, register, refuse to promote;
-then reuse the dense model.
-"""
+"""The main job on the embedded model, from compressing to a refused promotion; then once more."""
 
 from __future__ import annotations
 

@@ -139,12 +139,12 @@ def test_signing_and_verifying_read_every_byte_each_time(
     monkeypatch.setenv("COMPTRUST_KEYS", str(tmp_path / "keys"))
     invoke = CliRunner().invoke
     assert invoke(comptrust, ["keys", "init"], catch_exceptions=False).exit_code == 0
-    made = json.loads(run(tiny_model, MAGNITUDE).stdout)
-    assert made["signed"]
+    result = json.loads(run(tiny_model, MAGNITUDE).stdout)
+    assert result["signed"]
     assert sum(counted.hashed.values()) == 4  # the registered copy was read before signing
     for _ in range(2):
         counted.clear()
-        invoke(comptrust, ["verify", made["version"]], catch_exceptions=False)
+        invoke(comptrust, ["verify", result["version"]], catch_exceptions=False)
         assert sum(counted.hashed.values()) == 1
 
 
