@@ -23,16 +23,17 @@ def command(out: Path | None, verify: bool, as_json: bool, **recipe_options: Any
 
     Example: comptrust compress --method gptq --bits 4 --out out/gptq-4bit
     """
+    from comptrust.compression import checkpoint
     from comptrust.compression.oneshot import compress
     from comptrust.compression.recipe import build
     from comptrust.models import sources
 
     recipe = build(**recipe_options)
-    default = (
-        Path("out") / recipe.base_model.split(":")[-1].strip("/").replace("/", "--") / recipe.slug
-    )
+    model = recipe.base_model.split(":")[-1].strip("/").replace("/", "--")
+    out = out or Path("out") / model / recipe.slug
+    checkpoint.check_free(out)
     source = sources.resolve(recipe.base_model, verify=verify)
-    record = compress(recipe, source=source, out=out or default, say=say)
+    record = compress(recipe, source=source, out=out, say=say)
     if as_json:
         click.echo(record.model_dump_json(indent=2))
         return
