@@ -20,7 +20,7 @@ RUN = (
 
 
 def comptrust(
-    line: str, folder: Path, *, program: tuple[str, ...] = ("pipelines",)
+    line: str, folder: Path, *, program: tuple[str, ...] = ("comptrust",)
 ) -> subprocess.CompletedProcess[str]:
     """Run one command in a folder of its own; the embedded model is taken from the user's cache."""
     settings = {
