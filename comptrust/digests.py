@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +30,34 @@ def of_text(text: str) -> str:
 
 
 def of_file(path: Path) -> str:
-    """Digest the bytes of one file."""
+    """Digest the bytes of one file, read now; nothing is remembered."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def of_folder(folder: Path, *, leave_out: Iterable[str] = ()) -> dict[str, str]:
-    """Digest every file below a folder: relative POSIX path -> SHA-256, sorted by path."""
-    out = set(leave_out)
+def of_folder(
+    folder: Path, *, leave_out: Iterable[str] = (), hasher: Callable[[Path], str] = of_file
+) -> dict[str, str]:
+    """Digest every file below a folder: relative POSIX path -> SHA-256, sorted by path.
+
+    Only where a stale digest does no harm may `hasher` be one that remembers (hash_cache.py).
+    """
+    ignored = set(leave_out)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     relative = {path.relative_to(folder).as_posix(): path for path in files}
-    return {name: of_file(path) for name, path in relative.items() if name not in out}
+    return {name: hasher(path) for name, path in relative.items() if name not in ignored}
+
+
+@functools.cache
+def of_code() -> str:
+    """Digest the code that compresses, answers and scores.
+
+    Results are reused only as long as the code that produced them is the same.
+    """
+    package = Path(__file__).parent
+    folders = ("compression", "models", "trust")
+    files = sorted(path for name in folders for path in (package / name).rglob("*.py"))
+    return of_value({str(path.relative_to(package)): of_file(path) for path in files})
 
 
 def write_atomic(path: Path, text: str) -> None:

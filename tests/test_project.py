@@ -87,9 +87,7 @@ def test_options_may_be_written_as_mlflow_parameters() -> None:
     result = CliRunner().invoke(
         comptrust, ["run", "--method", "gptq", "--bits", "4", "--group_size", "none"]
     )
-    assert "--group-size 'none' is neither auto nor a positive whole number" in str(
-        result.exception
-    )
+    assert "group_size 'none' is neither auto nor a positive whole number" in str(result.exception)
 
 
 @pytest.mark.parametrize(

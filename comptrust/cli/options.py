@@ -57,6 +57,12 @@ def stack(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
+verify_option = click.option(
+    "--verify",
+    is_flag=True,
+    help="Hash the model's files again, even if they are untouched since an earlier run.",
+)
+
 compress_options = stack(
     click.option(
         "--model",
@@ -103,6 +109,7 @@ compress_options = stack(
         callback=setting,
         help="A setting of the method, such as dampening=0.01.",
     ),
+    verify_option,
 )
 
 evaluate_options = stack(

@@ -13,7 +13,7 @@ from comptrust.records import Finding, Scorecard, Verdict
 from comptrust.tracking import store
 
 if TYPE_CHECKING:
-    from comptrust.workflow.job import Result
+    from comptrust.workflow.job import JobResult
 
 MARK = {"pass": "pass", "block": "BLOCK", "inconclusive": "open"}
 
@@ -55,7 +55,7 @@ def of_verdict(verdict: Verdict) -> list[str]:
     ]
 
 
-def of_run(result: Result) -> list[str]:
+def of_run(result: JobResult) -> list[str]:
     """Return the whole end table of `comptrust run`."""
     checkpoint = result.checkpoint
     minutes, seconds = divmod(round(result.seconds), 60)
@@ -67,7 +67,7 @@ def of_run(result: Result) -> list[str]:
     ]
     lines += of_verdict(result.verdict)
     lines += [
-        f"signed:  {result.signed.line}",
+        f"signed:  {result.signature.line}",
         (
             f"size:    {checkpoint.bytes / 1e6:.1f} MB of {checkpoint.dense_bytes / 1e6:.1f} MB"
             f" dense, {checkpoint.effective_bits:.2f} bits per compressed weight,"
@@ -87,14 +87,14 @@ def of_run(result: Result) -> list[str]:
     return lines
 
 
-def as_json(result: Result) -> str:
+def as_json(result: JobResult) -> str:
     """Return the result of `comptrust run` for machines."""
     fields = {
         "version": result.version.ref,
         "run": result.candidate.ref,
         "outcome": result.verdict.outcome,
         "findings": [finding.model_dump(mode="json") for finding in result.verdict.findings],
-        "signed": result.signed.brief(),
+        "signed": result.signature.brief(),
         "dimensions": {
             score.dimension: {
                 "compressed": score.value,

@@ -16,7 +16,7 @@ from comptrust.compression import checkpoint
 from comptrust.errors import UserError, unknown
 from comptrust.models import chat, presets, sources
 from comptrust.models.base import BACKENDS, Backend
-from comptrust.workflow.job import local_model
+from comptrust.workflow.models import local_model
 
 
 @dataclass(frozen=True)

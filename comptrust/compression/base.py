@@ -1,12 +1,13 @@
-"""What a compression method is: its parameters and one verb, `apply`."""
+"""The interface of a compression method: its parameters, and `apply`."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from comptrust.errors import UserError, unknown
 from comptrust.plugins import Registry
 
 if TYPE_CHECKING:
@@ -16,41 +17,57 @@ METHODS = Registry("method", "comptrust.compression.methods", "comptrust.methods
 STRUCTURES = ("unstructured", "2:4", "4:8", "1:2")
 
 
+class Pattern(NamedTuple):
+    """N:M sparsity: of `of` consecutive inputs, at most `kept` weights are not zero."""
+
+    kept: int
+    of: int
+
+    @classmethod
+    def parse(cls, structure: str | None) -> Pattern | None:
+        """Read `2:4` as (2, 4); None if there is no pattern."""
+        if structure is None or structure == "unstructured":
+            return None
+        kept, of = structure.split(":")
+        return cls(int(kept), int(of))
+
+
 class Method(BaseModel, ABC):
-    """A method is its parameters; its file name is its registered name."""
+    """A compression method with its parameters. Its file name is its registered name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[Literal["dense", "quantization", "pruning"]]
     bits_known: ClassVar[tuple[int, ...]] = ()
-    """Bits per weight that the method offers."""
+    """Bits per weight that the method supports."""
     calibrated: ClassVar[bool] = True
-    """Whether the method looks at calibration text."""
+    """Whether the method needs calibration texts."""
 
     @abstractmethod
     def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:
         """Compress the model in place.
 
-        `samples` are token ids of shape (1, length), one tensor a calibration text; empty for
-        uncalibrated methods.
+        `samples` holds the token ids of each calibration text, shape (1, length). It is empty if
+        the method is not calibrated.
         """
 
 
 class Quantization(Method):
-    """Weights become `bits`-bit integers that share one scale per group."""
+    """Weights become `bits`-bit integers; each group of them shares a scale."""
 
     kind = "quantization"
     bits_known = (3, 4, 8)
 
     bits: int
     """Bits per weight."""
-    group_size: int
-    """Consecutive input weights of one output channel that share a scale."""
+    group_size: int | None = None
+    """Consecutive input weights of one output that share a scale.
+
+    None until the model is known; `apply` needs a number.
+    """
 
     def weights(self, *, symmetric: bool) -> dict[str, Any]:
-        """Return llm-compressor's description of the weight format, for all linear layers but the
-        head.
-        """
+        """Return llm-compressor's description of the format of all linear layers but the head."""
         scheme = {
             "num_bits": self.bits,
             "type": "int",
@@ -72,14 +89,16 @@ class Pruning(Method):
     sparsity: float = 0.5
     """Share of weights set to zero, 0-1."""
     structure: str = "unstructured"
-    """`unstructured` or N:M, N weights kept of each M consecutive inputs."""
+    """`unstructured`, or N:M to keep N weights of every M consecutive inputs."""
 
     def mask_structure(self) -> str:
-        """Return llm-compressor's name of the pattern, in which N counts the zeros."""
-        if self.structure == "unstructured":
-            return "0:0"
-        kept, of = (int(part) for part in self.structure.split(":"))
-        return f"{of - kept}:{of}"
+        """Return llm-compressor's name for the pattern, where N counts the zeros."""
+        pattern = Pattern.parse(self.structure)
+        return f"{pattern.of - pattern.kept}:{pattern.of}" if pattern else "0:0"
+
+
+SHARED = Quantization.model_fields.keys() | Pruning.model_fields.keys()
+"""Parameters that a recipe has fields for; all others are options of one method."""
 
 
 def get(name: str) -> type[Method]:
@@ -88,13 +107,31 @@ def get(name: str) -> type[Method]:
     return method
 
 
-def target_layers(model: torch.nn.Module) -> dict[str, torch.nn.Linear]:
-    """Return the linear layers that compression touches: all but the head (embeddings are no linear
-    layers).
+def configured(name: str, *, parameters: dict[str, Any], options: dict[str, Any]) -> Method:
+    """Build a method from the recipe's parameters and the method's own options.
+
+    Raises UserError for an option that the method does not have or a value that it rejects.
     """
+    method = get(name)
+    allowed = method.model_fields.keys() - SHARED
+    for option in options:
+        if option not in allowed:
+            raise unknown(f"option of {name}", option, allowed)
+    try:
+        return method(**parameters, **options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(
+            f"Option {first['loc'][0]} of {name}: {first['msg']} (got {first['input']!r})."
+        ) from error
+
+
+def target_layers(model: torch.nn.Module) -> dict[str, torch.nn.Linear]:
+    """Return the layers that are compressed: all linear layers but the head."""
     import torch
 
-    layers = {
-        name: layer for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)
+    return {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, torch.nn.Linear) and name.split(".")[-1] != "lm_head"
     }
-    return {name: layer for name, layer in layers.items() if name.split(".")[-1] != "lm_head"}

@@ -1,4 +1,4 @@
-"""Calibration texts: where they come from, which are chosen, and their digest."""
+"""Choose and render the calibration texts."""
 
 from __future__ import annotations
 
@@ -17,18 +17,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_TOKENS = 256
-"""Longer samples are cut here."""
+"""Longer texts are truncated."""
+MAX_ANSWER_TOKENS = 96
+"""Length of an answer that the model itself gives."""
 
 
 @cache
 def builtin_pairs() -> tuple[tuple[str, str], ...]:
     """Return the instruction and answer pairs written for this project."""
-    text = (
-        resources.files("comptrust.compression")
-        .joinpath("calibration.jsonl")
-        .read_text(encoding="utf-8")
-    )
-    rows = [json.loads(line) for line in text.splitlines()]
+    file = resources.files("comptrust.compression").joinpath("calibration.jsonl")
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     return tuple((row["instruction"], row["answer"]) for row in rows)
 
 
@@ -40,51 +38,39 @@ def choose(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
 ) -> list[str]:
-    """Return `count` rendered calibration texts, chosen by the seed, in a seeded order.
+    """Return `count` rendered calibration texts; the seed decides which, and their order.
 
-    `builtin` and `self` (the dense model's own greedy answers to the builtin instructions) are
-    rendered in the model's chat format, as are rows of a file or data set that hold instruction and
-    answer; other rows are plain text. Raises UserError if the source is unreadable or holds fewer
-    texts than asked for.
+    Sources are `builtin`, `self` (the dense model's own greedy answers to the builtin
+    instructions), `file:PATH` and `hf:NAME`. Pairs of instruction and answer are rendered in the
+    model's chat format, other texts are used as they are. Raises UserError if the source cannot be
+    read or has too few texts.
     """
     kind, _, rest = source.partition(":")
     generator = random.Random(seed)
     rows = _rows(kind, rest)
     if len(rows) < count:
         raise UserError(
-            f"Calibration {source} holds {len(rows)} texts, {count} were asked for. Lower"
-            " --calibration-samples or add texts."
+            f"Calibration {source} has {len(rows)} texts, but calibration_samples is {count}. Lower"
+            " calibration_samples or add texts."
         )
     chosen = generator.sample(rows, count)
     if kind == "self":
         chosen = [
-            {
-                "instruction": row["instruction"],
-                "answer": _own_answer(row["instruction"], model, tokenizer),
-            }
-            for row in chosen
+            row | {"answer": _own_answer(row["instruction"], model, tokenizer)} for row in chosen
         ]
     return [_render(row, tokenizer) for row in chosen]
 
 
 def digest(texts: list[str]) -> str:
-    """SHA-256 of the rendered texts in order."""
+    """Return the SHA-256 of the rendered texts, in order."""
     return digests.of_value(texts)
 
 
 def tokenize(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[torch.Tensor]:
-    """Return token ids of shape (1, length <= 256), one tensor a text."""
-    encoded = (
-        tokenizer(
-            text,
-            truncation=True,
-            max_length=MAX_TOKENS,
-            add_special_tokens=False,
-            return_tensors="pt",
-        )
-        for text in texts
-    )
-    return [row["input_ids"] for row in encoded]
+    """Return the token ids of each text, shape (1, length), truncated to MAX_TOKENS."""
+    settings: dict[str, Any] = {"truncation": True, "max_length": MAX_TOKENS}
+    settings |= {"add_special_tokens": False, "return_tensors": "pt"}
+    return [tokenizer(text, **settings)["input_ids"] for text in texts]
 
 
 def _rows(kind: str, rest: str) -> list[dict[str, str]]:
@@ -104,28 +90,28 @@ def _file_rows(path: Path) -> list[dict[str, str]]:
         rows = [{"text": part.strip()} for part in text.split("\n\n") if part.strip()]
     else:
         rows = [
-            _checked(line, where=f"{path}, line {number}")
+            _line(line, where=f"{path}, line {number}")
             for number, line in enumerate(text.split("\n"), 1)
             if line.strip()
         ]
     if not rows:
         raise UserError(
-            f"Calibration file {path} is empty. Give paragraphs of text, or JSON lines with"
-            " instruction and answer, or text."
+            f"Calibration file {path} is empty. It needs paragraphs of text, or JSON lines with"
+            " the fields instruction and answer, or text."
         )
     return rows
 
 
-def _checked(line: str, *, where: str) -> dict[str, str]:
+def _line(line: str, *, where: str) -> dict[str, str]:
     return _fields(config.json_value(line, where=where), where=where)
 
 
 def _fields(row: Any, *, where: str) -> dict[str, str]:
-    for wanted in (("instruction", "answer"), ("text",)):
-        if isinstance(row, dict) and all(
-            isinstance(row.get(name), str) and row[name].strip() for name in wanted
-        ):
-            return {name: row[name] for name in wanted}
+    """Return the fields of a row that are used."""
+    for names in (("instruction", "answer"), ("text",)):
+        values = [row.get(name) for name in names] if isinstance(row, dict) else [None]
+        if all(isinstance(value, str) and value.strip() for value in values):
+            return {name: row[name] for name in names}
     raise UserError(
         f"{where}: needs the fields instruction and answer, or text, as non-empty strings."
     )
@@ -136,9 +122,9 @@ def _hub_rows(name: str) -> list[dict[str, str]]:
 
     try:
         data = datasets.load_dataset(name, split="train")
-    except Exception as error:  # datasets raises a different class for each way a hub can fail
+    except Exception as error:  # datasets raises many different classes
         raise ServiceError(
-            f"Cannot load the data set '{name}': {error}. Check the name and the network, or give"
+            f"Cannot load the data set '{name}': {error}. Check the name and the network, or use"
             " file:PATH."
         ) from error
     return [_fields(row, where=f"data set {name}, row {number}") for number, row in enumerate(data)]
@@ -159,6 +145,7 @@ def _render(row: dict[str, str], tokenizer: PreTrainedTokenizerBase) -> str:
 def _own_answer(
     instruction: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> str:
+    """Return the model's greedy answer to an instruction."""
     turns = [{"role": "user", "content": instruction}]
     if tokenizer.chat_template is None:
         inputs = tokenizer(f"{instruction}\n", return_tensors="pt")
@@ -171,9 +158,8 @@ def _own_answer(
     output = generate(
         input_ids=inputs["input_ids"],
         attention_mask=inputs["attention_mask"],
-        max_new_tokens=96,
+        max_new_tokens=MAX_ANSWER_TOKENS,
         do_sample=False,
     )
-    return str(
-        tokenizer.decode(output[0][inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    )
+    answer = output[0][inputs["input_ids"].shape[1] :]
+    return str(tokenizer.decode(answer, skip_special_tokens=True))

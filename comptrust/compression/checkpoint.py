@@ -1,9 +1,8 @@
-"""A checkpoint folder: measured sizes, a manifest of every byte, and the check that nothing changed
-since.
-"""
+"""A checkpoint folder: measured sizes, a manifest of every byte, and the check against it."""
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import math
@@ -11,14 +10,16 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from comptrust import config, digests
-from comptrust.errors import UserError
-from comptrust.records import Checkpoint
+from comptrust.errors import ServiceError, UserError
+from comptrust.models.sources import Source
+from comptrust.records import Checkpoint, Recipe, ReloadCheck
 
 NAME = "checkpoint.json"
 PACKAGES = ("torch", "transformers", "llmcompressor", "compressed-tensors", "comptrust")
@@ -29,21 +30,56 @@ def load(folder: Path) -> Checkpoint:
     path = folder / NAME
     if not path.exists():
         raise UserError(
-            f"{folder} has no {NAME}; it was not written by comptrust compress, or not finished."
+            f"{folder} has no {NAME}: comptrust did not write it, or did not finish. Compress the"
+            " model again."
         )
     return config.parse(config.read_json(path), Checkpoint, where=str(path))
 
 
+def check_free(out: Path) -> None:
+    """Raise UserError if there is already something at `out`; an empty folder is fine."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists already. Choose another folder or remove it.")
+
+
+@contextmanager
+def writing(out: Path, *, model: str) -> Iterator[Path]:
+    """Yield the path of a folder to create; it becomes `out` if the block succeeds.
+
+    Raises ServiceError if the disk or the memory for `model` runs out.
+    """
+    try:
+        with beside(out) as hidden:
+            folder = hidden / "checkpoint"
+            yield folder
+            if out.is_dir():
+                out.rmdir()
+            folder.rename(out)
+    except OSError as error:
+        reason = f"Cannot write to {out.parent}: {error.strerror or error}"
+        if error.errno == errno.ENOSPC:
+            reason = "The disk is full"
+        raise ServiceError(
+            f"{reason}. Nothing was kept; free space or choose another folder."
+        ) from error
+    except (MemoryError, RuntimeError) as error:
+        # torch reports a failed allocation as a RuntimeError
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise ServiceError(
+            f"Not enough memory for {model}. Nothing was kept; use a machine with more memory, or"
+            " a smaller model."
+        ) from error
+
+
 @contextmanager
 def beside(out: Path) -> Iterator[Path]:
-    """Yield a hidden folder beside `out` to write in; what killed processes of this machine left
-    there is removed first.
-    """
+    """Yield a hidden folder beside `out`, after removing those of killed processes."""
     out.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{out.name}.{platform.node()}-"
-    for left in out.parent.glob(f"{glob.escape(prefix)}*"):
-        if not _alive(left.name.removeprefix(prefix).partition("-")[0]):
-            shutil.rmtree(left, ignore_errors=True)
+    for leftover in out.parent.glob(f"{glob.escape(prefix)}*"):
+        if not _alive(leftover.name.removeprefix(prefix).partition("-")[0]):
+            shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{prefix}{os.getpid()}-") as temporary:
         yield Path(temporary)
 
@@ -52,7 +88,7 @@ def _alive(process: str) -> bool:
     try:
         os.kill(int(process), 0)
     except (ValueError, PermissionError):
-        return True  # not ours to judge
+        return True  # another user's process, or not a process id
     except ProcessLookupError:
         return False
     return True
@@ -64,8 +100,9 @@ def manifest(folder: Path) -> dict[str, str]:
 
 
 def verify(folder: Path) -> list[str]:
-    """Return the names of files that were changed, removed or added since the checkpoint was
-    written; none is good.
+    """Return the files that were changed, removed or added since the checkpoint was written.
+
+    Every file is read and hashed.
     """
     recorded, present = load(folder).manifest, manifest(folder)
     return sorted(
@@ -73,9 +110,40 @@ def verify(folder: Path) -> list[str]:
     )
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that shape a checkpoint."""
-    return {name: version(name) for name in PACKAGES}
+@dataclass(frozen=True)
+class Measured:
+    """What a checkpoint's model showed after it was loaded from its files."""
+
+    sizes: Mapping[str, int]
+    """Number of weights of each target layer."""
+    sparsity: float
+    """Share of exact zeros among them, 0-1."""
+    reload_check: ReloadCheck
+
+
+def finish(
+    folder: Path, *, out: Path, recipe: Recipe, source: Source, measured: Measured
+) -> Checkpoint:
+    """Hash and measure the files, write checkpoint.json and return the record.
+
+    `folder` will be moved to `out`. The N:M structure of the recipe must have been verified.
+    """
+    files = manifest(folder)
+    record = Checkpoint(
+        recipe=recipe,
+        path=str(out.resolve()),
+        digest=digests.of_value(files),
+        manifest=files,
+        bytes=weight_bytes(folder),
+        dense_bytes=dense_bytes(source.path),
+        effective_bits=effective_bits(folder, measured.sizes),
+        sparsity=measured.sparsity,
+        structure_verified=None if recipe.structure == "unstructured" else recipe.structure,
+        reload_check=measured.reload_check,
+        versions={name: version(name) for name in PACKAGES},
+    )
+    digests.write_atomic(folder / NAME, record.model_dump_json(indent=2) + "\n")
+    return record
 
 
 def weight_bytes(folder: Path) -> int:
@@ -84,7 +152,7 @@ def weight_bytes(folder: Path) -> int:
 
 
 def dense_bytes(folder: Path) -> int:
-    """Return the size that a dense folder's weight files have at 16 bits per weight, in bytes.
+    """Return the size a dense folder's weight files would have at 16 bits per weight, in bytes.
 
     Raises UserError if the folder has no safetensors files.
     """
@@ -97,10 +165,10 @@ def dense_bytes(folder: Path) -> int:
     return total - sum(stored - 2 * count for _, count, stored in _tensors(folder))
 
 
-def effective_bits(folder: Path, sizes: dict[str, int]) -> float:
-    """Return the stored bits per weight: codes, scales, zero points and order, from the files.
+def effective_bits(folder: Path, sizes: Mapping[str, int]) -> float:
+    """Return the bits stored per weight: integers, scales, zero points and column order.
 
-    `sizes` gives the number of weights of each target layer.
+    `sizes` is the number of weights of each target layer.
     """
     stored = 0
     for name, _, size in _tensors(folder):

@@ -1,21 +1,23 @@
-"""AWQ's search for scales on Gram matrices: the same loss as on the calibration tokens, at a cost
-that they do not enter.
+"""AWQ's search for scales on Gram matrices.
+
+It minimizes the same loss as AWQ, but the cost of a trial does not depend on the number of
+calibration tokens.
 
 AWQ (Lin et al. 2024, https://arxiv.org/abs/2306.00978, section 3.2) multiplies the input channels
-of a layer by scales s before rounding and divides the layer's inputs by them. It looks for the s =
-mean|x|^r / mean|w|^(1-r), r from a grid, that keep the layer's outputs nearest (equation 4). With X
-the calibration tokens as rows, shape (tokens, in), W the weights, shape (out, in), and Q the
-rounding to integers,
+of a layer's weights by scales s before rounding, and divides the layer's inputs by s. The scales
+are s = mean|x|^r / mean|w|^(1-r), where a grid search finds the r that changes the layer's outputs
+least (equation 4). Let X be the calibration tokens, shape (tokens, in), W the weights, shape
+(out, in), and Q the rounding to integers. With D = Q(W diag(s)) diag(s)^-1 - W, the loss is
 
-    L(s) = || X (Q(W diag(s)) diag(s)^-1 - W)^T ||^2 = || X D^T ||^2 = tr(D X^T X D^T) = sum over
-    all entries of (D G) * D,   G = X^T X
+    L(s) = || X D^T ||^2 = tr(D G D^T) = sum of all entries of (D G) * D,   where G = X^T X
 
-G has shape (in, in) and is summed up once while the calibration tokens pass; each r then costs one
-product of D and G, where llm-compressor's AWQModifier runs the parent module over all tokens again.
-Layers that share an input (q, k and v; gate and up) share G and s, and their losses are added; the
-library looks at the output of their parent (attention, MLP) instead.
+G has shape (in, in). It is summed up once, while the calibration tokens pass through the model.
+Each trial then costs one product of D and G, where llm-compressor's AWQModifier runs the parent
+module over all tokens again. Layers that share an input (q, k and v; gate and up) share G and s,
+and their losses are added. The library looks at the output of their parent (attention, MLP)
+instead.
 
-Scaled or not, a block computes the same, so its output needs no second pass over the tokens.
+Scaling does not change what a block computes, so no second pass over the tokens is needed.
 """
 
 from __future__ import annotations
@@ -28,32 +30,28 @@ from compressed_tensors.offload import align_modules, update_offload_parameter
 from llmcompressor.modifiers.transform.awq import AWQModifier
 from pydantic import PrivateAttr
 
-TOKENS = 1024
-"""Tokens that are collected before they are added to G: small products would spend their time on
-reading and writing G.
-"""
-COLUMNS = 192
-"""Width of the stripes in which G is kept: of a symmetric matrix only what lies on or above the
-diagonal is computed.
-"""
-ROWS = 256
-"""Outputs whose rounding is tried at a time, so that they stay in the processor's cache."""
+TOKENS_PER_UPDATE = 1024
+"""Tokens collected before they are added to G; adding few at a time is bound by memory traffic."""
+STRIPE_WIDTH = 192
+"""Columns of G in one stripe. A stripe ends at the diagonal, because G is symmetric."""
+ROWS_PER_TRIAL = 256
+"""Outputs rounded at a time, few enough to stay in the processor's cache."""
 
 
 class Gram:
-    """The sum of x^T x and of |x| over tokens x of shape (width,)."""
+    """Sums over tokens x of shape (width,): the Gram matrix of x x^T, and |x|."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._waiting: list[torch.Tensor] = []
+        self._pending: list[torch.Tensor] = []
         self._stripes: list[torch.Tensor] = []
         self._sizes: torch.Tensor | None = None
 
     def add(self, inputs: torch.Tensor) -> None:
-        """Count in the tokens of a layer's input of shape (..., width)."""
-        self._waiting.append(inputs.detach().flatten(0, -2))
-        self.count += len(self._waiting[-1])
-        if sum(map(len, self._waiting)) >= TOKENS:
+        """Add the tokens of a layer's input, shape (..., width)."""
+        self._pending.append(inputs.detach().flatten(0, -2))
+        self.count += len(self._pending[-1])
+        if sum(map(len, self._pending)) >= TOKENS_PER_UPDATE:
             self._flush()
 
     def mean_size(self) -> torch.Tensor:
@@ -63,23 +61,24 @@ class Gram:
         return self._sizes / self.count
 
     def loss(self, error: torch.Tensor) -> torch.Tensor:
-        """Return the sum of squares of X error^T, for an error of the weights of shape (out,
-        width).
-        """
+        """Return the sum of squares of X error^T for a weight error of shape (out, width)."""
         self._flush()
         total = error.new_zeros(())
         for (start, end), stripe in zip(_stripes(error.shape[1]), self._stripes, strict=True):
-            own = error[:, start:end]
-            total += ((error[:, start:end] @ stripe[start:]) * own).sum()
-            if start:  # what lies below the diagonal is the same once more
-                total += 2 * ((error[:, :start] @ stripe[:start]) * own).sum()
+            # The stripe holds the rows 0..end of the columns start..end: a block above the
+            # diagonal, then the square on it.
+            columns = error[:, start:end]
+            total += ((columns @ stripe[start:]) * columns).sum()
+            if start:
+                # The block above the diagonal counts twice, for its mirror image below.
+                total += 2 * ((error[:, :start] @ stripe[:start]) * columns).sum()
         return total
 
     def _flush(self) -> None:
-        if not self._waiting:
+        if not self._pending:
             return
-        rows = torch.cat(self._waiting).float()
-        self._waiting.clear()
+        rows = torch.cat(self._pending).float()
+        self._pending.clear()
         width = rows.shape[1]
         if self._sizes is None:
             self._sizes = rows.new_zeros(width)
@@ -90,33 +89,26 @@ class Gram:
 
 
 def _stripes(width: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, width, COLUMNS):
-        yield start, min(start + COLUMNS, width)
+    """Yield the first column of each stripe, and the one after its last."""
+    for start in range(0, width, STRIPE_WIDTH):
+        yield start, min(start + STRIPE_WIDTH, width)
 
 
 def rounded(weight: torch.Tensor, *, bits: int, group_size: int) -> torch.Tensor:
-    """Return float32 weights of shape (out, in) as asymmetric integers of `bits` bits, one step and
-    zero point a group, give them back.
+    """Return float32 weights, shape (out, in), after rounding to asymmetric `bits`-bit integers.
 
-    The smallest and the largest weight of a group, and zero, stay representable.
+    Each group has one step and one zero point, chosen so that the smallest weight, the largest and
+    zero can be represented.
     """
     groups = weight.view(len(weight), -1, group_size)
-    low, high = (
-        groups.amin(dim=-1, keepdim=True).clamp_(max=0),
-        groups.amax(dim=-1, keepdim=True).clamp_(min=0),
-    )
+    low = groups.amin(dim=-1, keepdim=True).clamp_(max=0)
+    high = groups.amax(dim=-1, keepdim=True).clamp_(min=0)
     step = (high - low).div_(2**bits - 1)
     step[step == 0] = torch.finfo(step.dtype).eps
     zero = (-low / step).round_()
-    return (
-        (groups / step)
-        .add_(zero)
-        .round_()
-        .clamp_(0, 2**bits - 1)
-        .sub_(zero)
-        .mul_(step)
-        .view_as(weight)
-    )
+    # In place from here: this runs for every trial, and allocating would dominate.
+    integers = (groups / step).add_(zero).round_().clamp_(0, 2**bits - 1)
+    return integers.sub_(zero).mul_(step).view_as(weight)
 
 
 def best(
@@ -127,29 +119,28 @@ def best(
     bits: int,
     group_size: int,
 ) -> torch.Tensor:
-    """Return the scales, shape (in,), with the smallest loss over all weights, shapes (out, in);
-    ones if no loss is finite.
+    """Return the candidate, shape (in,), with the smallest loss summed over all weights.
+
+    `weights` have shapes (out, in). If no loss is finite, the scales are ones.
     """
     least, chosen = torch.inf, torch.ones_like(weights[0][0], dtype=torch.float32)
     for scales in candidates:
         loss = torch.zeros_like(scales[0])
         for weight in weights:
-            for rows in torch.split(weight.float(), ROWS):
-                error = (
-                    rounded(rows * scales, bits=bits, group_size=group_size).div_(scales).sub_(rows)
-                )
-                loss += gram.loss(error)
+            for rows in torch.split(weight.float(), ROWS_PER_TRIAL):
+                restored = rounded(rows * scales, bits=bits, group_size=group_size).div_(scales)
+                loss += gram.loss(restored.sub_(rows))
         if float(loss) < least:
             least, chosen = float(loss), scales
     return chosen
 
 
 class GramAWQ(AWQModifier):
-    """llm-compressor's AWQModifier (mappings, grid, scaling of weights and activations) with the
-    loss from Gram matrices.
+    """llm-compressor's AWQModifier with the loss from Gram matrices.
 
-    Reads bits and group size from the scheme of the modifier that quantizes afterwards, which has
-    to be asymmetric in groups.
+    Mappings, grid and the scaling of weights and activations are the library's. Bits and group size
+    come from the scheme of the modifier that quantizes afterwards, which must be asymmetric and in
+    groups.
     """
 
     _grams: dict[str, Gram] = PrivateAttr(default_factory=dict)
@@ -172,47 +163,48 @@ class GramAWQ(AWQModifier):
     def _apply_smoothing(self, model: torch.nn.Module) -> None:
         for mapping in self._resolved_mappings:
             gram = self._grams.pop(mapping.smooth_name, None)
-            balance: list[Any] = (
-                mapping.balance_layers
-            )  # torch's types do not tell a module's parameters
+            balance: list[Any] = mapping.balance_layers  # torch does not type module parameters
             quantized = [layer for layer in balance if hasattr(layer, "quantization_scheme")]
-            if (
-                gram is None or not quantized
-            ):  # of a block that comes later, an expert that saw no token, layers that stay dense
+            # There is no Gram matrix for a block that has not run yet, or for an expert that no
+            # token reached. Layers that stay dense need no scales.
+            if gram is None or not quantized:
                 continue
-            with align_modules([mapping.smooth_layer, *mapping.balance_layers]):
-                scheme = quantized[0].quantization_scheme.weights
-                scales = best(
-                    self._candidates(
-                        gram.mean_size(), self._compute_layer_means(quantized).float()
-                    ),
-                    weights=[layer.weight for layer in quantized],
-                    gram=gram,
-                    bits=scheme.num_bits,
-                    group_size=scheme.group_size,
-                )
-                for layer in balance:
-                    update_offload_parameter(
-                        layer, "weight", (layer.weight.float() * scales).to(layer.weight.dtype)
-                    )
-                for name, value in mapping.smooth_layer.named_parameters(recurse=False):
-                    if name in (
-                        "weight",
-                        "bias",
-                    ):  # of a layer that joins q, k and v, the last outputs are v's
-                        divisor = torch.cat(
-                            [scales.new_ones(len(value) - len(scales)), scales]
-                        ).view(-1, *[1] * (value.dim() - 1))
-                        update_offload_parameter(
-                            mapping.smooth_layer, name, (value.float() / divisor).to(value.dtype)
-                        )
+            with align_modules([mapping.smooth_layer, *balance]):
+                self._scale(mapping.smooth_layer, balance, quantized, gram)
+
+    def _scale(
+        self, smooth: torch.nn.Module, balance: list[Any], quantized: list[Any], gram: Gram
+    ) -> None:
+        """Multiply the balance layers' inputs by the best scales, and divide `smooth`'s outputs."""
+        scheme = quantized[0].quantization_scheme.weights
+        weight_means = self._compute_layer_means(quantized).float()
+        scales = best(
+            self._candidates(gram.mean_size(), weight_means),
+            weights=[layer.weight for layer in quantized],
+            gram=gram,
+            bits=scheme.num_bits,
+            group_size=scheme.group_size,
+        )
+        for layer in balance:
+            scaled = layer.weight.float() * scales
+            update_offload_parameter(layer, "weight", scaled.to(layer.weight.dtype))
+        for name, value in smooth.named_parameters(recurse=False):
+            if name not in ("weight", "bias"):
+                continue
+            # In a layer that computes q, k and v together, only the last outputs are v's.
+            others = scales.new_ones(len(value) - len(scales))
+            divisor = torch.cat([others, scales]).view(-1, *[1] * (value.dim() - 1))
+            update_offload_parameter(smooth, name, (value.float() / divisor).to(value.dtype))
 
     def _candidates(self, sizes: torch.Tensor, weights: torch.Tensor) -> Iterator[torch.Tensor]:
-        """Yield the scales that AWQModifier tries; the first are ones."""
-        for ratio, both in self._get_grid_search_params():
-            scales = (
-                sizes.pow(ratio) / (weights.pow(1 - ratio) + 1e-4) if both else sizes.pow(ratio)
-            )
+        """Yield the scales of the library's grid; the first are ones.
+
+        `sizes` is the mean |x| and `weights` the mean |w| of each input channel, shape (in,).
+        """
+        for ratio, uses_weights in self._get_grid_search_params():
+            scales = sizes.pow(ratio)
+            if uses_weights:
+                scales = scales / (weights.pow(1 - ratio) + 1e-4)
             scales = scales.clamp(min=1e-4)
             scales = scales / (scales.max() * scales.min()).sqrt()
             yield torch.where(scales.isfinite(), scales, 1.0)

@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import torch
 
+from comptrust.compression.base import Pattern
+
 
 def magnitude_mask(weight: torch.Tensor, *, structure: str, sparsity: float) -> torch.Tensor:
-    """Return which weights stay, a bool tensor of the weight's shape (out, in).
+    """Return which weights stay: a bool tensor of the weight's shape, (out, in).
 
-    N:M keeps the N largest of each M consecutive inputs; unstructured zeroes exactly the `sparsity`
-    share of the layer with the smallest magnitude. Ties go to the earlier weight. Source: Zhu &
-    Gupta 2017; Mishra et al. 2021 for N:M.
+    N:M keeps the N largest of every M consecutive inputs. Otherwise, the `sparsity` share of the
+    layer with the smallest magnitude becomes zero. Of equal weights, the earlier one stays.
+    Source: Zhu & Gupta 2017; Mishra et al. 2021 for N:M.
     """
     size = weight.detach().abs().float()
-    if structure == "unstructured":
-        drop = round(sparsity * size.numel())
+    pattern = Pattern.parse(structure)
+    if pattern is None:
+        dropped = round(sparsity * size.numel())
         order = size.flatten().sort(stable=True, descending=True).indices
         mask = torch.ones(size.numel(), dtype=torch.bool, device=weight.device)
-        mask[order[size.numel() - drop :]] = False
+        mask[order[size.numel() - dropped :]] = False
         return mask.view_as(weight)
-    kept, of = parse(structure)
-    groups = size.view(-1, of)
-    order = groups.sort(dim=1, stable=True, descending=True).indices[:, :kept]
+    groups = size.view(-1, pattern.of)
+    order = groups.sort(dim=1, stable=True, descending=True).indices[:, : pattern.kept]
     mask = torch.zeros_like(groups, dtype=torch.bool)
     return mask.scatter_(1, order, True).view_as(weight)
 
 
 def follows(weight: torch.Tensor, structure: str) -> bool:
-    """Tell whether every M consecutive inputs hold at most N weights that are not zero."""
-    kept, of = parse(structure)
-    if weight.shape[-1] % of:
+    """Return whether the weight, shape (out, in), has the pattern; any weight is unstructured."""
+    pattern = Pattern.parse(structure)
+    if pattern is None:
+        return True
+    if weight.shape[-1] % pattern.of:
         return False
-    return bool((weight.reshape(-1, of).count_nonzero(dim=1) <= kept).all())
-
-
-def parse(structure: str) -> tuple[int, int]:
-    """Split `2:4` into (2, 4): weights kept, of how many."""
-    kept, of = structure.split(":")
-    return int(kept), int(of)
+    return bool((weight.reshape(-1, pattern.of).count_nonzero(dim=1) <= pattern.kept).all())

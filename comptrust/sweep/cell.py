@@ -4,7 +4,6 @@ and however often.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 import time
@@ -15,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from comptrust import config, digests, progress
+from comptrust import config, digests, locks, progress
 from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.gate.policy import Policy
+from comptrust.models import sources
 from comptrust.records import Recipe, Record, Scoring
 from comptrust.tracking import registry, runs, sweeps
 from comptrust.tracking.store import redacted
 from comptrust.workflow import job, signatures
+from comptrust.workflow.models import local_model
 
 State = Literal["done", "failed", "lost"]
 SECONDS_BETWEEN_REPORTS = 10
@@ -55,7 +56,7 @@ class Cell(Record):
         name = registry.model_name(self.recipe.base_model, self.identity)
         recipe = self.recipe.model_copy(update={"base_model": name, "revision": self.identity})
         return digests.of_value(
-            [recipe.digest_of_fields(), self.questions.digest, job.code_digest()]
+            [recipe.digest_of_fields(), self.questions.digest, digests.of_code()]
         )
 
 
@@ -113,7 +114,7 @@ def carry_out(task: Task) -> Outcome:
         # imports MLflow and opens the store, as every run does; what follows is the sweep's own
         runs.client()
         began = time.monotonic()
-        with _alone(folder / f"{key}.lock"), _output_in(folder / f"{key}.log"):
+        with locks.alone(folder / f"{key}.lock"), _output_in(folder / f"{key}.log"):
             if done := sweeps.finished({sweeps.CELL: key}).get(key):
                 return Outcome(key, "done", done.run_id, done.version, done.verdict, done.seconds)
             sweeps.abandon(
@@ -131,7 +132,7 @@ def _work(task: Task, key: str, began: float) -> Outcome:
     at_work = time.monotonic()
     try:
         with progress.watched(report):
-            result = job.run(_plan(task), say=_say)
+            result = job.run(_job(task), say=_say)
         worked = time.monotonic() - at_work
         with runs.service():
             runs.client().log_metric(run_id, sweeps.PROMPTS, report.prompts)
@@ -161,12 +162,12 @@ def _work(task: Task, key: str, began: float) -> Outcome:
         return Outcome(key, "failed", run_id, reason=reason, exit_code=code, prompts=report.prompts)
 
 
-def _plan(task: Task) -> job.Plan:
+def _job(task: Task) -> job.Job:
     """Load what the cell needs here and make sure that it is what the driver saw."""
     from comptrust.trust import suite as suites
 
     cell, asked = task.cell, task.cell.questions
-    if job.code_digest() != task.code:
+    if digests.of_code() != task.code:
         raise ServiceError(
             "This machine runs another version of comptrust than the one that started the sweep."
             " Install the same."
@@ -179,9 +180,10 @@ def _plan(task: Task) -> job.Plan:
             f"Suite '{asked.suite}' holds other prompts on this machine. Put the same data on every"
             " machine."
         )
-    recipe = cell.recipe.model_copy(update={"base_model": job.local_model(cell.recipe.base_model)})
-    return job.Plan(
+    recipe = cell.recipe.model_copy(update={"base_model": local_model(cell.recipe.base_model)})
+    return job.Job(
         recipe=recipe,
+        source=sources.resolve(recipe.base_model),
         suite=suite,
         suite_name=asked.suite,
         policy=task.policy,
@@ -207,24 +209,6 @@ class _Report:
         self.sent = time.monotonic()
         with runs.service():
             runs.client().set_tag(self.run_id, sweeps.SO_FAR, str(self.prompts))
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Let one process at a time work on a cell; a process that dies lets go."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    except OSError as error:
-        raise ServiceError(
-            f"Cannot use the cache {path.parent}: {error.strerror}. Set COMPTRUST_CACHE to a folder"
-            " with space."
-        ) from error
-    try:
-        yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -11,13 +11,13 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from comptrust import digests
 from comptrust.sweep import plan
 from comptrust.sweep.cell import Cell, Outcome, Task
 from comptrust.sweep.engines import Ask, Engine
 from comptrust.sweep.plan import Estimate, Sweep
 from comptrust.sweep.view import Rate, State, View
 from comptrust.tracking import runs, sweeps
-from comptrust.workflow import job
 
 SECONDS_BETWEEN_POLLS = 5.0
 SECONDS_BETWEEN_METRICS, SHARE_BETWEEN_METRICS = 15.0, 0.01
@@ -166,7 +166,7 @@ class _Run:
                 parent=self.own.id,
                 driver=self.driver,
                 settings=self.settings,
-                code=job.code_digest(),
+                code=digests.of_code(),
             )
             self.engine.submit(task, ask)
 

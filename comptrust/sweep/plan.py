@@ -17,7 +17,7 @@ from comptrust.sweep.engines import Ask, Node
 from comptrust.sweep.facts import Facts
 from comptrust.sweep.grid import Grid, models
 from comptrust.tracking import store, sweeps
-from comptrust.workflow import job, signatures
+from comptrust.workflow import signatures
 
 REFERENCE_WEIGHTS = 134_515_008
 REFERENCE_COMPRESS = {
@@ -118,7 +118,7 @@ def done_before(sweep: Sweep) -> dict[str, sweeps.Done]:
     """Return key -> the cells of this sweep that are finished, by whichever sweep and from
     whichever machine.
     """
-    terms = {"suite_digest": sweep.cells[0].questions.digest, "code_digest": job.code_digest()}
+    terms = {"suite_digest": sweep.cells[0].questions.digest, "code_digest": digests.of_code()}
     found = sweeps.finished(terms)
     return {cell.key: found[cell.key] for cell in sweep.cells if cell.key in found}
 
@@ -127,7 +127,7 @@ def estimates(sweep: Sweep) -> dict[str, Estimate]:
     """Return key -> estimate: from finished cells of the same model where there are any, else
     scaled by size from a measured small one.
     """
-    past = sweeps.past(job.code_digest())
+    past = sweeps.past(digests.of_code())
     return {
         cell.key: _estimate(
             cell, sweep.facts[cell.recipe.base_model], past, gpus=sweep.grid.file.resources.gpus

@@ -1,5 +1,6 @@
-"""What gate, run, promote and verify share: a verdict is signed where it is logged, and checked
-where it is fetched.
+"""Sign a verdict where it is logged, and check it where it is fetched.
+
+The commands gate, run, promote and verify share this.
 """
 
 from __future__ import annotations
@@ -19,32 +20,32 @@ from comptrust.gate.signing.attestations import Attestation, Problem
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.records import Result, Verdict
 from comptrust.tracking import promotion, registry, runs
+from comptrust.trust.evaluation import Evaluation
 
 ARTIFACTS = (*attestations.EVALUATION, attestations.VERDICT, attestations.NAME)
 REMOTE = ("models:/", "runs:/")
 
 
 @dataclass(frozen=True)
-class Signed:
-    """What became of the signature."""
+class SignatureStatus:
+    """Whether a verdict was signed."""
 
     line: str
-    """By whom and until when, or why not."""
+    """By which key and until when, or why not."""
     attestation: Attestation | None = None
 
     def brief(self) -> dict[str, str] | None:
-        """Return who signed and until when, for machines; None if it is not signed."""
-        return (
-            self.attestation.model_dump(mode="json", include={"key_id", "issued", "expires"})
-            if self.attestation
-            else None
-        )
+        """Return the key and the dates, for machines; None if the verdict is not signed."""
+        if self.attestation is None:
+            return None
+        return self.attestation.model_dump(mode="json", include={"key_id", "issued", "expires"})
 
 
 @dataclass(frozen=True)
 class Signer:
-    """The signing key, if there is one, and the keys that are trusted here; read before any long
-    work starts.
+    """The signing key, if there is one, and the keys trusted here.
+
+    Load it before any long work: a key that cannot be used is then an error at once.
     """
 
     key: Ed25519PrivateKey | None
@@ -52,7 +53,7 @@ class Signer:
 
     @classmethod
     def load(cls) -> Signer:
-        """Read the keys. Raises UserError for a key that is open to others or is none."""
+        """Read the keys. Raises UserError for a file that others can read or that is not a key."""
         return cls(keys.signing_key(), keys.load_public_keys())
 
     def sign(
@@ -62,62 +63,67 @@ class Signer:
         *,
         days: int,
         version: registry.Version | None = None,
-    ) -> Signed:
-        """Sign a verdict that is logged already, with the files of its runs and of its version, and
-        log attestation.json beside it.
+    ) -> SignatureStatus:
+        """Sign a logged verdict together with the files of its runs and its version.
+
+        The result is logged as attestation.json on the candidate's run.
         """
-        judged = {"candidate": evidence.candidate} | (
-            {"baseline": evidence.baseline} if evidence.baseline else {}
-        )
-        if self.key is None:
-            return Signed("no, there is no signing key (comptrust keys init makes one)")
-        for role, one in judged.items():
-            if not one.ref.startswith(REMOTE):
-                return Signed(
-                    f"no, the {role} is a file of this machine, which nobody else could check"
-                )
-        if evidence.candidate.checkpoint is None:
-            return Signed("no, the candidate has no checkpoint.json, so its weights are not known")
-        recipe, ref = evidence.candidate.checkpoint.recipe, evidence.candidate.ref
-        version = version or (registry.resolve(ref) if ref.startswith("models:/") else None)
-        model = version.name if version else registry.model_name(recipe.base_model, recipe.revision)
-        run_ids = {role: registry.run_of(one.ref) for role, one in judged.items()}
-        with tempfile.TemporaryDirectory() as folder:
-            artifacts = {
-                role: _fetch(run_id, Path(folder) / role) for role, run_id in run_ids.items()
-            }
-            registered = (
-                registry.download_all(version.ref, into=Path(folder) / "registered")
-                if version
-                else None
-            )
-            made = attestations.attest(
+        evaluations = {"candidate": evidence.candidate}
+        if evidence.baseline:
+            evaluations["baseline"] = evidence.baseline
+        reason = self._why_not(evaluations)
+        if self.key is None or reason:
+            return SignatureStatus(f"no, {reason}")
+        candidate = evidence.candidate
+        if version is None and candidate.ref.startswith("models:/"):
+            version = registry.resolve(candidate.ref)
+        run_ids = {role: registry.run_of(item.ref) for role, item in evaluations.items()}
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            artifacts = {role: _fetch(run_id, folder / role) for role, run_id in run_ids.items()}
+            registered = None
+            if version:
+                registered = registry.download_all(version.ref, into=folder / "registered")
+            attestation = attestations.attest(
                 verdict,
                 evidence,
                 artifacts=artifacts,
                 run_ids=run_ids,
-                model=model,
+                model=version.name if version else _model_name(candidate),
                 key=self.key,
                 days=days,
                 registered=registered,
             )
+        text = attestation.model_dump_json(indent=2)
         with runs.service():
-            runs.client().log_text(made.run_id, made.model_dump_json(indent=2), attestations.NAME)
+            runs.client().log_text(attestation.run_id, text, attestations.NAME)
         if version:
             registry.claim(version, verdict)
-        return Signed(f"by key {made.key_id}, valid until {made.expires:%Y-%m-%d %H:%M} UTC", made)
+        until = f"{attestation.expires:%Y-%m-%d %H:%M} UTC"
+        return SignatureStatus(f"by key {attestation.key_id}, valid until {until}", attestation)
+
+    def _why_not(self, evaluations: Mapping[str, Evaluation]) -> str | None:
+        if self.key is None:
+            return "there is no signing key (comptrust keys init creates one)"
+        for role, evaluation in evaluations.items():
+            if not evaluation.ref.startswith(REMOTE):
+                return f"the {role} is a file on this machine, which nobody else could check"
+        if evaluations["candidate"].checkpoint is None:
+            return "the candidate has no checkpoint.json, so its weights are not known"
+        return None
 
 
 def check(
     version: registry.Version, *, registered: Path, trusted: Mapping[str, Ed25519PublicKey]
 ) -> tuple[Attestation | None, tuple[Problem, ...]]:
-    """Return a version's attestation and what is wrong with it, with its runs' files, or with the
-    version's own in this folder.
+    """Return a version's attestation and what is wrong with it.
+
+    Compares the files of its runs, and those of the version in the folder `registered`.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        candidate = (
-            _fetch(version.run_id, Path(folder) / "candidate") if version.run_id else Path(folder)
-        )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = candidate = Path(temporary)
+        if version.run_id:
+            candidate = _fetch(version.run_id, folder / "candidate")
         if not (candidate / attestations.NAME).exists():
             text = (
                 "Its verdict is not signed. With a signing key, gate it again: comptrust gate"
@@ -127,37 +133,31 @@ def check(
         try:
             attestation = attestations.read(candidate / attestations.NAME)
         except UserError as error:
-            return None, (
-                Problem(
-                    kind="changed",
-                    file=attestations.NAME,
-                    text=f"It is not what the gate wrote. {error}",
-                ),
-            )
-        found = attestations.problems(attestation, trusted=trusted)
+            text = f"It is not what the gate wrote. {error}"
+            return None, (Problem(kind="changed", file=attestations.NAME, text=text),)
+        problems = attestations.problems(attestation, trusted=trusted)
         if not attestations.proven(attestation, trusted):
-            return attestation, found
+            return attestation, problems
         artifacts = {"candidate": candidate}
         if attestation.baseline_run_id:
-            artifacts["baseline"] = _fetch(attestation.baseline_run_id, Path(folder) / "baseline")
-        found += attestations.changes(
+            artifacts["baseline"] = _fetch(attestation.baseline_run_id, folder / "baseline")
+        problems += attestations.changes(
             attestation, artifacts=artifacts, run_id=version.run_id, model=version.name
         )
-        found += attestations.changed_artifact(attestation, attestations.held_by(registered))
-    return attestation, found
+        problems += attestations.changed_artifact(attestation, attestations.held_by(registered))
+    return attestation, problems
 
 
 def waivers(candidate: str, *, file: Path | None) -> tuple[Waiver, ...]:
-    """Return the waivers of a file and those that were logged on the candidate's run."""
-    found = waiving.read(file) if file else ()
+    """Return the waivers of a file and those logged on the candidate's run."""
+    given = waiving.read(file) if file else ()
     if not candidate.startswith(REMOTE):
-        return found
-    with tempfile.TemporaryDirectory() as folder:
-        logged = (
-            runs.download(registry.run_of(candidate), into=Path(folder), only=[waiving.NAME])
-            / waiving.NAME
-        )
-        return found + (waiving.read(logged) if logged.exists() else ())
+        return given
+    with tempfile.TemporaryDirectory() as temporary:
+        run_id = registry.run_of(candidate)
+        folder = runs.download(run_id, into=Path(temporary), only=[waiving.NAME])
+        logged = folder / waiving.NAME
+        return given + (waiving.read(logged) if logged.exists() else ())
 
 
 def log_waivers(ref: str, kept: Sequence[Waiver]) -> str:
@@ -169,27 +169,30 @@ def log_waivers(ref: str, kept: Sequence[Waiver]) -> str:
 
 
 def promotion_check(policy_digest: str) -> promotion.Check | None:
-    """Return the check that a version has to pass before it is promoted, or None where no key is
-    trusted.
-    """
+    """Return the check that a version must pass to be promoted; None if no key is trusted here."""
     trusted = keys.load_public_keys()
 
     def refuse(version: registry.Version, registered: Path) -> promotion.Promotion | None:
-        attestation, found = check(version, registered=registered, trusted=trusted)
-        if attestation and not found and attestation.policy_digest != policy_digest:
+        attestation, problems = check(version, registered=registered, trusted=trusted)
+        if problems:
+            blocked = any(problem.kind in ("changed", "block") for problem in problems)
+            outcome: Result = "block" if blocked else "inconclusive"
+            return promotion.Promotion(version.ref, outcome, " ".join(map(str, problems)))
+        if attestation and attestation.policy_digest != policy_digest:
             return promotion.Promotion(
                 version.ref,
                 "inconclusive",
                 "The signed verdict was given under another policy. Gate it again.",
             )
-        if not found:
-            return None
-        outcome: Result = (
-            "block" if any(one.kind in ("changed", "block") for one in found) else "inconclusive"
-        )
-        return promotion.Promotion(version.ref, outcome, " ".join(map(str, found)))
+        return None
 
     return refuse if trusted else None
+
+
+def _model_name(candidate: Evaluation) -> str:
+    assert candidate.checkpoint is not None
+    recipe = candidate.checkpoint.recipe
+    return registry.model_name(recipe.base_model, recipe.revision)
 
 
 def _fetch(run_id: str, into: Path) -> Path:

@@ -1,6 +1,4 @@
-"""Calibration texts: chosen by the seed, rendered in the model's chat format, and bad files
-refused.
-"""
+"""Calibration texts: chosen by the seed, rendered in the chat format; bad files are refused."""
 
 from __future__ import annotations
 
@@ -81,7 +79,7 @@ def test_texts_from_a_file(
         ("a.jsonl", b'{"text": ""}\n', "line 1: needs the fields"),
         ("a.jsonl", b"[1]\n", "line 1: needs the fields"),
         ("a.txt", b"\xff\xfe", "not UTF-8"),
-        ("a.txt", b"One.", "holds 1 texts, 2 were asked for"),
+        ("a.txt", b"One.", "has 1 texts, but calibration_samples is 2"),
     ],
 )
 def test_bad_files(

@@ -17,7 +17,7 @@ from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file
 
 from comptrust.cli.commands.compress import command
-from comptrust.compression import checkpoint, formats, oneshot
+from comptrust.compression import checkpoint, formats, oneshot, reload
 from comptrust.compression.base import target_layers
 from comptrust.compression.recipe import build
 from comptrust.errors import UserError
@@ -50,7 +50,7 @@ def test_the_same_numbers_in_another_layout(
         plain.sparsity, abs=1e-9
     )
     model, tokenizer = loading.load(tmp_path / "plain")
-    oneshot.logits(model, tokenizer)  # packed layers unpack
+    reload.logits(model, tokenizer)  # packed layers unpack
     stored = load_file(tmp_path / "other" / "model.safetensors")
     for name, layer in target_layers(model).items():
         parts = {

@@ -1,6 +1,4 @@
-"""AWQ's search on Gram matrices: the loss is that of the tokens, the rounding that of the
-checkpoint, the choice llm-compressor's own.
-"""
+"""AWQ on Gram matrices: loss, rounding and choice agree with tokens, checkpoint and library."""
 
 from __future__ import annotations
 
@@ -21,10 +19,12 @@ from comptrust.compression import calibration, engine, gram
 from comptrust.compression.methods.awq import Awq
 from comptrust.models.loading import load
 
+WIDTH = gram.STRIPE_WIDTH
+
 
 def test_a_small_case_by_hand() -> None:
-    # X^T X = [[10, 14], [14, 20]]; the error (1, -1) makes both outputs wrong by -1, the error (0,
-    # 2) makes them wrong by 4 and 8
+    # X^T X = [[10, 14], [14, 20]]. The error (1, -1) changes both outputs by -1, the error (0, 2)
+    # changes them by 4 and 8.
     sums = gram.Gram()
     sums.add(torch.tensor([[1.0, 2.0]]))
     sums.add(torch.tensor([[3.0, 4.0]]))
@@ -33,12 +33,14 @@ def test_a_small_case_by_hand() -> None:
     assert sums.mean_size().tolist() == [2, 3]
 
 
-@pytest.mark.parametrize("width", [1, gram.COLUMNS, gram.COLUMNS + 1, 3 * gram.COLUMNS + 20])
+@pytest.mark.parametrize(
+    "width", [1, gram.STRIPE_WIDTH, gram.STRIPE_WIDTH + 1, 3 * gram.STRIPE_WIDTH + 20]
+)
 def test_the_loss_is_that_of_the_tokens(width: int) -> None:
     torch.manual_seed(0)
     tokens = [
         torch.randn(1, length, width) * torch.linspace(0.1, 9, width)
-        for length in (7, gram.TOKENS - 1, 300, 2)
+        for length in (7, gram.TOKENS_PER_UPDATE - 1, 300, 2)
     ]
     sums = gram.Gram()
     for part in tokens:
@@ -62,8 +64,8 @@ def test_rounding_is_the_checkpoints(bits: int) -> None:
         num_bits=bits, type="int", symmetric=False, strategy="group", group_size=32
     )
     observer = Observer.load_from_registry("memoryless_minmax", base_name="weight", args=scheme)
-    found = observer(weight).get_qparams()
-    expected = fake_quantize(weight, found["scale"], found["zero_point"], scheme)
+    qparams = observer(weight).get_qparams()
+    expected = fake_quantize(weight, qparams["scale"], qparams["zero_point"], scheme)
     assert torch.allclose(gram.rounded(weight, bits=bits, group_size=32), expected, atol=1e-6)
 
 
@@ -105,8 +107,9 @@ def test_broken_activations_scale_nothing() -> None:
 
 
 class Compressed:
-    """The tiny model after one of the two AWQs, and how far its outputs are from the dense model's
-    before and after rounding.
+    """The tiny model after one of the two AWQs, with the error of its outputs.
+
+    The error is measured with and without the rounding.
     """
 
     def __init__(self, folder: Path, modifier: Modifier, *, bits: int) -> None:
@@ -141,11 +144,14 @@ class Compressed:
 @pytest.mark.parametrize("bits", [3, 4])
 def test_against_the_library(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, bits: int) -> None:
     monkeypatch.setattr(
-        IntermediatesCache, "pin_memory", lambda *_: None
-    )  # the library fails where there is no accelerator
+        # the library fails without an accelerator
+        IntermediatesCache,
+        "pin_memory",
+        lambda *_: None,
+    )
     ours = Compressed(tiny_model, gram.GramAWQ(), bits=bits)
     library = Compressed(tiny_model, AWQModifier(), bits=bits)
-    for block in range(2):  # both losses look at the output of the layer itself
+    for block in range(2):  # for this layer, both losses look at its own output
         name = f"model.layers.{block}.mlp.down_proj"
         assert not torch.allclose(ours.scales(name), torch.ones(128), rtol=1e-2)
         assert torch.allclose(ours.scales(name), library.scales(name), rtol=1e-3)

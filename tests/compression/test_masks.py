@@ -1,4 +1,4 @@
-"""Masks against cases worked out by hand."""
+"""Masks match cases worked out by hand."""
 
 from __future__ import annotations
 

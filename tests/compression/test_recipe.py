@@ -1,6 +1,4 @@
-"""Every combination of options that means nothing is refused in one line; the others become a
-recipe.
-"""
+"""Options that do not fit together are refused in one line; the others become a recipe."""
 
 from __future__ import annotations
 
@@ -13,28 +11,31 @@ from comptrust.errors import UserError
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"method": "gptqq", "bits": 4}, "Did you mean 'gptq'"),
-    ({"method": "gptq"}, "needs --bits"),
-    ({"method": "awq", "bits": 2}, "awq has no --bits 2"),
-    ({"method": "gptq", "bits": 16}, "gptq has no --bits 16"),
-    ({"method": "wanda", "bits": 4}, "--bits 4 does not go with method wanda"),
-    ({"method": "wanda", "group_size": 64}, "--group-size 64 does not go with"),
+    ({"method": "gptq"}, "needs bits"),
+    ({"method": "awq", "bits": 2}, "awq does not support bits 2"),
+    ({"method": "gptq", "bits": 16}, "gptq does not support bits 16"),
+    ({"method": "wanda", "bits": 4}, "bits 4 cannot be used with method wanda"),
+    ({"method": "wanda", "group_size": 64}, "group_size 64 cannot be used with"),
     ({"method": "none", "bits": 4}, "leaves the model dense"),
     ({"method": "none", "sparsity": 0.5}, "leaves the model dense"),
     (
         {"method": "gptq", "bits": 4, "structure": "2:4"},
-        "--structure 2:4 does not go with method gptq",
+        "structure 2:4 cannot be used with method gptq",
     ),
-    ({"method": "gptq", "bits": 4, "sparsity": 0.5}, "--sparsity 0.5 does not go with method gptq"),
+    (
+        {"method": "gptq", "bits": 4, "sparsity": 0.5},
+        "sparsity 0.5 cannot be used with",
+    ),
     ({"method": "gptq", "bits": 4, "group_size": "sixty"}, "'sixty'"),
     ({"method": "gptq", "bits": 4, "group_size": 0}, "positive"),
     ({"method": "wanda", "structure": "3:4"}, "Unknown structure '3:4'"),
-    ({"method": "wanda", "structure": "2:4", "sparsity": 0.6}, "contradicts --structure 2:4"),
+    ({"method": "wanda", "structure": "2:4", "sparsity": 0.6}, "contradicts structure 2:4"),
     ({"method": "magnitude", "sparsity": 1.0}, "not between 0 and 1"),
     ({"method": "magnitude", "sparsity": -0.1}, "not between 0 and 1"),
     ({"method": "magnitude", "sparsity": float("nan")}, "not between 0 and 1"),
     ({"method": "gptq", "bits": 4, "calibration": "wikitext"}, "Unknown calibration 'wikitext'"),
     ({"method": "gptq", "bits": 4, "calibration": "file:"}, "Unknown calibration 'file:'"),
-    ({"method": "gptq", "bits": 4, "calibration_samples": 0}, "--calibration-samples 0"),
+    ({"method": "gptq", "bits": 4, "calibration_samples": 0}, "calibration_samples 0"),
     ({"method": "gptq", "bits": 4, "options": {"damping": 0.1}}, "Did you mean 'dampening'"),
     ({"method": "gptq", "bits": 4, "options": {"dampening": "much"}}, "Option dampening of gptq"),
     ({"method": "gptq", "bits": 4, "options": {"dampening": -1}}, "Option dampening of gptq"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from comptrust.compression import oneshot
+from comptrust.compression import oneshot, reload
 from comptrust.compression.recipe import build
 from comptrust.errors import ServiceError
 from comptrust.models import loading, memory
@@ -20,7 +20,7 @@ def taken(folder: Path) -> int:
     they are saved once.
     """
     model, tokenizer = loading.load(folder)
-    oneshot.logits(model, tokenizer)
+    reload.logits(model, tokenizer)
     return sum(value.numel() * value.element_size() for value in model.parameters())
 
 

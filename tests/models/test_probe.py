@@ -1,5 +1,4 @@
-"""The probe: a model is no distance from itself, and both numbers are those of their
-definitions."""
+"""The probe: no divergence of a model from itself, and both numbers match their definition."""
 
 from __future__ import annotations
 
@@ -10,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from comptrust.errors import UserError
-from comptrust.models.probe import TEXT, probe
+from comptrust.models import loading
+from comptrust.models.probe import TEXT, metrics, predict
+
+
+def probe(path: Path, dense: Path | None) -> dict[str, float]:
+    predictions = [predict(*loading.load(folder)) if folder else None for folder in (path, dense)]
+    assert predictions[0]
+    return metrics(predictions[0], predictions[1])
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +34,13 @@ def changed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_model_is_no_distance_from_itself(tiny_model: Path) -> None:
-    found = probe(tiny_model, tiny_model)
-    assert found["probe/kl"] == 0
-    assert found["probe/perplexity"] == probe(tiny_model, None)["probe/perplexity"]
-    assert probe(tiny_model, None).keys() == {"probe/perplexity"}
+def test_the_distance_of_a_model_from_itself_is_zero(tiny_model: Path) -> None:
+    values, alone = probe(tiny_model, tiny_model), probe(tiny_model, None)
+    assert values == {"probe/kl": 0, "probe/perplexity": alone["probe/perplexity"]}
+    assert alone.keys() == {"probe/perplexity"}
 
 
 def test_perplexity_is_the_models_own_loss(tiny_model: Path) -> None:
-    from comptrust.models import loading
-
     model, tokenizer = loading.load(tiny_model)
     ids = tokenizer(TEXT, return_tensors="pt", add_special_tokens=False)["input_ids"]
     assert probe(tiny_model, None)["probe/perplexity"] == pytest.approx(
@@ -47,8 +50,6 @@ def test_perplexity_is_the_models_own_loss(tiny_model: Path) -> None:
 
 def test_divergence_is_positive_and_has_a_direction(tiny_model: Path, changed: Path) -> None:
     import torch
-
-    from comptrust.models import loading
 
     def chances(path: Path) -> torch.Tensor:
         model, tokenizer = loading.load(path)

@@ -1,4 +1,4 @@
-"""Names of models: what resolves, to which revision, and what is refused in one line."""
+"""Names of models: which resolve, to which revision, and which are refused in one line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
         sources.resolve(str(tmp_path))
 
 
-def test_the_revision_of_a_folder_names_its_bytes(tiny_model: Path, tmp_path: Path) -> None:
+def test_the_revision_of_a_folder_is_a_digest_of_its_bytes(
+    tiny_model: Path, tmp_path: Path
+) -> None:
     same, other = tmp_path / "same", tmp_path / "other"
     for copy in (same, other):
         shutil.copytree(tiny_model, copy)
@@ -85,23 +87,23 @@ def test_an_older_model_is_converted_at_a_pinned_commit_alone(
     snapshot = tmp_path / "snapshots" / ("a" * 40)
     shutil.copytree(tiny_model, snapshot, ignore=shutil.ignore_patterns("*.safetensors"))
     torch.save(load_file(tiny_model / "model.safetensors"), snapshot / "pytorch_model.bin")
-    asked = []
+    fetched_pickle = []
 
     def fetch(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
-        asked.append("*.bin" in allow_patterns)
+        fetched_pickle.append("*.bin" in allow_patterns)
         return str(snapshot)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
     monkeypatch.setenv("COMPTRUST_CACHE", str(tmp_path / "cache"))
-    found = sources.resolve("lmsys/vicuna-7b-v1.3")
-    assert found.revision == "a" * 40 and asked == [False, True]
+    source = sources.resolve("lmsys/vicuna-7b-v1.3")
+    assert source.revision == "a" * 40 and fetched_pickle == [False, True]
     converted, original = (
-        load_file(found.path / "model.safetensors"),
+        load_file(source.path / "model.safetensors"),
         load_file(tiny_model / "model.safetensors"),
     )
     assert converted.keys() == original.keys() and all(
         torch.equal(converted[key], original[key]) for key in original
     )
-    assert sources.resolve("lmsys/vicuna-7b-v1.3").path == found.path
+    assert sources.resolve("lmsys/vicuna-7b-v1.3").path == source.path
     with pytest.raises(UserError, match="only pickle, which can run code"):
         sources.resolve("org/older")

@@ -129,17 +129,17 @@ REFUSED = [
     (
         "included bits with pruning",
         "include:\n  - {method: wanda, bits: 4}\n",
-        "line 3: --bits 4 does not go with method wanda",
+        "line 3: bits 4 cannot be used with method wanda",
     ),
     (
         "included pattern with bits",
         'include:\n  - {method: gptq, bits: 4, structure: "2:4"}\n',
-        "line 3: --structure 2:4 does not go",
+        "line 3: structure 2:4 cannot be used",
     ),
     (
         "bits that do not exist",
         "methods: [gptq]\nbits:\n  - 4\n  - 5\n",
-        "line 5: Method gptq has no --bits 5",
+        "line 5: Method gptq does not support bits 5",
     ),
     (
         "quantizing without bits",
@@ -154,7 +154,7 @@ REFUSED = [
     (
         "share out of range",
         "methods: [wanda]\nsparsity: [1.5]\n",
-        "line 3: --sparsity 1.5 is not between 0 and 1",
+        "line 3: sparsity 1.5 is not between 0 and 1",
     ),
     ("nothing at all", "", "line 1: the grid has no cell"),
     (

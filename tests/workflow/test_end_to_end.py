@@ -1,6 +1,4 @@
-"""The main job on the embedded model: compress, ask, score, judge, register, refuse to promote;
-then reuse the dense model.
-"""
+"""The main job on the embedded model, from compressing to a refused promotion; then once more."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ RUN = (
 
 
 def comptrust(
-    line: str, folder: Path, *, program: tuple[str, ...] = ("pipelines",)
+    line: str, folder: Path, *, program: tuple[str, ...] = ("comptrust",)
 ) -> subprocess.CompletedProcess[str]:
     """Run one command in a folder of its own; the embedded model is taken from the user's cache."""
     settings = {

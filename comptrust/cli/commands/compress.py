@@ -18,19 +18,22 @@ from comptrust.cli.options import compress_options, json_option, say
     help="Folder of the checkpoint  [default: out/MODEL/RECIPE].",
 )
 @json_option
-def command(out: Path | None, as_json: bool, **recipe_options: Any) -> None:
+def command(out: Path | None, verify: bool, as_json: bool, **recipe_options: Any) -> None:
     """Compress a model and write a checkpoint that was reloaded and compared before it counts.
 
     Example: comptrust compress --method gptq --bits 4 --out out/gptq-4bit
     """
+    from comptrust.compression import checkpoint
     from comptrust.compression.oneshot import compress
     from comptrust.compression.recipe import build
+    from comptrust.models import sources
 
     recipe = build(**recipe_options)
-    default = (
-        Path("out") / recipe.base_model.split(":")[-1].strip("/").replace("/", "--") / recipe.slug
-    )
-    record = compress(recipe, out=out or default, progress=say)
+    model = recipe.base_model.split(":")[-1].strip("/").replace("/", "--")
+    out = out or Path("out") / model / recipe.slug
+    checkpoint.check_free(out)
+    source = sources.resolve(recipe.base_model, verify=verify)
+    record = compress(recipe, source=source, out=out, say=say)
     if as_json:
         click.echo(record.model_dump_json(indent=2))
         return

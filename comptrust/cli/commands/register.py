@@ -5,12 +5,19 @@ evaluate it if asked.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
 
-from comptrust.cli.options import INTEGER, NUMBER, TEXT, evaluate_options, json_option, say
+from comptrust.cli.options import (
+    INTEGER,
+    NUMBER,
+    TEXT,
+    evaluate_options,
+    json_option,
+    say,
+    verify_option,
+)
 
 
 @click.command("register")
@@ -49,12 +56,14 @@ from comptrust.cli.options import INTEGER, NUMBER, TEXT, evaluate_options, json_
 @click.option(
     "--policy", type=TEXT, help="With --evaluate: name of a shipped policy or path of a YAML file."
 )
+@verify_option
 @json_option
 def command(
     target: str,
     base: str,
     evaluate: bool,
     policy: str | None,
+    verify: bool,
     as_json: bool,
     suite: str,
     dimensions: str | None,
@@ -83,21 +92,21 @@ def command(
         update={"calibration": None, "calibration_samples": None, "options": {}}
     )
     chosen = suites.split_dimensions(dimensions)
-    plan = job.Plan(
+    request = job.Job(
         recipe=made,
         suite=suites.load(suite, dimensions=chosen, scoring=scoring, limit=limit),
         suite_name=suite,
         policy=policies.load(policy or policies.DEFAULT),
         signer=signatures.Signer.load(),
         batch_size=batch_size,
-        existing=Path(sources.resolve(target).path),
+        existing=sources.resolve(target, verify=verify),
+        source=sources.resolve(base, verify=verify),
     )
-    sources.resolve(base)
     if evaluate:
-        result = job.run(plan, say=say)
+        result = job.run(request, say=say)
         click.echo(summary.as_json(result) if as_json else "\n".join(summary.of_run(result)))
         return
-    version = job.register(plan, say=say)
+    version = job.register(request, say=say)
     if as_json:
         click.echo(
             json.dumps(

@@ -42,6 +42,7 @@ def command(
     policy: str | None,
     promote_to: str | None,
     out: Path | None,
+    verify: bool,
     as_json: bool,
     **recipe_options: Any,
 ) -> None:
@@ -56,13 +57,13 @@ def command(
     from comptrust.models import sources
     from comptrust.tracking import promotion
     from comptrust.trust import suite as suites
-    from comptrust.workflow import job, signatures
+    from comptrust.workflow import job, models, signatures
 
     if promote_to:
         promotion.check_target(promote_to)
-    recipe_options["model"] = job.local_model(recipe_options["model"])
+    recipe_options["model"] = models.local_model(recipe_options["model"])
     chosen = suites.split_dimensions(dimensions)
-    plan = job.Plan(
+    request = job.Job(
         recipe=recipe.build(**recipe_options),
         suite=suites.load(suite, dimensions=chosen, scoring=scoring, limit=limit),
         suite_name=suite,
@@ -71,9 +72,9 @@ def command(
         batch_size=batch_size,
         promote_to=promote_to,
         out=out,
+        source=sources.resolve(recipe_options["model"], verify=verify),
     )
-    sources.resolve(plan.recipe.base_model)
-    result = job.run(plan, say=say)
+    result = job.run(request, say=say)
     if as_json:
         click.echo(summary.as_json(result))
     else:

@@ -1,4 +1,4 @@
-"""AWQ: scale the channels that activations show to matter, then round."""
+"""AWQ: scale up the channels with large activations, then round."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
 
 class Awq(Quantization):
-    """AWQ (Lin et al. 2024, https://arxiv.org/abs/2306.00978), asymmetric; the search for scales is
-    our own (compression/gram.py).
+    """AWQ (Lin et al. 2024, https://arxiv.org/abs/2306.00978), asymmetric.
+
+    The search for scales is our own, see compression/gram.py.
 
     Sample: `{method: awq, bits: 4, group_size: 64, options: {grid: 20}}`
     """
 
     grid: int = Field(20, ge=3)
-    """Scales tried for the layers of one input, as in the paper."""
+    """Number of scales tried for the layers that share an input; 20 in the paper."""
 
     def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:
         """Quantize in place."""

@@ -1,4 +1,4 @@
-"""GPTQ: quantize column by column and let the remaining columns make up for the error."""
+"""GPTQ: quantize column by column, and let the remaining columns compensate for the error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Gptq(Quantization):
     """
 
     act_order: bool = True
-    """Quantize the columns with the largest activations first; the groups stay in place on disk."""
+    """Quantize the columns with the largest activations first; their order on disk stays."""
     dampening: float = Field(0.01, gt=0, le=1)
     """Share of the Hessian's mean diagonal added to it before inversion."""
 

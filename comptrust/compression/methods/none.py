@@ -1,4 +1,4 @@
-"""No compression: the dense model itself, saved and measured like every other."""
+"""No compression: the dense model itself, saved and measured like any other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SparseGPT: prune by the layer's Hessian and repair the weights that stay."""
+"""SparseGPT: prune by the layer's Hessian and adjust the weights that stay."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from comptrust.errors import UserError
 from comptrust.models import chat, loading
@@ -18,6 +19,9 @@ from comptrust.models.inference.sampling import Row
 from comptrust.models.inference.spans import Ids, span, token_ids
 from comptrust.records import Generation, Message, Prompt
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 CHUNK = 256
 """Prompts with choices that are computed before their answers are given."""
 
@@ -26,10 +30,18 @@ class Hf(Backend):
     """A model folder, dense or compressed, that transformers loads."""
 
     def __init__(
-        self, path: Path, *, batch_size: int | None = None, template: str | None = None
+        self,
+        path: Path,
+        *,
+        batch_size: int | None = None,
+        template: str | None = None,
+        loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None,
     ) -> None:
-        """Compute so many rows at once; None leaves it to the way that the model is computed."""
-        self.model, self.tokenizer = loading.load(path)
+        """Compute so many rows at once; None leaves it to the way that the model is computed.
+
+        `loaded` is the model in `path`, if the caller has it in memory already.
+        """
+        self.model, self.tokenizer = loaded or loading.load(path)
         heap.keep()
         self.template = template
         eos = self.model.generation_config.eos_token_id

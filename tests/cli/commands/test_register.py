@@ -111,11 +111,11 @@ def test_a_pruned_folder(pruned: Path, tiny_model: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("kind", "stated", "message"),
     [
-        ("quantized", {"method": "gptq", "bits": 8}, "--bits 8 was stated, but .* says 4"),
+        ("quantized", {"method": "gptq", "bits": 8}, "You stated bits 8, but .* says 4"),
         (
             "quantized",
             {"method": "gptq", "bits": 4, "group_size": 64},
-            "--group-size 64 was stated, but .* says 32",
+            "You stated group_size 64, but .* says 32",
         ),
         ("quantized", {"method": "magnitude"}, "are quantized .compressed-tensors."),
         ("quantized", {"method": "none"}, "are quantized"),
@@ -128,7 +128,7 @@ def test_a_pruned_folder(pruned: Path, tiny_model: Path, tmp_path: Path) -> None
         (
             "pruned",
             {"method": "sparsegpt", "sparsity": 0.6},
-            "--sparsity 0.6 was stated, but (49|50)",
+            "You stated sparsity 0.6, but (49|50)",
         ),
     ],
 )
@@ -159,16 +159,16 @@ def edited(folder: Path, into: Path, **fields: Any) -> Path:
 @pytest.mark.parametrize(
     ("fields", "stated", "message"),
     [
-        ({"hidden_size": 128}, {"bits": 4}, "has hidden_size 128, --base .* 64"),
+        ({"hidden_size": 128}, {"bits": 4}, "hidden_size is 128 in .* but 64 in"),
         (
             {"quantization_config": {"quant_method": "awq", "bits": 4}},
             {"bits": 4},
-            "--method gptq was stated, .* in the AWQ format",
+            "You stated method gptq, .* in the AWQ format",
         ),
         (
             {"quantization_config": {"quant_method": "gptq", "bits": 3}},
             {"bits": 4},
-            "--bits 4 was stated, but .* says 3",
+            "You stated bits 4, but .* says 3",
         ),
         (
             {"quantization_config": {"quant_method": "gptq", "bits": 4}},

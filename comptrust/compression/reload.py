@@ -1,0 +1,128 @@
+"""Check a reloaded model: does it compute what the saved one did, and what do its weights say?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from comptrust.errors import ServiceError
+from comptrust.records import ReloadCheck
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+FIXED_PROMPTS = (
+    "The capital of France is",
+    "Water boils at one hundred degrees. A kettle on the stove begins to",
+    "Question: is it wrong to take what belongs to somebody else? Answer:",
+)
+TOLERANCE = 0.05
+"""Largest logit difference allowed after reloading.
+
+The model in memory was rounded to the saved 16 bits before it was compared.
+"""
+
+
+class Watcher:
+    """Sees the models that compression has in memory, so that they need not be loaded again.
+
+    The default does nothing with them.
+    """
+
+    wants_dense = False
+    """Whether to call `dense` at all; the dense model may have to be loaded for it."""
+
+    def dense(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Use the dense model before it is compressed or freed. Do not keep it."""
+
+    def reloaded(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Take the finished checkpoint's model; nothing else uses it any more."""
+
+
+def logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[torch.Tensor]:
+    """Return the logits of the fixed prompts, one tensor of shape (length, vocabulary) each.
+
+    All prompts are computed in one batch, because a model with packed weights may unpack them on
+    every call. Padding goes behind the prompts, where causal attention does not look.
+    """
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    rows = [tokenizer(text, return_tensors="pt")["input_ids"][0] for text in FIXED_PROMPTS]
+    with torch.no_grad():
+        output = model(pad_sequence(rows, batch_first=True).to(model.device)).logits
+    return [output[number, : len(row)].float().cpu() for number, row in enumerate(rows)]
+
+
+def compare(before: list[torch.Tensor], after: list[torch.Tensor]) -> ReloadCheck:
+    """Compare the logits before saving and after reloading. Raises ServiceError if they differ."""
+    difference = max(float((old - new).abs().max()) for old, new in zip(before, after, strict=True))
+    if not difference <= TOLERANCE:  # also true of NaN
+        raise ServiceError(
+            "The reloaded checkpoint does not compute what the saved model did: logits differ by"
+            f" {difference:.3g} (tolerance {TOLERANCE}). It was removed."
+        )
+    return ReloadCheck(
+        max_logit_difference=difference,
+        tolerance=TOLERANCE,
+        n_tokens=sum(len(row) for row in before),
+    )
+
+
+def finite(rows: list[torch.Tensor]) -> ReloadCheck:
+    """Check the logits of a model that there is nothing to compare with.
+
+    Raises ServiceError if they are not finite.
+    """
+    if not all(bool(row.isfinite().all()) for row in rows):
+        raise ServiceError(
+            "The model loads, but its logits are not finite numbers, so it cannot be used. It was"
+            " not registered."
+        )
+    return ReloadCheck(
+        max_logit_difference=None, tolerance=TOLERANCE, n_tokens=sum(len(row) for row in rows)
+    )
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """The zeros among the weights of the target layers."""
+
+    sparsity: float
+    """Share of exact zeros, 0-1."""
+    off_pattern: str | None
+    """Name of the first layer that does not have the stated pattern."""
+
+
+def zeros(model: PreTrainedModel, sizes: Mapping[str, int], *, structure: str | None) -> Zeros:
+    """Count the zeros in the layers named by `sizes` (layer -> number of weights).
+
+    Packed layers must have computed once, which unpacks them. Raises ServiceError for a layer
+    whose weights cannot be read.
+    """
+    from comptrust.compression import masks
+
+    modules = dict(model.named_modules())
+    count, off_pattern = 0, None
+    for name in sizes:
+        weight = _weight(modules.get(name), name)
+        count += weight.numel() - int(weight.count_nonzero())
+        if structure and off_pattern is None and not masks.follows(weight, structure):
+            off_pattern = name
+    return Zeros(count / sum(sizes.values()), off_pattern)
+
+
+def _weight(layer: Any, name: str) -> torch.Tensor:
+    """Return a layer's weights as floating-point numbers, shape (out, in)."""
+    weight: torch.Tensor | None = getattr(layer, "weight", None)
+    if weight is not None and weight.is_floating_point() and weight.dim() == 2:
+        return weight
+    if hasattr(layer, "dequantize_weight"):
+        unpacked: torch.Tensor = layer.dequantize_weight().T
+        return unpacked
+    raise ServiceError(
+        f"The weights of layer {name} ({type(layer).__name__}) cannot be read, so they cannot be"
+        " measured."
+    )

@@ -1,0 +1,47 @@
+"""Make a recipe's checkpoint, or reuse the one in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from comptrust import config, digests
+from comptrust.compression.reload import Watcher
+from comptrust.models.sources import Source
+from comptrust.records import Checkpoint, Recipe
+from comptrust.tracking import registry
+
+
+def get(
+    recipe: Recipe,
+    source: Source,
+    *,
+    out: Path | None = None,
+    existing: Source | None = None,
+    watcher: Watcher | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Checkpoint:
+    """Return the checkpoint of a recipe and its base model.
+
+    Written to `out` if that is given. Otherwise it is in the cache, where one of the same recipe,
+    files and code is reused after every byte of it was verified. `existing` is a model that
+    somebody else compressed: the checkpoint is a copy of it.
+    """
+    from comptrust.compression import checkpoint
+    from comptrust.compression.existing import adopt
+    from comptrust.compression.oneshot import compress
+
+    if out is not None:
+        return compress(recipe, source=source, out=out, watcher=watcher, say=say)
+    made_from = [recipe.digest_of_fields(), source.revision, digests.of_code()]
+    if existing:
+        made_from.append(existing.revision)
+    name = registry.model_name(recipe.base_model, source.revision)
+    key = digests.of_value(made_from)[:12]
+    folder = config.cache_dir() / "checkpoints" / name / f"{recipe.slug}-{key}"
+    if (folder / checkpoint.NAME).exists() and not checkpoint.verify(folder):
+        say(f"reusing the checkpoint in {folder}")
+        return checkpoint.load(folder)
+    if existing:
+        return adopt(recipe, existing.path, source=source, out=folder, watcher=watcher, say=say)
+    return compress(recipe, source=source, out=folder, watcher=watcher, say=say)
