@@ -10,6 +10,7 @@ from typing import Any
 
 from comptrust import config
 from comptrust.errors import ServiceError, UserError
+from comptrust.models import headers
 
 CGROUP = Path("/sys/fs/cgroup")
 PACKED = ("weight_packed", "qweight")
@@ -26,26 +27,15 @@ def weights(folder: Path, *, float_bytes: int | None) -> int:
     integers of compressed-tensors, GPTQ and AWQ count unpacked, other formats as saved. Buffers,
     activations and caches come on top.
     """
-    from safetensors import safe_open
-
     packed_bits = _packed_bits(quantization(folder))
     total = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="np") as file:
-            for name in file.keys():  # noqa: SIM118 (no dict: it cannot be iterated)
-                tensor = file.get_slice(name)
-                kind, count = tensor.get_dtype(), 1
-                for length in tensor.get_shape():
-                    count *= length
-                stored = _bits(kind) // 8
-                if name.endswith(PACKED):
-                    total += count * 32 // packed_bits * (float_bytes or 2)
-                else:
-                    total += count * (
-                        float_bytes
-                        if float_bytes and kind in ("F64", "F32", "F16", "BF16")
-                        else stored
-                    )
+    for tensor in headers.tensors(folder):
+        if tensor.name.endswith(PACKED):
+            total += tensor.count * 32 // packed_bits * (float_bytes or 2)
+        elif float_bytes and tensor.dtype in headers.FLOATS:
+            total += tensor.count * float_bytes
+        else:
+            total += tensor.stored
     return total
 
 
@@ -126,21 +116,6 @@ def settings(folder: Path) -> dict[str, Any]:
     except UserError:
         return {}  # loading says what is wrong with it
     return found if isinstance(found, dict) else {}
-
-
-def _bits(kind: str) -> int:
-    return {
-        "F64": 64,
-        "I64": 64,
-        "U64": 64,
-        "F32": 32,
-        "I32": 32,
-        "U32": 32,
-        "F16": 16,
-        "BF16": 16,
-        "I16": 16,
-        "U16": 16,
-    }.get(kind, 8)
 
 
 def _packed_bits(quantization: dict[str, Any]) -> int:
