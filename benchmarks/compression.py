@@ -141,11 +141,10 @@ def perplexity(folder: Path, texts: list[str]) -> float:
 
     from comptrust.compression import calibration
     from comptrust.models.loading import load
-    from comptrust.progress import quiet
 
     model, tokenizer = load(folder)
     total, count = 0.0, 0
-    with torch.no_grad(), quiet():
+    with torch.no_grad():
         for ids in calibration.tokenize(texts, tokenizer):
             total += float(model(ids.to(model.device), labels=ids.to(model.device)).loss) * (
                 ids.shape[1] - 1

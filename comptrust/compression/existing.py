@@ -16,7 +16,6 @@ from comptrust.compression.base import get, target_layers
 from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.models import formats as layouts
 from comptrust.models import loading, memory, sources
-from comptrust.progress import quiet
 from comptrust.records import Checkpoint, Recipe, ReloadCheck
 
 if TYPE_CHECKING:
@@ -146,9 +145,8 @@ def _measure(recipe: Recipe, base: Path, folder: Path, out: Path) -> Checkpoint:
     import torch
 
     sizes = dict(_layers(base))
-    with quiet():  # packed layers unpack when they first compute
-        model, tokenizer = loading.load(folder)
-        logits = oneshot.logits(model, tokenizer)
+    model, tokenizer = loading.load(folder)
+    logits = oneshot.logits(model, tokenizer)
     if not all(bool(torch.isfinite(row).all()) for row in logits):
         raise ServiceError(
             f"{folder.name} loads, but its logits are not finite numbers: it is no usable model,"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust.errors import UserError, unknown
-from comptrust.progress import quiet
 
 if TYPE_CHECKING:
     import torch
@@ -50,10 +49,9 @@ def rewrite(folder: Path, out: Path, *, name: str, bits: int, group_size: int) -
     """
     from compressed_tensors.entrypoints.convert import convert_checkpoint
 
-    with quiet():
-        convert_checkpoint(
-            folder, out, _Converter(name, bits=bits, group_size=group_size), device="cpu"
-        )
+    convert_checkpoint(
+        folder, out, _Converter(name, bits=bits, group_size=group_size), device="cpu"
+    )
 
 
 class _Converter:

@@ -17,7 +17,6 @@ from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.models import sources
 from comptrust.models.inference import heap
 from comptrust.models.loading import load
-from comptrust.progress import quiet
 from comptrust.records import Checkpoint, Recipe, ReloadCheck
 
 if TYPE_CHECKING:
@@ -102,9 +101,9 @@ def _write(
             f"calibration: {len(samples)} texts, {sum(ids.shape[1] for ids in samples)} tokens"
         )
     progress(f"compressing {len(layers)} layers with {recipe.slug}")
-    with quiet():
-        method.apply(model, samples)
-        engine.dispatch(model)
+    engine.import_quietly()
+    method.apply(model, samples)
+    engine.dispatch(model)
     progress("saving, reloading and comparing")
     quantized = method.kind == "quantization"
     before = logits(_rounded(model, quantized=quantized), tokenizer)
@@ -121,9 +120,8 @@ def _write(
             group_size=int(recipe.group_size or 0),
         )
     _release(model)
-    with quiet():  # packed layers unpack when they first compute
-        reloaded, _ = load(folder)
-        check = _compare(before, logits(reloaded, tokenizer))
+    reloaded, _ = load(folder)
+    check = _compare(before, logits(reloaded, tokenizer))
     saved = target_layers(reloaded)  # packed layers hold their weights once the model has computed
     structure = _verified(recipe.structure, saved)
     sparsity = sum(
@@ -239,9 +237,8 @@ def _save(
     for value in _saved_dense(model, quantized=quantized):
         value.data = value.data.to(torch.bfloat16)
     try:
-        with quiet():
-            settings: dict[str, Any] = {"save_compressed": True} if quantized else {}
-            model.save_pretrained(folder, **settings)
+        settings: dict[str, Any] = {"save_compressed": True} if quantized else {}
+        model.save_pretrained(folder, **settings)
         tokenizer.save_pretrained(folder)
     # of a failed write: safetensors has a class of its own, tokenizers the bare Exception
     except Exception as error:
