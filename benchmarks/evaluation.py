@@ -31,7 +31,7 @@ import torch
 from _measure import Figure, report
 
 from comptrust.models.backends.hf import Hf
-from comptrust.models.inference.packed import Reader
+from comptrust.models.inference.reading import Reader
 from comptrust.models.sources import resolve
 from comptrust.records import Prompt, Sampling
 from comptrust.trust import suite
