@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust import digests
-from comptrust.compression import checkpoint, formats, masks, oneshot
+from comptrust.compression import checkpoint, masks, oneshot
 from comptrust.compression.base import get, target_layers
 from comptrust.errors import ComptrustError, ServiceError, UserError
-from comptrust.models import formats as layouts
-from comptrust.models import loading, memory, sources
+from comptrust.models import formats, loading, memory, sources
 from comptrust.records import Checkpoint, Recipe, ReloadCheck
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def adopt(
             found = {
                 "revision": source.revision,
                 "group_size": group_size,
-                "format": layouts.kind(copy) or formats.DEFAULT,
+                "format": formats.kind(copy) or formats.DEFAULT,
             }
             record = _measure(recipe.model_copy(update=found), source.path, copy, out)
             digests.write_atomic(copy / checkpoint.NAME, record.model_dump_json(indent=2) + "\n")

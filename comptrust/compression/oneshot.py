@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust import digests
-from comptrust.compression import calibration, checkpoint, engine, formats
+from comptrust.compression import calibration, checkpoint, engine
 from comptrust.compression.base import Method, get, target_layers
 from comptrust.errors import ComptrustError, ServiceError, UserError
-from comptrust.models import sources
+from comptrust.models import formats, sources
 from comptrust.models.inference import heap
 from comptrust.models.loading import load
 from comptrust.records import Checkpoint, Recipe, ReloadCheck

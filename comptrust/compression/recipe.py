@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from comptrust.compression import formats
 from comptrust.compression.base import STRUCTURES, get
 from comptrust.errors import UserError, unknown
+from comptrust.models import formats
 from comptrust.records import Recipe
 
 CALIBRATIONS = ("builtin", "self", "file:PATH", "hf:NAME")

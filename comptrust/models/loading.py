@@ -125,7 +125,7 @@ def _check_complete(path: Path, keys: Mapping[str, Collection[str]]) -> None:
     """
     if memory.quantization(path).get("quant_method", "compressed-tensors") not in (
         "compressed-tensors",
-        *formats.KNOWN,
+        *formats.LAYOUTS,
     ):
         return  # other formats rename their weights, and the packages that read them check
     for kind, problem in (
