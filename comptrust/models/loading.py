@@ -144,7 +144,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     reason = " ".join(str(error).split())
     if "trust_remote_code" in reason:
         return UserError(
-            f"{path} comes with its own code (auto_map in config.json or tokenizer_config.json),"
+            f"{path} comes with code of its own (auto_map in config.json or tokenizer_config.json),"
             " which comptrust never runs. Use a model that transformers supports by itself."
         )
     return UserError(
