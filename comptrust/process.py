@@ -39,6 +39,10 @@ def prepare(*, verbose: bool = False) -> None:
         return
     for name, value in SILENCED.items():
         os.environ.setdefault(name, value)
+    if transformers_logging := sys.modules.get("transformers.utils.logging"):
+        # too late for the variables
+        transformers_logging.disable_progress_bar()
+        transformers_logging.set_verbosity_error()
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     if not sys.warnoptions:
