@@ -63,16 +63,16 @@ def import_quietly() -> None:
     By default its import removes every loguru handler and adds one that writes to stdout. Here its
     messages go to the handlers that exist, or nowhere if LLM_COMPRESSOR_LOG_DISABLED is set.
     """
-    if "llmcompressor" in sys.modules:
-        return
     from loguru import logger
 
+    with suppress(ValueError):  # defined already
+        logger.level("METRIC", no=38)  # it logs at this level, but defines it only with its handler
+    if "llmcompressor" in sys.modules:
+        return
     silent = LOG_DISABLED in os.environ
     with _environment_restored():
         os.environ[LOG_DISABLED] = "true"
         import llmcompressor  # noqa: F401
-    with suppress(ValueError):  # defined already
-        logger.level("METRIC", no=38)  # it logs at this level, but defines it only with its handler
     if not silent:
         logger.enable("llmcompressor")
 
