@@ -32,6 +32,8 @@ from typing import Any
 
 from _measure import Figure, report
 
+from comptrust.process import TUNE_MALLOC
+
 METHODS: dict[str, dict[str, Any]] = {
     "gptq": {"bits": 4},
     "awq": {"bits": 4},
@@ -141,11 +143,10 @@ def perplexity(folder: Path, texts: list[str]) -> float:
 
     from comptrust.compression import calibration
     from comptrust.models.loading import load
-    from comptrust.progress import quiet
 
     model, tokenizer = load(folder)
     total, count = 0.0, 0
-    with torch.no_grad(), quiet():
+    with torch.no_grad():
         for ids in calibration.tokenize(texts, tokenizer):
             total += float(model(ids.to(model.device), labels=ids.to(model.device)).loss) * (
                 ids.shape[1] - 1
@@ -268,6 +269,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     parser.add_argument("--job", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    os.environ.setdefault(TUNE_MALLOC, "1")  # as on the command line
     if given.job:
         way, name, out, turn = given.job
         print(json.dumps(one(way, name, given, Path(out), first=turn == "first")))

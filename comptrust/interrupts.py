@@ -1,4 +1,4 @@
-"""Ending well: SIGTERM is an interruption like Ctrl-C, so that what was begun is closed."""
+"""SIGTERM treated as an interruption, like Ctrl-C, so that open runs and servers are closed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from types import FrameType
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM raise SystemExit (128 + its number) here, so that whoever holds a run or a server
-    open ends it.
+    """Make SIGTERM raise SystemExit(128 + 15) inside the block, so that cleanup code runs.
+
+    Outside the main thread, where Python allows no handlers, nothing changes.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -19,7 +20,7 @@ def terminable() -> Iterator[None]:
 
     try:
         previous = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread: whoever runs us ends us
+    except ValueError:  # not the main thread
         yield
         return
     try:

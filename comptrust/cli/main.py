@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import click
 
-from comptrust import __version__
+from comptrust import __version__, process
 from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.tracking.store import redacted
 
@@ -85,6 +85,7 @@ def comptrust(verbose: bool) -> None:
 
     Example: comptrust run --model builtin:smollm2-135m-instruct --method gptq --bits 4
     """
+    process.prepare(verbose=verbose)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])

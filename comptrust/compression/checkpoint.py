@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import glob
-import json
-import math
 import os
 import platform
 import shutil
@@ -18,6 +16,7 @@ from pathlib import Path
 
 from comptrust import config, digests
 from comptrust.errors import ServiceError, UserError
+from comptrust.models import headers
 from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Recipe, ReloadCheck
 
@@ -162,7 +161,7 @@ def dense_bytes(folder: Path) -> int:
             f"{folder} has no *.safetensors files. Save the model with save_pretrained of"
             " transformers first."
         )
-    return total - sum(stored - 2 * count for _, count, stored in _tensors(folder))
+    return total - sum(tensor.stored - 2 * tensor.count for tensor in headers.tensors(folder))
 
 
 def effective_bits(folder: Path, sizes: Mapping[str, int]) -> float:
@@ -171,21 +170,8 @@ def effective_bits(folder: Path, sizes: Mapping[str, int]) -> float:
     `sizes` is the number of weights of each target layer.
     """
     stored = 0
-    for name, _, size in _tensors(folder):
-        layer, _, kind = name.rpartition(".")
+    for tensor in headers.tensors(folder):
+        layer, _, kind = tensor.name.rpartition(".")
         if layer in sizes and kind != "bias":
-            stored += 8 * size
+            stored += 8 * tensor.stored
     return stored / sum(sizes.values())
-
-
-def _tensors(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """Yield name, number of values and bytes of every tensor from the files' headers: a length of 8
-    bytes, then JSON.
-    """
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        for name, about in header.items():
-            if name != "__metadata__":
-                start, end = about["data_offsets"]
-                yield name, math.prod(about["shape"]), end - start

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from comptrust import progress
@@ -11,31 +13,29 @@ from comptrust import progress
 if TYPE_CHECKING:
     import torch
 
+LOG_DISABLED = "LLM_COMPRESSOR_LOG_DISABLED"
+
 
 def oneshot(
     model: Any, modifiers: list[Any], *, samples: list[torch.Tensor], changes_outputs: bool = True
 ) -> None:
     """Apply llm-compressor modifiers in place; `samples` are token ids of shape (1, length).
 
-    Where a block `changes_outputs`, its tokens pass it once more, so that the next block sees what
-    compression made of them.
+    If the modifiers change a block's outputs (`changes_outputs`), the samples pass through the
+    compressed block once more, so that the next block is calibrated on what it will really receive.
     """
     import torch
     from torch.utils.data import DataLoader
 
-    blocks = (
-        model.config.num_hidden_layers + 1
-    )  # llm-compressor goes through the model block by block; the last holds the head
-    counter = progress.Counter(total=blocks, what="compressing", unit="block")
-    with progress.quiet():
-        import llmcompressor
-        from loguru import logger
+    import_quietly()
+    import llmcompressor
 
-        logger.remove()  # its import logs to stdout, which belongs to results
-        if logging.getLogger().isEnabledFor(logging.INFO):
-            logger.add(sys.stderr)
-        rows = [{"input_ids": ids[0], "attention_mask": torch.ones_like(ids[0])} for ids in samples]
-        loader: Any = DataLoader(rows, batch_size=1)  # type: ignore[arg-type]
+    # llm-compressor works block by block; the last block holds the head
+    blocks = model.config.num_hidden_layers + 1
+    counter = progress.Counter(total=blocks, what="compressing", unit="block")
+    rows = [{"input_ids": ids[0], "attention_mask": torch.ones_like(ids[0])} for ids in samples]
+    loader: Any = DataLoader(rows, batch_size=1)  # type: ignore[arg-type]
+    with _environment_restored():
         llmcompressor.oneshot(
             model=model,
             recipe=[*modifiers, _counting(counter)],
@@ -48,9 +48,7 @@ def oneshot(
 
 
 def dispatch(model: torch.nn.Module) -> None:
-    """Put a model that was compressed block by block, or in RAM, where it computes: on the
-    accelerator if there is one.
-    """
+    """Move a model from RAM to the accelerator, if there is one, so that it computes there."""
     import torch
 
     if torch.accelerator.is_available():
@@ -59,9 +57,40 @@ def dispatch(model: torch.nn.Module) -> None:
         dispatch_model(model)
 
 
+def import_quietly() -> None:
+    """Import llm-compressor without letting it replace the program's log handlers.
+
+    By default its import removes every loguru handler and adds one that writes to stdout. Here its
+    messages go to the handlers that exist, or nowhere if LLM_COMPRESSOR_LOG_DISABLED is set.
+    """
+    from loguru import logger
+
+    with suppress(ValueError):  # defined already
+        logger.level("METRIC", no=38)  # it logs at this level, but defines it only with its handler
+    if "llmcompressor" in sys.modules:
+        return
+    silent = LOG_DISABLED in os.environ
+    with _environment_restored():
+        os.environ[LOG_DISABLED] = "true"
+        import llmcompressor  # noqa: F401
+    if not silent:
+        logger.enable("llmcompressor")
+
+
+@contextmanager
+def _environment_restored() -> Iterator[None]:
+    """Undo changes of environment variables, of which llm-compressor makes some."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
 def _counting(counter: progress.Counter) -> Any:
-    """Return a modifier that changes nothing and counts each block that the others have
-    finished."""
+    """Return a modifier that changes nothing and counts the blocks that the others finished."""
     from llmcompressor.modifiers import Modifier
 
     class Count(Modifier):

@@ -10,13 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from comptrust.compression import checkpoint, formats, reload
+from comptrust.compression import checkpoint, reload
 from comptrust.compression.base import get, target_layers
 from comptrust.compression.reload import Watcher
 from comptrust.errors import UserError
-from comptrust.models import formats as layouts
-from comptrust.models import loading, memory, sources
-from comptrust.progress import quiet
+from comptrust.models import formats, loading, memory, sources
 from comptrust.records import Checkpoint, Recipe
 
 SHAPE = (
@@ -59,12 +57,12 @@ def adopt(
         resolved = {
             "revision": source.revision,
             "group_size": group_size,
-            "format": layouts.kind(copy) or formats.DEFAULT,
+            "format": formats.kind(copy) or formats.DEFAULT,
         }
         recipe = recipe.model_copy(update=resolved)
-        with quiet():  # packed layers unpack when they first compute
-            model, tokenizer = loading.load(copy)
-            reload_check = reload.finite(reload.logits(model, tokenizer))
+        # packed layers unpack when they first compute
+        model, tokenizer = loading.load(copy)
+        reload_check = reload.finite(reload.logits(model, tokenizer))
         sizes = _sizes(source.path)
         zeros = reload.zeros(model, sizes, structure=recipe.structure)
         _check_zeros(recipe, zeros)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comptrust.compression import calibration, checkpoint, engine, formats, reload
+from comptrust.compression import calibration, checkpoint, engine, reload
 from comptrust.compression.base import (
     SHARED,
     Method,
@@ -18,10 +18,9 @@ from comptrust.compression.base import (
 )
 from comptrust.compression.reload import Watcher
 from comptrust.errors import ServiceError, UserError
-from comptrust.models import sources
+from comptrust.models import formats, sources
 from comptrust.models.inference import heap
 from comptrust.models.loading import load
-from comptrust.progress import quiet
 from comptrust.records import Checkpoint, Recipe
 
 if TYPE_CHECKING:
@@ -75,18 +74,17 @@ def _write(
         samples = calibration.tokenize(texts, tokenizer)
         say(f"calibration: {len(samples)} texts, {sum(ids.shape[1] for ids in samples)} tokens")
     say(f"compressing {len(layers)} layers with {recipe.slug}")
-    with quiet():
-        method.apply(model, samples)
-        engine.dispatch(model)
+    engine.import_quietly()
+    method.apply(model, samples)
+    engine.dispatch(model)
     say("saving, reloading and comparing")
     quantized = method.kind == "quantization"
     _round(model, quantized=quantized)
     before = reload.logits(model, tokenizer)
     _write_model(recipe, model, tokenizer, folder, quantized=quantized)
     _release(model)
-    with quiet():  # packed layers unpack when they first compute
-        reloaded, tokenizer = load(folder)
-        check = reload.compare(before, reload.logits(reloaded, tokenizer))
+    reloaded, tokenizer = load(folder)
+    check = reload.compare(before, reload.logits(reloaded, tokenizer))
     zeros = reload.zeros(reloaded, sizes, structure=recipe.structure)
     if zeros.off_pattern:
         raise ServiceError(
@@ -205,9 +203,8 @@ def _save(
     for value in _saved_dense(model, quantized=quantized):
         value.data = value.data.to(torch.bfloat16)
     try:
-        with quiet():
-            settings: dict[str, Any] = {"save_compressed": True} if quantized else {}
-            model.save_pretrained(folder, **settings)
+        settings: dict[str, Any] = {"save_compressed": True} if quantized else {}
+        model.save_pretrained(folder, **settings)
         tokenizer.save_pretrained(folder)
     except Exception as error:
         # After a failed write, safetensors raises its own class and tokenizers a bare Exception.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from comptrust.compression import formats
 from comptrust.compression.base import SHARED, STRUCTURES, Pattern, configured, get
 from comptrust.errors import UserError, unknown
+from comptrust.models import formats
 from comptrust.records import Recipe
 
 CALIBRATIONS = ("builtin", "self", "file:PATH", "hf:NAME")

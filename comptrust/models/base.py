@@ -1,4 +1,4 @@
-"""What a backend is: something that answers prompts."""
+"""The interface of a backend, which answers prompts, and helpers to build its answers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ BACKENDS = Registry("backend", "comptrust.models.backends", "comptrust.backends"
 
 
 class Backend(ABC):
-    """Answers prompts by text (`generate`) or by the likelihood of each option (`choose`)."""
+    """Answers prompts with text, or by the likelihood of each option."""
 
     @abstractmethod
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
-        """Answer every prompt once, in whatever order is fastest, as each answer is ready.
+        """Yield one answer to every prompt, in whatever order is fastest.
 
-        A prompt with `choices` is answered by length-normalized log-likelihood, one without by
-        decoding as its `sampling` says. An answer depends on its prompt alone, never on the others
-        or their order. Raises ServiceError if the model cannot answer (what was yielded before
-        stays valid).
+        A prompt with `choices` is answered by length-normalized log-likelihood, others by decoding
+        with the prompt's `sampling`. An answer depends on its prompt alone, never on other prompts
+        or their order. Raises ServiceError if the model cannot answer; answers yielded before
+        remain valid.
         """
 
     @abstractmethod
@@ -35,8 +35,10 @@ class Backend(ABC):
         """Return provenance: backend name, template name, dtype, versions."""
 
     def machine(self) -> dict[str, str]:
-        """Return facts of the machine that asks, for provenance alone: a run may go on
-        elsewhere."""
+        """Return facts about this machine, for provenance only.
+
+        A run may continue on another machine, so it does not compare them.
+        """
         return {
             "python": platform.python_version(),
             "system": platform.platform(),
@@ -46,12 +48,11 @@ class Backend(ABC):
 
 
 def _processor() -> str:
-    """Return the processor's name, as Linux tells it, or at least its kind."""
+    """Return the processor's name from /proc/cpuinfo, elsewhere at least its architecture."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(
-                line.partition(":")[2].strip() for line in file if line.startswith("model name")
-            )
+            names = (line.partition(":")[2] for line in file if line.startswith("model name"))
+            return next(names).strip()
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
@@ -63,14 +64,14 @@ def generation(
     finish_reasons: Sequence[str],
     extra: dict[str, object] | None = None,
 ) -> Generation:
-    """Build the generation that belongs to a prompt."""
+    """Build the answer to a prompt that was answered with texts."""
+    # A lone surrogate, which a server may send, could not be written as UTF-8.
+    valid = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
     return Generation(
         dimension=prompt.dimension,
         scenario=prompt.scenario,
         id=prompt.id,
-        texts=tuple(
-            text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts
-        ),
+        texts=tuple(valid),
         target=prompt.target,
         extra={**prompt.extra, **(extra or {})},
         finish_reasons=tuple(finish_reasons),
@@ -78,8 +79,9 @@ def generation(
 
 
 def chosen(prompt: Prompt, *, logliks: Sequence[float]) -> Generation:
-    """Build the generation of a prompt with choices from the log-likelihood of each: the likeliest
-    wins, the first among equals.
+    """Build the answer to a prompt with choices from the log-likelihood of each.
+
+    The most likely choice wins; of equally likely ones, the first.
     """
     best, second = sorted(logliks, reverse=True)[:2]
     extra = {"loglik": [round(value, 5) for value in logliks], "margin": round(best - second, 5)}

@@ -1,4 +1,4 @@
-"""How messages become the text that a model sees."""
+"""Chat templates: how messages become the text that a model sees."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ VICUNA_SYSTEM = (
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
 DATE = "01 Jan 2024"
-"""Templates that print today's date get this one, so that a prompt never changes overnight."""
+"""What templates print as today's date, so that a prompt does not change from day to day."""
 
 
 class Template(NamedTuple):
     """A chat format that needs no tokenizer."""
 
     begin: str
-    """The beginning-of-text token of the models that were trained on it; empty where they
-    differ."""
+    """Beginning-of-text token of the models trained on this format; empty if they differ."""
     turns: Callable[[Sequence[Message]], str]
-    """Renders the messages, without `begin`, up to where the answer begins."""
+    """Renders the messages, without `begin`, up to the point where the answer begins."""
 
 
 def render(
@@ -36,15 +35,15 @@ def render(
     template: str | None = None,
     prefill: str = "",
 ) -> str:
-    """Return the whole text, special tokens spelled out, up to where the answer begins.
+    """Return the text up to the point where the answer begins, including special tokens.
 
-    One message of role `completion` is continued as it is. Otherwise `template` names one of
-    TEMPLATES, and None takes the model's own; a model without one (a base model) gets its messages
-    as plain paragraphs. Raises UserError for an unknown template.
+    A single message of role `completion` is used as it is. Otherwise `template` names one of
+    TEMPLATES; None means the model's own, or plain paragraphs if it has none (a base model).
+    Raises UserError for an unknown template.
     """
     if tokenizer is None and template is None:
         raise UserError(
-            f"Without the model's tokenizer a template must be named: {', '.join(TEMPLATES)}."
+            f"Without the model's tokenizer, a template must be named: {', '.join(TEMPLATES)}."
         )
     form = None if template is None else named(template)
     start = bos(tokenizer) if tokenizer is not None else form.begin if form else ""
@@ -61,44 +60,41 @@ def render(
         text = tokenizer.apply_chat_template(
             turns, tokenize=False, add_generation_prompt=True, date_string=DATE
         )
-    except Exception as error:  # the template is a program by the model's author, run in a sandbox
+    # a template is a program by the model's author; transformers runs it in a sandbox
+    except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"The model's own chat template fails: {reason}. Name one: --template"
-            f" {'|'.join(TEMPLATES)}."
+            f"The model's own chat template fails: {reason}. Name a template instead:"
+            f" {', '.join(TEMPLATES)}."
         ) from error
     return str(text) + prefill
 
 
 def bos(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return the token that the tokenizer puts before plain text, or nothing."""
-    ids = tokenizer("a")["input_ids"]
-    return (
-        tokenizer.bos_token
-        if tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id
-        else ""
-    )
+    """Return the token that the tokenizer puts before plain text, or an empty string."""
+    first = tokenizer("a")["input_ids"][0]
+    adds_it = tokenizer.bos_token_id is not None and first == tokenizer.bos_token_id
+    return tokenizer.bos_token if adds_it else ""
 
 
 def named(template: str) -> Template:
-    """Return a template by name. Raises UserError with the nearest name."""
+    """Return a template by name. Raises UserError, with the closest name, if it is unknown."""
     if template not in TEMPLATES:
         raise unknown("chat template", template, TEMPLATES)
     return TEMPLATES[template]
 
 
 def plain(messages: Sequence[Message]) -> str:
-    """Render for a base model: one paragraph a message."""
+    """Render for a base model, one paragraph per message."""
     return "".join(f"{message.content}\n" for message in messages)
 
 
 def llama_2(messages: Sequence[Message]) -> str:
-    """Render as Llama 2 Chat was trained (Touvron et al. 2023, appendix A.3.3); the system text
-    stands in the first user turn.
+    """Render as Llama 2 Chat was trained (Touvron et al. 2023, appendix A.3.3).
+
+    The system text is part of the first user turn.
     """
-    system = "".join(
-        f"{message.content}\n" for message in messages if message.role == "system"
-    ).strip()
+    system = plain([message for message in messages if message.role == "system"]).strip()
     wrapped = f"<<SYS>>\n{system}\n<</SYS>>\n\n" if system else ""
     text = ""
     for message in messages:
@@ -111,14 +107,12 @@ def llama_2(messages: Sequence[Message]) -> str:
 
 
 def vicuna(messages: Sequence[Message]) -> str:
-    """Render as Vicuna v1.1 was trained (FastChat, separators " " and "</s>"); its own system text
-    stands unless the prompt brings one.
+    """Render as Vicuna v1.1 was trained (FastChat, separators " " and "</s>").
+
+    Without a system message, the format's own system text is used.
     """
-    system = (
-        " ".join(message.content.strip() for message in messages if message.role == "system")
-        or VICUNA_SYSTEM
-    )
-    text = f"{system} "
+    system = [message.content.strip() for message in messages if message.role == "system"]
+    text = f"{' '.join(system) or VICUNA_SYSTEM} "
     for message in messages:
         if message.role == "user":
             text += f"USER: {message.content.strip()} "
@@ -128,15 +122,12 @@ def vicuna(messages: Sequence[Message]) -> str:
 
 
 def chatml(messages: Sequence[Message]) -> str:
-    """Render as ChatML, each turn between <|im_start|> and <|im_end|>; a system text that a model
-    adds of itself is not added.
+    """Render as ChatML, each turn between <|im_start|> and <|im_end|>.
+
+    A default system text, which some models' own templates add, is not added.
     """
-    return (
-        "".join(
-            f"<|im_start|>{message.role}\n{message.content}<|im_end|>\n" for message in messages
-        )
-        + "<|im_start|>assistant\n"
-    )
+    turns = [f"<|im_start|>{message.role}\n{message.content}<|im_end|>\n" for message in messages]
+    return f"{''.join(turns)}<|im_start|>assistant\n"
 
 
 TEMPLATES = {

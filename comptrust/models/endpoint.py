@@ -1,6 +1,4 @@
-"""One server that speaks the OpenAI API: requests that are tried again where that helps, and what
-the server says of itself.
-"""
+"""A client of one server with the OpenAI API: requests with retries, and the server's version."""
 
 from __future__ import annotations
 
@@ -17,24 +15,26 @@ import httpx
 from comptrust.errors import ServiceError, UserError
 
 KEY = "OPENAI_API_KEY"
+"""Environment variable with the API key."""
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 600.0
-LONGEST_PAUSE = 30.0
-AGAIN = (408, 409, 425, 429)
-"""HTTP codes below 500 after which the same request may succeed later."""
+MAX_PAUSE_SECONDS = 30.0
+RETRYABLE_STATUS = (408, 409, 425, 429)
+"""HTTP status codes below 500 after which the same request may succeed later."""
 
 
 class Refused(ServiceError):
-    """The server understood the request and will never answer it."""
+    """The server rejected a request for good: trying again would not help."""
 
 
 class Endpoint:
-    """Posts to `url`; the key comes from the environment alone and is in no message."""
+    """Posts to `url`. The API key comes from the environment and never appears in a message."""
 
     def __init__(self, url: str, *, patience: float, pause: float = 1.0) -> None:
-        """`patience`: seconds that one request may wait, in all, for a busy or silent server;
-        `pause`: the first wait, which doubles.
+        """Set up a client; nothing is sent yet.
 
-        Raises UserError for a URL that is not http(s) or holds a secret.
+        `patience` is how many seconds a request may spend, in all, waiting between tries; `pause`
+        is the first wait, which then doubles. Raises UserError for a URL that is not http(s) or
+        contains a secret.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -44,7 +44,7 @@ class Endpoint:
             )
         if parts.username or parts.password or parts.query:
             raise UserError(
-                "The base URL holds a name, a password or a query, which would be recorded. Put"
+                "The base URL contains a name, a password or a query, which would be recorded. Put"
                 f" the key in {KEY} instead."
             )
         self.url = url.rstrip("/")
@@ -57,94 +57,90 @@ class Endpoint:
         self._given_up = threading.Event()
 
     def give_up(self) -> None:
-        """Let every request that waits for its next try fail now."""
+        """Make every request that is waiting for its next try fail now."""
         self._given_up.set()
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the JSON object of one request; a busy, failing or unreachable server is asked
-        again.
+        """Return the JSON object that answers one request.
 
-        Raises UserError where key, URL or model are wrong, Refused for any other refusal,
-        ServiceError when patience is at its end.
+        If the server is busy, failing or unreachable, the request is sent again. Raises UserError
+        if key, URL or model are wrong, Refused if the server rejects the request otherwise, and
+        ServiceError if it still has not answered when patience runs out.
         """
         waited, pause = 0.0, self._pause
         while True:
             try:
-                answer = self._client.post(f"{self.url}/{path}", json=body)
-                if answer.is_success:
-                    found = answer.json()
-                    if isinstance(found, dict):
-                        return found
+                response = self._client.post(f"{self.url}/{path}", json=body)
+                if response.is_success:
+                    answer = response.json()
+                    if isinstance(answer, dict):
+                        return answer
                     raise ValueError("the answer is not a JSON object")
-                reason = f"HTTP {answer.status_code}: {self._clean(answer.text)}"
-                if answer.status_code in (401, 403, 404):
+                status = response.status_code
+                reason = f"HTTP {status}: {self._clean(response.text)}"
+                if status in (401, 403, 404):
                     raise UserError(
                         f"{self.url}/{path} refuses model '{body.get('model')}' ({reason}). Check"
-                        f" --base-url, model and {KEY}."
+                        f" the base URL, the model's name and {KEY}."
                     )
-                if answer.status_code not in AGAIN and answer.status_code < 500:
+                if status not in RETRYABLE_STATUS and status < 500:
                     raise Refused(f"{self.url}/{path} refuses the request ({reason}).")
-                wanted = _retry_after(answer.headers.get("Retry-After"))
+                requested = _retry_after(response.headers.get("Retry-After"))
             except (httpx.HTTPError, ValueError) as error:
-                reason, wanted = self._clean(f"{type(error).__name__}: {error}"), None
-            wait = (
-                wanted if wanted is not None else pause * random.uniform(0.75, 1.25)
-            )  # so that requests do not come back all at once
+                reason, requested = self._clean(f"{type(error).__name__}: {error}"), None
+            # a random share, so that requests that failed together do not return together
+            wait = pause * random.uniform(0.75, 1.25) if requested is None else requested
             if waited + wait > self._patience or self._given_up.wait(wait):
                 raise ServiceError(
-                    f"{self.url}/{path} does not answer ({reason}). What was answered is kept; run"
-                    " again to go on."
+                    f"{self.url}/{path} does not answer ({reason}). Answers so far have been kept;"
+                    " run again to continue."
                 )
-            waited, pause = waited + wait, min(2 * pause, LONGEST_PAUSE)
+            waited, pause = waited + wait, min(2 * pause, MAX_PAUSE_SECONDS)
 
     def about(self, model: str) -> dict[str, str]:
-        """Return `served_model` and `server_version` as far as the server tells; vLLM, llama.cpp
-        and TGI do, others do not.
+        """Return `served_model` and `server_version`; `not told` where the server does not say.
 
-        Raises ServiceError if nobody is there.
+        vLLM, llama.cpp and TGI say both. Raises ServiceError if no server answers.
         """
-        listed = self._get(f"{self.url}/models")
-        rows = listed.get("data") if isinstance(listed, dict) else None
-        own = next(
-            (row for row in rows or [] if isinstance(row, dict) and row.get("id") == model), {}
-        )
-        served = own.get("root") or own.get("id") or "not told"
+        listing = self._get(f"{self.url}/models")
+        models = listing.get("data") if isinstance(listing, dict) else None
+        entries = [entry for entry in models or [] if isinstance(entry, dict)]
+        entry = next((entry for entry in entries if entry.get("id") == model), {})
         return {
-            "served_model": str(served),
-            "server_version": self._version(str(own.get("owned_by") or "server")),
+            "served_model": str(entry.get("root") or entry.get("id") or "not told"),
+            "server_version": self._version(str(entry.get("owned_by") or "server")),
         }
 
     def _version(self, owner: str) -> str:
         root = self.url.removesuffix("/v1")
         for path, field in (("version", "version"), ("props", "build_info"), ("info", "version")):
-            found = self._get(f"{root}/{path}")
-            if isinstance(found, dict) and isinstance(found.get(field), str):
-                return f"{owner} {found[field]}"
+            about = self._get(f"{root}/{path}")
+            if isinstance(about, dict) and isinstance(about.get(field), str):
+                return f"{owner} {about[field]}"
         return "not told"
 
     def _get(self, url: str) -> Any:
         try:
-            # a connection of its own: some servers close it after an error without saying so
-            answer = self._client.get(url, timeout=CONNECT_SECONDS, headers={"Connection": "close"})
-            return answer.json() if answer.is_success else None
+            # a new connection: some servers close it after an error without saying so
+            headers = {"Connection": "close"}
+            response = self._client.get(url, timeout=CONNECT_SECONDS, headers=headers)
+            return response.json() if response.is_success else None
         except ValueError:
             return None
         except httpx.HTTPError as error:
             reason = self._clean(f"{type(error).__name__}: {error}")
             raise ServiceError(
-                f"{self.url} does not answer ({reason}). Start the server, or correct --base-url."
+                f"{self.url} does not answer ({reason}). Start the server, or correct the base URL."
             ) from error
 
     def _clean(self, text: str) -> str:
-        """Return one short line without the key, which some servers repeat."""
+        """Return one short line without the key, which some servers echo."""
         line = " ".join(text.split())
         return (line.replace(self._key, "***") if self._key else line)[:200]
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks for, given as a number or a date; None if
-    it does not say.
-    """
+    """Return the seconds that a Retry-After header states, as a number or a date; None if none."""
     if value is None:
         return None
     try:

@@ -1,144 +1,142 @@
-"""Load a dense or compressed model for computing, or say in one line why it cannot be."""
+"""Load a dense or compressed model for computing, or say in one line why it cannot be loaded."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust.errors import ServiceError, UserError
 from comptrust.models import formats, memory
 from comptrust.models.inference import heap
-from comptrust.progress import quiet
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 
 
 def load(path: Path, *, spread: bool = True) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return model and tokenizer: float32 on a CPU (faster there than bfloat16), 16 bits on an
-    accelerator.
+    """Return a folder's model and tokenizer.
 
-    With an accelerator the model is spread over it and the RAM; not `spread`, it stays in RAM, from
-    where compression fetches one block at a time. Raises UserError if the folder is no model that
-    transformers can read, ServiceError if memory does not suffice.
+    The model is float32 on a CPU, where that is faster than bfloat16, and 16 bits on an
+    accelerator. It is spread over the accelerator and the RAM; without `spread` it stays in RAM,
+    from where compression moves one block at a time. Raises UserError if transformers cannot read
+    the folder, ServiceError if memory does not suffice.
     """
     if not path.is_dir():
         raise UserError(f"No model folder {path}. Check the path, or compress the model again.")
     check_format(path)
     import torch
-    from transformers import (
-        MODEL_FOR_CAUSAL_LM_MAPPING,
-        AutoModelForCausalLM,
-        AutoTokenizer,
-        GenerationConfig,
-    )
-    from transformers.utils import logging
+    from transformers import AutoTokenizer
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
     accelerator = torch.accelerator.is_available()
-    dtype: Any = torch.float32
-    if accelerator:
-        dtype = (
-            "auto"
-            if memory.quantized(path) or memory.saved_dtype(path) in ("float16", "bfloat16")
-            else torch.bfloat16
-        )
     try:
         memory.check(path, float_bytes=2 if accelerator else 4)
-        with quiet(), heap.apart(), _read():
-            form = formats.kind(path)
-            unpacked = (
-                _unpacked(path, dtype=torch.float16 if accelerator else torch.float32)
-                if form
-                else {}
-            )
-            known: Any = (
-                MODEL_FOR_CAUSAL_LM_MAPPING[type(unpacked["config"])]
-                if form
-                else AutoModelForCausalLM
-            )
-            loaded: Any = known.from_pretrained(
-                None if form else path,
-                **unpacked,
-                dtype=dtype,
-                device_map="auto" if accelerator and spread else None,
-                output_loading_info=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-            )
-            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-        model, found = loaded
-        if form and (path / "generation_config.json").exists():
-            model.generation_config = GenerationConfig.from_pretrained(path)
-        _check_whole(path, found)
+        with heap.apart():
+            model, keys = _model(path, accelerator=accelerator, spread=accelerator and spread)
+        _check_complete(path, keys)
+        return model.eval(), AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (ServiceError, UserError):
         raise
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise ServiceError(
             f"Not enough memory to load {path}. Use a machine with more, or a smaller model."
         ) from error
-    except (
-        Exception
-    ) as error:  # transformers and safetensors raise many classes for a broken folder
+    # transformers and safetensors raise many classes for a broken folder
+    except Exception as error:
         raise _unreadable(path, error) from error
-    return model.eval(), tokenizer
+
+
+def _model(path: Path, *, accelerator: bool, spread: bool) -> tuple[Any, Mapping[str, Any]]:
+    """Return the model, and which of its weights were missing from or unknown to the files."""
+    import torch
+    from transformers import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        AutoConfig,
+        AutoModelForCausalLM,
+        GenerationConfig,
+    )
+
+    dtype: Any = torch.float32
+    if accelerator:
+        saved_at_16_bits = memory.saved_dtype(path) in ("float16", "bfloat16")
+        dtype = "auto" if memory.quantized(path) or saved_at_16_bits else torch.bfloat16
+    form = formats.kind(path)
+    if spread and not form:
+        return AutoModelForCausalLM.from_pretrained(  # type: ignore[return-value]
+            path,
+            dtype=dtype,
+            device_map="auto",
+            output_loading_info=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    with ExitStack() as files:
+        if form:
+            # transformers itself reads these formats only with gptqmodel installed
+            del config.quantization_config
+            weights = formats.dense(path, dtype=torch.float16 if accelerator else torch.float32)
+        else:
+            weights = files.enter_context(_unread(path))
+        kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        model, keys = kind.from_pretrained(
+            None,
+            config=config,
+            state_dict=weights,
+            dtype=dtype,
+            device_map="auto" if spread else None,
+            output_loading_info=True,
+        )
+    model.name_or_path = model.config.name_or_path = str(path)
+    if (path / "generation_config.json").exists():
+        model.generation_config = GenerationConfig.from_pretrained(path)
+    return model, keys
 
 
 @contextmanager
-def _read() -> Iterator[None]:
-    """Have transformers read weight files, as it does on Windows: mapped ones would lie in memory
-    beside the weights made of them.
+def _unread(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the weights of a folder as slices, each of which is read from its file when used.
+
+    Left alone, transformers maps the files, and their pages then count as memory of this process
+    beside the weights made from them.
     """
-    from transformers import modeling_utils
+    from safetensors import safe_open
 
-    module: Any = modeling_utils
-    usual = module.safe_open
-
-    def reading(*args: Any, **settings: Any) -> Any:
-        return usual(*args, **{**settings, "backend": "pread"})
-
-    module.safe_open = reading
-    try:
-        yield
-    finally:
-        module.safe_open = usual
-
-
-def _unpacked(path: Path, *, dtype: torch.dtype) -> dict[str, Any]:
-    """Return config and weights of a GPTQ or AWQ folder as a dense model's: transformers itself
-    reads them only with gptqmodel.
-    """
-    from transformers import AutoConfig
-
-    settings = AutoConfig.from_pretrained(path, trust_remote_code=False)
-    del settings.quantization_config
-    return {"config": settings, "state_dict": formats.dense(path, dtype=dtype)}
+    index = path / "model.safetensors.index.json"
+    names = {"model.safetensors"}
+    if not (path / "model.safetensors").exists() and index.exists():
+        names = set(json.loads(index.read_text())["weight_map"].values())
+    with ExitStack() as files:
+        slices: dict[str, Any] = {}
+        for name in sorted(names):
+            file = files.enter_context(safe_open(path / name, framework="pt", backend="pread"))
+            slices |= {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (no dict)
+        yield slices
 
 
-def _check_whole(path: Path, found: Mapping[str, Collection[str]]) -> None:
-    """Raise UserError if weights are missing, which would be random numbers then, or left over: the
-    model is not the one in the files.
+def _check_complete(path: Path, keys: Mapping[str, Collection[str]]) -> None:
+    """Raise UserError if the files lack weights of the model or hold others.
+
+    transformers would fill missing ones with random numbers, so the model would be another one.
     """
     if memory.quantization(path).get("quant_method", "compressed-tensors") not in (
         "compressed-tensors",
-        *formats.KNOWN,
+        *formats.LAYOUTS,
     ):
-        return  # other formats name their weights otherwise, and the packages that read them check
-    for kind, what in (
+        return  # other formats rename their weights, and the packages that read them check
+    for kind, problem in (
         ("missing_keys", "has no"),
         ("unexpected_keys", "has, but config.json does not know,"),
     ):
-        if names := sorted(found[kind]):
+        if names := sorted(keys[kind]):
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise UserError(
-                f"{path} {what} {names[0]}{more}: config.json and weights belong to different"
-                " models. Fetch it again."
+                f"{path} {problem} {names[0]}{more}: config.json and weights belong to different"
+                " models. Fetch the model again."
             )
 
 
@@ -146,38 +144,36 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     reason = " ".join(str(error).split())
     if "trust_remote_code" in reason:
         return UserError(
-            f"{path} brings code of its own (auto_map in config.json or tokenizer_config.json),"
-            " which is never run. Use a model that transformers knows by itself."
+            f"{path} comes with code of its own (auto_map in config.json or tokenizer_config.json),"
+            " which comptrust never runs. Use a model that transformers supports by itself."
         )
     return UserError(
-        f"Cannot load the model in {path}: {reason[:200]}. The folder is corrupt or of a kind"
-        " transformers does not know."
+        f"Cannot load the model in {path}: {reason[:200]}. The folder is damaged, or transformers"
+        " does not support this kind of model."
     )
 
 
 def check_format(path: Path) -> None:
-    """Raise UserError, before anything is loaded, if there are no weights but pickled ones."""
-    if not any(path.glob("*.safetensors")) and (
-        pickled := sorted(one.name for kind in PICKLED for one in path.glob(kind))
-    ):
+    """Raise UserError if the folder's only weights are pickled; nothing is loaded for this."""
+    pickled = sorted(file.name for pattern in PICKLED for file in path.glob(pattern))
+    if pickled and not any(path.glob("*.safetensors")):
         raise UserError(
             f"{path} holds its weights as pickle ({pickled[0]}), which can run code when it is"
-            " read. Give a folder with *.safetensors files, which hold numbers only."
+            " read. Give a folder with *.safetensors files, which hold only numbers."
         )
 
 
 def tokenizer(path: Path) -> PreTrainedTokenizerBase:
-    """Return a model folder's tokenizer. Raises UserError if it has none."""
+    """Return a model folder's tokenizer. Raises UserError if transformers finds none."""
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    except (
-        Exception
-    ) as error:  # transformers raises many classes for a folder without a usable tokenizer
+    # transformers raises many classes for a folder without a usable tokenizer
+    except Exception as error:
         if "trust_remote_code" in str(error):
             raise _unreadable(path, error) from error
         raise UserError(
-            f"{path} holds no tokenizer that transformers reads:"
+            f"{path} has no tokenizer that transformers can read:"
             f" {' '.join(str(error).split())[:200]}."
         ) from error

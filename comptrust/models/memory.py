@@ -1,6 +1,4 @@
-"""How much memory a model needs, told from its file headers before anything is loaded, and how much
-this machine has.
-"""
+"""How much memory a model needs, from its file headers, and how much this machine has."""
 
 from __future__ import annotations
 
@@ -10,49 +8,34 @@ from typing import Any
 
 from comptrust import config
 from comptrust.errors import ServiceError, UserError
+from comptrust.models import headers
 
 CGROUP = Path("/sys/fs/cgroup")
 PACKED = ("weight_packed", "qweight")
-"""Ends of the names of tensors that compressed-tensors, GPTQ and AWQ keep packed; they are unpacked
-before the layer first computes.
-"""
+"""Name endings of packed tensors (compressed-tensors; GPTQ and AWQ), unpacked before first use."""
 
 
 def weights(folder: Path, *, float_bytes: int | None) -> int:
-    """Return the bytes that the weights take once the model computes, from the headers of the
-    safetensors files.
+    """Return the bytes that a folder's weights take once the model computes.
 
-    `float_bytes` is the size of one floating-point number after loading, None for as saved. Packed
+    `float_bytes` is the size of a floating-point number after loading, None for as saved. Packed
     integers of compressed-tensors, GPTQ and AWQ count unpacked, other formats as saved. Buffers,
-    activations and caches come on top.
+    activations and caches are not included.
     """
-    from safetensors import safe_open
-
     packed_bits = _packed_bits(quantization(folder))
     total = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="np") as file:
-            for name in file.keys():  # noqa: SIM118 (no dict: it cannot be iterated)
-                tensor = file.get_slice(name)
-                kind, count = tensor.get_dtype(), 1
-                for length in tensor.get_shape():
-                    count *= length
-                stored = _bits(kind) // 8
-                if name.endswith(PACKED):
-                    total += count * 32 // packed_bits * (float_bytes or 2)
-                else:
-                    total += count * (
-                        float_bytes
-                        if float_bytes and kind in ("F64", "F32", "F16", "BF16")
-                        else stored
-                    )
+    for tensor in headers.tensors(folder):
+        if tensor.name.endswith(PACKED):
+            total += tensor.count * 32 // packed_bits * (float_bytes or 2)
+        elif float_bytes and tensor.dtype in headers.FLOATS:
+            total += tensor.count * float_bytes
+        else:
+            total += tensor.stored
     return total
 
 
 def available() -> int:
-    """Return the bytes of memory that a new model may take: free RAM within the container's limit,
-    and free accelerator memory.
-    """
+    """Return the bytes free for a new model: RAM, within a cgroup limit, plus GPU memory."""
     import psutil
     import torch
 
@@ -62,52 +45,45 @@ def available() -> int:
         if limit != "max":
             free = min(free, int(limit) - int((CGROUP / "memory.current").read_text()))
     except (OSError, ValueError):
-        pass  # no cgroup of version 2 here
+        pass  # no limit: cgroups of version 2 are not used here
     if torch.cuda.is_available():
-        free += sum(
-            torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())
-        )
+        devices = range(torch.cuda.device_count())
+        free += sum(torch.cuda.mem_get_info(device)[0] for device in devices)
     return free
 
 
 def check(folder: Path, *, float_bytes: int | None) -> None:
-    """Raise ServiceError with the figures if the weights alone cannot fit."""
+    """Raise ServiceError, with both figures, if the weights alone cannot fit in memory."""
     needed, free = weights(folder, float_bytes=float_bytes), available()
     if needed > free:
         raise ServiceError(
             f"{folder.name} needs at least {needed / 1e9:.1f} GB of memory for its weights and"
             f" {free / 1e9:.1f} GB are free here. Nothing was loaded; use a machine with more, a"
-            " smaller model, or a server (--backend openai)."
+            " smaller model, or a server (backend openai)."
         )
 
 
 def peak() -> dict[str, float]:
-    """Return the most memory that this process has taken so far, in bytes, as metrics; of
-    accelerators only where there is one.
-    """
+    """Return this process's peak memory so far, in bytes, as metrics; a GPU's if there is one."""
     import torch
 
-    found = {"memory/peak_ram": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0}
+    peaks = {"memory/peak_ram": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0}
     if torch.cuda.is_available():
-        found["memory/peak_gpu"] = float(
-            sum(
-                torch.cuda.max_memory_allocated(number)
-                for number in range(torch.cuda.device_count())
-            )
-        )
-    return found
+        devices = range(torch.cuda.device_count())
+        peaks["memory/peak_gpu"] = float(sum(map(torch.cuda.max_memory_allocated, devices)))
+    return peaks
 
 
 def saved_dtype(folder: Path) -> str | None:
-    """Return the number format that config.json names, such as `bfloat16`."""
-    found = settings(folder)
-    return found.get("dtype") or found.get("torch_dtype")
+    """Return the dtype that config.json names, such as `bfloat16`."""
+    fields = settings(folder)
+    return fields.get("dtype") or fields.get("torch_dtype")
 
 
 def quantization(folder: Path) -> dict[str, Any]:
     """Return the folder's quantization_config, empty if its weights are not quantized."""
-    found = settings(folder).get("quantization_config")
-    return found if isinstance(found, dict) else {}
+    fields = settings(folder).get("quantization_config")
+    return fields if isinstance(fields, dict) else {}
 
 
 def quantized(folder: Path) -> bool:
@@ -116,37 +92,22 @@ def quantized(folder: Path) -> bool:
 
 
 def settings(folder: Path) -> dict[str, Any]:
-    """Return the folder's config.json, empty if it holds no JSON object. Raises UserError if there
-    is none.
+    """Return the folder's config.json, empty if it is not a JSON object.
+
+    Raises UserError if the file is missing.
     """
     path = folder / "config.json"
     text = config.read_text(path)
     try:
-        found = config.json_value(text, where=str(path))
+        fields = config.json_value(text, where=str(path))
     except UserError:
-        return {}  # loading says what is wrong with it
-    return found if isinstance(found, dict) else {}
-
-
-def _bits(kind: str) -> int:
-    return {
-        "F64": 64,
-        "I64": 64,
-        "U64": 64,
-        "F32": 32,
-        "I32": 32,
-        "U32": 32,
-        "F16": 16,
-        "BF16": 16,
-        "I16": 16,
-        "U16": 16,
-    }.get(kind, 8)
+        return {}  # loading reports what is wrong with it
+    return fields if isinstance(fields, dict) else {}
 
 
 def _packed_bits(quantization: dict[str, Any]) -> int:
+    """Return the bits of one packed integer, the largest if layers differ."""
     groups = (quantization.get("config_groups") or {}).values()
-    found = [
-        quantization.get("bits", quantization.get("w_bit")),
-        *((group.get("weights") or {}).get("num_bits") for group in groups),
-    ]
-    return max((bits for bits in found if isinstance(bits, int) and bits > 0), default=8)
+    stated = [(group.get("weights") or {}).get("num_bits") for group in groups]
+    stated.append(quantization.get("bits", quantization.get("w_bit")))
+    return max((bits for bits in stated if isinstance(bits, int) and bits > 0), default=8)

@@ -1,6 +1,4 @@
-"""A vLLM server of one checkpoint, started for a while: one replica a GPU, gone when it is no
-longer needed.
-"""
+"""A temporary vLLM server of one checkpoint, with one replica per GPU."""
 
 from __future__ import annotations
 
@@ -24,49 +22,36 @@ START_SECONDS = 1800
 """A large model takes minutes to load and to compile."""
 STOP_SECONDS = 30
 SECRETS = ("OPENAI_API_KEY", "VLLM_API_KEY")
-"""Not handed to the server, which listens on this machine alone."""
+"""Variables hidden from the server, which listens on this machine only."""
 
 
 @contextmanager
 def vllm(folder: Path, *, name: str, log: Path, say: Callable[[str], None]) -> Iterator[str]:
-    """Serve a model folder under a name and yield the API's root; the server's output goes to
-    `log`.
+    """Serve a model folder under a name and yield the API's root URL.
 
-    Raises UserError if vLLM is not installed, ServiceError if the server does not start.
+    The server's output goes to `log`, and the server ends with the block. Raises UserError if vLLM
+    is not installed, ServiceError if the server does not start.
     """
     program = shutil.which("vllm")
     if program is None:
         raise UserError(
-            "--serve vllm needs the command vllm on the PATH, and there is none. Install vLLM in an"
-            " environment of its own (python -m venv vllm; vllm/bin/pip install vllm), since it"
+            "Serving with vLLM needs the command vllm on the PATH, which has none. Install vLLM in"
+            " a separate environment (python -m venv vllm; vllm/bin/pip install vllm), since it"
             " pins other versions, and add vllm/bin to the PATH."
         )
     port, replicas = _free_port(), gpus()
-    command = [
-        program,
-        "serve",
-        str(folder),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--served-model-name",
-        name,
-    ]
-    command += [
-        "--generation-config",
-        "vllm",
-    ]  # no sampling defaults of the model's own: the backend hf has none
+    command = [program, "serve", str(folder), "--served-model-name", name]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    # no sampling defaults from the model's folder, as in the backend hf
+    command += ["--generation-config", "vllm"]
     if replicas > 1:
         command += ["--data-parallel-size", str(replicas)]
     if replicas == 0 and not memory.quantized(folder):
         command += ["--dtype", "float32"]  # as the backend hf computes without a GPU
     environment = {key: value for key, value in os.environ.items() if key not in SECRETS}
     environment |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    say(
-        f"starting vLLM with {max(1, replicas)} replica{'s' if replicas > 1 else ''} (its output:"
-        f" {log})"
-    )
+    count = f"{replicas} replicas" if replicas > 1 else "1 replica"
+    say(f"starting vLLM with {count} (its output: {log})")
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as output, terminable():
         process = subprocess.Popen(
@@ -84,19 +69,16 @@ def vllm(folder: Path, *, name: str, log: Path, say: Callable[[str], None]) -> I
 
 
 def gpus() -> int:
-    """Return the number of GPUs that a server may use, as CUDA_VISIBLE_DEVICES or nvidia-smi
-    tell."""
+    """Return the number of GPUs that a server may use (CUDA_VISIBLE_DEVICES, else nvidia-smi)."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([number for number in visible.split(",") if number.strip() not in ("", "-1")])
     if shutil.which("nvidia-smi") is None:
         return 0
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
-    return (
-        sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
-        if listed.returncode == 0
-        else 0
-    )
+    if listed.returncode != 0:
+        return 0
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 
 def _free_port() -> int:
@@ -106,14 +88,11 @@ def _free_port() -> int:
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, *, log: Path) -> None:
-    began = time.monotonic()
-    while time.monotonic() - began < START_SECONDS:
+    """Return when the server answers. Raises ServiceError if it ends first or takes too long."""
+    started = time.monotonic()
+    while time.monotonic() - started < START_SECONDS:
         if process.poll() is not None:
-            lines = [
-                line
-                for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
-                if line.strip()
-            ]
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             last = lines[-1].strip()[:200] if lines else "it printed nothing"
             raise ServiceError(
                 f"vLLM ended with code {process.returncode} before it answered: {last}. Its output"
@@ -129,7 +108,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, *, log: Path) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server and the processes that it started."""
+    """End the server and its child processes, by force if it does not end by itself."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)

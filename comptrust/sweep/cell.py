@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from comptrust import config, digests, locks, progress
+from comptrust import config, digests, locks, process, progress
 from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.gate.policy import Policy
 from comptrust.models import sources
@@ -104,6 +104,7 @@ def carry_out(task: Task) -> Outcome:
     """Do the cell unless it is finished already; the first step of a fresh process. Errors become
     an outcome with their reason.
     """
+    process.prepare()
     os.environ.update(
         task.settings, OMP_NUM_THREADS=str(task.threads), MKL_NUM_THREADS=str(task.threads)
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comptrust.errors import ServiceError, UserError, unknown
-from comptrust.models import presets, sources
+from comptrust.models import headers, presets, sources
 from comptrust.records import Recipe
 from comptrust.sweep.grid import Model
 from comptrust.tracking import registry
@@ -147,25 +147,11 @@ def _hub(model: Model, *, work: bool) -> Facts:
 
 def _of_folder(model: Model, folder: Path, identity: str) -> Facts:
     """Count the weights in the headers of the safetensors files."""
-    from safetensors import safe_open
-
     total = linear = 0
-    try:
-        for path in sorted(folder.glob("*.safetensors")):
-            with safe_open(path, framework="np") as file:
-                for key in file.keys():  # noqa: SIM118 (no dict: it cannot be iterated)
-                    shape = file.get_slice(key).get_shape()
-                    size = 1
-                    for length in shape:
-                        size *= length
-                    total += size
-                    linear += (
-                        size if len(shape) == 2 and not re.search(r"embed|lm_head", key) else 0
-                    )
-    except Exception as error:  # safetensors' own class, or any of the file system's
-        raise UserError(
-            f"Cannot read the weights in {folder}: {' '.join(str(error).split())}."
-        ) from error
+    for tensor in headers.tensors(folder):
+        total += tensor.count
+        if len(tensor.shape) == 2 and not re.search(r"embed|lm_head", tensor.name):
+            linear += tensor.count
     if not total:
         raise UserError(
             f"{folder} has no *.safetensors files. Save the model with save_pretrained of"

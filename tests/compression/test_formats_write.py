@@ -17,11 +17,11 @@ from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file
 
 from comptrust.cli.commands.compress import command
-from comptrust.compression import checkpoint, formats, oneshot, reload
+from comptrust.compression import checkpoint, oneshot, reload
 from comptrust.compression.base import target_layers
 from comptrust.compression.recipe import build
 from comptrust.errors import UserError
-from comptrust.models import loading
+from comptrust.models import formats, loading
 from comptrust.records import Checkpoint
 from tests.support import layouts
 
@@ -82,19 +82,19 @@ def test_the_same_numbers_in_another_layout(
         ),
         (
             {"method": "gptq", "bits": 4, "format": "awq"},
-            "--format awq holds what --method awq makes, not gptq",
+            "Format 'awq' holds only what method awq produces, not gptq",
         ),
         (
             {"method": "wanda", "format": "gptq"},
-            "--format gptq holds what --method gptq makes, not wanda",
+            "Format 'gptq' holds only what method gptq produces, not wanda",
         ),
         (
             {"method": "gptq", "bits": 3, "format": "gptq"},
-            "--format gptq has no --bits 3 that servers read. Known: 4, 8",
+            "Servers do not read format 'gptq' at 3 bits. Use bits 4 or 8",
         ),
         (
             {"method": "awq", "bits": 8, "format": "awq"},
-            "--format awq has no --bits 8 that servers read. Known: 4",
+            "Servers do not read format 'awq' at 8 bits. Use bits 4,",
         ),
     ],
 )
@@ -109,7 +109,7 @@ def test_numbers_beyond_float16_are_refused(tiny_model: Path, tmp_path: Path) ->
     weights = load_tensors(file)
     weights["model.norm.weight"] = torch.full_like(weights["model.norm.weight"], 1e5)
     save_file(weights, file, metadata={"format": "pt"})
-    with pytest.raises(UserError, match="model.norm.weight holds numbers beyond float16"):
+    with pytest.raises(UserError, match="model.norm.weight has numbers outside float16's range"):
         formats.rewrite(tmp_path / "plain", tmp_path / "other", name="gptq", bits=4, group_size=32)
 
 

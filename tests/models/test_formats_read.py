@@ -127,7 +127,7 @@ def test_awq(tmp_path: Path) -> None:
 )
 def test_a_variant_is_refused(tmp_path: Path, said: dict[str, Any], message: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"quantization_config": said}))
-    with pytest.raises(UserError, match=rf"{message}.*--backend openai"):
+    with pytest.raises(UserError, match=rf"{message}.*backend openai"):
         formats.kind(tmp_path)
 
 
@@ -160,7 +160,7 @@ def test_a_damaged_layer_is_named(tmp_path: Path) -> None:
         tensors = {
             key: array for key, array in (whole | {name: value}).items() if array is not None
         }
-        with pytest.raises(UserError, match=f"Layer {LAYER} of .* is no GPTQ layer"):
+        with pytest.raises(UserError, match=f"Layer {LAYER} of .* is not a valid GPTQ layer"):
             formats.dense(
                 folder_of(tensors, {"quant_method": "gptq", "bits": 4}, tmp_path),
                 dtype=torch.float32,

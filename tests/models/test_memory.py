@@ -70,27 +70,20 @@ def test_peaks_are_of_this_process() -> None:
 def test_weight_files_are_read_and_not_mapped(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their pages would count as memory of this process, beside the weights that are made of
-    them."""
-    from transformers import modeling_utils
+    """Mapped pages would count as memory of this process, beside the weights made from them."""
+    import safetensors
 
-    usual, mapped = modeling_utils.safe_open, []
+    safe_open, mapped = safetensors.safe_open, []
 
-    def opened(*args: Any, **settings: Any) -> Any:
-        file = usual(*args, **settings)
+    def watched(*args: Any, **settings: Any) -> Any:
+        file = safe_open(*args, **settings)
         file.get_slice("model.embed_tokens.weight")[...]
-        mapped.append(
-            [
-                line
-                for line in Path("/proc/self/maps").read_text().splitlines()
-                if line.endswith(".safetensors")
-            ]
-        )
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        mapped.append([line for line in lines if line.endswith(".safetensors")])
         return file
 
-    monkeypatch.setattr(modeling_utils, "safe_open", opened)
+    monkeypatch.setattr(safetensors, "safe_open", watched)
     loading.load(tiny_model)
     assert mapped == [[]]
-    assert modeling_utils.safe_open is opened
-    opened(tiny_model / "model.safetensors", framework="pt")
+    watched(tiny_model / "model.safetensors", framework="pt")
     assert len(mapped[1]) > 0

@@ -99,7 +99,7 @@ def test_a_server_killed_in_the_middle_and_started_again_gives_the_answers_of_hf
     killer = threading.Thread(target=kill_midway, daemon=True)
     killer.start()
     with pytest.raises(
-        ServiceError, match="does not answer .*What was answered is kept; run again to go on"
+        ServiceError, match="does not answer .*Answers so far have been kept; run again to continue"
     ):
         evaluate(backend, suite, out=out, checkpoint_digest="d")
     killer.join()

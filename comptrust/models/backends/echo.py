@@ -1,6 +1,4 @@
-"""Answer prompts without a model, for trying out suites and scoring: the target, or always the same
-text.
-"""
+"""Answer prompts without a model, to try out suites and scoring."""
 
 from __future__ import annotations
 
@@ -11,8 +9,9 @@ from comptrust.records import Generation, Prompt
 
 
 class Echo(Backend):
-    """Says `text`, or where it is None the prompt's target; among choices the one whose text that
-    is, else the first.
+    """Answers with `text`, or with the prompt's target if `text` is None.
+
+    Of a prompt's choices it takes the one with this text, else the first.
     """
 
     def __init__(self, text: str | None = None) -> None:
@@ -28,18 +27,16 @@ class Echo(Backend):
 
     def render(self, prompt: Prompt) -> str:
         """Return the messages as lines."""
-        return (
-            "".join(f"{message.role}: {message.content}\n" for message in prompt.messages)
-            + prompt.prefill
-        )
+        lines = [f"{message.role}: {message.content}\n" for message in prompt.messages]
+        return "".join(lines) + prompt.prefill
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Answer every prompt in order."""
         for prompt in prompts:
-            wanted = str(prompt.target) if self.text is None else self.text
+            answer = str(prompt.target) if self.text is None else self.text
             texts = [choice.text for choice in prompt.choices]
             if texts:
-                chosen = wanted if wanted in texts else texts[0]
+                chosen = answer if answer in texts else texts[0]
                 logliks = [0.0 if text == chosen else -1.0 for text in texts]
                 yield generation(
                     prompt,
@@ -50,6 +47,6 @@ class Echo(Backend):
             else:
                 yield generation(
                     prompt,
-                    texts=[wanted] * prompt.sampling.n,
+                    texts=[answer] * prompt.sampling.n,
                     finish_reasons=["stop"] * prompt.sampling.n,
                 )

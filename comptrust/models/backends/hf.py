@@ -1,6 +1,4 @@
-"""Answer prompts with a local model through transformers: what they share is computed once, each
-answer is independent of the others.
-"""
+"""Answer prompts with a local model through transformers."""
 
 from __future__ import annotations
 
@@ -12,18 +10,16 @@ from typing import TYPE_CHECKING
 from comptrust.errors import UserError
 from comptrust.models import chat, loading
 from comptrust.models.base import Backend, chosen, generation
-from comptrust.models.inference import heap
-from comptrust.models.inference.packed import Packed, suits
-from comptrust.models.inference.padded import Padded
-from comptrust.models.inference.sampling import Row
+from comptrust.models.inference import engine, heap
+from comptrust.models.inference.sampling import Request
 from comptrust.models.inference.spans import Ids, span, token_ids
 from comptrust.records import Generation, Message, Prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-CHUNK = 256
-"""Prompts with choices that are computed before their answers are given."""
+PROMPTS_PER_CHUNK = 256
+"""Prompts with choices that are computed before their answers are yielded."""
 
 
 class Hf(Backend):
@@ -37,7 +33,7 @@ class Hf(Backend):
         template: str | None = None,
         loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None,
     ) -> None:
-        """Compute so many rows at once; None leaves it to the way that the model is computed.
+        """Compute `batch_size` rows at once (None: the engine's default).
 
         `loaded` is the model in `path`, if the caller has it in memory already.
         """
@@ -47,32 +43,31 @@ class Hf(Backend):
         eos = self.model.generation_config.eos_token_id
         ends = eos if isinstance(eos, list) else [eos, self.tokenizer.eos_token_id]
         self.ends = {token for token in ends if token is not None}
-        engine = Packed if suits(self.model) else Padded
-        self.engine: Packed | Padded = engine(self.model, batch_size=batch_size, ends=self.ends)
+        self.engine = engine.choose(self.model, batch_size=batch_size, ends=self.ends)
 
     def describe(self) -> dict[str, str]:
         """Return provenance."""
         import torch
         import transformers
 
-        own = "own" if self.tokenizer.chat_template else "plain"
-        versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+        default = "own" if self.tokenizer.chat_template else "plain"
         return {
             "backend": "hf",
-            "template": self.template or own,
+            "template": self.template or default,
             "dtype": str(self.model.dtype),
-            **versions,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
         }
 
     def machine(self) -> dict[str, str]:
-        """Return facts of the machine, with the threads and the accelerators that compute."""
+        """Return facts about the machine, including its threads and accelerators."""
         import torch
 
-        found = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        devices = range(torch.cuda.device_count())
         return {
             **super().machine(),
             "threads": str(torch.get_num_threads()),
-            "accelerators": ", ".join(found) or "none",
+            "accelerators": ", ".join(map(torch.cuda.get_device_name, devices)) or "none",
         }
 
     def render(self, prompt: Prompt) -> str:
@@ -80,8 +75,7 @@ class Hf(Backend):
         return self._text(prompt.messages, prompt.prefill)
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
-        """Answer every prompt: scenario by scenario those with choices, then the others by
-        length."""
+        """Answer every prompt: first those with choices, by scenario, then the others."""
         scenarios = defaultdict(list)
         for prompt in prompts:
             if prompt.choices:
@@ -95,80 +89,63 @@ class Hf(Backend):
             messages, tokenizer=self.tokenizer, template=self.template, prefill=prefill
         )
 
-    def _ids(self, text: str) -> Ids:
-        return token_ids(text, tokenizer=self.tokenizer)
-
-    # Choosing: the likelihood of each option after the prompt.
-
     def _choose(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
-        """Choose by mean log-likelihood per token, less that after the content-free prompt (Zhao et
-        al. 2021, section 4).
+        """Choose by mean log-likelihood per token.
+
+        For a prompt with a content-free version, its log-likelihood there is subtracted (Zhao et
+        al. 2021, "Calibrate Before Use", section 4).
         """
-        spans: dict[tuple[str, str], tuple[Ids, int]] = {}
         for prompt in prompts:
             if len(prompt.choices) < 2:
                 raise UserError(
                     f"Prompt '{prompt.id}' of {prompt.dimension} has one choice; give it at least"
                     " two, or none."
                 )
-            for text in self._contexts(prompt):
-                for choice in prompt.choices:
-                    spans[text, choice.continuation] = span(
-                        text, choice.continuation, tokenizer=self.tokenizer
-                    )
-        for start in range(0, len(prompts), CHUNK):
-            chunk = prompts[start : start + CHUNK]
-            keys = {
-                (text, choice.continuation)
-                for prompt in chunk
-                for text in self._contexts(prompt)
-                for choice in prompt.choices
-            }
-            pairs = {
-                key: (whole[:begin], whole[begin:])
-                for key, (whole, begin) in spans.items()
-                if key in keys
-            }
-            found = self.engine.logliks(pairs.values())
-            values = {key: found[pair] for key, pair in pairs.items()}
+        # Prompts share contexts and options, so each pair is tokenized and scored once a chunk.
+        pairs: dict[tuple[str, str], tuple[Ids, Ids]] = {}
+        for start in range(0, len(prompts), PROMPTS_PER_CHUNK):
+            chunk = prompts[start : start + PROMPTS_PER_CHUNK]
+            texts = [key for prompt in chunk for key in self._scored(prompt)]
+            pairs = {key: pairs.get(key) or self._pair(*key) for key in texts}
+            logliks = self.engine.logliks(pairs.values())
             for prompt in chunk:
-                context, *free = self._contexts(prompt)
-                logliks = [values[context, choice.continuation] for choice in prompt.choices]
-                for text in free:
-                    logliks = [
-                        value - values[text, choice.continuation]
-                        for value, choice in zip(logliks, prompt.choices, strict=True)
-                    ]
-                yield chosen(prompt, logliks=logliks)
+                values = [logliks[pairs[key]] for key in self._scored(prompt)]
+                count = len(prompt.choices)
+                if prompt.content_free:
+                    both = zip(values[:count], values[count:], strict=True)
+                    values = [value - free for value, free in both]
+                yield chosen(prompt, logliks=values)
 
-    def _contexts(self, prompt: Prompt) -> list[str]:
-        texts = [self.render(prompt)]
-        return (
-            [*texts, self._text(prompt.content_free, prompt.prefill)]
-            if prompt.content_free
-            else texts
-        )
+    def _scored(self, prompt: Prompt) -> list[tuple[str, str]]:
+        """Return (context, option) for each choice, then again after the content-free prompt."""
+        contexts = [self.render(prompt)]
+        if prompt.content_free:
+            contexts.append(self._text(prompt.content_free, prompt.prefill))
+        return [(context, choice.continuation) for context in contexts for choice in prompt.choices]
 
-    # Generating: text, token by token.
+    def _pair(self, context: str, option: str) -> tuple[Ids, Ids]:
+        """Return the tokens of a context and of the option after it."""
+        whole, begin = span(context, option, tokenizer=self.tokenizer)
+        return whole[:begin], whole[begin:]
 
     def _generate(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
-        """Decode every answer to every prompt; a prompt is done when all of its answers are."""
-        rows = []
+        """Generate all answers to every prompt; yield a prompt when its last answer is there."""
+        requests = []
         for prompt in prompts:
-            ids = self._ids(self.render(prompt))
-            rows += [Row(prompt, ids, copy) for copy in range(prompt.sampling.n)]
-        done: dict[tuple[str, str], dict[int, list[int]]] = defaultdict(dict)
-        for row, tokens in self.engine.decode(rows):
-            key = (row.prompt.dimension, row.prompt.id)
-            answers = done[key]
-            answers[row.copy] = tokens
-            if len(answers) == row.prompt.sampling.n:
-                del done[key]
-                texts, reasons = zip(
-                    *(self._text_of(answers[copy]) for copy in sorted(answers)), strict=True
-                )
-                yield generation(row.prompt, texts=texts, finish_reasons=reasons)
+            ids = token_ids(self.render(prompt), tokenizer=self.tokenizer)
+            requests += [Request(prompt, ids, copy) for copy in range(prompt.sampling.n)]
+        unfinished: dict[tuple[str, str], dict[int, list[int]]] = defaultdict(dict)
+        for request, tokens in self.engine.decode(requests):
+            prompt = request.prompt
+            answers = unfinished[prompt.dimension, prompt.id]
+            answers[request.copy] = tokens
+            if len(answers) == prompt.sampling.n:
+                del unfinished[prompt.dimension, prompt.id]
+                pairs = [self._text_of(answers[copy]) for copy in sorted(answers)]
+                texts, reasons = zip(*pairs, strict=True)
+                yield generation(prompt, texts=texts, finish_reasons=reasons)
 
     def _text_of(self, tokens: list[int]) -> tuple[str, str]:
+        """Return the text of generated tokens, and why it ended."""
         text = str(self.tokenizer.decode(tokens, skip_special_tokens=True))
         return text, "stop" if tokens[-1] in self.ends else "length"

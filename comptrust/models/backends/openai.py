@@ -1,5 +1,6 @@
-"""Answer prompts through a server that speaks the OpenAI API: completions for exact text and
-options, else chat completions.
+"""Answer prompts through a server with the OpenAI API.
+
+Exact text and options go to the completions endpoint, other conversations to chat completions.
 """
 
 from __future__ import annotations
@@ -22,17 +23,20 @@ from comptrust.records import Generation, Message, Prompt
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-REQUESTS = 32
-"""Requests that run at once if nothing else is asked for."""
+DEFAULT_REQUESTS = 32
+"""Requests that run at once."""
+
+Scored = tuple[str, tuple[str, ...]]
+"""A text and its options."""
 
 
 class Openai(Backend):
-    """A model that a server names; `base_url` is the API's root, such as http://localhost:8000/v1.
+    """A model on a server; `base_url` is the API's root, such as http://localhost:8000/v1.
 
-    With the model's own tokenizer, or a named template, conversations are rendered here, exactly as
-    by the backend `hf`, and go to the completions endpoint; the beginning-of-text token is left to
-    the server, which adds it. Without either they go to the chat endpoint, where the server's
-    template applies.
+    With the model's own tokenizer or a named template, conversations are rendered here, exactly as
+    in the backend `hf`, and sent to the completions endpoint without the beginning-of-text token,
+    which the server adds. Otherwise they are sent to the chat endpoint, where the server applies
+    its own template.
     """
 
     def __init__(
@@ -47,9 +51,9 @@ class Openai(Backend):
         pause: float = 1.0,
         where: str | None = None,
     ) -> None:
-        """`batch_size` requests run at once; `patience` and `pause` are seconds, see Endpoint;
-        `where` stands for the URL in provenance.
+        """Set up the backend; `batch_size` requests will run at once.
 
+        `patience` and `pause` are seconds (see Endpoint); `where` replaces the URL in provenance.
         Raises UserError for a URL that is not http(s) or an unknown template.
         """
         if template is not None:
@@ -57,35 +61,27 @@ class Openai(Backend):
         self._endpoint = Endpoint(base_url, patience=patience, pause=pause)
         self.model, self.template, self.tokenizer = model, template, tokenizer
         self._where = where or self._endpoint.url
-        self._workers = batch_size or REQUESTS
-        self._free: dict[tuple[str, tuple[str, ...]], list[float]] = {}
-        self._asking: dict[tuple[str, tuple[str, ...]], threading.Lock] = defaultdict(
-            threading.Lock
-        )
+        self._workers = batch_size or DEFAULT_REQUESTS
+        self._content_free: dict[Scored, list[float]] = {}
+        self._locks: dict[Scored, threading.Lock] = defaultdict(threading.Lock)
 
     def describe(self) -> dict[str, str]:
-        """Return provenance; what the server does not tell of itself is `not told`."""
-        own = (
-            "server"
-            if self.tokenizer is None
-            else "own"
-            if self.tokenizer.chat_template
-            else "plain"
-        )
-        about = {
+        """Return provenance; facts that the server does not state are `not told`."""
+        template = self.template
+        if template is None and self.tokenizer is not None:
+            template = "own" if self.tokenizer.chat_template else "plain"
+        return {
             "backend": "openai",
-            "template": self.template or own,
+            "template": template or "server",
             "server": self._where,
             "model": self.model,
+            **self._endpoint.about(self.model),
         }
-        return {**about, **self._endpoint.about(self.model)}
 
     def render(self, prompt: Prompt) -> str:
-        """Return the text that the model sees, or the messages as JSON where the server renders
-        them.
+        """Return the text that the model sees, or the messages as JSON if the server renders them.
 
-        Raises UserError for a prompt that needs exact text when there is neither tokenizer nor
-        template.
+        Raises UserError for a prompt that needs exact text if there is no tokenizer or template.
         """
         text = self._text(prompt.messages, prompt.prefill)
         if text is not None:
@@ -93,14 +89,15 @@ class Openai(Backend):
         if prompt.choices or prompt.prefill:
             raise UserError(
                 f"Prompt '{prompt.id}' of {prompt.dimension} scores options or starts the answer,"
-                " for which the exact text must be known. Give --tokenizer (the model's folder or"
-                f" Hugging Face id) or --template ({', '.join(chat.TEMPLATES)})."
+                " which needs the exact text. Give a tokenizer (the model's folder or Hugging Face"
+                f" id) or a template ({', '.join(chat.TEMPLATES)})."
             )
         return json.dumps([message.model_dump() for message in prompt.messages], ensure_ascii=False)
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
-        """Answer every prompt, several at a time; after a failure nothing new is asked, and what
-        was being answered is still yielded.
+        """Answer every prompt, several at a time.
+
+        After a failure no further prompt is sent; answers on their way are still yielded.
         """
         waiting = iter(prompts)
         running: set[Future[Generation]] = set()
@@ -132,62 +129,50 @@ class Openai(Backend):
             raise failure
 
     def _text(self, messages: Sequence[Message], prefill: str) -> str | None:
-        """Return the exact text; None where only the server can render it."""
+        """Return the exact text, or None if only the server can render it."""
         if self.tokenizer is None and self.template is None:
-            completion = [message.role for message in messages] == ["completion"]
-            return messages[0].content + prefill if completion else None
+            is_completion = [message.role for message in messages] == ["completion"]
+            return messages[0].content + prefill if is_completion else None
         return chat.render(
             messages, tokenizer=self.tokenizer, template=self.template, prefill=prefill
         )
 
     def _sent(self, text: str) -> str:
-        """Return the text as it is sent: the server's tokenizer puts the beginning-of-text token
-        before it again.
-        """
-        begin = (
-            chat.bos(self.tokenizer)
-            if self.tokenizer is not None
-            else chat.named(self.template).begin
-            if self.template
-            else ""
-        )
-        return text.removeprefix(begin)
+        """Return the text without the beginning-of-text token, which the server adds."""
+        if self.tokenizer is not None:
+            return text.removeprefix(chat.bos(self.tokenizer))
+        return text.removeprefix(chat.named(self.template).begin) if self.template else text
 
     def _generate(self, prompt: Prompt) -> Generation:
         sampling = prompt.sampling
-        settings = {
-            "model": self.model,
-            **sampling.model_dump(include={"temperature", "top_p", "max_tokens"}),
-        }
+        fields = {"temperature", "top_p", "max_tokens"}
+        body: dict[str, Any] = {"model": self.model, **sampling.model_dump(include=fields)}
         text = self._text(prompt.messages, prompt.prefill)
         if text is None:
-            self.render(prompt)
+            self.render(prompt)  # refuses a prompt that needs exact text
             path = "chat/completions"
-            asked: dict[str, Any] = {
-                "messages": [message.model_dump() for message in prompt.messages]
-            }
+            body["messages"] = [message.model_dump() for message in prompt.messages]
         else:
-            path, asked = "completions", {"prompt": self._sent(text)}
-        found: list[dict[str, Any]] = []
-        while len(found) < sampling.n:  # a server that does not know `n` gives one answer a request
-            more = {"n": sampling.n - len(found), "seed": _seed(prompt, copy=len(found))}
-            found += self._choices(path, {**settings, **asked, **more}, prompt=prompt)
-        found = found[: sampling.n]
-        given = [
+            path = "completions"
+            body["prompt"] = self._sent(text)
+        choices: list[dict[str, Any]] = []
+        # a server that does not know `n` returns one answer to each request
+        while len(choices) < sampling.n:
+            body |= {"n": sampling.n - len(choices), "seed": _seed(prompt, copy=len(choices))}
+            choices += self._choices(path, body, prompt=prompt)
+        choices = choices[: sampling.n]
+        contents = [
             choice.get("text") if text is not None else (choice.get("message") or {}).get("content")
-            for choice in found
+            for choice in choices
         ]
-        texts = [answer for answer in given if isinstance(answer, str)]
-        if len(texts) < len(given):
+        texts = [content for content in contents if isinstance(content, str)]
+        if len(texts) < len(contents):
             raise ServiceError(
-                f"{self._where} withheld an answer to prompt '{prompt.id}'. Nothing of it is"
-                " scored; run again to go on."
+                f"{self._where} withheld an answer to prompt '{prompt.id}', so the prompt is not"
+                " scored. Run again to continue."
             )
-        return generation(
-            prompt,
-            texts=texts,
-            finish_reasons=[str(choice.get("finish_reason") or "stop") for choice in found],
-        )
+        reasons = [str(choice.get("finish_reason") or "stop") for choice in choices]
+        return generation(prompt, texts=texts, finish_reasons=reasons)
 
     def _choose(self, prompt: Prompt) -> Generation:
         options = tuple(choice.continuation for choice in prompt.choices)
@@ -199,15 +184,17 @@ class Openai(Backend):
         logliks = self._logliks(self.render(prompt), options, prompt=prompt)
         if prompt.content_free:
             key = (self._text(prompt.content_free, prompt.prefill) or "", options)
-            with self._asking[key]:  # prompts that share it ask once
-                if key not in self._free:
-                    self._free[key] = self._logliks(*key, prompt=prompt)
-            logliks = [value - free for value, free in zip(logliks, self._free[key], strict=True)]
+            with self._locks[key]:  # prompts that share it send it once
+                if key not in self._content_free:
+                    self._content_free[key] = self._logliks(*key, prompt=prompt)
+            both = zip(logliks, self._content_free[key], strict=True)
+            logliks = [value - free for value, free in both]
         return chosen(prompt, logliks=logliks)
 
     def _logliks(self, text: str, options: tuple[str, ...], *, prompt: Prompt) -> list[float]:
-        """Return the mean log-likelihood per token of each option after the text; a token that
-        spans both belongs to the option.
+        """Return the mean log-likelihood per token of each option after the text.
+
+        A token that spans both belongs to the option.
         """
         sent = self._sent(text)
         body = {
@@ -219,31 +206,30 @@ class Openai(Backend):
         }
         cannot = (
             f"{self._where} cannot score options: /completions with echo and logprobs does not"
-            " return the prompt's log-likelihoods. Use a server that does (vLLM), --backend hf, or"
-            " only --dimensions that are answered by text."
+            " return the prompt's log-likelihoods. Use a server that does (vLLM), the backend hf,"
+            " or only dimensions that are answered with text."
         )
         try:
-            found = self._choices("completions", body, prompt=prompt)
-            if len(found) != len(options):
-                raise ValueError(f"{len(found)} choices instead of {len(options)}")
-            return [
-                self._mean(row, text, option) for row, option in zip(found, options, strict=True)
-            ]
+            choices = self._choices("completions", body, prompt=prompt)
+            if len(choices) != len(options):
+                raise ValueError(f"{len(choices)} choices instead of {len(options)}")
+            pairs = zip(choices, options, strict=True)
+            return [self._mean(choice, text, option) for choice, option in pairs]
         except Refused as error:
-            raise ServiceError(f"{cannot} It said: {error}") from error
+            raise ServiceError(f"{cannot} Its answer: {error}") from error
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ServiceError(cannot) from error
 
-    def _mean(self, found: dict[str, Any], text: str, option: str) -> float:
-        """Return the mean over the option's tokens: told apart by the tokenizer where there is one,
-        else by the server's offsets.
+    def _mean(self, choice: dict[str, Any], text: str, option: str) -> float:
+        """Return the mean log-likelihood of the option's tokens.
 
+        The tokenizer tells which tokens are the option's; without one, the server's offsets do.
         Raises ValueError, KeyError, TypeError or IndexError if the server did not echo and score
-        this very text.
+        exactly this text.
         """
-        logprobs = found["logprobs"]
+        logprobs = choice["logprobs"]
         values, tokens = logprobs["token_logprobs"], logprobs["tokens"]
-        if not found["text"].endswith(option):
+        if not choice["text"].endswith(option):
             raise ValueError("the prompt was not echoed")
         if self.tokenizer is not None:
             whole, begin = span(text, option, tokenizer=self.tokenizer)
@@ -253,15 +239,11 @@ class Openai(Backend):
                 )
             picked = [float(value) for value in values[begin:]]
         else:
-            ends = [
-                offset + len(token)
-                for offset, token in zip(logprobs["text_offset"], tokens, strict=True)
-            ]
-            picked = [
-                float(value)
-                for value, end in zip(values, ends, strict=True)
-                if end > ends[-1] - len(option)
-            ]
+            offsets = zip(logprobs["text_offset"], tokens, strict=True)
+            ends = [offset + len(token) for offset, token in offsets]
+            start = ends[-1] - len(option)
+            scored = zip(values, ends, strict=True)
+            picked = [float(value) for value, end in scored if end > start]
             if not "".join(tokens).endswith(option):
                 raise ValueError("the server's tokens do not spell the option")
         if not picked:
@@ -269,25 +251,24 @@ class Openai(Backend):
         return sum(picked) / len(picked)
 
     def _choices(self, path: str, body: dict[str, Any], *, prompt: Prompt) -> list[dict[str, Any]]:
-        """Return the choices of one request, in order."""
+        """Send one request and return its choices, in order."""
         try:
-            found = self._endpoint.post(path, body)
+            answer = self._endpoint.post(path, body)
         except Refused as error:
             raise Refused(
-                f"Prompt '{prompt.id}' of {prompt.dimension}: {error} What was answered is kept."
+                f"Prompt '{prompt.id}' of {prompt.dimension}: {error} Answers so far have been"
+                " kept."
             ) from error
-        choices = found.get("choices")
+        choices = answer.get("choices")
         if not isinstance(choices, list) or not choices:
             raise ServiceError(
-                f"{self._where} answers prompt '{prompt.id}' without a choice. What was answered is"
-                " kept."
+                f"{self._where} answers prompt '{prompt.id}' without a choice. Answers so far have"
+                " been kept."
             )
         return sorted(choices, key=lambda choice: int(choice["index"]))
 
 
 def _seed(prompt: Prompt, *, copy: int) -> int:
-    """Return a seed of 31 bits that belongs to this prompt and copy alone."""
-    named = hashlib.sha256(
-        f"{prompt.dimension}/{prompt.id}/{prompt.sampling.seed}/{copy}".encode()
-    ).digest()
-    return int.from_bytes(named[:4], "big") >> 1
+    """Return a seed of 31 bits for this prompt and copy alone."""
+    name = f"{prompt.dimension}/{prompt.id}/{prompt.sampling.seed}/{copy}"
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1

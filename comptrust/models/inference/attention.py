@@ -1,49 +1,45 @@
-"""Attention over rows that share beginnings: a beginning's keys and values are stored once, and
-never copied for the rows after it.
+"""Attention over rows that share beginnings, and the pass that reads prompts with it.
 
-All tokens of a pass go through the model as one row (its linear layers do not care), and the
-attention, which is registered with transformers as vLLM registers its own, keeps them apart: a row
-sees its beginning and itself.
+All tokens of a pass go through the model as one row, which its linear layers cannot tell from many.
+Only attention looks at other tokens, so only attention must know which row a token belongs to. The
+function here, registered with transformers as vLLM registers its own, leaves that to the pass: in
+`Reading` and in decoding.py, a row sees its beginning and itself. A beginning's keys and values are
+stored once and never copied for the rows that continue it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any, Protocol
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from comptrust.models.inference.prefixes import Shared
-
 NAME = "comptrust_packed"
 
 
 @dataclass(eq=False)
-class Held:
-    """Keys and values by layer, of one beginning (heads, tokens, size) or of the own tokens of a
-    group (rows, heads, tokens, size).
+class KeyValues:
+    """Keys and values, by layer.
 
-    A group's keys are stored as (rows, heads, size, tokens): so their products with the queries are
-    faster.
+    For a beginning both are (heads, tokens, size). For the tokens of a group of rows, values are
+    (rows, heads, tokens, size) and keys (rows, heads, size, tokens), the order in which their
+    product with the queries is fastest.
     """
 
     keys: dict[int, torch.Tensor] = field(default_factory=dict)
     values: dict[int, torch.Tensor] = field(default_factory=dict)
 
 
-class Step(Protocol):
-    """What one pass through the model attends to."""
+class Pass(Protocol):
+    """One pass of tokens through the model."""
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
     ) -> torch.Tensor:
-        """Return the attention's output, shape (tokens, heads, size), for inputs of shape (heads,
-        tokens, size).
-        """
+        """Return the attention output, (tokens, heads, size), of inputs (heads, tokens, size)."""
         ...
 
 
@@ -55,22 +51,20 @@ def attention(
     attention_mask: torch.Tensor | None,
     *,
     scaling: float,
-    step: Step,
+    step: Pass,
     sliding_window: int | None = None,
     softcap: float | None = None,
     s_aux: torch.Tensor | None = None,
     **other: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend as `step` says; the signature is that of transformers' AttentionInterface."""
-    if (
-        sliding_window is not None
-        or softcap is not None
-        or s_aux is not None
-        or other.get("position_bias") is not None
-    ):
-        raise NotImplementedError(
-            "an attention that looks at a window, caps its logits or has sinks or a bias"
-        )
+    """Attend as the pass `step` says; the signature is that of transformers' AttentionInterface.
+
+    Raises NotImplementedError for attention that looks at a window, caps its logits, or has sinks
+    or a bias.
+    """
+    extras = (sliding_window, softcap, s_aux, other.get("position_bias"))
+    if any(extra is not None for extra in extras):
+        raise NotImplementedError("attention with a window, capped logits, sinks or a bias")
     layer: Any = module.layer_idx
     return step.attend(layer, query[0], key[0], value[0], scaling).unsqueeze(0), None
 
@@ -80,41 +74,42 @@ AttentionInterface.register(NAME, attention)
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Consecutive tokens of a pass: a shared beginning's own, or a row's own after its shared
-    beginning.
-    """
+    """Consecutive tokens of a pass: those of one shared beginning, or the rest of one row."""
 
     start: int
     stop: int
+    """Its tokens are `start:stop` of the pass."""
     begin: int
     """Number of tokens before it in its row."""
-    parent: Held | None
-    """Where the keys and values before it are."""
-    held: Held | None
-    """Where those up to its end will be: of its own for a shared beginning, `parent`, which has
-    room for them, for a row.
+    parent: KeyValues | None
+    """Keys and values of the tokens before it."""
+    store: KeyValues | None
+    """Where its keys and values go, after a copy of those before it.
+
+    A shared beginning has a store of its own. A row uses its parent's, which has room for the
+    longest row; the next row overwrites what it wrote.
     """
-    size: int
-    """Tokens that `held` has room for."""
+    room: int
+    """Tokens that `store` has room for."""
     mask: torch.Tensor | None
-    into: Tail | None = None
+    tail: Tail | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """Where in a group the keys and values of a row's own tokens go."""
+    """Where in a decoding group the keys and values of a prompt's own tokens are copied."""
 
-    held: Held
+    store: KeyValues
     rows: tuple[int, ...]
-    """More than one where several answers to a prompt are drawn."""
+    """Several where a prompt has several answers."""
     shape: tuple[int, int, int]
-    """Rows, tokens that there is room for, tokens of the longest row."""
+    """Of the group: rows, tokens that each has room for, own tokens of its longest prompt."""
     base: int
-    """Number of the row's tokens that it shares with others."""
+    """Number of the prompt's tokens in the shared beginning; its own tokens follow."""
 
 
 class Reading:
-    """A pass that reads prompts, piece by piece, each after what it goes on from."""
+    """A pass that reads prompts: pieces one after another, each attending to its row so far."""
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
         self.pieces = pieces
@@ -122,11 +117,11 @@ class Reading:
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
     ) -> torch.Tensor:
-        """Attend each piece to all before it and itself."""
+        """Attend from each piece to itself and all before it in its row; see Pass."""
         out = torch.empty_like(query)
         for piece in self.pieces:
             own = slice(piece.start, piece.stop)
-            keys, values = _extended(piece, layer, key[:, own], value[:, own])
+            keys, values = _row_so_far(piece, layer, key[:, own], value[:, own])
             out[:, own] = scaled_dot_product_attention(
                 query[None, :, own],
                 keys[None],
@@ -136,146 +131,46 @@ class Reading:
                 scale=scale,
                 enable_gqa=query.shape[0] != key.shape[0],
             )[0]
-            if piece.into:
-                _keep(piece.into, layer, keys, values)
+            if piece.tail:
+                _copy(piece.tail, layer, keys, values)
         return out.transpose(0, 1)
 
 
-def _extended(
+def _row_so_far(
     piece: Piece, layer: int, key: torch.Tensor, value: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return keys and values from the row's first token to the piece's last."""
-    if piece.held is None:
+    if piece.store is None:  # a row that shares nothing
         return key, value
     end = piece.begin + key.shape[1]
     whole = []
-    for name, own in (("keys", key), ("values", value)):
-        store = getattr(piece.held, name)
+    for name, new in (("keys", key), ("values", value)):
+        store = getattr(piece.store, name)
         if layer not in store:
-            store[layer] = own.new_empty(own.shape[0], piece.size, own.shape[2])
+            store[layer] = new.new_empty(new.shape[0], piece.room, new.shape[2])
             if piece.parent:
-                store[layer][:, : piece.begin] = getattr(piece.parent, name)[layer][
-                    :, : piece.begin
-                ]
-        store[layer][:, piece.begin : end] = own
+                before = getattr(piece.parent, name)[layer][:, : piece.begin]
+                store[layer][:, : piece.begin] = before
+        store[layer][:, piece.begin : end] = new
         whole.append(store[layer][:, :end])
     return whole[0], whole[1]
 
 
-def _keep(tail: Tail, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-    """Copy what is the row's own to its group, with its end where all rows end and zeros before it;
-    what follows is not read yet.
+def _copy(tail: Tail, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
+    """Copy a prompt's own keys and values to its rows of a group, aligned to the right.
+
+    All rows then end at the same place, where decoding goes on. The places before a shorter prompt
+    are set to zero, since masked values still enter the sum; those after it are not read yet.
     """
     rows, room, longest = tail.shape
     heads, end, size = keys.shape
-    if layer not in tail.held.keys:
-        tail.held.keys[layer] = keys.new_empty(rows, heads, size, room)
-        tail.held.values[layer] = values.new_empty(rows, heads, room, size)
+    if layer not in tail.store.keys:
+        tail.store.keys[layer] = keys.new_empty(rows, heads, size, room)
+        tail.store.values[layer] = values.new_empty(rows, heads, room, size)
     begin = longest - (end - tail.base)
     for row in tail.rows:
-        to_keys, to_values = tail.held.keys[layer][row], tail.held.values[layer][row]
+        to_keys, to_values = tail.store.keys[layer][row], tail.store.values[layer][row]
         to_keys[..., :begin] = 0
         to_keys[..., begin:longest] = keys[:, tail.base :].transpose(1, 2)
         to_values[:, :begin] = 0
         to_values[:, begin:longest] = values[:, tail.base :]
-
-
-class Group:
-    """Rows of a batch that have about as many tokens of their own, which end where those of the
-    longest end.
-    """
-
-    def __init__(
-        self,
-        own: Held,
-        mask: torch.Tensor,
-        bases: Sequence[tuple[Shared, Held] | None],
-        *,
-        used: int,
-    ) -> None:
-        self.own = own
-        self.mask = mask
-        """0 where a row has a token and minus infinity before them, shape (rows, tokens that there
-        is room for).
-        """
-        self.bases = list(bases)
-        self.used = used
-        """Tokens that each row holds, the one that is being added included."""
-
-    def attend(
-        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
-    ) -> torch.Tensor:
-        """Attend each row to its shared beginning, together with the other rows that have it, and
-        to its own tokens.
-        """
-        heads, rows, size = key.shape
-        group = query.shape[0] // heads
-        self.own.keys[layer][..., self.used - 1] = key.transpose(0, 1)
-        self.own.values[layer][:, :, self.used - 1] = value.transpose(0, 1)
-        keys, values = (
-            self.own.keys[layer].flatten(0, 1)[..., : self.used],
-            self.own.values[layer].flatten(0, 1)[:, : self.used],
-        )
-        asked = query.transpose(0, 1).reshape(rows, heads, group, size) * scale
-        weights = torch.bmm(asked.flatten(0, 1), keys).view(rows, heads, group, self.used)
-        weights += self.mask[:, None, None, : self.used]
-        out = torch.zeros_like(asked)
-        first = 0
-        for base, members in groupby(self.bases):
-            part = slice(first, first + sum(1 for _ in members))
-            first = part.stop
-            if base is None:
-                weights[part] = weights[part].softmax(dim=-1)
-                continue
-            length = base[0].end
-            shared, taken = base[1].keys[layer][:, :length], base[1].values[layer][:, :length]
-            before = torch.bmm(asked[part].transpose(0, 1).flatten(1, 2), shared.transpose(1, 2))
-            before = before.view(heads, -1, group, length).transpose(0, 1)
-            both = torch.cat([before, weights[part]], dim=-1).softmax(dim=-1)
-            weights[part] = both[..., length:]
-            given = torch.bmm(both[..., :length].transpose(0, 1).flatten(1, 2), taken)
-            out[part] = given.view(heads, -1, group, size).transpose(0, 1)
-        out += torch.bmm(weights.flatten(0, 1), values).view_as(out)
-        return out.flatten(1, 2)
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Drop all rows but these."""
-        chosen = torch.tensor(rows)
-        for store in (self.own.keys, self.own.values):
-            for layer, tensor in store.items():
-                store[layer] = tensor[chosen]
-        self.mask = self.mask[chosen]
-        self.bases = [self.bases[row] for row in rows]
-
-
-class Decoding:
-    """A pass that adds one token to each row of a batch, whose rows stand group by group."""
-
-    def __init__(self, groups: Sequence[Group]) -> None:
-        self.groups = list(groups)
-
-    def attend(
-        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
-    ) -> torch.Tensor:
-        """Attend group by group."""
-        first, found = 0, []
-        for group in self.groups:
-            own = slice(first, first := first + len(group.bases))
-            found.append(group.attend(layer, query[:, own], key[:, own], value[:, own], scale))
-        return torch.cat(found)
-
-    def extend(self) -> None:
-        """Make each row one token longer."""
-        for group in self.groups:
-            group.used += 1
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Drop all rows but these."""
-        first, left = 0, []
-        for group in self.groups:
-            end = first + len(group.bases)
-            if own := [row - first for row in rows if first <= row < end]:
-                group.keep(own)
-                left.append(group)
-            first = end
-        self.groups = left

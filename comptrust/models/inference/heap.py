@@ -1,55 +1,59 @@
-"""What the C library does with freed memory; each is a hint that a library other than glibc goes
-without.
+"""How glibc's malloc treats freed memory; with another C library, nothing here has an effect.
+
+`apart` and `keep` change malloc for the whole process, so they do so only in a program that owns
+its process and says so (comptrust.process).
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from comptrust import process
+
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
-"""Names of glibc's settings in malloc.h."""
-LARGE = 1 << 20
-"""Bytes from which a tensor counts as large."""
-USUAL = 32 << 20
-"""Bytes up to which glibc, left alone, comes to serve requests from its heap."""
+"""Parameters of mallopt, from glibc's malloc.h."""
+LARGE_TENSOR = 1 << 20
+"""Size in bytes from which a tensor gets a memory mapping of its own."""
+MAX_DYNAMIC_THRESHOLD = 32 << 20
+"""Size in bytes to which glibc by itself raises its threshold for memory mappings."""
 
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """Give each large tensor made meanwhile memory of its own, which goes back to the system when
-    it is freed.
+    """Give each large tensor allocated in the block its own mapping, returned when it is freed.
 
-    In the heap it would stay behind others: a model that is packed layer by layer took up to 300 MB
-    more.
+    In the heap, freed weights would stay behind live ones: packing a model layer by layer took up
+    to 300 MB more.
     """
-    _set(MMAP_THRESHOLD, LARGE)
+    _set(MMAP_THRESHOLD, LARGE_TENSOR)
     try:
         yield
     finally:
-        _set(MMAP_THRESHOLD, USUAL)
-        _set(TRIM_THRESHOLD, 2 * USUAL)
+        _set(MMAP_THRESHOLD, MAX_DYNAMIC_THRESHOLD)
+        _set(TRIM_THRESHOLD, 2 * MAX_DYNAMIC_THRESHOLD)
 
 
 def keep() -> None:
-    """Keep freed memory for the next tensors.
+    """Keep freed memory for the next tensors instead of returning it to the system.
 
-    The system would fill every page that is given back and asked for again with zeros, over a tenth
-    of the time in which prompts are read.
+    The system fills every page it hands out again with zeros, which took over a tenth of the time
+    spent reading prompts.
     """
     _set(MMAP_MAX, 0)
     _set(TRIM_THRESHOLD, 2**31 - 1)
 
 
 def give_back() -> None:
-    """Give freed memory back to the system."""
+    """Return freed memory to the system now."""
     library = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):
         library.malloc_trim(0)
 
 
-def _set(setting: int, value: int) -> None:
+def _set(parameter: int, value: int) -> None:
     library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
-        library.mallopt(setting, value)
+    if os.environ.get(process.TUNE_MALLOC) == "1" and hasattr(library, "mallopt"):
+        library.mallopt(parameter, value)

@@ -1,369 +1,202 @@
-"""Read and decode rows of tokens on a CPU without padding; each beginning that several rows share
-is computed once.
-"""
+"""The engine for CPUs: rows are computed without padding, and shared beginnings once."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from comptrust.models.inference.attention import (
-    NAME,
-    Decoding,
-    Group,
-    Held,
-    Piece,
-    Reading,
-    Step,
-    Tail,
-)
-from comptrust.models.inference.prefixes import Shared, shared_beginnings
-from comptrust.models.inference.sampling import Row, next_tokens
+from comptrust.models.inference.attention import KeyValues, Tail
+from comptrust.models.inference.decoding import Decoding, Group
+from comptrust.models.inference.prefixes import Beginning
+from comptrust.models.inference.reading import Reader, forward
+from comptrust.models.inference.sampling import Request, next_tokens
 from comptrust.models.inference.spans import Ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-BATCH = 256
-"""Rows decoded at once if nothing else is asked for; more make the matrix products hardly
-faster."""
-TOKENS = 1024
-"""Tokens that go through the model at once while prompts are read."""
-TOGETHER = 6
-"""Rows of a batch that must share a beginning to be attended to it together while they are
-decoded."""
-KEPT = 0.75
-"""Share of a batch that is still being decoded, at which the ended rows are taken out of it."""
-SPARED = 2000
-"""Places of own tokens that a batch must leave out in each pass to be worth another group of
-rows."""
-MEMORY = 4e9
+DEFAULT_BATCH_SIZE = 256
+"""Rows decoded at once; more make the matrix products hardly faster."""
+MIN_ROWS_PER_SHARED_BEGINNING = 6
+"""Rows of a batch that must share a beginning to attend to it together while decoding."""
+MAX_LIVE_SHARE_TO_COMPACT = 0.75
+"""Share of a batch still being decoded, at or below which the ended rows are removed from it."""
+MIN_PADDING_SAVED_TO_SPLIT = 2000
+"""Places of padding per pass that a further group of rows must save to be worth it."""
+MAX_BATCH_BYTES = 4e9
 """Bytes that the keys and values of a batch may take."""
-TOLERANCE = 1e-3
-"""Largest difference of two logits, as a share of the largest logit, at which two ways to compute
-them count as the same.
-"""
 
 
 class Packed:
-    """Computes rows with a model whose attention transformers lets one choose (`suits`)."""
+    """An Engine for models whose attention transformers lets one replace (engine.suits_packed)."""
 
     def __init__(self, model: PreTrainedModel, *, batch_size: int | None, ends: set[int]) -> None:
-        """Decode `batch_size` rows at once, fewer if memory asks for it, each up to one of the
-        tokens `ends`.
-        """
+        """Decode `batch_size` rows at once, or fewer if memory requires it."""
         self.model = model
-        self.batch_size = batch_size or BATCH
+        self.batch_size = batch_size or DEFAULT_BATCH_SIZE
         self.ends = ends
 
     def logliks(self, pairs: Iterable[tuple[Ids, Ids]]) -> dict[tuple[Ids, Ids], float]:
-        """Return the mean log-likelihood per token of each option after its context, of pairs
-        (context, option).
-        """
-        asked: dict[Ids, list[tuple[Ids, Ids]]] = defaultdict(list)
+        """Return the mean log-likelihood per token of each option; see Engine."""
+        # The logits before an option's last token score all of it, so that token is not computed.
+        # Options that differ only there are scored by one row.
+        by_row: dict[Ids, list[tuple[Ids, Ids]]] = defaultdict(list)
         for context, option in pairs:
-            asked[context + option[:-1]].append((context, option))
-        reader = Reader(
-            self.model,
-            {row: min(len(context) for context, _ in many) - 1 for row, many in asked.items()},
-        )
-        found = {}
-        for row, logits in reader.read(
-            asked, keep={row: max(len(option) for _, option in many) for row, many in asked.items()}
-        ):
-            chances = logits.log_softmax(dim=-1)
-            for context, option in asked[row]:
-                own = chances[-len(option) :].gather(1, torch.tensor(option)[:, None])
-                found[context, option] = float(own.mean())
-        return found
+            by_row[context + option[:-1]].append((context, option))
+        limits, keep = {}, {}
+        for row, scored in by_row.items():
+            # the context's last token predicts the option's first, so its logits are needed
+            limits[row] = min(len(context) for context, _ in scored) - 1
+            keep[row] = max(len(option) for _, option in scored)
+        means = {}
+        for row, logits in Reader(self.model, limits).read(by_row, keep=keep):
+            log_probabilities = logits.log_softmax(dim=-1)
+            for context, option in by_row[row]:
+                picked = log_probabilities[-len(option) :].gather(1, torch.tensor(option)[:, None])
+                means[context, option] = float(picked.mean())
+        return means
 
-    def decode(self, rows: Sequence[Row]) -> Iterator[tuple[Row, list[int]]]:
-        """Yield each row with its new tokens, the one that ended it included."""
-        alike: dict[int, dict[Ids, list[Row]]] = defaultdict(lambda: defaultdict(list))
-        for row in rows:
-            alike[row.prompt.sampling.max_tokens][row.ids].append(row)
-        for most, same in alike.items():
-            reader = Reader(self.model, {ids: len(ids) - 1 for ids in same})
-            ordered = [row for ids in reader.tree for row in same[ids]]
-            room = max(len(ids) for ids in same) + most
-            count = max(1, min(self.batch_size, int(MEMORY / room / _token_bytes(self.model))))
+    def decode(self, requests: Sequence[Request]) -> Iterator[tuple[Request, list[int]]]:
+        """Yield each request with its new tokens; see Engine."""
+        by_length: dict[int, dict[Ids, list[Request]]] = defaultdict(lambda: defaultdict(list))
+        for request in requests:
+            by_length[request.prompt.sampling.max_tokens][request.ids].append(request)
+        for max_tokens, by_prompt in by_length.items():
+            reader = Reader(self.model, {ids: len(ids) - 1 for ids in by_prompt})
+            # in the reader's order, prompts with a common beginning share a batch
+            ordered = [request for ids in reader.tree for request in by_prompt[ids]]
+            row_bytes = _token_bytes(self.model) * (max(map(len, by_prompt)) + max_tokens)
+            count = max(1, min(self.batch_size, int(MAX_BATCH_BYTES / row_bytes)))
             for start in range(0, len(ordered), count):
-                yield from self._batch(ordered[start : start + count], reader)
+                yield from self._decode_batch(ordered[start : start + count], reader)
 
-    def _batch(self, rows: Sequence[Row], reader: Reader) -> Iterator[tuple[Row, list[int]]]:
-        rows, step, logits = _begun(rows, reader)
-        tokens: list[list[int]] = [[] for _ in rows]
-        computed = list(range(len(rows)))
+    def _decode_batch(
+        self, batch: Sequence[Request], reader: Reader
+    ) -> Iterator[tuple[Request, list[int]]]:
+        requests, decoding, logits = _start(batch, reader)
+        tokens: list[list[int]] = [[] for _ in requests]
+        # `live` rows are still being decoded; `computed` ones, ended or not, are in the pass
+        computed = list(range(len(requests)))
         live = list(computed)
         while True:
-            for row, token in zip(
-                live, next_tokens(logits, [rows[row] for row in live]), strict=True
-            ):
+            new = next_tokens(logits, [requests[row] for row in live])
+            for row, token in zip(live, new, strict=True):
                 tokens[row].append(token)
-            ended = {
-                row
-                for row in live
-                if tokens[row][-1] in self.ends
-                or len(tokens[row]) == rows[row].prompt.sampling.max_tokens
-            }
-            yield from ((rows[row], tokens[row]) for row in sorted(ended))
+            ended = {row for row in live if self._has_ended(requests[row], tokens[row])}
+            yield from ((requests[row], tokens[row]) for row in sorted(ended))
             live = [row for row in live if row not in ended]
             if not live:
                 return
-            if len(live) <= KEPT * len(computed):
-                step.keep([computed.index(row) for row in live])
+            # Removing rows copies the keys and values of all others, so it waits until it pays.
+            if len(live) <= MAX_LIVE_SHARE_TO_COMPACT * len(computed):
+                decoding.keep([computed.index(row) for row in live])
                 computed = list(live)
-            step.extend()
-            positions = [len(rows[row].ids) + len(tokens[row]) - 1 for row in computed]
-            asked = set(live)
-            places = [at for at, row in enumerate(computed) if row in asked]
+            decoding.extend()
+            is_live = set(live)
             logits = forward(
-                self.model, [tokens[row][-1] for row in computed], positions, step, keep=places
+                self.model,
+                [tokens[row][-1] for row in computed],
+                [len(requests[row].ids) + len(tokens[row]) - 1 for row in computed],
+                decoding,
+                keep=[place for place, row in enumerate(computed) if row in is_live],
             )
 
+    def _has_ended(self, request: Request, tokens: Sequence[int]) -> bool:
+        return tokens[-1] in self.ends or len(tokens) == request.prompt.sampling.max_tokens
 
-def _begun(rows: Sequence[Row], reader: Reader) -> tuple[list[Row], Decoding, torch.Tensor]:
-    """Read a batch's rows; return them group by group, the pass that goes on from there, and the
-    logits of each one's first new token.
+
+def _start(
+    batch: Sequence[Request], reader: Reader
+) -> tuple[list[Request], Decoding, torch.Tensor]:
+    """Read the prompts of a batch.
+
+    Returns the requests in the order of their rows, the pass that continues them, and the logits
+    of each one's first new token.
     """
-    path = {row.ids: list(node.path()) if (node := reader.tree[row.ids]) else [] for row in rows}
-    users = Counter(node for row in rows for node in path[row.ids])
-    base = {
-        ids: next((node for node in nodes if users[node] >= TOGETHER), None)
-        for ids, nodes in path.items()
-    }
-    own = {ids: len(ids) - (node.end if node else 0) for ids, node in base.items()}
-    groups = _alike(rows, own)
-    held = [Held() for _ in groups]
+    bases = _bases(batch, reader)
+    own = {ids: len(ids) - (base.end if base else 0) for ids, base in bases.items()}
+    groups = _split(batch, own)
     tails: dict[Ids, Tail] = {}
-    for members, store in zip(groups, held, strict=True):
-        places: dict[Ids, list[int]] = defaultdict(list)
-        for place, row in enumerate(members):
-            places[row.ids].append(place)
-        longest = max(own[ids] for ids in places)
-        shape = (len(members), longest + members[0].prompt.sampling.max_tokens, longest)
-        tails |= {
-            ids: Tail(store, tuple(at), shape, len(ids) - own[ids]) for ids, at in places.items()
-        }
-    bases: dict[Shared, Held] = {}
+    for members in groups:
+        tails |= _tails(members, own)
+    stores: dict[Beginning, KeyValues] = {}
     first: dict[Ids, torch.Tensor] = {}
     for ids, logits in reader.read(tails, keep=dict.fromkeys(tails, 1), tails=tails):
         first[ids] = logits[-1]
-        if node := base[ids]:
-            bases.setdefault(node, reader.held[node])
-    begun = []
-    for members, store in zip(groups, held, strict=True):
-        count, room, longest = tails[members[0].ids].shape
-        mask = torch.zeros(count, room)
-        for at, row in enumerate(members):
-            mask[at, : longest - own[row.ids]] = -torch.inf
-        begun.append(
-            Group(
-                store,
-                mask,
-                [(node, bases[node]) if (node := base[row.ids]) else None for row in members],
-                used=longest,
-            )
-        )
-    ordered = [row for members in groups for row in members]
-    return ordered, Decoding(begun), torch.stack([first[row.ids] for row in ordered])
+        # the reader lets go of a beginning once its rows are read, but decoding still needs it
+        if base := bases[ids]:
+            stores.setdefault(base, reader.held[base])
+    decoding_groups = []
+    for members in groups:
+        tail = tails[members[0].ids]
+        rows, room, longest = tail.shape
+        mask = torch.zeros(rows, room)
+        for row, request in enumerate(members):
+            mask[row, : longest - own[request.ids]] = -torch.inf
+        of_rows = [bases[request.ids] for request in members]
+        with_stores = [(base, stores[base]) if base else None for base in of_rows]
+        decoding_groups.append(Group(tail.store, mask, with_stores, used=longest))
+    ordered = [request for members in groups for request in members]
+    logits = torch.stack([first[request.ids] for request in ordered])
+    return ordered, Decoding(decoding_groups), logits
 
 
-def _alike(rows: Sequence[Row], own: Mapping[Ids, int]) -> list[list[Row]]:
-    """Part rows where their numbers of own tokens differ so much that computing them apart is worth
-    it; each part keeps their order.
+def _bases(batch: Sequence[Request], reader: Reader) -> dict[Ids, Beginning | None]:
+    """Return for each prompt the longest beginning that enough rows of the batch share."""
+    paths: dict[Ids, list[Beginning]] = {}
+    for request in batch:
+        last = reader.tree[request.ids]
+        paths[request.ids] = list(last.path()) if last else []
+    rows = Counter(node for request in batch for node in paths[request.ids])
+    bases = {}
+    for ids, path in paths.items():
+        shared = (node for node in path if rows[node] >= MIN_ROWS_PER_SHARED_BEGINNING)
+        bases[ids] = next(shared, None)
+    return bases
+
+
+def _tails(members: Sequence[Request], own: Mapping[Ids, int]) -> dict[Ids, Tail]:
+    """Return for each prompt of a group where its own keys and values go."""
+    rows: dict[Ids, list[int]] = defaultdict(list)
+    for row, request in enumerate(members):
+        rows[request.ids].append(row)
+    store = KeyValues()
+    longest = max(own[ids] for ids in rows)
+    shape = (len(members), longest + members[0].prompt.sampling.max_tokens, longest)
+    return {
+        ids: Tail(store, tuple(places), shape, len(ids) - own[ids]) for ids, places in rows.items()
+    }
+
+
+def _split(batch: Sequence[Request], own: Mapping[Ids, int]) -> list[list[Request]]:
+    """Split a batch into groups where the padding this saves is worth the extra products.
+
+    Rows of a group are padded to its longest. Each group keeps the order of the batch.
     """
-    ordered = sorted(rows, key=lambda row: own[row.ids])
-    lengths = [own[row.ids] for row in ordered]
-    spared, cut = max(
-        ((at * (lengths[-1] - lengths[at - 1]), at) for at in range(1, len(rows))), default=(0, 0)
+    ordered = sorted(batch, key=lambda request: own[request.ids])
+    lengths = [own[request.ids] for request in ordered]
+    # The `count` shortest rows save the padding between the longest of them and the longest of all.
+    # Rows of equal length, such as several answers to a prompt, always end up on the same side.
+    saved, cut = max(
+        ((count * (lengths[-1] - lengths[count - 1]), count) for count in range(1, len(batch))),
+        default=(0, 0),
     )
-    if spared < SPARED:
-        return [list(rows)]
+    if saved < MIN_PADDING_SAVED_TO_SPLIT:
+        return [list(batch)]
     shorter = set(ordered[:cut])
-    parts = [row for row in rows if row in shorter], [row for row in rows if row not in shorter]
-    return [group for part in parts for group in _alike(part, own)]
-
-
-class Reader:
-    """Reads rows after their shared beginnings, which it holds for as long as rows are to come that
-    go on from them.
-    """
-
-    def __init__(self, model: PreTrainedModel, rows: Mapping[Ids, int]) -> None:
-        """Prepare to read these rows, of which so many tokens may be shared."""
-        self.model = model
-        self.tree = shared_beginnings(rows)
-        self.held: dict[Shared, Held] = {}
-        self._coming = Counter(node for last in self.tree.values() if last for node in last.path())
-        self._room: dict[Shared, int] = defaultdict(int)
-        for row, last in self.tree.items():
-            if last:
-                self._room[last] = max(self._room[last], len(row))
-
-    def read(
-        self,
-        rows: Iterable[Ids],
-        *,
-        keep: Mapping[Ids, int],
-        tails: Mapping[Ids, Tail] | None = None,
-    ) -> Iterator[tuple[Ids, torch.Tensor]]:
-        """Yield each row with the logits of its last `keep` tokens, shape (kept, vocabulary); keys
-        and values of its own go to its tail.
-        """
-        asked = set(rows)
-        ids: list[int] = []
-        positions: list[int] = []
-        pieces: list[Piece] = []
-        read: list[Ids] = []
-        for row in [row for row in self.tree if row in asked]:
-            last = self.tree[row]
-            for node in reversed(list(last.path()) if last else []):
-                if node not in self.held:
-                    parent = self.held[node.parent] if node.parent else None
-                    self.held[node] = Held()
-                    pieces.append(
-                        _piece(
-                            len(ids),
-                            node.begin,
-                            node.end,
-                            parent,
-                            self.held[node],
-                            size=max(self._room[node], node.end),
-                        )
-                    )
-                    ids += node.ids
-                    positions += range(node.begin, node.end)
-            begin, held = (last.end, self.held[last]) if last else (0, None)
-            pieces.append(
-                _piece(
-                    len(ids),
-                    begin,
-                    len(row),
-                    held,
-                    held,
-                    size=self._room[last] if last else 0,
-                    into=(tails or {}).get(row),
-                )
-            )
-            ids += row[begin:]
-            positions += range(begin, len(row))
-            read.append(row)
-            if len(ids) >= TOKENS:
-                yield from self._pass(ids, positions, pieces, read, keep)
-                ids, positions, pieces, read = [], [], [], []
-        if ids:
-            yield from self._pass(ids, positions, pieces, read, keep)
-
-    def _pass(
-        self,
-        ids: Sequence[int],
-        positions: Sequence[int],
-        pieces: Sequence[Piece],
-        rows: Sequence[Ids],
-        keep: Mapping[Ids, int],
-    ) -> Iterator[tuple[Ids, torch.Tensor]]:
-        stops = [piece.stop for piece in pieces if piece.held is piece.parent]
-        places = [
-            place
-            for row, stop in zip(rows, stops, strict=True)
-            for place in range(stop - keep[row], stop)
-        ]
-        logits = forward(self.model, ids, positions, Reading(pieces), keep=places)
-        yield from zip(rows, torch.split(logits, [keep[row] for row in rows]), strict=True)
-        for row in rows:
-            for node in last.path() if (last := self.tree[row]) else ():
-                self._coming[node] -= 1
-                if self._coming[node] <= 0:
-                    self.held.pop(node, None)
-
-
-def _piece(
-    start: int,
-    begin: int,
-    end: int,
-    parent: Held | None,
-    held: Held | None,
-    *,
-    size: int,
-    into: Tail | None = None,
-) -> Piece:
-    count = end - begin
-    mask = torch.ones(count, end, dtype=torch.bool).tril(begin) if begin and count > 1 else None
-    return Piece(start, start + count, begin, parent, held, size, mask, into)
-
-
-def forward(
-    model: PreTrainedModel,
-    ids: Sequence[int],
-    positions: Sequence[int],
-    step: Step,
-    *,
-    keep: Sequence[int],
-) -> torch.Tensor:
-    """Feed tokens as `step` says; return the logits of those at the places `keep`, shape (kept,
-    vocabulary).
-    """
-    call: Any = model
-    with torch.inference_mode(), _attention(model):
-        output = call(
-            torch.tensor([ids]),
-            position_ids=torch.tensor([positions]),
-            use_cache=False,
-            logits_to_keep=torch.tensor(keep, dtype=torch.long),
-            step=step,
-        )
-    logits: torch.Tensor = output.logits[0].float()
-    return logits
-
-
-@contextmanager
-def _attention(model: PreTrainedModel) -> Iterator[None]:
-    """Let the model attend as attention.py does, for as long as this lasts."""
-    usual = model.config._attn_implementation
-    model.set_attn_implementation(NAME)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(usual)
+    parts = (
+        [request for request in batch if request in shorter],
+        [request for request in batch if request not in shorter],
+    )
+    return [group for part in parts for group in _split(part, own)]
 
 
 def _token_bytes(model: PreTrainedModel) -> int:
-    """Return the bytes of a token's keys and values."""
+    """Return the bytes of one token's keys and values."""
     config = model.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return int(2 * config.num_hidden_layers * heads * size * model.dtype.itemsize)
-
-
-def suits(model: PreTrainedModel) -> bool:
-    """Tell whether this way is open to a model: on a CPU, and its logits are those of transformers'
-    own way.
-    """
-    if model.device.type != "cpu" or not model._supports_attention_backend:
-        return False
-    rows = {(*range(1, 33), *range(first, 40)): 32 for first in (35, 39)}
-    try:
-        found = {
-            row: logits[-1]
-            for row, logits in Reader(model, rows).read(rows, keep=dict.fromkeys(rows, 1))
-        }
-    except (
-        NotImplementedError,
-        TypeError,
-        AttributeError,
-    ):  # an attention of another kind, or a model that does not pass `step` on
-        return False
-    call: Any = model
-    for row, logits in found.items():
-        with torch.inference_mode():
-            expected = call(torch.tensor([row])).logits[0, -1].float()
-        if not torch.allclose(
-            logits, expected, rtol=0, atol=TOLERANCE * float(expected.abs().max())
-        ):
-            return False
-    return True

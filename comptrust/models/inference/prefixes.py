@@ -1,5 +1,6 @@
-"""The beginnings that prompts share (system text, demonstrations), as a tree: each is computed
-once.
+"""The beginnings that prompts share (system text, demonstrations), as a tree.
+
+Each beginning is computed once, however many prompts continue it.
 """
 
 from __future__ import annotations
@@ -9,61 +10,63 @@ from dataclasses import dataclass
 
 from comptrust.models.inference.spans import Ids, common_prefix
 
-GAIN = 24
-"""Tokens that a shared beginning must save, over all rows that have it, to be worth a computation
-of its own.
-"""
+MIN_TOKENS_SAVED = 24
+"""Tokens that a shared beginning must save, over all its rows, to be computed separately."""
 
 
 @dataclass(frozen=True, eq=False)
-class Shared:
-    """A beginning that several rows have in common, as it goes on from a shorter one."""
+class Beginning:
+    """Tokens that several rows share, as a continuation of a shorter shared beginning."""
 
-    parent: Shared | None
+    parent: Beginning | None
     ids: Ids
     """The tokens after those of `parent`."""
 
     @property
     def begin(self) -> int:
-        """Number of tokens before its own."""
+        """Number of tokens before `ids`."""
         return self.parent.end if self.parent else 0
 
     @property
     def end(self) -> int:
-        """Number of tokens up to its end."""
+        """Number of tokens up to the end of `ids`."""
         return self.begin + len(self.ids)
 
-    def path(self) -> Iterator[Shared]:
-        """Yield it and all that it goes on from, the longest first."""
-        node: Shared | None = self
+    def path(self) -> Iterator[Beginning]:
+        """Yield this beginning and all that it continues, the longest first."""
+        node: Beginning | None = self
         while node:
             yield node
             node = node.parent
 
 
-def shared_beginnings(rows: Mapping[Ids, int]) -> dict[Ids, Shared | None]:
-    """Return each row with its longest shared beginning, given how many of its tokens may be shared
-    at most.
+def shared_beginnings(limits: Mapping[Ids, int]) -> dict[Ids, Beginning | None]:
+    """Return each row with its longest shared beginning, None if it shares none.
 
-    Rows with a beginning in common stand together, the shorter first.
+    `limits` gives, for each row, how many of its leading tokens may be shared. In the result, rows
+    with a common beginning are neighbors, the shorter ones first.
     """
-    ordered = sorted(rows)
-    alike = [common_prefix(pair) for pair in zip(ordered, ordered[1:], strict=False)]
-    found: dict[Ids, Shared | None] = {}
-    todo: list[tuple[int, int, Shared | None]] = [(0, len(ordered), None)]
-    while todo:
-        low, high, parent = todo.pop()
+    # In sorted order, rows with a common beginning are neighbors, and what a range of rows shares
+    # is the least that any two neighbors in it share.
+    ordered = sorted(limits)
+    shared = [common_prefix(pair) for pair in zip(ordered, ordered[1:], strict=False)]
+    beginnings: dict[Ids, Beginning | None] = {}
+    ranges: list[tuple[int, int, Beginning | None]] = [(0, len(ordered), None)]
+    while ranges:
+        low, high, parent = ranges.pop()
         if high - low < 2:
-            found |= dict.fromkeys(ordered[low:high], parent)
+            beginnings |= dict.fromkeys(ordered[low:high], parent)
             continue
-        least = min(alike[low : high - 1])
-        end = min(least, *(rows[row] for row in ordered[low:high]))
+        least = min(shared[low : high - 1])
+        end = min(least, *(limits[row] for row in ordered[low:high]))
         begin = parent.end if parent else 0
-        if (high - low - 1) * (end - begin) >= GAIN:
-            parent = Shared(parent, ordered[low][begin:end])
-        cuts = [low, *(at + 1 for at in range(low, high - 1) if alike[at] == least), high]
+        # all rows but one are spared these tokens
+        if (high - low - 1) * (end - begin) >= MIN_TOKENS_SAVED:
+            parent = Beginning(parent, ordered[low][begin:end])
+        # Split the range where neighbors share no more than all do; each part may share more.
+        cuts = [low, *(at + 1 for at in range(low, high - 1) if shared[at] == least), high]
         parts = [(first, last, parent) for first, last in zip(cuts, cuts[1:], strict=False)]
-        # Taken from the end: single rows first, then the groups among them, so that what shares a
-        # beginning stays together.
-        todo += sorted(parts, key=lambda part: (part[1] - part[0] < 2, -len(ordered[part[0]])))
-    return found
+        # `pop` takes the last part first: single rows, then larger parts, so that the rows of one
+        # beginning stay together.
+        ranges += sorted(parts, key=lambda part: (part[1] - part[0] < 2, -len(ordered[part[0]])))
+    return beginnings

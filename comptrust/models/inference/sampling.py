@@ -1,5 +1,7 @@
-"""How the next token is chosen: the likeliest, or one drawn by the row's own chance, whatever other
-rows are computed with it.
+"""How the next token is chosen: the most likely one, or one drawn at random.
+
+Each request draws from a random generator of its own, so its text does not depend on which other
+requests are computed with it.
 """
 
 from __future__ import annotations
@@ -14,60 +16,64 @@ import torch
 from comptrust.models.inference.spans import Ids
 from comptrust.records import Prompt
 
-LIKELIEST = 1024
-"""Tokens that are sorted to find those of top-p; all are, where these do not suffice."""
+TOP_TOKENS_TRIED_FIRST = 1024
+"""Tokens sorted first to find those of top-p; the whole vocabulary is sorted only if they do not
+reach it.
+"""
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
-    """One answer to give: a prompt's tokens, and the copy among its answers that this is."""
+class Request:
+    """One answer to generate: a prompt's tokens, and which of its answers this is."""
 
     prompt: Prompt
     ids: Ids
     copy: int = 0
 
     @cached_property
-    def chance(self) -> torch.Generator:
-        """Return a source of chance that belongs to this prompt and copy alone."""
+    def generator(self) -> torch.Generator:
+        """Return a random generator seeded by this prompt and copy alone."""
         name = f"{self.prompt.dimension}/{self.prompt.id}/{self.prompt.sampling.seed}/{self.copy}"
-        return torch.Generator().manual_seed(
-            int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
-        )
+        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+        return torch.Generator().manual_seed(seed)
 
 
-def next_tokens(logits: torch.Tensor, rows: Sequence[Row]) -> list[int]:
-    """Return the next token of each row from its logits, shape (rows, vocabulary)."""
-    tokens: list[int] = logits.max(
-        dim=-1
-    ).indices.tolist()  # on a CPU, several times as fast as argmax
-    for at, row in enumerate(rows):
-        if row.prompt.sampling.temperature > 0:
-            tokens[at] = _drawn(logits[at].cpu(), row)
+def next_tokens(logits: torch.Tensor, requests: Sequence[Request]) -> list[int]:
+    """Return the next token of each request from its logits, shape (requests, vocabulary)."""
+    # on a CPU, max is several times as fast as argmax
+    tokens: list[int] = logits.max(dim=-1).indices.tolist()
+    for row, request in enumerate(requests):
+        if request.prompt.sampling.temperature > 0:
+            tokens[row] = _drawn(logits[row].cpu(), request)
     return tokens
 
 
-def _drawn(logits: torch.Tensor, row: Row) -> int:
-    """Draw one token at the row's temperature and top-p: the first whose cumulated chance passes a
-    number drawn between 0 and all.
+def _drawn(logits: torch.Tensor, request: Request) -> int:
+    """Draw one token at the request's temperature and top-p.
+
+    It is the first token at which the cumulative probability passes a uniform random number.
     """
-    chances = (logits / row.prompt.sampling.temperature).softmax(dim=-1).double()
+    sampling = request.prompt.sampling
+    probabilities = (logits / sampling.temperature).softmax(dim=-1).double()
     order = None
-    if row.prompt.sampling.top_p < 1:
-        chances, order = _likeliest(chances, row.prompt.sampling.top_p)
-    sums = chances.cumsum(dim=-1)
-    drawn = torch.rand((), generator=row.chance, dtype=torch.float64) * sums[-1]
-    place = int(torch.searchsorted(sums, drawn, right=True))
+    if sampling.top_p < 1:
+        probabilities, order = _nucleus(probabilities, sampling.top_p)
+    cumulative = probabilities.cumsum(dim=-1)
+    number = torch.rand((), generator=request.generator, dtype=torch.float64) * cumulative[-1]
+    place = int(torch.searchsorted(cumulative, number, right=True))
     return place if order is None else int(order[place])
 
 
-def _likeliest(chances: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the fewest likeliest tokens that reach top_p together: their chances, in descending
-    order, and which they are.
+def _nucleus(probabilities: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the fewest most likely tokens that reach `top_p` together (Holtzman et al. 2020).
+
+    The first tensor holds their probabilities in descending order, the second their indices.
     """
-    for count in (min(LIKELIEST, len(chances)), len(chances)):
-        ordered, order = chances.topk(count)
-        before = ordered.cumsum(dim=-1) - ordered
-        kept = int((before <= top_p).sum())
+    vocabulary = len(probabilities)
+    for count in (min(TOP_TOKENS_TRIED_FIRST, vocabulary), vocabulary):
+        ordered, order = probabilities.topk(count)
+        sum_before = ordered.cumsum(dim=-1) - ordered
+        kept = int((sum_before <= top_p).sum())
         if kept < count:
             break
     return ordered[:kept], order[:kept]

@@ -1,4 +1,4 @@
-"""Where an option's tokens begin in the text that it continues."""
+"""Tokens of a text, and where the tokens of an option begin after its prompt."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ Ids = tuple[int, ...]
 
 
 def token_ids(text: str, *, tokenizer: PreTrainedTokenizerBase) -> Ids:
-    """Return the tokens of a text in which the special tokens are spelled out."""
+    """Return the tokens of a text that already contains its special tokens."""
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def span(text: str, continuation: str, *, tokenizer: PreTrainedTokenizerBase) -> tuple[Ids, int]:
-    """Return the tokens of the whole and where the continuation begins; a token that spans both
-    belongs to it.
+    """Return the tokens of text plus continuation, and the index where the continuation begins.
+
+    A token that spans both belongs to the continuation.
     """
-    context, whole = (
-        token_ids(text, tokenizer=tokenizer),
-        token_ids(text + continuation, tokenizer=tokenizer),
-    )
+    context = token_ids(text, tokenizer=tokenizer)
+    whole = token_ids(text + continuation, tokenizer=tokenizer)
     return whole, min(common_prefix([context, whole]), len(whole) - 1)
 
 
 def common_prefix(rows: Sequence[Ids]) -> int:
     """Return how many leading tokens all rows share."""
+    # what the smallest and the largest row share, all rows between them share too
     low, high = min(rows), max(rows)
     length = 0
     while length < min(len(low), len(high)) and low[length] == high[length]:

@@ -144,17 +144,17 @@ def test_rows_answer_alike_in_groups_by_length(
         )
     ]
     plain = {answer.id: answer.texts for answer in Hf(tiny_model, batch_size=1).answer(asked)}
-    monkeypatch.setattr(packed, "SPARED", 1)
-    monkeypatch.setattr(packed, "TOGETHER", 2)
+    monkeypatch.setattr(packed, "MIN_PADDING_SAVED_TO_SPLIT", 1)
+    monkeypatch.setattr(packed, "MIN_ROWS_PER_SHARED_BEGINNING", 2)
     counts = []
-    original = packed._begun
+    start = packed._start
 
-    def begun(*given: object) -> object:
-        found = original(*given)
-        counts.append([len(group.bases) for group in found[1].groups])
-        return found
+    def counted(*arguments: object) -> object:
+        requests, decoding, logits = start(*arguments)
+        counts.append([len(group.bases) for group in decoding.groups])
+        return requests, decoding, logits
 
-    monkeypatch.setattr(packed, "_begun", begun)
+    monkeypatch.setattr(packed, "_start", counted)
     torch.use_deterministic_algorithms(True)  # fills memory that is unset with NaN
     try:
         assert torch.ones(1).new_empty(2).isnan().all()

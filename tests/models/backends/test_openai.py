@@ -283,7 +283,7 @@ def test_provenance_is_what_the_server_tells(
 
 @pytest.mark.parametrize("fields", [{"choices": CHOICES}, {"prefill": "So"}])
 def test_exact_text_needs_a_tokenizer_or_a_template(fields: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"--tokenizer .* or --template \(llama-2"):
+    with pytest.raises(UserError, match=r"a tokenizer .* or a template \(llama-2"):
         Openai("m", base_url="http://localhost/v1").render(ask("user", "Hello?", **fields))
 
 
@@ -334,7 +334,7 @@ ECHOED = {"index": 0, "text": "Hello? yes", "logprobs": None}
             (500, {"error": "burning"}),
             (),
             ServiceError,
-            r"does not answer \(HTTP 500: .*burning.*run again to go on",
+            r"does not answer \(HTTP 500: .*burning.*run again to continue",
         ),
         ((400, {"error": "too long"}), (), ServiceError, r"HTTP 400: .*too long"),
         (
@@ -343,7 +343,7 @@ ECHOED = {"index": 0, "text": "Hello? yes", "logprobs": None}
             UserError,
             rf"refuses model 'm' \(HTTP 401.*no such key: \*\*\*.*{KEY}",
         ),
-        ((404, {}), (), UserError, r"refuses model 'm' \(HTTP 404.*--base-url"),
+        ((404, {}), (), UserError, r"refuses model 'm' \(HTTP 404.*the base URL"),
         ((200, {"choices": []}), (), ServiceError, "without a choice"),
         (
             (200, {"choices": [{"index": 0, "text": None}]}),
@@ -396,7 +396,7 @@ def test_nobody_there() -> None:
     nobody = Openai("m", base_url="http://127.0.0.1:9/v1", patience=0)
     with pytest.raises(ServiceError, match="does not answer"):
         list(nobody.answer([ask("user", "Hello?")]))
-    with pytest.raises(ServiceError, match="does not answer .*--base-url"):
+    with pytest.raises(ServiceError, match="does not answer .*the base URL"):
         nobody.describe()
 
 

@@ -12,7 +12,9 @@ import pytest
 REUSE = """
 import resource
 import torch
+from comptrust import process
 from comptrust.models.inference import heap
+process.prepare()
 {before}
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -66,7 +68,9 @@ def test_kept_memory_can_be_given_back(kept: list[int]) -> None:
 APART = """
 import psutil
 import torch
+from comptrust import process
 from comptrust.models.inference import heap
+process.prepare()
 torch.ones(7_000_000)  # once it is freed, glibc serves what is smaller from its heap
 with {way}:
     large = [torch.ones(500_000) for _ in range(100)]
@@ -92,8 +96,10 @@ def test_large_tensors_apart_go_back_when_they_are_freed() -> None:
 
 
 def test_another_c_library_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    from comptrust import process
     from comptrust.models.inference import heap
 
+    monkeypatch.setenv(process.TUNE_MALLOC, "1")
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
     heap.keep()
     heap.give_back()

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from comptrust.models.inference.prefixes import GAIN, shared_beginnings
+from comptrust.models.inference.prefixes import MIN_TOKENS_SAVED, shared_beginnings
 from comptrust.models.inference.spans import Ids
 
 LONG = tuple(range(100, 140))
@@ -17,9 +17,21 @@ CASES: list[tuple[str, list[Ids], list[int]]] = [
     ("no rows", [], []),
     ("one row", [LONG], [0]),
     ("nothing in common", [LONG, OTHER], [0, 0]),
-    ("too little in common", [(*LONG[: GAIN - 1], 1), (*LONG[: GAIN - 1], 2)], [0, 0]),
-    ("enough in common", [(*LONG[:GAIN], 1), (*LONG[:GAIN], 2)], [GAIN, GAIN]),
-    ("little, but of many rows", [(1, 2, *(number,)) for number in range(GAIN)], [2] * GAIN),
+    (
+        "too little in common",
+        [(*LONG[: MIN_TOKENS_SAVED - 1], 1), (*LONG[: MIN_TOKENS_SAVED - 1], 2)],
+        [0, 0],
+    ),
+    (
+        "enough in common",
+        [(*LONG[:MIN_TOKENS_SAVED], 1), (*LONG[:MIN_TOKENS_SAVED], 2)],
+        [MIN_TOKENS_SAVED, MIN_TOKENS_SAVED],
+    ),
+    (
+        "little, but of many rows",
+        [(1, 2, *(number,)) for number in range(MIN_TOKENS_SAVED)],
+        [2] * MIN_TOKENS_SAVED,
+    ),
     ("a row that begins another keeps a token", [LONG, (*LONG, 1)], [39, 39]),
     (
         "one goes on from another",

@@ -1,0 +1,56 @@
+"""What the headers of safetensors files say about a folder's tensors; no weights are read.
+
+A file begins with the length of its header (8 bytes, little-endian), then the header as JSON:
+https://huggingface.co/docs/safetensors, "Format".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from comptrust.errors import UserError
+
+FLOATS = ("F64", "F32", "F16", "BF16")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of a file."""
+
+    name: str
+    dtype: str
+    """As safetensors names it: F32, BF16, I32, F8_E4M3, ..."""
+    shape: tuple[int, ...]
+    stored: int
+    """Bytes in the file."""
+
+    @property
+    def count(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+
+def tensors(folder: Path) -> Iterator[Tensor]:
+    """Yield the tensors of all safetensors files in a folder, file by file.
+
+    Raises UserError for a file that is not in the safetensors format or cannot be read.
+    """
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with path.open("rb") as file:
+                size = int.from_bytes(file.read(8), "little")
+                if size > path.stat().st_size:
+                    raise ValueError(f"{path.name} is shorter than its header")
+                header = json.loads(file.read(size))
+            for name, field in header.items():
+                if name != "__metadata__":
+                    start, end = field["data_offsets"]
+                    yield Tensor(name, field["dtype"], tuple(field["shape"]), end - start)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"Cannot read the weights in {folder}: {' '.join(str(error).split())}."
+            ) from error

@@ -1,0 +1,136 @@
+"""The pass that adds one token to each row of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+
+from comptrust.models.inference.attention import KeyValues
+from comptrust.models.inference.prefixes import Beginning
+
+Base = tuple[Beginning, KeyValues]
+"""A shared beginning, and the store whose first `beginning.end` tokens are its keys and values."""
+
+
+class Group:
+    """Rows of a batch with about as many tokens of their own, aligned to the right.
+
+    Rows that share a beginning must be neighbors.
+    """
+
+    def __init__(
+        self, own: KeyValues, mask: torch.Tensor, bases: Sequence[Base | None], *, used: int
+    ) -> None:
+        self.own = own
+        self.mask = mask
+        """Shape (rows, room): minus infinity before a row's first token, 0 elsewhere."""
+        self.bases = list(bases)
+        """The shared beginning of each row."""
+        self.used = used
+        """Own tokens of each row, including the one that is being added."""
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        """Attend from each row's new token to its shared beginning and its own tokens; see Pass."""
+        heads, rows, size = key.shape
+        queries_per_head = query.shape[0] // heads  # above 1 in grouped-query attention
+        self.own.keys[layer][..., self.used - 1] = key.transpose(0, 1)
+        self.own.values[layer][:, :, self.used - 1] = value.transpose(0, 1)
+
+        # Scores of each row's own tokens. Every row has its own keys, so this is one small product
+        # for each row and head.
+        queries = query.transpose(0, 1).reshape(rows, heads, queries_per_head, size) * scale
+        keys = self.own.keys[layer].flatten(0, 1)[..., : self.used]
+        weights = torch.bmm(queries.flatten(0, 1), keys)
+        weights = weights.view(rows, heads, queries_per_head, self.used)
+        weights += self.mask[:, None, None, : self.used]
+
+        # Neighbors with the same beginning attend to it together: their queries are the rows of one
+        # large product for each head, with keys that are stored once.
+        out = torch.zeros_like(queries)
+        first = 0
+        for base, members in groupby(self.bases):
+            part = slice(first, first + sum(1 for _ in members))
+            first = part.stop
+            if base is None:
+                weights[part] = weights[part].softmax(dim=-1)
+                continue
+            weights[part], out[part] = _with_base(base, layer, queries[part], weights[part])
+
+        values = self.own.values[layer].flatten(0, 1)[:, : self.used]
+        out += torch.bmm(weights.flatten(0, 1), values).view_as(out)
+        return out.flatten(1, 2)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop all rows but these."""
+        chosen = torch.tensor(rows)
+        for store in (self.own.keys, self.own.values):
+            for layer, tensor in store.items():
+                store[layer] = tensor[chosen]
+        self.mask = self.mask[chosen]
+        self.bases = [self.bases[row] for row in rows]
+
+
+def _with_base(
+    base: Base, layer: int, queries: torch.Tensor, scores: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the weights of the rows' own tokens, and what their beginning adds to the output.
+
+    `queries` are (rows, heads, queries per head, size), `scores` those of the rows' own tokens,
+    (rows, heads, queries per head, own tokens). One softmax over beginning and own tokens makes the
+    result that of attention over the whole row.
+    """
+    beginning, store = base
+    length = beginning.end
+    rows, heads, queries_per_head, size = queries.shape
+    keys, values = store.keys[layer][:, :length], store.values[layer][:, :length]
+
+    def by_head(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.transpose(0, 1).flatten(1, 2)
+
+    def by_row(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.view(heads, rows, queries_per_head, -1).transpose(0, 1)
+
+    shared_scores = by_row(torch.bmm(by_head(queries), keys.transpose(1, 2)))
+    weights = torch.cat([shared_scores, scores], dim=-1).softmax(dim=-1)
+    output = by_row(torch.bmm(by_head(weights[..., :length]), values))
+    return weights[..., length:], output
+
+
+class Decoding:
+    """A pass that adds one token to each row of a batch; rows are ordered group by group."""
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self.groups = list(groups)
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        """Attend group by group; see Pass."""
+        outputs = []
+        first = 0
+        for group in self.groups:
+            own = slice(first, first + len(group.bases))
+            outputs.append(group.attend(layer, query[:, own], key[:, own], value[:, own], scale))
+            first = own.stop
+        return torch.cat(outputs)
+
+    def extend(self) -> None:
+        """Make each row one token longer."""
+        for group in self.groups:
+            group.used += 1
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop all rows but these."""
+        remaining = []
+        first = 0
+        for group in self.groups:
+            end = first + len(group.bases)
+            if members := [row - first for row in rows if first <= row < end]:
+                group.keep(members)
+                remaining.append(group)
+            first = end
+        self.groups = remaining

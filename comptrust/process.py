@@ -1,0 +1,49 @@
+"""Settings of the whole process, for programs that own theirs: the command line and the cells of a
+sweep.
+
+The library changes none of them, so a notebook that imports it keeps its logs, its progress bars
+and its memory allocator as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+
+TUNE_MALLOC = "COMPTRUST_TUNE_MALLOC"
+"""Environment variable; while it is `1`, comptrust.models.inference.heap may tune malloc."""
+SILENCED = {
+    "TQDM_DELAY": "1e9",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "LLM_COMPRESSOR_LOG_DISABLED": "true",
+    "COMPRESSED_TENSORS_LOG_DISABLED": "true",
+}
+"""Environment variables that keep libraries from printing bars and logs.
+
+A bar that is shown after 1e9 seconds: some callers of tqdm override TQDM_DISABLE.
+"""
+LOGGERS = ("accelerate", "datasets", "huggingface_hub", "torch.fx._symbolic_trace")
+"""Libraries that have no such variable."""
+
+
+def prepare(*, verbose: bool = False) -> None:
+    """Tune malloc for models and, unless `verbose`, silence the logs and bars of other libraries.
+
+    Call it before those libraries are imported: they read their variables then. Variables that the
+    user has set win.
+    """
+    os.environ.setdefault(TUNE_MALLOC, "1")
+    if verbose:
+        return
+    for name, value in SILENCED.items():
+        os.environ.setdefault(name, value)
+    if transformers_logging := sys.modules.get("transformers.utils.logging"):
+        # too late for the variables
+        transformers_logging.disable_progress_bar()
+        transformers_logging.set_verbosity_error()
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
