@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from comptrust.cli.main import comptrust
+from comptrust.cli.app import comptrust
 from comptrust.errors import ComptrustError
 
 ROOT = Path(__file__).parents[2]

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 from sqlalchemy import create_engine, text
 
-from comptrust.cli.main import comptrust
+from comptrust.cli.app import comptrust
 from comptrust.gate import policy
 from comptrust.gate.enforcement import audit
 from comptrust.tracking import promotion

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from comptrust.cli.main import Redacting
+from comptrust.cli.app import Redacting
 from comptrust.errors import UserError
 from comptrust.models import sources
 from comptrust.records import Generation, Message, Prompt, Recipe

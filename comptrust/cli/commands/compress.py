@@ -19,7 +19,9 @@ from comptrust.cli.options import compress_options, json_option, say
 )
 @json_option
 def command(out: Path | None, as_json: bool, **recipe_options: Any) -> None:
-    """Compress a model and write a checkpoint that was reloaded and compared before it counts.
+    """Compress a model and write a checkpoint.
+
+    The checkpoint is loaded again and compared with the model in memory before it counts.
 
     Example: comptrust compress --method gptq --bits 4 --out out/gptq-4bit
     """
@@ -27,18 +29,17 @@ def command(out: Path | None, as_json: bool, **recipe_options: Any) -> None:
     from comptrust.compression.recipe import build
 
     recipe = build(**recipe_options)
-    default = (
-        Path("out") / recipe.base_model.split(":")[-1].strip("/").replace("/", "--") / recipe.slug
-    )
-    record = compress(recipe, out=out or default, progress=say)
+    model = recipe.base_model.split(":")[-1].strip("/").replace("/", "--")
+    record = compress(recipe, out=out or Path("out") / model / recipe.slug, progress=say)
     if as_json:
         click.echo(record.model_dump_json(indent=2))
         return
     pattern = record.structure_verified
+    verified = f", pattern {pattern} verified" if pattern else ""
     click.echo(
         f"{record.recipe.slug}: {record.bytes / 1e6:.1f} MB of {record.dense_bytes / 1e6:.1f} MB"
         f" dense, {record.effective_bits:.2f} bits per weight, {record.sparsity:.1%}"
-        f" zeros{f', pattern {pattern} verified' if pattern else ''}\n"
+        f" zeros{verified}\n"
         f"reloaded: logits differ by at most {record.reload_check.max_logit_difference:.2g}\n"
         f"{record.path}"
     )

@@ -1,4 +1,4 @@
-"""`comptrust list`: what can be named on the command line."""
+"""`comptrust list`: the names that other commands accept."""
 
 from __future__ import annotations
 
@@ -49,13 +49,12 @@ def known(kind: str) -> list[str]:
 
 
 def _models() -> list[str]:
-    """Return one line a model: name, commit, chat format and what has to be known of its
-    license."""
+    """Return one line per model: name, commit, chat format and license."""
     from comptrust.models import presets
     from comptrust.models.sources import BUILTIN
 
     lines = [f"builtin:{name}  {text}" for name, text in BUILTIN.items()]
     return lines + [
-        f"{name}@{one.revision[:12]}  chat format {one.template}  {one.license}"
-        for name, one in presets.table().items()
+        f"{name}@{preset.revision[:12]}  chat format {preset.template}  {preset.license}"
+        for name, preset in presets.table().items()
     ]
