@@ -20,6 +20,7 @@ from comptrust import config, plugins, records
 from comptrust.errors import ComptrustError, UserError
 from comptrust.gate import policy
 from comptrust.sweep import grid
+from comptrust.sweep.sweep_file import SweepFile
 from comptrust.trust.generations import read_generations, write_generations
 from tests.support.shell import Shell
 
@@ -192,7 +193,7 @@ def test_any_sweep_is_one_or_refused(tmp_path: Path) -> None:
         "structure": st.lists(st.sampled_from(["2:4", "4:2", "unstructured"]), max_size=2),
         "seeds": st.one_of(st.integers(), st.lists(st.integers(), max_size=2)),
     }
-    drawn = {name: st.one_of(likely.get(name, JSON), JSON) for name in grid.SweepFile.model_fields}
+    drawn = {name: st.one_of(likely.get(name, JSON), JSON) for name in SweepFile.model_fields}
     _any_yaml(
         tmp_path, st.fixed_dictionaries({}, optional=drawn), read=lambda path: grid.load(str(path))
     )

@@ -16,7 +16,7 @@ import pytest
 from comptrust.errors import ServiceError, UserError
 from comptrust.sweep import driver, engines, grid, plan
 from comptrust.sweep.cell import Outcome, Task
-from comptrust.sweep.engines import Ask, Engine, Node
+from comptrust.sweep.engines import Engine, Node, ResourceRequest
 from comptrust.sweep.view import View
 from comptrust.tracking import runs, sweeps
 from tests.sweep.conftest import Place
@@ -34,7 +34,7 @@ class Scripted(Engine):
     def nodes(self) -> list[Node]:
         return [HERE]
 
-    def submit(self, task: Task, ask: Ask) -> None:
+    def submit(self, task: Task, request: ResourceRequest) -> None:
         self.queue.append(task)
 
     def wait(self, seconds: float) -> list[Outcome]:
@@ -113,7 +113,7 @@ def test_a_failed_dense_model_takes_its_cells_along_and_a_rerun_tries_again(plac
     report, _ = drive(sweep, engine)
     assert engine.seen == ["dense"]
     assert [(one.reason, one.exit_code) for one in report.failed] == [("no weights", 2)] + [
-        ("Not begun, because its dense model failed.", 2)
+        ("Not started, because its dense model failed.", 2)
     ] * 2
     again = Scripted(lambda task, attempt: done(task))
     second, _ = drive(sweep, again)
@@ -136,7 +136,7 @@ def test_a_lost_cell_is_begun_anew_once(losses: int, state: str, begun: int, pla
     assert engine.seen.count("magnitude-2of4-s0") == begun
     assert report.outcomes[sweep.cells[1].key].state == state
     ended = children(report.parent)["magnitude-2of4-s0"]
-    assert ended.count(("FAILED", "node died")) == losses and "lost, begun anew" in said
+    assert ended.count(("FAILED", "node died")) == losses and "lost, restarting" in said
 
 
 def test_a_stop_ends_what_this_driver_handed_out_and_nothing_else(place: Place) -> None:
@@ -183,16 +183,21 @@ ASKS = [
         "the machine is shared among the cells that fit",
         [HERE],
         {"memory_gb": 4},
-        Ask(cpus=2, memory=4e9),
+        ResourceRequest(cpus=2, memory=4e9),
     ),
-    ("never more cells than there are", [WITH_GPU], {"memory_gb": 1}, Ask(cpus=5, memory=1e9)),
+    (
+        "never more cells than there are",
+        [WITH_GPU],
+        {"memory_gb": 1},
+        ResourceRequest(cpus=5, memory=1e9),
+    ),
     (
         "a GPU a cell",
         [HERE, WITH_GPU],
         {"memory_gb": 8, "gpus": 1},
-        Ask(cpus=5, memory=8e9, gpus=1),
+        ResourceRequest(cpus=5, memory=8e9, gpus=1),
     ),
-    ("as asked", [HERE], {"memory_gb": 1, "cpus": 3}, Ask(cpus=3, memory=1e9)),
+    ("as asked", [HERE], {"memory_gb": 1, "cpus": 3}, ResourceRequest(cpus=3, memory=1e9)),
 ]
 
 
@@ -200,9 +205,11 @@ ASKS = [
     ("nodes", "resources", "expected"), [case[1:] for case in ASKS], ids=[case[0] for case in ASKS]
 )
 def test_what_a_cell_asks_for(
-    nodes: list[Node], resources: dict[str, object], expected: Ask, place: Place
+    nodes: list[Node], resources: dict[str, object], expected: ResourceRequest, place: Place
 ) -> None:
-    assert plan.ask(sweep_of(place, resources=resources), nodes) == {str(place.model): expected}
+    assert plan.requests(sweep_of(place, resources=resources), nodes) == {
+        str(place.model): expected
+    }
 
 
 TOO_MUCH = [
@@ -224,7 +231,7 @@ TOO_MUCH = [
         "CPUs",
         [HERE],
         {"memory_gb": 1, "cpus": 8},
-        "resources ask for 8 CPUs a cell, but the largest machine has 4",
+        "resources request 8 CPUs per cell, but the largest machine has 4",
     ),
 ]
 
@@ -238,12 +245,12 @@ def test_what_no_machine_has_is_refused_with_figures(
     nodes: list[Node], resources: dict[str, object], message: str, place: Place
 ) -> None:
     with pytest.raises(UserError) as caught:
-        plan.ask(sweep_of(place, resources=resources), nodes)
+        plan.requests(sweep_of(place, resources=resources), nodes)
     assert message in str(caught.value)
 
 
 def test_a_store_in_a_file_is_refused_for_other_machines(place: Place) -> None:
-    with pytest.raises(UserError, match="is a file of this one"):
+    with pytest.raises(UserError, match="is a file on this one"):
         plan.settings([HERE, Node(host="elsewhere", cpus=1, memory=1e9, gpus=0)], "1")
 
 

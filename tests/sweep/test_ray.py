@@ -156,7 +156,7 @@ def test_a_lost_node(place: Place, cluster: Any) -> None:
         cluster.remove_node(cluster.second, allow_graceful=False)
         out, err = process.communicate()
     assert process.returncode == 0, err
-    assert "lost, begun anew" in err
+    assert "lost, restarting" in err
     assert names <= check(out).keys()
     again = place.run(path, "--address", "auto", "--json", RAY_ADDRESS=cluster.address)
     assert again.returncode == 0 and all(cell["before"] for cell in check(again.stdout).values())
@@ -169,7 +169,9 @@ def test_a_stopped_driver(place: Place, cluster: Any) -> None:
         at_work(names)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
-    assert process.returncode == 130 and out == "" and "Stopped. What is finished is kept" in err
+    assert (
+        process.returncode == 130 and out == "" and "Stopped. Finished cells have been kept" in err
+    )
     again = place.run(path, "--address", "auto", "--json", RAY_ADDRESS=cluster.address)
     assert again.returncode == 0, again.stderr
     assert names <= check(again.stdout).keys()
