@@ -1,7 +1,7 @@
 """`python -m comptrust.cli.mlflow_server OPTIONS`: `mlflow server`, but a failure exits with 4.
 
-`comptrust serve` becomes this process. MLflow itself ends with 1 when, say, the port is in use,
-which would read as a blocked verdict.
+`comptrust serve` becomes this process. MLflow itself ends with 1 when its server fails, which
+would read as a blocked verdict.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ def serve() -> int:
     try:
         runpy.run_module("mlflow", run_name="__main__", alter_sys=True)
     except SystemExit as end:
-        if isinstance(end.code, int) and end.code > Exit.PASS and end.code < 128:
-            raise ServiceError(
-                f"mlflow server ended with exit code {end.code}; the reason is above."
-            ) from end
+        if end.code == Exit.USER:  # a wrong option; mlflow has printed the reason
+            return Exit.USER
+        if end.code == 1:
+            raise ServiceError("mlflow server failed; the reason is above.") from end
         raise
     return Exit.PASS
 

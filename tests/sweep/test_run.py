@@ -22,7 +22,7 @@ from comptrust.sweep import engines, grid, plan
 from comptrust.sweep.cell import Task
 from comptrust.sweep.engines import ResourceRequest
 from comptrust.tracking import registry, runs, sweeps
-from tests.sweep.conftest import Place
+from tests.sweep.conftest import ROOT, Place
 
 SECRET = "pa55-that-nobody-may-see"
 
@@ -235,3 +235,13 @@ def test_a_password_in_the_tracking_address_goes_nowhere(place: Place, server: s
         place.folder / "cache" / "cells"
     ).is_dir()
     assert [file for file in written if SECRET.encode() in file.read_bytes()] == []
+
+
+def test_a_crash_in_a_cell_is_a_failure_with_its_traceback_in_a_file(place: Place) -> None:
+    (place.folder / "great_expectations.py").write_text("raise RuntimeError('broken\\nlibrary')\n")
+    path = place.sweep("study", methods=["none"])
+    done = place.run(path, "--address", "serial", PYTHONPATH=f"{place.folder}:{ROOT}")
+    assert done.returncode == 4 and "Traceback" not in done.stderr, done.stderr
+    [file] = (place.folder / "cache" / "crashes").iterdir()
+    assert "RuntimeError: broken library" in done.stderr and str(file) in done.stderr
+    assert "great_expectations.py" in file.read_text()
