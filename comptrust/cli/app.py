@@ -77,7 +77,9 @@ def comptrust(verbose: bool) -> None:
       3   the verdict is inconclusive
       4   a service, this machine or comptrust itself failed; finished work is kept
 
-    Example: comptrust run --model builtin:smollm2-135m-instruct --method gptq --bits 4
+    \b
+    Example:
+      comptrust run --model builtin:smollm2-135m-instruct --method gptq --bits 4
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))

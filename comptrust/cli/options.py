@@ -97,7 +97,7 @@ compress_options = stack(
         "--calibration",
         default="builtin",
         show_default=True,
-        help="Calibration texts: builtin, self, file:PATH or hf:NAME.",
+        help="builtin: shipped texts; self: the dense model's own answers; file:PATH; or hf:NAME.",
     ),
     click.option(
         "--calibration-samples",

@@ -33,11 +33,13 @@ if TYPE_CHECKING:
 )
 @json_option
 def command(log: Path | None, registry: str | None, last: int | None, as_json: bool) -> None:
-    """Show the registry's decisions and check that nobody changed their record.
+    """Show the registry's decisions and check their record.
 
-    Exit 0 if the record is intact; 1 if its chain is broken or a promotion has no record.
+    Exit 0 if nobody changed the record; 1 if its chain is broken or a promotion has no record.
 
-    Example: comptrust audit --registry http://127.0.0.1:5000
+    \b
+    Example:
+      comptrust audit --registry http://127.0.0.1:5000
     """
     from comptrust.gate.enforcement import audit, settings
     from comptrust.tracking.store import shown_uri, tracking_uri

@@ -22,12 +22,17 @@ from comptrust.cli.options import json_option, mapping_option
 @mapping_option
 @json_option
 def command(table: Path, policy: str, mapping: Path | None, as_json: bool) -> None:
-    """Judge each compressed row of TABLE (CSV) against its dense source.
+    """Judge the models of a published table of scores.
 
-    Rows that differ only in their seed are judged together, and the worst one counts. A table holds
-    only scores: a rule that needs more (answers, sizes) is inconclusive, never passed.
+    Each compressed row of TABLE (CSV) is compared with its dense source. Rows that differ only in
+    their seed are judged together, and the worst one counts. A rule that needs more than scores
+    (answers, sizes) is inconclusive, never passed.
 
-    Example: comptrust backtest num_sheet.csv --policy literal
+    Exit 0 whatever the verdicts are.
+
+    \b
+    Example:
+      comptrust backtest num_sheet.csv --policy literal
     """
     from comptrust import published
     from comptrust.gate import policy as policies

@@ -23,7 +23,9 @@ def command(out: Path | None, as_json: bool, **recipe_options: Any) -> None:
 
     The checkpoint is loaded again and compared with the model in memory before it counts.
 
-    Example: comptrust compress --method gptq --bits 4 --out out/gptq-4bit
+    \b
+    Example:
+      comptrust compress --method gptq --bits 4 --out out/gptq-4bit
     """
     from comptrust.compression.oneshot import compress
     from comptrust.compression.recipe import build

@@ -67,7 +67,9 @@ def command(target: str, out: Path | None, as_json: bool, **options: Any) -> Non
     is the model's name on the server; the environment variable OPENAI_API_KEY holds its key, if it
     needs one. Run the same command again to continue after an interruption.
 
-    Example: comptrust evaluate builtin:smollm2-135m-instruct --suite mini --dimensions mmlu,ethics
+    \b
+    Example:
+      comptrust evaluate builtin:smollm2-135m-instruct --dimensions mmlu,ethics
     """
     from comptrust.cli import targets
     from comptrust.trust import suite as suites

@@ -15,13 +15,15 @@ from comptrust.cli.options import json_option
 @click.argument("folder", type=click.Path(path_type=Path))
 @json_option
 def command(ref: str, folder: Path, as_json: bool) -> None:
-    """Write the checkpoint of REF (models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/ALIAS)
-    to FOLDER.
+    """Write a judged checkpoint and its verdict to a folder.
 
-    Its files are hashed again and must be the ones that were judged. FOLDER also gets verdict.json,
-    attestation.json if the verdict is signed, scorecard.json, and README.md, the model card.
+    REF is models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/ALIAS. The files are hashed
+    again and must be the ones that were judged. FOLDER also gets verdict.json, attestation.json if
+    the verdict is signed, scorecard.json, and README.md, the model card.
 
-    Example: comptrust export models:/smollm2-135m-instruct/champion out/champion
+    \b
+    Example:
+      comptrust export models:/smollm2-135m-instruct/champion out/champion
     """
     from comptrust.workflow import handover
 

@@ -46,11 +46,15 @@ def command(
     suite: str | None,
     as_json: bool,
 ) -> None:
-    """Judge CANDIDATE (models:/NAME/VERSION, runs:/ID or a scorecard file).
+    """Judge a candidate against its dense source under a policy.
+
+    CANDIDATE is models:/NAME/VERSION, runs:/ID or a scorecard file.
 
     Exit 0 if the verdict passes, 1 if it blocks, 3 if it is inconclusive.
 
-    Example: comptrust gate models:/smollm2-135m-instruct/2
+    \b
+    Example:
+      comptrust gate models:/smollm2-135m-instruct/2
     """
     if plan and (candidate or baseline or waivers):
         raise UserError(

@@ -21,7 +21,9 @@ folder_option = click.option(
 def command() -> None:
     """Make and show signing keys.
 
-    Example: comptrust keys init
+    \b
+    Example:
+      comptrust keys init
     """
 
 
@@ -31,7 +33,9 @@ def command() -> None:
 def init(folder: Path | None, as_json: bool) -> None:
     """Make an Ed25519 key pair; an existing key is never overwritten.
 
-    Example: comptrust keys init --dir ci-keys
+    \b
+    Example:
+      comptrust keys init --dir ci-keys
     """
     from comptrust.gate.signing import keys
 
@@ -51,7 +55,9 @@ def init(folder: Path | None, as_json: bool) -> None:
 def show(folder: Path | None, as_json: bool) -> None:
     """Show the trusted keys and the one that signs.
 
-    Example: comptrust keys show
+    \b
+    Example:
+      comptrust keys show
     """
     from comptrust.gate.signing import keys
 

@@ -14,7 +14,9 @@ from comptrust.cli.options import json_option, mapping_option, say
 def command() -> None:
     """Bring published results into MLflow.
 
-    Example: comptrust leaderboard import num_sheet.csv
+    \b
+    Example:
+      comptrust leaderboard import num_sheet.csv
     """
 
 
@@ -27,7 +29,9 @@ def import_(table: Path, mapping: Path | None, as_json: bool) -> None:
 
     Rows that were imported before are skipped.
 
-    Example: comptrust leaderboard import num_sheet.csv
+    \b
+    Example:
+      comptrust leaderboard import num_sheet.csv
     """
     from comptrust import published
     from comptrust.tracking import published as tracking

@@ -25,7 +25,9 @@ PACKAGES = {
 def command(kind: str, as_json: bool) -> None:
     """List methods, models, dimensions, suites, policies or rules.
 
-    Example: comptrust list methods
+    \b
+    Example:
+      comptrust list methods
     """
     names = known(kind)
     if as_json:

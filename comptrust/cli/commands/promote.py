@@ -26,13 +26,16 @@ from comptrust.errors import Exit
 )
 @json_option
 def command(name: str, version: str, to: str, policy: str | None, as_json: bool) -> None:
-    """Promote VERSION of the registered model NAME, if a passing verdict is about exactly its
-    files.
+    """Promote a registered version whose verdict passes.
 
-    Where keys are trusted (comptrust keys show), one of them must have signed the verdict. Exit 1
-    or 3 if the version was not promoted.
+    The verdict must be about exactly the files of VERSION. Where keys are trusted (comptrust keys
+    show), one of them must have signed it.
 
-    Example: comptrust promote smollm2-135m-instruct 2 --to staging
+    Exit 0 if the version was promoted, 1 if something blocks it, 3 if something is missing.
+
+    \b
+    Example:
+      comptrust promote smollm2-135m-instruct 2 --to staging
     """
     from comptrust.gate import policy as policies
     from comptrust.tracking import promotion

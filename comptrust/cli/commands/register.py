@@ -59,13 +59,15 @@ RECIPE = ("method", "bits", "group_size", "sparsity", "structure", "seed")
 @policy_option
 @json_option
 def command(target: str, base: str, evaluate: bool, as_json: bool, **options: Any) -> None:
-    """Register TARGET, a folder or Hugging Face id of a compressed model, as it is.
+    """Register a model that is already compressed.
 
-    The recipe that you state is checked in the files, and the model must load and give finite
-    logits.
+    TARGET is a folder or a Hugging Face id. The recipe that you state is checked in the files, and
+    the model must load and give finite logits.
 
-    Example: comptrust register ./llama-2-13b-gptq --method gptq --bits 4 --base
-    meta-llama/Llama-2-13b-hf
+    \b
+    Example:
+      comptrust register ./llama-2-13b-gptq --method gptq --bits 4 \\
+        --base meta-llama/Llama-2-13b-hf
     """
     from comptrust.cli import summary
     from comptrust.compression import recipe

@@ -46,11 +46,14 @@ from comptrust.errors import ServiceError, UserError
 def command(
     experiment: str | None, out: Path, smaller: tuple[str, ...], ui: str | None, log_figures: bool
 ) -> None:
-    """Write one self-contained HTML file about all finished runs of an experiment.
+    """Write an HTML report about an experiment.
 
-    Under `mlflow run . -e report` the file is logged on the project's run as well.
+    It is one self-contained file about all finished runs. Under `mlflow run . -e report` it is also
+    logged on the project's run.
 
-    Example: comptrust report --smaller "LLAMA2 13b Chat=LLAMA2 7b Chat" --out report.html
+    \b
+    Example:
+      comptrust report --smaller "LLAMA2 13b Chat=LLAMA2 7b Chat" --out report.html
     """
     pairs = _pairs(smaller)
     if ui and not ui.startswith(("http://", "https://")):

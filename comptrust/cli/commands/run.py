@@ -32,8 +32,7 @@ PLAN = ("suite", "dimensions", "limit", "scoring", "batch_size", "policy", "prom
 @click.option(
     "--promote-to",
     type=TEXT,
-    help="staging or production: promote if the verdict passes; otherwise exit 1 or 3"
-    "  [default: do not promote].",
+    help="staging or production: promote if the verdict passes  [default: do not promote].",
 )
 @click.option(
     "--out",
@@ -42,12 +41,16 @@ PLAN = ("suite", "dimensions", "limit", "scoring", "batch_size", "policy", "prom
 )
 @json_option
 def command(as_json: bool, **options: Any) -> None:
-    """Compress a model, evaluate it and its dense source, judge it and register it.
+    """Compress, evaluate, judge and register a model.
 
-    The dense model is evaluated once per suite; later runs reuse the result. Run the same command
-    again to continue after an interruption.
+    Its dense source is evaluated as well, once per suite; later runs reuse the result. Run the same
+    command again to continue after an interruption.
 
-    Example: comptrust run --method gptq --bits 4
+    Exit 0 whatever the verdict is; with --promote-to 1 if it blocks and 3 if it is inconclusive.
+
+    \b
+    Example:
+      comptrust run --method gptq --bits 4
     """
     from comptrust.cli import summary
     from comptrust.compression import recipe

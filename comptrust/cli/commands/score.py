@@ -39,12 +39,14 @@ if TYPE_CHECKING:
 def command(
     files: tuple[Path, ...], scoring: Scoring | None, allow_partial: bool, as_json: bool
 ) -> None:
-    """Score files of answers as published.
+    """Score files of answers as published; no model is loaded.
 
     A suite.json beside a file, or above its generations/ folder, says which prompts were asked;
     without one the published scenarios are required.
 
-    Example: comptrust score generations/ethics.jsonl.xz --allow-partial --json
+    \b
+    Example:
+      comptrust score generations/ethics.jsonl.xz --allow-partial --json
     """
     without_collecting()
     scores: dict[str, Score] = {}

@@ -65,7 +65,7 @@ FOLDER = click.Path(path_type=Path)
     type=FOLDER,
     help="File that records the decisions  [default: beside a sqlite database].",
 )
-@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+@click.argument("options", nargs=-1, metavar="[MLFLOW OPTIONS]...", type=click.UNPROCESSED)
 def command(
     backend_store_uri: str | None,
     registry_store_uri: str | None,
@@ -84,8 +84,10 @@ def command(
     Its artifact folder keeps the files of promoted versions unchanged. Every other option of
     `mlflow server`, such as --host and --port, is passed on to it.
 
-    Example: comptrust serve --backend-store-uri sqlite:///mlflow.db --trusted-keys keys --port 5000
-    --app-name basic-auth
+    \b
+    Example:
+      comptrust serve --backend-store-uri sqlite:///mlflow.db \\
+        --trusted-keys keys --port 5000 --app-name basic-auth
     """
     from comptrust.gate.enforcement import serving
     from comptrust.gate.signing import keys

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     "--cache",
     type=TEXT,
     envvar="COMPTRUST_CACHE",
-    help="Folder of models and checkpoints, best shared by all machines  [default: the user's].",
+    help="Folder of models and checkpoints, best shared by all machines  [default: in ~/.cache].",
 )
 @click.option(
     "--dry-run",
@@ -49,13 +49,16 @@ if TYPE_CHECKING:
 def command(
     sweep: str, address: str, artifacts: str | None, cache: str | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Expand SWEEP, a shipped sweep or a YAML file, and run the cells that are not finished yet.
+    """Run a grid of models, methods, rates and seeds.
 
-    Each cell is one process and one MLflow run below the sweep's run. Run the same command again to
-    continue after an interruption: finished cells are kept, failed ones are tried again, and the
-    reason of a failure stays on its run.
+    SWEEP is the name of a shipped sweep or a YAML file. Each cell of the grid is one process and
+    one MLflow run below the sweep's run. Run the same command again to continue after an
+    interruption: finished cells are kept, and failed ones are tried again. The reason of a failure
+    is on the cell's run.
 
-    Example: comptrust sweep smoke --dry-run
+    \b
+    Example:
+      comptrust sweep smoke --dry-run
     """
     from comptrust.sweep import grid, plan, summary
 

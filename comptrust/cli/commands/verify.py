@@ -30,16 +30,22 @@ SHOWN = {"key_id", "model", "run_id", "baseline_run_id", "issued", "expires"}
 )
 @json_option
 def command(ref: str, trusted: Path | None, as_json: bool) -> None:
-    """Check MODEL (models:/NAME/VERSION): its signature, weights, scores, answers and verdict, and
-    those of the dense source.
+    """Check a version against its signed verdict.
+
+    MODEL is models:/NAME/VERSION. Its signature, weights, scores, answers and verdict are checked,
+    and the scores and answers of its dense source.
 
     \b
     Exit codes:
-      0  signed by a trusted key, not expired, every byte as signed, and the verdict passes
+      0  signed by a trusted key, not expired, every byte as signed,
+         and the verdict passes
       1  something was changed, or the verdict blocks
-      3  not signed, expired, signed by an unknown key, or the verdict is inconclusive
+      3  not signed, expired, signed by an unknown key,
+         or the verdict is inconclusive
 
-    Example: comptrust verify models:/smollm2-135m-instruct/2
+    \b
+    Example:
+      comptrust verify models:/smollm2-135m-instruct/2
     """
     from comptrust.gate.signing import keys
     from comptrust.tracking import registry

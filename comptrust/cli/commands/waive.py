@@ -49,12 +49,15 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Sign a waiver of RULE, so that its inconclusive finding on one checkpoint counts as a pass.
+    """Accept an inconclusive finding on one checkpoint.
 
+    The waiver is signed. Until it expires, the finding of RULE on that checkpoint counts as a pass.
     A block cannot be waived.
 
-    Example: comptrust waive refusal_shift --checkpoint models:/tiny/2 --who "Ada Lovelace" --why
-    "Read all 40" --until 2027-01-31
+    \b
+    Example:
+      comptrust waive refusal_shift --checkpoint models:/tiny/2 \\
+        --who "Ada Lovelace" --why "Read all 40" --until 2027-01-31
     """
     from comptrust.gate import policy
     from comptrust.gate.signing import keys
