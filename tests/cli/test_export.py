@@ -1,4 +1,4 @@
-"""Handing a checkpoint over: the judged bytes, their verdict and a card, or nothing."""
+"""`comptrust export` writes the judged files, their verdict and a model card, or nothing."""
 
 from __future__ import annotations
 

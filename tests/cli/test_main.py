@@ -1,5 +1,4 @@
-"""The command line on bad input: the exit code, one clear line, no traceback, nothing left
-behind."""
+"""The command line on bad input: the exit code, one clear line, and no file left behind."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Whatever plain data comes in: a record or one clear refusal; what a record says survives being
-written and read.
+"""Properties of reading and writing, with generated data.
+
+Any plain data is a record or refused in one line, and a record survives being written and read.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from comptrust.trust.generations import read_generations, write_generations
 from tests.support.shell import Shell
 
 KINDS = [
-    one
-    for one in vars(records).values()
-    if isinstance(one, type) and issubclass(one, records.Record) and one is not records.Record
+    kind
+    for kind in vars(records).values()
+    if isinstance(kind, type) and issubclass(kind, records.Record) and kind is not records.Record
 ]
 TRIES = settings(
     max_examples=80,
@@ -46,9 +47,7 @@ JSON = st.recursive(
 
 
 def fields_of(record: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
-    """Draw something for some of a record's own fields, and now and then for one that it does not
-    have.
-    """
+    """Draw values for some of a record's fields, and sometimes for a field it does not have."""
     optional = {name: JSON for name in (*record.model_fields, "strange")}
     return st.fixed_dictionaries({}, optional=optional)
 
@@ -202,9 +201,7 @@ def test_any_sweep_is_one_or_refused(tmp_path: Path) -> None:
 def _any_yaml(
     folder: Path, data: st.SearchStrategy[Any], *, read: Callable[[Path], object]
 ) -> None:
-    """Read many drawn files; a failure must be a line that names the file, or a name that is not
-    known.
-    """
+    """Read many drawn files; an error must name the file, or be about an unknown name."""
 
     @TRIES
     @given(st.one_of(JSON, data))

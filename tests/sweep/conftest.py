@@ -1,6 +1,4 @@
-"""What the tests of sweeps share: a folder with its own tracking store and cache, and sweeps of a
-tiny model.
-"""
+"""Fixtures of the sweep tests: a folder with its own tracking store and cache, and tiny sweeps."""
 
 from __future__ import annotations
 
@@ -26,39 +24,37 @@ class Place:
     model: Path
 
     def sweep(self, name: str, **fields: object) -> Path:
-        """Write a sweep of the tiny model with four questions a cell."""
-        asked = {
+        """Write a sweep of the tiny model with four prompts per cell."""
+        defaults = {
             "models": [str(self.model)],
             "dimensions": ["mmlu"],
             "limit": 1,
             "resources": {"cpus": 1, "memory_gb": 0.5},
         }
         path = self.folder / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(asked | fields, sort_keys=False))
+        path.write_text(yaml.safe_dump(defaults | fields, sort_keys=False))
         return path
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of a command in this place."""
-        kept = {
+        inherited = {
             key: value
             for key, value in os.environ.items()
             if not key.startswith(("MLFLOW_", "COMPTRUST_", "RAY_"))
         }
-        own = {
+        settings = {
             "MLFLOW_TRACKING_URI": self.uri,
             "COMPTRUST_CACHE": str(self.folder / "cache"),
             "PYTHONPATH": str(ROOT),
         }
-        return kept | own | {"MLFLOW_DISABLE_TELEMETRY": "true"} | more
+        return inherited | settings | {"MLFLOW_DISABLE_TELEMETRY": "true"} | more
 
     @property
     def uri(self) -> str:
         return f"sqlite:///{self.folder / 'mlflow.db'}"
 
     def start(self, *words: object, **more: str) -> subprocess.Popen[str]:
-        """Start `comptrust sweep WORDS`, which an interruption reaches even where these tests run
-        in the background.
-        """
+        """Start `comptrust sweep WORDS`; SIGINT reaches it even if the tests run in background."""
         return subprocess.Popen(
             [sys.executable, "-m", "comptrust", "sweep", *map(str, words)],
             cwd=self.folder,
@@ -98,9 +94,9 @@ def place(
     tmp_path: Path, tiny_model: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Place:
     """A fresh place, in which this process works as well."""
-    found = make_place(tmp_path, tiny_model, empty_store)
-    enter(found, monkeypatch)
-    return found
+    place = make_place(tmp_path, tiny_model, empty_store)
+    enter(place, monkeypatch)
+    return place
 
 
 def enter(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

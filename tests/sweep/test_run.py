@@ -1,5 +1,6 @@
-"""Sweeps of the tiny model in real processes, one after another: finished cells stay finished,
-secrets stay secret.
+"""Sweeps of the tiny model in real processes, one cell at a time.
+
+Finished cells stay finished, and secrets stay secret.
 """
 
 from __future__ import annotations
@@ -153,8 +154,7 @@ def test_finished_cells_stay_finished_for_every_sweep(place: Place) -> None:
         "magnitude-4of8-s0": False,
         "magnitude-2of4-s0": True,
     }
-    opened = runs.client()
-    run = opened.get_run(again["magnitude-4of8-s0"]["run_id"])
+    run = runs.client().get_run(again["magnitude-4of8-s0"]["run_id"])
     assert (
         run.data.metrics[sweeps.PROMPTS] > 0
         and run.data.tags["mlflow.parentRunId"] == json.loads(second.stdout)["run"]

@@ -1,4 +1,4 @@
-"""The live view: one line that renews itself on a terminal, plain lines otherwise."""
+"""The live view: one line that is rewritten on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
