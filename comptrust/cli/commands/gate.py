@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from comptrust.gate.policy import Policy
     from comptrust.workflow.judging import Judgment
 
+WIDTHS = (18, 7, 11)
+"""Columns of a plan: dimension, prompts, independent prompts."""
+
 
 @click.command("gate")
 @click.argument("candidate", required=False)
@@ -114,14 +117,14 @@ def _plan(policy: Policy, *, suite: str, as_json: bool) -> str:
         rows = [row for row in plan.rows if (row.points, row.applies_to) == margin]
         points, applies_to = margin
         cells = [
-            (row.dimension, str(row.prompts), str(row.clusters), "yes" if row.enough else "no")
+            (row.dimension, str(row.prompts), str(row.clusters), " yes" if row.enough else " no")
             for row in rows
         ]
-        header = ("dimension", "prompts", "independent", "decides")
+        header = ("dimension", "prompts", "independent", " decides")
         lines += [
             "",
             f"{points:g} points ({applies_to}): {rows[0].needed} independent prompts needed",
-            *(f"  {line}" for line in table([header, *cells], align="<>>", widths=(18, 7, 11))),
+            *(f"  {line}" for line in table([header, *cells], align="<>>", widths=WIDTHS, gap=" ")),
         ]
     lines += [
         "",
