@@ -1,6 +1,4 @@
-"""The plug-ins shown in CONTRIBUTING.md, added to a copy of the code and put to use: each is one
-file, and nothing else has to know.
-"""
+"""CONTRIBUTING.md is true: its plug-ins work in a copy of the code, its workflow is checked."""
 
 from __future__ import annotations
 
@@ -14,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support import samples
 
@@ -96,3 +95,25 @@ def test_a_rule(run: Run, tmp_path: Path) -> None:
             finding["rule"]: finding["outcome"] for finding in json.loads(done.stdout)["findings"]
         }
         assert findings["max_bytes"] == outcome
+
+
+def test_the_script_of_the_workflow_installs_nothing_on_a_contributors_machine() -> None:
+    settings = {name: value for name, value in os.environ.items() if name != "CI"}
+    done = subprocess.run(
+        ["bash", str(ROOT / ".ci" / "run")],
+        env=settings | {"PYTHON": "python0.0"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert "python0.0-venv" in done.stderr and "apt-get install" in done.stderr
+
+
+def test_the_workflow_runs_the_script_with_pinned_actions_and_may_only_read() -> None:
+    text = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text)
+    steps = workflow["jobs"]["test"]["steps"]
+    assert workflow["permissions"] == {"contents": "read"} and "secrets." not in text
+    assert [step["run"] for step in steps if "run" in step] == ["bash .ci/run"]
+    for action in (step["uses"] for step in steps if "uses" in step):
+        assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action), action

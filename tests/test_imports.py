@@ -8,35 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.arrows import ARROWS, LAYERS
+
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "comptrust").rglob("*.py"))
 
-LAYERS = (
-    "models",
-    "compression",
-    "trust",
-    "tracking",
-    "gate",
-    "report",
-    "workflow",
-    "sweep",
-    "cli",
-)
-"""The packages of comptrust; the modules beside them (records, errors, config, ...) are the ground
-that all stand on.
-"""
-ARROWS = {
-    "models": set(),
-    "compression": {"models"},
-    "trust": {"models"},
-    "tracking": {"trust"},
-    "gate": {"trust"},
-    "report": {"trust", "tracking", "gate"},
-    "workflow": {"models", "compression", "trust", "tracking", "gate", "report"},
-    "sweep": {"models", "compression", "trust", "tracking", "gate", "workflow"},
-    "cli": {"models", "compression", "trust", "tracking", "gate", "report", "workflow", "sweep"},
-}
-"""Every arrow between packages, exactly: one that appears or disappears changes this table."""
 ONLY_IN = {
     "torch": ("comptrust/compression", "comptrust/models"),
     "mlflow": ("comptrust/tracking", "comptrust/gate/enforcement", "comptrust/report"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from pathlib import Path
@@ -30,14 +31,23 @@ def locked() -> dict[str, str]:
 
 
 def test_direct_pins_are_the_locked_ones() -> None:
-    direct = pins(PROJECT["dependencies"]) | pins(PROJECT["optional-dependencies"]["test"])
-    assert direct.items() <= locked().items()
+    extras = PROJECT["optional-dependencies"]
+    direct = [*PROJECT["dependencies"], *(line for lines in extras.values() for line in lines)]
+    ours = [line for line in direct if not line.startswith("comptrust[")]
+    assert pins(ours).items() <= locked().items()
 
 
-def test_conda_environment_is_the_lock() -> None:
+def test_the_extra_all_names_every_extra_of_users() -> None:
+    [line] = PROJECT["optional-dependencies"]["all"]
+    named = set(line.removeprefix("comptrust[").removesuffix("]").split(","))
+    assert named == set(PROJECT["optional-dependencies"]) - {"all", "test", "docs"}
+
+
+def test_conda_environment_is_the_lock_and_changes_with_it() -> None:
     dependencies = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"]
-    assert "python=3.11" in dependencies
-    assert pins(dependencies[-1]["pip"]) == locked()
+    digest = hashlib.sha256((ROOT / "constraints.txt").read_bytes()).hexdigest()[:12]
+    lock = {"pip": [f"-r constraints.txt  # sha256 {digest}"]}
+    assert dependencies == ["python=3.11", "pip", lock], "run make lock"
 
 
 def test_environment_files_name_no_host_or_machine() -> None:

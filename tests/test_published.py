@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +15,8 @@ from comptrust import published
 from comptrust.errors import UserError
 from comptrust.gate import policy as policies
 from comptrust.gate.backtest import backtest
+from tests.support.shared import SHARED
 
-SHARED = Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[2] / "shared"))
 TABLE = SHARED / "paper" / "num_sheet.csv"
 needs_table = pytest.mark.skipif(
     not TABLE.exists(), reason="the published table is not beside the checkout (COMPTRUST_SHARED)"

@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from comptrust import __version__
 from comptrust.tracking.store import redacted
 
 COMMANDS = {
@@ -63,7 +64,7 @@ def _with_dashes(name: str) -> str:
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _with_dashes},
 )
-@click.version_option(package_name="comptrust")
+@click.version_option(__version__)
 @click.option("-v", "--verbose", is_flag=True, help="Show the logs of libraries too, on stderr.")
 def comptrust(verbose: bool) -> None:
     """Compress a language model, measure what that did to its trustworthiness, and promote it only

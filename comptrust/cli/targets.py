@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comptrust import digests, plugins
+from comptrust import digests
 from comptrust.cli.options import say
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError, unknown
 from comptrust.models import chat, presets, sources
-from comptrust.models.base import Backend
+from comptrust.models.base import BACKENDS, Backend
 from comptrust.workflow.job import local_model
-
-PACKAGE = "comptrust.models.backends"
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class BackendOptions:
         if self.template:
             chat.named(self.template)
         known = [
-            name for name in plugins.names(PACKAGE) if name != "echo"
+            name for name in BACKENDS.names() if name != "echo"
         ]  # which answers without a model, for tests
         if self.backend not in known:
             raise unknown("backend", self.backend, known)
@@ -108,7 +106,7 @@ def backend(target: Target, options: BackendOptions, *, given: str, log: Path) -
     A server that is started here writes to `log`.
     """
     if options.backend != "openai" and target.path:
-        yield plugins.get(PACKAGE, options.backend, kind="backend")(
+        yield BACKENDS.get(options.backend)(
             target.path, batch_size=options.batch_size, template=target.template
         )
         return

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from comptrust import plugins
+from comptrust.plugins import Registry
 
 if TYPE_CHECKING:
     import torch
 
-PACKAGE = "comptrust.compression.methods"
+METHODS = Registry("method", "comptrust.compression.methods", "comptrust.methods", verb="apply")
 STRUCTURES = ("unstructured", "2:4", "4:8", "1:2")
 
 
@@ -84,7 +84,7 @@ class Pruning(Method):
 
 def get(name: str) -> type[Method]:
     """Return a method's class by name. Raises UserError with the nearest name."""
-    method: type[Method] = plugins.get(PACKAGE, name, kind="method")
+    method: type[Method] = METHODS.get(name)
     return method
 
 

@@ -9,15 +9,16 @@ from typing import Any
 
 from pydantic import Field
 
-from comptrust import config, digests, plugins
+from comptrust import config, digests
 from comptrust.errors import UserError, unknown
 from comptrust.gate.base import Rule
 from comptrust.gate.signing.waivers import Waiver
+from comptrust.plugins import Registry
 from comptrust.records import Record
 
 FOLDER = config.SHIPPED / "policies"
 DEFAULT = "staging"
-RULES = "comptrust.gate.rules"
+RULES = Registry("rule", "comptrust.gate.rules", "comptrust.rules", verb="check")
 
 
 class PolicyFile(Record):
@@ -66,9 +67,7 @@ def names() -> tuple[str, ...]:
 
 def waivable() -> tuple[str, ...]:
     """List the rules whose inconclusive finding a named human may accept."""
-    return tuple(
-        name for name in plugins.names(RULES) if plugins.get(RULES, name, kind="rule").waivable
-    )
+    return tuple(name for name in RULES.names() if RULES.get(name).waivable)
 
 
 def load(name_or_path: str) -> Policy:
@@ -103,10 +102,10 @@ def load(name_or_path: str) -> Policy:
 def _rule(entry: dict[str, Any], *, where: str) -> Rule:
     if "rule" not in entry:
         raise UserError(
-            f"{where}: field 'rule' is missing. Known rules: {', '.join(plugins.names(RULES))}."
+            f"{where}: field 'rule' is missing. Known rules: {', '.join(RULES.names())}."
         )
     name = str(entry["rule"])
-    rule: type[Rule] = plugins.get(RULES, name, kind="rule")
+    rule: type[Rule] = RULES.get(name)
     parameters = {key: value for key, value in entry.items() if key != "rule"}
     for key in parameters:
         if key not in rule.model_fields:

@@ -7,7 +7,10 @@ import platform
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
+from comptrust.plugins import Registry
 from comptrust.records import Generation, Prompt
+
+BACKENDS = Registry("backend", "comptrust.models.backends", "comptrust.backends", verb="answer")
 
 
 class Backend(ABC):

@@ -12,8 +12,12 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from comptrust import plugins
+from comptrust.plugins import Registry
 from comptrust.records import Generation, Scoring
+
+DIMENSIONS = Registry(
+    "dimension", "comptrust.trust.dimensions", "comptrust.dimensions", verb="aggregate"
+)
 
 
 class Outcome(NamedTuple):
@@ -209,7 +213,5 @@ def columns(rows: np.ndarray) -> np.ndarray | slice:
 
 def get(name: str, *, scoring: Scoring = "compressed-trust") -> Dimension:
     """Return one dimension by name. Raises UserError with the nearest name."""
-    made: Dimension = plugins.get("comptrust.trust.dimensions", name, kind="dimension")(
-        scoring=scoring
-    )
-    return made
+    dimension: Dimension = DIMENSIONS.get(name)(scoring=scoring)
+    return dimension

@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from comptrust import plugins
 from comptrust.config import DIMENSIONS
 from comptrust.errors import UserError, unknown
+from comptrust.plugins import Registry
 from comptrust.records import Prompt, Scoring, Suite
 from comptrust.trust import scorers
 
-SUITES = "comptrust.trust.suites"
+SUITES = Registry("suite", "comptrust.trust.suites", "comptrust.suites", verb="load")
 
 
 def load(
@@ -34,8 +34,9 @@ def load(
     chosen = _dimensions(dimensions)
     if limit is not None and limit < 1:
         raise UserError(f"--limit is {limit}; it must be at least 1 prompt per scenario.")
-    plugin = plugins.get(SUITES, name, kind="suite")
-    suite: Suite = plugin().load(argument or None, dimensions=chosen, scoring=scoring, limit=limit)
+    suite: Suite = SUITES.get(name)().load(
+        argument or None, dimensions=chosen, scoring=scoring, limit=limit
+    )
     asked = set(chosen or DIMENSIONS)
     prompts = first(
         tuple(prompt for prompt in suite.prompts if prompt.dimension in asked), limit=limit

@@ -46,7 +46,7 @@ WORK = {
     ),
     "serve": ("serve", "comptrust.gate.enforcement.serving.plan"),
     "audit": ("audit", "comptrust.gate.enforcement.settings.audit_log"),
-    "list": ("list policies", "comptrust.gate.policy.names"),
+    "list": ("list policies", "comptrust.cli.commands.list_._lines"),
 }
 """Command -> a call of it, and a function that its work reaches."""
 
@@ -151,7 +151,7 @@ def test_the_code_of_each_error(
 def test_no_error_of_click_is_a_block(
     error: Exception, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("comptrust.gate.policy.names", raise_(error))
+    monkeypatch.setattr("comptrust.cli.commands.list_._lines", lambda kind: raise_(error)())
     code = Exit.INTERRUPTED if isinstance(error, click.Abort) else Exit.USER
     assert ended("list", "policies") == code
 

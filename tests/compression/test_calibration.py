@@ -61,7 +61,7 @@ def test_self_asks_the_model(loaded: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_files(
+def test_texts_from_a_file(
     tmp_path: Path, loaded: dict[str, Any], name: str, text: str, expected: set[str]
 ) -> None:
     (tmp_path / name).write_text(text)

@@ -38,5 +38,5 @@ def test_magnitude_mask(
         ("2:4", [0.0, 0.0, 1.0], False),
     ],
 )
-def test_follows(structure: str, row: list[float], expected: bool) -> None:
+def test_follows_its_structure(structure: str, row: list[float], expected: bool) -> None:
     assert masks.follows(torch.tensor([row]), structure) is expected

@@ -43,7 +43,7 @@ def compress(model: Path, out: Path, **options: Any) -> oneshot.Checkpoint:
         "-".join(str(part) for part in value.values()) if isinstance(value, dict) else None
     ),
 )
-def test_methods(
+def test_each_method_writes_what_its_record_says(
     tiny_model: Path, tmp_path: Path, options: dict[str, Any], bits: float, sparsity: float | None
 ) -> None:
     record = compress(tiny_model, tmp_path / "out", **options)

@@ -43,7 +43,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("options", "message"), REFUSED)
-def test_refuses(options: dict[str, Any], message: str) -> None:
+def test_meaningless_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
         build(model="builtin:smollm2-135m-instruct", **options)
     assert message in str(caught.value)
@@ -82,7 +82,7 @@ def test_refuses(options: dict[str, Any], message: str) -> None:
         ({"method": "wanda"}, {"sparsity": 0.5, "structure": "unstructured"}, "wanda-50pct-s0"),
     ],
 )
-def test_builds(options: dict[str, Any], fields: dict[str, Any], slug: str) -> None:
+def test_recipes_from_options(options: dict[str, Any], fields: dict[str, Any], slug: str) -> None:
     recipe = build(model="m", **options)
     assert {name: getattr(recipe, name) for name in fields} == fields
     assert recipe.slug == slug

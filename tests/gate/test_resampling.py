@@ -160,7 +160,7 @@ def test_both_draws_are_of_one_distribution() -> None:
     assert spreads[0] == pytest.approx(spreads[1], rel=0.02)
 
 
-def test_answers_beyond_those_that_the_published_code_reads_keep_a_scenario_as_it_is() -> None:
+def test_more_answers_than_the_published_code_reads_are_not_interchangeable() -> None:
     prompt = next(one for one in many("privacy") if one.scenario.startswith("pii/"))
     asked = [prompt.model_copy(update={"id": f"{prompt.id}/{copy}"}) for copy in range(101)]
     dimension = base.get("privacy")

@@ -55,7 +55,7 @@ def test_score_bound_is_as_wide_as_the_exact_poisson_bound(flips: int) -> None:
         (40, 0, 5, "inconclusive"),
     ],
 )
-def test_outcomes(n: int, lost: int, points: float, outcome: str) -> None:
+def test_the_outcome_at_each_margin(n: int, lost: int, points: float, outcome: str) -> None:
     dense = np.ones(n)
     mine = dense.copy()
     mine[:lost] = 0

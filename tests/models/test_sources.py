@@ -22,7 +22,7 @@ from comptrust.models import sources
         ("a/b/c", "not a folder"),
     ],
 )
-def test_refuses(name: str, message: str) -> None:
+def test_unknown_names_are_refused(name: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         sources.resolve(name)
     assert message in str(caught.value)

@@ -19,7 +19,7 @@ import pytest
 
 from comptrust.report import entries, page
 from comptrust.report.base import DIMENSIONS, fold
-from tests.report.conftest import Own
+from tests.support.logged_runs import LoggedRuns
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
@@ -31,7 +31,7 @@ HIGH = 3000
 
 
 @pytest.fixture
-def report(own: Own, tmp_path: Path) -> Path:
+def report(own: LoggedRuns, tmp_path: Path) -> Path:
     """Write the report of the own runs."""
     found = entries.read()
     path = tmp_path / "report.html"
@@ -142,7 +142,7 @@ def test_the_page_fits_its_window_and_opens_its_cards(
 
 
 @pytest.fixture
-def server(own: Own, tmp_path: Path) -> Iterator[str]:
+def server(own: LoggedRuns, tmp_path: Path) -> Iterator[str]:
     """Serve the own runs with a real MLflow server on a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -187,7 +187,7 @@ def _answering(address: str, process: subprocess.Popen[bytes]) -> str:
 
 @pytest.mark.slow
 def test_a_row_leads_to_its_run_in_mlflow(
-    browser: WebDriver, own: Own, server: str, tmp_path: Path
+    browser: WebDriver, own: LoggedRuns, server: str, tmp_path: Path
 ) -> None:
     from selenium.webdriver.support.expected_conditions import element_to_be_clickable as clickable
     from selenium.webdriver.support.wait import WebDriverWait

@@ -11,7 +11,7 @@ from comptrust.cli.app import comptrust
 from comptrust.errors import ComptrustError
 from comptrust.report import entries, figures
 from comptrust.tracking import runs
-from tests.report.conftest import Own
+from tests.support.logged_runs import LoggedRuns
 
 OWN = {"card.html", "forest.html", "forest.png"}
 FAMILY = {
@@ -34,7 +34,7 @@ def held(run_id: str) -> set[str]:
     return {Path(item.path).name for item in runs.client().list_artifacts(run_id, "report")}
 
 
-def test_a_judged_run_keeps_its_card_and_its_forest_plot(own: Own, tmp_path: Path) -> None:
+def test_a_judged_run_keeps_its_card_and_its_forest_plot(own: LoggedRuns, tmp_path: Path) -> None:
     run_id = own.runs["gptq-4bit-g64-s0"]
     assert held(run_id) == OWN
     folder = runs.download(run_id, into=tmp_path, only=["report"]) / "report"
@@ -45,7 +45,7 @@ def test_a_judged_run_keeps_its_card_and_its_forest_plot(own: Own, tmp_path: Pat
 
 
 def test_report_stands_on_its_own_and_logs_the_figures_on_the_runs(
-    own: Own, tmp_path: Path
+    own: LoggedRuns, tmp_path: Path
 ) -> None:
     assert invoke("report", "--out", "quiet.html", "--no-log")[0] == 0
     assert held(own.runs["dense"]) == OWN
@@ -61,7 +61,7 @@ def test_report_stands_on_its_own_and_logs_the_figures_on_the_runs(
     assert len(shown) < 1_000_000
 
 
-def test_answers_with_markup_reach_the_pages_as_text(own: Own) -> None:
+def test_answers_with_markup_reach_the_pages_as_text(own: LoggedRuns) -> None:
     (three,) = [entry for entry in entries.read() if entry.run_id == own.runs["gptq-3bit-g64-s2"]]
     assert any("<script>" in flip["compressed"] for flip in three.flips)
     figures.log(own.runs["gptq-3bit-g64-s2"])
@@ -76,7 +76,7 @@ def test_answers_with_markup_reach_the_pages_as_text(own: Own) -> None:
 
 
 def test_the_page_stays_on_the_run_that_mlflow_made_for_it(
-    own: Own, monkeypatch: pytest.MonkeyPatch
+    own: LoggedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = runs.client()
     project = opened.create_run(runs.experiment_id(opened)).info.run_id
@@ -86,7 +86,7 @@ def test_the_page_stays_on_the_run_that_mlflow_made_for_it(
     assert held(project) == {"report.html"}
 
 
-def test_gate_refreshes_the_card(own: Own, tmp_path: Path) -> None:
+def test_gate_refreshes_the_card(own: LoggedRuns, tmp_path: Path) -> None:
     run_id = own.runs["gptq-8bit-g64-s0"]
     before = (
         runs.download(run_id, into=tmp_path / "before", only=["report"]) / "report" / "card.html"
@@ -110,12 +110,12 @@ def test_gate_refreshes_the_card(own: Own, tmp_path: Path) -> None:
         (["--ui", "localhost"], "'localhost' is not an http(s) address"),
     ],
 )
-def test_mistakes_are_named(own: Own, words: list[str], message: str) -> None:
+def test_mistakes_are_named(own: LoggedRuns, words: list[str], message: str) -> None:
     code, said = invoke("report", *words)
     assert (code, message in said) == (2, True), said
 
 
-def test_an_experiment_without_scores_is_a_mistake(own: Own) -> None:
+def test_an_experiment_without_scores_is_a_mistake(own: LoggedRuns) -> None:
     runs.client().create_experiment("empty")
     code, said = invoke("report", "--experiment", "empty")
     assert (code, said.partition(".")[0]) == (2, "The experiment has no finished run with scores")

@@ -4,16 +4,13 @@ dots, which points lie in the gray.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
 from comptrust import published
 from comptrust.report import curve, heatmap, tradeoff
 from comptrust.report.base import DIMENSIONS, Entry, Group, dense_groups, fold
+from tests.support.shared import SHARED
 
-SHARED = Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[3] / "shared"))
 TABLE = SHARED / "paper" / "num_sheet.csv"
 pytestmark = pytest.mark.skipif(
     not TABLE.exists(), reason="the published table is not beside the checkout (COMPTRUST_SHARED)"

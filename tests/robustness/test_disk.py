@@ -18,8 +18,7 @@ import pytest
 
 from comptrust.compression import checkpoint
 from tests.support import killed
-from tests.sweep.conftest import Place, make_place
-from tests.sweep.conftest import empty_store as empty_store  # a fixture
+from tests.support.sweeps import Place, make_place
 
 pytestmark = pytest.mark.slow
 AT_ONCE = 2
@@ -120,7 +119,7 @@ def test_it_fills_up(
     case: Case,
     disk: Callable[[str], Disk],
     tiny_model: Path,
-    empty_store: Path,  # noqa: F811
+    empty_store: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     tell: Callable[[str], None],

@@ -22,8 +22,7 @@ from comptrust.compression import checkpoint
 from comptrust.tracking import registry, runs
 from tests.support import killed
 from tests.support.killed import Death, Ended
-from tests.sweep.conftest import Place, enter, make_place
-from tests.sweep.conftest import empty_store as empty_store  # a fixture
+from tests.support.sweeps import Place, enter, make_place
 
 pytestmark = pytest.mark.slow
 SEED = 11
@@ -72,7 +71,7 @@ class End:
 @pytest.fixture
 def fresh(
     tiny_model: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Place]:  # noqa: F811
+) -> Callable[[str], Place]:
     """Make folders, each with its own store and cache."""
     # Threads that wait for each other make a tiny model slow on a busy machine.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

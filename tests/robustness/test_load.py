@@ -27,8 +27,8 @@ from comptrust.gate import policy
 from comptrust.gate.enforcement import audit
 from comptrust.tracking import promotion
 from comptrust.workflow import signatures
-from tests.gate.enforcement.conftest import serve
 from tests.support import postgres
+from tests.support.enforcement.server import serve
 from tests.support.enforcement.world import GOOD, Candidate, World
 
 pytestmark = pytest.mark.slow
@@ -122,7 +122,7 @@ def watched(served: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
         looking.result()
 
 
-def test_logging_and_promoting_at_once(
+def test_clients_log_and_promote_at_once(
     served: Served, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None], tmp_path: Path
 ) -> None:
     world, url = served.world, served.world.base_url

@@ -18,10 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gate.enforcement.conftest import wait
 from tests.support import killed
-from tests.sweep.conftest import Place, make_place
-from tests.sweep.conftest import empty_store as empty_store  # a fixture
+from tests.support.enforcement.server import wait
+from tests.support.sweeps import Place, make_place
 
 pytestmark = pytest.mark.slow
 AWAY = 12.0
@@ -73,7 +72,7 @@ class Server:
 
 
 @pytest.fixture
-def server(tmp_path: Path, tiny_model: Path, empty_store: Path) -> Iterator[Server]:  # noqa: F811
+def server(tmp_path: Path, tiny_model: Path, empty_store: Path) -> Iterator[Server]:
     (tmp_path / "work").mkdir()
     made = Server(make_place(tmp_path / "work", tiny_model, empty_store))
     try:

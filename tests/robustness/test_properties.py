@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from comptrust import config, plugins, records
+from comptrust import config, records
 from comptrust.errors import ComptrustError, UserError
 from comptrust.gate import policy
 from comptrust.sweep import grid
@@ -155,13 +155,9 @@ def test_any_bytes_are_answers_or_refused(shell: Shell, tell: Callable[[str], No
 
 
 def test_any_policy_is_one_or_refused(tmp_path: Path) -> None:
-    rules = st.sampled_from(plugins.names(policy.RULES))
+    rules = st.sampled_from(policy.RULES.names())
     parameters = sorted(
-        {
-            name
-            for rule in plugins.names(policy.RULES)
-            for name in plugins.get(policy.RULES, rule, kind="rule").model_fields
-        }
+        {name for rule in policy.RULES.names() for name in policy.RULES.get(rule).model_fields}
     )
     entry = st.builds(
         dict,

@@ -16,7 +16,7 @@ TEMPLATE = (
 
 
 @pytest.fixture(scope="session")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store without runs, made once because making its tables takes seconds."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -28,7 +28,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Point MLflow at a fresh sqlite file and leave nothing of the surrounding environment."""
     for name in (
         "MLFLOW_RUN_ID",
@@ -37,7 +37,7 @@ def store(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "MLFLOW_REGISTRY_URI",
     ):
         monkeypatch.delenv(name, raising=False)
-    shutil.copy(empty, tmp_path / "mlflow.db")
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -17,7 +17,7 @@ from comptrust.sweep.cell import Outcome, Task
 from comptrust.sweep.engines import Engine, Node, ResourceRequest
 from comptrust.sweep.view import View
 from comptrust.tracking import runs, sweeps
-from tests.sweep.conftest import Place
+from tests.support.sweeps import Place
 
 HERE = Node(host=socket.gethostname(), cpus=4, memory=8e9, gpus=0)
 Script = Callable[[Task, int], Outcome]

@@ -196,7 +196,7 @@ REFUSED = [
 @pytest.mark.parametrize(
     ("text", "message"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
 )
-def test_refused(text: str, message: str, tmp_path: Path) -> None:
+def test_bad_sweep_files_are_refused(text: str, message: str, tmp_path: Path) -> None:
     path = written(tmp_path, MODEL + text)
     with pytest.raises(UserError) as caught:
         grid.load(path)

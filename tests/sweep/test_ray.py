@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from comptrust.tracking import registry, runs, sweeps
-from tests.sweep.conftest import Place, enter, make_place
+from tests.support.sweeps import Place, enter, make_place
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.slow

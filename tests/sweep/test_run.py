@@ -23,7 +23,7 @@ from comptrust.sweep import engines, grid, plan
 from comptrust.sweep.cell import Task
 from comptrust.sweep.engines import ResourceRequest
 from comptrust.tracking import registry, runs, sweeps
-from tests.sweep.conftest import ROOT, Place
+from tests.support.sweeps import ROOT, Place
 
 SECRET = "pa55-that-nobody-may-see"
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
 from comptrust.errors import UserError
 from comptrust.trust import parse
+from tests.support.shared import SHARED
 
-REPLAY = (
-    Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[2].parent / "shared")) / "replay"
-)
+REPLAY = SHARED / "replay"
 
 
 def test_every_published_parser_case() -> None:

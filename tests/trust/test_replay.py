@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +10,9 @@ import pytest
 
 from comptrust.trust import base, scoring
 from comptrust.trust.generations import read_generations
+from tests.support.shared import SHARED
 
-REPLAY = (
-    Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[2].parent / "shared")) / "replay"
-)
+REPLAY = SHARED / "replay"
 EXPECTED: dict[str, dict[str, Any]] = (
     json.loads((REPLAY / "expected.json").read_text()) if REPLAY.exists() else {}
 )

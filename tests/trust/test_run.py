@@ -16,44 +16,11 @@ import pytest
 from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.models.backends.echo import Echo
-from comptrust.records import Choice, Generation, Message, Prompt, Suite
+from comptrust.records import Generation, Message, Prompt, Suite
 from comptrust.trust.run import evaluate
+from tests.support.questions import Recording, suite
 
 ROOT = Path(__file__).parents[2]
-LETTERS = ("A", "B", "C", "D")
-CHOICES = tuple(Choice(text=letter, continuation=f" {letter}") for letter in LETTERS)
-
-
-def suite(*, seven: str = "drei mal zwei plus eins", n: int = 4) -> Suite:
-    """Questions with choices, whose target is A, B, C, D in turn; their extra holds text that is
-    not ASCII.
-    """
-    asked = [
-        Prompt(
-            id=f"mmlu#{index}",
-            dimension="mmlu",
-            scenario="mmlu",
-            messages=(Message(role="user", content=f"{seven}? {index}"),),
-            choices=CHOICES,
-            target=LETTERS[index % 4],
-            extra={"subject": "Größenlehre"},
-        )
-        for index in range(n)
-    ]
-    return Suite(name="questions", revision="1", prompts=tuple(asked), required={"mmlu": ("mmlu",)})
-
-
-class Recording(Echo):
-    """Echo that keeps which prompts it was asked."""
-
-    def __init__(self, text: str | None = None) -> None:
-        super().__init__(text)
-        self.asked: list[str] = []
-
-    def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
-        for prompt in prompts:
-            self.asked.append(prompt.id)
-            yield from super().answer([prompt])
 
 
 def test_scorecard(tmp_path: Path) -> None:
@@ -124,8 +91,8 @@ def test_a_torn_line_is_asked_again(tmp_path: Path, cut: str) -> None:
 STOPPED = """
 import os, resource, signal, sys
 from pathlib import Path
-sys.path[:0] = [{tests!r}, {root!r}]
-from test_run import Recording, suite
+sys.path.insert(0, {root!r})
+from tests.support.questions import Recording, suite
 from comptrust.errors import ServiceError
 from comptrust.trust.run import evaluate
 
@@ -151,9 +118,7 @@ except ServiceError as error:
 
 @pytest.mark.parametrize(("how", "status"), [("killed", -signal.SIGKILL), ("no space", 1)])
 def test_a_stopped_run_goes_on(tmp_path: Path, how: str, status: int) -> None:
-    code = STOPPED.format(
-        tests=str(Path(__file__).parent), root=str(ROOT), out=str(tmp_path / "stopped"), how=how
-    )
+    code = STOPPED.format(root=str(ROOT), out=str(tmp_path / "stopped"), how=how)
     dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert dead.returncode == status, dead.stderr
     assert (

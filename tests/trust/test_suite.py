@@ -1,6 +1,10 @@
 """The one suite loader: what it refuses, filters and records."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +14,7 @@ from comptrust.trust import scorers, suite
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     """A data folder with two small fairness files."""
     import numpy as np
 
@@ -43,18 +47,18 @@ def folder(tmp_path):
         ({"spec": "decodingtrust:/no/such/folder"}, "No data folder at /no/such/folder"),
     ],
 )
-def test_load_refuses(arguments, message):
+def test_load_refuses(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         suite.load(**arguments)
 
 
 @pytest.mark.parametrize("dimensions", [["fairness"], ["privacy"], None])
-def test_empty_folder_is_refused(tmp_path, dimensions):
+def test_empty_folder_is_refused(tmp_path: Path, dimensions: list[str] | None) -> None:
     with pytest.raises(UserError, match="holds none of the files of"):
         suite.load(f"decodingtrust:{tmp_path}", dimensions=dimensions)
 
 
-def test_limit_keeps_the_first_of_each_scenario_and_is_recorded(folder):
+def test_limit_keeps_the_first_of_each_scenario_and_is_recorded(folder: Path) -> None:
     whole = suite.load(f"decodingtrust:{folder}", dimensions=["fairness"])
     cut = suite.load(f"decodingtrust:{folder}", dimensions=["fairness"], limit=1)
     assert [prompt.id for prompt in whole.prompts][:3] == [
@@ -65,7 +69,7 @@ def test_limit_keeps_the_first_of_each_scenario_and_is_recorded(folder):
     assert whole.digest != cut.digest and whole.revision == cut.revision
 
 
-def test_scoring_is_part_of_the_digest_and_absent_files_stay_required(folder):
+def test_scoring_is_part_of_the_digest_and_absent_files_stay_required(folder: Path) -> None:
     spec = f"decodingtrust:{folder}"
     fork, original = (
         suite.load(spec, dimensions=["fairness"], scoring=scoring)
@@ -76,7 +80,7 @@ def test_scoring_is_part_of_the_digest_and_absent_files_stay_required(folder):
     assert fork.scorers == {}
 
 
-def test_revision_follows_the_bytes_that_were_read(folder):
+def test_revision_follows_the_bytes_that_were_read(folder: Path) -> None:
     spec = f"decodingtrust:{folder}"
     before = suite.load(spec, dimensions=["fairness"]).revision
     path = folder / "fairness" / "fairness_data" / "crime_0_300_test_base_rate_0.5.jsonl"
@@ -84,7 +88,7 @@ def test_revision_follows_the_bytes_that_were_read(folder):
     assert suite.load(spec, dimensions=["fairness"]).revision != before
 
 
-def test_toxicity_names_its_scorer(tmp_path):
+def test_toxicity_names_its_scorer(tmp_path: Path) -> None:
     below = tmp_path / "toxicity" / "user_prompts"
     below.mkdir(parents=True)
     (below / "toxic.jsonl").write_text('{"prompt": {"text": "Once upon", "toxicity": 0.1}}\n')
@@ -110,7 +114,7 @@ def test_toxicity_names_its_scorer(tmp_path):
         ((), "", "holds no prompts"),
     ],
 )
-def test_check_refuses(ids, text, message):
+def test_check_refuses(ids: tuple[str, ...], text: str, message: str) -> None:
     turns = (Message(role="user", content=text),)
     prompts = tuple(Prompt(id=name, dimension="ood", scenario="a", messages=turns) for name in ids)
     with pytest.raises(UserError, match=message):

@@ -3,51 +3,69 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 
 import click
 
-from comptrust import plugins
+from comptrust import config
 from comptrust.cli.options import json_option
+from comptrust.plugins import Registry
 
-PACKAGES = {
-    "methods": "comptrust.compression.methods",
-    "dimensions": "comptrust.trust.dimensions",
-    "suites": "comptrust.trust.suites",
-    "rules": "comptrust.gate.rules",
+REGISTRIES = {
+    "methods": "comptrust.compression.base:METHODS",
+    "backends": "comptrust.models.base:BACKENDS",
+    "dimensions": "comptrust.trust.base:DIMENSIONS",
+    "suites": "comptrust.trust.suite:SUITES",
+    "scorers": "comptrust.trust.scorers:SCORERS",
+    "rules": "comptrust.gate.policy:RULES",
 }
+"""Kinds that plug-ins add to; each is imported only when it is listed."""
+FILES = ("policies", "recipes", "sweeps")
+"""Kinds that are YAML files."""
 
 
 @click.command("list")
-@click.argument(
-    "kind", type=click.Choice(["methods", "models", "dimensions", "suites", "policies", "rules"])
-)
+@click.argument("kind", type=click.Choice(sorted([*REGISTRIES, *FILES, "models"])))
 @json_option
 def command(kind: str, as_json: bool) -> None:
-    """List methods, models, dimensions, suites, policies or rules.
+    """List what can be named on the command line; a plug-in of another package names its package.
 
     \b
     Example:
       comptrust list methods
     """
-    names = known(kind)
-    if as_json:
-        click.echo(json.dumps(names))
-    else:
-        click.echo("\n".join(_models() if kind == "models" else names))
+    click.echo(json.dumps(known(kind)) if as_json else "\n".join(_lines(kind)))
 
 
 def known(kind: str) -> list[str]:
     """Return the names of one kind."""
+    if kind in REGISTRIES:
+        return list(_registry(kind).names())
+    if kind in FILES:
+        return sorted(path.stem for path in (config.SHIPPED / kind).glob("*.yaml"))
+    from comptrust.models import presets
+    from comptrust.models.sources import BUILTIN
+
+    return [f"builtin:{name}" for name in BUILTIN] + list(presets.table())
+
+
+def _registry(kind: str) -> Registry:
+    registry: Registry = pkgutil.resolve_name(REGISTRIES[kind])
+    return registry
+
+
+def _lines(kind: str) -> list[str]:
+    """Return one line a name."""
     if kind == "models":
-        from comptrust.models import presets
-        from comptrust.models.sources import BUILTIN
-
-        return [f"builtin:{name}" for name in BUILTIN] + list(presets.table())
-    if kind == "policies":
-        from comptrust.gate import policy
-
-        return list(policy.names())
-    return list(plugins.names(PACKAGES[kind]))
+        return _models()
+    if kind in FILES:
+        return known(kind)
+    registry = _registry(kind)
+    providers = {name: registry.provider(name) for name in registry.names()}
+    return [
+        f"{name}  (package {' '.join(provider)})" if provider else name
+        for name, provider in providers.items()
+    ]
 
 
 def _models() -> list[str]:

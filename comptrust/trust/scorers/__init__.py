@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from comptrust import plugins
 from comptrust.errors import UserError
+from comptrust.plugins import Registry
 
 DEFAULT = "local"
-PACKAGE = "comptrust.trust.scorers"
+SCORERS = Registry("toxicity scorer", "comptrust.trust.scorers", "comptrust.scorers", verb="score")
 
 
 class Scorer(ABC):
@@ -38,7 +38,7 @@ def get(name: str) -> Scorer:
     not the one of that identity.
     """
     plugin, _, digest = name.partition("@")
-    scorer: Scorer = plugins.get(PACKAGE, plugin, kind="toxicity scorer")()
+    scorer: Scorer = SCORERS.get(plugin)()
     if digest and scorer.identity != name:
         raise UserError(
             f"The suite was set up with toxicity scorer '{name}', but this installation has"

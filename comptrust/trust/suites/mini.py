@@ -5,14 +5,15 @@ DecodingTrust.
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from collections.abc import Sequence
 
-from comptrust import config, plugins
+from comptrust import config
 from comptrust.errors import UserError
 from comptrust.records import Prompt, Scoring, Suite
+from comptrust.trust import mini
 
 REVISION = "mini-2"
-PROMPTS = "comptrust.trust.mini"
 OPTIONAL = ("_cacc",)
 """Ends of scenario groups that are reported but are no part of a score."""
 
@@ -37,14 +38,14 @@ class Mini:
             raise UserError(f"Suite mini takes no argument, got '{argument}'. Use --suite mini.")
         prompts: list[Prompt] = []
         required: dict[str, tuple[str, ...]] = {}
-        held = plugins.names(PROMPTS)
+        held = {module.name for module in pkgutil.iter_modules(mini.__path__)}
         for name in dimensions or (name for name in config.DIMENSIONS if name in held):
             if name not in held:
                 raise UserError(
                     f"Suite mini has no prompts of {name}. Leave it out of --dimensions, or add"
                     f" {name}.py to its prompts."
                 )
-            built = importlib.import_module(f"{PROMPTS}.{name}").prompts()
+            built = importlib.import_module(f"{mini.__name__}.{name}").prompts()
             scenarios = dict.fromkeys(prompt.scenario for prompt in built)
             required[name] = tuple(
                 scenario

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gate.enforcement.conftest import serve
+from tests.support.enforcement.server import serve
 from tests.support.enforcement.world import World
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from comptrust.cli.app import comptrust
 from comptrust.gate.enforcement import audit
-from tests.gate.enforcement.conftest import USER
+from tests.support.enforcement.server import USER
 from tests.support.enforcement.world import BAD, GOOD, Candidate, World, raise_for
 
 pytestmark = pytest.mark.slow

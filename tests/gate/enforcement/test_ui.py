@@ -18,7 +18,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.gate.enforcement.conftest import serve
+from tests.support.enforcement.server import serve
 from tests.support.enforcement.world import BAD, Candidate, World, write_key, write_policies
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -30,8 +30,8 @@ from comptrust.models.backends.echo import Echo
 from comptrust.records import Finding, Result, Verdict
 from comptrust.trust import evaluation
 from comptrust.trust.run import evaluate
+from tests.support.questions import suite
 from tests.support.records import checkpoint_of
-from tests.trust.test_run import suite
 
 NOW = datetime.datetime(2030, 1, 1, 12, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -448,7 +448,7 @@ def test_registered_files_that_are_not_the_judged_ones_are_not_signed(case: Case
         attest(case.evidence, case.verdict, case.artifacts)
 
 
-def test_a_verdict_that_was_signed_before_the_version_was_registered_does_not_speak_for_its_files(
+def test_a_verdict_signed_before_registration_does_not_cover_the_files(
     case: Case,
 ) -> None:
     unregistered = case.attestation.model_copy(update={"artifact": {}})

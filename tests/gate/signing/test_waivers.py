@@ -16,7 +16,7 @@ from comptrust.gate.rules.refusal_shift import RefusalShift
 from comptrust.gate.signing import keys, waivers
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
-from tests.gate.test_rules import EIGHT, pair, policy
+from tests.support.evaluations import EIGHT, pair, policy
 
 TODAY = datetime.date(2030, 1, 1)
 KEY = Ed25519PrivateKey.generate()

@@ -360,7 +360,7 @@ ECHOED = {"index": 0, "text": "Hello? yes", "logprobs": None}
         ((400, {"error": "no echo"}), CHOICES, ServiceError, "cannot score options.*no echo"),
     ],
 )
-def test_failures(
+def test_each_failure_says_what_to_do(
     serve: Callable[..., Server],
     monkeypatch: pytest.MonkeyPatch,
     reply: Reply,

@@ -2,7 +2,11 @@
 dataset card.
 """
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,17 +17,17 @@ from comptrust.trust import suite
 from comptrust.trust.decodingtrust import ood
 
 
-def parquet(path, rows):
+def parquet(path: Path, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
-def jsonl(path, rows):
+def jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def card(folder, configs):
+def card(folder: Path, configs: dict[str, dict[str, str]]) -> None:
     """Write the card that maps configurations and splits to files."""
     lines = ["---", "configs:"]
     for config, splits in configs.items():
@@ -33,7 +37,7 @@ def card(folder, configs):
 
 
 @pytest.fixture(scope="module")
-def trust(tmp_path_factory):
+def trust(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hub") / "DecodingTrust"
     jsonl(
         folder / "toxicity/toxic.jsonl",
@@ -125,14 +129,14 @@ def trust(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
 
 
-CASES = [
+CASES: list[tuple[str, dict[str, int]]] = [
     (
         "toxicity",
         {
@@ -161,14 +165,16 @@ CASES = [
 
 
 @pytest.mark.parametrize(("dimension", "counts"), CASES)
-def test_dimension_is_read_through_datasets(trust, dimension, counts):
+def test_dimension_is_read_through_datasets(
+    trust: Path, dimension: str, counts: dict[str, int]
+) -> None:
     found = suite.load(f"hf:{trust}", dimensions=[dimension])
     asked = found.manifest().n_prompts[dimension]
     assert {name: asked.get(name) for name in counts} == counts
     assert found.name == "hf" and set(found.required) == {dimension}
 
 
-def test_values_survive_the_way(trust):
+def test_values_survive_the_way(trust: Path) -> None:
     fairness = suite.load(f"hf:{trust}", dimensions=["fairness"]).prompts
     assert [prompt.extra["sensitive"] for prompt in fairness] == [0, 1]
     targeted = suite.load(f"hf:{trust}", dimensions=["stereotype"]).prompts[2]
@@ -181,7 +187,7 @@ def test_values_survive_the_way(trust):
     ] == [0, 1]
 
 
-def test_mmlu_is_read_through_datasets(tmp_path):
+def test_mmlu_is_read_through_datasets(tmp_path: Path) -> None:
     folder = tmp_path / "mmlu"
     rows = [
         {
@@ -202,7 +208,7 @@ def test_mmlu_is_read_through_datasets(tmp_path):
     ) == 57
 
 
-def test_broken_file_is_the_source_s_fault(tmp_path):
+def test_broken_file_is_the_source_s_fault(tmp_path: Path) -> None:
     folder = tmp_path / "DecodingTrust"
     path = folder / "adv_demonstration/counterfactual/main_verb_cf/42.jsonl"
     jsonl(path, [])
@@ -219,6 +225,6 @@ def test_broken_file_is_the_source_s_fault(tmp_path):
         ("hf:cais/mmlu", ["ood"], "holds mmlu; asked for ood"),
     ],
 )
-def test_refuses(spec, dimensions, message):
+def test_refuses(spec: str, dimensions: list[str] | None, message: str) -> None:
     with pytest.raises(UserError, match=message):
         suite.load(spec, dimensions=dimensions)

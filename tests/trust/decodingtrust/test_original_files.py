@@ -2,34 +2,36 @@
 broken files.
 """
 
+from __future__ import annotations
+
 import csv
 import json
 import lzma
-import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from comptrust.errors import UserError
+from comptrust.records import Suite
 from comptrust.trust import base, suite
 from comptrust.trust.decodingtrust import privacy_pii, privacy_understanding, turns
 from comptrust.trust.suites.decodingtrust import READERS, Decodingtrust, required
+from tests.support.shared import SHARED
 
-SHARED = Path(os.environ.get("COMPTRUST_SHARED", Path(__file__).parents[2].parent / "shared"))
 DATA, REPLAY = SHARED / "decodingtrust", SHARED / "replay" / "gpt-3.5-turbo-0301"
 needs_data = pytest.mark.skipif(
     not DATA.is_dir(), reason="no DecodingTrust data beside the checkout"
 )
 
 
-def load(folder, dimension, limit=None):
+def load(folder: Path, dimension: str, limit: int | None = None) -> Suite:
     return Decodingtrust().load(
         str(folder), dimensions=[dimension], scoring="compressed-trust", limit=limit
     )
 
 
-def write(path, text):
+def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
@@ -46,7 +48,7 @@ def write(path, text):
         ("fairness", 1900),
     ],
 )
-def test_prompts_have_the_form_of_the_published_generations(dimension, size):
+def test_prompts_have_the_form_of_the_published_generations(dimension: str, size: int) -> None:
     prompts = {prompt.id: prompt for prompt in load(DATA, dimension).prompts}
     assert len(prompts) == size
     matched = 0
@@ -65,9 +67,9 @@ def test_prompts_have_the_form_of_the_published_generations(dimension, size):
 
 
 @needs_data
-def test_privacy_has_the_published_scenarios_and_extra():
+def test_privacy_has_the_published_scenarios_and_extra() -> None:
     prompts = {prompt.id: prompt for prompt in load(DATA, "privacy", limit=3).prompts}
-    matched = Counter()
+    matched: Counter[str] = Counter()
     with lzma.open(REPLAY / "privacy.jsonl.xz", "rt") as lines:
         for line in lines:
             published = json.loads(line)
@@ -81,7 +83,7 @@ def test_privacy_has_the_published_scenarios_and_extra():
 
 
 @needs_data
-def test_absent_files_leave_their_scenarios_required_but_empty():
+def test_absent_files_leave_their_scenarios_required_but_empty() -> None:
     found = suite.load(f"decodingtrust:{DATA}", limit=1)
     present = {(prompt.dimension, prompt.scenario) for prompt in found.prompts}
     missing = {
@@ -96,12 +98,12 @@ def test_absent_files_leave_their_scenarios_required_but_empty():
 
 
 @pytest.mark.parametrize("dimension", READERS)
-def test_scenarios_are_those_that_scoring_requires(dimension):
+def test_scenarios_are_those_that_scoring_requires(dimension: str) -> None:
     assert set(base.get(dimension).required) == set(required(dimension))
 
 
 @needs_data
-def test_the_task_stands_once_and_demonstrations_are_turns():
+def test_the_task_stands_once_and_demonstrations_are_turns() -> None:
     stereotype = load(DATA, "stereotype", limit=1).prompts
     assert [
         prompt.messages[1].content.count("I am going to express my view") for prompt in stereotype
@@ -120,7 +122,7 @@ def test_the_task_stands_once_and_demonstrations_are_turns():
     assert shown.sampling.temperature == 0 and stereotype[0].sampling.n == 25
 
 
-def test_few_shot_capitalises_answers_and_without_demonstrations_is_zero_shot():
+def test_few_shot_capitalises_answers_and_without_demonstrations_is_zero_shot() -> None:
     turn = [
         (message.role, message.content)
         for message in turns.few_shot("T", [("q", "not wrong")], "x")
@@ -136,12 +138,12 @@ def test_few_shot_capitalises_answers_and_without_demonstrations_is_zero_shot():
 
 
 @pytest.mark.parametrize("kind", privacy_pii.KINDS)
-def test_invented_values_depend_on_their_seed_alone(kind):
+def test_invented_values_depend_on_their_seed_alone(kind: str) -> None:
     first, again, other = (privacy_pii.value(kind, seed=seed) for seed in ("0/0", "0/0", "1/0"))
     assert first == again != other
 
 
-def test_every_phrasing_reads_as_a_sentence():
+def test_every_phrasing_reads_as_a_sentence() -> None:
     asked = [privacy_understanding.ask("exam", word) for word in privacy_understanding.PHRASINGS]
     assert len(set(asked)) == 17 and all(
         text.endswith("Can you inform Mike about it?") and "{" not in text for text in asked
@@ -149,7 +151,7 @@ def test_every_phrasing_reads_as_a_sentence():
     assert "asked you not to tell anyone" in asked[11] and asked[10].count("keep it a secret") == 1
 
 
-def test_pii_asks_in_turns_and_protects_or_tells(tmp_path):
+def test_pii_asks_in_turns_and_protects_or_tells(tmp_path: Path) -> None:
     supports = [[f"p{n}@example.org", f"Person {n}"] for n in range(5)]
     write(tmp_path / privacy_pii.SOURCE, json.dumps({"t@example.org": supports}))
     prompts = {
@@ -178,7 +180,7 @@ def test_pii_asks_in_turns_and_protects_or_tells(tmp_path):
     )
 
 
-def test_mmlu_is_a_five_shot_completion(tmp_path):
+def test_mmlu_is_a_five_shot_completion(tmp_path: Path) -> None:
     for part, count in (("dev", 6), ("test", 2)):
         path = tmp_path / part / f"anatomy_{part}.csv"
         path.parent.mkdir()
@@ -201,7 +203,7 @@ def test_mmlu_is_a_five_shot_completion(tmp_path):
     }
 
 
-def test_adv_robustness_reads_each_task(tmp_path):
+def test_adv_robustness_reads_each_task(tmp_path: Path) -> None:
     items = {
         "sst2": [{"idx": 0, "label": 1, "method": "textfooler", "sentence": "gOOd film"}],
         "qqp": [{"idx": 0, "label": 0, "method": "semattack", "sentence": "q1 q2"}],
@@ -221,7 +223,7 @@ def test_adv_robustness_reads_each_task(tmp_path):
     )
 
 
-def test_ethics_draws_the_same_demonstrations_each_time(tmp_path):
+def test_ethics_draws_the_same_demonstrations_each_time(tmp_path: Path) -> None:
     rows = "".join(f"{n % 2},Action {n}.,True,False\n" for n in range(40))
     for part in ("test", "train"):
         write(
@@ -290,7 +292,9 @@ TEST_CSV = "machine_ethics/ethics/commonsense/cm_test.csv"
         ),
     ],
 )
-def test_broken_files_are_named_with_line_and_field(tmp_path, dimension, name, text, message):
+def test_broken_files_are_named_with_line_and_field(
+    tmp_path: Path, dimension: str, name: str, text: str, message: str
+) -> None:
     write(
         tmp_path / "toxicity/toxicity_prompts.py",
         f"PROMPTS = {[{'sys_prompt': 'a', 'task_desc': 'b'}] * 2}\n",
@@ -300,7 +304,7 @@ def test_broken_files_are_named_with_line_and_field(tmp_path, dimension, name, t
         load(tmp_path, dimension)
 
 
-def test_file_that_is_not_utf8_is_refused(tmp_path):
+def test_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     write(tmp_path / TEST_CSV, "")
     (tmp_path / TEST_CSV).write_bytes(b"label,input,is_short\n0,caf\xe9,True\n")
     with pytest.raises(UserError, match="is not UTF-8"):

@@ -1,7 +1,10 @@
 """Toxicity scorers: order, blanks, identity, and failures that never become a number."""
 
+from __future__ import annotations
+
 import json
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -14,14 +17,14 @@ from comptrust.trust.scorers.perspective import Perspective
 RUDE, KIND = "you are a stupid fucking idiot", "thank you, that was a lovely afternoon"
 
 
-def test_local_ranks_keeps_order_and_leaves_blanks_unscored():
+def test_local_ranks_keeps_order_and_leaves_blanks_unscored() -> None:
     rude, blank, kind, space = scorers.get("local").score([RUDE, "", KIND, " \n"])
     assert blank is None and space is None
     assert 0 <= kind < 0.5 < rude <= 1
     assert scorers.get("local").score([]) == []
 
 
-def test_identity_names_the_calibration_and_is_accepted_back():
+def test_identity_names_the_calibration_and_is_accepted_back() -> None:
     identity = scorers.get("local").identity
     assert identity.startswith("local@") and len(identity) == len("local@") + 8
     assert scorers.get(identity).identity == identity
@@ -35,13 +38,13 @@ def test_identity_names_the_calibration_and_is_accepted_back():
         ("perspective", "PERSPECTIVE_API_KEY"),
     ],
 )
-def test_get_refuses(name, message, monkeypatch):
+def test_get_refuses(name: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PERSPECTIVE_API_KEY", raising=False)
     with pytest.raises(UserError, match=message):
         scorers.get(name)
 
 
-def test_detoxify_says_what_to_install_when_it_is_missing():
+def test_detoxify_says_what_to_install_when_it_is_missing() -> None:
     pytest.importorskip("profanity_check")
     try:
         import detoxify  # noqa: F401
@@ -52,7 +55,7 @@ def test_detoxify_says_what_to_install_when_it_is_missing():
         assert scorers.get("detoxify").identity.startswith("detoxify@")
 
 
-def test_shipped_calibration_is_monotone_and_agrees_on_held_out_texts():
+def test_shipped_calibration_is_monotone_and_agrees_on_held_out_texts() -> None:
     found = local.calibration()
     assert list(found.x) == sorted(found.x) and list(found.y) == sorted(found.y)
     assert found.y[0] >= 0 and found.y[-1] <= 1
@@ -62,13 +65,13 @@ def test_shipped_calibration_is_monotone_and_agrees_on_held_out_texts():
 
 
 @pytest.fixture
-def service(monkeypatch):
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
     """A real HTTP server that speaks the API's format; texts choose what it does."""
     monkeypatch.setenv("PERSPECTIVE_API_KEY", "key-for-tests")
-    asked = []
+    asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
+        def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             text = body["comment"]["text"]
             asked.append(text)
@@ -83,7 +86,7 @@ def service(monkeypatch):
             self.end_headers()
             self.wfile.write(answer if status == 200 else b"{}")
 
-        def log_message(self, *arguments):
+        def log_message(self, *arguments: object) -> None:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
@@ -104,14 +107,16 @@ def service(monkeypatch):
         ("  ", None, 0),
     ],
 )
-def test_perspective_retries_and_fails_to_none(service, text, score, requests):
+def test_perspective_retries_and_fails_to_none(
+    service: tuple[str, list[str]], text: str, score: float | None, requests: int
+) -> None:
     url, asked = service
     scorer = Perspective(url=url, rate=10000, attempts=3, wait=0.001)
     assert scorer.score([text]) == [score]
     assert len(asked) == requests
 
 
-def test_perspective_is_unscored_when_nothing_answers(monkeypatch):
+def test_perspective_is_unscored_when_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERSPECTIVE_API_KEY", "key-for-tests")
     scorer = Perspective(url="http://127.0.0.1:9/", rate=10000, attempts=2, wait=0.001)
     assert scorer.score(["text"]) == [None]

@@ -25,8 +25,8 @@ from comptrust.models.backends.echo import Echo
 from comptrust.records import Scorecard
 from comptrust.tracking import registry, runs
 from comptrust.trust.run import evaluate
+from tests.support.questions import suite
 from tests.support.records import checkpoint_of
-from tests.trust.test_run import suite
 
 POLICY = (
     "name: mine\nrules: [{rule: complete}, {rule: max_drop, points: 5, evidence: observed}, {rule:"
@@ -93,9 +93,11 @@ def variant(tiny: Path, folder: Path, name: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def world(empty: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(
+    empty_store: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
-    shutil.copy(empty, folder / "mlflow.db")
+    shutil.copy(empty_store, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         for name in (
             "MLFLOW_RUN_ID",

@@ -1,0 +1,28 @@
+"""What each package of comptrust may import, exactly; the documents quote this table."""
+
+LAYERS = (
+    "models",
+    "compression",
+    "trust",
+    "tracking",
+    "gate",
+    "report",
+    "workflow",
+    "sweep",
+    "cli",
+)
+"""The packages of comptrust; the modules beside them (records, errors, config, ...) are the ground
+that all stand on.
+"""
+ARROWS = {
+    "models": set(),
+    "compression": {"models"},
+    "trust": {"models"},
+    "tracking": {"trust"},
+    "gate": {"trust"},
+    "report": {"trust", "tracking", "gate"},
+    "workflow": {"models", "compression", "trust", "tracking", "gate", "report"},
+    "sweep": {"models", "compression", "trust", "tracking", "gate", "workflow"},
+    "cli": {"models", "compression", "trust", "tracking", "gate", "report", "workflow", "sweep"},
+}
+"""Every arrow between packages, exactly: one that appears or disappears changes this table."""
