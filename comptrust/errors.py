@@ -1,27 +1,54 @@
-"""The error tree: every failure that a user can meet is one of these and has an exit code."""
+"""The exit codes, and the error tree: every expected failure is one of these errors."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """How every command ends. No failure of the program ever looks like a verdict."""
+
+    PASS = 0
+    """Done, or the verdict passes."""
+    BLOCK = 1
+    """The verdict blocks, or `verify` or `audit` found a problem. Nothing else leads here."""
+    USER = 2
+    """The user's mistake or unusable input."""
+    INCONCLUSIVE = 3
+    """The verdict is inconclusive."""
+    FAILURE = 4
+    """A service, this machine or this program failed."""
+    INTERRUPTED = 130
+    """Ctrl-C (128 + SIGINT)."""
+    READER_GONE = 141
+    """The program reading our output closed it, as `head` does (128 + SIGPIPE)."""
+    TERMINATED = 143
+    """Stopped from outside (128 + SIGTERM)."""
+
+    @classmethod
+    def of(cls, outcome: str) -> Exit:
+        """Return the code of a verdict's outcome: pass, block or inconclusive."""
+        return {"pass": cls.PASS, "block": cls.BLOCK, "inconclusive": cls.INCONCLUSIVE}[outcome]
 
 
 class ComptrustError(Exception):
-    """A failure, explained in one line: what is wrong, which value, what to do."""
+    """A failure explained in one line: what, which value, what to do."""
 
-    exit_code = 4
+    exit_code = Exit.FAILURE
 
 
 class UserError(ComptrustError):
-    """A user's mistake or unusable input; nothing was changed (exit 2)."""
+    """The user's mistake or unusable input; nothing was changed."""
 
-    exit_code = 2
+    exit_code = Exit.USER
 
 
 class ServiceError(ComptrustError):
-    """A service or this machine failed; says what was kept and how to continue (exit 4)."""
+    """A service or this machine failed; says what was kept and how to continue."""
 
-    exit_code = 4
+    exit_code = Exit.FAILURE
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:

@@ -126,7 +126,7 @@ def test_the_imports_shown_are_those_of_the_table(page: str) -> None:
 
 
 def test_the_readme_names_every_command() -> None:
-    from comptrust.cli.main import comptrust
+    from comptrust.cli.app import comptrust
 
     named = set(re.findall(r"^    comptrust ([a-z]+)\s", (ROOT / "README.md").read_text(), re.M))
     assert named == set(comptrust.list_commands(None))  # type: ignore[arg-type]

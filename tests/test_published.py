@@ -167,7 +167,7 @@ def test_commands_refuse_bad_tables_with_exit_code_2(
     message: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from comptrust.cli.main import comptrust
+    from comptrust.cli.app import comptrust
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/m.db")
     error = (

@@ -1,142 +1,129 @@
-"""The command line: `comptrust COMMAND`. Each command is one module of `commands`, imported only
-when it is called.
+"""The entry point: run the command line and end with one of the codes of `errors.Exit`.
+
+Only the standard library is imported here at once, so that even a broken installation of click is
+reported as a failure (exit 4) and never ends with Python's own exit code 1, which means "blocked".
 """
 
 from __future__ import annotations
 
-import errno
-import importlib
-import logging
+import contextlib
+import os
+import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
-import click
-
-from comptrust import __version__, process
-from comptrust.errors import ComptrustError, ServiceError, UserError
+from comptrust import crashes
+from comptrust.errors import Exit, UserError
 from comptrust.tracking.store import redacted
 
-COMMANDS = {
-    "run": "run",
-    "compress": "compress",
-    "evaluate": "evaluate",
-    "score": "score",
-    "gate": "gate",
-    "promote": "promote",
-    "register": "register",
-    "export": "export",
-    "sweep": "sweep",
-    "report": "report",
-    "leaderboard": "leaderboard",
-    "backtest": "backtest",
-    "keys": "keys",
-    "verify": "verify",
-    "waive": "waive",
-    "serve": "serve",
-    "audit": "audit",
-    "list": "list_",
-}
-"""Command name -> its module in `comptrust.cli.commands`, in the order in which --help shows
-them."""
-INTERRUPTED = 130
-WRONG_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
-"""What a path that somebody gave can be wrong in; any other failure of the system is none of
-theirs.
-"""
-LONGEST = 900
+COMPLETION = "_COMPTRUST_COMPLETE"
+"""Environment variable by which a shell asks click for completions."""
+MAX_LINE = 900
 """Characters of an error line; a file may hold a name of any length."""
+KEPT_END = 300
+"""Characters kept at the end of a longer line, where the remedy is."""
 
 
-class Redacting(logging.Formatter):
-    """Shows no credentials, whoever logs them."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    sys.exit(guarded(lambda: _command(arguments)))
 
 
-class Commands(click.Group):
-    """Imports a command's module when the command is called, so that --help stays fast."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"comptrust.cli.commands.{COMMANDS[name]}")
-        command: click.Command = module.command
-        return command
-
-
-def _with_dashes(name: str) -> str:
-    """Read --group_size as --group-size: MLflow projects write parameters with underscores."""
-    return name.replace("_", "-")
-
-
-@click.group(
-    cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _with_dashes},
-)
-@click.version_option(__version__)
-@click.option("-v", "--verbose", is_flag=True, help="Log what is done, to stderr.")
-def comptrust(verbose: bool) -> None:
-    """Compress a language model, measure what that did to its trustworthiness, promote it only when
-    proven.
-
-    Example: comptrust run --model builtin:smollm2-135m-instruct --method gptq --bits 4
-    """
-    process.prepare(verbose=verbose)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 2 after a user's mistake, 4 after a failure of this machine,
-    each told in one line on stderr.
-    """
-    code = 0
+def guarded(work: Callable[[], int]) -> int:
+    """Do the work and return its exit code; a failure becomes one line on stderr and its code."""
     try:
-        done = comptrust(args=arguments, prog_name="comptrust", standalone_mode=False)
-        code = done if isinstance(done, int) else 0
+        code = _code_of(work)
+    except KeyboardInterrupt:
+        code = _fail("Interrupted. Finished work has been kept.", Exit.INTERRUPTED)
+    _release_output()
+    return code
+
+
+def _code_of(work: Callable[[], int]) -> int:
+    try:
+        code = work()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk or a closed pipe shows here, not after we are done
+        return code
+    except KeyboardInterrupt:
+        raise
+    except SystemExit as error:
+        if error.code is None or error.code == Exit.PASS:
+            return Exit.PASS
+        if isinstance(error.code, int) and error.code > 128:  # a signal
+            return error.code
+        # Commands end with click's Exit, so this is a library that wants to end the program.
+        failure = crashes.explain(error, redact=redacted)
+    except BrokenPipeError as error:
+        if _reader_gone():
+            return Exit.READER_GONE
+        failure = crashes.explain(error, redact=redacted)
+    except BaseException as error:  # also a panic in Rust, which is not an Exception
+        failure = crashes.explain(error, redact=redacted)
+    return _fail(failure.text, failure.code)
+
+
+def _command(arguments: Sequence[str] | None) -> int:
+    """Parse the arguments and call the command; return its exit code."""
+    import click
+
+    from comptrust.cli.app import comptrust
+
+    if instruction := os.environ.get(COMPLETION):
+        from click.shell_completion import shell_complete
+
+        failed = shell_complete(comptrust, {}, "comptrust", COMPLETION, instruction)
+        return Exit.USER if failed else Exit.PASS
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        # not click's own main(): it ends with 1 when the reader of our output is gone
+        with comptrust.make_context("comptrust", given) as context:
+            comptrust.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        code = error.exit_code
+        return Exit.USER
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        code = _told(
-            error.format_message() + (f" Help: {context.command_path} --help" if context else ""),
-            error.exit_code,
-        )
-    except ComptrustError as error:
-        code = _told(str(error), error.exit_code)
+        context_of = getattr(error, "ctx", None)
+        help_hint = f" Help: {context_of.command_path} --help" if context_of else ""
+        raise UserError(error.format_message() + help_hint) from error
     except click.Abort:
-        code = _told("Interrupted. What was finished is kept.", INTERRUPTED)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        kind = UserError if error.errno in WRONG_PATH else ServiceError
-        code = _told(
-            f"{place}{error.strerror or error}. Mend that and run again; what was finished is"
-            " kept.",
-            kind.exit_code,
-        )
-    except MemoryError:
-        code = _told(
-            "Not enough memory. What was finished is kept; use a machine with more.",
-            ServiceError.exit_code,
-        )
-    sys.exit(code)
+        raise KeyboardInterrupt from None
+    return Exit.PASS
 
 
-def _told(text: str, code: int) -> int:
-    """Print one line without credentials, and without control characters, which a file or a name
-    could bring to the terminal.
+def _fail(text: str, code: int) -> int:
+    """Print one line on stderr and return the code.
+
+    Credentials are removed, and control characters, which a file or a name could bring to the
+    terminal, are shown as escapes.
     """
     line = " ".join(redacted(text).split())
-    if len(line) > LONGEST:
-        line = f"{line[: LONGEST - 300]} [...] {line[-300:]}"
-    click.echo(
-        "Error: " + "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in line),
-        err=True,
-    )
+    if len(line) > MAX_LINE:
+        line = f"{line[: MAX_LINE - KEPT_END]} [...] {line[-KEPT_END:]}"
+    line = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in line)
+    with contextlib.suppress(OSError, ValueError):  # stderr may be closed or full
+        print(f"Error: {line}", file=sys.stderr, flush=True)
     return code
+
+
+def _reader_gone() -> bool:
+    """Tell whether a broken pipe is our own stdout, rather than a connection to some service."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return bool(poll.poll(0))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _release_output() -> None:
+    """Drop output that cannot be written: Python would try again at exit and change the code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,39 +1,45 @@
-"""What several commands share: options, and how they report and read."""
+"""Options that several commands share, and how commands report and end."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
+from comptrust.errors import Exit
 from comptrust.tracking.store import redacted
 
 DEFAULT_MODEL = "builtin:smollm2-135m-instruct"
+METHODS_HELP = "Compression method; comptrust list methods shows all."
+STRUCTURES = "2:4, 4:8, 1:2 or unstructured"
 
 
-class Optional_(click.ParamType[Any]):
+class OptionalValue(click.ParamType[Any]):
     """A type for which the empty text, as MLproject passes it, means `not given`."""
 
-    def __init__(self, inner: Callable[[str], Any], name: str) -> None:
-        self.inner, self.name = inner, name
+    def __init__(self, convert: Callable[[str], Any], name: str) -> None:
+        self.convert_text, self.name = convert, name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "" or value is None:
             return None
         try:
-            return self.inner(value)
-        except (ValueError, TypeError, OverflowError):  # of a recipe file: a list, .inf
+            return self.convert_text(value)
+        except (ValueError, TypeError, OverflowError):  # a recipe file may hold a list or .inf
             self.fail(f"'{value}' is not a {self.name}.", param, ctx)
 
 
-INTEGER = Optional_(int, "whole number")
-NUMBER = Optional_(float, "number")
-TEXT = Optional_(str, "text")
+INTEGER = OptionalValue(int, "whole number")
+NUMBER = OptionalValue(float, "number")
+TEXT = OptionalValue(str, "text")
 
 
-def setting(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+def _settings(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
     """Read NAME=VALUE pairs."""
     from comptrust import config
 
@@ -44,6 +50,13 @@ def setting(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
             raise click.BadParameter(f"'{value}' is not NAME=VALUE.", ctx, param)
         pairs[name] = config.yaml_value(text, where=f"--set {name}")
     return pairs
+
+
+def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
+    """Read comma-separated names; None means all."""
+    from comptrust.trust.suite import split_dimensions
+
+    return split_dimensions(value)
 
 
 def stack(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -70,66 +83,100 @@ compress_options = stack(
         show_default=True,
         help="builtin:NAME, a Hugging Face id, a folder or models:/NAME/VERSION.",
     ),
-    click.option("--method", required=True, help="none, magnitude, sparsegpt, wanda, gptq or awq."),
-    click.option("--bits", type=INTEGER, help="3, 4 or 8 (gptq, awq)."),
+    click.option("--method", required=True, help=METHODS_HELP),
+    click.option("--bits", type=INTEGER, help="Bits per weight, such as 3, 4 or 8 (quantization)."),
     click.option(
         "--sparsity",
         type=NUMBER,
-        help="Share of weights that become zero (pruning)  [default: 0.5].",
+        help="Share of weights set to zero (pruning)  [default: 0.5].",
     ),
-    click.option("--structure", type=TEXT, help="2:4, 4:8, 1:2 or unstructured (pruning)."),
+    click.option(
+        "--structure",
+        type=TEXT,
+        help=f"{STRUCTURES} (pruning)  [default: unstructured].",
+    ),
     click.option(
         "--group-size",
         default="auto",
         show_default=True,
-        help="auto: the largest of 128, 64, 32 that fits.",
+        help="Weights that share a scale; auto is the largest of 128, 64 and 32 that fits.",
     ),
     click.option(
         "--calibration",
         default="builtin",
         show_default=True,
-        help="builtin, self, file:PATH or hf:NAME.",
+        help="builtin: shipped texts; self: the dense model's own answers; file:PATH; or hf:NAME.",
     ),
     click.option(
-        "--calibration-samples", type=INTEGER, help="Calibration texts used  [default: 64]."
+        "--calibration-samples",
+        type=INTEGER,
+        help="Number of calibration texts  [default: 64].",
     ),
     click.option(
-        "--seed", type=int, default=0, show_default=True, help="Seed of the calibration choice."
+        "--seed",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Seed that chooses the calibration texts.",
     ),
     click.option(
         "--format",
         default="compressed-tensors",
         show_default=True,
-        help="Of the files: compressed-tensors, gptq or awq.",
+        help="File format: compressed-tensors, gptq or awq.",
     ),
     click.option(
         "--set",
         "options",
         multiple=True,
-        callback=setting,
-        help="A setting of the method, such as dampening=0.01.",
+        metavar="NAME=VALUE",
+        callback=_settings,
+        help="A setting of the method, such as dampening=0.01; repeatable.",
     ),
     verify_option,
 )
 
 evaluate_options = stack(
-    click.option("--suite", default="mini", show_default=True, help="mini or decodingtrust:DIR."),
-    click.option("--dimensions", type=TEXT, help="Comma-separated; all of the suite's by default."),
-    click.option("--limit", type=INTEGER, help="Prompts per scenario; all by default."),
+    click.option(
+        "--suite",
+        default="mini",
+        show_default=True,
+        help="Suite of prompts: mini or decodingtrust:DIR.",
+    ),
+    click.option(
+        "--dimensions",
+        type=TEXT,
+        callback=_names,
+        help="Comma-separated dimensions  [default: all of the suite].",
+    ),
+    click.option("--limit", type=INTEGER, help="Prompts per scenario  [default: all]."),
     click.option(
         "--scoring",
         default="compressed-trust",
         show_default=True,
         type=click.Choice(["compressed-trust", "original"]),
+        help="Published variant of the scores.",
     ),
     click.option(
         "--batch-size",
         type=click.IntRange(min=1),
-        help="Prompts at once  [default: 256 on a CPU, else 32].",
+        help="Prompts answered at once  [default: 256 on a CPU, 32 on a GPU].",
     ),
 )
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON alone on stdout.")
+policy_option = click.option(
+    "--policy",
+    type=TEXT,
+    help="Name of a shipped policy or path of a YAML file  [default: staging].",
+)
+mapping_option = click.option(
+    "--mapping",
+    type=click.Path(path_type=Path),
+    help="YAML file that explains model names  [default: the published models].",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout."
+)
 
 
 def say(line: str) -> None:
@@ -137,9 +184,16 @@ def say(line: str) -> None:
     click.echo(redacted(line), err=True)
 
 
+def end(code: Exit) -> NoReturn:
+    """End the command with this exit code."""
+    click.get_current_context().exit(code)
+
+
 def without_collecting() -> None:
-    """Leave garbage alone until the command ends: what it reads holds no cycles, and collecting
-    would walk it again and again.
+    """Switch the garbage collector off until the command ends.
+
+    The large files that some commands read become records without reference cycles, and each
+    collection would walk all of them.
     """
     gc.disable()
     click.get_current_context().call_on_close(gc.enable)

@@ -18,19 +18,18 @@ def shipped() -> list[str]:
 
 
 def read(name: str, options: set[str]) -> dict[str, object]:
-    """Read a shipped recipe or a YAML file. Raises UserError naming the file and the key that is no
-    option.
+    """Read a shipped recipe or a YAML file.
+
+    Raises UserError naming the file and the key that is not an option.
     """
     path = FOLDER / f"{name}.yaml" if name in shipped() else Path(name)
     if not path.exists():
-        raise (
-            unknown("recipe", name, shipped())
-            if path.suffix not in (".yaml", ".yml")
-            else UserError(f"No recipe file {path}.")
-        )
+        if path.suffix in (".yaml", ".yml"):
+            raise UserError(f"There is no recipe file {path}.")
+        raise unknown("recipe", name, shipped())
     data = config.read_yaml(path)
     if not isinstance(data, dict):
-        raise UserError(f"{path} is not a list of 'option: value' lines.")
+        raise UserError(f"{path} must hold 'option: value' lines.")
     for key in data:
         if key not in options:
             raise unknown(f"option in {path}:", key, options)
@@ -48,5 +47,5 @@ recipe_option = click.option(
     is_eager=True,
     expose_value=False,
     callback=_defaults,
-    help="A shipped recipe or a YAML file; other options override it.",
+    help="Shipped recipe or YAML file that sets the options below; options given here override it.",
 )

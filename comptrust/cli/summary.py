@@ -1,15 +1,13 @@
-"""The table at the end of a run: dimension, dense, compressed, drop; then each rule's finding,
-size, time and where to look.
-"""
+"""The end of a run or a gate: scores, findings, and where everything is."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from comptrust.records import Finding, Scorecard, Verdict
+from comptrust.records import Scorecard, Verdict
+from comptrust.text_tables import number, table
 from comptrust.tracking import store
 
 if TYPE_CHECKING:
@@ -19,54 +17,42 @@ MARK = {"pass": "pass", "block": "BLOCK", "inconclusive": "open"}
 
 
 def scores(candidate: Scorecard, baseline: Scorecard) -> list[str]:
-    """Return the lines of the score table; what was not measured is a dash, never a number."""
+    """Return the lines of the score table."""
     rows = [("dimension", "dense", "compressed", "drop")]
-    for mine in candidate.scores:
-        dense = baseline.score(mine.dimension)
+    for score in candidate.scores:
+        dense = baseline.score(score.dimension)
         before = dense.value if dense else None
-        drop = None if before is None or mine.value is None else before - mine.value
-        rows.append(
-            (
-                mine.dimension,
-                _number(before),
-                _number(mine.value),
-                "-" if drop is None else f"{drop:+.1f}",
-            )
-        )
-    return _columns(rows)
-
-
-def findings(found: Sequence[Finding]) -> list[str]:
-    """Return one line per rule."""
-    return _columns(
-        [
-            ("rule", "verdict", "why"),
-            *((finding.rule, MARK[finding.outcome], finding.reason) for finding in found),
-        ]
-    )
+        drop = "-"
+        if before is not None and score.value is not None:
+            drop = f"{before - score.value:+.1f}"
+        rows.append((score.dimension, number(before), number(score.value), drop))
+    return table(rows)
 
 
 def of_verdict(verdict: Verdict) -> list[str]:
-    """Return the rules and the outcome of a verdict."""
+    """Return one line per rule, and the outcome."""
+    rows = [(found.rule, MARK[found.outcome], found.reason) for found in verdict.findings]
     return [
-        *findings(verdict.findings),
+        *table([("rule", "verdict", "why"), *rows]),
         "",
         f"verdict: {verdict.outcome.upper()} under policy {verdict.policy}",
     ]
 
 
-def of_run(result: JobResult) -> list[str]:
-    """Return the whole end table of `comptrust run`."""
-    checkpoint = result.checkpoint
+def of_run(result: JobResult, *, as_json: bool) -> str:
+    """Return the result of a run, for people or as JSON."""
+    return json.dumps(_fields(result), indent=2) if as_json else "\n".join(_lines(result))
+
+
+def _lines(result: JobResult) -> list[str]:
+    checkpoint, decision = result.checkpoint, result.decision
     minutes, seconds = divmod(round(result.seconds), 60)
     lines = [
         "",
         f"{result.version.name}  {checkpoint.recipe.slug}",
         *scores(result.candidate.scorecard, result.baseline.scorecard),
         "",
-    ]
-    lines += of_verdict(result.verdict)
-    lines += [
+        *of_verdict(result.verdict),
         f"signed:  {result.signature.line}",
         (
             f"size:    {checkpoint.bytes / 1e6:.1f} MB of {checkpoint.dense_bytes / 1e6:.1f} MB"
@@ -77,52 +63,36 @@ def of_run(result: JobResult) -> list[str]:
         f"where:   {result.version.ref}, {result.candidate.ref}, {checkpoint.path}",
         f"         tracking: {store.shown_uri()}",
     ]
-    if result.decision:
+    if decision:
         moved = (
-            f"moved to {result.decision.stage}, alias {result.decision.alias}"
-            if result.decision.stage
+            f"moved to {decision.stage}, alias {decision.alias}"
+            if decision.stage
             else "NOT promoted"
         )
-        lines.append(f"promote: {moved}. {result.decision.reason}")
+        lines.append(f"promote: {moved}. {decision.reason}")
     return lines
 
 
-def as_json(result: JobResult) -> str:
-    """Return the result of `comptrust run` for machines."""
-    fields = {
+def _fields(result: JobResult) -> dict[str, object]:
+    checkpoint = result.checkpoint
+    dimensions = {}
+    for score in result.candidate.scorecard.scores:
+        dense = result.baseline.scorecard.score(score.dimension)
+        dimensions[score.dimension] = {
+            "compressed": score.value,
+            "dense": dense.value if dense else None,
+        }
+    return {
         "version": result.version.ref,
         "run": result.candidate.ref,
         "outcome": result.verdict.outcome,
         "findings": [finding.model_dump(mode="json") for finding in result.verdict.findings],
         "signed": result.signature.brief(),
-        "dimensions": {
-            score.dimension: {
-                "compressed": score.value,
-                "dense": (
-                    dense.value
-                    if (dense := result.baseline.scorecard.score(score.dimension))
-                    else None
-                ),
-            }
-            for score in result.candidate.scorecard.scores
-        },
-        "bytes": result.checkpoint.bytes,
-        "dense_bytes": result.checkpoint.dense_bytes,
-        "effective_bits": result.checkpoint.effective_bits,
-        "sparsity": result.checkpoint.sparsity,
+        "dimensions": dimensions,
+        "bytes": checkpoint.bytes,
+        "dense_bytes": checkpoint.dense_bytes,
+        "effective_bits": checkpoint.effective_bits,
+        "sparsity": checkpoint.sparsity,
         "seconds": round(result.seconds, 1),
         "promotion": dataclasses.asdict(result.decision) if result.decision else None,
     }
-    return json.dumps(fields, indent=2)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]

@@ -1,6 +1,4 @@
-"""What `evaluate` and `register` share: TARGET becomes a backend that answers, a name for its
-results and the digest of what answers.
-"""
+"""TARGET of `evaluate`: which model it is, and a backend that answers for it."""
 
 from __future__ import annotations
 
@@ -20,8 +18,8 @@ from comptrust.workflow.models import local_model
 
 
 @dataclass(frozen=True)
-class Ask:
-    """How TARGET is asked, as the options say."""
+class BackendOptions:
+    """How TARGET is to answer; the fields are options of `evaluate`."""
 
     backend: str
     batch_size: int | None
@@ -41,20 +39,10 @@ class Ask:
         if self.backend not in known:
             raise unknown("backend", self.backend, known)
         if self.backend != "openai":
-            for option, value in (
-                ("--base-url", self.base_url),
-                ("--serve", self.serve),
-                ("--tokenizer", self.tokenizer),
-            ):
-                if value:
-                    raise UserError(
-                        f"{option} {value} needs --backend openai; --backend {self.backend} asks"
-                        " the model itself."
-                    )
+            self._check_without_server()
         elif self.serve and self.base_url:
             raise UserError(
-                f"--serve {self.serve} starts a server of its own; leave out --base-url"
-                f" {self.base_url}."
+                f"--serve {self.serve} starts its own server; leave out --base-url {self.base_url}."
             )
         elif not self.serve and not self.base_url:
             raise UserError(
@@ -62,74 +50,81 @@ class Ask:
                 " http://localhost:8000/v1, or --serve vllm."
             )
 
+    def _check_without_server(self) -> None:
+        for option, value in (
+            ("--base-url", self.base_url),
+            ("--serve", self.serve),
+            ("--tokenizer", self.tokenizer),
+        ):
+            if value:
+                raise UserError(
+                    f"{option} {value} needs --backend openai; --backend {self.backend} asks the"
+                    " model itself."
+                )
+
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked."""
+    """The model that is asked."""
 
     name: str
     digest: str
-    """Of the checkpoint's bytes; of server and model name where the bytes are not known."""
+    """Of the checkpoint's files; of server and model name where the files are not known."""
     path: Path | None
-    """Folder of the model, None for one that somebody else serves."""
+    """Folder of the model; None for one on somebody else's server."""
     template: str | None
-    """Chat format: the one asked for, else the preset's; None takes the model's own."""
+    """Chat format: the given one, else the preset's; None means the model's own."""
 
 
-def target(given: str, ask: Ask) -> Target:
-    """Resolve TARGET. Raises UserError for a checkpoint that changed since it was written, or a
-    name that is no model.
+def target(given: str, options: BackendOptions) -> Target:
+    """Resolve TARGET.
+
+    Raises UserError for a checkpoint that changed since it was written, or an unknown model.
     """
-    if ask.base_url:
-        digest = digests.of_value({"server": ask.base_url.rstrip("/"), "model": given})
-        return Target(
-            given.replace("/", "--"), digest, None, ask.template or presets.template(given)
-        )
+    if options.base_url:
+        digest = digests.of_value({"server": options.base_url.rstrip("/"), "model": given})
+        template = options.template or presets.template(given)
+        return Target(given.replace("/", "--"), digest, None, template)
     source = sources.resolve(local_model(given))
     if not (source.path / checkpoint.NAME).exists():
-        return Target(
-            source.path.name, source.revision, source.path, ask.template or presets.template(given)
-        )
+        template = options.template or presets.template(given)
+        return Target(source.path.name, source.revision, source.path, template)
     if changed := checkpoint.verify(source.path):
         raise UserError(
             f"{given} is corrupt: {', '.join(changed)} changed since it was written. Compress"
             " again."
         )
     record = checkpoint.load(source.path)
-    return Target(
-        source.path.name,
-        record.digest,
-        source.path,
-        ask.template or presets.template(record.recipe.base_model),
-    )
+    template = options.template or presets.template(record.recipe.base_model)
+    return Target(source.path.name, record.digest, source.path, template)
 
 
 @contextmanager
-def backend(found: Target, ask: Ask, *, given: str, log: Path) -> Iterator[Backend]:
-    """Load the model, or reach its server, or start one that writes to `log` and stop it
-    afterwards.
+def backend(target: Target, options: BackendOptions, *, given: str, log: Path) -> Iterator[Backend]:
+    """Load the model, or reach its server, or start a server and stop it afterwards.
+
+    A server that is started here writes to `log`.
     """
-    if ask.backend != "openai" and found.path:
-        yield BACKENDS.get(ask.backend)(
-            found.path, batch_size=ask.batch_size, template=found.template
+    if options.backend != "openai" and target.path:
+        yield BACKENDS.get(options.backend)(
+            target.path, batch_size=options.batch_size, template=target.template
         )
         return
     from comptrust.models import loading, serving
     from comptrust.models.backends.openai import Openai
 
-    folder = found.path or (
-        sources.resolve(local_model(ask.tokenizer)).path if ask.tokenizer else None
-    )
-    tokenizer = loading.tokenizer(folder) if folder else None
+    folder = target.path
+    if folder is None and options.tokenizer:
+        folder = sources.resolve(local_model(options.tokenizer)).path
     settings: dict[str, Any] = {
-        "batch_size": ask.batch_size,
-        "template": found.template,
-        "tokenizer": tokenizer,
-        "patience": ask.patience,
+        "batch_size": options.batch_size,
+        "template": target.template,
+        "tokenizer": loading.tokenizer(folder) if folder else None,
+        "patience": options.patience,
     }
-    if ask.base_url:
-        yield Openai(given, base_url=ask.base_url, **settings)
+    if options.base_url:
+        yield Openai(given, base_url=options.base_url, **settings)
         return
-    assert found.path is not None
-    with serving.vllm(found.path, name=found.name, log=log, say=say) as url:
-        yield Openai(found.name, base_url=url, where="vLLM, started for this", **settings)
+    assert target.path is not None
+    with serving.vllm(target.path, name=target.name, log=log, say=say) as url:
+        yield Openai(target.name, base_url=url, where="vLLM, started for this", **settings)

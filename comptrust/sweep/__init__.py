@@ -1,3 +1,1 @@
-"""Sweeps: a grid becomes cells, each cell one idempotent process, one after another here or side by
-side on Ray.
-"""
+"""Sweeps: a grid becomes cells, and each cell runs once, in a process of its own."""

@@ -1,6 +1,4 @@
-"""One cell: its content-hashed key, and the process that carries it out at most once, whoever asks
-and however often.
-"""
+"""One cell: its key, a hash of what it does, and the process that carries it out at most once."""
 
 from __future__ import annotations
 
@@ -14,29 +12,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from comptrust import config, digests, locks, process, progress
-from comptrust.errors import ComptrustError, ServiceError, UserError
+from comptrust import config, crashes, digests, locks, process, progress
+from comptrust.errors import ServiceError, UserError
 from comptrust.gate.policy import Policy
 from comptrust.models import sources
 from comptrust.records import Recipe, Record, Scoring
 from comptrust.tracking import registry, runs, sweeps
 from comptrust.tracking.store import redacted
-from comptrust.workflow import job, signatures
+from comptrust.workflow import job
 from comptrust.workflow.models import local_model
 
-State = Literal["done", "failed", "lost"]
+CellState = Literal["done", "failed", "lost"]
 SECONDS_BETWEEN_REPORTS = 10
+REPORTED = ("key", "state", "run_id", "version", "verdict", "seconds", "reason")
+"""Fields of an outcome in cells.json and in the JSON result of a sweep."""
 
 
 class Questions(Record):
-    """How to load the suite on whatever machine the cell lands."""
+    """How to load the suite on the machine that runs the cell."""
 
     suite: str
     dimensions: tuple[str, ...] | None
     limit: int | None
     scoring: Scoring
     digest: str
-    """Of the loaded suite; another one on that machine is refused."""
+    """Of the loaded suite; a machine that loads another one refuses the cell."""
     n_prompts: int
 
 
@@ -50,8 +50,9 @@ class Cell(Record):
 
     @property
     def key(self) -> str:
-        """SHA-256 of recipe, model files, suite and code: where a folder lies does not matter, what
-        is in it does.
+        """SHA-256 of recipe, model files, suite and code.
+
+        The content of a model folder counts, its path does not.
         """
         name = registry.model_name(self.recipe.base_model, self.identity)
         recipe = self.recipe.model_copy(update={"base_model": name, "revision": self.identity})
@@ -62,8 +63,9 @@ class Cell(Record):
 
 @dataclass(frozen=True)
 class Task:
-    """What a process needs to carry out a cell. It travels as a pickle and is never logged: a
-    setting may hold a credential.
+    """What a process needs to carry out a cell.
+
+    It travels as a pickle and is never logged, because a setting may hold a credential.
     """
 
     cell: Cell
@@ -75,127 +77,142 @@ class Task:
     parent: str
     """Id of the sweep's run."""
     driver: str
-    """Who hands the cell out: names the runs that this driver may end."""
+    """Id of the driver that hands the cell out; a driver ends only its own runs."""
     settings: Mapping[str, str]
     """Environment of the process: where runs, artifacts and cache are."""
     code: str
-    """Digest of the driver's code; other code on that machine is refused."""
+    """Digest of the driver's code; a machine with other code refuses the cell."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a cell."""
+    """How a cell ended."""
 
     key: str
-    state: State
+    state: CellState
     run_id: str | None = None
     version: str | None = None
     verdict: str | None = None
     seconds: float | None = None
-    """Of the work itself, as `comptrust run` does it."""
+    """Duration of the work itself, as `comptrust run` does it."""
     overhead: float = 0.0
-    """Seconds of this process beside the work: locking, looking up, opening the run, reporting."""
+    """Seconds this process spent on the rest: locking, look-ups, opening the run, reporting."""
     prompts: int = 0
     reason: str = ""
     exit_code: int = 0
 
 
+def ended(cell: Cell, outcome: Outcome) -> dict[str, object]:
+    """Return how a cell ended, as cells.json and the JSON result say it."""
+    fields = {name: getattr(outcome, name) for name in REPORTED}
+    return {"model": cell.recipe.base_model, "recipe": cell.recipe.slug} | fields
+
+
 def carry_out(task: Task) -> Outcome:
-    """Do the cell unless it is finished already; the first step of a fresh process. Errors become
-    an outcome with their reason.
+    """Do the cell unless it is finished already; the first step of a fresh process.
+
+    Every error becomes an outcome with its reason; only an interruption ends the process.
     """
     process.prepare()
-    os.environ.update(
-        task.settings, OMP_NUM_THREADS=str(task.threads), MKL_NUM_THREADS=str(task.threads)
-    )
-    os.environ.pop("MLFLOW_RUN_ID", None)
-    key = task.key
-    folder = config.cache_dir() / "cells"
+    threads = str(task.threads)
+    os.environ.update(task.settings, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
+    os.environ.pop("MLFLOW_RUN_ID", None)  # that of the sweep, if it runs under `mlflow run`
     try:
-        # imports MLflow and opens the store, as every run does; what follows is the sweep's own
-        runs.client()
-        began = time.monotonic()
-        with locks.alone(folder / f"{key}.lock"), _output_in(folder / f"{key}.log"):
-            if done := sweeps.finished({sweeps.CELL: key}).get(key):
-                return Outcome(key, "done", done.run_id, done.version, done.verdict, done.seconds)
-            sweeps.abandon(
-                key, reason="Its process ended without a word: killed, or its machine was lost."
-            )
-            return _work(task, key, began)
-    except ComptrustError as error:
-        return Outcome(key, "failed", reason=str(error), exit_code=error.exit_code)
+        return _once(task)
+    except Exception as error:
+        return _failed(task.key, error)
+
+
+def _once(task: Task) -> Outcome:
+    key, folder = task.key, config.cache_dir() / "cells"
+    # This imports MLflow and opens the store, as every run does: not an overhead of the sweep.
+    runs.client()
+    began = time.monotonic()
+    with locks.alone(folder / f"{key}.lock"), _output_in(folder / f"{key}.log"):
+        # Another sweep may have finished it while we waited for the lock.
+        if done := sweeps.finished({sweeps.CELL: key}).get(key):
+            return Outcome(key, "done", done.run_id, done.version, done.verdict, done.seconds)
+        # We hold the lock, so a run of this cell that is still open has lost its process.
+        sweeps.abandon(
+            key, reason="The process exited without reporting (killed, or the machine went down)."
+        )
+        return _work(task, key, began)
+
+
+def _failed(key: str, error: Exception, *, run_id: str | None = None, prompts: int = 0) -> Outcome:
+    failure = crashes.explain(error, redact=redacted)
+    return Outcome(
+        key, "failed", run_id, reason=failure.text, exit_code=failure.code, prompts=prompts
+    )
 
 
 def _work(task: Task, key: str, began: float) -> Outcome:
     run_id = sweeps.begin(task.parent, key, name=task.cell.recipe.slug, driver=task.driver)
-    os.environ["MLFLOW_RUN_ID"] = run_id
+    os.environ["MLFLOW_RUN_ID"] = run_id  # the job adopts this run instead of starting its own
     report = _Report(run_id)
-    at_work = time.monotonic()
+    work_began = time.monotonic()
     try:
         with progress.watched(report):
             result = job.run(_job(task), say=_say)
-        worked = time.monotonic() - at_work
+        seconds = time.monotonic() - work_began
         with runs.service():
             runs.client().log_metric(run_id, sweeps.PROMPTS, report.prompts)
-        return Outcome(
-            key,
-            "done",
-            run_id,
-            result.version.ref,
-            result.verdict.outcome,
-            worked,
-            overhead=time.monotonic() - began - worked,
-            prompts=report.prompts,
-        )
     except (KeyboardInterrupt, SystemExit):
         sweeps.end(run_id, status="KILLED", reason="The sweep was stopped.")
         raise
     except Exception as error:
-        reason = (
-            str(error)
-            if isinstance(error, ComptrustError)
-            else f"{type(error).__name__}: {' '.join(str(error).split())}"
-        )
-        reason = redacted(reason)
-        _say(redacted(traceback.format_exc()))
-        sweeps.end(run_id, status="FAILED", reason=reason)
-        code = error.exit_code if isinstance(error, ComptrustError) else ComptrustError.exit_code
-        return Outcome(key, "failed", run_id, reason=reason, exit_code=code, prompts=report.prompts)
+        _say(redacted("".join(traceback.format_exception(error))))
+        outcome = _failed(key, error, run_id=run_id, prompts=report.prompts)
+        sweeps.end(run_id, status="FAILED", reason=outcome.reason)
+        return outcome
+    return Outcome(
+        key,
+        "done",
+        run_id,
+        result.version.ref,
+        result.verdict.outcome,
+        seconds,
+        overhead=time.monotonic() - began - seconds,
+        prompts=report.prompts,
+    )
 
 
 def _job(task: Task) -> job.Job:
-    """Load what the cell needs here and make sure that it is what the driver saw."""
+    """Load what the cell needs on this machine and check that it is what the driver saw."""
     from comptrust.trust import suite as suites
 
-    cell, asked = task.cell, task.cell.questions
+    cell, questions = task.cell, task.cell.questions
     if digests.of_code() != task.code:
         raise ServiceError(
-            "This machine runs another version of comptrust than the one that started the sweep."
-            " Install the same."
+            "This machine runs a different version of comptrust from the one that started the"
+            " sweep. Install the same version."
         )
     suite = suites.load(
-        asked.suite, dimensions=asked.dimensions, scoring=asked.scoring, limit=asked.limit
+        questions.suite,
+        dimensions=questions.dimensions,
+        scoring=questions.scoring,
+        limit=questions.limit,
     )
-    if suite.digest != asked.digest:
+    if suite.digest != questions.digest:
         raise UserError(
-            f"Suite '{asked.suite}' holds other prompts on this machine. Put the same data on every"
-            " machine."
+            f"Suite '{questions.suite}' has different prompts on this machine. Put the same data on"
+            " every machine."
         )
     recipe = cell.recipe.model_copy(update={"base_model": local_model(cell.recipe.base_model)})
     return job.Job(
         recipe=recipe,
         source=sources.resolve(recipe.base_model),
         suite=suite,
-        suite_name=asked.suite,
+        suite_name=questions.suite,
         policy=task.policy,
-        signer=signatures.Signer.load(),
         batch_size=task.batch_size,
     )
 
 
 class _Report:
-    """Counts answered prompts and writes the count to a tag now and then, for the driver; a tag,
-    since a metric keeps every value.
+    """Counts answered prompts and writes the count to a tag now and then, for the driver.
+
+    A tag and not a metric, because a metric keeps every value.
     """
 
     def __init__(self, run_id: str) -> None:
@@ -214,21 +231,24 @@ class _Report:
 
 @contextmanager
 def _output_in(path: Path) -> Iterator[None]:
-    """Send what libraries print to the cell's own file, so that it tears no live view apart."""
+    """Send what libraries print to the cell's own file, so that the live view stays readable.
+
+    The file descriptors are redirected, because libraries in C and child processes write to them.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    kept = [(number, os.dup(number)) for number in (1, 2)]
+    originals = [(number, os.dup(number)) for number in (1, 2)]
     with open(path, "a") as log:
-        for number, _ in kept:
+        for number, _ in originals:
             os.dup2(log.fileno(), number)
         try:
             yield
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-            for number, own in kept:
-                os.dup2(own, number)
-                os.close(own)
+            for number, original in originals:
+                os.dup2(original, number)
+                os.close(original)
 
 
 def _say(line: str) -> None:

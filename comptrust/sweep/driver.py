@@ -1,234 +1,182 @@
-"""The driver: hands cells to an engine when their dense model is done, begins lost ones anew, and
-shows and logs how far it is.
-"""
+"""The driver: hands cells to an engine, starts lost ones again, shows and logs the progress."""
 
 from __future__ import annotations
 
 import json
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from comptrust import digests
 from comptrust.sweep import plan
-from comptrust.sweep.cell import Cell, Outcome, Task
-from comptrust.sweep.engines import Ask, Engine
-from comptrust.sweep.plan import Estimate, Sweep
-from comptrust.sweep.view import Rate, State, View
+from comptrust.sweep.cell import Cell, Outcome, Task, ended
+from comptrust.sweep.engines import Engine, ResourceRequest
+from comptrust.sweep.plan import Sweep
+from comptrust.sweep.tally import Tally
+from comptrust.sweep.view import View
 from comptrust.tracking import runs, sweeps
 
 SECONDS_BETWEEN_POLLS = 5.0
-SECONDS_BETWEEN_METRICS, SHARE_BETWEEN_METRICS = 15.0, 0.01
-"""The longer a sweep, the rarer its figures are logged: some hundred times in all, not some ten
-thousand.
-"""
+MIN_SECONDS_BETWEEN_METRICS, SHARE_BETWEEN_METRICS = 15.0, 0.01
+"""Metrics are logged every 1% of the time so far, so that a long sweep logs hundreds of values and
+not tens of thousands."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of a sweep."""
+    """How a sweep ended."""
 
     parent: str
     """Id of the parent run."""
     outcomes: dict[str, Outcome]
     """By key, in the order of the cells."""
     before: frozenset[str]
-    """Keys that were finished before this sweep started."""
+    """Keys of the cells that were finished before this sweep started."""
     seconds: float
 
     @property
     def failed(self) -> list[Outcome]:
+        """The cells that failed or were lost."""
         return [outcome for outcome in self.outcomes.values() if outcome.state != "done"]
 
 
 def drive(sweep: Sweep, engine: Engine, *, view: View) -> Report:
-    """Carry out what is not finished yet. KeyboardInterrupt and SystemExit stop every cell at work
-    before they leave.
+    """Carry out the cells that are not finished yet.
+
+    When this is interrupted, or fails, every cell at work is stopped and its run is closed.
     """
     nodes = engine.nodes()
-    asks = plan.ask(sweep, nodes)
+    requests = plan.requests(sweep, nodes)
     before = plan.done_before(sweep)
     plan.check_disk(sweep, [cell for cell in sweep.cells if cell.key not in before])
     settings = plan.settings(nodes, runs.experiment_id(runs.client()))
+    tally = Tally(sweep=sweep, estimates=plan.estimates(sweep))
+    tally.add_finished(before)
     tags = {"sweep": sweep.name, sweeps.SWEEP: sweep.digest}
-    driver = uuid.uuid4().hex
-    with runs.start(sweep.name, resume=sweeps.parent_to_resume(sweep.digest), tags=tags) as own:
+    began = time.monotonic()
+    with runs.start(sweep.name, resume=sweeps.parent_to_resume(sweep.digest), tags=tags) as parent:
+        driver = _Driver(
+            sweep=sweep,
+            engine=engine,
+            view=view,
+            parent=parent,
+            tally=tally,
+            requests=requests,
+            settings=settings,
+        )
         try:
-            state = _Run(
-                driver, sweep, engine, view, own, asks, settings, before, plan.estimates(sweep)
-            )
-            state.carry_on()
+            driver.drive()
         except BaseException as error:
             engine.stop()
+            reason = f"The sweep was stopped ({type(error).__name__})."
             for cell in sweep.cells:
-                reason = f"The sweep was stopped ({type(error).__name__})."
-                sweeps.abandon(cell.key, driver=driver, reason=reason, status="KILLED")
+                sweeps.abandon(cell.key, driver=driver.id, reason=reason, status="KILLED")
             raise
-        own.text(
-            "cells.json",
-            json.dumps([_row(cell, state.outcomes[cell.key]) for cell in sweep.cells], indent=2),
-        )
-        return Report(own.id, state.outcomes, frozenset(before), time.monotonic() - state.began)
+        rows = [ended(cell, tally.outcomes[cell.key]) for cell in sweep.cells]
+        parent.text("cells.json", json.dumps(rows, indent=2))
+        return Report(parent.id, tally.outcomes, frozenset(before), time.monotonic() - began)
 
 
-def _row(cell: Cell, outcome: Outcome) -> dict[str, object]:
-    fields = ("key", "state", "run_id", "version", "verdict", "seconds", "reason")
-    return {"model": cell.recipe.base_model, "recipe": cell.recipe.slug} | {
-        name: getattr(outcome, name) for name in fields
-    }
+@dataclass(kw_only=True)
+class _Driver:
+    """One sweep under way."""
 
-
-@dataclass
-class _Run:
-    """One sweep under way; the only state that changes."""
-
-    driver: str
     sweep: Sweep
     engine: Engine
     view: View
-    own: runs.Run
-    asks: Mapping[str, Ask]
+    parent: runs.Run
+    tally: Tally
+    requests: Mapping[str, ResourceRequest]
+    """By the model's name."""
     settings: Mapping[str, str]
-    before: Mapping[str, sweeps.Done]
-    expected: Mapping[str, Estimate]
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-    attempts: dict[str, int] = field(default_factory=dict)
-    started: dict[str, Cell] = field(default_factory=dict)
-    """Handed to the engine and not ended."""
-    answered: dict[str, int] = field(default_factory=dict)
-    """Prompts of this sweep's cells so far."""
-    running: dict[str, int] = field(default_factory=dict)
+    """Environment of every cell."""
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    attempts: Counter[str] = field(default_factory=Counter)
+    """Key -> how often the cell was handed to the engine."""
+    started: set[str] = field(default_factory=set)
+    """Keys of the cells that the engine has."""
     polled: float = 0.0
     logged: float = 0.0
+    began: float = field(default_factory=time.monotonic)
 
-    def __post_init__(self) -> None:
-        self.began = time.monotonic()
-        self.rate = Rate()
-        self.outcomes = {
-            key: Outcome(key, "done", done.run_id, done.version, done.verdict, done.seconds)
-            for key, done in self.before.items()
-        }
-
-    def carry_on(self) -> None:
-        """Go on until every cell has an outcome."""
-        if self.before:
-            self.view.event(f"{len(self.before)} cells were finished before", self.state())
-        while len(self.outcomes) < len(self.sweep.cells):
-            self._start()
+    def drive(self) -> None:
+        """Continue until every cell has an outcome."""
+        if before := len(self.tally.outcomes):
+            self._show(f"{before} cells were finished before")
+        while self.tally.open_cells:
+            self._start_cells()
             for outcome in self.engine.wait(SECONDS_BETWEEN_POLLS):
-                self._ended(outcome)
-            self._look()
+                self._end_cell(outcome)
+            self._poll()
         self._log(force=True)
 
-    def state(self) -> State:
-        """Return how far the sweep is."""
-        ended = self.outcomes.values()
-        rate = self.rate.add(sum(self.answered.values()), now=time.monotonic())
-        return State(
-            total=len(self.sweep.cells),
-            done=sum(outcome.state == "done" for outcome in ended),
-            running=len(self.running),
-            failed=sum(outcome.state != "done" for outcome in ended),
-            prompts_per_second=rate,
-            seconds_left=self._left(),
-        )
-
-    def _start(self) -> None:
-        """Hand over what may start; a cell whose dense model failed fails with it."""
-        for cell in self.sweep.cells:
-            if cell.key in self.outcomes or cell.key in self.started:
+    def _start_cells(self) -> None:
+        """Hand over every cell whose dense model is done."""
+        for cell in self.tally.open_cells:
+            if cell.key in self.started:
                 continue
+            # A compressed model is compared with its dense source, which all its cells share.
             dense = self.sweep.dense_of(cell)
-            if dense is not None and dense.key not in self.outcomes:
-                continue
-            if dense is not None and self.outcomes[dense.key].state != "done":
-                code = self.outcomes[dense.key].exit_code
-                self._ended(
-                    Outcome(
-                        cell.key,
-                        "failed",
-                        reason="Not begun, because its dense model failed.",
-                        exit_code=code,
-                    )
+            outcome = self.tally.outcomes.get(dense.key) if dense else None
+            if dense is None or (outcome and outcome.state == "done"):
+                self._start(cell)
+            elif outcome:
+                reason = "Not started, because its dense model failed."
+                self._end_cell(
+                    Outcome(cell.key, "failed", reason=reason, exit_code=outcome.exit_code)
                 )
-                continue
-            self.started[cell.key] = cell
-            self.attempts[cell.key] = self.attempts.get(cell.key, 0) + 1
-            ask = self.asks[cell.recipe.base_model]
-            task = Task(
-                cell=cell,
-                key=cell.key,
-                policy=self.sweep.policy,
-                batch_size=self.sweep.grid.file.batch_size,
-                threads=ask.cpus,
-                parent=self.own.id,
-                driver=self.driver,
-                settings=self.settings,
-                code=digests.of_code(),
-            )
-            self.engine.submit(task, ask)
 
-    def _ended(self, outcome: Outcome) -> None:
+    def _start(self, cell: Cell) -> None:
+        self.started.add(cell.key)
+        self.attempts[cell.key] += 1
+        request = self.requests[cell.recipe.base_model]
+        task = Task(
+            cell=cell,
+            key=cell.key,
+            policy=self.sweep.policy,
+            batch_size=self.sweep.grid.file.batch_size,
+            threads=request.cpus,
+            parent=self.parent.id,
+            driver=self.id,
+            settings=self.settings,
+            code=digests.of_code(),
+        )
+        self.engine.submit(task, request)
+
+    def _end_cell(self, outcome: Outcome) -> None:
+        """Take an outcome; a lost cell is open again until its retries are used up."""
         cell = next(cell for cell in self.sweep.cells if cell.key == outcome.key)
-        self.started.pop(outcome.key, None)
-        self.running.pop(outcome.key, None)
+        self.started.discard(outcome.key)
+        self.tally.running.pop(outcome.key, None)
         name = f"{cell.recipe.base_model} {cell.recipe.slug}"
         if outcome.state == "lost":
-            sweeps.abandon(outcome.key, driver=self.driver, reason=outcome.reason)
+            # its process could not close its own run
+            sweeps.abandon(outcome.key, driver=self.id, reason=outcome.reason)
             if self.attempts[outcome.key] <= self.sweep.grid.file.resources.retries:
-                self.view.event(f"lost, begun anew: {name}: {outcome.reason}", self.state())
+                self._show(f"lost, restarting: {name}: {outcome.reason}")
                 return
-        self.outcomes[outcome.key] = outcome
-        self.answered[outcome.key] = max(self.answered.get(outcome.key, 0), outcome.prompts)
-        said = outcome.verdict or outcome.reason
-        self.view.event(f"{outcome.state}: {name}: {said}", self.state())
+        self.tally.add(outcome)
+        self._show(f"{outcome.state}: {name}: {outcome.verdict or outcome.reason}")
         self._log(force=True)
 
-    def _look(self) -> None:
-        """Ask the tracking store what is at work, and show it."""
+    def _poll(self) -> None:
+        """Read from the tracking store how far the cells at work are, and show it."""
         if time.monotonic() - self.polled < SECONDS_BETWEEN_POLLS:
             return
         self.polled = time.monotonic()
-        self.running = {
-            key: prompts
-            for key, prompts in sweeps.running(self.own.id).items()
-            if key in self.started
-        }
-        self.answered |= {
-            key: max(prompts, self.answered.get(key, 0)) for key, prompts in self.running.items()
-        }
-        self.view.show(self.state())
+        counts = sweeps.running(self.parent.id)
+        self.tally.update({key: counts[key] for key in counts if key in self.started})
+        self.view.show(self.tally.progress())
         self._log()
+
+    def _show(self, event: str) -> None:
+        self.view.event(event, self.tally.progress())
 
     def _log(self, *, force: bool = False) -> None:
         now = time.monotonic()
-        if force or now - self.logged >= max(
-            SECONDS_BETWEEN_METRICS, (now - self.began) * SHARE_BETWEEN_METRICS
-        ):
+        pause = max(MIN_SECONDS_BETWEEN_METRICS, (now - self.began) * SHARE_BETWEEN_METRICS)
+        if force or now - self.logged >= pause:
             self.logged = now
-            self.own.metrics(self.state().metrics())
-
-    def _left(self) -> float | None:
-        """Return the seconds until the end: what the open cells take, as those of their method did
-        or as estimated, side by side as now.
-        """
-        measured: dict[str, list[float]] = defaultdict(list)
-        for cell in self.sweep.cells:
-            if (ended := self.outcomes.get(cell.key)) and ended.seconds:
-                measured[cell.recipe.method].append(ended.seconds)
-        means = {method: sum(seconds) / len(seconds) for method, seconds in measured.items()}
-        open_cells = [cell for cell in self.sweep.cells if cell.key not in self.outcomes]
-        times = [
-            means.get(cell.recipe.method, self.expected[cell.key].seconds) for cell in open_cells
-        ]
-        if any(one is None for one in times):
-            return None
-        asked = [one for one in times if one is not None]
-        done_parts = sum(
-            one * self.running[cell.key] / cell.questions.n_prompts
-            for cell, one in zip(open_cells, asked, strict=True)
-            if cell.key in self.running
-        )
-        return max(0.0, sum(asked) - done_parts) / max(1, len(self.running))
+            self.parent.metrics(self.tally.progress().metrics())

@@ -1,5 +1,6 @@
-"""Where cells run: one after another in processes of this machine, or side by side on Ray. Both
-lose a cell in the same way.
+"""Where cells run: one after another in processes on this machine, or side by side on Ray.
+
+An engine reports a cell whose process or machine died as lost, and the driver decides what to do.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from comptrust.errors import ServiceError, UserError, unknown
+from comptrust.errors import Exit, ServiceError, UserError, unknown
 from comptrust.sweep.cell import Outcome, Task, carry_out
 
 SECONDS_TO_STOP = 20
 SECONDS_TO_ANSWER = 5
-STORE_BYTES = 100 * 2**20
+RAY_STORE_BYTES = 100 * 2**20
 """Ray's object store: a cell gets and returns a few kilobytes."""
-CLIENT_PORT = 10001
-DEAD_RUN = "Start it, or leave --address out to run on this machine."
+RAY_CLIENT_PORT = 10001
+NO_CLUSTER = "Start it, or use the address local to run on this machine."
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What one cell asks for; the engine never gives more than there is."""
+class ResourceRequest:
+    """What one cell needs; an engine starts it only where that much is free."""
 
     cpus: int
     memory: float
@@ -52,14 +53,14 @@ class Ask:
 
 
 class Engine(ABC):
-    """Takes tasks, gives outcomes."""
+    """Takes tasks and returns outcomes."""
 
     @abstractmethod
     def nodes(self) -> list[Node]:
         """Return the machines."""
 
     @abstractmethod
-    def submit(self, task: Task, ask: Ask) -> None:
+    def submit(self, task: Task, request: ResourceRequest) -> None:
         """Take a cell; it starts when there is room."""
 
     @abstractmethod
@@ -72,10 +73,10 @@ class Engine(ABC):
 
 
 def engine(address: str) -> Engine:
-    """Return the engine for `serial`, `local`, `auto` or `ray://HOST:PORT`; without the package
-    ray, `local` is `serial`.
+    """Return the engine for `serial`, `local`, `auto` or `ray://HOST:PORT`.
 
-    Raises UserError for another address, ServiceError within seconds if nobody answers there.
+    Without the package ray, `local` means `serial`. Raises UserError for any other address, and
+    ServiceError within seconds if no cluster answers.
     """
     if address not in ("serial", "local", "auto") and not address.startswith("ray://"):
         raise unknown("address", address, ["serial", "local", "auto", "ray://HOST:PORT"])
@@ -84,7 +85,7 @@ def engine(address: str) -> Engine:
     if importlib.util.find_spec("ray") is None:
         if address != "local":
             raise UserError(
-                f"--address {address} needs the package ray. Install it with: pip install"
+                f"The address {address} needs the package ray. Install it with: pip install"
                 " 'comptrust[ray]'."
             )
         return Serial()
@@ -92,9 +93,8 @@ def engine(address: str) -> Engine:
 
 
 def _serve(task: Task, answer: Connection) -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the driver as well, which ends this process in order
+    # Ctrl-C reaches the driver as well, which ends this process in an orderly way.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answer.send(carry_out(task))
 
 
@@ -106,29 +106,15 @@ class Serial(Engine):
         self.current: tuple[Task, BaseProcess, Connection] | None = None
 
     def nodes(self) -> list[Node]:
-        return [
-            Node(
-                socket.gethostname(),
-                os.cpu_count() or 1,
-                os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-                0,
-            )
-        ]
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return [Node(socket.gethostname(), os.cpu_count() or 1, memory, gpus=0)]
 
-    def submit(self, task: Task, ask: Ask) -> None:
+    def submit(self, task: Task, request: ResourceRequest) -> None:
         self.queue.append(task)
 
     def wait(self, seconds: float) -> list[Outcome]:
         if self.current is None and self.queue:
-            task = self.queue.popleft()
-            context = multiprocessing.get_context("spawn")
-            mine, its = context.Pipe(duplex=False)
-            process: BaseProcess = context.Process(
-                target=_serve, args=(task, its), name=task.cell.recipe.slug
-            )
-            process.start()
-            its.close()
-            self.current = (task, process, mine)
+            self.current = self._start(self.queue.popleft())
         if self.current is None:
             return []
         task, process, answer = self.current
@@ -136,17 +122,23 @@ class Serial(Engine):
             return []
         try:
             outcome = answer.recv()
-        except EOFError:
             process.join()
-            outcome = Outcome(
-                task.key,
-                "lost",
-                reason=f"Its process ended with exit code {process.exitcode}.",
-                exit_code=4,
-            )
-        process.join()
+        except EOFError:  # the process died without sending an outcome
+            process.join()
+            reason = f"The process ended with exit code {process.exitcode}."
+            outcome = Outcome(task.key, "lost", reason=reason, exit_code=Exit.FAILURE)
         self.current = None
         return [outcome]
+
+    def _start(self, task: Task) -> tuple[Task, BaseProcess, Connection]:
+        # spawn: a forked process would inherit open database connections and threads
+        context = multiprocessing.get_context("spawn")
+        receiver, sender = context.Pipe(duplex=False)
+        name = task.cell.recipe.slug
+        process: BaseProcess = context.Process(target=_serve, args=(task, sender), name=name)
+        process.start()
+        sender.close()  # ours: the receiver sees the end only when no sender is left
+        return task, process, receiver
 
     def stop(self) -> None:
         self.queue.clear()
@@ -160,31 +152,34 @@ class Serial(Engine):
 
 
 class OnRay(Engine):
-    """Ray tasks, each in a fresh process, with the CPUs, memory and GPUs that the cell asks for."""
+    """Ray tasks, each in a fresh process, with the CPUs, memory and GPUs that the cell needs."""
 
     def __init__(self, address: str) -> None:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = (
-            "0"  # read when ray is imported; nothing is sent anywhere
-        )
+        # Both are read when ray is imported: send no statistics, and do not hide the GPUs from a
+        # cell that requests none.
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
         self.ray: Any = ray
-        own: dict[str, Any] = {}
+        local: dict[str, Any] = {}
         if address == "local":
-            own = {
+            local = {
                 "num_cpus": os.cpu_count(),
-                "object_store_memory": STORE_BYTES,
+                "object_store_memory": RAY_STORE_BYTES,
                 "include_dashboard": False,
             }
         _reach(address)
         try:
-            ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **own)
+            ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **local)
         except (
             Exception
-        ) as error:  # ray raises ConnectionError, RuntimeError, ValueError and its own classes
+        ) as error:  # ConnectionError, RuntimeError, ValueError and ray's own classes
             reason = " ".join(str(error).split())[:200].rstrip(".")
-            raise ServiceError(f"Cannot reach Ray at '{address}': {reason}. {DEAD_RUN}") from error
+            raise ServiceError(
+                f"Cannot reach Ray at '{address}': {reason}. {NO_CLUSTER}"
+            ) from error
+        # one process per cell, as with Serial; a lost cell is ours to start again, not Ray's
         self.cell = ray.remote(max_calls=1, max_retries=0)(carry_out)
         self.tasks: dict[Any, Task] = {}
 
@@ -200,55 +195,54 @@ class OnRay(Engine):
             for node in alive
         ]
 
-    def submit(self, task: Task, ask: Ask) -> None:
-        asked = self.cell.options(
-            name=task.cell.recipe.slug, num_cpus=ask.cpus, memory=int(ask.memory), num_gpus=ask.gpus
+    def submit(self, task: Task, request: ResourceRequest) -> None:
+        cell = self.cell.options(
+            name=task.cell.recipe.slug,
+            num_cpus=request.cpus,
+            memory=int(request.memory),
+            num_gpus=request.gpus,
         )
-        self.tasks[asked.remote(task)] = task
+        self.tasks[cell.remote(task)] = task
 
     def wait(self, seconds: float) -> list[Outcome]:
         if not self.tasks:
             return []
         ended, _ = self.ray.wait(list(self.tasks), num_returns=1, timeout=seconds)
-        return [self._outcome(one) for one in ended]
+        return [self._outcome(reference) for reference in ended]
 
-    def _outcome(self, ended: Any) -> Outcome:
-        task = self.tasks.pop(ended)
+    def _outcome(self, reference: Any) -> Outcome:
+        task = self.tasks.pop(reference)
         try:
-            outcome: Outcome = self.ray.get(ended)
+            outcome: Outcome = self.ray.get(reference)
             return outcome
-        except (
-            self.ray.exceptions.RayTaskError
-        ) as error:  # the cell could not even begin, such as where comptrust is not installed
-            reason = str(error.cause if hasattr(error, "cause") else error).strip().splitlines()[-1]
-            return Outcome(task.key, "failed", reason=f"Could not begin: {reason}", exit_code=4)
+        except self.ray.exceptions.RayTaskError as error:
+            # carry_out returns its own errors: this cell did not even start, for example because
+            # comptrust is not installed on that machine
+            cause = getattr(error, "cause", error)
+            reason = f"Could not start: {str(cause).strip().splitlines()[-1]}"
+            return Outcome(task.key, "failed", reason=reason, exit_code=Exit.FAILURE)
         except self.ray.exceptions.RayError as error:
-            reason = " ".join(str(error).split())[:300]
-            return Outcome(
-                task.key, "lost", reason=f"{type(error).__name__}: {reason}", exit_code=4
-            )
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            return Outcome(task.key, "lost", reason=reason, exit_code=Exit.FAILURE)
 
     def stop(self) -> None:
-        for force in (
-            False,
-            True,
-        ):  # first as an interruption, so that the run is ended by its own process
-            left = list(self.tasks)
-            for one in left:
+        # First as an interruption, so that each cell closes its own run; then by force.
+        for force in (False, True):
+            running = list(self.tasks)
+            for reference in running:
                 try:
-                    self.ray.cancel(one, force=force)
+                    self.ray.cancel(reference, force=force)
                 except self.ray.exceptions.RayError:
                     continue
-            if left:
-                ended, _ = self.ray.wait(left, num_returns=len(left), timeout=SECONDS_TO_STOP)
-                self.tasks = {one: self.tasks[one] for one in left if one not in ended}
+            if running:
+                ended, _ = self.ray.wait(running, num_returns=len(running), timeout=SECONDS_TO_STOP)
+                for reference in ended:
+                    del self.tasks[reference]
         self.ray.shutdown()
 
 
 def _reach(address: str) -> None:
-    """Knock at the address, because Ray itself tries for minutes where nobody is. Raises
-    ServiceError.
-    """
+    """Connect to the address once; Ray itself tries for minutes. Raises ServiceError."""
     if address == "local":
         return
     where = address if address != "auto" else os.environ.get("RAY_ADDRESS") or _last_started()
@@ -256,23 +250,18 @@ def _reach(address: str) -> None:
     if not parts.hostname:
         return
     try:
-        port = parts.port or CLIENT_PORT
+        port = parts.port or RAY_CLIENT_PORT
         socket.create_connection((parts.hostname, port), timeout=SECONDS_TO_ANSWER).close()
     except (OSError, ValueError) as error:
         raise ServiceError(
-            f"No Ray cluster answers at {parts.netloc} ({error}). {DEAD_RUN}"
+            f"No Ray cluster answers at {parts.netloc} ({error}). {NO_CLUSTER}"
         ) from error
 
 
 def _last_started() -> str:
-    """Return the address of the cluster that was started on this machine last, running or not, or
-    nothing.
-    """
+    """Return the address of the last cluster started on this machine, running or not, or ""."""
+    path = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
     try:
-        return (
-            (Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster")
-            .read_text()
-            .strip()
-        )
+        return path.read_text().strip()
     except OSError:
         return ""

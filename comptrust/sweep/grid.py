@@ -1,103 +1,26 @@
-"""A sweep file and its expansion: models x methods x rates x seeds, more and less by `include` and
-`exclude`, one recipe a cell.
-"""
+"""A grid: a sweep file expanded into models x methods x rates x seeds, one recipe per cell."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BeforeValidator, Field
 
 from comptrust import config
 from comptrust.compression import base
 from comptrust.compression import recipe as recipes
 from comptrust.errors import UserError, unknown
-from comptrust.records import Recipe, Record, Scoring
+from comptrust.records import Recipe, Record
+from comptrust.sweep.sweep_file import CellFilter, Model, SweepFile, models
 
 FOLDER = config.SHIPPED / "sweeps"
 OF_RECIPE = ("group_size", "calibration", "calibration_samples")
 """What `options` may set beside the settings of the method itself."""
-MOST_CELLS = 10_000
-MOST_SEEDS = 1_000
-
-
-def _quoted(value: object) -> object:
-    if isinstance(value, int):
-        raise ValueError("YAML reads an unquoted 2:4 as a number in base 60; write it in quotes")
-    return value
-
-
-Structure = Annotated[str, BeforeValidator(_quoted)]
-
-
-class Model(Record):
-    """A dense model and what is known of it without its files."""
-
-    name: str
-    parameters: int | None = Field(default=None, ge=1, le=10**15)
-    """Number of weights, for estimates where the files are not at hand."""
-
-
-class Point(Record):
-    """Some cells of the grid, by what is given; `include` needs at least the method."""
-
-    model: str | None = None
-    method: str | None = None
-    bits: int | None = None
-    sparsity: float | None = None
-    structure: Structure | None = None
-    seed: int | None = None
-
-
-class Resources(Record):
-    """What one cell asks of the machine it runs on."""
-
-    cpus: int | Literal["auto"] = Field(default="auto", ge=1, le=10**5)
-    """CPUs, and threads, of a cell; auto: the machine's, shared among the cells that fit side by
-    side.
-    """
-    memory_gb: float | Literal["auto"] = Field(default="auto", gt=0, le=10**6)
-    """Main memory in 10^9 bytes; auto: estimated from the model's size."""
-    gpus: float = Field(default=0, ge=0, le=10**4)
-    gpu_memory_gb: float | None = Field(default=None, gt=0)
-    """Memory of one GPU, which Ray does not tell; given, the estimate is held against it before
-    anything starts.
-    """
-    retries: int = Field(default=1, ge=0, le=100)
-    """How often a cell is begun anew within one sweep when its process or machine is lost."""
-
-
-class SweepFile(Record):
-    """The file as written."""
-
-    name: str = ""
-    """By default the file's name."""
-    description: str = ""
-    models: tuple[str | Model, ...] = ()
-    dense_only: tuple[str | Model, ...] = ()
-    """Models that are measured as they are, such as a smaller one to compare with."""
-    methods: tuple[str, ...] = ()
-    bits: tuple[int, ...] = ()
-    """Bits per weight, for the methods that quantize."""
-    sparsity: tuple[float, ...] = ()
-    """Shares of zeros without a pattern, for the methods that prune."""
-    structure: tuple[Structure, ...] = ()
-    """Patterns such as "2:4", for the methods that prune."""
-    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] | tuple[int, ...] = 3
-    """How many calibration seeds (from 0), or which; methods without calibration have one cell."""
-    options: dict[str, dict[str, bool | int | float | str]] = {}
-    """Method -> group_size, calibration, calibration_samples and its own settings."""
-    include: tuple[Point, ...] = ()
-    exclude: tuple[Point, ...] = ()
-    suite: str = "mini"
-    dimensions: tuple[str, ...] | None = None
-    limit: int | None = None
-    scoring: Scoring = "compressed-trust"
-    batch_size: Annotated[int, Field(ge=1)] | None = None
-    policy: str = "staging"
-    resources: Resources = Resources()
+MAX_CELLS = 10_000
+Place = tuple[str | int, ...]
+"""Keys and indexes that lead to a value in the file, such as ("bits", 1)."""
 
 
 class Grid(Record):
@@ -107,7 +30,7 @@ class Grid(Record):
     recipes: tuple[Recipe, ...]
 
     def model(self, name: str) -> Model:
-        """Return what the file says of a model."""
+        """Return what the file says about a model."""
         return next(model for model in models(self.file) if model.name == name)
 
 
@@ -119,31 +42,21 @@ def shipped() -> list[str]:
 def load(name: str) -> Grid:
     """Read a shipped sweep or a YAML file and expand it.
 
-    Raises UserError naming file, line and what to do for an unknown key, a cell that means nothing,
-    a point that matches nothing, or a grid without a compressed cell and without a dense one.
+    Raises UserError naming file and line for an unknown key, a combination without meaning, a
+    filter that matches no cell, or a grid without any cell.
     """
     path = FOLDER / f"{name}.yaml" if name in shipped() else Path(name)
     if not path.is_file():
-        raise (
-            unknown("sweep", name, shipped())
-            if path.suffix not in (".yaml", ".yml")
-            else UserError(f"No sweep file {path}.")
-        )
+        if path.suffix in (".yaml", ".yml"):
+            raise UserError(f"There is no sweep file {path}.")
+        raise unknown("sweep", name, shipped())
     file = config.load_yaml(path, SweepFile)
     file = file.model_copy(update={"name": file.name or path.stem})
     return Grid(file=file, recipes=_Expansion(file, path).recipes())
 
 
-def models(file: SweepFile) -> list[Model]:
-    """Return all models of a file, each as a record."""
-    return [
-        Model(name=model) if isinstance(model, str) else model
-        for model in (*file.models, *file.dense_only)
-    ]
-
-
 class _Expansion:
-    """Builds the recipes and knows the line to blame."""
+    """Builds the recipes of a file, and knows the line of each mistake."""
 
     def __init__(self, file: SweepFile, path: Path) -> None:
         self.file, self.path = file, path
@@ -153,48 +66,35 @@ class _Expansion:
 
     def recipes(self) -> tuple[Recipe, ...]:
         self._check()
-        found = [
-            one
+        cells = [
+            recipe
             for method in self.file.methods
             for model in self.compressed
-            for one in self._rates(model, method)
+            for recipe in self._of_method(model, method)
         ]
-        for number, point in enumerate(self.file.include):
-            found += self._included(point, number)
-        for number, point in enumerate(self.file.exclude):
-            kept = [one for one in found if not _matches(point, one)]
-            if len(kept) == len(found):
-                raise self.error(
-                    f"exclude {point.model_dump(exclude_none=True)} matches no cell. Remove or"
-                    " correct it.",
-                    "exclude",
-                    number,
-                )
-            found = kept
-        small = self.names[len(self.compressed) :]
-        if not found and not small:
+        for number, included in enumerate(self.file.include):
+            cells += self._included(included, number)
+        for number, excluded in enumerate(self.file.exclude):
+            cells = self._without(cells, excluded, number)
+        dense_only = self.names[len(self.compressed) :]
+        if not cells and not dense_only:
             raise self.error(
                 "the grid has no cell. Give models and methods (with bits, sparsity or structure),"
                 " or include.",
                 "methods",
             )
-        dense = [
-            recipes.build(model=model, method="none")
-            for model in dict.fromkeys([*(one.base_model for one in found), *small])
-        ]
-        return tuple({one.digest_of_fields(): one for one in (*dense, *found)}.values())
+        # Every compressed model is compared with its dense source, so that is a cell as well.
+        sources = dict.fromkeys([*(recipe.base_model for recipe in cells), *dense_only])
+        dense = [recipes.build(model=model, method="none") for model in sources]
+        # Axes and include may name the same cell; it is run once.
+        return tuple({recipe.digest_of_fields(): recipe for recipe in (*dense, *cells)}.values())
 
-    def error(self, what: str, *where: str | int) -> UserError:
-        return UserError(f"{self.path}, line {self._line(where)}: {what}")
+    def error(self, what: str, *place: str | int) -> UserError:
+        return UserError(f"{self.path}, line {self._line(place)}: {what}")
 
     def _check(self) -> None:
-        """Refuse what no cell could use: it is a mistake, or means a cell that is not there."""
-        kinds = {}
-        for number, method in enumerate(self.file.methods):
-            try:
-                kinds[method] = base.get(method).kind
-            except UserError as error:
-                raise self.error(str(error), "methods", number) from error
+        """Refuse what no cell would use: it is a mistake, or a cell that the author expects."""
+        kinds = self._kinds()
         for key, kind, does in (
             ("bits", "quantization", "quantizes"),
             ("sparsity", "pruning", "prunes"),
@@ -213,112 +113,133 @@ class _Expansion:
                 " to structure, or remove one.",
                 "sparsity",
             )
-        if not self.file.bits and (
-            needing := next((name for name, kind in kinds.items() if kind == "quantization"), None)
-        ):
-            raise self.error(
-                f"method {needing} needs bits. Known:"
-                f" {', '.join(map(str, base.get(needing).bits_known))}.",
-                "methods",
-            )
+        quantizing = [method for method, kind in kinds.items() if kind == "quantization"]
+        if quantizing and not self.file.bits:
+            known = ", ".join(map(str, base.get(quantizing[0]).bits_known))
+            raise self.error(f"method {quantizing[0]} needs bits. Known: {known}.", "methods")
         for method in self.file.options:
-            if method not in {*kinds, *(point.method for point in self.file.include)}:
+            if method not in {*kinds, *(included.method for included in self.file.include)}:
                 raise self.error(
-                    f"options for '{method}', which is no method of this grid. Remove or"
+                    f"options for '{method}', which is not a method of this grid. Remove or"
                     " correct it.",
                     "options",
                     method,
                 )
         if len(set(self.names)) != len(self.names):
-            raise self.error("a model stands twice.", "models")
-        rates = len(self.file.bits) + len(self.file.sparsity) + len(self.file.structure) + 1
-        seeds = self.file.seeds if isinstance(self.file.seeds, int) else len(self.file.seeds)
-        most = len(self.names) * (len(self.file.methods) * rates + len(self.file.include)) * seeds
-        if most > MOST_CELLS:
+            raise self.error("a model is listed twice.", "models")
+        self._check_size()
+
+    def _kinds(self) -> dict[str, str]:
+        """Return method -> quantization, pruning or dense."""
+        kinds: dict[str, str] = {}
+        for number, method in enumerate(self.file.methods):
+            try:
+                kinds[method] = base.get(method).kind
+            except UserError as error:
+                raise self.error(str(error), "methods", number) from error
+        return kinds
+
+    def _check_size(self) -> None:
+        """Refuse a grid that is too large before it is expanded; the count is an upper bound."""
+        file = self.file
+        rates = len(file.bits) + len(file.sparsity) + len(file.structure) + 1
+        seeds = file.seeds if isinstance(file.seeds, int) else len(file.seeds)
+        most = len(self.names) * (len(file.methods) * rates + len(file.include)) * seeds
+        if most > MAX_CELLS:
             raise self.error(
-                f"the grid may have {most} cells; the most is {MOST_CELLS}. Make several sweeps"
-                " of it.",
+                f"the grid may have {most} cells; the limit is {MAX_CELLS}. Split it into several"
+                " sweeps.",
                 "methods",
             )
 
-    def _rates(self, model: str, method: str) -> list[Recipe]:
+    def _of_method(self, model: str, method: str) -> Iterable[Recipe]:
         """Expand the file's own axes for one model and method."""
-        kind = base.get(method).kind
+        for fields, place in self._rates(base.get(method).kind):
+            yield from self._seeds(model, method, fields, None, place)
+
+    def _rates(self, kind: str) -> Iterable[tuple[dict[str, Any], Place]]:
+        """Yield the rates of a kind of method, each with its place in the file."""
+        file = self.file
         if kind == "quantization":
-            fields: list[tuple[dict[str, Any], tuple[str | int, ...]]] = [
-                ({"bits": b}, ("bits", n)) for n, b in enumerate(self.file.bits)
-            ]
+            for number, bits in enumerate(file.bits):
+                yield {"bits": bits}, ("bits", number)
         elif kind == "pruning":
-            structures = self.file.structure or ("unstructured",)
-            fields = [
-                ({"structure": s}, ("structure", n))
-                for n, s in enumerate(structures)
-                if s != "unstructured" or not self.file.sparsity
-            ]
+            structures = file.structure or ("unstructured",)
+            for number, structure in enumerate(structures):
+                # "unstructured" takes its shares from sparsity, or the default share
+                if structure != "unstructured" or not file.sparsity:
+                    yield {"structure": structure}, ("structure", number)
             if "unstructured" in structures:
-                fields += [
-                    ({"sparsity": share}, ("sparsity", number))
-                    for number, share in enumerate(self.file.sparsity)
-                ]
+                for number, sparsity in enumerate(file.sparsity):
+                    yield {"sparsity": sparsity}, ("sparsity", number)
         else:
-            fields = [({}, ("methods",))]
+            yield {}, ("methods",)
+
+    def _included(self, included: CellFilter, number: int) -> list[Recipe]:
+        place = ("include", number)
+        if included.method is None:
+            raise self.error("include needs a method.", *place)
+        if included.model is not None and included.model not in self.names:
+            problem = unknown("model of this sweep", included.model, self.names)
+            raise self.error(str(problem), *place)
+        rate = {"bits", "sparsity", "structure"}
+        fields = included.model_dump(include=rate, exclude_none=True)
+        chosen = [included.model] if included.model else self.compressed
         return [
-            one for field, where in fields for one in self._seeds(model, method, field, None, where)
+            recipe
+            for model in chosen
+            for recipe in self._seeds(model, included.method, fields, included.seed, place)
         ]
 
-    def _included(self, point: Point, number: int) -> list[Recipe]:
-        where = ("include", number)
-        if point.method is None:
-            raise self.error("include needs a method.", *where)
-        if point.model is not None and point.model not in self.names:
-            raise self.error(str(unknown("model of this sweep", point.model, self.names)), *where)
-        fields = point.model_dump(include={"bits", "sparsity", "structure"}, exclude_none=True)
-        chosen = [point.model] if point.model else self.compressed
-        return [
-            one
-            for model in chosen
-            for one in self._seeds(model, point.method, fields, point.seed, where)
-        ]
+    def _without(self, cells: list[Recipe], excluded: CellFilter, number: int) -> list[Recipe]:
+        left = [recipe for recipe in cells if not _matches(excluded, recipe)]
+        if len(left) == len(cells):
+            raise self.error(
+                f"exclude {excluded.model_dump(exclude_none=True)} matches no cell. Remove or"
+                " correct it.",
+                "exclude",
+                number,
+            )
+        return left
 
     def _seeds(
-        self,
-        model: str,
-        method: str,
-        fields: dict[str, Any],
-        seed: int | None,
-        where: tuple[str | int, ...],
+        self, model: str, method: str, fields: dict[str, Any], seed: int | None, place: Place
     ) -> list[Recipe]:
-        given = self.file.options.get(method, {})
-        own = {key: value for key, value in given.items() if key not in OF_RECIPE}
-        shared: dict[str, Any] = {key: value for key, value in given.items() if key in OF_RECIPE}
-        seeds = range(self.file.seeds) if isinstance(self.file.seeds, int) else self.file.seeds
+        """Build the recipes of one model, method and rate: one per seed, or only `seed`."""
+        options = self.file.options.get(method, {})
+        of_method = {key: value for key, value in options.items() if key not in OF_RECIPE}
+        fields = {key: options[key] for key in OF_RECIPE if key in options} | fields
+        file_seeds = self.file.seeds
+        seeds = range(file_seeds) if isinstance(file_seeds, int) else file_seeds
         try:
-            chosen = [seed] if seed is not None else seeds if base.get(method).calibrated else [0]
+            if seed is not None:
+                seeds = (seed,)
+            elif not base.get(method).calibrated:
+                seeds = (0,)  # without calibration nothing is random
             return [
-                recipes.build(model=model, method=method, seed=one, options=own, **shared, **fields)
-                for one in chosen
+                recipes.build(model=model, method=method, seed=number, options=of_method, **fields)
+                for number in seeds
             ]
         except UserError as error:
-            raise self.error(str(error), *where) from error
+            raise self.error(str(error), *place) from error
 
-    def _line(self, where: tuple[str | int, ...]) -> int:
-        """Return the line of a place in the file, or of the nearest thing around it."""
+    def _line(self, place: Place) -> int:
+        """Return the line of a place in the file, or of the nearest value around it."""
         node = self.root
-        for part in where:
-            if (
-                isinstance(node, yaml.SequenceNode)
-                and isinstance(part, int)
-                and part < len(node.value)
-            ):
+        for part in place:
+            if isinstance(node, yaml.SequenceNode):
+                if not isinstance(part, int) or part >= len(node.value):
+                    break
                 node = node.value[part]
-            elif isinstance(node, yaml.MappingNode) and (
-                found := [value for key, value in node.value if key.value == part]
-            ):
-                node = found[0]
+            elif isinstance(node, yaml.MappingNode):
+                values = [value for key, value in node.value if key.value == part]
+                if not values:
+                    break
+                node = values[0]
         return int(node.start_mark.line) + 1
 
 
-def _matches(point: Point, recipe: Recipe) -> bool:
-    given = point.model_dump(exclude_none=True)
+def _matches(wanted: CellFilter, recipe: Recipe) -> bool:
     fields = recipe.model_dump() | {"model": recipe.base_model}
+    given = wanted.model_dump(exclude_none=True)
     return all(fields[key] == value for key, value in given.items())

@@ -1,4 +1,4 @@
-"""Everything that is decided, checked and estimated before a sweep starts any work."""
+"""What is decided, checked and estimated before a sweep starts any work."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from comptrust import config, digests
 from comptrust.errors import ServiceError, UserError
@@ -13,13 +14,15 @@ from comptrust.gate import policy as policies
 from comptrust.gate.policy import Policy
 from comptrust.sweep import facts
 from comptrust.sweep.cell import Cell, Questions
-from comptrust.sweep.engines import Ask, Node
+from comptrust.sweep.engines import Node, ResourceRequest
 from comptrust.sweep.facts import Facts
-from comptrust.sweep.grid import Grid, models
+from comptrust.sweep.grid import Grid
+from comptrust.sweep.sweep_file import Resources, models
 from comptrust.tracking import store, sweeps
 from comptrust.workflow import signatures
 
 REFERENCE_WEIGHTS = 134_515_008
+"""Size of SmolLM2-135M, with which the next two were measured on 2 CPU cores."""
 REFERENCE_COMPRESS = {
     "none": 5.0,
     "magnitude": 10.0,
@@ -28,14 +31,11 @@ REFERENCE_COMPRESS = {
     "gptq": 66.0,
     "awq": 433.0,
 }
+"""Seconds to compress with 30 calibration texts."""
 REFERENCE_PROMPT = 0.1
-"""Seconds on 2 CPU cores with SmolLM2-135M: to compress with 30 calibration texts, and to answer
-one prompt of the suite mini.
-"""
+"""Seconds to answer one prompt of the suite mini."""
 RUN_BYTES, ANSWER_BYTES = 13.7e6, 312
-"""Measured in the artifact store: a run without its weights and answers (most of it Data Docs), and
-one answer of the suite mini.
-"""
+"""In the artifact store: a run without weights and answers (mostly Data Docs), and one answer."""
 PASSED_ON = (
     "COMPTRUST_",
     "MLFLOW_EXPERIMENT_NAME",
@@ -45,8 +45,9 @@ PASSED_ON = (
     "HF_ENDPOINT",
     "HF_HUB_OFFLINE",
 )
-"""Settings of this process that hold for every cell; passwords and keys are not among them: each
-machine has its own environment.
+"""Environment variables of this process that hold for every cell.
+
+Passwords and keys are not passed on: each machine has its own.
 """
 
 
@@ -56,36 +57,34 @@ class Estimate:
 
     seconds: float | None
     basis: str
-    """What the seconds rest on."""
+    """What the seconds were estimated from."""
     bytes: float | None
     """On disk: the checkpoint in the cache and again in the artifact store, and the answers."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Cells in order, the dense ones first."""
+    """A grid with everything that was looked up for it."""
 
     name: str
     digest: str
     cells: tuple[Cell, ...]
+    """The dense ones first."""
     facts: dict[str, Facts]
     """By the model's name."""
     policy: Policy
     grid: Grid
 
     def dense_of(self, cell: Cell) -> Cell | None:
-        """Return the cell that has to be done before this one."""
+        """Return the cell that has to be done before this one, or None for a dense cell."""
         if cell.recipe.method == "none":
             return None
-        return next(
-            one
-            for one in self.cells
-            if one.recipe.method == "none" and one.recipe.base_model == cell.recipe.base_model
-        )
+        dense = (other for other in self.cells if other.recipe.method == "none")
+        return next(other for other in dense if other.recipe.base_model == cell.recipe.base_model)
 
 
 def build(grid: Grid, *, work: bool) -> Sweep:
-    """Look up models, suite and policy. With `work` all of them must be there.
+    """Look up models, suite and policy. With `work` all of them must be available.
 
     Raises UserError or ServiceError for the first that is not.
     """
@@ -93,11 +92,11 @@ def build(grid: Grid, *, work: bool) -> Sweep:
 
     file = grid.file
     policy = policies.load(file.policy)
-    signatures.Signer.load()  # a key that cannot be used is found now, not by every cell
+    signatures.Signer.load()  # report an unusable key now, not in every cell
     suite = suites.load(
         file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit
     )
-    asked = Questions(
+    questions = Questions(
         suite=file.suite,
         dimensions=file.dimensions,
         limit=file.limit,
@@ -105,131 +104,138 @@ def build(grid: Grid, *, work: bool) -> Sweep:
         digest=suite.digest,
         n_prompts=len(suite.prompts),
     )
-    known = {model.name: facts.of(model, work=work) for model in models(file)}
+    of_models = {model.name: facts.of(model, work=work) for model in models(file)}
+    identities = {name: known.identity or "" for name, known in of_models.items()}
     cells = tuple(
-        Cell(recipe=recipe, identity=known[recipe.base_model].identity or "", questions=asked)
+        Cell(recipe=recipe, identity=identities[recipe.base_model], questions=questions)
         for recipe in grid.recipes
     )
+    # What a cell may use and how the sweep is described do not make it another sweep.
     digest = digests.of_value(file.model_dump(mode="json", exclude={"resources", "description"}))
-    return Sweep(file.name, digest, cells, known, policy, grid)
+    return Sweep(file.name, digest, cells, of_models, policy, grid)
 
 
 def done_before(sweep: Sweep) -> dict[str, sweeps.Done]:
-    """Return key -> the cells of this sweep that are finished, by whichever sweep and from
-    whichever machine.
-    """
+    """Return key -> the cells of this sweep that any sweep, on any machine, has finished."""
     terms = {"suite_digest": sweep.cells[0].questions.digest, "code_digest": digests.of_code()}
-    found = sweeps.finished(terms)
-    return {cell.key: found[cell.key] for cell in sweep.cells if cell.key in found}
+    finished = sweeps.finished(terms)
+    return {cell.key: finished[cell.key] for cell in sweep.cells if cell.key in finished}
 
 
 def estimates(sweep: Sweep) -> dict[str, Estimate]:
-    """Return key -> estimate: from finished cells of the same model where there are any, else
-    scaled by size from a measured small one.
+    """Return key -> estimate.
+
+    It comes from finished cells of the same model where there are any, else it is scaled by size
+    from measurements of a small model.
     """
     past = sweeps.past(digests.of_code())
+    gpus = sweep.grid.file.resources.gpus
     return {
-        cell.key: _estimate(
-            cell, sweep.facts[cell.recipe.base_model], past, gpus=sweep.grid.file.resources.gpus
-        )
+        cell.key: _estimate(cell, sweep.facts[cell.recipe.base_model], past, gpus=gpus)
         for cell in sweep.cells
     }
 
 
 def _estimate(cell: Cell, known: Facts, past: Sequence[sweeps.Past], *, gpus: float) -> Estimate:
-    checkpoint = known.checkpoint_bytes(cell.recipe)
-    size = (
-        None
-        if checkpoint is None
-        else 2 * checkpoint + RUN_BYTES + ANSWER_BYTES * cell.questions.n_prompts
-    )
-    own = [one for one in past if one.model == cell.recipe.base_model and one.prompts]
-    same = [one.compress for one in own if one.method == cell.recipe.method]
-    if same:
-        answer = sum(one.evaluate for one in own) / sum(one.prompts for one in own)
-        return Estimate(
-            _mean(same) + answer * cell.questions.n_prompts, f"{len(same)} finished cells", size
-        )
+    recipe, n_prompts = cell.recipe, cell.questions.n_prompts
+    checkpoint = known.checkpoint_bytes(recipe)
+    size = None if checkpoint is None else 2 * checkpoint + RUN_BYTES + ANSWER_BYTES * n_prompts
+    of_model = [run for run in past if run.model == recipe.base_model and run.prompts]
+    compress = [run.compress for run in of_model if run.method == recipe.method]
+    if compress:
+        # the time to answer hardly depends on the method, so all cells of the model count
+        per_prompt = sum(run.evaluate for run in of_model) / sum(run.prompts for run in of_model)
+        basis = f"{len(compress)} finished cells"
+        return Estimate(fmean(compress) + per_prompt * n_prompts, basis, size)
     if gpus or known.weights is None:
         return Estimate(None, "nothing measured yet", size)
+    seconds = REFERENCE_COMPRESS[recipe.method] + REFERENCE_PROMPT * n_prompts
     scale = known.weights / REFERENCE_WEIGHTS
-    seconds = scale * (
-        REFERENCE_COMPRESS[cell.recipe.method] + REFERENCE_PROMPT * cell.questions.n_prompts
-    )
-    return Estimate(seconds, "size, from SmolLM2-135M on 2 CPU cores", size)
+    return Estimate(scale * seconds, "size, from SmolLM2-135M on 2 CPU cores", size)
 
 
-def ask(sweep: Sweep, nodes: Sequence[Node]) -> dict[str, Ask]:
-    """Return model -> what its cells request.
+def requests(sweep: Sweep, nodes: Sequence[Node]) -> dict[str, ResourceRequest]:
+    """Return model -> what each of its cells needs.
 
     Raises UserError, with the figures, if no machine has that much.
     """
-    given = sweep.grid.file.resources
-    asks = {}
-    for name, known in sweep.facts.items():
-        estimated = known.memory(gpu=given.gpus > 0)
-        memory = (
-            given.memory_gb * 1e9 if given.memory_gb != "auto" else estimated or facts.PROCESS_BYTES
-        )
-        fits = [
-            node
-            for node in nodes
-            if node.memory >= memory and node.gpus >= given.gpus and node.cpus >= 1
-        ]
-        best = max(nodes, key=lambda node: node.memory, default=None)
-        if not fits:
-            raise UserError(
-                f"No machine fits a cell of {name}: it needs about {memory / 1e9:.1f} GB of memory"
-                f" and {given.gpus:g} GPUs ({known.weights or 'unknown'} weights); the largest has"
-                f" {best.memory / 1e9 if best else 0:.1f} GB, the most GPUs are"
-                f" {max((node.gpus for node in nodes), default=0):g}. Use a larger machine, or set"
-                " resources in the sweep."
-            )
-        gpu = known.gpu_memory()
-        if (
-            given.gpus
-            and given.gpu_memory_gb
-            and gpu
-            and gpu > given.gpus * given.gpu_memory_gb * 1e9
-        ):
-            raise UserError(
-                f"A cell of {name} needs about {gpu / 1e9:.1f} GB of GPU memory ({known.weights}"
-                f" weights), {given.gpus:g} GPUs of {given.gpu_memory_gb:g} GB are asked for. Set"
-                " resources.gpus higher, or use larger GPUs."
-            )
-        room = max(fits, key=lambda node: node.cpus)
-        cpus = (
-            given.cpus
-            if given.cpus != "auto"
-            else _share(room, memory, given.gpus, cells=len(sweep.cells))
-        )
-        if cpus > room.cpus:
-            raise UserError(
-                f"resources ask for {cpus} CPUs a cell, but the largest machine has {room.cpus}."
-                " Lower cpus."
-            )
-        asks[name] = Ask(cpus=cpus, memory=memory, gpus=given.gpus)
-    return asks
+    resources, n_cells = sweep.grid.file.resources, len(sweep.cells)
+    return {
+        name: _request(known, resources, nodes, n_cells=n_cells)
+        for name, known in sweep.facts.items()
+    }
 
 
-def _share(node: Node, memory: float, gpus: float, *, cells: int) -> int:
-    """Return the CPUs of a cell when as many as fit run side by side."""
+def _request(
+    known: Facts, resources: Resources, nodes: Sequence[Node], *, n_cells: int
+) -> ResourceRequest:
+    memory = _memory(known, resources)
+    fitting = [
+        node
+        for node in nodes
+        if node.memory >= memory and node.gpus >= resources.gpus and node.cpus >= 1
+    ]
+    if not fitting:
+        most_memory = max((node.memory for node in nodes), default=0)
+        most_gpus = max((node.gpus for node in nodes), default=0)
+        raise UserError(
+            f"No machine fits a cell of {known.name}: it needs about {memory / 1e9:.1f} GB of"
+            f" memory and {resources.gpus:g} GPUs ({known.weights or 'unknown'} weights); the"
+            f" largest has {most_memory / 1e9:.1f} GB, the most GPUs are {most_gpus:g}. Use a"
+            " larger machine, or set resources in the sweep."
+        )
+    _check_gpu_memory(known, resources)
+    node = max(fitting, key=lambda node: node.cpus)
+    cpus = (
+        _share(node, memory, resources.gpus, n_cells=n_cells)
+        if resources.cpus == "auto"
+        else resources.cpus
+    )
+    if cpus > node.cpus:
+        raise UserError(
+            f"resources request {cpus} CPUs per cell, but the largest machine has {node.cpus}."
+            " Lower cpus."
+        )
+    return ResourceRequest(cpus=cpus, memory=memory, gpus=resources.gpus)
+
+
+def _memory(known: Facts, resources: Resources) -> float:
+    """Return the bytes of main memory that a cell needs: as set, else by estimate."""
+    if resources.memory_gb != "auto":
+        return resources.memory_gb * 1e9
+    return known.memory(gpu=resources.gpus > 0) or facts.PROCESS_BYTES
+
+
+def _check_gpu_memory(known: Facts, resources: Resources) -> None:
+    needed = known.gpu_memory()
+    if not (resources.gpus and resources.gpu_memory_gb and needed):
+        return
+    if needed > resources.gpus * resources.gpu_memory_gb * 1e9:
+        raise UserError(
+            f"A cell of {known.name} needs about {needed / 1e9:.1f} GB of GPU memory"
+            f" ({known.weights} weights), but the sweep requests {resources.gpus:g} GPUs of"
+            f" {resources.gpu_memory_gb:g} GB. Set resources.gpus higher, or use larger GPUs."
+        )
+
+
+def _share(node: Node, memory: float, gpus: float, *, n_cells: int) -> int:
+    """Return the CPUs per cell when as many cells as fit run side by side."""
     by_gpu = int(node.gpus / gpus) if gpus else node.cpus
-    side_by_side = max(1, min(node.cpus, int(node.memory / memory), by_gpu, cells))
+    side_by_side = max(1, min(node.cpus, int(node.memory / memory), by_gpu, n_cells))
     return max(1, node.cpus // side_by_side)
 
 
 def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:
     """Return the environment that every cell gets: one tracking store, one experiment, one cache.
 
-    Raises UserError if the tracking store is a file of this machine and cells would run on others.
+    Raises UserError if the tracking store is a file on this machine and cells would run on others.
     """
     uri = store.tracking_uri()
     hosts = {node.host for node in nodes}
     if uri.startswith(("sqlite:", "file:", "/")) and hosts - {socket.gethostname()}:
         raise UserError(
             f"Cells would run on {len(hosts)} machines, but the tracking store {store.shown_uri()}"
-            " is a file of this one. Start a tracking server (comptrust serve) and set"
+            " is a file on this one. Start a tracking server (comptrust serve) and set"
             " MLFLOW_TRACKING_URI."
         )
     passed = {
@@ -241,24 +247,18 @@ def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:
 
 
 def check_disk(sweep: Sweep, todo: Sequence[Cell]) -> None:
-    """Raise ServiceError if the cache's disk has less room than the checkpoints to come need, by
-    estimate.
-    """
-    sizes = [
-        sweep.facts[cell.recipe.base_model].checkpoint_bytes(cell.recipe) or 0.0 for cell in todo
-    ]
+    """Raise ServiceError if the cache's disk is too small for the estimated checkpoints."""
+    needed = 0.0
+    for cell in todo:
+        needed += sweep.facts[cell.recipe.base_model].checkpoint_bytes(cell.recipe) or 0.0
     folder = config.cache_dir()
     while not folder.exists():
         folder = folder.parent
-    room = os.statvfs(folder)
-    free = room.f_bavail * room.f_frsize
-    if sum(sizes) > free:
+    disk = os.statvfs(folder)
+    free = disk.f_bavail * disk.f_frsize
+    if needed > free:
         raise ServiceError(
-            f"The checkpoints of {len(todo)} cells need about {sum(sizes) / 1e9:.1f} GB, the cache"
-            f" {folder} has {free / 1e9:.1f} GB free. Free space, or set COMPTRUST_CACHE to a"
-            " larger disk."
+            f"The checkpoints of {len(todo)} cells need about {needed / 1e9:.1f} GB, but the cache"
+            f" {folder} has only {free / 1e9:.1f} GB free. Free some space, or set COMPTRUST_CACHE"
+            " to a larger disk."
         )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

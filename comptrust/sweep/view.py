@@ -1,4 +1,4 @@
-"""One live view of a sweep: a line that renews itself on a terminal, plain lines otherwise."""
+"""The live view of a sweep: one line that is rewritten on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TextIO
 
 SECONDS_BETWEEN_LINES = 30
 WINDOW = 60
-"""Seconds over which prompts per second are counted."""
+"""Seconds over which prompts per second are averaged."""
 
 
 @dataclass(frozen=True)
-class State:
+class Progress:
     """How far a sweep is."""
 
     total: int
@@ -23,10 +23,10 @@ class State:
     failed: int
     prompts_per_second: float = 0.0
     seconds_left: float | None = None
-    """None until something is known to estimate it from."""
+    """None while there is nothing to estimate it from."""
 
     def line(self) -> str:
-        """Return it in words."""
+        """Return it as one line."""
         left = "unknown" if self.seconds_left is None else duration(self.seconds_left)
         return (
             f"{self.done} of {self.total} cells done, {self.running} running, {self.failed} failed,"
@@ -34,17 +34,16 @@ class State:
         )
 
     def metrics(self) -> dict[str, float]:
-        """Return the same as the parent run's metrics; what is unknown is absent."""
+        """Return it as metrics of the parent run; what is unknown is absent."""
         names = ("total", "done", "running", "failed", "prompts_per_second", "seconds_left")
+        values = {name: getattr(self, name) for name in names}
         return {
-            f"sweep/{name}": float(value)
-            for name in names
-            if (value := getattr(self, name)) is not None
+            f"sweep/{name}": float(value) for name, value in values.items() if value is not None
         }
 
 
 class Rate:
-    """Prompts per second over the last minute, from ever-growing counts."""
+    """Prompts per second over the last minute, from counts that only grow."""
 
     def __init__(self) -> None:
         self.seen: deque[tuple[float, int]] = deque()
@@ -54,16 +53,16 @@ class Rate:
         self.seen.append((now, prompts))
         while len(self.seen) > 2 and now - self.seen[1][0] >= WINDOW:
             self.seen.popleft()
-        began, before = self.seen[0]
+        began, before = self.seen[0]  # the last count that is a minute old, or the first one
         return (prompts - before) / (now - began) if now > began else 0.0
 
 
 class View:
-    """Shows states and events on stderr."""
+    """Shows progress and events on stderr."""
 
     def __init__(self, *, total: int, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
-        self.said = 0.0
+        self.printed = 0.0
         self.last = ""
         self.bar = None
         if self.stream.isatty():
@@ -73,26 +72,29 @@ class View:
                 total=total, file=self.stream, bar_format="{bar:12} {desc}", dynamic_ncols=True
             )
 
-    def show(self, state: State) -> None:
-        """Renew the line, or print one now and then."""
+    def show(self, progress: Progress) -> None:
+        """Rewrite the line, or print one now and then."""
         if self.bar is not None:
-            self.bar.n = state.done
-            self.bar.set_description_str(state.line())
-        elif state.line() != self.last and time.monotonic() - self.said >= SECONDS_BETWEEN_LINES:
-            self._print(state.line())
-            self.said = time.monotonic()
-        self.last = state.line()
+            self.bar.n = progress.done
+            self.bar.set_description_str(progress.line())
+        elif (
+            progress.line() != self.last
+            and time.monotonic() - self.printed >= SECONDS_BETWEEN_LINES
+        ):
+            self._print(progress.line())
+            self.printed = time.monotonic()
+        self.last = progress.line()
 
-    def event(self, line: str, state: State) -> None:
-        """Say that something happened, such as the end of a cell, and how far the sweep is now."""
+    def event(self, line: str, progress: Progress) -> None:
+        """Report an event, such as the end of a cell, and how far the sweep is now."""
         if self.bar is not None:
             self.bar.clear()
             self._print(line)
-            self.show(state)
+            self.show(progress)
             self.bar.refresh()
         else:
-            self._print(f"{line}; {state.line()}")
-            self.said, self.last = time.monotonic(), state.line()
+            self._print(f"{line}; {progress.line()}")
+            self.printed, self.last = time.monotonic(), progress.line()
 
     def close(self) -> None:
         """Leave the last state on the screen."""
@@ -104,7 +106,7 @@ class View:
 
 
 def duration(seconds: float) -> str:
-    """Return a time for people.
+    """Return a duration for people.
 
     >>> duration(59), duration(3700), duration(200_000)
     ('59 s', '1 h 2 min', '2 d 8 h')

@@ -1,5 +1,4 @@
-"""The command line on bad input: the exit code, one clear line, no traceback, nothing left
-behind."""
+"""The command line on bad input: the exit code, one clear line, and no file left behind."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from comptrust.cli.main import comptrust
+from comptrust.cli.app import comptrust
 from comptrust.errors import ComptrustError
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from comptrust.cli.main import comptrust
+from comptrust.cli.app import comptrust
 from comptrust.errors import UserError
 from comptrust.gate import policy, statistics
 from comptrust.gate.planning import plan

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from comptrust.cli.targets import Ask, target
+from comptrust.cli.targets import BackendOptions, target
 from comptrust.models import chat, presets
 
 PAPER = {
@@ -43,7 +43,9 @@ def test_the_papers_models_are_there() -> None:
 def test_the_chat_format_of_a_preset_is_the_default(
     name: str, asked: str | None, template: str | None
 ) -> None:
-    ask = Ask(backend="openai", batch_size=1, base_url="http://localhost/v1", template=asked)
+    ask = BackendOptions(
+        backend="openai", batch_size=1, base_url="http://localhost/v1", template=asked
+    )
     assert target(name, ask).template == template
 
 

@@ -1,6 +1,4 @@
-"""What the tests of bad days share: a shell in a folder of its own, and figures that are always
-printed.
-"""
+"""Fixtures of the robustness tests: a command line in its own folder, and figures to print."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ def database(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> str
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[Shell]:
-    """A command line whose files, caches and temporary files all lie in one folder."""
+    """A command line whose files, caches and temporary files are all in one folder."""
     folder = tmp_path_factory.mktemp("shell")
     (folder / "tmp").mkdir()
     with pytest.MonkeyPatch.context() as patch:
@@ -42,10 +40,10 @@ def shell(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[S
 
 @pytest.fixture
 def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print a figure even where pytest keeps output to itself."""
+    """Print a figure, also where pytest captures output."""
 
-    def told(line: str) -> None:
+    def show(line: str) -> None:
         with capsys.disabled():
             print(f"\n{line}")
 
-    return told
+    return show

@@ -1,5 +1,6 @@
-"""Files damaged by machine, through the command line: refused in one line, or judged; never a
-traceback, never a file left behind.
+"""Robustness against damaged files, which are generated from sound ones.
+
+Each is refused in one line or judged: no traceback, and no file left behind.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tests.support import samples
 from tests.support.shell import Shell
 
 EACH = 40
-"""Damaged files tried of each kind, chosen by a seed among all that there are."""
+"""Damaged files tried per kind, a seeded choice."""
 
 Kind = tuple[str, tuple[str, ...], Callable[[], Any], Callable[[Any], str]]
 
@@ -130,7 +131,7 @@ def test_damaged_files_are_refused_in_one_line(
             path.write_bytes(content)
             place.survived(*command)
         path.unlink()
-        if kind != "suite":  # one that is absent is none
+        if kind != "suite":  # it may be absent
             place.refused(*command)
         path.mkdir()
         if kind != "suite":
@@ -142,18 +143,18 @@ def test_damaged_files_are_refused_in_one_line(
     assert done["refused"] >= 20
     tell(
         f"bad input, {kind}: {done['refused']} damaged files refused in one line,"
-        f" {done['accepted']} still of use and judged"
+        f" {done['accepted']} still usable and judged"
     )
 
 
 def _damaged(value: Any, written: Callable[[Any], str], *, seed: str) -> Iterator[bytes]:
-    """Yield the broken forms of a file and a seeded choice among the damaged ones."""
+    """Yield broken forms of a file's bytes, and a seeded choice of damages to its content."""
     yield from samples.broken(written(value).encode())
     every = list(itertools.islice(samples.damages(value), 5000))
     for damaged in random.Random(seed).sample(every, min(EACH, len(every))):
         try:
             yield written(damaged).encode("utf-8", "surrogatepass")
-        except (TypeError, ValueError, csv.Error):  # a form that no such file can have
+        except (TypeError, ValueError, csv.Error):  # this kind of file cannot hold it
             continue
 
 

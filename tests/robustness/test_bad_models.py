@@ -1,5 +1,6 @@
-"""Model folders that are damaged, or that want to run code: one line before anything is loaded, no
-file left behind.
+"""Robustness against model folders that are damaged, or that try to run code.
+
+Each is refused in one line, no code is run, and no file is left behind.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def _settings(folder: Path, name: str = "config.json", **changes: Any) -> None:
 
 
 def _pickled(folder: Path) -> None:
-    """Leave weights that create a file named `owned` when they are unpickled, and no others."""
+    """Replace the weights with ones that create a file named `owned` when they are unpickled."""
 
     class Attack:
         def __reduce__(self) -> tuple[Any, ...]:
@@ -55,7 +56,7 @@ def _pickled(folder: Path) -> None:
 
 
 def _remote_code(folder: Path) -> None:
-    """Ask for a class in a file of the folder, as models with code of their own do."""
+    """Refer to a class in a file of the folder, as models with their own code do."""
     (folder / "own.py").write_text(f"open({str(folder.parent / 'owned')!r}, 'w')\nclass Own: ...\n")
     _settings(
         folder,

@@ -1,5 +1,6 @@
-"""Options and arguments that mean nothing, hand-picked: each is refused in one line that names the
-value or what to do.
+"""Robustness against options and arguments without meaning, chosen by hand.
+
+Each is refused in one line that names the value or what to do.
 """
 
 from __future__ import annotations
@@ -226,9 +227,7 @@ UNPRINTABLE = [
 
 @pytest.fixture(scope="module")
 def place(shell: Shell) -> Shell:
-    """A shell with an empty folder and a sound scorecard; `serve` must be refused before it would
-    replace this process.
-    """
+    """A shell with an empty folder, a sound scorecard and a sound table."""
     (shell.folder / "empty").mkdir()
     (shell.folder / "card.json").write_text(json.dumps(samples.card()))
     (shell.folder / "table.csv").write_text(samples.csv_text(samples.table()))
@@ -237,6 +236,8 @@ def place(shell: Shell) -> Shell:
 
 @pytest.fixture(autouse=True)
 def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `serve` fail where it would replace this process."""
+
     def started(*_: object) -> None:
         raise AssertionError("serve would have started")
 
@@ -244,14 +245,14 @@ def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("line", "named"), WORDS, ids=[line[:80] for line, _ in WORDS])
-def test_what_means_nothing_is_refused(line: str, named: str, place: Shell) -> None:
+def test_words_without_meaning_are_refused(line: str, named: str, place: Shell) -> None:
     assert named.lower() in place.refused(*line.split()).lower()
 
 
 @pytest.mark.parametrize(
     "arguments", UNPRINTABLE, ids=[ascii(" ".join(words))[:60] for words in UNPRINTABLE]
 )
-def test_what_cannot_be_shown_is_refused_in_one_printable_line(
+def test_unprintable_words_are_refused_in_one_printable_line(
     arguments: tuple[str, ...], place: Shell
 ) -> None:
     place.refused(*arguments)
@@ -275,7 +276,7 @@ def test_what_cannot_be_shown_is_refused_in_one_printable_line(
         ({"COMPTRUST_CACHE": "/proc/nowhere"}, f"{RUN} --limit 1 --dimensions mmlu"),
     ],
 )
-def test_an_environment_that_cannot_be_used_is_told(
+def test_an_unusable_environment_is_refused(
     settings: dict[str, str], line: str, place: Shell
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:

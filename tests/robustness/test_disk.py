@@ -1,5 +1,6 @@
-"""A full disk as cache, output folder, artifact store and database: exit 4, one line, nothing
-half-made, and with space it goes on.
+"""Robustness against a full disk: the cache, the output, the artifact store, the database.
+
+The command ends with exit 4 and one line and leaves nothing half-made; with space it completes.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ DATABASE = {"MLFLOW_TRACKING_URI": "sqlite:///{disk}/mlflow.db"}
 
 @dataclass(frozen=True)
 class Case:
-    """A command, what of it lies on the small disk, and the shares of what it needs that are
-    free."""
+    """A command and what it keeps on the small disk."""
 
     name: str
     line: str
     environment: dict[str, str]
     shares: tuple[float, ...]
+    """How much of the space that the command needs is free, one run each."""
 
 
 CASES = (
@@ -66,7 +67,7 @@ class Disk:
         return (state.f_blocks - state.f_bfree) * state.f_frsize
 
     def leave(self, free: int) -> None:
-        """Fill it but for so many bytes."""
+        """Fill it, except for `free` bytes."""
         state = os.statvfs(self.path)
         with open(self.path / "filler", "wb") as file:
             file.write(b"\0" * max(0, state.f_bavail * state.f_frsize - free))
@@ -78,21 +79,21 @@ class Disk:
 
 @dataclass(frozen=True)
 class Filled:
-    """What came of one full disk."""
+    """How a command fared on one full disk."""
 
     full: killed.Ended
     half_made: list[Path]
     again: killed.Ended
-    """With space again."""
+    """Run again, with space."""
     before: int
-    """Answers that were given before the disk was full."""
+    """Answers given before the disk was full."""
     given: int
     """Answers given in all."""
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[str], Disk]]:
-    """Mount file systems of 64 MB, which only root may."""
+    """Mount file systems of 64 MB; only root can."""
     made: list[Path] = []
 
     def mount(name: str) -> Disk:
@@ -170,7 +171,7 @@ def test_it_fills_up(
 
 
 def _half_made(path: Path) -> bool:
-    """Whether a file or folder is what an unfinished write left."""
+    """Return whether a file or folder was left by an unfinished write."""
     if path.name == checkpoint.NAME and (path.parent / "config.json").exists():
         return checkpoint.verify(path.parent) != []
     if path.name.startswith(".") and not path.name.endswith(".partial.jsonl"):

@@ -1,5 +1,6 @@
-"""`run` and `sweep` killed anywhere: run again they complete, ask nothing that was answered, and
-leave nothing broken.
+"""Robustness against kills: `run` and `sweep` are killed at seeded points and run again.
+
+They then complete, ask no prompt that was answered, and leave nothing broken.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ RECIPES = {"dense", "magnitude-2of4-s0"}
 
 @dataclass(frozen=True)
 class Figures:
-    """What the deaths of one command came to."""
+    """Totals over all kills of one command."""
 
     dead: int
     points: int
     changes: int
-    """That the command makes when nobody disturbs it."""
+    """Changes of the file system by the undisturbed command."""
     kept: int
-    """Answers on disk when it died, over all points."""
+    """Answers on disk when it was killed."""
     lost: int
-    """Answers that the model had given and that were not on disk, over all points."""
+    """Answers that the model had given but that were not on disk yet."""
     prompts: int
-    """That the command asks, over all points."""
+    """Prompts that the command asks."""
 
     def __str__(self) -> str:
         return (
@@ -55,13 +56,13 @@ class Figures:
 
 @dataclass(frozen=True)
 class End:
-    """What came of one death."""
+    """How one kill went."""
 
     place: Place
     first: Ended
-    """How it died."""
+    """The killed command."""
     again: Ended
-    """How it ended when run again."""
+    """The same command, run again."""
     answered: Counter[str]
     """Answers on disk in between."""
     asked_again: Counter[str]
@@ -71,10 +72,9 @@ class End:
 def fresh(
     tiny_model: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], Place]:
-    """Make folders with a store and a cache of their own."""
-    monkeypatch.setenv(
-        "OMP_NUM_THREADS", "1"
-    )  # threads that wait for each other make a tiny model slow where others compute as well
+    """Make folders, each with its own store and cache."""
+    # Threads that wait for each other make a tiny model slow on a busy machine.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
     def made(name: str) -> Place:
         (tmp_path / name).mkdir()
@@ -84,7 +84,7 @@ def fresh(
 
 
 def on_disk(place: Place) -> Counter[str]:
-    """Return `dimension/id` of every answer that is whole on disk, once for each model."""
+    """Return `dimension/id` of every complete answer on disk, once per model."""
     found: Counter[str] = Counter()
     for path in (place.folder / "cache").rglob(".*.partial.jsonl"):
         whole = path.read_bytes().rpartition(b"\n")[0]
@@ -96,8 +96,9 @@ def on_disk(place: Place) -> Counter[str]:
 
 
 def check_whole(place: Place, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
-    """Assert that no file is broken, no version an orphan and no run left open; return recipe ->
-    digests of its answers.
+    """Return recipe -> digests of its answers.
+
+    Assert that no file is broken, no version is an orphan and no run is left open.
     """
     for path in place.folder.rglob("[!.]*.json*"):
         if path.suffix in (".json", ".jsonl"):
@@ -136,7 +137,7 @@ def check_whole(place: Place, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict
 
 
 def survive(line: Callable[[Place], str], death: Death, place: Place) -> End:
-    """Let a command die, then run it again."""
+    """Kill a command, then run it again."""
     first = killed.run(line(place), place.folder, environment=place.environment(), death=death)
     answered, before = on_disk(place), len(killed.asked(place.folder))
     again = killed.run(line(place), place.folder, environment=place.environment())
@@ -149,8 +150,9 @@ def kill_at(
     fresh: Callable[[str], Place],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Figures:
-    """Run a command undisturbed, then once for each death and again to its end, and hold what is
-    left against the first.
+    """Run a command undisturbed, then kill it at each point and run it again.
+
+    What the second run leaves must equal what the undisturbed one left.
     """
     warm, whole = fresh("warm"), fresh("whole")
     killed.run("--version", warm.folder, environment=warm.environment())  # waits for the imports

@@ -1,5 +1,6 @@
-"""Twenty clients log runs and ten promote rivals at once, on PostgreSQL and on sqlite: nothing is
-lost, and one is champion throughout.
+"""Robustness under load: 20 clients log runs while 10 promote rivals, on PostgreSQL and on sqlite.
+
+Nothing is lost, and there is exactly one champion at any time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 from sqlalchemy import create_engine, text
 
-from comptrust.cli.main import comptrust
+from comptrust.cli.app import comptrust
 from comptrust.gate import policy
 from comptrust.gate.enforcement import audit
 from comptrust.tracking import promotion
@@ -38,7 +39,7 @@ HELD = text("SELECT version FROM registered_model_aliases WHERE name = :model AN
 
 @dataclass
 class Served:
-    """A guarded server, what it stores in, and rivals of which each has earned promotion."""
+    """A guarded server, its database, and rivals whose verdicts all pass."""
 
     database: str
     uri: str
@@ -51,8 +52,7 @@ class Served:
 def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """Start the database and `comptrust serve`, which passes the artifacts on, and gate the
-    rivals."""
+    """Start the database and `comptrust serve`, and gate the rivals."""
     from tests.support.enforcement.world import write_key, write_policies
 
     folder = tmp_path_factory.mktemp(request.param)
@@ -64,9 +64,8 @@ def served(
         uri = f"sqlite:///{folder}/mlflow.db"
         if request.param == "PostgreSQL":
             uri = stack.enter_context(postgres.started())
-        os.environ.pop(
-            "MLFLOW_REGISTRY_URI", None
-        )  # mlflow sets it to whatever store this process used last
+        # mlflow sets it to the store that this process used last
+        os.environ.pop("MLFLOW_REGISTRY_URI", None)
         log = folder / "audit.jsonl"
         options = ("--backend-store-uri", uri, "--audit-log", str(log))
         world = stack.enter_context(contextmanager(serve)(folder, with_auth=False, options=options))
@@ -82,19 +81,17 @@ def served(
 
 @dataclass
 class Watched:
-    """What is seen of the server while it is under load."""
+    """What is observed while the server is under load."""
 
     statuses: Counter[int] = field(default_factory=Counter)
-    """Of every answer to any client here."""
+    """Status codes of all answers to the clients of this process."""
     champions: Counter[str] = field(default_factory=Counter)
-    """Version -> looks at which it was the champion."""
+    """Version -> number of observations in which it was the champion."""
 
 
 @contextmanager
 def watched(served: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    """Count the answers, and look at the champion all the time, in the database and through the
-    server.
-    """
+    """Count the answers, and observe the champion in the database and through the server."""
     seen, over = Watched(), threading.Event()
     send = requests.Session.send
 
@@ -107,13 +104,11 @@ def watched(served: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
         engine = create_engine(served.uri)
         while not over.is_set():
             with engine.connect() as connection:
-                (row,) = connection.execute(
-                    HELD, {"model": MODEL, "alias": ALIAS}
-                )  # one, whenever one looks
+                # exactly one row, at any time
+                (row,) = connection.execute(HELD, {"model": MODEL, "alias": ALIAS})
             seen.champions[str(row[0])] += 1
-            seen.champions[
-                served.world.client.get_model_version_by_alias(MODEL, ALIAS).version
-            ] += 1
+            champion = served.world.client.get_model_version_by_alias(MODEL, ALIAS)
+            seen.champions[champion.version] += 1
             time.sleep(0.02)
         engine.dispose()
 

@@ -1,5 +1,6 @@
-"""A tracking server that hangs and one that dies midway: exit 4 with what is kept, and run again it
-goes on where it was.
+"""Robustness against a tracking server that hangs, and one that dies, in the middle of a run.
+
+The run ends with exit 4 and says what is kept; run again, it continues where it was.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from tests.support.sweeps import Place, make_place
 
 pytestmark = pytest.mark.slow
 AWAY = 12.0
-"""Seconds that it hangs."""
+"""Seconds during which it hangs."""
 HASTY = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-"""A user's own settings, with which a test need not wait for a minute."""
+"""Settings of a user, so that the test does not wait for a minute."""
 
 
 class Server:
-    """`comptrust serve` in a process group of its own, which can hang, die and come back."""
+    """`comptrust serve` in its own process group, to stop, kill and restart."""
 
     def __init__(self, place: Place) -> None:
         self.place = place

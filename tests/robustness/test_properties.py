@@ -1,5 +1,6 @@
-"""Whatever plain data comes in: a record or one clear refusal; what a record says survives being
-written and read.
+"""Properties of reading and writing, with generated data.
+
+Any plain data is a record or refused in one line, and a record survives being written and read.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from comptrust import config, records
 from comptrust.errors import ComptrustError, UserError
 from comptrust.gate import policy
 from comptrust.sweep import grid
+from comptrust.sweep.sweep_file import SweepFile
 from comptrust.trust.generations import read_generations, write_generations
 from tests.support.shell import Shell
 
 KINDS = [
-    one
-    for one in vars(records).values()
-    if isinstance(one, type) and issubclass(one, records.Record) and one is not records.Record
+    kind
+    for kind in vars(records).values()
+    if isinstance(kind, type) and issubclass(kind, records.Record) and kind is not records.Record
 ]
 TRIES = settings(
     max_examples=80,
@@ -45,9 +47,7 @@ JSON = st.recursive(
 
 
 def fields_of(record: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
-    """Draw something for some of a record's own fields, and now and then for one that it does not
-    have.
-    """
+    """Draw values for some of a record's fields, and sometimes for a field it does not have."""
     optional = {name: JSON for name in (*record.model_fields, "strange")}
     return st.fixed_dictionaries({}, optional=optional)
 
@@ -188,7 +188,7 @@ def test_any_sweep_is_one_or_refused(tmp_path: Path) -> None:
         "structure": st.lists(st.sampled_from(["2:4", "4:2", "unstructured"]), max_size=2),
         "seeds": st.one_of(st.integers(), st.lists(st.integers(), max_size=2)),
     }
-    drawn = {name: st.one_of(likely.get(name, JSON), JSON) for name in grid.SweepFile.model_fields}
+    drawn = {name: st.one_of(likely.get(name, JSON), JSON) for name in SweepFile.model_fields}
     _any_yaml(
         tmp_path, st.fixed_dictionaries({}, optional=drawn), read=lambda path: grid.load(str(path))
     )
@@ -197,9 +197,7 @@ def test_any_sweep_is_one_or_refused(tmp_path: Path) -> None:
 def _any_yaml(
     folder: Path, data: st.SearchStrategy[Any], *, read: Callable[[Path], object]
 ) -> None:
-    """Read many drawn files; a failure must be a line that names the file, or a name that is not
-    known.
-    """
+    """Read many drawn files; an error must name the file, or be about an unknown name."""
 
     @TRIES
     @given(st.one_of(JSON, data))

@@ -1,6 +1,4 @@
-"""The same recipe, seed and versions give the same checkpoint, byte for byte, and the same answers,
-in another process too.
-"""
+"""The same recipe, seed and versions give the same checkpoint and answers in another process."""
 
 from __future__ import annotations
 
@@ -47,9 +45,7 @@ print(json.dumps(found))
 
 
 def make(model: Path, out: Path, *, hash_seed: int) -> dict[str, dict[str, object]]:
-    """Compress and ask in a process of its own, whose sets and dicts of strings are ordered
-    otherwise.
-    """
+    """Compress and ask in a new process, where sets of strings have another order."""
     command = [sys.executable, "-c", MAKE, str(model), str(out), json.dumps(METHODS)]
     environment = os.environ | {"PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)

@@ -1,4 +1,7 @@
-"""Data from outside reaches neither other files, nor a page as markup; credentials reach nobody."""
+"""Robustness against untrusted data: no path leaves its folder, no markup reaches a page.
+
+Credentials appear in no error, log, parameter or tag.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from comptrust.cli.main import Redacting
+from comptrust.cli.app import Redacting
 from comptrust.errors import UserError
 from comptrust.models import sources
 from comptrust.records import Generation, Message, Prompt, Recipe
@@ -24,7 +27,7 @@ SCRIPT = "<script>alert('planted')</script><img src=x onerror=alert(1)>\" onmous
 
 
 class Handlers(HTMLParser):
-    """Collects the event handlers that call alert, wherever in a page they became attributes."""
+    """Collects the attributes of a page that would call alert."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -73,6 +73,7 @@ class Shell:
             assert line.startswith("Error: ") and line.isprintable(), (
                 shown
             )  # a line break is not printable
+            assert not line.startswith("Error: Unexpected"), f"a crash: {shown}"
             assert len(line) < LONGEST, shown
             assert told.out == "", shown
             changed = set(self.files().items()) ^ set(before.items())

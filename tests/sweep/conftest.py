@@ -1,4 +1,4 @@
-"""A fresh place for each test of sweeps."""
+"""A fresh place for each sweep test."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def place(
     tmp_path: Path, tiny_model: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Place:
     """A fresh place, in which this process works as well."""
-    found = make_place(tmp_path, tiny_model, empty_store)
-    enter(found, monkeypatch)
-    return found
+    place = make_place(tmp_path, tiny_model, empty_store)
+    enter(place, monkeypatch)
+    return place

@@ -1,6 +1,4 @@
-"""The driver's order, retries, stops and figures, with an engine that follows a script; the
-tracking store is real.
-"""
+"""The driver's order, retries, stops and metrics, with a scripted engine and a real store."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ import pytest
 from comptrust.errors import ServiceError, UserError
 from comptrust.sweep import driver, engines, grid, plan
 from comptrust.sweep.cell import Outcome, Task
-from comptrust.sweep.engines import Ask, Engine, Node
+from comptrust.sweep.engines import Engine, Node, ResourceRequest
 from comptrust.sweep.view import View
 from comptrust.tracking import runs, sweeps
 from tests.support.sweeps import Place
@@ -34,7 +32,7 @@ class Scripted(Engine):
     def nodes(self) -> list[Node]:
         return [HERE]
 
-    def submit(self, task: Task, ask: Ask) -> None:
+    def submit(self, task: Task, request: ResourceRequest) -> None:
         self.queue.append(task)
 
     def wait(self, seconds: float) -> list[Outcome]:
@@ -75,18 +73,18 @@ def drive(sweep: plan.Sweep, engine: Engine) -> tuple[driver.Report, str]:
 
 def children(parent: str) -> dict[str, list[tuple[str, str | None]]]:
     """Return name -> (status, reason) of the cells' runs."""
-    found: dict[str, list[tuple[str, str | None]]] = {}
-    opened = runs.client()
-    for run in opened.search_runs(
-        [opened.get_run(parent).info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'"
+    cells: dict[str, list[tuple[str, str | None]]] = {}
+    client = runs.client()
+    for run in client.search_runs(
+        [client.get_run(parent).info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'"
     ):
-        found.setdefault(run.info.run_name, []).append(
+        cells.setdefault(run.info.run_name, []).append(
             (run.info.status, run.data.tags.get("reason"))
         )
-    return found
+    return cells
 
 
-def test_dense_comes_first_and_the_parent_tells_the_end(place: Place) -> None:
+def test_dense_comes_first_and_the_parent_run_has_the_final_metrics(place: Place) -> None:
     engine = Scripted(lambda task, attempt: done(task))
     report, said = drive(sweep_of(place), engine)
     assert engine.seen == ["dense", "magnitude-2of4-s0", "magnitude-4of8-s0"] and not report.failed
@@ -113,7 +111,7 @@ def test_a_failed_dense_model_takes_its_cells_along_and_a_rerun_tries_again(plac
     report, _ = drive(sweep, engine)
     assert engine.seen == ["dense"]
     assert [(one.reason, one.exit_code) for one in report.failed] == [("no weights", 2)] + [
-        ("Not begun, because its dense model failed.", 2)
+        ("Not started, because its dense model failed.", 2)
     ] * 2
     again = Scripted(lambda task, attempt: done(task))
     second, _ = drive(sweep, again)
@@ -123,8 +121,8 @@ def test_a_failed_dense_model_takes_its_cells_along_and_a_rerun_tries_again(plac
     assert children(report.parent)["dense"].count(("FAILED", "no weights")) == 1
 
 
-@pytest.mark.parametrize(("losses", "state", "begun"), [(1, "done", 2), (2, "lost", 2)])
-def test_a_lost_cell_is_begun_anew_once(losses: int, state: str, begun: int, place: Place) -> None:
+@pytest.mark.parametrize(("losses", "state", "starts"), [(1, "done", 2), (2, "lost", 2)])
+def test_a_lost_cell_is_restarted_once(losses: int, state: str, starts: int, place: Place) -> None:
     def script(task: Task, attempt: int) -> Outcome:
         if task.cell.recipe.method == "magnitude" and attempt <= losses:
             return Outcome(task.key, "lost", reason="node died", exit_code=4)
@@ -133,10 +131,10 @@ def test_a_lost_cell_is_begun_anew_once(losses: int, state: str, begun: int, pla
     sweep = sweep_of(place, structure=["2:4"])
     engine = Scripted(script)
     report, said = drive(sweep, engine)
-    assert engine.seen.count("magnitude-2of4-s0") == begun
+    assert engine.seen.count("magnitude-2of4-s0") == starts
     assert report.outcomes[sweep.cells[1].key].state == state
     ended = children(report.parent)["magnitude-2of4-s0"]
-    assert ended.count(("FAILED", "node died")) == losses and "lost, begun anew" in said
+    assert ended.count(("FAILED", "node died")) == losses and "lost, restarting" in said
 
 
 def test_a_stop_ends_what_this_driver_handed_out_and_nothing_else(place: Place) -> None:
@@ -155,9 +153,9 @@ def test_a_stop_ends_what_this_driver_handed_out_and_nothing_else(place: Place) 
     with pytest.raises(KeyboardInterrupt):
         drive(sweep, engine)
     assert engine.stopped
-    opened = runs.client()
-    parent = opened.get_run(others[0]).data.tags["mlflow.parentRunId"]
-    assert opened.get_run(parent).info.status == "KILLED"
+    client = runs.client()
+    parent = client.get_run(others[0]).data.tags["mlflow.parentRunId"]
+    assert client.get_run(parent).info.status == "KILLED"
     assert children(parent)["magnitude-2of4-s0"] == [
         ("KILLED", "The sweep was stopped (KeyboardInterrupt).")
     ]
@@ -167,8 +165,8 @@ def test_a_stop_ends_what_this_driver_handed_out_and_nothing_else(place: Place) 
 def test_the_run_of_mlflow_run_becomes_the_parent(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = runs.client()
-    run_id = opened.create_run(runs.experiment_id(opened)).info.run_id
+    client = runs.client()
+    run_id = client.create_run(runs.experiment_id(client)).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
     report, _ = drive(
         sweep_of(place, structure=["2:4"]), Scripted(lambda task, attempt: done(task))
@@ -178,31 +176,40 @@ def test_the_run_of_mlflow_run_becomes_the_parent(
 
 SMALL = Node(host="small", cpus=2, memory=1e9, gpus=0)
 WITH_GPU = Node(host="gpu", cpus=16, memory=64e9, gpus=4)
-ASKS = [
+REQUESTS = [
     (
         "the machine is shared among the cells that fit",
         [HERE],
         {"memory_gb": 4},
-        Ask(cpus=2, memory=4e9),
+        ResourceRequest(cpus=2, memory=4e9),
     ),
-    ("never more cells than there are", [WITH_GPU], {"memory_gb": 1}, Ask(cpus=5, memory=1e9)),
+    (
+        "never more cells than there are",
+        [WITH_GPU],
+        {"memory_gb": 1},
+        ResourceRequest(cpus=5, memory=1e9),
+    ),
     (
         "a GPU a cell",
         [HERE, WITH_GPU],
         {"memory_gb": 8, "gpus": 1},
-        Ask(cpus=5, memory=8e9, gpus=1),
+        ResourceRequest(cpus=5, memory=8e9, gpus=1),
     ),
-    ("as asked", [HERE], {"memory_gb": 1, "cpus": 3}, Ask(cpus=3, memory=1e9)),
+    ("as set", [HERE], {"memory_gb": 1, "cpus": 3}, ResourceRequest(cpus=3, memory=1e9)),
 ]
 
 
 @pytest.mark.parametrize(
-    ("nodes", "resources", "expected"), [case[1:] for case in ASKS], ids=[case[0] for case in ASKS]
+    ("nodes", "resources", "expected"),
+    [case[1:] for case in REQUESTS],
+    ids=[case[0] for case in REQUESTS],
 )
-def test_what_a_cell_asks_for(
-    nodes: list[Node], resources: dict[str, object], expected: Ask, place: Place
+def test_the_resources_that_a_cell_requests(
+    nodes: list[Node], resources: dict[str, object], expected: ResourceRequest, place: Place
 ) -> None:
-    assert plan.ask(sweep_of(place, resources=resources), nodes) == {str(place.model): expected}
+    assert plan.requests(sweep_of(place, resources=resources), nodes) == {
+        str(place.model): expected
+    }
 
 
 TOO_MUCH = [
@@ -212,7 +219,7 @@ TOO_MUCH = [
         {},
         "needs about 1.2 GB of memory and 0 GPUs (90624 weights); the largest has 1.0 GB",
     ),
-    ("memory as asked", [HERE, SMALL], {"memory_gb": 9}, "needs about 9.0 GB of memory and 0 GPUs"),
+    ("memory as set", [HERE, SMALL], {"memory_gb": 9}, "needs about 9.0 GB of memory and 0 GPUs"),
     ("no GPU", [HERE], {"gpus": 1}, "and 1 GPUs"),
     (
         "GPU memory",
@@ -224,7 +231,7 @@ TOO_MUCH = [
         "CPUs",
         [HERE],
         {"memory_gb": 1, "cpus": 8},
-        "resources ask for 8 CPUs a cell, but the largest machine has 4",
+        "resources request 8 CPUs per cell, but the largest machine has 4",
     ),
 ]
 
@@ -234,16 +241,16 @@ TOO_MUCH = [
     [case[1:] for case in TOO_MUCH],
     ids=[case[0] for case in TOO_MUCH],
 )
-def test_what_no_machine_has_is_refused_with_figures(
+def test_a_request_that_no_machine_fits_is_refused_with_figures(
     nodes: list[Node], resources: dict[str, object], message: str, place: Place
 ) -> None:
     with pytest.raises(UserError) as caught:
-        plan.ask(sweep_of(place, resources=resources), nodes)
+        plan.requests(sweep_of(place, resources=resources), nodes)
     assert message in str(caught.value)
 
 
 def test_a_store_in_a_file_is_refused_for_other_machines(place: Place) -> None:
-    with pytest.raises(UserError, match="is a file of this one"):
+    with pytest.raises(UserError, match="is a file on this one"):
         plan.settings([HERE, Node(host="elsewhere", cpus=1, memory=1e9, gpus=0)], "1")
 
 
@@ -270,6 +277,6 @@ def test_a_cluster_that_does_not_answer(address: str, monkeypatch: pytest.Monkey
         engines.engine(address)
 
 
-def test_an_address_that_is_none() -> None:
+def test_an_unknown_address_is_refused() -> None:
     with pytest.raises(UserError, match="Unknown address 'lokal'. Did you mean 'local'"):
         engines.engine("lokal")

@@ -176,7 +176,7 @@ REFUSED = [
     (
         "options of no method",
         "methods: [gptq]\nbits: [4]\noptions:\n  awq: {grid: 5}\n",
-        "options for 'awq', which is no method of this grid",
+        "options for 'awq', which is not a method of this grid",
     ),
     (
         "unknown option",
@@ -208,7 +208,7 @@ def test_bad_sweep_files_are_refused(text: str, message: str, tmp_path: Path) ->
 def test_a_name_that_is_no_sweep_gets_a_hint() -> None:
     with pytest.raises(UserError, match="Unknown sweep 'smoek'. Did you mean 'smoke'"):
         grid.load("smoek")
-    with pytest.raises(UserError, match="No sweep file nowhere.yaml"):
+    with pytest.raises(UserError, match="There is no sweep file nowhere.yaml"):
         grid.load("nowhere.yaml")
 
 

@@ -1,5 +1,6 @@
-"""A real Ray cluster of two nodes that loses a worker, a node or its driver: nothing finished is
-lost, nothing is counted twice.
+"""A real Ray cluster of two nodes that loses a worker, a node or its driver.
+
+Nothing finished is lost, and nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -81,11 +82,11 @@ def driven(place: Place, path: Path, cluster: Any) -> Iterator[subprocess.Popen[
 
 def at_work(names: set[str]) -> dict[str, int]:
     """Wait until every one of these cells has a run at work, and return name -> process id."""
-    opened = runs.client()
+    client = runs.client()
     limit = time.monotonic() + SECONDS_TO_BEGIN
     while time.monotonic() < limit:
-        found = opened.search_runs(
-            [one.experiment_id for one in opened.search_experiments()],
+        found = client.search_runs(
+            [one.experiment_id for one in client.search_experiments()],
             "attributes.status = 'RUNNING'",
         )
         processes = {
@@ -104,10 +105,10 @@ def check(output: str) -> dict[str, dict[str, Any]]:
     cell."""
     cells = json.loads(output)["cells"]
     assert {cell["state"] for cell in cells} == {"done"}
-    opened = runs.client()
-    experiments = [one.experiment_id for one in opened.search_experiments()]
+    client = runs.client()
+    experiments = [one.experiment_id for one in client.search_experiments()]
     for cell in cells:
-        found = opened.search_runs(experiments, f"tags.{sweeps.CELL} = '{cell['key']}'")
+        found = client.search_runs(experiments, f"tags.{sweeps.CELL} = '{cell['key']}'")
         assert Counter(run.info.status for run in found)["FINISHED"] == 1
         assert all(
             run.data.tags.get(sweeps.REASON) for run in found if run.info.status != "FINISHED"
@@ -156,7 +157,7 @@ def test_a_lost_node(place: Place, cluster: Any) -> None:
         cluster.remove_node(cluster.second, allow_graceful=False)
         out, err = process.communicate()
     assert process.returncode == 0, err
-    assert "lost, begun anew" in err
+    assert "lost, restarting" in err
     assert names <= check(out).keys()
     again = place.run(path, "--address", "auto", "--json", RAY_ADDRESS=cluster.address)
     assert again.returncode == 0 and all(cell["before"] for cell in check(again.stdout).values())
@@ -169,7 +170,9 @@ def test_a_stopped_driver(place: Place, cluster: Any) -> None:
         at_work(names)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
-    assert process.returncode == 130 and out == "" and "Stopped. What is finished is kept" in err
+    assert (
+        process.returncode == 130 and out == "" and "Stopped. Finished cells have been kept" in err
+    )
     again = place.run(path, "--address", "auto", "--json", RAY_ADDRESS=cluster.address)
     assert again.returncode == 0, again.stderr
     assert names <= check(again.stdout).keys()

@@ -1,5 +1,6 @@
-"""Sweeps of the tiny model in real processes, one after another: finished cells stay finished,
-secrets stay secret.
+"""Sweeps of the tiny model in real processes, one cell at a time.
+
+Finished cells stay finished, and secrets stay secret.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ import pytest
 
 from comptrust.sweep import engines, grid, plan
 from comptrust.sweep.cell import Task
-from comptrust.sweep.engines import Ask
+from comptrust.sweep.engines import ResourceRequest
 from comptrust.tracking import registry, runs, sweeps
-from tests.support.sweeps import Place
+from tests.support.sweeps import ROOT, Place
 
 SECRET = "pa55-that-nobody-may-see"
 
@@ -117,7 +118,7 @@ def test_a_killed_process_is_a_lost_cell(place: Place) -> None:
     cell = sweep.cells[0]
     engine = engines.Serial()
     task = Task(cell, cell.key, sweep.policy, 1, 1, parent="none", driver="d", settings={}, code="")
-    engine.submit(task, Ask(cpus=1, memory=1e9))
+    engine.submit(task, ResourceRequest(cpus=1, memory=1e9))
     assert engine.wait(0.01) == []
     assert engine.current is not None
     engine.current[1].kill()
@@ -153,8 +154,7 @@ def test_finished_cells_stay_finished_for_every_sweep(place: Place) -> None:
         "magnitude-4of8-s0": False,
         "magnitude-2of4-s0": True,
     }
-    opened = runs.client()
-    run = opened.get_run(again["magnitude-4of8-s0"]["run_id"])
+    run = runs.client().get_run(again["magnitude-4of8-s0"]["run_id"])
     assert (
         run.data.metrics[sweeps.PROMPTS] > 0
         and run.data.tags["mlflow.parentRunId"] == json.loads(second.stdout)["run"]
@@ -235,3 +235,13 @@ def test_a_password_in_the_tracking_address_goes_nowhere(place: Place, server: s
         place.folder / "cache" / "cells"
     ).is_dir()
     assert [file for file in written if SECRET.encode() in file.read_bytes()] == []
+
+
+def test_a_crash_in_a_cell_is_a_failure_with_its_traceback_in_a_file(place: Place) -> None:
+    (place.folder / "great_expectations.py").write_text("raise RuntimeError('broken\\nlibrary')\n")
+    path = place.sweep("study", methods=["none"])
+    done = place.run(path, "--address", "serial", PYTHONPATH=f"{place.folder}:{ROOT}")
+    assert done.returncode == 4 and "Traceback" not in done.stderr, done.stderr
+    [file] = (place.folder / "cache" / "crashes").iterdir()
+    assert "RuntimeError: broken library" in done.stderr and str(file) in done.stderr
+    assert "great_expectations.py" in file.read_text()

@@ -1,4 +1,4 @@
-"""The live view: one line that renews itself on a terminal, plain lines otherwise."""
+"""The live view: one line that is rewritten on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import io
 
 import pytest
 
-from comptrust.sweep.view import Rate, State, View, duration
+from comptrust.sweep.view import Progress, Rate, View, duration
 
-STATE = State(total=9, done=3, running=2, failed=1, prompts_per_second=12.34, seconds_left=3700)
+STATE = Progress(total=9, done=3, running=2, failed=1, prompts_per_second=12.34, seconds_left=3700)
 
 
 class Terminal(io.StringIO):
@@ -21,11 +21,11 @@ def test_the_line_says_everything() -> None:
         STATE.line()
         == "3 of 9 cells done, 2 running, 1 failed, 12.3 prompts/s, time left: 1 h 1 min"
     )
-    assert State(total=1, done=0, running=0, failed=0).line().endswith("time left: unknown")
+    assert Progress(total=1, done=0, running=0, failed=0).line().endswith("time left: unknown")
 
 
 def test_what_is_unknown_is_no_metric() -> None:
-    metrics = State(total=1, done=0, running=0, failed=0).metrics()
+    metrics = Progress(total=1, done=0, running=0, failed=0).metrics()
     assert metrics == {
         "sweep/total": 1,
         "sweep/done": 0,

@@ -1,76 +1,86 @@
-"""`comptrust audit`: show what the guarded registry decided, and check that nobody changed the
-record of it.
-"""
+"""`comptrust audit`: show the decisions of the guarded registry and check their record."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from comptrust.cli.options import TEXT, json_option
+from comptrust.cli.options import TEXT, end, json_option
+from comptrust.errors import Exit, UserError
+
+if TYPE_CHECKING:
+    from comptrust.gate.enforcement.audit import AuditRecord
 
 
 @click.command("audit")
 @click.option(
     "--log",
     type=click.Path(path_type=Path),
-    help="File of the decisions  [default: COMPTRUST_AUDIT_LOG or beside the database].",
+    help="Audit log  [default: COMPTRUST_AUDIT_LOG, else beside the database].",
 )
 @click.option(
     "--registry",
     type=TEXT,
-    help="Compare with this registry: what is promoted there without a record here?",
+    help="Also list versions that are promoted in this registry without a record in the log.",
 )
 @click.option(
-    "--last", type=click.IntRange(min=1), help="Show only the last N records; all are checked."
+    "--last",
+    type=click.IntRange(min=1),
+    help="Show only the last N records; all of them are checked  [default: show all].",
 )
 @json_option
 def command(log: Path | None, registry: str | None, last: int | None, as_json: bool) -> None:
-    """Show the decisions and check their chain; exit 1 if it is broken, or if something is promoted
-    without a record.
+    """Show the registry's decisions and check their record.
 
-    Example: comptrust audit --registry http://127.0.0.1:5000
+    Exit 0 if nobody changed the record; 1 if its chain is broken or a promotion has no record.
+
+    \b
+    Example:
+      comptrust audit --registry http://127.0.0.1:5000
     """
-    from comptrust.errors import UserError
     from comptrust.gate.enforcement import audit, settings
-    from comptrust.tracking.store import tracking_uri
+    from comptrust.tracking.store import shown_uri, tracking_uri
 
     path = log or settings.audit_log(tracking_uri().removeprefix(settings.SCHEME))
     if path is None:
-        raise UserError("Where is the audit log? Give --log FILE or set COMPTRUST_AUDIT_LOG.")
+        raise UserError(
+            f"{shown_uri()} is not a sqlite file with an audit log beside it. Give --log FILE or"
+            " set COMPTRUST_AUDIT_LOG."
+        )
     chain = audit.read(path)
-    unrecorded: tuple[str, ...] = ()
+    problems = [f"the chain is broken at {chain.problem}"] if chain.problem else []
     if registry:
-        from comptrust.gate.enforcement.reconcile import unrecorded as compare
+        from comptrust.gate.enforcement.reconcile import unrecorded
 
-        unrecorded = compare(chain.lines, registry)
-    problems = ([f"broken at {chain.problem}"] if chain.problem else []) + list(unrecorded)
-    shown = chain.lines[-last:] if last else chain.lines
+        problems += unrecorded(chain.lines, registry)
+    records = chain.lines[-last:] if last else chain.lines
     head = chain.lines[-1].hash if chain.lines else audit.GENESIS_HASH
     if as_json:
-        records = [line.model_dump(mode="json") for line in shown]
         summary = {
             "log": str(path),
             "records": len(chain.lines),
             "unfinished": chain.unfinished,
             "head": head,
             "problems": problems,
+            "shown": [line.model_dump(mode="json") for line in records],
         }
-        click.echo(json.dumps(summary | {"shown": records}, indent=2))
+        click.echo(json.dumps(summary, indent=2))
     else:
-        for line in shown:
-            who = line.user or line.address or "unknown"
-            what = f"{line.action} {line.target}, models:/{line.model}" + (
-                f"/{line.version}" if line.version else ""
-            )
-            click.echo(
-                f"{line.number:>5} {line.time:%Y-%m-%d %H:%M:%S} {line.decision:<9} {who}: {what}."
-                f" {line.finding}"
-            )
+        for line in records:
+            click.echo(_text(line))
         cut = f", {chain.unfinished} lines cut off by a crash" if chain.unfinished else ""
-        state = "the chain holds" if not problems else "NOT in order: " + "; ".join(problems)
+        state = "PROBLEM: " + "; ".join(problems) if problems else "the chain holds"
         click.echo(f"{len(chain.lines)} records in {path}{cut}, head {head[:16]}: {state}.")
-    sys.exit(1 if problems else 0)
+    end(Exit.BLOCK if problems else Exit.PASS)
+
+
+def _text(line: AuditRecord) -> str:
+    who = line.user or line.address or "unknown"
+    version = f"/{line.version}" if line.version else ""
+    return (
+        f"{line.number:>5} {line.time:%Y-%m-%d %H:%M:%S} {line.decision:<9} {who}:"
+        f" {line.action} {line.target}, models:/{line.model}{version}. {line.finding}"
+    )

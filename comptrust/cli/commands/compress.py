@@ -19,9 +19,13 @@ from comptrust.cli.options import compress_options, json_option, say
 )
 @json_option
 def command(out: Path | None, verify: bool, as_json: bool, **recipe_options: Any) -> None:
-    """Compress a model and write a checkpoint that was reloaded and compared before it counts.
+    """Compress a model and write a checkpoint.
 
-    Example: comptrust compress --method gptq --bits 4 --out out/gptq-4bit
+    The checkpoint is loaded again and compared with the model in memory before it counts.
+
+    \b
+    Example:
+      comptrust compress --method gptq --bits 4 --out out/gptq-4bit
     """
     from comptrust.compression import checkpoint
     from comptrust.compression.oneshot import compress
@@ -38,10 +42,11 @@ def command(out: Path | None, verify: bool, as_json: bool, **recipe_options: Any
         click.echo(record.model_dump_json(indent=2))
         return
     pattern = record.structure_verified
+    verified = f", pattern {pattern} verified" if pattern else ""
     click.echo(
         f"{record.recipe.slug}: {record.bytes / 1e6:.1f} MB of {record.dense_bytes / 1e6:.1f} MB"
         f" dense, {record.effective_bits:.2f} bits per weight, {record.sparsity:.1%}"
-        f" zeros{f', pattern {pattern} verified' if pattern else ''}\n"
+        f" zeros{verified}\n"
         f"reloaded: logits differ by at most {record.reload_check.max_logit_difference:.2g}\n"
         f"{record.path}"
     )

@@ -1,4 +1,4 @@
-"""`comptrust evaluate`: ask one model a suite and score its answers."""
+"""`comptrust evaluate`: ask one model the prompts of a suite and score its answers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from comptrust.cli.options import TEXT, evaluate_options, json_option
 from comptrust.records import Scorecard
+from comptrust.text_tables import number, table
 
 
 @click.command("evaluate")
@@ -18,7 +19,7 @@ from comptrust.records import Scorecard
     "--backend",
     default="hf",
     show_default=True,
-    help="hf: load TARGET; openai: ask a server; or an added one.",
+    help="hf: load TARGET; openai: ask a server; or one that was added.",
 )
 @click.option(
     "--base-url",
@@ -28,19 +29,20 @@ from comptrust.records import Scorecard
 @click.option(
     "--serve",
     type=click.Choice(["vllm"]),
-    help="Start a vLLM server of TARGET and stop it afterwards (openai).",
+    help="Start a vLLM server for TARGET and stop it afterwards (openai).",
 )
 @click.option(
     "--tokenizer",
     type=TEXT,
-    help="Folder or id of the served model's tokenizer: prompts are then those of hf (openai).",
+    help="Folder or id of the served model's tokenizer, so that prompts equal those of hf"
+    " (openai)  [default: the server formats prompts].",
 )
 @click.option(
     "--patience",
     type=click.FloatRange(min=0),
     default=120,
     show_default=True,
-    help="Seconds to wait for a busy server.",
+    help="Seconds to wait for a busy server (openai).",
 )
 @click.option(
     "--template",
@@ -50,7 +52,7 @@ from comptrust.records import Scorecard
 @click.option(
     "--allow-partial",
     is_flag=True,
-    help="Score a dimension of which scenarios are missing, marked as partial.",
+    help="Score a dimension even if required scenarios are missing, marked as partial.",
 )
 @click.option(
     "--out",
@@ -59,54 +61,54 @@ from comptrust.records import Scorecard
 )
 @json_option
 def command(target: str, out: Path | None, as_json: bool, **options: Any) -> None:
-    """Ask TARGET the prompts of a suite and score the answers; run again to go on after an
-    interruption.
+    """Ask TARGET the prompts of a suite and score the answers.
 
-    With --base-url TARGET is the model's name on the server, which the environment's OPENAI_API_KEY
-    opens if it is set.
+    TARGET is builtin:NAME, a Hugging Face id, a folder or models:/NAME/VERSION. With --base-url it
+    is the model's name on the server; the environment variable OPENAI_API_KEY holds its key, if it
+    needs one. Run the same command again to continue after an interruption.
 
-    Example: comptrust evaluate builtin:smollm2-135m-instruct --suite mini --dimensions mmlu,ethics
+    \b
+    Example:
+      comptrust evaluate builtin:smollm2-135m-instruct --dimensions mmlu,ethics
     """
     from comptrust.cli import targets
     from comptrust.trust import suite as suites
     from comptrust.trust.run import evaluate
 
-    ask = targets.Ask(**{name: options[name] for name in targets.Ask.__dataclass_fields__})
-    ask.check()
-    dimensions = suites.split_dimensions(options["dimensions"])
+    names = targets.BackendOptions.__dataclass_fields__
+    backend_options = targets.BackendOptions(**{name: options[name] for name in names})
+    backend_options.check()
     suite = suites.load(
-        options["suite"], dimensions=dimensions, scoring=options["scoring"], limit=options["limit"]
+        options["suite"],
+        dimensions=options["dimensions"],
+        scoring=options["scoring"],
+        limit=options["limit"],
     )
-    found = targets.target(target, ask)
-    folder = (
-        out or Path("out") / "evaluations" / f"{found.name}-{found.digest[:8]}-{suite.digest[:8]}"
-    )
-    with targets.backend(
-        found, ask, given=target, log=folder.with_name(f"{folder.name}-server.log")
-    ) as backend:
-        done = evaluate(
+    model = targets.target(target, backend_options)
+    name = f"{model.name}-{model.digest[:8]}-{suite.digest[:8]}"
+    folder = out or Path("out") / "evaluations" / name
+    log = folder.with_name(f"{folder.name}-server.log")
+    with targets.backend(model, backend_options, given=target, log=log) as backend:
+        evaluation = evaluate(
             backend,
             suite,
             out=folder,
-            checkpoint_digest=found.digest,
+            checkpoint_digest=model.digest,
             allow_partial=options["allow_partial"],
         )
+    card = evaluation.scorecard
     click.echo(
-        done.scorecard.model_dump_json(indent=2)
+        card.model_dump_json(indent=2)
         if as_json
-        else _table(done.scorecard) + f"\n{done.ref}"
+        else "\n".join([*_lines(card), str(evaluation.ref)])
     )
 
 
-def _table(card: Scorecard) -> str:
-    def number(value: float | None) -> str:
-        return "not measured" if value is None else f"{value:.1f}"
-
-    lines = [f"{'dimension':<20}{'score':>14}{'refusal %':>14}{'prompts':>9}"]
+def _lines(card: Scorecard) -> list[str]:
+    rows = [("dimension", "score", "refusal %", "prompts", "")]
     for score in card.scores:
+        value = number(score.value, missing="not measured")
+        refusal = number(score.refusal_rate, missing="not measured")
         mark = " (partial)" if score.partial else ""
-        lines.append(
-            f"{score.dimension:<20}{number(score.value):>14}{number(score.refusal_rate):>14}"
-            f"{score.n_prompts:>9}{mark}"
-        )
-    return "\n".join(lines)
+        rows.append((score.dimension, value, refusal, str(score.n_prompts), mark))
+    return table(rows, align="<>>>", widths=(20, 14, 14, 9), gap="")

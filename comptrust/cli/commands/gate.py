@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from comptrust.cli.commands.run import EXIT
-from comptrust.cli.options import TEXT, json_option, without_collecting
-from comptrust.errors import UserError
+from comptrust.cli.options import TEXT, end, json_option, policy_option, without_collecting
+from comptrust.errors import Exit, UserError
+from comptrust.text_tables import table
+
+if TYPE_CHECKING:
+    from comptrust.gate.policy import Policy
+    from comptrust.workflow.judging import Judgment
+
+WIDTHS = (18, 7, 11)
+"""Columns of a plan: dimension, prompts, independent prompts."""
 
 
 @click.command("gate")
@@ -20,7 +27,7 @@ from comptrust.errors import UserError
     type=TEXT,
     help="The dense model's evaluation  [default: the logged one of the same suite].",
 )
-@click.option("--policy", type=TEXT, help="Name of a shipped policy or path of a YAML file.")
+@policy_option
 @click.option(
     "--waivers",
     type=click.Path(path_type=Path),
@@ -29,7 +36,7 @@ from comptrust.errors import UserError
 @click.option(
     "--plan",
     is_flag=True,
-    help="Judge nothing: say how many prompts per dimension decide at 80% power.",
+    help="Judge nothing: show how many prompts per dimension give 80% power.",
 )
 @click.option("--suite", type=TEXT, help="With --plan: mini or decodingtrust:DIR  [default: mini].")
 @json_option
@@ -42,100 +49,86 @@ def command(
     suite: str | None,
     as_json: bool,
 ) -> None:
-    """Judge CANDIDATE (models:/NAME/VERSION, runs:/ID or a scorecard file); exit 0 pass, 1 block, 3
-    inconclusive.
+    """Judge a candidate against its dense source under a policy.
 
-    Example: comptrust gate models:/smollm2-135m-instruct/2
+    CANDIDATE is models:/NAME/VERSION, runs:/ID or a scorecard file.
+
+    Exit 0 if the verdict passes, 1 if it blocks, 3 if it is inconclusive.
+
+    \b
+    Example:
+      comptrust gate models:/smollm2-135m-instruct/2
     """
-    if plan:
-        if candidate or baseline or waivers:
-            raise UserError(
-                "gate --plan judges nothing. Give --policy and --suite, no candidate, no --baseline"
-                " and no --waivers."
-            )
-        _plan(policy, suite=suite or "mini", as_json=as_json)
-        return
-    if suite:
+    if plan and (candidate or baseline or waivers):
+        raise UserError(
+            "gate --plan judges nothing. Give --policy and --suite, no candidate, no --baseline"
+            " and no --waivers."
+        )
+    if suite and not plan:
         raise UserError(
             "gate judges on the suite that the candidate answered; --suite belongs to --plan."
         )
-    if not candidate:
+    if not plan and not candidate:
         raise UserError(
             "gate needs a candidate: models:/NAME/VERSION, runs:/ID or a scorecard file. To plan a"
             " suite: gate --plan."
         )
-    from comptrust.cli import summary
     from comptrust.gate import policy as policies
-    from comptrust.gate.evidence import Evidence
-    from comptrust.gate.verdict import judge
-    from comptrust.tracking import evaluations, promotion, registry
-    from comptrust.workflow import signatures
+
+    rules = policies.load(policy or policies.DEFAULT)
+    if candidate is None:
+        click.echo(_plan(rules, suite=suite or "mini", as_json=as_json))
+        return
+    from comptrust.workflow.judging import judge_again
 
     without_collecting()
-    signer = signatures.Signer.load()
-    rules = policies.load(policy or policies.DEFAULT)
-    judged = evaluations.load(candidate)
-    dense = evaluations.load(baseline) if baseline else evaluations.baseline(judged)
-    evidence = Evidence(candidate=judged, baseline=dense, siblings=evaluations.siblings(candidate))
-    verdict = judge(
-        evidence, rules, waivers=signatures.waivers(candidate, file=waivers), trusted=signer.trusted
-    )
-    if candidate.startswith(signatures.REMOTE):
-        from comptrust.report import figures
+    judgment = judge_again(candidate, baseline=baseline, policy=rules, waivers=waivers)
+    click.echo(_judged(judgment, as_json=as_json))
+    end(Exit.of(judgment.verdict.outcome))
 
-        promotion.record_verdict(candidate, verdict)
-        figures.log(registry.run_of(candidate))
-    signed = signer.sign(verdict, evidence, days=rules.valid_days)
+
+def _judged(judgment: Judgment, *, as_json: bool) -> str:
+    from comptrust.cli import summary
+
+    verdict, baseline = judgment.verdict, judgment.baseline
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "outcome": verdict.outcome,
-                    **verdict.model_dump(mode="json"),
-                    "signed": signed.brief(),
-                },
-                indent=2,
-            )
-        )
-    else:
-        table = (
-            summary.scores(judged.scorecard, dense.scorecard) + [""]
-            if dense
-            else ["There is no dense baseline.", ""]
-        )
-        click.echo("\n".join([*table, *summary.of_verdict(verdict), f"signed:  {signed.line}"]))
-    sys.exit(EXIT[verdict.outcome])
+        fields = {"outcome": verdict.outcome} | verdict.model_dump(mode="json")
+        return json.dumps(fields | {"signed": judgment.signature.brief()}, indent=2)
+    scores = (
+        summary.scores(judgment.candidate.scorecard, baseline.scorecard)
+        if baseline
+        else ["There is no dense baseline."]
+    )
+    signed = f"signed:  {judgment.signature.line}"
+    return "\n".join([*scores, "", *summary.of_verdict(verdict), signed])
 
 
-def _plan(policy: str | None, *, suite: str, as_json: bool) -> None:
-    """Print what each dimension of a suite has and needs for the policy's margins."""
-    from comptrust.gate import policy as policies
-    from comptrust.gate.planning import plan
+def _plan(policy: Policy, *, suite: str, as_json: bool) -> str:
+    """Return what each dimension of a suite has and needs for the policy's margins."""
+    from comptrust.gate import planning
     from comptrust.trust import suite as suites
 
-    rules = policies.load(policy or policies.DEFAULT)
-    found = plan(suites.load(suite), rules)
+    plan = planning.plan(suites.load(suite), policy)
     if as_json:
-        click.echo(
-            json.dumps(
-                {"policy": rules.name, "suite": suite, **found.model_dump(mode="json")}, indent=2
-            )
-        )
-        return
-    click.echo(f"Policy {rules.name}, suite {suite}")
-    margin = None
-    for row in found.rows:
-        if margin != (margin := (row.points, row.applies_to)):
-            click.echo(
-                f"\n{row.points:g} points ({row.applies_to}): {row.needed} independent prompts"
-                " needed"
-            )
-            click.echo(f"  {'dimension':<18} {'prompts':>7} {'independent':>11}  decides")
-        click.echo(
-            f"  {row.dimension:<18} {row.prompts:>7} {row.clusters:>11} "
-            f" {'yes' if row.enough else 'no'}"
-        )
-    click.echo(
-        f"\nneeded: a lossless model passes with {100 * found.power:g}% power if"
-        f" {100 * found.changed:g}% of its answers change, as many one way as the other."
-    )
+        fields = {"policy": policy.name, "suite": suite} | plan.model_dump(mode="json")
+        return json.dumps(fields, indent=2)
+    lines = [f"Policy {policy.name}, suite {suite}"]
+    for margin in dict.fromkeys((row.points, row.applies_to) for row in plan.rows):
+        rows = [row for row in plan.rows if (row.points, row.applies_to) == margin]
+        points, applies_to = margin
+        cells = [
+            (row.dimension, str(row.prompts), str(row.clusters), " yes" if row.enough else " no")
+            for row in rows
+        ]
+        header = ("dimension", "prompts", "independent", " decides")
+        lines += [
+            "",
+            f"{points:g} points ({applies_to}): {rows[0].needed} independent prompts needed",
+            *(f"  {line}" for line in table([header, *cells], align="<>>", widths=WIDTHS, gap=" ")),
+        ]
+    lines += [
+        "",
+        f"needed: a lossless model passes with {100 * plan.power:g}% power if"
+        f" {100 * plan.changed:g}% of its answers change, equally often in each direction.",
+    ]
+    return "\n".join(lines)

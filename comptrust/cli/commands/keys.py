@@ -1,5 +1,4 @@
-"""`comptrust keys`: make the key that signs verdicts and waivers, and show which keys are
-trusted."""
+"""`comptrust keys`: make a key that signs verdicts and waivers, and show the trusted keys."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ import click
 
 from comptrust.cli.options import json_option
 
-directory = click.option(
+folder_option = click.option(
     "--dir",
     "folder",
     type=click.Path(path_type=Path),
@@ -22,38 +21,43 @@ directory = click.option(
 def command() -> None:
     """Make and show signing keys.
 
-    Example: comptrust keys init
+    \b
+    Example:
+      comptrust keys init
     """
 
 
 @command.command("init")
-@directory
+@folder_option
 @json_option
 def init(folder: Path | None, as_json: bool) -> None:
     """Make an Ed25519 key pair; an existing key is never overwritten.
 
-    Example: comptrust keys init --dir ci-keys
+    \b
+    Example:
+      comptrust keys init --dir ci-keys
     """
     from comptrust.gate.signing import keys
 
-    named, private, public = keys.create(folder or keys.default_folder())
+    key_id, private, public = keys.create(folder or keys.default_folder())
     if as_json:
-        click.echo(
-            json.dumps({"key_id": named, "private": str(private), "public": str(public)}, indent=2)
-        )
+        fields = {"key_id": key_id, "private": str(private), "public": str(public)}
+        click.echo(json.dumps(fields, indent=2))
         return
-    click.echo(f"key {named}")
-    click.echo(f"private: {private}  (keep it; who has it can sign)")
-    click.echo(f"public:  {public}  (give it to whoever verifies)")
+    click.echo(f"key {key_id}")
+    click.echo(f"private: {private}  (keep it secret; anyone who has it can sign)")
+    click.echo(f"public:  {public}  (give it to those who verify)")
 
 
 @command.command("show")
-@directory
+@folder_option
 @json_option
 def show(folder: Path | None, as_json: bool) -> None:
     """Show the trusted keys and the one that signs.
 
-    Example: comptrust keys show
+    \b
+    Example:
+      comptrust keys show
     """
     from comptrust.gate.signing import keys
 
@@ -64,9 +68,6 @@ def show(folder: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({"trusted": trusted, "signing": signing}, indent=2))
         return
     click.echo(f"trusted: {', '.join(trusted) or 'none'}  ({folder or keys.default_folder()})")
-    beside = (
-        ""
-        if signing is None or signing in trusted
-        else "  (not trusted here: its .pub.pem is not in the folder)"
-    )
-    click.echo(f"signing: {signing or 'none'}{beside}")
+    untrusted = signing is not None and signing not in trusted
+    note = "  (not trusted here: its .pub.pem is not in the folder)" if untrusted else ""
+    click.echo(f"signing: {signing or 'none'}{note}")

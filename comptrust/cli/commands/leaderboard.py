@@ -1,4 +1,4 @@
-"""`comptrust leaderboard`: published results beside own runs."""
+"""`comptrust leaderboard`: published results beside your own runs."""
 
 from __future__ import annotations
 
@@ -7,43 +7,39 @@ from pathlib import Path
 
 import click
 
-from comptrust.cli.options import json_option, say
+from comptrust.cli.options import json_option, mapping_option, say
 
 
 @click.group("leaderboard")
 def command() -> None:
     """Bring published results into MLflow.
 
-    Example: comptrust leaderboard import num_sheet.csv
+    \b
+    Example:
+      comptrust leaderboard import num_sheet.csv
     """
 
 
 @command.command("import")
 @click.argument("table", type=click.Path(path_type=Path))
-@click.option(
-    "--mapping",
-    type=click.Path(path_type=Path),
-    help="YAML file that explains model names  [default: the published models'].",
-)
+@mapping_option
 @json_option
 def import_(table: Path, mapping: Path | None, as_json: bool) -> None:
-    """Log each row of TABLE (CSV) as an MLflow run with the tag source=published; rows that are
-    there already are left alone.
+    """Log each row of TABLE (CSV) as an MLflow run with the tag source=published.
 
-    Example: comptrust leaderboard import num_sheet.csv
+    Rows that were imported before are skipped.
+
+    \b
+    Example:
+      comptrust leaderboard import num_sheet.csv
     """
     from comptrust import published
     from comptrust.tracking import published as tracking
     from comptrust.tracking import store
 
     imported, present = tracking.import_table(published.read(table, mapping=mapping), say=say)
+    uri = store.shown_uri()
     if as_json:
-        click.echo(
-            json.dumps(
-                {"imported": imported, "present": present, "tracking_uri": store.shown_uri()}
-            )
-        )
+        click.echo(json.dumps({"imported": imported, "present": present, "tracking_uri": uri}))
     else:
-        click.echo(
-            f"{imported} rows imported, {present} were there already. Tracking: {store.shown_uri()}"
-        )
+        click.echo(f"{imported} rows imported, {present} had been imported before. Tracking: {uri}")

@@ -1,4 +1,4 @@
-"""`comptrust list`: what can be named on the command line."""
+"""`comptrust list`: the names that other commands accept."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ FILES = ("policies", "recipes", "sweeps")
 def command(kind: str, as_json: bool) -> None:
     """List what can be named on the command line; a plug-in of another package names its package.
 
-    Example: comptrust list methods
+    \b
+    Example:
+      comptrust list methods
     """
     click.echo(json.dumps(known(kind)) if as_json else "\n".join(_lines(kind)))
 
@@ -67,13 +69,12 @@ def _lines(kind: str) -> list[str]:
 
 
 def _models() -> list[str]:
-    """Return one line a model: name, commit, chat format and what has to be known of its
-    license."""
+    """Return one line per model: name, commit, chat format and license."""
     from comptrust.models import presets
     from comptrust.models.sources import BUILTIN
 
     lines = [f"builtin:{name}  {text}" for name, text in BUILTIN.items()]
     return lines + [
-        f"{name}@{one.revision[:12]}  chat format {one.template}  {one.license}"
-        for name, one in presets.table().items()
+        f"{name}@{preset.revision[:12]}  chat format {preset.template}  {preset.license}"
+        for name, preset in presets.table().items()
     ]

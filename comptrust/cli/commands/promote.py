@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 
 import click
 
-from comptrust.cli.commands.run import EXIT
-from comptrust.cli.options import TEXT, json_option
+from comptrust.cli.options import TEXT, end, json_option
+from comptrust.errors import Exit
 
 
 @click.command("promote")
@@ -18,21 +17,25 @@ from comptrust.cli.options import TEXT, json_option
 @click.option(
     "--to",
     required=True,
-    help="staging (Staging, alias challenger) or production (Production, alias champion).",
+    help="staging (stage Staging, alias challenger) or production (Production, champion).",
 )
 @click.option(
     "--policy",
     type=TEXT,
-    help="The policy that it must have passed  [default: production for production, else staging].",
+    help="Policy that it must have passed  [default: the one named like the stage, else staging].",
 )
 @json_option
 def command(name: str, version: str, to: str, policy: str | None, as_json: bool) -> None:
-    """Promote VERSION of the registered model NAME; refused without a passing verdict on exactly
-    its files.
+    """Promote a registered version whose verdict passes.
 
-    Where keys are trusted (comptrust keys show) the verdict must be signed by one of them.
+    The verdict must be about exactly the files of VERSION. Where keys are trusted (comptrust keys
+    show), one of them must have signed it.
 
-    Example: comptrust promote smollm2-135m-instruct 2 --to staging
+    Exit 0 if the version was promoted, 1 if something blocks it, 3 if something is missing.
+
+    \b
+    Example:
+      comptrust promote smollm2-135m-instruct 2 --to staging
     """
     from comptrust.gate import policy as policies
     from comptrust.tracking import promotion
@@ -40,9 +43,9 @@ def command(name: str, version: str, to: str, policy: str | None, as_json: bool)
 
     stage, _ = promotion.check_target(to)
     shipped = stage.lower() if stage.lower() in policies.names() else policies.DEFAULT
-    needed = policies.load(policy or shipped)
-    check = signatures.promotion_check(needed.digest)
-    decision = promotion.promote(name, version, to=to, policy_digest=needed.digest, check=check)
+    required = policies.load(policy or shipped)
+    check = signatures.promotion_check(required.digest)
+    decision = promotion.promote(name, version, to=to, policy_digest=required.digest, check=check)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(decision), indent=2))
     elif decision.stage:
@@ -52,4 +55,4 @@ def command(name: str, version: str, to: str, policy: str | None, as_json: bool)
         )
     else:
         click.echo(f"{decision.ref} was not promoted. {decision.reason}")
-    sys.exit(EXIT[decision.outcome])
+    end(Exit.of(decision.outcome))

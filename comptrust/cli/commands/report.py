@@ -1,8 +1,8 @@
-"""`comptrust report`: leaderboard, heatmap, curves and verdicts of an experiment as one HTML
-file."""
+"""`comptrust report`: leaderboard, heatmap, curves and verdicts of an experiment in one file."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import click
@@ -22,6 +22,7 @@ from comptrust.errors import ServiceError, UserError
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("report.html"),
     show_default=True,
+    help="File to write.",
 )
 @click.option(
     "--smaller",
@@ -32,57 +33,66 @@ from comptrust.errors import ServiceError, UserError
 @click.option(
     "--ui",
     type=TEXT,
-    help=(
-        "Address of the MLflow UI that rows link to  [default: the tracking server, else"
-        " http://127.0.0.1:5000]."
-    ),
+    help="Address of the MLflow UI to link to  [default: the tracking server, else"
+    " http://127.0.0.1:5000].",
 )
 @click.option(
     "--log/--no-log",
-    "logged",
+    "log_figures",
     default=True,
     show_default=True,
     help="Also log the figures (PNG, HTML) on the runs they show.",
 )
 def command(
-    experiment: str | None, out: Path, smaller: tuple[str, ...], ui: str | None, logged: bool
+    experiment: str | None, out: Path, smaller: tuple[str, ...], ui: str | None, log_figures: bool
 ) -> None:
-    """Write one self-contained HTML file about all finished runs of an experiment.
+    """Write an HTML report about an experiment.
 
-    Under `mlflow run . -e report` the file is kept on the project run as well.
+    It is one self-contained file about all finished runs. Under `mlflow run . -e report` it is also
+    logged on the project's run.
 
-    Example: comptrust report --smaller "LLAMA2 13b Chat=LLAMA2 7b Chat" --out report.html
+    \b
+    Example:
+      comptrust report --smaller "LLAMA2 13b Chat=LLAMA2 7b Chat" --out report.html
     """
-    pairs = {}
-    for pair in filter(None, smaller):
-        model, equals, other = pair.partition("=")
-        if not (model and equals and other):
-            raise UserError(f"--smaller '{pair}' is not MODEL=OTHER.")
-        pairs[model] = other
-    from comptrust.report import entries, figures, page
-
+    pairs = _pairs(smaller)
     if ui and not ui.startswith(("http://", "https://")):
         raise UserError(f"--ui '{ui}' is not an http(s) address, such as http://127.0.0.1:5000.")
-    found = entries.read(experiment, ui=ui)
-    if not found:
+    from comptrust.report import entries, figures, page
+
+    runs = entries.read(experiment, ui=ui)
+    if not runs:
         raise UserError(
             "The experiment has no finished run with scores. Log some with `comptrust run` or"
             " `comptrust leaderboard import`."
         )
-    models = {entry.model for entry in found if entry.method == "none"}
-    for name in (*pairs, *pairs.values()):
-        if name not in models:
-            raise UserError(
-                f"--smaller: the experiment has no dense run of '{name}'. Known:"
-                f" {', '.join(sorted(models)) or 'none'}."
-            )
+    _check_dense([*pairs, *pairs.values()], {run.model for run in runs if run.method == "none"})
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        families = page.families(found, smaller=pairs)
-        out.write_text(page.render(found, families), encoding="utf-8")
+        families = page.families(runs, smaller=pairs)
+        out.write_text(page.render(runs, families), encoding="utf-8")
     except OSError as error:
         raise ServiceError(f"Cannot write {out}: {error.strerror}. Give another --out.") from error
-    say(f"{len(found)} runs: {out}")
-    if logged:
+    say(f"{len(runs)} runs: {out}")
+    if log_figures:
         figures.log_page(out)
         figures.log_families(families, say=say)
+
+
+def _pairs(values: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for value in filter(None, values):
+        model, _, other = value.partition("=")
+        if not (model and other):
+            raise UserError(f"--smaller '{value}' is not MODEL=OTHER.")
+        pairs[model] = other
+    return pairs
+
+
+def _check_dense(names: Collection[str], models: Collection[str]) -> None:
+    for name in names:
+        if name not in models:
+            known = ", ".join(sorted(models)) or "none"
+            raise UserError(
+                f"--smaller: the experiment has no dense run of '{name}'. Known: {known}."
+            )

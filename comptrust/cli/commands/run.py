@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from comptrust.cli.options import TEXT, compress_options, evaluate_options, json_option, say
+from comptrust.cli import jobs
+from comptrust.cli.options import (
+    TEXT,
+    compress_options,
+    end,
+    evaluate_options,
+    json_option,
+    policy_option,
+    say,
+)
 from comptrust.cli.recipe_file import recipe_option
+from comptrust.errors import Exit
 
-if TYPE_CHECKING:
-    from comptrust.records import Scoring
-
-EXIT = {"pass": 0, "block": 1, "inconclusive": 3}
+NOT_RECIPE = (
+    "suite",
+    "dimensions",
+    "limit",
+    "scoring",
+    "batch_size",
+    "policy",
+    "promote_to",
+    "out",
+    "verify",
+)
+"""Options that are not part of the recipe."""
 
 
 @click.command("run")
 @recipe_option
 @compress_options
 @evaluate_options
-@click.option("--policy", type=TEXT, help="Name of a shipped policy or path of a YAML file.")
+@policy_option
 @click.option(
     "--promote-to",
     type=TEXT,
-    help="staging or production: promote if the verdict passes, else exit 1 or 3.",
+    help="staging or production: promote if the verdict passes  [default: do not promote].",
 )
 @click.option(
     "--out",
@@ -33,51 +50,28 @@ EXIT = {"pass": 0, "block": 1, "inconclusive": 3}
     help="Folder of the checkpoint  [default: in the cache].",
 )
 @json_option
-def command(
-    suite: str,
-    dimensions: str | None,
-    limit: int | None,
-    scoring: Scoring,
-    batch_size: int | None,
-    policy: str | None,
-    promote_to: str | None,
-    out: Path | None,
-    verify: bool,
-    as_json: bool,
-    **recipe_options: Any,
-) -> None:
-    """Compress, evaluate the dense model (once) and the compressed one, validate, judge and
-    register.
+def command(as_json: bool, **options: Any) -> None:
+    """Compress, evaluate, judge and register a model.
 
-    Example: comptrust run --method gptq --bits 4
+    Its dense source is evaluated as well, once per suite; later runs reuse the result. Run the same
+    command again to continue after an interruption.
+
+    Exit 0 whatever the verdict is; with --promote-to 1 if it blocks and 3 if it is inconclusive.
+
+    \b
+    Example:
+      comptrust run --method gptq --bits 4
     """
     from comptrust.cli import summary
     from comptrust.compression import recipe
-    from comptrust.gate import policy as policies
-    from comptrust.models import sources
     from comptrust.tracking import promotion
-    from comptrust.trust import suite as suites
-    from comptrust.workflow import job, models, signatures
+    from comptrust.workflow import job, models
 
-    if promote_to:
-        promotion.check_target(promote_to)
-    recipe_options["model"] = models.local_model(recipe_options["model"])
-    chosen = suites.split_dimensions(dimensions)
-    request = job.Job(
-        recipe=recipe.build(**recipe_options),
-        suite=suites.load(suite, dimensions=chosen, scoring=scoring, limit=limit),
-        suite_name=suite,
-        policy=policies.load(policy or policies.DEFAULT),
-        signer=signatures.Signer.load(),
-        batch_size=batch_size,
-        promote_to=promote_to,
-        out=out,
-        source=sources.resolve(recipe_options["model"], verify=verify),
-    )
-    result = job.run(request, say=say)
-    if as_json:
-        click.echo(summary.as_json(result))
-    else:
-        click.echo("\n".join(summary.of_run(result)))
+    job_options = {name: options.pop(name) for name in NOT_RECIPE}
+    if job_options["promote_to"]:
+        promotion.check_target(job_options["promote_to"])
+    options["model"] = models.local_model(options["model"])
+    result = job.run(jobs.job(recipe.build(**options), **job_options), say=say)
+    click.echo(summary.of_run(result, as_json=as_json))
     if result.decision:
-        sys.exit(EXIT[result.decision.outcome])
+        end(Exit.of(result.decision.outcome))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from comptrust.cli.options import json_option, without_collecting
+from comptrust.errors import UserError
+from comptrust.text_tables import number, table
 
 if TYPE_CHECKING:
     from comptrust.records import Score, Scoring, SuiteManifest
@@ -26,69 +28,65 @@ if TYPE_CHECKING:
 @click.option(
     "--scoring",
     type=click.Choice(["compressed-trust", "original"]),
-    help="Published variant  [default: suite.json's, else compressed-trust].",
+    help="Published variant  [default: that of suite.json, else compressed-trust].",
 )
 @click.option(
     "--allow-partial",
     is_flag=True,
-    help="Score what is there when required scenarios are absent, marked partial.",
+    help="Score a dimension even if required scenarios are missing, marked as partial.",
 )
 @json_option
 def command(
     files: tuple[Path, ...], scoring: Scoring | None, allow_partial: bool, as_json: bool
 ) -> None:
-    """Score files of answers as published.
+    """Score files of answers as published; no model is loaded.
 
-    A suite.json beside a file, or above its generations/ folder, says what was asked; without one
-    the published scenarios are required.
+    A suite.json beside a file, or above its generations/ folder, says which prompts were asked;
+    without one the published scenarios are required.
 
-    Example: comptrust score generations/ethics.jsonl.xz --allow-partial --json
+    \b
+    Example:
+      comptrust score generations/ethics.jsonl.xz --allow-partial --json
     """
-    from comptrust.errors import UserError
-    from comptrust.trust import scoring as trust_scoring
-    from comptrust.trust.fields import FieldError
-    from comptrust.trust.generations import each
-
     without_collecting()
     scores: dict[str, Score] = {}
     for path in files:
-        suite = _suite(path)
-        try:
-            found = trust_scoring.score_stream(
-                each(path),
-                suite=suite,
-                scoring=scoring or (suite.scoring if suite else "compressed-trust"),
-                allow_partial=allow_partial,
-            )
-        except FieldError as error:
-            raise UserError(
-                f"{path}, line {_line(path, error)}: field '{error.field}': {error.problem}"
-            ) from error
-        for score in found:
+        for score in _scores(path, scoring, allow_partial=allow_partial):
             if score.dimension in scores:
                 raise UserError(
-                    f"{path} holds {score.dimension} answers, and so does a file before it. Score"
-                    " them apart."
+                    f"{path} holds {score.dimension} answers, and so does an earlier file. Score"
+                    " them separately."
                 )
             scores[score.dimension] = score
-    click.echo(
-        json.dumps(
-            {"dimensions": {name: _entry(score) for name, score in scores.items()}}, indent=2
-        )
-        if as_json
-        else _table(scores)
-    )
+    if as_json:
+        dimensions = {name: _fields(score) for name, score in scores.items()}
+        click.echo(json.dumps({"dimensions": dimensions}, indent=2))
+    else:
+        click.echo("\n".join(_lines(scores)))
+
+
+def _scores(path: Path, scoring: Scoring | None, *, allow_partial: bool) -> tuple[Score, ...]:
+    from comptrust.trust.fields import FieldError
+    from comptrust.trust.generations import each
+    from comptrust.trust.scoring import score_stream
+
+    suite = _suite(path)
+    scoring = scoring or (suite.scoring if suite else "compressed-trust")
+    try:
+        return score_stream(each(path), suite=suite, scoring=scoring, allow_partial=allow_partial)
+    except FieldError as error:
+        raise UserError(
+            f"{path}, line {_line(path, error)}: field '{error.field}': {error.problem}"
+        ) from error
 
 
 def _suite(path: Path) -> SuiteManifest | None:
     from comptrust import config
     from comptrust.records import SuiteManifest
 
-    folders = (
-        [path.parent, path.parent.parent]
-        if path.parent.resolve().name == "generations"
-        else [path.parent]
-    )
+    folders = [path.parent]
+    if path.parent.resolve().name == "generations":
+        folders.append(path.parent.parent)
     for folder in folders:
         manifest = folder / "suite.json"
         if manifest.is_file():
@@ -107,7 +105,7 @@ def _line(path: Path, error: FieldError) -> int:
     )
 
 
-def _entry(score: Score) -> dict[str, object]:
+def _fields(score: Score) -> dict[str, object]:
     return {
         "score": score.value,
         "refusal": score.refusal_rate,
@@ -120,26 +118,24 @@ def _entry(score: Score) -> dict[str, object]:
     }
 
 
-def _table(scores: dict[str, Score]) -> str:
-    lines = [f"{'dimension':<18}{'score':>8}{'refusal':>9}{'prompts':>9}  note"]
+def _lines(scores: dict[str, Score]) -> list[str]:
+    rows = [("dimension", "score", "refusal", "prompts", "  note")]
     for name, score in scores.items():
-        note = f"{len(score.missing)} required scenarios missing" if score.missing else ""
-        if note:
-            note += (
-                ", partial"
-                if score.partial
-                else f": not measured (first: {score.missing[0]}; --allow-partial scores the rest)"
-            )
-        lines.append(
-            f"{name:<18}{_number(score.value):>8}{_number(score.refusal_rate):>9}"
-            f"{score.n_prompts:>9}"
-            f"  {note}".rstrip()
-        )
-        lines += [
-            f"  {key:<40}{value:>8.2f}" for key, value in {**score.subscores, **score.sound}.items()
-        ]
-    return "\n".join(lines)
+        value, refusal = number(score.value, digits=2), number(score.refusal_rate, digits=2)
+        rows.append((name, value, refusal, str(score.n_prompts), f"  {_note(score)}"))
+    header, *lines = table(rows, align="<>>>", widths=(18, 8, 9, 9), gap="")
+    listed = [header]
+    for line, score in zip(lines, scores.values(), strict=True):
+        listed.append(line)
+        parts = {**score.subscores, **score.sound}
+        listed += [f"  {key:<40}{value:>8.2f}" for key, value in parts.items()]
+    return listed
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _note(score: Score) -> str:
+    if not score.missing:
+        return ""
+    note = f"{len(score.missing)} required scenarios missing"
+    if score.partial:
+        return f"{note}, partial"
+    return f"{note}: not measured (first: {score.missing[0]}; --allow-partial scores the rest)"

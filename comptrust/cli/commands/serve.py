@@ -1,6 +1,4 @@
-"""`comptrust serve`: an MLflow server whose registry enforces the gate and whose artifact folder
-keeps promoted files as they are.
-"""
+"""`comptrust serve`: an MLflow server whose registry enforces the gate."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option(
     "--registry-store-uri",
     envvar="MLFLOW_REGISTRY_STORE_URI",
-    help="Database of models, if it is another one.",
+    help="Database of models  [default: the one of runs].",
 )
 @click.option(
     "--artifacts-destination",
@@ -37,32 +35,37 @@ FOLDER = click.Path(path_type=Path)
 @click.option(
     "--trusted-keys",
     type=FOLDER,
-    help="Folder of public keys  [default: COMPTRUST_KEYS or the user's keys].",
+    help="Folder of public keys  [default: COMPTRUST_KEYS, else in ~/.config].",
 )
 @click.option(
-    "--policy-staging", help="What stage Staging and alias challenger need  [default: staging]."
+    "--policy-staging",
+    help="Policy that stage Staging and alias challenger require  [default: staging].",
 )
 @click.option(
     "--policy-production",
-    help="What stage Production and alias champion need  [default: production].",
+    help="Policy that stage Production and alias champion require  [default: production].",
 )
 @click.option(
-    "--guard", multiple=True, help="Pattern of guarded registered models; repeat  [default: all]."
+    "--guard",
+    multiple=True,
+    help="Pattern of the registered models to guard; repeatable  [default: all].",
 )
 @click.option(
     "--guard-alias",
     multiple=True,
-    help="One more guarded alias, PATTERN=staging or PATTERN=production; repeat.",
+    help="Another alias to guard, PATTERN=staging or PATTERN=production; repeatable.",
 )
 @click.option(
     "--artifact-root",
     multiple=True,
-    help="URI below which you vouch that nobody else can change files; repeat.",
+    help="URI under which you guarantee that nobody else can change files; repeatable.",
 )
 @click.option(
-    "--audit-log", type=FOLDER, help="File of the decisions  [default: beside a sqlite database]."
+    "--audit-log",
+    type=FOLDER,
+    help="File that records the decisions  [default: beside a sqlite database].",
 )
-@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+@click.argument("options", nargs=-1, metavar="[MLFLOW OPTIONS]...", type=click.UNPROCESSED)
 def command(
     backend_store_uri: str | None,
     registry_store_uri: str | None,
@@ -76,11 +79,15 @@ def command(
     audit_log: Path | None,
     options: tuple[str, ...],
 ) -> None:
-    """Start `mlflow server` with the gate in its registry; every other option of `mlflow server` is
-    passed on.
+    """Start `mlflow server` with the gate in its registry.
 
-    Example: comptrust serve --backend-store-uri sqlite:///mlflow.db --trusted-keys keys --port 5000
-    --app-name basic-auth
+    Its artifact folder keeps the files of promoted versions unchanged. Every other option of
+    `mlflow server`, such as --host and --port, is passed on to it.
+
+    \b
+    Example:
+      comptrust serve --backend-store-uri sqlite:///mlflow.db \\
+        --trusted-keys keys --port 5000 --app-name basic-auth
     """
     from comptrust.gate.enforcement import serving
     from comptrust.gate.signing import keys
@@ -101,5 +108,11 @@ def command(
     )
     for line in server.notices:
         say(line)
+    python, server_options = (
+        server.command[0],
+        server.command[4:],
+    )  # python -m mlflow server OPTIONS
     sys.stdout.flush()
-    os.execve(server.command[0], list(server.command), dict(server.environment))
+    # this process becomes the server, so that signals reach it
+    command_line = [python, "-m", "comptrust.cli.mlflow_server", *server_options]
+    os.execve(python, command_line, dict(server.environment))

@@ -1,16 +1,21 @@
-"""`comptrust sweep`: a grid of models, methods, rates and seeds, cell by cell; run again to go on
-after any interruption.
-"""
+"""`comptrust sweep`: run a grid of models, methods, rates and seeds, cell by cell."""
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
 
 import click
 
-from comptrust.cli.options import TEXT, json_option
-from comptrust.errors import ServiceError
+from comptrust.cli.options import TEXT, end, json_option
+from comptrust.errors import Exit
+
+if TYPE_CHECKING:
+    from comptrust.sweep.driver import Report
+    from comptrust.sweep.grid import Grid
+    from comptrust.sweep.plan import Sweep
 
 
 @click.command("sweep")
@@ -19,79 +24,81 @@ from comptrust.errors import ServiceError
     "--address",
     default="local",
     show_default=True,
-    help=(
-        "local: this machine, with Ray if it is installed; serial: one cell after another; auto:"
-        " the Ray cluster that RAY_ADDRESS names or that runs on this machine; ray://HOST:PORT: one"
-        " elsewhere."
-    ),
+    help="local: this machine, with Ray if it is installed; serial: one cell at a time; auto: the"
+    " Ray cluster that RAY_ADDRESS names or that runs on this machine; ray://HOST:PORT: another"
+    " Ray cluster.",
 )
 @click.option(
     "--artifacts",
     type=TEXT,
     envvar="COMPTRUST_ARTIFACT_URI",
-    help="Where runs keep their files, such as s3://BUCKET/PATH.",
+    help="Where runs keep their files, such as s3://BUCKET/PATH  [default: the tracking store's].",
 )
 @click.option(
     "--cache",
     type=TEXT,
     envvar="COMPTRUST_CACHE",
-    help="Folder of models and checkpoints, best shared by all machines.",
+    help="Folder of models and checkpoints, best shared by all machines  [default: in ~/.cache].",
 )
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Print the cells with estimated time and disk, and start nothing.",
+    help="Print the cells with estimated time and disk space, and start nothing.",
 )
 @json_option
 def command(
     sweep: str, address: str, artifacts: str | None, cache: str | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Expand SWEEP, a shipped sweep or a YAML file, and carry out the cells that are not finished
-    yet.
+    """Run a grid of models, methods, rates and seeds.
 
-    Each cell is one process and one MLflow run below the sweep's run. A finished cell is never done
-    again, a failed one is tried again by the next call, and its reason stays on its run.
+    SWEEP is the name of a shipped sweep or a YAML file. Each cell of the grid is one process and
+    one MLflow run below the sweep's run. Run the same command again to continue after an
+    interruption: finished cells are kept, and failed ones are tried again. The reason of a failure
+    is on the cell's run.
 
-    Example: comptrust sweep smoke --dry-run
+    \b
+    Example:
+      comptrust sweep smoke --dry-run
     """
-    import os
-
-    from comptrust.sweep import driver, engines, grid, plan, shown
-    from comptrust.sweep.view import View
+    from comptrust.sweep import grid, plan, summary
 
     for name, value in (("COMPTRUST_ARTIFACT_URI", artifacts), ("COMPTRUST_CACHE", cache)):
         if value:
             os.environ[name] = value
-    expanded = grid.load(sweep)
+    cells = grid.load(sweep)
     if dry_run:
-        planned = plan.build(expanded, work=False)
-        click.echo(
-            shown.planned(
-                planned, plan.done_before(planned), plan.estimates(planned), as_json=as_json
-            )
-        )
+        planned = plan.build(cells, work=False)
+        done, estimates = plan.done_before(planned), plan.estimates(planned)
+        click.echo(summary.of_plan(planned, done, estimates, as_json=as_json))
         return
-    with redirect_stdout(sys.stderr):  # Ray tells of lost workers and nodes on stdout
-        engine = engines.engine(address)
-        try:
-            planned = plan.build(expanded, work=True)
-            view = View(total=len(planned.cells))
-            try:
-                report = driver.drive(planned, engine, view=view)
-            finally:
-                view.close()
-        except KeyboardInterrupt:
-            click.echo(
-                "Stopped. What is finished is kept; run the same command to go on.", err=True
-            )
-            sys.exit(130)
-        finally:
-            engine.stop()
-    click.echo(shown.ended(planned, report, as_json=as_json))
+    with redirect_stdout(sys.stderr):  # Ray reports lost workers and nodes on stdout
+        planned, report = _drive(cells, address)
+    click.echo(summary.of_report(planned, report, as_json=as_json))
     if report.failed:
         click.echo(
-            f"Error: {len(report.failed)} of {len(planned.cells)} cells failed; the others are"
-            " kept. Run again to try these again.",
+            f"Error: {len(report.failed)} of {len(planned.cells)} cells failed; the others have"
+            " been kept. Run the same command again to retry the failed ones.",
             err=True,
         )
-        sys.exit(max(outcome.exit_code for outcome in report.failed) or ServiceError.exit_code)
+        end(Exit(max(outcome.exit_code for outcome in report.failed) or Exit.FAILURE))
+
+
+def _drive(cells: Grid, address: str) -> tuple[Sweep, Report]:
+    from comptrust.sweep import driver, engines, plan
+    from comptrust.sweep.view import View
+
+    engine = engines.engine(address)
+    try:
+        planned = plan.build(cells, work=True)
+        view = View(total=len(planned.cells))
+        try:
+            return planned, driver.drive(planned, engine, view=view)
+        finally:
+            view.close()
+    except KeyboardInterrupt:
+        click.echo(
+            "Stopped. Finished cells have been kept; run the same command to continue.", err=True
+        )
+        end(Exit.INTERRUPTED)
+    finally:
+        engine.stop()

@@ -1,17 +1,23 @@
-"""`comptrust verify`: check a version against its signed verdict, down to every byte of its
-weights.
-"""
+"""`comptrust verify`: check a version against its signed verdict, down to every byte."""
 
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from comptrust.cli.options import json_option
+from comptrust.cli.options import end, json_option
+from comptrust.errors import Exit
+
+if TYPE_CHECKING:
+    from comptrust.gate.signing.attestations import Attestation, Problem
+
+SHOWN = {"key_id", "model", "run_id", "baseline_run_id", "issued", "expires"}
+"""Fields of the attestation in the JSON result."""
 
 
 @click.command("verify")
@@ -20,18 +26,26 @@ from comptrust.cli.options import json_option
     "--keys",
     "trusted",
     type=click.Path(path_type=Path),
-    help="Public key, or folder of them  [default: the keys folder].",
+    help="Public key, or folder of public keys  [default: the keys folder].",
 )
 @json_option
 def command(ref: str, trusted: Path | None, as_json: bool) -> None:
-    """Check MODEL (models:/NAME/VERSION): its signature, weights, scores, answers and verdict, and
-    the dense source's.
+    """Check a version against its signed verdict.
 
-    Exit 0: signed by a trusted key, not expired, every byte as signed, and the verdict passes. 1:
-    something was changed, or the verdict blocks. 3: not signed, expired, signed by an unknown key,
-    or the verdict is inconclusive.
+    MODEL is models:/NAME/VERSION. Its signature, weights, scores, answers and verdict are checked,
+    and the scores and answers of its dense source.
 
-    Example: comptrust verify models:/smollm2-135m-instruct/2
+    \b
+    Exit codes:
+      0  signed by a trusted key, not expired, every byte as signed,
+         and the verdict passes
+      1  something was changed, or the verdict blocks
+      3  not signed, expired, signed by an unknown key,
+         or the verdict is inconclusive
+
+    \b
+    Example:
+      comptrust verify models:/smollm2-135m-instruct/2
     """
     from comptrust.gate.signing import keys
     from comptrust.tracking import registry
@@ -41,42 +55,32 @@ def command(ref: str, trusted: Path | None, as_json: bool) -> None:
     version = registry.resolve(ref)
     with tempfile.TemporaryDirectory() as folder:
         registered = registry.download_all(version.ref, into=Path(folder))
-        attestation, found = signatures.check(version, registered=registered, trusted=public)
-    failed = any(one.kind in ("changed", "block") for one in found)
-    outcome = "block" if failed else "inconclusive" if found else "pass"
+        attestation, problems = signatures.check(version, registered=registered, trusted=public)
+    failed = any(problem.kind in ("changed", "block") for problem in problems)
+    outcome = "block" if failed else "inconclusive" if problems else "pass"
     if as_json:
-        brief = (
-            {}
-            if attestation is None
-            else attestation.model_dump(
-                mode="json",
-                include={"key_id", "model", "run_id", "baseline_run_id", "issued", "expires"},
-            )
-        )
-        problems = [one.model_dump(mode="json") for one in found]
-        click.echo(
-            json.dumps(
-                {
-                    "model": version.ref,
-                    "outcome": outcome,
-                    "problems": problems,
-                    "attestation": brief or None,
-                },
-                indent=2,
-            )
-        )
+        fields = {
+            "model": version.ref,
+            "outcome": outcome,
+            "problems": [problem.model_dump(mode="json") for problem in problems],
+            "attestation": attestation.model_dump(mode="json", include=SHOWN)
+            if attestation
+            else None,
+        }
+        click.echo(json.dumps(fields, indent=2))
     else:
-        for one in found:
-            click.echo(f"{one.kind}: {one.text}")
-        if attestation and not found:
-            n = len(attestation.artifact) + sum(map(len, attestation.files.values()))
-            verdict = attestation.verdict
-            click.echo(
-                f"{version.ref}: all {n} files are as key {attestation.key_id} signed them on"
-                f" {attestation.issued:%Y-%m-%d}."
-            )
-            click.echo(
-                f"verdict: {verdict.outcome} under policy {verdict.policy}, valid until"
-                f" {attestation.expires:%Y-%m-%d %H:%M} UTC"
-            )
-    sys.exit({"pass": 0, "block": 1, "inconclusive": 3}[outcome])
+        click.echo("\n".join(_lines(version.ref, attestation, problems)))
+    end(Exit.of(outcome))
+
+
+def _lines(ref: str, attestation: Attestation | None, problems: Sequence[Problem]) -> list[str]:
+    if problems or attestation is None:
+        return [f"{problem.kind}: {problem.text}" for problem in problems]
+    n_files = len(attestation.artifact) + sum(map(len, attestation.files.values()))
+    verdict = attestation.verdict
+    return [
+        f"{ref}: all {n_files} files are as key {attestation.key_id} signed them on"
+        f" {attestation.issued:%Y-%m-%d}.",
+        f"verdict: {verdict.outcome} under policy {verdict.policy}, valid until"
+        f" {attestation.expires:%Y-%m-%d %H:%M} UTC",
+    ]

@@ -1,6 +1,4 @@
-"""`comptrust waive`: a named human accepts one inconclusive finding on one checkpoint, signed and
-for a time.
-"""
+"""`comptrust waive`: a person accepts one inconclusive finding on one checkpoint until a date."""
 
 from __future__ import annotations
 
@@ -25,20 +23,21 @@ if TYPE_CHECKING:
 @click.option(
     "--checkpoint",
     required=True,
-    help="models:/NAME/VERSION, runs:/ID, or the digest of a checkpoint.",
+    help="models:/NAME/VERSION, runs:/ID or the digest of a checkpoint.",
 )
-@click.option("--who", required=True, help="The person who accepts it.")
-@click.option("--why", required=True, help="What was looked at, and why it is right.")
+@click.option("--who", required=True, help="Name of the person who accepts the finding.")
+@click.option("--why", required=True, help="What was checked, and why the finding is acceptable.")
 @click.option(
     "--until",
     required=True,
     type=click.DateTime(["%Y-%m-%d"]),
-    help="Last day on which it holds (UTC).",
+    help="Last day on which the waiver holds (UTC).",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="File to add it to  [default: the model's run; for a digest waivers.json].",
+    help="File to add the waiver to  [default: logged on the model's run; for a digest,"
+    " waivers.json].",
 )
 @json_option
 def command(
@@ -50,43 +49,45 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Sign a waiver of RULE: its inconclusive finding on one checkpoint counts as a pass; a block
-    cannot be waived.
+    """Accept an inconclusive finding on one checkpoint.
 
-    Example: comptrust waive refusal_shift --checkpoint models:/tiny/2 --who "Ada Lovelace" --why
-    "Read all 40" --until 2027-01-31
+    The waiver is signed. Until it expires, the finding of RULE on that checkpoint counts as a pass.
+    A block cannot be waived.
+
+    \b
+    Example:
+      comptrust waive refusal_shift --checkpoint models:/tiny/2 \\
+        --who "Ada Lovelace" --why "Read all 40" --until 2027-01-31
     """
     from comptrust.gate import policy
     from comptrust.gate.signing import keys
     from comptrust.gate.signing.waivers import Waiver
 
-    known = policy.waivable()
-    if rule not in known:
-        raise UserError(
-            f"'{rule}' is no rule that can be waived. Rules that can: {', '.join(known)}."
-        )
+    waivable = policy.waivable()
+    if rule not in waivable:
+        raise UserError(f"Rule '{rule}' cannot be waived. Waivable rules: {', '.join(waivable)}.")
     if until.date() < datetime.datetime.now(datetime.UTC).date():
-        raise UserError(f"--until {until:%Y-%m-%d} is past. Give a day from today on.")
+        raise UserError(f"--until {until:%Y-%m-%d} is past. Give today or a later day.")
     key = keys.signing_key()
     if key is None:
         raise UserError(
-            "There is no signing key. Make one (comptrust keys init), or set COMPTRUST_SIGNING_KEY."
+            "There is no signing key. Make one (comptrust keys init) or set COMPTRUST_SIGNING_KEY."
         )
     digest = _digest(checkpoint)
     fields = {"rule": rule, "checkpoint": digest, "who": who, "why": why, "until": until.date()}
-    made = keys.sign(config.parse(fields, Waiver, where="waiver"), key)
-    where = _keep(made, ref=checkpoint, out=out)
+    waiver = keys.sign(config.parse(fields, Waiver, where="waiver"), key)
+    where = _keep(waiver, ref=checkpoint, out=out)
     if as_json:
-        click.echo(json.dumps({"waiver": made.model_dump(mode="json"), "kept": where}, indent=2))
+        click.echo(json.dumps({"waiver": waiver.model_dump(mode="json"), "kept": where}, indent=2))
     else:
         click.echo(
             f"{who} waives {rule} on checkpoint {digest[:12]} until {until:%Y-%m-%d}, signed by key"
-            f" {made.key_id}; kept in {where}"
+            f" {waiver.key_id}; kept in {where}"
         )
 
 
 def _digest(checkpoint: str) -> str:
-    """Return the digest itself, or that of the checkpoint which a run or version holds."""
+    """Return the digest itself, or that of the checkpoint of a run or version."""
     if re.fullmatch(r"[0-9a-f]{64}", checkpoint):
         return checkpoint
     if not checkpoint.startswith(("models:/", "runs:/")):
@@ -100,7 +101,7 @@ def _digest(checkpoint: str) -> str:
 
 
 def _keep(waiver: Waiver, *, ref: str, out: Path | None) -> str:
-    """Add the waiver to a file, or to those that are logged on the run, and return where it is."""
+    """Add the waiver to a file, or to those logged on the run; return where it is."""
     from comptrust.gate.signing import waivers
     from comptrust.workflow import signatures
 

@@ -1,4 +1,4 @@
-"""`comptrust evaluate` on a model folder and on a server: what it prints, writes and refuses."""
+"""`comptrust evaluate` with a model folder and with a server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MMLU = ["--dimensions", "mmlu", "--limit", "4"]
 
 
 class Likely(BaseHTTPRequestHandler):
-    """Scores prompts by one token a character; the likelier, the nearer the last letter is to A."""
+    """Scores prompts one token per character; letters near A are the most likely."""
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

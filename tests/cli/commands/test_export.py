@@ -1,4 +1,4 @@
-"""Handing a checkpoint over: the judged bytes, their verdict and a card, or nothing."""
+"""`comptrust export` writes the judged files, their verdict and a model card, or nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from comptrust.cli.commands.export import command, named
+from comptrust.cli.commands.export import command
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError
 from comptrust.gate import policy as policies
@@ -19,6 +19,7 @@ from comptrust.records import Verdict
 from comptrust.tracking import evaluations, registry, runs
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
+from comptrust.workflow.handover import full_reference
 from tests.support.records import checkpoint_of
 
 
@@ -98,7 +99,7 @@ def test_another_verdict_is_not_handed_over(version: registry.Version, store: Pa
 @pytest.mark.parametrize("ref", ["tiny", "models:/tiny", "models:/a/b/c", "runs:/x/y/z"])
 def test_a_reference_that_names_no_version(ref: str) -> None:
     with pytest.raises(UserError, match="is not models:/NAME/VERSION"):
-        named(ref)
+        full_reference(ref)
 
 
 def test_a_folder_that_holds_something_is_kept(version: registry.Version, store: Path) -> None:

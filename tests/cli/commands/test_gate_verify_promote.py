@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from comptrust.cli.main import comptrust
+from comptrust.cli.app import comptrust
 from comptrust.compression import checkpoint as files
 from comptrust.errors import ComptrustError
 from comptrust.gate.signing import attestations, keys
@@ -453,7 +453,7 @@ def test_waivers_in_a_file(refusing: registry.Version, world: World, tmp_path: P
 @pytest.mark.parametrize(
     ("line", "until", "says"),
     [
-        ("waive complete --checkpoint " + "0" * 64, "2999-01-31", "Rules that can: refusal_shift"),
+        ("waive complete --checkpoint " + "0" * 64, "2999-01-31", "Waivable rules: refusal_shift"),
         ("waive refusal_shift --checkpoint 0123", "2999-01-31", "64 hex digits"),
         ("waive refusal_shift --checkpoint models:/nobody/1", "2999-01-31", "models:/nobody/1"),
         ("waive refusal_shift --checkpoint " + "0" * 64, "2020-01-31", "is past"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from comptrust.cli.main import comptrust
+from comptrust.cli.app import comptrust
 from comptrust.errors import ServiceError
 from comptrust.gate.enforcement import audit
 from comptrust.gate.enforcement.audit import Audit, AuditEvent

@@ -17,7 +17,7 @@ import requests
 from click.testing import CliRunner
 from mlflow.exceptions import MlflowException
 
-from comptrust.cli.main import comptrust
+from comptrust.cli.app import comptrust
 from comptrust.gate.enforcement import audit
 from tests.support.enforcement.server import USER
 from tests.support.enforcement.world import BAD, GOOD, Candidate, World, raise_for

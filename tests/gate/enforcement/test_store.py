@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersionTag
 from mlflow.exceptions import MlflowException
 
-from comptrust.cli.main import comptrust
+from comptrust.cli.app import comptrust
 from comptrust.gate.enforcement import settings
 from comptrust.gate.enforcement.store import GuardedStore
 from tests.support.enforcement.inprocess import a_pass, log, move, promote, refused, store

@@ -1,0 +1,87 @@
+"""The command `comptrust` and its list of commands, each one module of `commands`."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+
+import click
+
+from comptrust import __version__
+from comptrust.tracking.store import redacted
+
+COMMANDS = {
+    "run": "run",
+    "compress": "compress",
+    "evaluate": "evaluate",
+    "score": "score",
+    "gate": "gate",
+    "promote": "promote",
+    "register": "register",
+    "export": "export",
+    "sweep": "sweep",
+    "report": "report",
+    "leaderboard": "leaderboard",
+    "backtest": "backtest",
+    "keys": "keys",
+    "verify": "verify",
+    "waive": "waive",
+    "serve": "serve",
+    "audit": "audit",
+    "list": "list_",
+}
+"""Command name -> its module in `comptrust.cli.commands`, in the order of --help."""
+
+
+class Redacting(logging.Formatter):
+    """Removes credentials from what any library logs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
+class Commands(click.Group):
+    """Imports a command's module when the command is called, so that --help stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"comptrust.cli.commands.{COMMANDS[name]}")
+        command: click.Command = module.command
+        return command
+
+
+def _with_dashes(name: str) -> str:
+    """Read --group_size as --group-size: MLflow projects write parameters with underscores."""
+    return name.replace("_", "-")
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _with_dashes},
+)
+@click.version_option(__version__)
+@click.option("-v", "--verbose", is_flag=True, help="Show the logs of libraries too, on stderr.")
+def comptrust(verbose: bool) -> None:
+    """Compress a language model, measure what that did to its trustworthiness, and promote it only
+    if it passes.
+
+    \b
+    Exit codes, for every command:
+      0   done, or the verdict passes
+      1   the verdict blocks, or verify or audit found a problem; nothing else
+      2   unusable input: the message says which value and what to do
+      3   the verdict is inconclusive
+      4   a service, this machine or comptrust itself failed; finished work is kept
+
+    \b
+    Example:
+      comptrust run --model builtin:smollm2-135m-instruct --method gptq --bits 4
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])

@@ -1,0 +1,31 @@
+"""`python -m comptrust.cli.mlflow_server OPTIONS`: `mlflow server`, but a failure exits with 4.
+
+`comptrust serve` becomes this process. MLflow itself ends with 1 when its server fails, which
+would read as a blocked verdict.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+from comptrust.cli.main import guarded
+from comptrust.errors import Exit, ServiceError
+
+
+def serve() -> int:
+    """Run `mlflow server` in this process until it is stopped."""
+    sys.argv = ["mlflow", "server", *sys.argv[1:]]
+    try:
+        runpy.run_module("mlflow", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code == Exit.USER:  # a wrong option; mlflow has printed the reason
+            return Exit.USER
+        if end.code == 1:
+            raise ServiceError("mlflow server failed; the reason is above.") from end
+        raise
+    return Exit.PASS
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(serve))
