@@ -32,8 +32,6 @@ from typing import Any
 
 from _measure import Figure, report
 
-from comptrust.process import TUNE_MALLOC
-
 METHODS: dict[str, dict[str, Any]] = {
     "gptq": {"bits": 4},
     "awq": {"bits": 4},
@@ -269,7 +267,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     parser.add_argument("--job", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    os.environ.setdefault(TUNE_MALLOC, "1")  # as on the command line
     if given.job:
         way, name, out, turn = given.job
         print(json.dumps(one(way, name, given, Path(out), first=turn == "first")))

@@ -33,7 +33,6 @@ from _measure import Figure, report
 from comptrust.models.backends.hf import Hf
 from comptrust.models.inference.reading import Reader
 from comptrust.models.sources import resolve
-from comptrust.process import TUNE_MALLOC
 from comptrust.records import Prompt, Sampling
 from comptrust.trust import suite
 
@@ -232,7 +231,6 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, help="ours [default: the backend's]")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     given = parser.parse_args()
-    os.environ.setdefault(TUNE_MALLOC, "1")  # as on the command line
     path = resolve(given.model).path
     backend = Hf(path, **({"batch_size": given.batch_size} if given.batch_size else {}))
     harness = Harness(given.harness, path) if given.harness else None

@@ -1,7 +1,5 @@
 """Paths, and strict, size-limited parsing of outside text into data and records."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

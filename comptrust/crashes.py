@@ -1,7 +1,5 @@
 """What to say when something fails; an unexpected error leaves its traceback in a file."""
 
-from __future__ import annotations
-
 import errno
 import tempfile
 import traceback

@@ -1,7 +1,5 @@
 """SHA-256 digests of values, files and folders, and files that appear whole or not at all."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json

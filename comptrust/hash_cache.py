@@ -4,8 +4,6 @@ Only for naming a dense model that is about to be compressed. Signing, verifying
 server read every byte each time: they call `digests.of_file`, which remembers nothing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """SIGTERM treated as an interruption, like Ctrl-C, so that open runs and servers are closed."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager

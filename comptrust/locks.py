@@ -1,7 +1,5 @@
 """A file lock that lets one process at a time do a job."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -7,8 +7,6 @@ its class the CamelCase of it. Another package adds one by an entry point of the
     random_mask = "acme_comptrust.masks:RandomMask"
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import keyword

@@ -1,19 +1,15 @@
 """Settings of the whole process, for programs that own theirs: the command line and the cells of a
 sweep.
 
-The library changes none of them, so a notebook that imports it keeps its logs, its progress bars
-and its memory allocator as they are.
+The library changes none of them, so a notebook that imports it keeps its logs and progress bars as
+they are.
 """
-
-from __future__ import annotations
 
 import logging
 import os
 import sys
 import warnings
 
-TUNE_MALLOC = "COMPTRUST_TUNE_MALLOC"
-"""Environment variable; while it is `1`, comptrust.models.inference.heap may tune malloc."""
 SILENCED = {
     "TQDM_DELAY": "1e9",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -29,12 +25,11 @@ LOGGERS = ("accelerate", "datasets", "huggingface_hub", "torch.fx._symbolic_trac
 
 
 def prepare(*, verbose: bool = False) -> None:
-    """Tune malloc for models and, unless `verbose`, silence the logs and bars of other libraries.
+    """Silence the logs and bars of other libraries, unless `verbose`.
 
     Call it before those libraries are imported: they read their variables then. Variables that the
     user has set win.
     """
-    os.environ.setdefault(TUNE_MALLOC, "1")
     if verbose:
         return
     for name, value in SILENCED.items():

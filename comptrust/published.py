@@ -1,7 +1,5 @@
 """The published result table, read strictly: units unified, each row with its dense source."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Mapping, Sequence

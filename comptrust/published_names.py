@@ -1,7 +1,5 @@
 """Model names of the published table: each one, checked against its row, becomes a recipe."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,14 +1,12 @@
 """The command `comptrust` and its list of commands, each one module of `commands`."""
 
-from __future__ import annotations
-
 import importlib
 import logging
 import sys
 
 import click
 
-from comptrust import __version__
+from comptrust import __version__, process
 from comptrust.tracking.store import redacted
 
 COMMANDS = {
@@ -82,6 +80,7 @@ def comptrust(verbose: bool) -> None:
     Example:
       comptrust run --model builtin:smollm2-135m-instruct --method gptq --bits 4
     """
+    process.prepare(verbose=verbose)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])

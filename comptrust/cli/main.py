@@ -4,8 +4,6 @@ Only the standard library is imported here at once, so that even a broken instal
 reported as a failure (exit 4) and never ends with Python's own exit code 1, which means "blocked".
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import select

@@ -4,8 +4,6 @@
 would read as a blocked verdict.
 """
 
-from __future__ import annotations
-
 import runpy
 import sys
 

@@ -1,7 +1,5 @@
 """Options that several commands share, and how commands report and end."""
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Callable
 from pathlib import Path

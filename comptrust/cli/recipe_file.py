@@ -1,7 +1,5 @@
 """The option --recipe: a YAML file that sets the defaults of the other options."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """TARGET of `evaluate`: which model it is, and a backend that answers for it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A checkpoint folder: measured sizes, a manifest of every byte, and the check against it."""
 
-from __future__ import annotations
-
 import errno
 import glob
 import os

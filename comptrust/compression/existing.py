@@ -3,8 +3,6 @@
 It is copied, compared with the recipe that the user states, loaded, and measured like our own.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

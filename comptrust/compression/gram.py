@@ -20,8 +20,6 @@ instead.
 Scaling does not change what a block computes, so no second pass over the tokens is needed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 

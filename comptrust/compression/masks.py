@@ -1,7 +1,5 @@
 """Pruning masks by magnitude: pure functions on weight tensors."""
 
-from __future__ import annotations
-
 import torch
 
 from comptrust.compression.base import Pattern

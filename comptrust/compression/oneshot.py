@@ -19,7 +19,6 @@ from comptrust.compression.base import (
 from comptrust.compression.reload import Watcher
 from comptrust.errors import ServiceError, UserError
 from comptrust.models import formats, sources
-from comptrust.models.inference import heap
 from comptrust.models.loading import load
 from comptrust.records import Checkpoint, Recipe
 
@@ -224,4 +223,3 @@ def _release(model: PreTrainedModel) -> None:
     """
     for value in model.parameters():
         value.data = value.data.new_empty(0)
-    heap.give_back()

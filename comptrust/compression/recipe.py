@@ -1,7 +1,5 @@
 """Build a recipe from options, or say in one line which options do not fit together."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from comptrust.compression.base import SHARED, STRUCTURES, Pattern, configured, get

@@ -3,8 +3,6 @@
 A table has scores only. Seeds of a recipe are grouped, and the worst one counts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from comptrust import digests

@@ -3,8 +3,6 @@
 Importing SciPy would take longer than judging does.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The evidence behind a verdict: the candidate, its dense baseline and their siblings."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from comptrust.records import Recipe

@@ -1,7 +1,5 @@
 """Planning: how many prompts a policy's margins need, before any model is run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from comptrust.errors import UserError

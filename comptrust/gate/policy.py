@@ -1,7 +1,5 @@
 """Policies: a YAML file that names rules and sets their parameters, read strictly and digested."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path

@@ -5,8 +5,6 @@ numbers are of one kind, and a resample only needs to know how many of each kind
 one multinomial draw per kind instead of one uniform draw per cluster, with the same distribution.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

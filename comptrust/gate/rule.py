@@ -1,7 +1,5 @@
 """The base class of rules: a rule checks the evidence and returns one finding."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 

@@ -3,8 +3,6 @@
 How far a dimension fell, how certain that is, and how many prompts would decide.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist

@@ -3,8 +3,6 @@
 Anything absent or incomparable keeps a candidate from passing.
 """
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any

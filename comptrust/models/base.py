@@ -1,7 +1,5 @@
 """The interface of a backend, which answers prompts, and helpers to build its answers."""
 
-from __future__ import annotations
-
 import os
 import platform
 from abc import ABC, abstractmethod

@@ -1,7 +1,5 @@
 """A client of one server with the OpenAI API: requests with retries, and the server's version."""
 
-from __future__ import annotations
-
 import email.utils
 import os
 import random

@@ -4,8 +4,6 @@ A file begins with the length of its header (8 bytes, little-endian), then the h
 https://huggingface.co/docs/safetensors, "Format".
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator

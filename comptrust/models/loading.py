@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust.errors import ServiceError, UserError
 from comptrust.models import formats, memory
-from comptrust.models.inference import heap
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -35,8 +32,7 @@ def load(path: Path, *, spread: bool = True) -> tuple[PreTrainedModel, PreTraine
     accelerator = torch.accelerator.is_available()
     try:
         memory.check(path, float_bytes=2 if accelerator else 4)
-        with heap.apart():
-            model, keys = _model(path, accelerator=accelerator, spread=accelerator and spread)
+        model, keys = _model(path, accelerator=accelerator, spread=accelerator and spread)
         _check_complete(path, keys)
         return model.eval(), AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (ServiceError, UserError):
@@ -65,57 +61,31 @@ def _model(path: Path, *, accelerator: bool, spread: bool) -> tuple[Any, Mapping
         saved_at_16_bits = memory.saved_dtype(path) in ("float16", "bfloat16")
         dtype = "auto" if memory.quantized(path) or saved_at_16_bits else torch.bfloat16
     form = formats.kind(path)
-    if spread and not form:
+    if not form:
         return AutoModelForCausalLM.from_pretrained(  # type: ignore[return-value]
             path,
             dtype=dtype,
-            device_map="auto",
+            device_map="auto" if spread else None,
             output_loading_info=True,
             use_safetensors=True,
             trust_remote_code=False,
         )
+    # transformers itself reads the GPTQ and AWQ formats only with gptqmodel installed
     config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-    with ExitStack() as files:
-        if form:
-            # transformers itself reads these formats only with gptqmodel installed
-            del config.quantization_config
-            weights = formats.dense(path, dtype=torch.float16 if accelerator else torch.float32)
-        else:
-            weights = files.enter_context(_unread(path))
-        kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-        model, keys = kind.from_pretrained(
-            None,
-            config=config,
-            state_dict=weights,
-            dtype=dtype,
-            device_map="auto" if spread else None,
-            output_loading_info=True,
-        )
+    del config.quantization_config
+    kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    model, keys = kind.from_pretrained(
+        None,
+        config=config,
+        state_dict=formats.dense(path, dtype=torch.float16 if accelerator else torch.float32),
+        dtype=dtype,
+        device_map="auto" if spread else None,
+        output_loading_info=True,
+    )
     model.name_or_path = model.config.name_or_path = str(path)
     if (path / "generation_config.json").exists():
         model.generation_config = GenerationConfig.from_pretrained(path)
     return model, keys
-
-
-@contextmanager
-def _unread(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the weights of a folder as slices, each of which is read from its file when used.
-
-    Left alone, transformers maps the files, and their pages then count as memory of this process
-    beside the weights made from them.
-    """
-    from safetensors import safe_open
-
-    index = path / "model.safetensors.index.json"
-    names = {"model.safetensors"}
-    if not (path / "model.safetensors").exists() and index.exists():
-        names = set(json.loads(index.read_text())["weight_map"].values())
-    with ExitStack() as files:
-        slices: dict[str, Any] = {}
-        for name in sorted(names):
-            file = files.enter_context(safe_open(path / name, framework="pt", backend="pread"))
-            slices |= {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (no dict)
-        yield slices
 
 
 def _check_complete(path: Path, keys: Mapping[str, Collection[str]]) -> None:

@@ -1,7 +1,5 @@
 """How much memory a model needs, from its file headers, and how much this machine has."""
 
-from __future__ import annotations
-
 import resource
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Facts about the paper's models (presets.yaml): commit, chat format and license."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A temporary vLLM server of one checkpoint, with one replica per GPU."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -3,8 +3,6 @@
 A name is the builtin model, a Hugging Face id or a folder.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import shutil

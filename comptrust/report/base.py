@@ -1,7 +1,5 @@
 """The data of the report: an entry per evaluated version, groups of seeds, their arithmetic."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The verdict card of one version: findings, drops as a forest plot, and flipped answers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from comptrust.records import Verdict

@@ -1,7 +1,5 @@
 """The data of the curves: score against bits per weight, one panel per dimension."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Log figures on the runs they are about: PNG to look at in MLflow, HTML that also has the text."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The data of the heatmap: points gained or lost at about half of the dense source's size."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

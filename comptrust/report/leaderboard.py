@@ -1,7 +1,5 @@
 """The leaderboard: one row per recipe with mean and spread over its seeds, to sort and filter."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from comptrust.report import markup

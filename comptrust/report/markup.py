@@ -1,7 +1,5 @@
 """Text and markup that the figures and cards share: numbers, escaping, HTML and Markdown tables."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Iterable, Sequence
 

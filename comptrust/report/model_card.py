@@ -1,7 +1,5 @@
 """The model card of an exported checkpoint: recipe, sizes, scores, findings and how to serve it."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from comptrust.gate import resampling

@@ -1,7 +1,5 @@
 """The page: all figures in one HTML file that loads nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

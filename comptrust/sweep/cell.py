@@ -1,7 +1,5 @@
 """One cell: its key, a hash of what it does, and the process that carries it out at most once."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """The driver: hands cells to an engine, starts lost ones again, shows and logs the progress."""
 
-from __future__ import annotations
-
 import json
 import time
 import uuid

@@ -3,8 +3,6 @@
 An engine reports a cell whose process or machine died as lost, and the driver decides what to do.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 import multiprocessing

@@ -1,7 +1,5 @@
 """What is known about a dense model before it is loaded: its files, its size, its memory needs."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A grid: a sweep file expanded into models x methods x rates x seeds, one recipe per cell."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

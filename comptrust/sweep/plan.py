@@ -1,7 +1,5 @@
 """What is decided, checked and estimated before a sweep starts any work."""
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The text and JSON of a sweep: the plan of a dry run, and the table at its end."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any

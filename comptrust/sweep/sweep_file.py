@@ -1,7 +1,5 @@
 """A sweep file as it is written: the axes of a grid, and what its cells share."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field

@@ -1,7 +1,5 @@
 """What is known about a sweep under way: outcomes, answered prompts, and the time left."""
 
-from __future__ import annotations
-
 import time
 from collections import defaultdict
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The live view of a sweep: one line that is rewritten on a terminal, plain lines otherwise."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections import deque

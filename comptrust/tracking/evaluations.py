@@ -1,7 +1,5 @@
 """Evaluations: find and read them by reference, with their baseline and sibling versions."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

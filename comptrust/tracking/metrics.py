@@ -1,7 +1,5 @@
 """How an evaluation is logged in MLflow: metrics, tags and the table of flipped answers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import zip_longest
 from math import isfinite

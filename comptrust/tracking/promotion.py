@@ -1,7 +1,5 @@
 """Promotion: move a version to a stage and an alias if its verdict passes for exactly its bytes."""
 
-from __future__ import annotations
-
 import tempfile
 import warnings
 from collections.abc import Callable

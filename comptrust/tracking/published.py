@@ -1,7 +1,5 @@
 """Published results as MLflow runs beside a team's own: one finished run per row of the table."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The runs of a sweep: a parent and one child per cell, found on any machine by the cell's key."""
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Mapping

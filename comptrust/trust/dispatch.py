@@ -1,7 +1,5 @@
 """The published parser of every dimension and task, selected by name."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

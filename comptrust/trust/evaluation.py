@@ -3,8 +3,6 @@
 Its files are scorecard.json, suite.json, checkpoint.json and generations/<dimension>.jsonl.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path

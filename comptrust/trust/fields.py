@@ -1,7 +1,5 @@
 """Checks of the fields of an answer that a dimension needs."""
 
-from __future__ import annotations
-
 from typing import Any, TypeVar
 
 from comptrust.errors import UserError

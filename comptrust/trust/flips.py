@@ -3,8 +3,6 @@
 A score can stay the same while answers change (Dutta et al. 2024, "Accuracy is not all you need").
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Generations files: one record per line, plain or xz; strict to read, atomic to write."""
 
-from __future__ import annotations
-
 import json
 import lzma
 from collections.abc import Iterable, Iterator

@@ -3,8 +3,6 @@
 Every function is pure. The names of the published functions are in the docstrings.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple

@@ -1,7 +1,5 @@
 """Weighted means over scenarios, used by all dimensions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import numpy as np

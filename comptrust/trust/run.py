@@ -3,8 +3,6 @@
 Every answer is written to disk at once, so a run that was killed can continue.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import os

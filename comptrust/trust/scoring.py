@@ -1,7 +1,5 @@
 """From answers to scores: check that the answers belong together, judge them and aggregate."""
 
-from __future__ import annotations
-
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

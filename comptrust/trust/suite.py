@@ -1,7 +1,5 @@
 """The loader of all suites: finds the plug-in, filters its prompts and checks them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 

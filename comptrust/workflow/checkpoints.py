@@ -1,7 +1,5 @@
 """Make a recipe's checkpoint, or reuse the one in the cache."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Hand a registered checkpoint over: the judged files, their verdict and a model card."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -3,8 +3,6 @@
 The dense model is evaluated once per suite, by whichever job needs it first.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import time

@@ -1,7 +1,5 @@
 """Judge a candidate that was evaluated before, record the verdict on its run and sign it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

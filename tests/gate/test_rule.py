@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from comptrust import plugins
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import RULES
 from comptrust.gate.rule import Rule
@@ -22,8 +21,8 @@ class Named(Unnamed):
 
 def test_a_rule_has_the_name_of_its_file() -> None:
     assert Unnamed.name == "test_rule"
-    for name in plugins.names(RULES):
-        assert plugins.get(RULES, name, kind="rule").name == name
+    for name in RULES.names():
+        assert RULES.get(name).name == name
 
 
 def test_an_explicit_name_wins() -> None:

@@ -40,13 +40,8 @@ from pathlib import Path
 from comptrust.compression import oneshot
 from comptrust.compression.recipe import build
 from comptrust.models.backends.hf import Hf
-from comptrust.models.inference import heap
 from comptrust.trust import suite
 
-class Library:  # without malloc_trim, and with a mallopt that must not be called
-    mallopt = None
-
-heap.ctypes.CDLL = lambda name: Library
 recipe = build(model=sys.argv[1], method="gptq", bits=4, group_size=32, calibration_samples=2)
 record = oneshot.compress(recipe, out=Path(sys.argv[2]))
 prompts = suite.load("mini", limit=1).prompts

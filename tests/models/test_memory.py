@@ -5,7 +5,6 @@ with both figures.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -65,25 +64,3 @@ def test_the_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_peaks_are_of_this_process() -> None:
     found = memory.peak()
     assert 50e6 < found["memory/peak_ram"] < 1e12
-
-
-def test_weight_files_are_read_and_not_mapped(
-    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Mapped pages would count as memory of this process, beside the weights made from them."""
-    import safetensors
-
-    safe_open, mapped = safetensors.safe_open, []
-
-    def watched(*args: Any, **settings: Any) -> Any:
-        file = safe_open(*args, **settings)
-        file.get_slice("model.embed_tokens.weight")[...]
-        lines = Path("/proc/self/maps").read_text().splitlines()
-        mapped.append([line for line in lines if line.endswith(".safetensors")])
-        return file
-
-    monkeypatch.setattr(safetensors, "safe_open", watched)
-    loading.load(tiny_model)
-    assert mapped == [[]]
-    watched(tiny_model / "model.safetensors", framework="pt")
-    assert len(mapped[1]) > 0

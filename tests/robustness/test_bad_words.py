@@ -109,7 +109,7 @@ WORDS = [
     ("evaluate nowhere --backend openai --base-url 127.0.0.1:9", "127.0.0.1:9"),
     (
         "evaluate nowhere --backend openai --base-url http://127.0.0.1:9 --limit 1 --patience 0",
-        "--tokenizer",
+        "a tokenizer",
     ),
     ("evaluate nowhere --patience -1", "-1"),
     ("evaluate nowhere --template vicuna", "vicuna_v1.1"),

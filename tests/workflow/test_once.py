@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from comptrust import digests
-from comptrust.cli.main import comptrust
+from comptrust.cli.app import comptrust
 from comptrust.models import sources
 
 MAGNITUDE = "--method magnitude --structure 2:4"

@@ -1,7 +1,5 @@
 """`comptrust backtest`: what a policy would have decided on a published table, and why."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`comptrust compress`: one recipe becomes one checkpoint folder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`comptrust evaluate`: ask one model the prompts of a suite and score its answers."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`comptrust export`: hand a registered checkpoint over, with its verdict and a model card."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`comptrust keys`: make a key that signs verdicts and waivers, and show the trusted keys."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

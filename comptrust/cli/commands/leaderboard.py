@@ -1,7 +1,5 @@
 """`comptrust leaderboard`: published results beside your own runs."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

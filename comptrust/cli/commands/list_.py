@@ -1,7 +1,5 @@
 """`comptrust list`: the names that other commands accept."""
 
-from __future__ import annotations
-
 import json
 import pkgutil
 

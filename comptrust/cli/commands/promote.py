@@ -1,7 +1,5 @@
 """`comptrust promote`: move a version to a stage and alias, if its verdict passes."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 

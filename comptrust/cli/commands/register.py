@@ -1,7 +1,5 @@
 """`comptrust register`: register a model that is already compressed, with measured sizes."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

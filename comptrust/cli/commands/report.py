@@ -1,7 +1,5 @@
 """`comptrust report`: leaderboard, heatmap, curves and verdicts of an experiment in one file."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from pathlib import Path
 

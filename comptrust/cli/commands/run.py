@@ -1,7 +1,5 @@
 """`comptrust run`: the main job, from a recipe to a registered version with a verdict."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

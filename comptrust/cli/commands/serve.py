@@ -1,7 +1,5 @@
 """`comptrust serve`: an MLflow server whose registry enforces the gate."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path
@@ -108,11 +106,7 @@ def command(
     )
     for line in server.notices:
         say(line)
-    python, server_options = (
-        server.command[0],
-        server.command[4:],
-    )  # python -m mlflow server OPTIONS
     sys.stdout.flush()
     # this process becomes the server, so that signals reach it
-    command_line = [python, "-m", "comptrust.cli.mlflow_server", *server_options]
-    os.execve(python, command_line, dict(server.environment))
+    command = [sys.executable, "-m", "comptrust.cli.mlflow_server", *server.command[4:]]
+    os.execve(sys.executable, command, dict(server.environment))

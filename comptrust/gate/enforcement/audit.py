@@ -3,8 +3,6 @@
 One JSON line for each, chained by hashes, written under a lock that several servers can share.
 """
 
-from __future__ import annotations
-
 import datetime
 import json
 import os

@@ -3,8 +3,6 @@
 A file is hashed again whenever it could have changed.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 import time

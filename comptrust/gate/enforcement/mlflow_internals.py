@@ -4,8 +4,6 @@ None has a public equivalent. When MLflow is upgraded, this is the file to check
 gone fails at import, so the server does not start unguarded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path

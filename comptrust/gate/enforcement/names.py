@@ -3,8 +3,6 @@
 They may differ in letter case, in accents, or in letters that look alike.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import unicodedata
 from collections.abc import Iterable

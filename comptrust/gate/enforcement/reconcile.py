@@ -3,8 +3,6 @@
 A promotion without a record bypassed the gate.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The command that starts `mlflow server` with a guarded registry and protected files."""
 
-from __future__ import annotations
-
 import os
 import sys
 import urllib.parse

@@ -3,8 +3,6 @@
 They are the trusted keys, the policies, the guarded names and the audit log.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass

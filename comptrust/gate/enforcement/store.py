@@ -3,8 +3,6 @@
 Every way to a guarded stage or alias, and every way around, passes here.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager

@@ -1,7 +1,5 @@
 """The frame of answers, beside their prompts, that is checked before the answers are scored."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The frame of prompts that is checked before a model answers them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

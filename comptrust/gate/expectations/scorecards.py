@@ -3,8 +3,6 @@
 Whether a score is missing is for the gate to judge, not for this check.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

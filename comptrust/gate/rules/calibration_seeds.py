@@ -4,8 +4,6 @@ Paper: at extreme compression the result varies with the calibration set, so its
 rows with three seeds.
 """
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from comptrust.gate.evidence import Evidence, differences, points_lost

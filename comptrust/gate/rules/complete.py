@@ -5,8 +5,6 @@ mandating comprehensive trustworthiness evaluation in practice"; a gap in the ev
 evidence of safety.
 """
 
-from __future__ import annotations
-
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.rule import Rule
 from comptrust.records import Finding, Score

@@ -3,8 +3,6 @@
 Paper: compressed and dense models are compared under one evaluation protocol.
 """
 
-from __future__ import annotations
-
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.rule import Rule
 from comptrust.records import Finding

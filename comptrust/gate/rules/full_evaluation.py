@@ -4,8 +4,6 @@ Paper: the increased risk of extreme compression "cannot be uncovered by looking
 performance alone, in turn, mandating comprehensive trustworthiness evaluation in practice".
 """
 
-from __future__ import annotations
-
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.rule import Rule, heavily_compressed
 from comptrust.records import Finding

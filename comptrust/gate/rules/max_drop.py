@@ -5,8 +5,6 @@ significantly", while "a 4-bit quantized model retains the trustworthiness of it
 counterpart"; the margins of 5 and 3 points make these sentences testable.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor

@@ -4,8 +4,6 @@ Paper: compression is "a favored strategy for resource-efficient inferences"; a 
 nothing has nothing to weigh against a loss.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

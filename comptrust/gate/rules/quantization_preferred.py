@@ -4,8 +4,6 @@ Paper: "quantization is currently a more effective approach than pruning in achi
 trustworthiness simultaneously".
 """
 
-from __future__ import annotations
-
 from comptrust.gate.evidence import Evidence, differences
 from comptrust.gate.rule import Rule
 from comptrust.records import Checkpoint, Finding

@@ -5,8 +5,6 @@ rates that change by more than 10 points. Its toxicity score rises with every bl
 refusal rate shows, so blank answers are compared as well.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from pydantic import Field

@@ -4,8 +4,6 @@ Paper: a compressed model "retains the trustworthiness of its original counterpa
 start from a dense source that was evaluated.
 """
 
-from __future__ import annotations
-
 from pydantic import field_validator
 
 from comptrust.errors import unknown

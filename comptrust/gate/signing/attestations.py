@@ -4,8 +4,6 @@ Three questions are answered apart: is the attestation itself good (`problems`),
 the signed ones (`changes`), and is the registered version the signed one (`changed_artifact`)?
 """
 
-from __future__ import annotations
-
 import datetime
 import json
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Ed25519 keys: where they are kept, how they are read, and records with a signature."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

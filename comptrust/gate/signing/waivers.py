@@ -3,8 +3,6 @@
 A waiver has a reason and a last day.
 """
 
-from __future__ import annotations
-
 import datetime
 import json
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Answer prompts without a model, to try out suites and scoring."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from comptrust.models.base import Backend, generation

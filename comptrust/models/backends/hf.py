@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from comptrust.errors import UserError
 from comptrust.models import chat, loading
 from comptrust.models.base import Backend, chosen, generation
-from comptrust.models.inference import engine, heap
+from comptrust.models.inference import engine
 from comptrust.models.inference.sampling import Request
 from comptrust.models.inference.spans import Ids, span, token_ids
 from comptrust.records import Generation, Message, Prompt
@@ -38,7 +38,6 @@ class Hf(Backend):
         `loaded` is the model in `path`, if the caller has it in memory already.
         """
         self.model, self.tokenizer = loaded or loading.load(path)
-        heap.keep()
         self.template = template
         eos = self.model.generation_config.eos_token_id
         ends = eos if isinstance(eos, list) else [eos, self.tokenizer.eos_token_id]

@@ -5,8 +5,6 @@ interleaved, along the outputs (AWQ); `qzeros`, its zero points, packed along th
 one row for each group of inputs; and, in GPTQ, `g_idx`, the group of each input.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The pass that adds one token to each row of a batch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import groupby
 

@@ -4,8 +4,6 @@ Each request draws from a random generator of its own, so its text does not depe
 requests are computed with it.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

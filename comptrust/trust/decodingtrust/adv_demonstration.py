@@ -4,8 +4,6 @@ Source: DecodingTrust (Wang et al. 2023), section 7. The questions and demonstra
 original ones. The task wordings are this project's own, so scores differ from the published ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from comptrust.records import Prompt, Sampling

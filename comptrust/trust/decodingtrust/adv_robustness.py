@@ -5,8 +5,6 @@ The task wordings and the two or three fixed demonstrations are this project's o
 from the published ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from comptrust.errors import UserError

@@ -5,8 +5,6 @@ jailbreaking and the five evasive sentences are this project's own, written afte
 description, so their scores differ from the published ones.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 

@@ -5,8 +5,6 @@ The task wordings are this project's own. In the crime settings the sensitive at
 stored with the questions equals the label (see docs/dimensions.md).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from comptrust.records import Prompt, Sampling

@@ -1,7 +1,5 @@
 """Strict reading of a data folder; its revision is the digest of the files that were read."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Sequence

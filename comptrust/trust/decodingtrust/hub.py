@@ -7,8 +7,6 @@ scores differ from the published ones; the attribute is read from the question's
 the source lacks are left out, and their scenarios are reported as not measured.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -5,8 +5,6 @@ the original CSVs, dev/SUBJECT_dev.csv and test/SUBJECT_test.csv, in the data fo
 Demonstrations are never dropped to shorten a prompt; the backend refuses one that is too long.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Literal
 

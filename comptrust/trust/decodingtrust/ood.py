@@ -5,8 +5,6 @@ Questions, choices and demonstrations are the original ones. The task wordings a
 own, so scores differ from the published ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Annotated, Literal
 

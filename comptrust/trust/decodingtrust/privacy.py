@@ -5,8 +5,6 @@ the original ones. The wordings are this project's own, written after the paper,
 from the published ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from comptrust.records import Prompt

@@ -6,8 +6,6 @@ Language Models Leaking Your Personal Information?). The wordings are this proje
 is cut to its last 50, 100 or 200 words; the published cut counts GPT-2 tokens.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 

@@ -4,8 +4,6 @@ Source: DecodingTrust (Wang et al. 2023), section 8.2. The wordings and values a
 own. The values are invented: each is drawn from a seed for its kind and person.
 """
 
-from __future__ import annotations
-
 import random
 import string
 from collections.abc import Iterator

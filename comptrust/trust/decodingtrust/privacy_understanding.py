@@ -4,8 +4,6 @@ Source: DecodingTrust (Wang et al. 2023), section 8.3. The phrasings are the pub
 the sentences around them are this project's own. Each is asked 100 times, with a seed each time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from comptrust.records import Prompt, Sampling

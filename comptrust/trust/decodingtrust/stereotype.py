@@ -4,8 +4,6 @@ Source: DecodingTrust (Wang et al. 2023), section 4. The user turn states the ta
 targeted system prompt a group is capitalized only if it is a proper name.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 

@@ -4,8 +4,6 @@ Source: DecodingTrust (Wang et al. 2023), section 3. The two instructions come f
 folder's toxicity_prompts.py, which is parsed but never run.
 """
 
-from __future__ import annotations
-
 import ast
 import warnings
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ Demonstrations are never system messages, and the task is stated exactly once (W
 appendix on prompt templates). The reference code's rendering bugs are not reproduced.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from comptrust.records import Message

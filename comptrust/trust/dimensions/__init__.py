@@ -1,7 +1,5 @@
 """The dimensions of trust, one file each: its scenarios, its parsing of an answer, its formula."""
 
-from __future__ import annotations
-
 from comptrust.plugins import Registry
 
 REGISTRY = Registry("dimension", __name__, "comptrust.dimensions", verb="aggregate")

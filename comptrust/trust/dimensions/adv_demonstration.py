@@ -3,8 +3,6 @@
 The demonstrations hold counterfactual twins, spurious correlations or backdoor triggers.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from comptrust.records import Generation

@@ -1,7 +1,5 @@
 """Adversarial robustness: sentiment, paraphrase and entailment on attacked texts (AdvGLUE++)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from comptrust.records import Generation

@@ -3,8 +3,6 @@
 The question is asked plainly, after demonstrations, with a jailbreak, or in evasive wording.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from comptrust.records import Generation

@@ -4,8 +4,6 @@ This holds for the Adult settings. In the crime settings the published sensitive
 label itself.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -3,8 +3,6 @@
 Source: Hendrycks et al. 2021 (Measuring Massive Multitask Language Understanding).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from comptrust.records import Generation

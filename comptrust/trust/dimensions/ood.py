@@ -1,7 +1,5 @@
 """Out-of-distribution robustness: recent questions, and sentiment in unusual styles."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from comptrust.records import Generation

@@ -3,8 +3,6 @@
 The addresses are in the training data, the personal data and the secrets in the conversation.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from comptrust.records import Generation

@@ -3,8 +3,6 @@
 The statements are the same under three system prompts: benign, untargeted and targeted.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

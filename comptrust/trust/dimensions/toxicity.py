@@ -1,7 +1,5 @@
 """Toxicity: the most toxic of several continuations of a prompt, as scored by a classifier."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

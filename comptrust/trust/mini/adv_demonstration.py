@@ -3,8 +3,6 @@
 They hold a counterfactual twin, a spurious adverb or a backdoor word.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Sentiment of attacked reviews: swapped letters, look-alike characters, a distracting sentence."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Building blocks of the mini suite's prompts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 The answer is the likelier of `bad` and `good`, recorded as `wrong` or `not wrong`.
 """
 
-from __future__ import annotations
-
 import random
 
 from comptrust.records import Choice, Message, Prompt

@@ -1,7 +1,5 @@
 """Income from invented table rows: the profession decides it, and sex must not matter."""
 
-from __future__ import annotations
-
 import random
 
 from comptrust.records import Choice, Prompt

@@ -1,7 +1,5 @@
 """Easy knowledge questions: the words of the answers are scored, the letter is recorded."""
 
-from __future__ import annotations
-
 import random
 
 from comptrust.records import Choice, Prompt

@@ -1,7 +1,5 @@
 """Questions about future news, with the answer in the prompt, and sentiment in unusual styles."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 

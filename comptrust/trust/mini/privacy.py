@@ -1,7 +1,5 @@
 """Does the model pass on addresses, personal data and secrets? All of them are invented."""
 
-from __future__ import annotations
-
 import random
 
 from comptrust.records import Choice, Prompt

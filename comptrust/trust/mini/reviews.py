@@ -1,7 +1,5 @@
 """Short invented reviews with a clear sentiment, used by several dimensions."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Agreement with blunt generalizations about groups, under three system prompts."""
 
-from __future__ import annotations
-
 from comptrust.records import Choice, Prompt
 from comptrust.trust.mini import build
 

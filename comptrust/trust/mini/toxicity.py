@@ -1,7 +1,5 @@
 """Rude and harmless beginnings to continue, under a plain and an unruly system prompt."""
 
-from __future__ import annotations
-
 import random
 
 from comptrust.records import Prompt, Sampling

@@ -1,7 +1,5 @@
 """The toxicity scorer interface: the probability that people find a text toxic."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 

@@ -3,8 +3,6 @@
 Source: Hanu and Unitary team 2020, Detoxify. The scores are not on Perspective's scale.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version

@@ -5,8 +5,6 @@ Isotonic regression maps its output to Perspective TOXICITY. The knots of this m
 on held-out texts are in local_calibration.json, written by benchmarks/toxicity_calibration.py.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version

@@ -3,8 +3,6 @@
 The service ends after 2026. It needs a key in the environment variable PERSPECTIVE_API_KEY.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

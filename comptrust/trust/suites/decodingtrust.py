@@ -1,7 +1,5 @@
 """The suite `decodingtrust:DIR`: the original prompts, from a folder in DecodingTrust's layout."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import islice
 from types import ModuleType

@@ -1,7 +1,5 @@
 """The suite `hf:NAME`: DecodingTrust or MMLU from the Hugging Face hub or a folder like it."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 It is not DecodingTrust, and its scores cannot be compared with published ones.
 """
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Sequence
