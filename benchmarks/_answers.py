@@ -8,32 +8,38 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from comptrust.models.backends.echo import Echo
-from comptrust.models.base import chosen
+from comptrust.models.base import Backend, chosen, generation
 from comptrust.records import Generation, Prompt, Suite
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
 
 
-class Chance(Echo):
-    """Answers a choice rightly four times in five, another way for each seed; a text as Echo
-    does."""
+class Chance(Backend):
+    """Picks the right option four times in five, differently for each seed; texts are all right."""
 
     def __init__(self, seed: int) -> None:
-        super().__init__()
         self.seed = seed
+
+    def describe(self) -> dict[str, str]:
+        """Return provenance."""
+        return {"backend": "chance", "template": "none"}
+
+    def render(self, prompt: Prompt) -> str:
+        """Return the messages as lines."""
+        return "".join(f"{message.role}: {message.content}\n" for message in prompt.messages)
 
     def answer(self, prompts: list[Prompt]) -> Iterator[Generation]:  # type: ignore[override]
         """Answer every prompt in order."""
         chance = random.Random(self.seed)
         for prompt in prompts:
             right = str(prompt.target)
-            if any(choice.text == right for choice in prompt.choices) and chance.random() < 0.2:
-                yield chosen(
-                    prompt, logliks=[float(choice.text != right) for choice in prompt.choices]
-                )
+            options = [choice.text for choice in prompt.choices]
+            if options:
+                wrong = right in options and chance.random() < 0.2
+                yield chosen(prompt, logliks=[float((text == right) != wrong) for text in options])
             else:
-                yield from super().answer([prompt])
+                texts = [right] * prompt.sampling.n
+                yield generation(prompt, texts=texts, finish_reasons=["stop"] * len(texts))
 
 
 def enlarged(dimensions: list[str] | None, *, prompts: int) -> Suite:

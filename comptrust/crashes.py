@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from comptrust import extras
 from comptrust.errors import ComptrustError, Exit
 
 BAD_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
@@ -23,6 +24,8 @@ class Failure:
 
 def explain(error: BaseException, *, redact: Callable[[str], str]) -> Failure:
     """Return what to tell the user about an error. `redact` removes credentials from a text."""
+    if isinstance(error, ModuleNotFoundError):
+        error = extras.missing(error) or error
     if isinstance(error, ComptrustError):
         return Failure(redact(str(error)), error.exit_code)
     if isinstance(error, MemoryError):

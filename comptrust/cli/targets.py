@@ -31,11 +31,8 @@ class BackendOptions:
         """Raise UserError for options that do not go together, before anything is loaded."""
         if self.template:
             chat.named(self.template)
-        known = [
-            name for name in BACKENDS.names() if name != "echo"
-        ]  # which answers without a model, for tests
-        if self.backend not in known:
-            raise unknown("backend", self.backend, known)
+        if self.backend not in BACKENDS.names():
+            raise unknown("backend", self.backend, BACKENDS.names())
         if self.backend != "openai":
             self._check_without_server()
         elif self.serve and self.base_url:

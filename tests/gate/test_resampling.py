@@ -10,11 +10,11 @@ import pytest
 
 from comptrust.gate import resampling
 from comptrust.gate.resampling import Stratum
-from comptrust.models.backends.echo import Echo
 from comptrust.records import Generation, Prompt
 from comptrust.trust import base, suite
 from comptrust.trust.base import Table
 from comptrust.trust.dimensions import dimensions
+from tests.support.echo import Echo
 
 SHARED = frozenset(dimensions()) - {"stereotype"}
 """Dimensions whose prompts of a scenario are told apart by their numbers alone."""

@@ -15,13 +15,13 @@ import pytest
 from comptrust.gate import policy as policies
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.verdict import judge
-from comptrust.models.backends.echo import Echo
 from comptrust.records import Checkpoint, Generation, Prompt, Recipe, ReloadCheck
 from comptrust.report import figures
 from comptrust.tracking import registry, runs
 from comptrust.trust import suite as suites
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.run import evaluate
+from tests.support.echo import Echo
 
 BASE = Recipe(base_model="builtin:forgetful", revision="r1", method="none")
 PLANTED = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from comptrust.models.backends.echo import Echo
 from comptrust.records import Choice, Generation, Message, Prompt, Suite
+from tests.support.echo import Echo
 
 LETTERS = ("A", "B", "C", "D")
 CHOICES = tuple(Choice(text=letter, continuation=f" {letter}") for letter in LETTERS)

@@ -15,9 +15,9 @@ import pytest
 
 from comptrust import digests
 from comptrust.errors import UserError
-from comptrust.models.backends.echo import Echo
 from comptrust.records import Generation, Message, Prompt, Suite
 from comptrust.trust.run import evaluate
+from tests.support.echo import Echo
 from tests.support.questions import Recording, suite
 
 ROOT = Path(__file__).parents[2]

@@ -14,12 +14,12 @@ from comptrust.errors import UserError
 from comptrust.gate import policy as policies
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.verdict import judge
-from comptrust.models.backends.echo import Echo
 from comptrust.records import Verdict
 from comptrust.tracking import evaluations, registry, runs
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
 from comptrust.workflow.handover import full_reference
+from tests.support.echo import Echo
 from tests.support.records import checkpoint_of
 
 

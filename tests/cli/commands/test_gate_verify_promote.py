@@ -22,10 +22,10 @@ from comptrust.cli.app import comptrust
 from comptrust.compression import checkpoint as files
 from comptrust.errors import ComptrustError
 from comptrust.gate.signing import attestations, keys
-from comptrust.models.backends.echo import Echo
 from comptrust.records import Scorecard
 from comptrust.tracking import registry, runs
 from comptrust.trust.run import evaluate
+from tests.support.echo import Echo
 from tests.support.questions import suite
 from tests.support.records import checkpoint_of
 

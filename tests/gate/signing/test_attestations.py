@@ -24,10 +24,10 @@ from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.attestations import Attestation
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
-from comptrust.models.backends.echo import Echo
 from comptrust.records import Finding, Result, Verdict
 from comptrust.trust import evaluation
 from comptrust.trust.run import evaluate
+from tests.support.echo import Echo
 from tests.support.questions import suite
 from tests.support.records import checkpoint_of
 

@@ -22,10 +22,10 @@ from comptrust.gate.evidence import Evidence
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
-from comptrust.models.backends.echo import Echo
 from comptrust.records import Choice, Message, Prompt, Suite
 from comptrust.trust import evaluation
 from comptrust.trust.run import evaluate
+from tests.support.echo import Echo
 from tests.support.records import checkpoint_of
 
 KEY, STRANGER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
