@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from comptrust.cli.main import main
 from comptrust.compression.base import METHODS
 from comptrust.errors import UserError
 from comptrust.gate import policy
+from comptrust.gate.verdict import judge
 from comptrust.plugins import Registry
+from tests.support.evaluations import EIGHT, pair
 
 RULE = """
 from comptrust.gate.rules.fresh import Fresh
@@ -130,6 +133,41 @@ def test_only_named_packages_are_loaded_where_the_environment_names_some(
     if allowed is not None:
         monkeypatch.setenv(plugins.ALLOWED, allowed)
     assert ("calm" in policy.RULES.names()) is loaded
+
+
+def test_a_verdict_names_the_packages_that_took_part(install: Install, tmp_path: Path) -> None:
+    install("acme-rules", RULE, rules="calm = acme_rules:Calm")
+    (tmp_path / "p.yaml").write_text("{name: p, rules: [{rule: calm}, {rule: fresh}]}")
+    evidence = pair(EIGHT, 79.0)
+    verdict = judge(evidence, policy.load(str(tmp_path / "p.yaml")))
+    assert verdict.findings[0].evidence["packages"] == {"acme-rules": "1.5"}
+    assert "packages" not in judge(evidence, policy.load("staging")).findings[0].evidence
+
+
+@pytest.mark.parametrize(("named", "loads"), [(None, False), ("acme-rules", True)])
+def test_a_guarded_registry_loads_only_packages_that_its_configuration_names(
+    named: str | None,
+    loads: bool,
+    install: Install,
+    tmp_path: Path,
+    empty_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from comptrust.gate.enforcement.store import GuardedStore
+
+    install("acme-rules", RULE, rules="calm = acme_rules:Calm")
+    policy_file = tmp_path / "p.yaml"
+    policy_file.write_text("{name: p, rules: [{rule: calm}]}")
+    monkeypatch.setenv("COMPTRUST_POLICY_STAGING", str(policy_file))
+    monkeypatch.setenv(plugins.ALLOWED, named or "")  # undone after the test, as it is set here
+    if named is None:
+        monkeypatch.delenv(plugins.ALLOWED)
+    uri = f"comptrust+sqlite:///{shutil.copy(empty_store, tmp_path / 'guarded.db')}"
+    if loads:
+        GuardedStore(uri)
+    else:
+        with pytest.raises(UserError, match="Unknown rule 'calm'"):
+            GuardedStore(uri)
 
 
 @pytest.fixture

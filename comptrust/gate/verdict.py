@@ -9,10 +9,14 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from comptrust import plugins
 from comptrust.gate.evidence import Evidence, differences
-from comptrust.gate.policy import Policy
+from comptrust.gate.policy import RULES, Policy
 from comptrust.gate.signing.waivers import Waiver, apply
 from comptrust.records import Finding, Recipe, Result, Verdict
+from comptrust.trust.dimensions import REGISTRY as DIMENSIONS
+from comptrust.trust.scorers import SCORERS
+from comptrust.trust.suite import SUITES
 
 NO_KEYS: Mapping[str, Ed25519PublicKey] = {}
 
@@ -31,7 +35,7 @@ def judge(
     without keys none does. `today` decides which waivers have expired (default: today, UTC).
     """
     card = evidence.candidate.scorecard
-    findings = [comparability(evidence)]
+    findings = [_naming_packages(comparability(evidence), evidence, policy)]
     for rule in policy.rules:
         findings.append(
             apply(
@@ -52,6 +56,19 @@ def judge(
         scorecard_digest=card.digest_of_fields(),
         findings=tuple(findings),
     )
+
+
+def _naming_packages(finding: Finding, evidence: Evidence, policy: Policy) -> Finding:
+    """Add to a finding which other packages' plug-ins took part in the verdict, if any did."""
+    used = [(RULES, rule.name) for rule in policy.rules]
+    used += [(DIMENSIONS, score.dimension) for score in evidence.candidate.scorecard.scores]
+    if suite := evidence.candidate.suite:
+        used += [(SUITES, suite.name)]
+        used += [(SCORERS, identity.partition("@")[0]) for identity in suite.scorers.values()]
+    packages = plugins.packages(used)
+    if not packages:
+        return finding
+    return finding.model_copy(update={"evidence": finding.evidence | {"packages": packages}})
 
 
 def comparability(evidence: Evidence) -> Finding:

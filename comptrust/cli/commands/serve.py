@@ -63,6 +63,12 @@ FOLDER = click.Path(path_type=Path)
     type=FOLDER,
     help="File that records the decisions  [default: beside a sqlite database].",
 )
+@click.option(
+    "--plugin",
+    multiple=True,
+    help="Package whose plug-ins the server may load; repeatable  [default: COMPTRUST_PLUGINS,"
+    " else none].",
+)
 @click.argument("options", nargs=-1, metavar="[MLFLOW OPTIONS]...", type=click.UNPROCESSED)
 def command(
     backend_store_uri: str | None,
@@ -75,6 +81,7 @@ def command(
     guard_alias: tuple[str, ...],
     artifact_root: tuple[str, ...],
     audit_log: Path | None,
+    plugin: tuple[str, ...],
     options: tuple[str, ...],
 ) -> None:
     """Start `mlflow server` with the gate in its registry.
@@ -87,10 +94,12 @@ def command(
       comptrust serve --backend-store-uri sqlite:///mlflow.db \\
         --trusted-keys keys --port 5000 --app-name basic-auth
     """
+    from comptrust import plugins
     from comptrust.gate.enforcement import serving
     from comptrust.gate.signing import keys
     from comptrust.tracking.store import tracking_uri
 
+    os.environ[plugins.ALLOWED] = ",".join(plugin) or os.environ.get(plugins.ALLOWED, "")
     backend = backend_store_uri or tracking_uri()
     server = serving.server_command(
         backend=backend,

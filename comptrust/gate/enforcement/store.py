@@ -20,6 +20,7 @@ from mlflow.entities.model_registry.model_version_stages import STAGE_ARCHIVED, 
 from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModelAlias
 
+from comptrust import plugins
 from comptrust.gate.enforcement import files, mlflow_internals, names, settings
 from comptrust.gate.enforcement.guard import Guard
 from comptrust.gate.enforcement.mlflow_internals import version_number
@@ -38,6 +39,8 @@ class GuardedStore(mlflow_internals.QueryableStore):
     """
 
     def __init__(self, store_uri: str, tracking_uri: str | None = None) -> None:
+        # Only packages that this server's own configuration names may bring plug-ins here.
+        os.environ.setdefault(plugins.ALLOWED, "")
         self.settings = settings.load(store_uri)
         super().__init__(self.settings.database)
         served = os.environ.get(mlflow_internals.TRACKING_STORE)
