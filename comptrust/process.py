@@ -10,6 +10,8 @@ import os
 import sys
 import warnings
 
+from comptrust import progress
+
 SILENCED = {
     "TQDM_DELAY": "1e9",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -25,11 +27,12 @@ LOGGERS = ("accelerate", "datasets", "huggingface_hub", "torch.fx._symbolic_trac
 
 
 def prepare(*, verbose: bool = False) -> None:
-    """Silence the logs and bars of other libraries, unless `verbose`.
+    """Show our progress on stderr, and no logs or bars of other libraries unless `verbose`.
 
     Call it before those libraries are imported: they read their variables then. Variables that the
     user has set win.
     """
+    progress.STREAM.set(lambda: sys.stderr)
     if verbose:
         return
     for name, value in SILENCED.items():

@@ -1,19 +1,21 @@
-"""Progress of long work on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal or in a notebook, else a line now and then."""
 
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import IO, TypeVar
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 20
 WATCHER: ContextVar[Callable[[], None] | None] = ContextVar("watcher", default=None)
+STREAM: ContextVar[Callable[[], IO[str] | None]] = ContextVar("stream", default=lambda: None)
+"""Returns where progress is shown; nowhere by default, so that a library call prints nothing."""
 
 
 class Counter:
-    """Reports progress on stderr: call `step()` after each of `total` units.
+    """Shows progress on STREAM: call `step()` after each of `total` units.
 
     `done` units were finished earlier; they count as done but not toward the rate.
     """
@@ -23,11 +25,14 @@ class Counter:
         self.done_before, self.started = done, time.monotonic()
         self.last_line = self.started
         self.bar = None
-        if sys.stderr.isatty():
-            from tqdm import tqdm
+        self.stream = STREAM.get()()
+        if self.stream and (self.stream.isatty() or "ipykernel" in sys.modules):
+            from tqdm.auto import tqdm  # a widget in a notebook
 
             # `delay` outranks TQDM_DELAY, by which the command line hides other libraries' bars
-            self.bar = tqdm(total=total, initial=done, desc=what, unit=unit, delay=0)
+            self.bar = tqdm(
+                total=total, initial=done, desc=what, unit=unit, delay=0, file=self.stream
+            )
 
     def step(self) -> None:
         """Count one unit and show it: at once on a terminal, else when a line is due."""
@@ -37,18 +42,20 @@ class Counter:
             if self.done == self.total:
                 self.bar.close()
             return
+        if self.stream is None:
+            return
         now = time.monotonic()
         if self.done == self.total or now - self.last_line >= SECONDS_BETWEEN_LINES:
             rate = (self.done - self.done_before) / max(now - self.started, 1e-9)
             left = (self.total - self.done) / rate
             pace = f"{rate:.1f} {self.unit}s/s" if rate >= 1 else f"{1 / rate:.1f} s a {self.unit}"
             line = f"{self.what}: {self.done} of {self.total}, {pace}, {left:.0f} s left"
-            print(line, file=sys.stderr, flush=True)
+            print(line, file=self.stream, flush=True)
             self.last_line = now
 
 
 def track(items: Iterable[T], *, total: int, done: int = 0, what: str) -> Iterator[T]:
-    """Yield items, one per prompt, and report each on stderr; `done` prompts came before them."""
+    """Yield items, one per prompt, and show each; `done` prompts came before them."""
     counter = Counter(total=total, done=done, what=what, unit="prompt")
     for item in items:
         yield item

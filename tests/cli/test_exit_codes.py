@@ -26,7 +26,7 @@ WORK = {
     "run": ("run --method gptq --bits 4", "comptrust.compression.recipe.build"),
     "compress": ("compress --method gptq --bits 4", "comptrust.compression.recipe.build"),
     "evaluate": ("evaluate model", "comptrust.trust.suite.load"),
-    "score": ("score answers.jsonl", "comptrust.trust.scoring.score_stream"),
+    "score": ("score answers.jsonl", "comptrust.trust.files.score_file"),
     "gate": ("gate models:/a/1", "comptrust.gate.policy.load"),
     "promote": ("promote a 1 --to staging", "comptrust.tracking.promotion.check_target"),
     "register": (
@@ -85,8 +85,6 @@ def test_a_crash_exits_with_4_in_one_line_and_a_file(
     line, target = WORK[name]
     module, _, function = target.rpartition(".")
     monkeypatch.setattr(importlib.import_module(module), function, fail)
-    if name == "score":  # answers are read from the file by the function that fails
-        monkeypatch.setattr("comptrust.trust.generations.each", lambda path: [])
     assert ended(*line.split()) == Exit.FAILURE
     out, err = capsys.readouterr()
     path = crash_file(folder)

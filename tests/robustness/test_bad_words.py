@@ -103,8 +103,8 @@ WORDS = [
     ("evaluate nowhere", "nowhere"),
     ("evaluate empty", "config.json"),
     ("evaluate nowhere --backend vllm", "vllm"),
-    ("evaluate nowhere --backend openai", "--base-url"),
-    ("evaluate nowhere --base-url http://127.0.0.1:9", "--backend openai"),
+    ("evaluate nowhere --backend openai", "base_url"),
+    ("evaluate nowhere --base-url http://127.0.0.1:9", "backend openai"),
     ("evaluate nowhere --backend openai --base-url ftp://x", "ftp://x"),
     ("evaluate nowhere --backend openai --base-url 127.0.0.1:9", "127.0.0.1:9"),
     (

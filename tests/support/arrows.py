@@ -8,6 +8,7 @@ LAYERS = (
     "gate",
     "report",
     "workflow",
+    "api",
     "sweep",
     "cli",
 )
@@ -22,7 +23,18 @@ ARROWS = {
     "gate": {"trust"},
     "report": {"trust", "tracking", "gate"},
     "workflow": {"models", "compression", "trust", "tracking", "gate", "report"},
+    "api": {"models", "compression", "trust", "tracking", "gate", "workflow"},
     "sweep": {"models", "compression", "trust", "tracking", "gate", "workflow"},
-    "cli": {"models", "compression", "trust", "tracking", "gate", "report", "workflow", "sweep"},
+    "cli": {
+        "models",
+        "compression",
+        "trust",
+        "tracking",
+        "gate",
+        "report",
+        "workflow",
+        "api",
+        "sweep",
+    },
 }
 """Every arrow between packages, exactly: one that appears or disappears changes this table."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from comptrust.cli.options import TEXT, evaluate_options, json_option
+from comptrust.cli.options import TEXT, evaluate_options, json_option, say
 from comptrust.records import Scorecard
 from comptrust.text_tables import number, table
 
@@ -69,9 +69,9 @@ def command(target: str, out: Path | None, as_json: bool, **options: Any) -> Non
     Example:
       comptrust evaluate builtin:smollm2-135m-instruct --dimensions mmlu,ethics
     """
-    from comptrust.cli import targets
     from comptrust.trust import suite as suites
     from comptrust.trust.run import evaluate
+    from comptrust.workflow import targets
 
     names = targets.BackendOptions.__dataclass_fields__
     backend_options = targets.BackendOptions(**{name: options[name] for name in names})
@@ -86,7 +86,7 @@ def command(target: str, out: Path | None, as_json: bool, **options: Any) -> Non
     name = f"{model.name}-{model.digest[:8]}-{suite.digest[:8]}"
     folder = out or Path("out") / "evaluations" / name
     log = folder.with_name(f"{folder.name}-server.log")
-    with targets.backend(model, backend_options, given=target, log=log) as backend:
+    with targets.backend(model, backend_options, given=target, log=log, say=say) as backend:
         evaluation = evaluate(
             backend,
             suite,

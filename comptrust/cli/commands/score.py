@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from comptrust.cli.options import json_option, without_collecting
-from comptrust.errors import UserError
 from comptrust.text_tables import number, table
 
 if TYPE_CHECKING:
-    from comptrust.records import Score, Scoring, SuiteManifest
-    from comptrust.trust.fields import FieldError
+    from comptrust.records import Score, Scoring
 
 
 @click.command("score")
@@ -48,61 +46,15 @@ def command(
     Example:
       comptrust score generations/ethics.jsonl.xz --allow-partial --json
     """
+    from comptrust.api import score
+
     without_collecting()
-    scores: dict[str, Score] = {}
-    for path in files:
-        for score in _scores(path, scoring, allow_partial=allow_partial):
-            if score.dimension in scores:
-                raise UserError(
-                    f"{path} holds {score.dimension} answers, and so does an earlier file. Score"
-                    " them separately."
-                )
-            scores[score.dimension] = score
+    scores = score(*files, scoring=scoring, allow_partial=allow_partial)
     if as_json:
         dimensions = {name: _fields(score) for name, score in scores.items()}
         click.echo(json.dumps({"dimensions": dimensions}, indent=2))
     else:
         click.echo("\n".join(_lines(scores)))
-
-
-def _scores(path: Path, scoring: Scoring | None, *, allow_partial: bool) -> tuple[Score, ...]:
-    from comptrust.trust.fields import FieldError
-    from comptrust.trust.generations import each
-    from comptrust.trust.scoring import score_stream
-
-    suite = _suite(path)
-    scoring = scoring or (suite.scoring if suite else "compressed-trust")
-    try:
-        return score_stream(each(path), suite=suite, scoring=scoring, allow_partial=allow_partial)
-    except FieldError as error:
-        raise UserError(
-            f"{path}, line {_line(path, error)}: field '{error.field}': {error.problem}"
-        ) from error
-
-
-def _suite(path: Path) -> SuiteManifest | None:
-    from comptrust import config
-    from comptrust.records import SuiteManifest
-
-    folders = [path.parent]
-    if path.parent.resolve().name == "generations":
-        folders.append(path.parent.parent)
-    for folder in folders:
-        manifest = folder / "suite.json"
-        if manifest.is_file():
-            return config.parse(config.read_json(manifest), SuiteManifest, where=str(manifest))
-    return None
-
-
-def _line(path: Path, error: FieldError) -> int:
-    """Return the line of the answer at fault."""
-    from comptrust.trust.generations import lines
-
-    return next(
-        number
-        for number, line in enumerate(lines(path), start=1)
-        if line.strip() and json.loads(line)["id"] == error.prompt_id
-    )
 
 
 def _fields(score: Score) -> dict[str, object]:

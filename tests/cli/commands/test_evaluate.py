@@ -110,15 +110,15 @@ def test_a_folder_with_another_template(tiny_model: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["m", "--backend", "openai"], "needs --base-url.* or --serve vllm"),
+        (["m", "--backend", "openai"], "needs base_url.* or serve vllm"),
         (
             ["m", "--backend", "openai", "--serve", "vllm", "--base-url", "http://localhost/v1"],
-            "leave out --base-url",
+            "leave out base_url",
         ),
-        (["m", "--serve", "vllm"], "needs --backend openai"),
-        (["m", "--tokenizer", "m"], "needs --backend openai"),
+        (["m", "--serve", "vllm"], "needs backend openai"),
+        (["m", "--tokenizer", "m"], "needs backend openai"),
         (["m", "--backend", "openai", "--base-url", "localhost:8000"], "not an http"),
-        (["m", "--base-url", "http://localhost/v1"], "needs --backend openai"),
+        (["m", "--base-url", "http://localhost/v1"], "needs backend openai"),
         (["m", "--template", "vicuna"], "Did you mean 'vicuna_v1.1'"),
         (
             [

@@ -1,13 +1,12 @@
-"""TARGET of `evaluate`: which model it is, and a backend that answers for it."""
+"""The target of an evaluation: which model it is, and a backend that answers for it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from comptrust import digests
-from comptrust.cli.options import say
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError, unknown
 from comptrust.models import chat, presets, sources
@@ -17,10 +16,10 @@ from comptrust.workflow.models import local_model
 
 @dataclass(frozen=True)
 class BackendOptions:
-    """How TARGET is to answer; the fields are options of `evaluate`."""
+    """How the target is to answer."""
 
-    backend: str
-    batch_size: int | None
+    backend: str = "hf"
+    batch_size: int | None = None
     base_url: str | None = None
     serve: str | None = None
     template: str | None = None
@@ -37,24 +36,24 @@ class BackendOptions:
             self._check_without_server()
         elif self.serve and self.base_url:
             raise UserError(
-                f"--serve {self.serve} starts its own server; leave out --base-url {self.base_url}."
+                f"serve {self.serve} starts its own server; leave out base_url {self.base_url}."
             )
         elif not self.serve and not self.base_url:
             raise UserError(
-                "--backend openai needs --base-url, the root of the server's API, such as"
-                " http://localhost:8000/v1, or --serve vllm."
+                "Backend openai needs base_url, the root of the server's API, such as"
+                " http://localhost:8000/v1, or serve vllm."
             )
 
     def _check_without_server(self) -> None:
         for option, value in (
-            ("--base-url", self.base_url),
-            ("--serve", self.serve),
-            ("--tokenizer", self.tokenizer),
+            ("base_url", self.base_url),
+            ("serve", self.serve),
+            ("tokenizer", self.tokenizer),
         ):
             if value:
                 raise UserError(
-                    f"{option} {value} needs --backend openai; --backend {self.backend} asks the"
-                    " model itself."
+                    f"{option} {value} needs backend openai; backend {self.backend} asks the model"
+                    " itself."
                 )
 
 
@@ -72,7 +71,7 @@ class Target:
 
 
 def target(given: str, options: BackendOptions) -> Target:
-    """Resolve TARGET.
+    """Resolve a target.
 
     Raises UserError for a checkpoint that changed since it was written, or an unknown model.
     """
@@ -95,7 +94,14 @@ def target(given: str, options: BackendOptions) -> Target:
 
 
 @contextmanager
-def backend(target: Target, options: BackendOptions, *, given: str, log: Path) -> Iterator[Backend]:
+def backend(
+    target: Target,
+    options: BackendOptions,
+    *,
+    given: str,
+    log: Path,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[Backend]:
     """Load the model, or reach its server, or start a server and stop it afterwards.
 
     A server that is started here writes to `log`.
