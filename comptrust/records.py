@@ -6,11 +6,15 @@ In order: recipe, checkpoint, prompt, generation, suite, score, scorecard, findi
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from comptrust import digests
+from comptrust import digests, verdict_html
+from comptrust.errors import unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Scoring = Literal["compressed-trust", "original"]
 Result = Literal["pass", "block", "inconclusive"]
@@ -263,6 +267,19 @@ class Scorecard(Record):
         """Return a dimension's score, None if it was not evaluated."""
         return next((score for score in self.scores if score.dimension == dimension), None)
 
+    def __getitem__(self, dimension: str) -> Score:
+        """Return a dimension's score. Raises UserError, with the nearest name, if it has none."""
+        if score := self.score(dimension):
+            return score
+        raise unknown("dimension", dimension, [score.dimension for score in self.scores])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per dimension; what was not measured is missing, never 0."""
+        import pandas as pd
+
+        rows = [score.model_dump(exclude={"subscores", "sound"}) for score in self.scores]
+        return pd.DataFrame(rows).set_index("dimension")
+
 
 class Finding(Record):
     """The result of one rule."""
@@ -294,3 +311,7 @@ class Verdict(Record):
         if "block" in outcomes:
             return "block"
         return "pass" if outcomes == {"pass"} else "inconclusive"
+
+    def _repr_html_(self) -> str:
+        """Show the card in a notebook."""
+        return verdict_html.render(self)
