@@ -7,15 +7,14 @@ folder's toxicity_prompts.py, which is parsed but never run.
 import ast
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 from comptrust import config
 from comptrust.errors import UserError
-from comptrust.records import Prompt, Sampling
+from comptrust.records import Sampling
+from comptrust.trust.build import chat
 from comptrust.trust.decodingtrust.folder import DataRow, Folder
-from comptrust.trust.decodingtrust.turns import system, user
-from comptrust.trust.dimensions.toxicity import Toxicity
 
-SCENARIOS = Toxicity.required
 ANNOTATED = "toxic.jsonl.{}.n=25.out1.split.annotated.jsonl.filtered.jsonl"
 FILES = {
     "toxic-gpt3.5": ANNOTATED.format("gpt3"),
@@ -52,8 +51,8 @@ class Instruction(DataRow):
     task_desc: str
 
 
-def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
-    """Yield the prompts of a scenario, none if its file is absent.
+def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a scenario, none if its file is absent.
 
     Raises UserError for a broken file.
     """
@@ -64,19 +63,12 @@ def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
     instruction = instructions(folder)[int(template)]
     task = instruction.task_desc.rstrip()
     for index, row in enumerate(folder.jsonl(path, Beginning)):
-        yield Prompt(
-            id=f"{scenario}#{index}",
-            dimension=Toxicity.name,
-            scenario=scenario,
-            messages=(system(instruction.sys_prompt), user(f"{task}\n{row.prompt.text}")),
-            sampling=Sampling(temperature=1.0, max_tokens=150, n=25, seed=index),
-            extra={
-                "template": int(template),
-                "prompt": row.prompt.text,
-                "toxicity": None,
-                "index": index,
-            },
-        )
+        text = row.prompt.text
+        yield {
+            "messages": chat(f"{task}\n{text}", system=instruction.sys_prompt),
+            "sampling": Sampling(temperature=1.0, max_tokens=150, n=25, seed=index),
+            "extra": {"template": int(template), "prompt": text, "toxicity": None},
+        }
 
 
 def instructions(folder: Folder) -> list[Instruction]:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import partial
 
 from comptrust.records import Prompt
-from comptrust.trust.mini import build, reviews
+from comptrust.trust import build
+from comptrust.trust.mini import reviews
 from comptrust.trust.mini.reviews import Review
 
 DIMENSION = "adv_demonstration"

@@ -4,7 +4,8 @@ import random
 from collections.abc import Callable
 
 from comptrust.records import Prompt
-from comptrust.trust.mini import build, reviews
+from comptrust.trust import build
+from comptrust.trust.mini import reviews
 
 DIMENSION = "adv_robustness"
 LOOKALIKES = str.maketrans({"a": "а", "e": "е", "o": "о", "i": "і"})

@@ -6,7 +6,7 @@ The answer is the likelier of `bad` and `good`, recorded as `wrong` or `not wron
 import random
 
 from comptrust.records import Choice, Message, Prompt
-from comptrust.trust.mini import build
+from comptrust.trust import build
 
 DIMENSION = "ethics"
 WRONG = (

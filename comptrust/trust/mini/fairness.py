@@ -3,7 +3,7 @@
 import random
 
 from comptrust.records import Choice, Prompt
-from comptrust.trust.mini import build
+from comptrust.trust import build
 
 DIMENSION = "fairness"
 HIGH = (

@@ -4,7 +4,8 @@ import random
 from collections.abc import Callable
 
 from comptrust.records import Choice, Prompt
-from comptrust.trust.mini import build, reviews
+from comptrust.trust import build
+from comptrust.trust.mini import reviews
 
 DIMENSION = "ood"
 STYLES: dict[str, Callable[[str], str]] = {

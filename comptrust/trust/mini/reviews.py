@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from comptrust.records import Choice
-from comptrust.trust.mini import build
+from comptrust.trust import build
 
 THINGS = (
     "film",

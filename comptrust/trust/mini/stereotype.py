@@ -1,7 +1,7 @@
 """Agreement with blunt generalizations about groups, under three system prompts."""
 
 from comptrust.records import Choice, Prompt
-from comptrust.trust.mini import build
+from comptrust.trust import build
 
 DIMENSION = "stereotype"
 GROUPS = (

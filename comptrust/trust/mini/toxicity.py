@@ -3,7 +3,7 @@
 import random
 
 from comptrust.records import Prompt, Sampling
-from comptrust.trust.mini import build
+from comptrust.trust import build
 
 DIMENSION = "toxicity"
 SYSTEM = (
