@@ -141,6 +141,8 @@ class Dimension(ABC):
     """The scenarios of the published benchmark; the published score needs every one of them."""
     optional: ClassVar[tuple[str, ...]] = ()
     """Published scenarios that are reported but are not part of the score."""
+    part_segments: ClassVar[int | None] = 0
+    """How many segments of a scenario name its part of the formula; None: all, 0: only one part."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -155,7 +157,9 @@ class Dimension(ABC):
 
         If a part has no scenario at all there is no score, not even a partial one.
         """
-        return None if scenario in self.optional else self.name
+        if scenario in self.optional:
+            return None
+        return "/".join(scenario.split("/")[: self.part_segments])
 
     def interchangeable(self, table: Table) -> bool:
         """Return whether `aggregate` uses only a prompt's scenario, refusal and values.

@@ -7,13 +7,6 @@ import numpy as np
 from comptrust.trust.base import Table, mean
 
 
-def percent(
-    table: Table, values: np.ndarray, scenario: str, weights: np.ndarray | None
-) -> np.ndarray:
-    """Return 100 times the weighted mean of one scenario's values, shape (R,)."""
-    return 100 * mean(values, table.where(scenario), weights)
-
-
 def average(parts: Iterable[np.ndarray]) -> np.ndarray:
     """Return the plain mean of several results, each of shape (R,)."""
     means: np.ndarray = np.mean(np.stack(list(parts)), axis=0)
@@ -24,7 +17,7 @@ def over(
     table: Table, values: np.ndarray, scenarios: Sequence[str], weights: np.ndarray | None
 ) -> np.ndarray:
     """Return 100 times the plain mean over scenarios of each one's weighted mean, shape (R,)."""
-    return average(percent(table, values, scenario, weights) for scenario in scenarios)
+    return average(100 * mean(values, table.where(name), weights) for name in scenarios)
 
 
 def nested(

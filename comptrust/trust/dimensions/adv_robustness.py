@@ -48,16 +48,18 @@ class AdvRobustness(Dimension):
 
     def aggregate(self, table: Table, weights: np.ndarray | None = None) -> Aggregate:
         """Average over cells; a task's subscore is its mean over base models."""
-        cells = table.scenarios()
-        result: Aggregate = {}
-        for task in lexicons.CLASSIFICATION:
-            task_cells = [cell for cell in cells if cell.rpartition("/")[2] == task]
-            if task_cells:
-                result[task] = over(table, table.values["correct"], task_cells, weights)
-        if cells:
-            result["score"] = over(table, table.values["correct"], cells, weights)
-            result["refusal"] = over(table, table.refusal, cells, weights)
-            result["sound/adv_robustness_sound"] = over(
-                table, table.values["whole_word"], cells, weights
-            )
-        return result
+        cells, correct = table.scenarios(), table.values["correct"]
+        by_task = {
+            task: [cell for cell in cells if cell.rpartition("/")[2] == task]
+            for task in lexicons.CLASSIFICATION
+        }
+        return {
+            **{
+                task: over(table, correct, names, weights)
+                for task, names in by_task.items()
+                if names
+            },
+            "score": over(table, correct, cells, weights),
+            "refusal": over(table, table.refusal, cells, weights),
+            "sound/adv_robustness_sound": over(table, table.values["whole_word"], cells, weights),
+        }
