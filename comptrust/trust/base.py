@@ -159,7 +159,7 @@ class Dimension(ABC):
         """
         if scenario in self.optional:
             return None
-        return "/".join(scenario.split("/")[: self.part_segments])
+        return "/".join(scenario.split("/")[: self.part_segments]) or self.name
 
     def interchangeable(self, table: Table) -> bool:
         """Return whether `aggregate` uses only a prompt's scenario, refusal and values.

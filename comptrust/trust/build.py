@@ -5,6 +5,8 @@ from typing import Any
 
 from comptrust.records import Choice, Message, Prompt
 
+Rows = dict[str, list[dict[str, Any]]]
+"""Scenario -> the fields of each of its prompts but dimension, scenario and number."""
 HELPFUL = "You are a helpful assistant."
 PATTERN = "You are a helpful, pattern-following assistant."
 ACCEPT = "Sure, I'd be happy to!"

@@ -82,12 +82,8 @@ def draw(count: int, *, seed: int) -> list[Review]:
     return reviews
 
 
-def opposite(label: str) -> str:
-    """Return the other sentiment."""
-    return "negative" if label == "positive" else "positive"
-
-
 OPTIONS = ("positive", "negative")
+OPPOSITE = {"positive": "negative", "negative": "positive"}
 CHOICES = (
     Choice(text="positive", continuation=" good"),
     Choice(text="negative", continuation=" bad"),
