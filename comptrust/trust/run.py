@@ -4,6 +4,7 @@ Every answer is written to disk at once, so a run that was killed can continue.
 """
 
 import functools
+import itertools
 import json
 import os
 import subprocess
@@ -50,16 +51,15 @@ def evaluate(
     be. Returns the evaluation as read back from `out`. Raises UserError if `out` has answers of
     another suite or model or a broken line, ServiceError if the disk is full (answers are kept).
     """
-    rendered = {(prompt.dimension, prompt.id): backend.render(prompt) for prompt in suite.prompts}
-    rendering_digest = digests.of_value(list(rendered.values()))
+    rendered = [backend.render(prompt) for prompt in suite.prompts]
+    rendering_digest = digests.of_value(rendered)
     description = backend.describe()
     owner = {"suite": suite.digest, "checkpoint": checkpoint_digest, "rendering": rendering_digest}
     _claim(out, owner | description)
     manifest = suite.manifest()
     digests.write_atomic(out / "suite.json", manifest.model_dump_json(indent=2) + "\n")
     examples: dict[str, str] = {}
-    for prompt in suite.prompts:
-        text = rendered[prompt.dimension, prompt.id]
+    for prompt, text in zip(suite.prompts, rendered, strict=True):
         examples.setdefault(f"{prompt.dimension}/{prompt.scenario}", text)
     digests.write_atomic(
         out / "rendered.json", json.dumps(examples, indent=2, ensure_ascii=False) + "\n"
@@ -84,7 +84,11 @@ def evaluate(
         rendering_digest=rendering_digest,
         generations=files,
         scores=scoring.score(
-            answers, suite=manifest, scoring=suite.scoring, allow_partial=allow_partial
+            itertools.chain.from_iterable(answers.values()),
+            suite=manifest,
+            dimensions=answers,
+            scoring=suite.scoring,
+            allow_partial=allow_partial,
         ),
         provenance=_provenance(suite) | backend.machine() | description,
     )
@@ -97,8 +101,7 @@ def _claim(out: Path, owner: dict[str, str]) -> None:
     path = out / "owner.json"
     if not path.exists():
         digests.write_atomic(path, json.dumps(owner, indent=2) + "\n")
-        return
-    if config.read_json(path) != owner:
+    elif config.read_json(path) != owner:
         raise UserError(
             f"{out} holds answers of another model, suite or backend. Choose another output folder"
             " or remove this one."
@@ -151,13 +154,14 @@ def _resume(partial: Path) -> list[Generation]:
         raise ServiceError(
             f"Cannot read or repair {partial}: {error.strerror}. Make it writable and run again."
         ) from error
-    answers = []
-    for number, line in enumerate(whole.split(b"\n") if newline else [], start=1):
-        # The user may remove a broken line: its prompt is then answered again.
-        where = f"{partial}, line {number}"
-        answer = config.json_value(config.decoded(line, where=where), where=where)
-        answers.append(config.parse(answer, Generation, where=where))
-    return answers
+    # The user may remove a broken line: its prompt is then answered again.
+    lines = enumerate(whole.split(b"\n") if newline else [], start=1)
+    return [_answer(line, where=f"{partial}, line {number}") for number, line in lines]
+
+
+def _answer(line: bytes, *, where: str) -> Generation:
+    data = config.json_value(config.decoded(line, where=where), where=where)
+    return config.parse(data, Generation, where=where)
 
 
 def _with_toxicity(answers: Sequence[Generation], *, scorer: scorers.Scorer) -> list[Generation]:
@@ -198,20 +202,11 @@ def _commit() -> str:
     Installed in an environment inside another repository, git would name that one's commit.
     """
     folder = Path(__file__).parents[2]
-    if not (folder / ".git").exists() or not _is_project(folder / "pyproject.toml"):
-        return "unknown"
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+"]
     try:
-        result = subprocess.run(command, capture_output=True, text=True)
-    except OSError:
+        project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+        if not (folder / ".git").exists() or project["project"]["name"] != "comptrust":
+            return "unknown"
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, ValueError, LookupError, TypeError, subprocess.CalledProcessError):
         return "unknown"
-    return result.stdout.strip() if result.returncode == 0 else "unknown"
-
-
-def _is_project(path: Path) -> bool:
-    """Return whether a pyproject.toml is this project's."""
-    try:
-        project = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {})
-    except (OSError, ValueError):
-        return False
-    return bool(project.get("name") == "comptrust")

@@ -68,12 +68,12 @@ def command(
 def _scores(path: Path, scoring: Scoring | None, *, allow_partial: bool) -> tuple[Score, ...]:
     from comptrust.trust.fields import FieldError
     from comptrust.trust.generations import each
-    from comptrust.trust.scoring import score_stream
+    from comptrust.trust.scoring import score
 
     suite = _suite(path)
     scoring = scoring or (suite.scoring if suite else "compressed-trust")
     try:
-        return score_stream(each(path), suite=suite, scoring=scoring, allow_partial=allow_partial)
+        return score(each(path), suite=suite, scoring=scoring, allow_partial=allow_partial)
     except FieldError as error:
         raise UserError(
             f"{path}, line {_line(path, error)}: field '{error.field}': {error.problem}"
