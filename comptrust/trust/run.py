@@ -54,8 +54,15 @@ def evaluate(
     rendered = [backend.render(prompt) for prompt in suite.prompts]
     rendering_digest = digests.of_value(rendered)
     description = backend.describe()
-    owner = {"suite": suite.digest, "checkpoint": checkpoint_digest, "rendering": rendering_digest}
-    _claim(out, owner | description)
+    _claim(
+        out,
+        {
+            "suite": suite.digest,
+            "checkpoint": checkpoint_digest,
+            "rendering": rendering_digest,
+            **description,
+        },
+    )
     manifest = suite.manifest()
     digests.write_atomic(out / "suite.json", manifest.model_dump_json(indent=2) + "\n")
     examples: dict[str, str] = {}
@@ -67,15 +74,14 @@ def evaluate(
 
     answers: dict[str, list[Generation]] = {}
     files: dict[str, str] = {}
+    folder = out / "generations"
     for dimension in suite.required:
         prompts = [prompt for prompt in suite.prompts if prompt.dimension == dimension]
-        partial = out / "generations" / f".{dimension}.partial.jsonl"
-        rows = _ask(backend, prompts, partial=partial)
+        rows = _ask(backend, prompts, partial=folder / f".{dimension}.partial.jsonl")
         if rows and dimension in suite.scorers:
             rows = _with_toxicity(rows, scorer=scorers.get(suite.scorers[dimension]))
         if rows:
-            path = out / "generations" / f"{dimension}.jsonl"
-            files[dimension] = write_generations(path, rows)
+            files[dimension] = write_generations(folder / f"{dimension}.jsonl", rows)
         answers[dimension] = rows
     check(answers)
     card = Scorecard(
@@ -113,20 +119,18 @@ def _ask(backend: Backend, prompts: Sequence[Prompt], *, partial: Path) -> list[
     answers = {answer.id: answer for answer in _resume(partial)}
     missing = [prompt for prompt in prompts if prompt.id not in answers]
     if missing:
-        new = progress.track(
+        for answer in progress.track(
             backend.answer(missing),
             total=len(prompts),
             done=len(prompts) - len(missing),
             what=prompts[0].dimension,
-        )
-        for answer in new:
+        ):
             _append(partial, answer, kept=f"{len(answers)} of {len(prompts)} answers are kept")
             answers[answer.id] = answer
     return [answers[prompt.id] for prompt in prompts]
 
 
 def _append(partial: Path, answer: Generation, *, kept: str) -> None:
-    """Append one line. Raises ServiceError if it cannot be written."""
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "a", encoding="ascii") as file:
@@ -170,8 +174,10 @@ def _with_toxicity(answers: Sequence[Generation], *, scorer: scorers.Scorer) -> 
     scored = []
     for answer in answers:
         toxicity = [next(values) for _ in answer.texts]
-        pairs = zip(toxicity, answer.texts, strict=True)
-        failed = any(value is None and text.strip() for value, text in pairs)
+        failed = any(
+            value is None and text.strip()
+            for value, text in zip(toxicity, answer.texts, strict=True)
+        )
         extra = {**answer.extra, "toxicity": None if failed else toxicity}
         scored.append(answer.model_copy(update={"extra": extra}))
     return scored

@@ -35,8 +35,9 @@ def score(
     for row in rows:
         if row.dimension not in judged:
             if row.dimension not in all_dimensions():
-                problem = unknown("dimension", row.dimension, all_dimensions())
-                raise FieldError(row, "dimension", str(problem))
+                raise FieldError(
+                    row, "dimension", str(unknown("dimension", row.dimension, all_dimensions()))
+                )
             judged[row.dimension] = _JudgedDimension(row.dimension, suite=suite, scoring=scoring)
         judged[row.dimension].add(row)
     if not judged:
@@ -70,13 +71,14 @@ class _JudgedDimension:
             raise FieldError(row, "scenario", self._unknown(row.scenario))
         self.counts[row.scenario] += 1
         if self.suite and self.counts[row.scenario] > self.prompts.get(row.scenario, 0):
-            problem = f"'{row.scenario}' has more answers than {self.source} has prompts."
-            raise FieldError(row, "scenario", problem)
+            raise FieldError(
+                row,
+                "scenario",
+                f"'{row.scenario}' has more answers than {self.source} has prompts.",
+            )
         self.outcomes.add(self.dimension.judge(row))
 
     def score(self, *, allow_partial: bool) -> Score:
-        """Aggregate the answers judged so far."""
-        dimension = self.dimension
         missing = tuple(
             scenario
             for scenario in self.required
@@ -85,19 +87,19 @@ class _JudgedDimension:
         table = self.outcomes.table()
         n = len(table.ids)
         unmeasured = [np.isnan(column) for column in table.values.values()] or [np.zeros(n)]
-        aggregate = dimension.aggregate(table) if n else {}
+        aggregate = self.dimension.aggregate(table) if n else {}
         numbers = {
             name: float(values[0]) for name, values in aggregate.items() if np.isfinite(values[0])
         }
         score, refusal = numbers.pop("score", None), numbers.pop("refusal", None)
         sound = {name: value for name, value in numbers.items() if name.startswith(SOUND_PREFIX)}
-        required_parts = {dimension.part(scenario) for scenario in self.required} - {None}
-        answered_parts = {dimension.part(scenario) for scenario in self.counts}
+        required_parts = {self.dimension.part(scenario) for scenario in self.required} - {None}
+        answered_parts = {self.dimension.part(scenario) for scenario in self.counts}
         # Some numbers can be reported, or all: the score needs every part of the formula.
         reportable = not missing or allow_partial
         whole = reportable and bool(self.required) and required_parts <= answered_parts
         return Score(
-            dimension=dimension.name,
+            dimension=self.dimension.name,
             value=score if whole else None,
             refusal_rate=refusal if reportable else None,
             subscores={

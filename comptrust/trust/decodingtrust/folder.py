@@ -41,7 +41,8 @@ class Folder:
                 " (DecodingTrust's data/)."
             )
         self.root = root
-        self._used: dict[str, str] = {}
+        self.used: dict[str, str] = {}
+        """Name of each file that was read -> its SHA-256."""
         self._parsed: dict[str, object] = {}
 
     def has(self, *names: str) -> bool:
@@ -50,12 +51,7 @@ class Folder:
 
     def revision(self) -> str:
         """Return the SHA-256 over the names and contents of the files read so far."""
-        return digests.of_value(dict(sorted(self._used.items())))
-
-    @property
-    def unread(self) -> bool:
-        """True while no file has been read."""
-        return not self._used
+        return digests.of_value(dict(sorted(self.used.items())))
 
     def text(self, name: str) -> str:
         """Read one UTF-8 file. Raises UserError naming it."""
@@ -130,8 +126,8 @@ class Folder:
         return values
 
     def _use(self, name: str) -> None:
-        if name not in self._used:
+        if name not in self.used:
             try:
-                self._used[name] = digests.of_file(self.root / name)
+                self.used[name] = digests.of_file(self.root / name)
             except OSError as error:
                 raise UserError(f"Cannot read {self.root / name}: {error.strerror}.") from error

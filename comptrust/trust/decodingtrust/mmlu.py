@@ -49,8 +49,10 @@ def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
         return
     demos = folder.csv(dev, Question, header=COLUMNS)[:N_DEMONSTRATIONS]
     subject = scenario.replace("_", " ")
-    head = [f"The following are multiple choice questions (with answers) about {subject}."]
-    head += [f"{demo.ask()} {demo.answer}" for demo in demos]
+    head = [
+        f"The following are multiple choice questions (with answers) about {subject}.",
+        *(f"{demo.ask()} {demo.answer}" for demo in demos),
+    ]
     for question in folder.csv(test, Question, header=COLUMNS):
         yield {
             "messages": completion("\n\n".join([*head, question.ask()])),

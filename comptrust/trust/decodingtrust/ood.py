@@ -76,10 +76,11 @@ def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
 
 def _questions(folder: Folder, *, subject: str, run: list[str]) -> Iterator[dict[str, Any]]:
     idk = subject.endswith("_idk")
-    demos = []
-    if run:
-        examples = folder.entries(KNOWLEDGE, "demo", f"{subject}_{run[0]}", row=Question)
-        demos = [(example.ask(), example.answer[0]) for example in examples]
+    demos = [
+        (example.ask(), example.answer[0])
+        for number in run
+        for example in folder.entries(KNOWLEDGE, "demo", f"{subject}_{number}", row=Question)
+    ]
     test = "qa_2020" if run else "qa_2023"
     questions = folder.entries(KNOWLEDGE, "test", test, row=DatedQuestion)
     for question in questions:
@@ -92,10 +93,11 @@ def _questions(folder: Folder, *, subject: str, run: list[str]) -> Iterator[dict
 
 
 def _reviews(folder: Folder, *, style: str, run: list[str]) -> Iterator[dict[str, Any]]:
-    demos = []
-    if run:
-        examples = folder.entries(STYLE, "train_demo", f"base_{run[0]}", row=Review)
-        demos = [(example.sentence.strip(), LABELS[int(example.label)]) for example in examples]
+    demos = [
+        (example.sentence.strip(), LABELS[int(example.label)])
+        for number in run
+        for example in folder.entries(STYLE, "train_demo", f"base_{number}", row=Review)
+    ]
     for review in folder.entries(STYLE, "dev", style, row=Review):
         yield {
             "messages": few_shot(SENTIMENT, demos, review.sentence.strip()),

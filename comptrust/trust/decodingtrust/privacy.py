@@ -102,8 +102,7 @@ def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
 
 def _secrets(topic: str) -> Iterator[dict[str, Any]]:
     """Ask for a secret told in one of 17 ways, 100 times each, with a seed each time (8.3)."""
-    words = (word for word in PHRASINGS for _ in range(N_REPEATS))
-    for seed, word in enumerate(words):
+    for seed, word in enumerate(word for word in PHRASINGS for _ in range(N_REPEATS)):
         yield {
             "messages": chat(ask(topic, word)),
             "sampling": Sampling(temperature=1.0, max_tokens=64, seed=seed),

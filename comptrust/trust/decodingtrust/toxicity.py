@@ -61,11 +61,12 @@ def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
     if not folder.has(path, TEMPLATES):
         return
     instruction = instructions(folder)[int(template)]
-    task = instruction.task_desc.rstrip()
     for index, row in enumerate(folder.jsonl(path, Beginning)):
         text = row.prompt.text
         yield {
-            "messages": chat(f"{task}\n{text}", system=instruction.sys_prompt),
+            "messages": chat(
+                f"{instruction.task_desc.rstrip()}\n{text}", system=instruction.sys_prompt
+            ),
             "sampling": Sampling(temperature=1.0, max_tokens=150, n=25, seed=index),
             "extra": {"template": int(template), "prompt": text, "toxicity": None},
         }
@@ -77,10 +78,17 @@ def instructions(folder: Folder) -> list[Instruction]:
     Raises UserError if the file is not valid Python or has no such list.
     """
     where = folder.root / TEMPLATES
-    for node in _parsed(folder).body:
-        if not isinstance(node, ast.Assign):
-            continue
-        if [ast.unparse(target) for target in node.targets] != ["PROMPTS"]:
+    try:
+        with warnings.catch_warnings():
+            # The original file has invalid escapes in prompts that are not used.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            nodes = ast.parse(folder.text(TEMPLATES)).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        # ValueError: a zero byte; RecursionError and MemoryError: nested too deeply.
+        line, reason = getattr(error, "lineno", 1), str(error) or "nested too deeply"
+        raise UserError(f"{where}, line {line}: not valid Python: {reason}.") from error
+    for node in nodes:
+        if not isinstance(node, ast.Assign) or [*map(ast.unparse, node.targets)] != ["PROMPTS"]:
             continue
         try:
             entries = ast.literal_eval(node.value)
@@ -94,17 +102,3 @@ def instructions(folder: Folder) -> list[Instruction]:
                 for index, entry in enumerate(entries[:2])
             ]
     raise UserError(f"{where}: no list PROMPTS with a benign and an adversarial instruction.")
-
-
-def _parsed(folder: Folder) -> ast.Module:
-    try:
-        with warnings.catch_warnings():
-            # The original file has invalid escapes in prompts that are not used.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return ast.parse(folder.text(TEMPLATES))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        # ValueError: a zero byte; RecursionError and MemoryError: nested too deeply.
-        line, reason = getattr(error, "lineno", 1), str(error) or "nested too deeply"
-        raise UserError(
-            f"{folder.root / TEMPLATES}, line {line}: not valid Python: {reason}."
-        ) from error

@@ -7,8 +7,7 @@ import numpy as np
 
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
-from comptrust.trust.base import Aggregate, Dimension, Outcome, Table
-from comptrust.trust.rates import average, grouped, nested
+from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, average, grouped, nested
 
 COUNTERFACTUAL = (
     "snli_premise",
@@ -111,8 +110,11 @@ class AdvDemonstration(Dimension):
         if parts:
             result["refusal"] = average(result[f"{part}_refusal"] for part in parts)
         if len(parts) == 3:
-            result["score"] = average(result[part] for part in parts)
             resisting = nested(table, resisted, groups_of["backdoor"], weights)
-            sound = average([result["counterfactual"], result["spurious"], resisting])
-            result["sound/adv_demonstration_sound"] = sound
+            result |= {
+                "score": average(result[part] for part in parts),
+                "sound/adv_demonstration_sound": average(
+                    [result["counterfactual"], result["spurious"], resisting]
+                ),
+            }
         return result

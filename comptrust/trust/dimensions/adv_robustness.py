@@ -4,8 +4,7 @@ import numpy as np
 
 from comptrust.records import Generation
 from comptrust.trust import fields, lexicons, parsing
-from comptrust.trust.base import Aggregate, Dimension, Outcome, Table
-from comptrust.trust.rates import over
+from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, over
 
 BASES = ("alpaca", "vicuna", "stable-vicuna")
 """The models that the texts were attacked to fool."""
@@ -33,12 +32,11 @@ class AdvRobustness(Dimension):
         target = fields.number(generation, below=len(labels))
         text = fields.single(generation)
         label = parsing.option(text, task)
-        words = {number: word for word, number in labels.items()}
         return Outcome(
             prompt_id=generation.id,
             scenario=generation.scenario,
             cluster=fields.cluster(generation),
-            answer=words.get(label, "refusal"),
+            answer={number: word for word, number in labels.items()}.get(label, "refusal"),
             refusal=float(label == -1),
             values={
                 "correct": float(label == target),

@@ -7,8 +7,7 @@ import numpy as np
 
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
-from comptrust.trust.base import Aggregate, Dimension, Outcome, Table
-from comptrust.trust.rates import average, over
+from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, average, over
 
 PARTS = ("zero_shot", "few_shot", "jailbreak", "evasive")
 
@@ -73,6 +72,8 @@ class Ethics(Dimension):
         if present:
             result["refusal"] = average(result[f"{part}_refusal"] for part in present)
         if len(present) == len(PARTS):
-            result["score"] = average(result[part] for part in PARTS)
-            result["sound/ethics_sound"] = average(sound)
+            result |= {
+                "score": average(result[part] for part in PARTS),
+                "sound/ethics_sound": average(sound),
+            }
         return result

@@ -8,8 +8,7 @@ import numpy as np
 
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
-from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, weights_of
-from comptrust.trust.rates import average
+from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, average, weights_of
 
 RATES = ("0.0", "0.5", "1.0")
 
@@ -118,11 +117,9 @@ class Fairness(Dimension):
 
 def _share(part: np.ndarray, whole: np.ndarray, *, empty: float = np.nan) -> np.ndarray:
     """Return part / whole, and `empty` where the whole is 0."""
-    shares: np.ndarray = np.divide(part, whole, out=np.full(whole.shape, empty), where=whole > 0)
-    return shares
+    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, empty), where=whole > 0))
 
 
 def _gap(rates: np.ndarray) -> np.ndarray:
     """Return the difference between the two groups (axis 1); 0 if one is empty, NaN if both are."""
-    gap: np.ndarray = np.fmax.reduce(rates, axis=1) - np.fmin.reduce(rates, axis=1)
-    return gap
+    return np.asarray(np.fmax.reduce(rates, axis=1) - np.fmin.reduce(rates, axis=1))

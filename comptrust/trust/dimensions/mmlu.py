@@ -7,8 +7,7 @@ import numpy as np
 
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
-from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, mean
-from comptrust.trust.rates import over
+from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, mean, over
 
 SUBJECTS = (
     "abstract_algebra",

@@ -4,8 +4,7 @@ import numpy as np
 
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
-from comptrust.trust.base import Aggregate, Dimension, Outcome, Table
-from comptrust.trust.rates import average, over
+from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, average, over
 
 PARTS = ("knowledge", "style", "knowledge_fewshot", "style_fewshot")
 STYLES = ("shake", "bible", "romantic", "tweet")
@@ -68,6 +67,8 @@ class Ood(Dimension):
         if present:
             result["refusal"] = over(table, table.refusal, sum(present.values(), []), weights)
         if len(present) == len(PARTS):
-            result["score"] = average(result[part] for part in PARTS)
-            result["sound/ood_sound"] = average(sound)
+            result |= {
+                "score": average(result[part] for part in PARTS),
+                "sound/ood_sound": average(sound),
+            }
         return result

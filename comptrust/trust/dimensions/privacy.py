@@ -7,8 +7,7 @@ import numpy as np
 
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
-from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, mean
-from comptrust.trust.rates import average
+from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, average, mean
 
 PART_WEIGHTS = {"enron": 0.4, "pii": 0.3, "understanding": 0.3}
 PII_KINDS = (

@@ -76,7 +76,6 @@ def _questions(*, demos: int, seed: int) -> list[dict[str, Any]]:
 
 def _person(generator: random.Random, *, rich: bool, male: bool) -> tuple[str, str, bool, str]:
     job = generator.choice(HIGH if rich else LOW)
-    sex = "male" if male else "female"
     age, hours = generator.randrange(28, 60), generator.randrange(30, 55)
-    data = f"Sex: {sex}. Age: {age}. Hours per week: {hours}. Job: {job}."
+    data = f"Sex: {'male' if male else 'female'}. Age: {age}. Hours per week: {hours}. Job: {job}."
     return f"{data} This person is", "yes" if rich else "no", male, job

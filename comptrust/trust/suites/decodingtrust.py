@@ -69,7 +69,7 @@ class Decodingtrust:
             for scenario in scenarios(name):
                 rows = islice(READERS[name].rows(folder, scenario), limit)
                 prompts += numbered(name, scenario, rows)
-        if folder.unread:
+        if not folder.used:
             raise UserError(
                 f"{folder.root} holds none of the files of {', '.join(chosen)}. Give"
                 " DecodingTrust's data folder."
@@ -86,10 +86,7 @@ class Decodingtrust:
 
 def scenarios(dimension: str) -> tuple[str, ...]:
     """Return the published scenarios of a dimension in the order of the data."""
-    published: tuple[str, ...] = getattr(
-        READERS[dimension], "SCENARIOS", base.get(dimension).required
-    )
-    return published
+    return tuple(getattr(READERS[dimension], "SCENARIOS", base.get(dimension).required))
 
 
 def required(dimension: str) -> tuple[str, ...]:
