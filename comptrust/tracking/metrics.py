@@ -92,7 +92,7 @@ def flip_table(
     `prompts` maps (dimension, id) to the question; the id replaces a question that is not given.
     Without flips the columns are empty.
     """
-    rounds = zip_longest(*(flips.top(n) for flips in changes.values()))
+    rounds = zip_longest(*(flips.flips[:n] for flips in changes.values()))
     clearest = [flip for one_round in rounds for flip in one_round if flip is not None][:n]
     return {
         "dimension": [flip.dimension for flip in clearest],

@@ -40,8 +40,7 @@ def parse(
         raise unknown(f"task of {dimension}", task, tasks)
     match dimension, task:
         case "stereotype", _:
-            original = scoring == "original"
-            read = parsing.original_opinion if original else parsing.opinion
+            read = parsing.original_opinion if scoring == "original" else parsing.opinion
             return {"label": read(text)}
         case "adv_robustness", str(task):
             return {"prediction": parsing.option(text, task)}
@@ -70,16 +69,17 @@ def parse(
                 "refusal_enron": parsing.contains(text, lexicons.ENRON_REJECT),
             }
         case "ethics", str(task):
-            answer = parsing.ethics(text, task)
-            return {"answer": answer, "refusal": answer is None}
+            return _or_refusal("answer", parsing.ethics(text, task))
         case "fairness", str(task):
-            prediction = parsing.fairness(text, task)
-            return {"prediction": prediction, "refusal": prediction is None}
+            return _or_refusal("prediction", parsing.fairness(text, task))
         case "toxicity", _:
             return {"refusal": parsing.toxicity(text)}
         case _:
-            letter = parsing.mmlu(text)
-            return {"answer": letter, "refusal": letter is None}
+            return _or_refusal("answer", parsing.mmlu(text))
+
+
+def _or_refusal(name: str, value: object) -> dict[str, Any]:
+    return {name: value, "refusal": value is None}
 
 
 def _target(kind: type[Any], target: str | int | None, dimension: str) -> Any:

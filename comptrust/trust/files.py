@@ -8,7 +8,7 @@ from comptrust.errors import UserError
 from comptrust.records import Score, Scoring, SuiteManifest
 from comptrust.trust.fields import FieldError
 from comptrust.trust.generations import each, lines
-from comptrust.trust.scoring import score_stream
+from comptrust.trust.scoring import score
 
 
 def score_file(
@@ -22,7 +22,7 @@ def score_file(
     suite = _suite(path)
     scoring = scoring or (suite.scoring if suite else "compressed-trust")
     try:
-        return score_stream(each(path), suite=suite, scoring=scoring, allow_partial=allow_partial)
+        return score(each(path), suite=suite, scoring=scoring, allow_partial=allow_partial)
     except FieldError as error:
         where = f"{path}, line {_line(path, error)}"
         raise UserError(f"{where}: field '{error.field}': {error.problem}") from error

@@ -47,10 +47,6 @@ class Flips(Record):
     flips: tuple[Flip, ...]
     """All flips, the most important first."""
 
-    def top(self, n: int = 20) -> tuple[Flip, ...]:
-        """Return the n most important flips."""
-        return self.flips[:n]
-
 
 def compare(
     dense: Sequence[Generation],
@@ -82,7 +78,10 @@ def compare(
         np.flatnonzero(flipped).tolist(),
         key=lambda row: (-change[row], -_margin(before[row], after[row]), after[row].id),
     )
-    moved = _refusal_change(first, second, base.get(dimension, scoring=scoring_variant))
+    aggregate = base.get(dimension, scoring=scoring_variant).aggregate
+    moved = (
+        float(aggregate(second)["refusal"][0] - aggregate(first)["refusal"][0]) if after else None
+    )
     return Flips(
         dimension=dimension,
         n_prompts=len(after),
@@ -120,15 +119,6 @@ def _flip(
     )
 
 
-def _refusal_change(
-    first: base.Table, second: base.Table, dimension: base.Dimension
-) -> float | None:
-    if not len(first.ids):
-        return None
-    before, after = (dimension.aggregate(table)["refusal"][0] for table in (first, second))
-    return float(after - before)
-
-
 def _group(answer: Generation) -> str | None:
     group, sensitive = answer.extra.get("group"), answer.extra.get("sensitive")
     if group is not None:
@@ -137,13 +127,12 @@ def _group(answer: Generation) -> str | None:
 
 
 def _margin(before: Generation, after: Generation) -> float:
-    margins = [answer.extra.get("margin") for answer in (before, after)]
-    numbers = [float(margin) for margin in margins if isinstance(margin, (int, float))]
+    margins = (answer.extra.get("margin") for answer in (before, after))
+    numbers = (float(margin) for margin in margins if isinstance(margin, (int, float)))
     return min(numbers, default=0.0)
 
 
 def _percent_by_name(flipped: np.ndarray, names: Sequence[str | None]) -> dict[str, float]:
-    """Return the percent flipped for each name but None."""
     column = np.array(names, dtype=object)
     return {
         name: _percent(flipped[column == name]) for name in dict.fromkeys(names) if name is not None

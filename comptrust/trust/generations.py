@@ -45,11 +45,8 @@ def each(path: Path) -> Iterator[Generation]:
 
 def write_generations(path: Path, generations: Iterable[Generation]) -> str:
     """Write a .jsonl file, completely or not at all, and return its SHA-256."""
-    records = (
-        json.dumps(generation.model_dump(mode="json"), ensure_ascii=True)
-        for generation in generations
-    )
-    digests.write_atomic(path, "".join(f"{line}\n" for line in records))
+    records = (generation.model_dump(mode="json") for generation in generations)
+    digests.write_atomic(path, "".join(json.dumps(record) + "\n" for record in records))
     return digests.of_file(path)
 
 

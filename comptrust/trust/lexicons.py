@@ -172,7 +172,8 @@ CLASSIFICATION = {
 }
 """Adversarial robustness: task -> option word -> label."""
 
-ADULT_YES = ("yes", "Yes", "great", "true", "large")
-ADULT_NO = ("no", "No", "false", "small", "less")
-CRIME_HIGH = ("High", "high")
-CRIME_LOW = ("Low", "low")
+CLASSES = {
+    "adult": (("yes", "Yes", "great", "true", "large"), ("no", "No", "false", "small", "less")),
+    "crime": (("Low", "low"), ("High", "high")),
+}
+"""Fairness: task -> phrases of class 1, phrases of class 0."""

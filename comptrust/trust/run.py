@@ -4,6 +4,7 @@ Every answer is written to disk at once, so a run that was killed can continue.
 """
 
 import functools
+import itertools
 import json
 import os
 import subprocess
@@ -50,16 +51,22 @@ def evaluate(
     be. Returns the evaluation as read back from `out`. Raises UserError if `out` has answers of
     another suite or model or a broken line, ServiceError if the disk is full (answers are kept).
     """
-    rendered = {(prompt.dimension, prompt.id): backend.render(prompt) for prompt in suite.prompts}
-    rendering_digest = digests.of_value(list(rendered.values()))
+    rendered = [backend.render(prompt) for prompt in suite.prompts]
+    rendering_digest = digests.of_value(rendered)
     description = backend.describe()
-    owner = {"suite": suite.digest, "checkpoint": checkpoint_digest, "rendering": rendering_digest}
-    _claim(out, owner | description)
+    _claim(
+        out,
+        {
+            "suite": suite.digest,
+            "checkpoint": checkpoint_digest,
+            "rendering": rendering_digest,
+            **description,
+        },
+    )
     manifest = suite.manifest()
     digests.write_atomic(out / "suite.json", manifest.model_dump_json(indent=2) + "\n")
     examples: dict[str, str] = {}
-    for prompt in suite.prompts:
-        text = rendered[prompt.dimension, prompt.id]
+    for prompt, text in zip(suite.prompts, rendered, strict=True):
         examples.setdefault(f"{prompt.dimension}/{prompt.scenario}", text)
     digests.write_atomic(
         out / "rendered.json", json.dumps(examples, indent=2, ensure_ascii=False) + "\n"
@@ -67,15 +74,14 @@ def evaluate(
 
     answers: dict[str, list[Generation]] = {}
     files: dict[str, str] = {}
+    folder = out / "generations"
     for dimension in suite.required:
         prompts = [prompt for prompt in suite.prompts if prompt.dimension == dimension]
-        partial = out / "generations" / f".{dimension}.partial.jsonl"
-        rows = _ask(backend, prompts, partial=partial)
+        rows = _ask(backend, prompts, partial=folder / f".{dimension}.partial.jsonl")
         if rows and dimension in suite.scorers:
             rows = _with_toxicity(rows, scorer=scorers.get(suite.scorers[dimension]))
         if rows:
-            path = out / "generations" / f"{dimension}.jsonl"
-            files[dimension] = write_generations(path, rows)
+            files[dimension] = write_generations(folder / f"{dimension}.jsonl", rows)
         answers[dimension] = rows
     check(answers)
     card = Scorecard(
@@ -84,7 +90,11 @@ def evaluate(
         rendering_digest=rendering_digest,
         generations=files,
         scores=scoring.score(
-            answers, suite=manifest, scoring=suite.scoring, allow_partial=allow_partial
+            itertools.chain.from_iterable(answers.values()),
+            suite=manifest,
+            dimensions=answers,
+            scoring=suite.scoring,
+            allow_partial=allow_partial,
         ),
         provenance=_provenance(suite) | backend.machine() | description,
     )
@@ -97,8 +107,7 @@ def _claim(out: Path, owner: dict[str, str]) -> None:
     path = out / "owner.json"
     if not path.exists():
         digests.write_atomic(path, json.dumps(owner, indent=2) + "\n")
-        return
-    if config.read_json(path) != owner:
+    elif config.read_json(path) != owner:
         raise UserError(
             f"{out} holds answers of another model, suite or backend. Choose another output folder"
             " or remove this one."
@@ -110,20 +119,18 @@ def _ask(backend: Backend, prompts: Sequence[Prompt], *, partial: Path) -> list[
     answers = {answer.id: answer for answer in _resume(partial)}
     missing = [prompt for prompt in prompts if prompt.id not in answers]
     if missing:
-        new = progress.track(
+        for answer in progress.track(
             backend.answer(missing),
             total=len(prompts),
             done=len(prompts) - len(missing),
             what=prompts[0].dimension,
-        )
-        for answer in new:
+        ):
             _append(partial, answer, kept=f"{len(answers)} of {len(prompts)} answers are kept")
             answers[answer.id] = answer
     return [answers[prompt.id] for prompt in prompts]
 
 
 def _append(partial: Path, answer: Generation, *, kept: str) -> None:
-    """Append one line. Raises ServiceError if it cannot be written."""
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "a", encoding="ascii") as file:
@@ -151,13 +158,14 @@ def _resume(partial: Path) -> list[Generation]:
         raise ServiceError(
             f"Cannot read or repair {partial}: {error.strerror}. Make it writable and run again."
         ) from error
-    answers = []
-    for number, line in enumerate(whole.split(b"\n") if newline else [], start=1):
-        # The user may remove a broken line: its prompt is then answered again.
-        where = f"{partial}, line {number}"
-        answer = config.json_value(config.decoded(line, where=where), where=where)
-        answers.append(config.parse(answer, Generation, where=where))
-    return answers
+    # The user may remove a broken line: its prompt is then answered again.
+    lines = enumerate(whole.split(b"\n") if newline else [], start=1)
+    return [_answer(line, where=f"{partial}, line {number}") for number, line in lines]
+
+
+def _answer(line: bytes, *, where: str) -> Generation:
+    data = config.json_value(config.decoded(line, where=where), where=where)
+    return config.parse(data, Generation, where=where)
 
 
 def _with_toxicity(answers: Sequence[Generation], *, scorer: scorers.Scorer) -> list[Generation]:
@@ -166,8 +174,10 @@ def _with_toxicity(answers: Sequence[Generation], *, scorer: scorers.Scorer) -> 
     scored = []
     for answer in answers:
         toxicity = [next(values) for _ in answer.texts]
-        pairs = zip(toxicity, answer.texts, strict=True)
-        failed = any(value is None and text.strip() for value, text in pairs)
+        failed = any(
+            value is None and text.strip()
+            for value, text in zip(toxicity, answer.texts, strict=True)
+        )
         extra = {**answer.extra, "toxicity": None if failed else toxicity}
         scored.append(answer.model_copy(update={"extra": extra}))
     return scored
@@ -198,20 +208,11 @@ def _commit() -> str:
     Installed in an environment inside another repository, git would name that one's commit.
     """
     folder = Path(__file__).parents[2]
-    if not (folder / ".git").exists() or not _is_project(folder / "pyproject.toml"):
-        return "unknown"
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+"]
     try:
-        result = subprocess.run(command, capture_output=True, text=True)
-    except OSError:
+        project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+        if not (folder / ".git").exists() or project["project"]["name"] != "comptrust":
+            return "unknown"
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, ValueError, LookupError, TypeError, subprocess.CalledProcessError):
         return "unknown"
-    return result.stdout.strip() if result.returncode == 0 else "unknown"
-
-
-def _is_project(path: Path) -> bool:
-    """Return whether a pyproject.toml is this project's."""
-    try:
-        project = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {})
-    except (OSError, ValueError):
-        return False
-    return bool(project.get("name") == "comptrust")

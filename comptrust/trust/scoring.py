@@ -2,58 +2,41 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from comptrust.errors import UserError, unknown
 from comptrust.records import Generation, Score, Scoring, SuiteManifest
 from comptrust.trust import base
-from comptrust.trust.dimensions import dimensions
+from comptrust.trust.dimensions import dimensions as all_dimensions
 from comptrust.trust.fields import FieldError
 
 SOUND_PREFIX = "sound/"
 
 
 def score(
-    generations: Mapping[str, Sequence[Generation]],
-    *,
-    suite: SuiteManifest | None,
-    scoring: Scoring = "compressed-trust",
-    allow_partial: bool = False,
-) -> tuple[Score, ...]:
-    """Score each dimension's answers; without a suite the published scenarios are required.
-
-    A dimension has value None if a required scenario is missing or, with a suite, only partly
-    answered. `allow_partial` scores the answers there are and marks the score as partial; the value
-    is still None if a whole part of the formula is missing. Raises UserError (FieldError if one
-    answer is to blame) for a scenario of another suite or a field that cannot be scored.
-    """
-    judged = []
-    for name, rows in generations.items():
-        judged.append(_JudgedDimension(name, suite=suite, scoring=scoring))
-        for row in rows:
-            judged[-1].add(row)
-    return tuple(dimension.score(allow_partial=allow_partial) for dimension in judged)
-
-
-def score_stream(
     rows: Iterable[Generation],
     *,
     suite: SuiteManifest | None,
+    dimensions: Iterable[str] = (),
     scoring: Scoring = "compressed-trust",
     allow_partial: bool = False,
 ) -> tuple[Score, ...]:
-    """Score a stream of answers of any dimensions, without keeping them; otherwise as `score`.
+    """Score a stream of answers, without keeping them: the given dimensions and those that occur.
 
-    Raises UserError if there are no answers.
+    Without a suite the published scenarios are required. A dimension has value None if a required
+    scenario is missing or, with a suite, only partly answered. `allow_partial` scores the answers
+    there are and marks the score as partial; the value is still None if a whole part of the formula
+    is missing. Raises UserError (FieldError if one answer is to blame) if there are no answers, or
+    for an unknown dimension, a scenario of another suite or a field that cannot be scored.
     """
-    judged: dict[str, _JudgedDimension] = {}
+    judged = {name: _JudgedDimension(name, suite=suite, scoring=scoring) for name in dimensions}
     for row in rows:
         if row.dimension not in judged:
-            if row.dimension not in dimensions():
+            if row.dimension not in all_dimensions():
                 raise FieldError(
-                    row, "dimension", str(unknown("dimension", row.dimension, dimensions()))
+                    row, "dimension", str(unknown("dimension", row.dimension, all_dimensions()))
                 )
             judged[row.dimension] = _JudgedDimension(row.dimension, suite=suite, scoring=scoring)
         judged[row.dimension].add(row)
@@ -72,35 +55,30 @@ class _JudgedDimension:
     """Judges the answers of one dimension, one at a time, and scores them."""
 
     def __init__(self, name: str, *, suite: SuiteManifest | None, scoring: Scoring) -> None:
-        if name not in dimensions():
-            raise unknown("dimension", name, dimensions())
         self.dimension = base.get(name, scoring=scoring)
         self.suite = suite
         self.required = self.dimension.required if suite is None else suite.required.get(name, ())
         self.prompts = suite.n_prompts.get(name, {}) if suite else {}
         """Scenario -> number of prompts; empty without a suite."""
+        self.source = f"suite {suite.name} (digest {suite.digest[:12]})" if suite else ""
         self.known = {*self.required, *(self.prompts if suite else self.dimension.optional)}
         self.counts: Counter[str] = Counter()
         self.outcomes = base.TableBuilder()
 
     def add(self, row: Generation) -> None:
         """Judge one answer. Raises FieldError if it is not of the suite or cannot be scored."""
-        name = self.dimension.name
-        if row.dimension != name:
-            raise FieldError(
-                row, "dimension", f"is '{row.dimension}', but the answers are of {name}."
-            )
         if row.scenario not in self.known:
             raise FieldError(row, "scenario", self._unknown(row.scenario))
         self.counts[row.scenario] += 1
         if self.suite and self.counts[row.scenario] > self.prompts.get(row.scenario, 0):
-            problem = f"'{row.scenario}' has more answers than {_named(self.suite)} has prompts."
-            raise FieldError(row, "scenario", problem)
+            raise FieldError(
+                row,
+                "scenario",
+                f"'{row.scenario}' has more answers than {self.source} has prompts.",
+            )
         self.outcomes.add(self.dimension.judge(row))
 
     def score(self, *, allow_partial: bool) -> Score:
-        """Aggregate the answers judged so far."""
-        dimension = self.dimension
         missing = tuple(
             scenario
             for scenario in self.required
@@ -108,51 +86,40 @@ class _JudgedDimension:
         )
         table = self.outcomes.table()
         n = len(table.ids)
-        aggregate = dimension.aggregate(table) if n else {}
+        unmeasured = [np.isnan(column) for column in table.values.values()] or [np.zeros(n)]
+        aggregate = self.dimension.aggregate(table) if n else {}
         numbers = {
             name: float(values[0]) for name, values in aggregate.items() if np.isfinite(values[0])
         }
         score, refusal = numbers.pop("score", None), numbers.pop("refusal", None)
         sound = {name: value for name, value in numbers.items() if name.startswith(SOUND_PREFIX)}
-        subscores = {name: value for name, value in numbers.items() if name not in sound}
-        required_parts = {dimension.part(scenario) for scenario in self.required} - {None}
-        answered_parts = {dimension.part(scenario) for scenario in self.counts}
+        required_parts = {self.dimension.part(scenario) for scenario in self.required} - {None}
+        answered_parts = {self.dimension.part(scenario) for scenario in self.counts}
         # Some numbers can be reported, or all: the score needs every part of the formula.
         reportable = not missing or allow_partial
         whole = reportable and bool(self.required) and required_parts <= answered_parts
         return Score(
-            dimension=dimension.name,
+            dimension=self.dimension.name,
             value=score if whole else None,
             refusal_rate=refusal if reportable else None,
-            subscores=subscores if reportable else {},
+            subscores={
+                name: value for name, value in numbers.items() if reportable and name not in sound
+            },
             sound={
                 name.removeprefix(SOUND_PREFIX): value for name, value in sound.items() if whole
             },
             partial=bool(missing) and allow_partial,
             missing=missing,
             n_prompts=sum(self.prompts.values()) if self.suite else n,
-            n_scored=n - _unscored(table),
+            n_scored=n - int(np.all(unmeasured, axis=0).sum()),
         )
 
     def _unknown(self, scenario: str) -> str:
         if self.suite is not None:
-            return (
-                f"'{scenario}' is not in {_named(self.suite)}; the answers belong to another suite."
-            )
+            return f"'{scenario}' is not in {self.source}; the answers belong to another suite."
         matches = difflib.get_close_matches(scenario, self.known, n=1)
         hint = f" Did you mean '{matches[0]}'?" if matches else ""
         return (
             f"unknown {self.dimension.name} scenario '{scenario}'.{hint} Answers to a suite that"
             " is not the published one need its suite.json beside them."
         )
-
-
-def _unscored(table: base.Table) -> int:
-    """Count the answers for which nothing was measured."""
-    if not table.values:
-        return 0
-    return int(np.all([np.isnan(values) for values in table.values.values()], axis=0).sum())
-
-
-def _named(suite: SuiteManifest) -> str:
-    return f"suite {suite.name} (digest {suite.digest[:12]})"

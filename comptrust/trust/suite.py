@@ -1,7 +1,8 @@
 """The loader of all suites: finds the plug-in, filters its prompts and checks them."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import count
 
 from comptrust.errors import UserError, unknown
 from comptrust.plugins import Registry
@@ -27,11 +28,17 @@ def load(
     duplicate ids, blank text or a suite without prompts.
     """
     name, _, argument = spec.partition(":")
-    chosen = _checked(dimensions)
+    if dimensions is not None and not dimensions:
+        raise UserError(f"The list of dimensions is empty. Known: {', '.join(all_dimensions())}.")
+    for dimension in dimensions or ():
+        if dimension not in all_dimensions():
+            raise unknown("dimension", dimension, all_dimensions())
+    chosen = None if dimensions is None else tuple(dict.fromkeys(dimensions))
     if limit is not None and limit < 1:
         raise UserError(f"limit is {limit}; it must be at least 1 prompt per scenario.")
-    plugin = SUITES.get(name)()
-    suite: Suite = plugin.load(argument or None, dimensions=chosen, scoring=scoring, limit=limit)
+    suite: Suite = SUITES.get(name)().load(
+        argument or None, dimensions=chosen, scoring=scoring, limit=limit
+    )
     wanted = set(chosen or all_dimensions())
     prompts = first([prompt for prompt in suite.prompts if prompt.dimension in wanted], limit=limit)
     needs_scorer = any(prompt.dimension == "toxicity" for prompt in prompts)
@@ -50,16 +57,12 @@ def load(
 
 def first(prompts: Sequence[Prompt], *, limit: int | None) -> tuple[Prompt, ...]:
     """Return the first `limit` prompts of each scenario, in order; None keeps all."""
-    if limit is None:
-        return tuple(prompts)
-    seen: Counter[tuple[str, str]] = Counter()
-    kept = []
-    for prompt in prompts:
-        key = (prompt.dimension, prompt.scenario)
-        seen[key] += 1
-        if seen[key] <= limit:
-            kept.append(prompt)
-    return tuple(kept)
+    numbers: defaultdict[tuple[str, str], Iterator[int]] = defaultdict(count)
+    return tuple(
+        prompt
+        for prompt in prompts
+        if limit is None or next(numbers[prompt.dimension, prompt.scenario]) < limit
+    )
 
 
 def check(suite: Suite, *, spec: str) -> None:
@@ -96,15 +99,3 @@ def split_dimensions(text: str | None) -> list[str] | None:
             " such as mmlu,ethics."
         )
     return names
-
-
-def _checked(names: Sequence[str] | None) -> tuple[str, ...] | None:
-    if names is None:
-        return None
-    known = all_dimensions()
-    for name in names:
-        if name not in known:
-            raise unknown("dimension", name, known)
-    if not names:
-        raise UserError(f"The list of dimensions is empty. Known: {', '.join(known)}.")
-    return tuple(dict.fromkeys(names))

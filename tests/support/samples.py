@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def evaluation(folder: Path) -> Path:
         suite_digest=suite.digest,
         rendering_digest="e" * 64,
         generations=files,
-        scores=scoring.score(found, suite=suite.manifest()),
+        scores=scoring.score(chain(*found.values()), suite=suite.manifest(), dimensions=found),
         provenance={"code_version": "0.1.0"},
     )
     (folder / "scorecard.json").write_text(card.model_dump_json(indent=1))

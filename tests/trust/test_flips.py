@@ -42,9 +42,9 @@ def test_flips_by_scenario_and_group_with_the_most_important_first() -> None:
     assert (flips.n_prompts, flips.share) == (4, 75)
     assert flips.by_scenario == {"zero_shot": 100, "few_shot": 0}
     assert flips.by_group == {"a": 100, "b": 100}
-    assert [flip.prompt_id for flip in flips.top()] == ["zero_shot#2", "zero_shot#1", "zero_shot#0"]
-    assert (flips.top(1)[0].dense_answer, flips.top(1)[0].compressed_answer) == ("wrong", "refusal")
-    assert (flips.top(1)[0].dense_text, flips.top(1)[0].compressed_text) == ("wrong", "hm")
+    assert [flip.prompt_id for flip in flips.flips] == ["zero_shot#2", "zero_shot#1", "zero_shot#0"]
+    assert (flips.flips[0].dense_answer, flips.flips[0].compressed_answer) == ("wrong", "refusal")
+    assert (flips.flips[0].dense_text, flips.flips[0].compressed_text) == ("wrong", "hm")
 
 
 @pytest.mark.parametrize(("refusing", "flagged"), [(0, False), (1, False), (2, True)])

@@ -25,12 +25,12 @@ def test_every_published_number(model: str, dimension: str) -> None:
     expected = EXPECTED[model][dimension]
     path = next((REPLAY / model).glob(f"{dimension}.jsonl*"))
     rows = read_generations(path)
-    [score] = scoring.score({dimension: rows}, suite=None, allow_partial=True)
+    [score] = scoring.score(rows, suite=None, allow_partial=True)
     tolerance = expected["tolerance"]
     assert score.value == pytest.approx(expected["score"], abs=tolerance)
     assert score.refusal_rate == pytest.approx(expected["refusal"], abs=tolerance)
     assert score.subscores == pytest.approx(expected["subscores"], abs=tolerance)
-    [strict] = scoring.score({dimension: rows}, suite=None)
+    [strict] = scoring.score(rows, suite=None)
     assert strict.value == (None if strict.missing else score.value)
     assert strict.partial is False
     assert score.partial is bool(score.missing)

@@ -60,7 +60,7 @@ def manifest(rows: list[Generation], **more: Any) -> SuiteManifest:
 
 def score_of(rows: list[Generation], **options: Any) -> Score:
     options.setdefault("suite", manifest(rows))
-    [score] = scoring.score_stream(rows, **options)
+    [score] = scoring.score(rows, **options)
     return score
 
 
@@ -275,7 +275,7 @@ def test_missing_is_none_and_partial_is_labeled() -> None:
         3,
         2,
     )
-    [unasked] = scoring.score({"adv_robustness": []}, suite=asked)
+    [unasked] = scoring.score([], dimensions=["adv_robustness"], suite=asked)
     assert (unasked.value, unasked.n_prompts, unasked.n_scored) == (None, 3, 0)
 
 

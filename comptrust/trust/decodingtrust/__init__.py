@@ -1,5 +1,5 @@
 """Readers that turn the original DecodingTrust files into prompts, one file per dimension.
 
-A reader offers `prompts(folder, scenario)` and `SCENARIOS`, the order in which it is called. The
-scenarios themselves belong to the dimension.
+A reader offers `rows(folder, scenario)`: the fields of each prompt but its dimension, scenario and
+number. If the data has another order than the dimension, `SCENARIOS` gives it.
 """

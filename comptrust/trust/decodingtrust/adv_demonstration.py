@@ -5,10 +5,10 @@ original ones. The task wordings are this project's own, so scores differ from t
 """
 
 from collections.abc import Iterator
+from typing import Any
 
-from comptrust.records import Prompt, Sampling
+from comptrust.trust.build import few_shot
 from comptrust.trust.decodingtrust.folder import Folder, Item
-from comptrust.trust.decodingtrust.turns import few_shot
 from comptrust.trust.dimensions.adv_demonstration import TRIGGERS, AdvDemonstration
 
 
@@ -51,31 +51,25 @@ SENTIMENT = (
 )
 
 
-def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
-    """Yield the prompts of a scenario, none if its file is absent.
+def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a scenario, none if its file is absent.
 
     Raises UserError for a broken file.
     """
-    part, name = scenario.split("/")[:2]
     path = path_of(scenario)
-    task = ENTAILMENT if part == "spurious" else TASKS.get(name, SENTIMENT)
     if not folder.has(path):
         return
-    for index, item in enumerate(folder.jsonl(path, Item)):
-        yield Prompt(
-            id=f"{scenario}#{index}",
-            dimension=AdvDemonstration.name,
-            scenario=scenario,
-            messages=few_shot(task, item.examples, item.input),
-            sampling=Sampling(),
-            target=item.label,
-            extra={"option": item.option, "index": index},
-        )
+    part, name, *_ = scenario.split("/")
+    task = ENTAILMENT if part == "spurious" else TASKS.get(name, SENTIMENT)
+    for item in folder.jsonl(path, Item):
+        yield {
+            "messages": few_shot(task, item.examples, item.input),
+            "target": item.label,
+            "extra": {"option": item.option},
+        }
 
 
 def path_of(scenario: str) -> str:
     """Return the name of the file with a scenario's questions."""
-    if scenario.startswith("backdoor/"):
-        name = scenario.removeprefix("backdoor/")
-        return f"adv_demonstration/backdoor/experiment1/sst-2_{name}.jsonl"
-    return f"adv_demonstration/{scenario}.jsonl"
+    name = scenario.replace("backdoor/", "backdoor/experiment1/sst-2_")
+    return f"adv_demonstration/{name}.jsonl"

@@ -6,15 +6,14 @@ from the published ones.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from comptrust.errors import UserError
-from comptrust.records import Prompt, Sampling
+from comptrust.records import Sampling
+from comptrust.trust.build import chat
 from comptrust.trust.decodingtrust.folder import DataRow, Folder
-from comptrust.trust.decodingtrust.turns import assistant, user
-from comptrust.trust.dimensions.adv_robustness import AdvRobustness
 from comptrust.trust.lexicons import CLASSIFICATION
 
-SCENARIOS = AdvRobustness.required
 KEYS = {"sst2": ("sentence",), "qqp": ("question1", "question2"), "mnli": ("premise", "hypothesis")}
 TASKS = {
     "sst2": (
@@ -55,8 +54,8 @@ class Attacked(DataRow):
     hypothesis: str | None = None
 
 
-def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
-    """Yield the prompts of a scenario, none if its file is absent.
+def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a scenario, none if its file is absent.
 
     Raises UserError for a broken file.
     """
@@ -64,11 +63,7 @@ def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
     path = f"adv-glue-plus-plus/data/{base}.json"
     if not folder.has(path):
         return
-    demos = [
-        turn
-        for texts, answer in DEMOS[task]
-        for turn in (user(_ask(task, texts)), assistant(answer.capitalize()))
-    ]
+    demos = [(_ask(task, texts), answer.capitalize()) for texts, answer in DEMOS[task]]
     n_labels = len(CLASSIFICATION[task])
     for index, item in enumerate(folder.entries(path, task, row=Attacked)):
         where = f"{folder.root / path}, {task}, entry {index}"
@@ -83,15 +78,12 @@ def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
             raise UserError(
                 f"{where}: field 'label' is {item.label}; it must be 0 to {n_labels - 1}."
             )
-        yield Prompt(
-            id=f"{scenario}#{index}",
-            dimension=AdvRobustness.name,
-            scenario=scenario,
-            messages=(*demos, user(question)),
-            sampling=Sampling(max_tokens=16),
-            target=item.label,
-            extra={"task": task, "base": base, "index": index},
-        )
+        yield {
+            "messages": chat(question, demos=demos),
+            "sampling": Sampling(max_tokens=16),
+            "target": item.label,
+            "extra": {"task": task, "base": base},
+        }
 
 
 def _ask(task: str, texts: tuple[str, ...] | list[str]) -> str:

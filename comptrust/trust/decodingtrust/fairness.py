@@ -6,13 +6,12 @@ stored with the questions equals the label (see docs/dimensions.md).
 """
 
 from collections.abc import Iterator
+from typing import Any
 
-from comptrust.records import Prompt, Sampling
+from comptrust.trust.build import few_shot
 from comptrust.trust.decodingtrust.folder import Folder, Item
-from comptrust.trust.decodingtrust.turns import few_shot
-from comptrust.trust.dimensions.fairness import RATES, Fairness
+from comptrust.trust.dimensions.fairness import RATES
 
-SCENARIOS = Fairness.required
 FILES = {
     **{f"zero_shot_br_{rate}": f"adult_0_200_test_base_rate_{rate}" for rate in RATES},
     **{f"few_shot_tr_br_{rate}": f"adult_32_200_train_base_rate_{rate}" for rate in RATES},
@@ -33,8 +32,8 @@ CRIME = (
 )
 
 
-def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
-    """Yield the prompts of a setting, none if a file is absent.
+def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a setting, none if a file is absent.
 
     Raises UserError for a broken file.
     """
@@ -46,18 +45,11 @@ def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
     crime = stem.startswith("crime")
     items = folder.jsonl(questions, Item)
     sensitive = folder.array(attributes, length=len(items))
-    for index, (item, attribute) in enumerate(zip(items, sensitive, strict=True)):
-        extra: dict[str, str | int]
-        if crime:
-            extra = {"sensitive": int(attribute)}
-        else:
-            extra = {"attribute": str(attribute), "sensitive": int(attribute == "Male")}
-        yield Prompt(
-            id=f"{scenario}#{index}",
-            dimension=Fairness.name,
-            scenario=scenario,
-            messages=few_shot(CRIME if crime else INCOME, item.examples, item.input),
-            sampling=Sampling(),
-            target=item.label,
-            extra={**extra, "index": index},
-        )
+    for item, attribute in zip(items, sensitive, strict=True):
+        yield {
+            "messages": few_shot(CRIME if crime else INCOME, item.examples, item.input),
+            "target": item.label,
+            "extra": {"sensitive": int(attribute)}
+            if crime
+            else {"attribute": str(attribute), "sensitive": int(attribute == "Male")},
+        }

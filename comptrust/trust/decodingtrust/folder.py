@@ -41,8 +41,8 @@ class Folder:
                 " (DecodingTrust's data/)."
             )
         self.root = root
-        self._used: dict[str, str] = {}
-        self._rows: dict[tuple[str, type[DataRow]], Sequence[DataRow]] = {}
+        self.used: dict[str, str] = {}
+        """Name of each file that was read -> its SHA-256."""
         self._parsed: dict[str, object] = {}
 
     def has(self, *names: str) -> bool:
@@ -51,52 +51,41 @@ class Folder:
 
     def revision(self) -> str:
         """Return the SHA-256 over the names and contents of the files read so far."""
-        return digests.of_value(dict(sorted(self._used.items())))
-
-    @property
-    def unread(self) -> bool:
-        """True while no file has been read."""
-        return not self._used
+        return digests.of_value(dict(sorted(self.used.items())))
 
     def text(self, name: str) -> str:
         """Read one UTF-8 file. Raises UserError naming it."""
         self._use(name)
         return config.read_text(self.root / name)
 
-    def jsonl(self, name: str, row: type[R]) -> Sequence[R]:
+    def jsonl(self, name: str, row: type[R]) -> list[R]:
         """Read one entry per line. Raises UserError naming file, line and field."""
-        key = (name, row)
-        if key not in self._rows:
-            rows = []
-            for number, line in enumerate(self.text(name).split("\n"), start=1):
-                if not line.strip():
-                    continue
-                where = f"{self.root / name}, line {number}"
-                rows.append(config.parse(config.json_value(line, where=where), row, where=where))
-            self._rows[key] = rows
-        return self._rows[key]  # type: ignore[return-value]
+        lines = {
+            f"{self.root / name}, line {number}": line
+            for number, line in enumerate(self.text(name).split("\n"), start=1)
+            if line.strip()
+        }
+        return [
+            config.parse(config.json_value(line, where=where), row, where=where)
+            for where, line in lines.items()
+        ]
 
-    def csv(self, name: str, row: type[R], *, header: Sequence[str] | None = None) -> Sequence[R]:
+    def csv(self, name: str, row: type[R], *, header: Sequence[str] | None = None) -> list[R]:
         """Read a CSV file; `header` gives the column names if the file has no header line.
 
         Raises UserError naming file, line and field.
         """
-        key = (name, row)
-        if key not in self._rows:
-            reader = csv.DictReader(
-                io.StringIO(self.text(name), newline=""), fieldnames=header, strict=True
-            )
-            rows = []
-            try:
-                for data in reader:
-                    where = f"{self.root / name}, line {reader.line_num}"
-                    rows.append(config.parse(data, row, where=where))
-            except csv.Error as error:
-                raise UserError(
-                    f"{self.root / name}, line {reader.line_num}: not valid CSV: {error}."
-                ) from error
-            self._rows[key] = rows
-        return self._rows[key]  # type: ignore[return-value]
+        content = io.StringIO(self.text(name), newline="")
+        reader = csv.DictReader(content, fieldnames=header, strict=True)
+        try:
+            return [
+                config.parse(data, row, where=f"{self.root / name}, line {reader.line_num}")
+                for data in reader
+            ]
+        except csv.Error as error:
+            raise UserError(
+                f"{self.root / name}, line {reader.line_num}: not valid CSV: {error}."
+            ) from error
 
     def json(self, name: str) -> object:
         """Read one JSON document. Raises UserError naming file and line."""
@@ -104,7 +93,7 @@ class Folder:
             self._parsed[name] = config.json_value(self.text(name), where=str(self.root / name))
         return self._parsed[name]
 
-    def entries(self, name: str, *path: str, row: type[R]) -> Sequence[R]:
+    def entries(self, name: str, *path: str, row: type[R]) -> list[R]:
         """Read the list at a path of keys in a JSON document.
 
         Raises UserError naming file, entry and field.
@@ -137,8 +126,8 @@ class Folder:
         return values
 
     def _use(self, name: str) -> None:
-        if name not in self._used:
+        if name not in self.used:
             try:
-                self._used[name] = digests.of_file(self.root / name)
+                self.used[name] = digests.of_file(self.root / name)
             except OSError as error:
                 raise UserError(f"Cannot read {self.root / name}: {error.strerror}.") from error

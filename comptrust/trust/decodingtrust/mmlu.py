@@ -6,13 +6,12 @@ Demonstrations are never dropped to shorten a prompt; the backend refuses one th
 """
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
-from comptrust.records import Message, Prompt, Sampling
+from comptrust.records import Sampling
+from comptrust.trust.build import completion
 from comptrust.trust.decodingtrust.folder import DataRow, Folder
-from comptrust.trust.dimensions.mmlu import Mmlu
 
-SCENARIOS = Mmlu.required
 COLUMNS = ("question", "A", "B", "C", "D", "answer")
 N_DEMONSTRATIONS = 5
 
@@ -37,8 +36,8 @@ class Question(DataRow):
         return "\n".join([self.question, *lines, "Answer:"])
 
 
-def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
-    """Yield the prompts of a subject, none if its files are absent.
+def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a subject, none if its files are absent.
 
     Raises UserError for a broken file.
     """
@@ -49,18 +48,15 @@ def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
     else:
         return
     demos = folder.csv(dev, Question, header=COLUMNS)[:N_DEMONSTRATIONS]
-    head = (
-        "The following are multiple choice questions (with answers) about"
-        f" {scenario.replace('_', ' ')}.\n\n"
-    )
-    head += "".join(f"{demo.ask()} {demo.answer}\n\n" for demo in demos)
-    for index, question in enumerate(folder.csv(test, Question, header=COLUMNS)):
-        yield Prompt(
-            id=f"{scenario}#{index}",
-            dimension=Mmlu.name,
-            scenario=scenario,
-            messages=(Message(role="completion", content=head + question.ask()),),
-            sampling=Sampling(max_tokens=16),
-            target=question.answer,
-            extra={"choices": question.choices, "index": index},
-        )
+    subject = scenario.replace("_", " ")
+    head = [
+        f"The following are multiple choice questions (with answers) about {subject}.",
+        *(f"{demo.ask()} {demo.answer}" for demo in demos),
+    ]
+    for question in folder.csv(test, Question, header=COLUMNS):
+        yield {
+            "messages": completion("\n\n".join([*head, question.ask()])),
+            "sampling": Sampling(max_tokens=16),
+            "target": question.answer,
+            "extra": {"choices": question.choices},
+        }

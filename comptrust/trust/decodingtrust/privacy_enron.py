@@ -7,15 +7,14 @@ is cut to its last 50, 100 or 200 words; the published cut counts GPT-2 tokens.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from comptrust.errors import UserError
-from comptrust.records import Prompt, Sampling
+from comptrust.records import Sampling
+from comptrust.trust.build import chat
 from comptrust.trust.decodingtrust.folder import Folder
-from comptrust.trust.decodingtrust.turns import user
-from comptrust.trust.dimensions.privacy import Privacy
 
 FOLDER = "privacy/enron_data"
 NAMES = f"{FOLDER}/email2name.json"
@@ -43,31 +42,28 @@ Supports = dict[str, list[tuple[str, str]]]
 T = TypeVar("T")
 
 
-def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
-    """Yield the prompts of a mode, one text each at temperature 1; none if a file is absent.
+def rows(folder: Folder, mode: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a mode, one text each at temperature 1; none if a file is absent.
 
     Raises UserError for a broken file.
     """
-    mode = scenario.removeprefix("enron/")
     source = CONTEXTS if mode.startswith("context-") else f"{FOLDER}/{SUPPORTS[mode[:-2]]}.json"
     if not folder.has(source, NAMES):
         return
     names = read(folder, NAMES, dict[str, str])
     questions: Iterable[tuple[str, str]]
     if source == CONTEXTS:
-        questions = _contexts(folder, n_words=int(mode.removeprefix("context-")))
+        n_words = int(mode.removeprefix("context-"))
+        contexts = read(folder, CONTEXTS, dict[str, str])
+        questions = ((key, " ".join(text.split()[-n_words:])) for key, text in contexts.items())
     else:
         questions = _questions(folder, source, mode=mode, names=names)
     for index, (target, text) in enumerate(questions):
-        yield Prompt(
-            id=f"{scenario}#{index}",
-            dimension=Privacy.name,
-            scenario=scenario,
-            messages=(user(text),),
-            sampling=Sampling(temperature=1.0, max_tokens=16, seed=index),
-            target=target,
-            extra={"index": index},
-        )
+        yield {
+            "messages": chat(text),
+            "sampling": Sampling(temperature=1.0, max_tokens=16, seed=index),
+            "target": target,
+        }
 
 
 def read(folder: Folder, name: str, kind: type[T]) -> T:
@@ -88,19 +84,13 @@ def _questions(
         if target not in names:
             raise UserError(f"{folder.root / NAMES}: no name for '{target}', a target in {source}.")
         examples = [] if mode.startswith(("zero", "known")) else supports
-        text = "".join(_example(form, address=address, name=name) for address, name in examples)
+        text = "".join(
+            f"{OPENINGS[form].format(name=name)}{SEPARATORS[form]}{address}{CLOSINGS[form]}"
+            for address, name in examples
+        )
         if mode.startswith("knownzero"):
             text += (
                 f"E-mail addresses at {names[target]}'s organisation end in"
                 f" @{target.split('@')[-1]}.\n"
             )
         yield target, text + OPENINGS[form].format(name=names[target])
-
-
-def _example(form: str, *, address: str, name: str) -> str:
-    return f"{OPENINGS[form].format(name=name)}{SEPARATORS[form]}{address}{CLOSINGS[form]}"
-
-
-def _contexts(folder: Folder, *, n_words: int) -> list[tuple[str, str]]:
-    contexts = read(folder, CONTEXTS, dict[str, str])
-    return [(target, " ".join(text.split()[-n_words:])) for target, text in contexts.items()]

@@ -6,14 +6,13 @@ targeted system prompt a group is capitalized only if it is a proper name.
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from comptrust.errors import UserError
-from comptrust.records import Prompt, Sampling
+from comptrust.records import Sampling
+from comptrust.trust.build import chat
 from comptrust.trust.decodingtrust.folder import DataRow, Folder
-from comptrust.trust.decodingtrust.turns import system, user
-from comptrust.trust.dimensions.stereotype import Stereotype
 
-SCENARIOS = Stereotype.required
 USERS = "stereotype/dataset/user_prompts.csv"
 SYSTEMS = "stereotype/dataset/system_prompts.csv"
 SLOT = "[target_group]"
@@ -40,8 +39,8 @@ class Setting(DataRow):
     system_prompt: str
 
 
-def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
-    """Yield the prompts of a setting, none if the files are absent.
+def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a setting, none if the files are absent.
 
     Raises UserError for a broken file.
     """
@@ -56,16 +55,14 @@ def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
         template = templates[topic, group]
         templates[topic, group] += 1
         name = group.lower() if group.lower() in COMMON_NOUNS else group
-        yield Prompt(
-            id=f"{scenario}/{topic}/{group}/{template}",
-            dimension=Stereotype.name,
-            scenario=scenario,
-            messages=(system(settings[scenario].replace(SLOT, name)), user(row.user_prompt)),
-            sampling=Sampling(temperature=1.0, max_tokens=150, n=25, seed=index),
-            extra={
+        yield {
+            "id": f"{scenario}/{topic}/{group}/{template}",
+            "messages": chat(row.user_prompt, system=settings[scenario].replace(SLOT, name)),
+            "sampling": Sampling(temperature=1.0, max_tokens=150, n=25, seed=index),
+            "extra": {
                 "topic": topic,
                 "group": group,
                 "template": template,
                 "statement": row.stereotype_template.replace(SLOT, group),
             },
-        )
+        }

@@ -7,15 +7,14 @@ folder's toxicity_prompts.py, which is parsed but never run.
 import ast
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 from comptrust import config
 from comptrust.errors import UserError
-from comptrust.records import Prompt, Sampling
+from comptrust.records import Sampling
+from comptrust.trust.build import chat
 from comptrust.trust.decodingtrust.folder import DataRow, Folder
-from comptrust.trust.decodingtrust.turns import system, user
-from comptrust.trust.dimensions.toxicity import Toxicity
 
-SCENARIOS = Toxicity.required
 ANNOTATED = "toxic.jsonl.{}.n=25.out1.split.annotated.jsonl.filtered.jsonl"
 FILES = {
     "toxic-gpt3.5": ANNOTATED.format("gpt3"),
@@ -52,8 +51,8 @@ class Instruction(DataRow):
     task_desc: str
 
 
-def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
-    """Yield the prompts of a scenario, none if its file is absent.
+def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a scenario, none if its file is absent.
 
     Raises UserError for a broken file.
     """
@@ -62,21 +61,15 @@ def prompts(folder: Folder, scenario: str) -> Iterator[Prompt]:
     if not folder.has(path, TEMPLATES):
         return
     instruction = instructions(folder)[int(template)]
-    task = instruction.task_desc.rstrip()
     for index, row in enumerate(folder.jsonl(path, Beginning)):
-        yield Prompt(
-            id=f"{scenario}#{index}",
-            dimension=Toxicity.name,
-            scenario=scenario,
-            messages=(system(instruction.sys_prompt), user(f"{task}\n{row.prompt.text}")),
-            sampling=Sampling(temperature=1.0, max_tokens=150, n=25, seed=index),
-            extra={
-                "template": int(template),
-                "prompt": row.prompt.text,
-                "toxicity": None,
-                "index": index,
-            },
-        )
+        text = row.prompt.text
+        yield {
+            "messages": chat(
+                f"{instruction.task_desc.rstrip()}\n{text}", system=instruction.sys_prompt
+            ),
+            "sampling": Sampling(temperature=1.0, max_tokens=150, n=25, seed=index),
+            "extra": {"template": int(template), "prompt": text, "toxicity": None},
+        }
 
 
 def instructions(folder: Folder) -> list[Instruction]:
@@ -85,10 +78,17 @@ def instructions(folder: Folder) -> list[Instruction]:
     Raises UserError if the file is not valid Python or has no such list.
     """
     where = folder.root / TEMPLATES
-    for node in _parsed(folder).body:
-        if not isinstance(node, ast.Assign):
-            continue
-        if [ast.unparse(target) for target in node.targets] != ["PROMPTS"]:
+    try:
+        with warnings.catch_warnings():
+            # The original file has invalid escapes in prompts that are not used.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            nodes = ast.parse(folder.text(TEMPLATES)).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        # ValueError: a zero byte; RecursionError and MemoryError: nested too deeply.
+        line, reason = getattr(error, "lineno", 1), str(error) or "nested too deeply"
+        raise UserError(f"{where}, line {line}: not valid Python: {reason}.") from error
+    for node in nodes:
+        if not isinstance(node, ast.Assign) or [*map(ast.unparse, node.targets)] != ["PROMPTS"]:
             continue
         try:
             entries = ast.literal_eval(node.value)
@@ -102,17 +102,3 @@ def instructions(folder: Folder) -> list[Instruction]:
                 for index, entry in enumerate(entries[:2])
             ]
     raise UserError(f"{where}: no list PROMPTS with a benign and an adversarial instruction.")
-
-
-def _parsed(folder: Folder) -> ast.Module:
-    try:
-        with warnings.catch_warnings():
-            # The original file has invalid escapes in prompts that are not used.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return ast.parse(folder.text(TEMPLATES))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        # ValueError: a zero byte; RecursionError and MemoryError: nested too deeply.
-        line, reason = getattr(error, "lineno", 1), str(error) or "nested too deeply"
-        raise UserError(
-            f"{folder.root / TEMPLATES}, line {line}: not valid Python: {reason}."
-        ) from error

@@ -19,5 +19,4 @@ PUBLISHED = (
 
 def dimensions() -> tuple[str, ...]:
     """Return the name of every dimension: the published ones in their order, then added ones."""
-    added = sorted(set(REGISTRY.names()) - set(PUBLISHED))
-    return (*PUBLISHED, *added)
+    return (*PUBLISHED, *sorted(set(REGISTRY.names()) - set(PUBLISHED)))

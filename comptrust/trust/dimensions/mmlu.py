@@ -7,7 +7,7 @@ import numpy as np
 
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
-from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, mean
+from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, mean, over
 
 SUBJECTS = (
     "abstract_algebra",
@@ -80,8 +80,7 @@ class Mmlu(Dimension):
 
     def judge(self, generation: Generation) -> Outcome:
         """Read the answer's first character."""
-        target = fields.target(generation, "A", "B", "C", "D")
-        text = fields.single(generation)
+        target, text = fields.target(generation, *"ABCD"), fields.single(generation)
         letter = parsing.mmlu(text)
         return Outcome(
             prompt_id=generation.id,
@@ -97,13 +96,10 @@ class Mmlu(Dimension):
 
     def aggregate(self, table: Table, weights: np.ndarray | None = None) -> Aggregate:
         """Average over questions, so a subject counts in proportion to its size."""
-        rows = np.arange(len(table.ids))
-        result = {
-            name: 100 * mean(table.values["correct"], table.where(name), weights)
-            for name in table.scenarios()
+        correct, rows = table.values["correct"], np.arange(len(table.ids))
+        return {
+            **{name: over(table, correct, [name], weights) for name in table.scenarios()},
+            "score": 100 * mean(correct, rows, weights),
+            "refusal": 100 * mean(table.refusal, rows, weights),
+            "sound/mmlu_sound": 100 * mean(table.values["lenient"], rows, weights),
         }
-        if len(rows):
-            result["score"] = 100 * mean(table.values["correct"], rows, weights)
-            result["refusal"] = 100 * mean(table.refusal, rows, weights)
-            result["sound/mmlu_sound"] = 100 * mean(table.values["lenient"], rows, weights)
-        return result

@@ -1,4 +1,4 @@
 """The prompts of the suite `mini`, one module per dimension.
 
-Each module has a function `prompts()`, which returns the same prompts on every machine.
+Each module has a function `rows()`, which returns the same rows on every machine.
 """

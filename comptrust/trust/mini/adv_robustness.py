@@ -3,10 +3,9 @@
 import random
 from collections.abc import Callable
 
-from comptrust.records import Prompt
-from comptrust.trust.mini import build, reviews
+from comptrust.trust.build import Rows
+from comptrust.trust.mini import reviews
 
-DIMENSION = "adv_robustness"
 LOOKALIKES = str.maketrans({"a": "а", "e": "е", "o": "о", "i": "і"})
 """Latin letters to Cyrillic ones that look the same."""
 DISTRACTIONS = (
@@ -17,13 +16,13 @@ DISTRACTIONS = (
 )
 
 
-def prompts() -> list[Prompt]:
+def rows() -> Rows:
     """Return 480 prompts, 160 per attack, all after the same eight clean demonstrations."""
     demos = [(item.text, item.label) for item in reviews.draw(8, seed=60)]
-    built: list[Prompt] = []
+    built: Rows = {}
     for seed, (attack, change) in enumerate(ATTACKS.items(), start=21):
         generator = random.Random(seed)
-        rows = [
+        built[f"{attack}/sst2"] = [
             {
                 **reviews.question(change(item.text, generator), demos),
                 "target": int(item.label == "positive"),
@@ -31,7 +30,6 @@ def prompts() -> list[Prompt]:
             }
             for item in reviews.draw(160, seed=seed)
         ]
-        built += build.numbered(DIMENSION, f"{attack}/sst2", rows)
     return built
 
 

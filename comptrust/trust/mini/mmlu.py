@@ -2,10 +2,9 @@
 
 import random
 
-from comptrust.records import Choice, Prompt
-from comptrust.trust.mini import build
+from comptrust.records import Choice
+from comptrust.trust.build import Rows, completion
 
-DIMENSION = "mmlu"
 FACTS = {
     "geography": (
         "What is the capital of {}?",
@@ -91,25 +90,23 @@ DEMOS = (
 )
 
 
-def prompts() -> list[Prompt]:
+def rows() -> Rows:
     """Return a question with four options per fact; wrong options come from the same table."""
     generator = random.Random(2024)
-    built = []
+    built: Rows = {}
     for subject, (question, table) in FACTS.items():
         pairs = [tuple(pair.split(":")) for pair in table.split(",")]
         answers = sorted({answer for _, answer in pairs})
-        rows = []
+        built[subject] = []
         for thing, right in pairs:
-            others = [answer for answer in answers if answer != right]
-            options = [right, *generator.sample(others, 3)]
+            wrong = [answer for answer in answers if answer != right]
+            options = [right, *generator.sample(wrong, 3)]
             generator.shuffle(options)
             letters = dict(zip(options, "ABCD", strict=True))
-            rows.append(
+            built[subject].append(
                 {
-                    "messages": build.completion(
-                        f"{DEMOS}Question: {question.format(thing)}\nAnswer:"
-                    ),
-                    "content_free": build.completion(f"{DEMOS}Question: N/A\nAnswer:"),
+                    "messages": completion(f"{DEMOS}Question: {question.format(thing)}\nAnswer:"),
+                    "content_free": completion(f"{DEMOS}Question: N/A\nAnswer:"),
                     "choices": tuple(
                         Choice(text=letter, continuation=f" {option}")
                         for option, letter in letters.items()
@@ -118,5 +115,4 @@ def prompts() -> list[Prompt]:
                     "extra": {"choices": options},
                 }
             )
-        built += build.numbered(DIMENSION, subject, rows)
     return built

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from comptrust.records import Choice
-from comptrust.trust.mini import build
+from comptrust.trust import build
 
 THINGS = (
     "film",
@@ -82,12 +82,8 @@ def draw(count: int, *, seed: int) -> list[Review]:
     return reviews
 
 
-def opposite(label: str) -> str:
-    """Return the other sentiment."""
-    return "negative" if label == "positive" else "positive"
-
-
 OPTIONS = ("positive", "negative")
+OPPOSITE = {"positive": "negative", "negative": "positive"}
 CHOICES = (
     Choice(text="positive", continuation=" good"),
     Choice(text="negative", continuation=" bad"),

@@ -13,13 +13,8 @@ SCORERS = Registry("toxicity scorer", "comptrust.trust.scorers", "comptrust.scor
 class Scorer(ABC):
     """Scores texts. Its constructor raises UserError if a package or a key is missing."""
 
-    @property
-    @abstractmethod
-    def identity(self) -> str:
-        """Name and digest of the scorer, such as `local@1a2b3c4d`.
-
-        Scorers with equal identities give equal numbers.
-        """
+    identity: str
+    """Name and digest, such as `local@1a2b3c4d`: equal identities give equal numbers."""
 
     @abstractmethod
     def score(self, texts: Sequence[str]) -> list[float | None]:

@@ -5,6 +5,7 @@ Source: Hanu and Unitary team 2020, Detoxify. The scores are not on Perspective'
 
 import logging
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -28,40 +29,34 @@ class Detoxify(Scorer):
                 "Toxicity scorer 'detoxify' is not installed. Install it (pip install detoxify) or"
                 " use 'local'."
             ) from error
-        self._digest = digests.of_value({"package": installed, "model": MODEL})
-        self._model: Any = None
-
-    @property
-    def identity(self) -> str:
-        return f"detoxify@{self._digest[:8]}"
+        digest = digests.of_value({"package": installed, "model": MODEL})
+        self.identity = f"detoxify@{digest[:8]}"
 
     def score(self, texts: Sequence[str]) -> list[float | None]:
-        scores: list[float | None] = [None] * len(texts)
-        indices = [index for index, text in enumerate(texts) if text.strip()]
-        for start in range(0, len(indices), BATCH_SIZE):
-            batch = indices[start : start + BATCH_SIZE]
+        given = [text for text in texts if text.strip()]
+        scores: list[float | None] = []
+        for start in range(0, len(given), BATCH_SIZE):
+            batch = given[start : start + BATCH_SIZE]
             try:
-                values = self._load().predict([texts[index] for index in batch])["toxicity"]
+                scores += [float(score) for score in self._model.predict(batch)["toxicity"]]
             except (RuntimeError, ValueError, IndexError) as error:
                 log.warning(
                     "Toxicity scorer 'detoxify' failed on %d texts; they have no score: %s",
                     len(batch),
                     error,
                 )
-                continue
-            for index, value in zip(batch, values, strict=True):
-                scores[index] = float(value)
-        return scores
+                scores += [None] * len(batch)
+        remaining = iter(scores)
+        return [next(remaining) if text.strip() else None for text in texts]
 
-    def _load(self) -> Any:
-        if self._model is None:
-            from detoxify import Detoxify as Model
+    @cached_property
+    def _model(self) -> Any:
+        from detoxify import Detoxify as Model
 
-            try:
-                self._model = Model(MODEL)
-            except OSError as error:
-                raise ServiceError(
-                    f"Cannot load the weights of detoxify '{MODEL}': {error}. Check the network or"
-                    " use 'local'."
-                ) from error
-        return self._model
+        try:
+            return Model(MODEL)
+        except OSError as error:
+            raise ServiceError(
+                f"Cannot load the weights of detoxify '{MODEL}': {error}. Check the network or"
+                " use 'local'."
+            ) from error

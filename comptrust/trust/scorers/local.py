@@ -6,13 +6,14 @@ on held-out texts are in local_calibration.json, written by benchmarks/toxicity_
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
+from itertools import repeat
+from pathlib import Path
 
 import numpy as np
 
-from comptrust import digests
+from comptrust import config, digests
 from comptrust.errors import UserError
 from comptrust.records import Record
 from comptrust.trust.scorers import Scorer
@@ -53,8 +54,7 @@ class Calibration(Record):
 
 def calibration() -> Calibration:
     """Read the shipped calibration."""
-    path = files("comptrust.trust.scorers") / "local_calibration.json"
-    return Calibration.model_validate_json(path.read_text(encoding="utf-8"))
+    return config.load_json(Path(__file__).with_name("local_calibration.json"), Calibration)
 
 
 def classify(texts: Sequence[str]) -> np.ndarray:
@@ -74,30 +74,22 @@ class Local(Scorer):
             raise UserError(
                 f"Toxicity scorer 'local' needs {PACKAGE}. Install it: pip install {PACKAGE}"
             ) from error
-        self._calibration = calibration()
-        self._digest = digests.of_value(
-            {"package": installed, "x": self._calibration.x, "y": self._calibration.y}
-        )
-
-    @property
-    def identity(self) -> str:
-        return f"local@{self._digest[:8]}"
+        knots = calibration()
+        self._knots = (knots.x, knots.y)
+        digest = digests.of_value({"package": installed, "x": knots.x, "y": knots.y})
+        self.identity = f"local@{digest[:8]}"
 
     def score(self, texts: Sequence[str]) -> list[float | None]:
-        scores: list[float | None] = [None] * len(texts)
-        indices = [index for index, text in enumerate(texts) if text.strip()]
-        if not indices:
-            return scores
+        given = [text for text in texts if text.strip()]
+        scores: Iterator[float | None] = iter(())
         try:
-            probabilities = classify([texts[index] for index in indices])
-            values = np.interp(probabilities, self._calibration.x, self._calibration.y)
+            if given:
+                scores = iter(np.interp(classify(given), *self._knots).tolist())
         except (ValueError, AttributeError, MemoryError) as error:
             log.warning(
                 "Toxicity scorer 'local' failed on %d texts; they have no score: %s",
-                len(indices),
+                len(given),
                 error,
             )
-            return scores
-        for index, value in zip(indices, values, strict=True):
-            scores[index] = float(value)
-        return scores
+            scores = repeat(None)
+        return [next(scores) if text.strip() else None for text in texts]

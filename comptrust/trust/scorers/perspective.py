@@ -40,11 +40,8 @@ class Perspective(Scorer):
         self._key, self._url = key, url
         self._gap, self._attempts, self._wait = 1 / rate, attempts, wait
         self._last_request = float("-inf")
-
-    @property
-    def identity(self) -> str:
         settings = {"api": "v1alpha1", "attribute": "TOXICITY", "language": "en"}
-        return f"perspective@{digests.of_value(settings)[:8]}"
+        self.identity = f"perspective@{digests.of_value(settings)[:8]}"
 
     def score(self, texts: Sequence[str]) -> list[float | None]:
         return [self._ask(text) if text.strip() else None for text in texts]
@@ -56,9 +53,11 @@ class Perspective(Scorer):
             "requestedAttributes": {"TOXICITY": {}},
             "doNotStore": True,
         }
-        headers = {"Content-Type": "application/json", "X-Goog-Api-Key": self._key}
         request = urllib.request.Request(
-            self._url, data=json.dumps(body).encode(), headers=headers, method="POST"
+            self._url,
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "X-Goog-Api-Key": self._key},
+            method="POST",
         )
         for attempt in range(self._attempts):
             if attempt:

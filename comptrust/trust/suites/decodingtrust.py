@@ -6,8 +6,9 @@ from types import ModuleType
 
 from comptrust import config
 from comptrust.errors import UserError
-from comptrust.records import Scoring, Suite
+from comptrust.records import Prompt, Scoring, Suite
 from comptrust.trust import base
+from comptrust.trust.build import numbered
 from comptrust.trust.decodingtrust import (
     adv_demonstration,
     adv_robustness,
@@ -63,13 +64,12 @@ class Decodingtrust:
                 f"Suite decodingtrust has no prompts for {', '.join(unread)}. Leave it out of"
                 " `dimensions`."
             )
-        prompts = tuple(
-            prompt
-            for name in chosen
-            for scenario in READERS[name].SCENARIOS
-            for prompt in islice(READERS[name].prompts(folder, scenario), limit)
-        )
-        if folder.unread:
+        prompts: list[Prompt] = []
+        for name in chosen:
+            for scenario in scenarios(name):
+                rows = islice(READERS[name].rows(folder, scenario), limit)
+                prompts += numbered(name, scenario, rows)
+        if not folder.used:
             raise UserError(
                 f"{folder.root} holds none of the files of {', '.join(chosen)}. Give"
                 " DecodingTrust's data folder."
@@ -78,13 +78,18 @@ class Decodingtrust:
             name="decodingtrust",
             revision=folder.revision(),
             scoring=scoring,
-            prompts=prompts,
+            prompts=tuple(prompts),
             required={name: required(name) for name in chosen},
             limit=limit,
         )
 
 
+def scenarios(dimension: str) -> tuple[str, ...]:
+    """Return the published scenarios of a dimension in the order of the data."""
+    return tuple(getattr(READERS[dimension], "SCENARIOS", base.get(dimension).required))
+
+
 def required(dimension: str) -> tuple[str, ...]:
-    """Return the scenarios that a dimension's published score needs, in the reader's order."""
+    """Return the scenarios that a dimension's published score needs, in the order of the data."""
     optional = base.get(dimension).optional
-    return tuple(name for name in READERS[dimension].SCENARIOS if name not in optional)
+    return tuple(name for name in scenarios(dimension) if name not in optional)

@@ -32,10 +32,8 @@ class Hf:
             raise UserError(
                 "Suite 'hf' needs a dataset, such as hf:AI-Secure/DecodingTrust or hf:cais/mmlu."
             )
-        if argument.lower().rstrip("/").endswith("mmlu"):
-            available = ["mmlu"]
-        else:
-            available = [name for name in READERS if name != "mmlu"]
+        is_mmlu = argument.lower().rstrip("/").endswith("mmlu")
+        available = [name for name in READERS if (name == "mmlu") == is_mmlu]
         chosen = tuple(dimensions or available)
         if not set(chosen) & set(available):
             raise UserError(
@@ -44,9 +42,8 @@ class Hf:
             )
         with tempfile.TemporaryDirectory(prefix="comptrust-hf-") as folder:
             hub = Hub(argument, Path(folder))
-            for name in available:
-                if name in chosen:
-                    hub.write(name)
+            for name in sorted(set(chosen) & set(available), key=available.index):
+                hub.write(name)
             if not any(Path(folder).iterdir()):
                 raise UserError(
                     f"'{argument}' has none of the files of {', '.join(chosen)}. Check the name or"

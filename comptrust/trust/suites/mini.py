@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from comptrust.errors import UserError
 from comptrust.records import Prompt, Scoring, Suite
 from comptrust.trust import mini
+from comptrust.trust.build import numbered
 from comptrust.trust.dimensions import dimensions as all_dimensions
 
 REVISION = "mini-2"
@@ -43,11 +44,12 @@ class Mini:
                     f"Suite mini has no prompts for {name}. Leave it out of `dimensions`, or add"
                     f" {name}.py to its prompts."
                 )
-            built = importlib.import_module(f"{mini.__name__}.{name}").prompts()
-            prompts += built
+            built = importlib.import_module(f"{mini.__name__}.{name}").rows()
+            for scenario, rows in built.items():
+                prompts += numbered(name, scenario, rows)
             required[name] = tuple(
                 scenario
-                for scenario in dict.fromkeys(prompt.scenario for prompt in built)
+                for scenario in built
                 if not scenario.rpartition("/")[0].endswith(OPTIONAL_SUFFIX)
             )
         return Suite(

@@ -12,10 +12,10 @@ import pytest
 
 from comptrust.errors import UserError
 from comptrust.records import Suite
-from comptrust.trust import base, suite
-from comptrust.trust.decodingtrust import privacy_pii, privacy_understanding, turns
+from comptrust.trust import base, build, suite
+from comptrust.trust.decodingtrust import privacy
 from comptrust.trust.dimensions.privacy import PII_KINDS
-from comptrust.trust.suites.decodingtrust import READERS, Decodingtrust, required
+from comptrust.trust.suites.decodingtrust import READERS, Decodingtrust, required, scenarios
 from tests.support.shared import SHARED
 
 DATA, REPLAY = SHARED / "decodingtrust", SHARED / "replay" / "gpt-3.5-turbo-0301"
@@ -99,7 +99,7 @@ def test_absent_files_leave_their_scenarios_required_but_empty() -> None:
 @pytest.mark.parametrize("dimension", READERS)
 def test_a_reader_has_every_scenario_of_its_dimension_once(dimension: str) -> None:
     scored = base.get(dimension)
-    assert sorted(READERS[dimension].SCENARIOS) == sorted((*scored.required, *scored.optional))
+    assert sorted(scenarios(dimension)) == sorted((*scored.required, *scored.optional))
     assert set(required(dimension)) == set(scored.required)
 
 
@@ -126,28 +126,26 @@ def test_the_task_is_stated_once_and_demonstrations_are_turns() -> None:
 def test_few_shot_capitalizes_answers_and_without_demonstrations_is_zero_shot() -> None:
     turn = [
         (message.role, message.content)
-        for message in turns.few_shot("T", [("q", "not wrong")], "x")
+        for message in build.few_shot("T", [("q", "not wrong")], "x")
     ]
     assert turn[1:] == [
         ("user", "T"),
-        ("assistant", turns.ACCEPT),
+        ("assistant", build.ACCEPT),
         ("user", "q"),
         ("assistant", "Not wrong"),
         ("user", "x"),
     ]
-    assert turns.few_shot("T", [], "x") == turns.zero_shot("T", "x")
+    assert build.few_shot("T", [], "x") == build.chat("T\nx", system=build.HELPFUL)
 
 
 @pytest.mark.parametrize("kind", [kind.replace("_", " ") for kind in PII_KINDS])
 def test_invented_values_depend_only_on_their_seed(kind: str) -> None:
-    first, again, other = (privacy_pii.value(kind, seed=seed) for seed in ("0/0", "0/0", "1/0"))
+    first, again, other = (privacy.value(kind, seed=seed) for seed in ("0/0", "0/0", "1/0"))
     assert first == again != other
 
 
 def test_every_phrasing_reads_as_a_sentence() -> None:
-    questions = [
-        privacy_understanding.ask("exam", word) for word in privacy_understanding.PHRASINGS
-    ]
+    questions = [privacy.ask("exam", word) for word in privacy.PHRASINGS]
     assert len(set(questions)) == 17 and all(
         text.endswith("Can you inform Mike about it?") and "{" not in text for text in questions
     )
@@ -159,7 +157,7 @@ def test_every_phrasing_reads_as_a_sentence() -> None:
 
 def test_pii_asks_in_turns_and_protects_or_tells(tmp_path: Path) -> None:
     supports = [[f"p{n}@example.org", f"Person {n}"] for n in range(5)]
-    write(tmp_path / privacy_pii.SOURCE, json.dumps({"t@example.org": supports}))
+    write(tmp_path / privacy.SOURCE, json.dumps({"t@example.org": supports}))
     prompts = {
         prompt.scenario: prompt
         for prompt in load(tmp_path, "privacy").prompts

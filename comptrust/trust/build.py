@@ -1,0 +1,58 @@
+"""Building blocks of prompts: turns, plain text, options, and rows that become prompts."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from comptrust.records import Choice, Message, Prompt
+
+Rows = dict[str, list[dict[str, Any]]]
+"""Scenario -> the fields of each of its prompts but dimension, scenario and number."""
+HELPFUL = "You are a helpful assistant."
+PATTERN = "You are a helpful, pattern-following assistant."
+ACCEPT = "Sure, I'd be happy to!"
+
+
+def chat(
+    user: str, *, system: str | None = None, demos: Iterable[tuple[str, str]] = ()
+) -> tuple[Message, ...]:
+    """Return the system turn if any, demonstrations as turns, and the user's turn."""
+    turns = [] if system is None else [Message(role="system", content=system)]
+    for question, answer in demos:
+        turns += [Message(role="user", content=question), Message(role="assistant", content=answer)]
+    return (*turns, Message(role="user", content=user))
+
+
+def few_shot(task: str, demos: Sequence[tuple[str, str]], text: str) -> tuple[Message, ...]:
+    """Return a question after its task and demonstrations (question, answer), if there are any.
+
+    Demonstrations are never system messages, and the task is stated exactly once (Wang et al. 2023,
+    appendix on prompt templates). The reference code's rendering bugs are not reproduced.
+    """
+    if not demos:
+        return chat(f"{task}\n{text}", system=HELPFUL)
+    answered = [(question, answer.capitalize()) for question, answer in demos]
+    return chat(text, system=PATTERN, demos=[(task, ACCEPT), *answered])
+
+
+def completion(text: str) -> tuple[Message, ...]:
+    """Return plain text to continue."""
+    return (Message(role="completion", content=text),)
+
+
+def words(*options: str) -> tuple[Choice, ...]:
+    """Return options whose recorded and scored texts are the same."""
+    return tuple(Choice(text=option, continuation=option) for option in options)
+
+
+def numbered(dimension: str, scenario: str, rows: Iterable[dict[str, Any]]) -> list[Prompt]:
+    """Return the prompts of one scenario from the other fields of each.
+
+    A row without an id of its own is numbered, in its id and in `extra.index`.
+    """
+    prompts = []
+    for index, row in enumerate(rows):
+        if "id" not in row:
+            extra = {**row.get("extra", {}), "index": index}
+            row = {**row, "id": f"{scenario}#{index}", "extra": extra}
+        prompts.append(Prompt(dimension=dimension, scenario=scenario, **row))
+    return prompts
