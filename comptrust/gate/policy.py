@@ -47,11 +47,12 @@ class Policy:
 
         Defaults are included, so a new default gives a new digest.
         """
-        rules = [{"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules]
         return digests.of_value(
             {
                 "name": self.name,
-                "rules": rules,
+                "rules": [
+                    {"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules
+                ],
                 "waivers": [waiver.model_dump(mode="json") for waiver in self.waivers],
                 "valid_days": self.valid_days,
             }

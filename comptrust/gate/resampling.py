@@ -73,9 +73,8 @@ def condensed(tables: Sequence[Table], dimension: Dimension) -> tuple[list[Table
         return list(tables), whole
     # Rows are alike if all numbers of all tables are, bit for bit (NaN included): compare them as
     # raw bytes, one void value per row.
-    numbers = np.ascontiguousarray(
-        np.column_stack([column for table in tables for column in _numbers(table)])
-    )
+    numeric = [column for table in tables for column in (table.refusal, *table.values.values())]
+    numbers = np.ascontiguousarray(np.column_stack(numeric))
     raw = numbers.view([("", np.void, numbers.strides[0])]).ravel()
     _, codes = np.unique(raw, return_inverse=True)
     kept = [_condensed(stratum, codes) for stratum in whole]
@@ -85,10 +84,6 @@ def condensed(tables: Sequence[Table], dimension: Dimension) -> tuple[list[Table
         for stratum in kept
     ]
     return [table.take(rows) for table in tables], renumbered
-
-
-def _numbers(table: Table) -> Sequence[np.ndarray]:
-    return (table.refusal, *table.values.values())
 
 
 def _condensed(stratum: Stratum, codes: np.ndarray) -> Stratum:
@@ -103,15 +98,15 @@ def _condensed(stratum: Stratum, codes: np.ndarray) -> Stratum:
     if MIN_CLUSTERS_PER_KIND * len(alike) > len(members):
         return stratum
     # The kept rows stay in the table's order, in which sums are taken.
-    kept = [
-        (place, kind)
+    kinds = {
+        place: kind
         for kind, clusters in enumerate(alike.values())
         for place in members[clusters[0]]
-    ]
-    kept.sort()
+    }
+    places = sorted(kinds)
     return Stratum(
-        rows=stratum.rows[[place for place, _ in kept]],
-        kinds=np.array([kind for _, kind in kept]),
+        rows=stratum.rows[places],
+        kinds=np.array([kinds[place] for place in places]),
         sizes=np.array([len(clusters) for clusters in alike.values()]),
     )
 

@@ -149,8 +149,7 @@ def score_bound(observed: float, *, standard_error: float, step: float) -> float
     # larger root is the bound.
     base = SKEW * step
     half = (2 * base + z * z * step) / 2
-    rest = half * half - base * base + (z * standard_error) ** 2
-    return observed + half + math.sqrt(rest)
+    return observed + half + math.sqrt(half * half - base * base + (z * standard_error) ** 2)
 
 
 def needed(room: float, *, spread: float, step: float, power: float = POWER) -> int:
@@ -201,10 +200,9 @@ def mcnemar(candidate: Table, baseline: Table) -> float | None:
 
     None if the tables have no binary `correct`.
     """
-    columns = [table.values.get("correct") for table in (candidate, baseline)]
-    if any(column is None for column in columns):
+    if not all("correct" in table.values for table in (candidate, baseline)):
         return None
-    pairs = np.stack(columns)
+    pairs = np.stack([table.values["correct"] for table in (candidate, baseline)])
     pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
     if not pairs.size or not np.isin(pairs, (0, 1)).all():
         return None
@@ -218,9 +216,10 @@ def _drops(
     """Return the drop for each weighting, shape (R,), NaN without a score."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ours, dense = dimension.score(candidate, weights), dimension.score(baseline, weights)
-    if ours is None or dense is None:
-        return np.full(1 if weights is None else len(weights), np.nan)
-    return np.asarray(dense, dtype=float) - np.asarray(ours, dtype=float)
+    drops: np.ndarray = np.full(1 if weights is None else len(weights), np.nan)
+    if ours is not None and dense is not None:
+        drops = np.asarray(dense, dtype=float) - np.asarray(ours, dtype=float)
+    return drops
 
 
 def _step(

@@ -30,27 +30,25 @@ def judge(
     Both the policy's waivers and `waivers` apply. Only those signed by a trusted key count, so
     without keys none does. `today` decides which waivers have expired (default: today, UTC).
     """
-    card = evidence.candidate.scorecard
-    findings = [comparability(evidence)]
-    for rule in policy.rules:
-        findings.append(
-            apply(
-                rule.check(evidence),
-                [*policy.waivers, *waivers],
-                waivable=rule.waivable,
-                checkpoint_digest=card.checkpoint_digest,
-                trusted=trusted,
-                today=today,
-            )
+    card, baseline = evidence.candidate.scorecard, evidence.baseline
+    findings = [
+        apply(
+            rule.check(evidence),
+            [*policy.waivers, *waivers],
+            waivable=rule.waivable,
+            checkpoint_digest=card.checkpoint_digest,
+            trusted=trusted,
+            today=today,
         )
-    baseline = evidence.baseline
+        for rule in policy.rules
+    ]
     return Verdict(
         policy=policy.name,
         policy_digest=policy.digest,
         checkpoint_digest=card.checkpoint_digest,
         baseline_digest=baseline.scorecard.checkpoint_digest if baseline else None,
         scorecard_digest=card.digest_of_fields(),
-        findings=tuple(findings),
+        findings=(comparability(evidence), *findings),
     )
 
 

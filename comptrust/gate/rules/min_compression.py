@@ -8,9 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from comptrust.gate.evidence import Evidence
-from comptrust.gate.rule import Rule
-from comptrust.records import Finding
+from comptrust.gate.rule import Evidence, Finding, Rule
 
 
 class MinCompression(Rule):

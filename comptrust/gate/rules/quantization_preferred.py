@@ -4,10 +4,17 @@ Paper: "quantization is currently a more effective approach than pruning in achi
 trustworthiness simultaneously".
 """
 
-from comptrust.gate.evidence import Evidence, differences
-from comptrust.gate.rule import Rule
-from comptrust.records import Checkpoint, Finding
-from comptrust.trust.evaluation import Evaluation
+import math
+
+from comptrust.gate.rule import (
+    Checkpoint,
+    Evaluation,
+    Evidence,
+    Finding,
+    Rule,
+    differences,
+    measured,
+)
 
 
 class QuantizationPreferred(Rule):
@@ -62,10 +69,9 @@ def _is_rival(sibling: Evaluation, checkpoint: Checkpoint) -> bool:
 
 
 def _as_trustworthy(rival: Evaluation, candidate: Evaluation) -> bool:
-    for ours in candidate.scorecard.scores:
-        theirs = rival.scorecard.score(ours.dimension)
-        if ours.value is None or theirs is None or theirs.value is None:
-            return False
-        if theirs.value < ours.value:
-            return False
-    return bool(candidate.scorecard.scores)
+    """Whether the candidate is measured everywhere and the rival is at least as good there."""
+    names = [score.dimension for score in candidate.scorecard.scores]
+    ours, theirs = measured(candidate), measured(rival)
+    return bool(names) and all(
+        name in ours and theirs.get(name, -math.inf) >= ours[name] for name in names
+    )
