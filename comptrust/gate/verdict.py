@@ -4,17 +4,16 @@ Anything absent or incomparable keeps a candidate from passing.
 """
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from comptrust.gate.evidence import Evidence, differences
 from comptrust.gate.policy import Policy
+from comptrust.gate.signing import keys
 from comptrust.gate.signing.waivers import Waiver, apply
 from comptrust.records import Finding, Recipe, Result, Verdict
 
-NO_KEYS: Mapping[str, Ed25519PublicKey] = {}
+NO_KEYS: keys.Trusted = {}
 
 
 def judge(
@@ -22,7 +21,7 @@ def judge(
     policy: Policy,
     *,
     waivers: Sequence[Waiver] = (),
-    trusted: Mapping[str, Ed25519PublicKey] = NO_KEYS,
+    trusted: keys.Trusted = NO_KEYS,
     today: datetime.date | None = None,
 ) -> Verdict:
     """Return the verdict on a candidate: one finding on comparability, then one per rule.

@@ -136,7 +136,7 @@ def check(
             text = f"It is not what the gate wrote. {error}"
             return None, (Problem(kind="changed", file=attestations.NAME, text=text),)
         problems = attestations.problems(attestation, trusted=trusted)
-        if not attestations.proven(attestation, trusted):
+        if not keys.proven(attestation, trusted):
             return attestation, problems
         artifacts = {"candidate": candidate}
         if attestation.baseline_run_id:

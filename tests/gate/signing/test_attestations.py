@@ -253,7 +253,7 @@ def test_every_field_of_the_attestation_is_signed(made: Case) -> None:
         attestation = Attestation.model_validate(changed)
         [problem] = attestations.problems(attestation, trusted=TRUSTED, now=NOW)
         assert problem.kind == ("unverified" if place == ("key_id",) else "changed"), place
-        assert not attestations.proven(attestation, TRUSTED), place
+        assert not keys.proven(attestation, TRUSTED), place
 
 
 def without(*names: str) -> Callable[[Attestation], Attestation]:
@@ -306,7 +306,7 @@ def test_a_signature_that_proves_nothing(
     changed = change(made.attestation)
     [problem] = attestations.problems(changed, trusted=TRUSTED, now=NOW)
     assert problem.kind == kind
-    assert not attestations.proven(changed, TRUSTED)
+    assert not keys.proven(changed, TRUSTED)
 
 
 def test_without_trusted_keys_nothing_is_good(made: Case) -> None:
