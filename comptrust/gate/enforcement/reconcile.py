@@ -82,10 +82,8 @@ def _promoted(guarded: Settings, registry: str) -> Iterator[tuple[Key, str, str]
 
 def _pages(search: Callable[..., Any]) -> Iterator[Any]:
     """Yield all results of a paged search."""
-    token = None
-    while True:
-        page = search(page_token=token)
+    page = search()
+    yield from page
+    while page.token:
+        page = search(page_token=page.token)
         yield from page
-        token = page.token
-        if not token:
-            return

@@ -53,7 +53,12 @@ def server_command(
     """
     backend, registry = backend.removeprefix(SCHEME), registry.removeprefix(SCHEME)
     for uri in (backend, registry):
-        _require_database(uri)
+        if uri.partition(":")[0].partition("+")[0] not in DATABASES:
+            raise UserError(
+                f"'{uri}' is not a sqlite, postgresql or mysql database, so its registry cannot be"
+                " guarded. Set --backend-store-uri."
+            )
+        extract_db_type_from_uri(uri)
     for option in options:
         if why := REFUSED_OPTIONS.get(option.partition("=")[0]):
             raise UserError(f"comptrust serve does not take {option}: {why}.")
@@ -105,13 +110,3 @@ def _notices(loaded: Settings, trusted_keys: Path) -> tuple[str, str]:
         f"comptrust: guards {', '.join(loaded.models)}; Staging needs policy {staging}, Production"
         f" {production}; decisions are logged in {loaded.audit_log}"
     )
-
-
-def _require_database(uri: str) -> None:
-    kind = uri.partition(":")[0]
-    if kind.partition("+")[0] not in DATABASES:
-        raise UserError(
-            f"'{uri}' is not a sqlite, postgresql or mysql database, so its registry cannot be"
-            " guarded. Set --backend-store-uri."
-        )
-    extract_db_type_from_uri(uri)

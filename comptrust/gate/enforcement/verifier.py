@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from mlflow.exceptions import MlflowException
 
 from comptrust import digests
@@ -39,7 +38,8 @@ Anyone may set it, which is harmless: the attestation found there names its own 
 MAX_REMEMBERED = 256
 """Passes kept in memory, so that the same attestation is not judged twice a day."""
 
-Trusted = Mapping[str, Ed25519PublicKey]
+OTHERS = "Promote another version, or see docs/gate.md."
+"""What to do when the gate does not let a version pass."""
 
 
 @dataclass(frozen=True)
@@ -81,18 +81,18 @@ class Verifier:
                     self._passed.pop(next(iter(self._passed)))
                 self._passed[key] = None
             snapshot = self._weights(attestation, version, uri, Path(temporary))
-        reason = (
+        return Proof(
             f"passes policy {policy.name} ({policy.digest[:12]}), signed by {attestation.key_id},"
-            " files unchanged"
+            " files unchanged",
+            snapshot,
         )
-        return Proof(reason, snapshot)
 
     def signed_pass(self, version: ModelVersion) -> None:
         """Raise UserError unless a trusted key attests a pass of this version."""
         with tempfile.TemporaryDirectory() as temporary:
             self._attestation(version, Path(temporary), trusted=self._trusted())
 
-    def _trusted(self) -> Trusted:
+    def _trusted(self) -> keys.Trusted:
         """Return the trusted keys, read each time: a key can be removed while the server runs."""
         place = self._settings.trusted_keys
         trusted = keys.load_public_keys(place) if place and place.exists() else {}
@@ -104,7 +104,7 @@ class Verifier:
         return trusted
 
     def _attestation(
-        self, version: ModelVersion, temporary: Path, *, trusted: Trusted
+        self, version: ModelVersion, temporary: Path, *, trusted: keys.Trusted
     ) -> tuple[Attestation, str, str]:
         """Return the attestation, its run, and the digest of its bytes.
 
@@ -122,19 +122,13 @@ class Verifier:
             )
         attestation = attestations.read(path)
         # The files are left out: whether they changed only matters if they are judged again.
-        problems = [
+        fileless = attestation.model_copy(update={"files": {}})
+        for problem in (
             *attestations.problems(attestation, trusted=trusted),
-            *attestations.changes(
-                attestation.model_copy(update={"files": {}}),
-                artifacts={},
-                run_id=run_id,
-                model=version.name,
-            ),
-        ]
-        if problems:
-            judged = problems[0].kind in ("block", "inconclusive")
-            remedy = "Promote another version, or see docs/gate.md." if judged else again
-            raise UserError(f"{problems[0].text} {remedy}")
+            *attestations.changes(fileless, artifacts={}, run_id=run_id, model=version.name),
+        ):
+            judged = problem.kind in ("block", "inconclusive")
+            raise UserError(f"{problem} {OTHERS if judged else again}")
         return attestation, run_id, digests.of_file(path)
 
     def _judge(
@@ -145,43 +139,35 @@ class Verifier:
         policy: Policy,
         temporary: Path,
         *,
-        trusted: Trusted,
+        trusted: keys.Trusted,
     ) -> None:
         """Judge the signed evidence under this server's policy; raise UserError unless it passes.
 
         The signed verdict may be of a more lenient policy, so its outcome alone proves nothing.
         """
-        run_ids = {"candidate": run_id}
-        if attestation.baseline_run_id:
-            run_ids["baseline"] = attestation.baseline_run_id
+        run_ids = {"candidate": run_id, "baseline": attestation.baseline_run_id}
         names = (*attestations.EVALUATION, attestations.VERDICT)
-        folders = {role: self._fetch(run, names, temporary / role) for role, run in run_ids.items()}
-        changes = attestations.changes(
+        folders = {
+            role: self._fetch(run, names, temporary / role) for role, run in run_ids.items() if run
+        }
+        for problem in attestations.changes(
             attestation, artifacts=folders, run_id=run_id, model=version.name
-        )
-        if changes:
-            raise UserError(f"{changes[0].text} Evaluate and gate it again.")
+        ):
+            raise UserError(f"{problem} Evaluate and gate it again.")
         evaluations = {
             role: evaluation.load(folder, ref=f"runs:/{run_ids[role]}")
             for role, folder in folders.items()
         }
-        siblings = tuple(
+        siblings = [
             self._sibling(ref, signed, temporary) for ref, signed in attestation.siblings.items()
-        )
+        ]
         evidence = Evidence(
-            evaluations["candidate"], evaluations.get("baseline"), siblings=siblings
+            evaluations["candidate"], evaluations.get("baseline"), siblings=tuple(siblings)
         )
         verdict = judge(evidence, policy, waivers=attestation.waivers, trusted=trusted)
-        if verdict.outcome == "pass":
-            return
-        failing = next(
-            (finding for finding in verdict.findings if finding.outcome == verdict.outcome), None
-        )
-        why = f"{failing.rule}: {failing.reason}" if failing else "The policy has no rules."
-        raise UserError(
-            f"Verdict {verdict.outcome} under policy {policy.name}. {why} Promote another version,"
-            " or see docs/gate.md."
-        )
+        if verdict.outcome != "pass":
+            why = attestations.first_failure(verdict) or "The policy has no rules."
+            raise UserError(f"Verdict {verdict.outcome} under policy {policy.name}. {why} {OTHERS}")
 
     def _sibling(self, ref: str, signed: Mapping[str, str], temporary: Path) -> Evaluation:
         """Read a sibling's evaluation and check that it is the signed one."""
@@ -221,9 +207,8 @@ class Verifier:
         if not folder.is_dir():
             raise UserError("Its files are gone. Register it again.")
         snapshot = self._hasher.snapshot(folder)
-        changes = attestations.changed_artifact(attestation, snapshot.digests)
-        if changes:
-            raise UserError(f"{changes[0].text} Register and gate it again.")
+        for problem in attestations.changed_artifact(attestation, snapshot.digests):
+            raise UserError(f"{problem} Register and gate it again.")
         return None if vouched else snapshot
 
     def _require_served(self, uri: str) -> None:
