@@ -79,7 +79,7 @@ def _backtested(
 
 def _evaluation(row: PublishedRow, table: Published) -> Evaluation:
     """Return what the table says of a model: no answers, prompt counts, code version or size."""
-    scores = tuple(
+    scores = [
         Score(
             dimension=name,
             value=value,
@@ -88,7 +88,7 @@ def _evaluation(row: PublishedRow, table: Published) -> Evaluation:
             n_scored=0,
         )
         for name, value in row.scores.items()
-    )
+    ]
     # Rows of one table are comparable with each other and with nothing else.
     protocol = digests.of_value(["published table", table.digest])
     card = Scorecard(
@@ -96,7 +96,7 @@ def _evaluation(row: PublishedRow, table: Published) -> Evaluation:
         suite_digest=protocol,
         rendering_digest=protocol,
         generations={},
-        scores=scores,
+        scores=tuple(scores),
         provenance={},
     )
     return Evaluation(ref=row.model, scorecard=card, stated_recipe=row.recipe)

@@ -106,7 +106,6 @@ def _rule(entry: dict[str, Any], *, where: str) -> Rule:
     name = str(entry["rule"])
     rule: type[Rule] = RULES.get(name)
     parameters = {key: value for key, value in entry.items() if key != "rule"}
-    for key in parameters:
-        if key not in rule.model_fields:
-            raise UserError(f"{where} ({name}): {unknown('parameter', key, rule.model_fields)}")
+    for key in [key for key in parameters if key not in rule.model_fields]:
+        raise UserError(f"{where} ({name}): {unknown('parameter', key, rule.model_fields)}")
     return config.parse(parameters, rule, where=f"{where} ({name})")

@@ -57,16 +57,16 @@ class Drop(Record):
             return "block"
         return "pass" if self.upper < points else "inconclusive"
 
-    def prompts_to_decide(self, points: float, *, power: float = POWER) -> int | None:
-        """Return how many prompts like these would decide with this power.
+    def prompts_to_decide(self, points: float) -> int | None:
+        """Return how many prompts like these would decide with power POWER.
 
         The true drop is assumed to be the observed one. None: no number would.
         """
         room = abs(points - self.observed)
         if room == 0 or not math.isfinite(self.upper):
             return None
-        spread = self.standard_error * math.sqrt(self.n_prompts)
-        return needed(room, spread=spread, step=self.step * self.n_prompts, power=power)
+        n = self.n_prompts
+        return needed(room, spread=self.standard_error * math.sqrt(n), step=self.step * n)
 
     def p_beyond(self, points: float) -> float:
         """Return the one-sided p of "the true drop is at most `points`".

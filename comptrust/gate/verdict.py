@@ -4,16 +4,17 @@ Anything absent or incomparable keeps a candidate from passing.
 """
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from comptrust.gate.evidence import Evidence, differences
 from comptrust.gate.policy import Policy
-from comptrust.gate.signing import keys
 from comptrust.gate.signing.waivers import Waiver, apply
 from comptrust.records import Finding, Recipe, Result, Verdict
 
-NO_KEYS: keys.Trusted = {}
+NO_KEYS: Mapping[str, Ed25519PublicKey] = {}
 
 
 def judge(
@@ -21,7 +22,7 @@ def judge(
     policy: Policy,
     *,
     waivers: Sequence[Waiver] = (),
-    trusted: keys.Trusted = NO_KEYS,
+    trusted: Mapping[str, Ed25519PublicKey] = NO_KEYS,
     today: datetime.date | None = None,
 ) -> Verdict:
     """Return the verdict on a candidate: one finding on comparability, then one per rule.
@@ -29,25 +30,27 @@ def judge(
     Both the policy's waivers and `waivers` apply. Only those signed by a trusted key count, so
     without keys none does. `today` decides which waivers have expired (default: today, UTC).
     """
-    card, baseline = evidence.candidate.scorecard, evidence.baseline
-    findings = [
-        apply(
-            rule.check(evidence),
-            [*policy.waivers, *waivers],
-            waivable=rule.waivable,
-            checkpoint_digest=card.checkpoint_digest,
-            trusted=trusted,
-            today=today,
+    card = evidence.candidate.scorecard
+    findings = [comparability(evidence)]
+    for rule in policy.rules:
+        findings.append(
+            apply(
+                rule.check(evidence),
+                [*policy.waivers, *waivers],
+                waivable=rule.waivable,
+                checkpoint_digest=card.checkpoint_digest,
+                trusted=trusted,
+                today=today,
+            )
         )
-        for rule in policy.rules
-    ]
+    baseline = evidence.baseline
     return Verdict(
         policy=policy.name,
         policy_digest=policy.digest,
         checkpoint_digest=card.checkpoint_digest,
         baseline_digest=baseline.scorecard.checkpoint_digest if baseline else None,
         scorecard_digest=card.digest_of_fields(),
-        findings=(comparability(evidence), *findings),
+        findings=tuple(findings),
     )
 
 

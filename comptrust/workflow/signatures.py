@@ -178,7 +178,7 @@ def promotion_check(policy_digest: str) -> promotion.Check | None:
             blocked = any(problem.kind in ("changed", "block") for problem in problems)
             outcome: Result = "block" if blocked else "inconclusive"
             return promotion.Promotion(version.ref, outcome, " ".join(map(str, problems)))
-        if attestation and attestation.policy_digest != policy_digest:
+        if attestation and attestation.verdict.policy_digest != policy_digest:
             return promotion.Promotion(
                 version.ref,
                 "inconclusive",

@@ -51,7 +51,6 @@ class AuditRecord(AuditEvent):
     """One line of the log."""
 
     number: int
-    """1, 2, 3, ..."""
     time: datetime.datetime
     after: str | None = None
     """SHA-256 of an unfinished line before this one, left by a crash."""
@@ -118,7 +117,7 @@ class Audit:
                 start = "\n" if torn else ""
                 content = f"{start}{json.dumps(record.model_dump(mode='json'))}\n".encode()
                 # One write call: another process never sees or interleaves half a record.
-                with open(self.path, "ab", buffering=0, opener=_private) as file:
+                with open(self.path, "ab", buffering=0, opener=_private_file) as file:
                     written = file.write(content)
                     os.fsync(file.fileno())
             except OSError as error:
@@ -185,7 +184,6 @@ def read(path: Path) -> Chain:
 
 
 def _next(event: AuditEvent, *, last: AuditRecord | None, torn: bytes) -> AuditRecord:
-    """Return the record that follows `last` and, if a crash left one, a torn line."""
     fields: dict[str, Any] = {
         key: value[:MAX_FIELD_CHARACTERS] if isinstance(value, str) else value
         for key, value in event.model_dump().items()
@@ -201,13 +199,11 @@ def _next(event: AuditEvent, *, last: AuditRecord | None, torn: bytes) -> AuditR
     return AuditRecord.model_validate(unhashed.model_dump() | {"hash": unhashed.true_hash()})
 
 
-def _private(path: str, flags: int) -> int:
-    """Open a file that only its owner may write and only its group may read."""
+def _private_file(path: str, flags: int) -> int:
     return os.open(path, flags, 0o640)
 
 
 def _problem(record: AuditRecord, *, number: int, previous: str, torn: str | None) -> str | None:
-    """Say why a record breaks the chain, or None."""
     if record.hash != record.true_hash():
         return "was changed: its hash does not match its fields"
     if (record.number, record.previous) != (number, previous):

@@ -15,12 +15,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from comptrust import digests
 from comptrust.errors import UserError
-from comptrust.gate.enforcement.mlflow_internals import (
-    ARTIFACT_DESTINATION,
-    REGISTRY_STORE,
-    UPLOAD_PREFIX,
-)
-from comptrust.gate.enforcement.settings import SCHEME
+from comptrust.gate.enforcement import mlflow_internals, settings
 
 PROXIED = "mlflow-artifacts"
 SETTLED_SECONDS = 2.0
@@ -81,13 +76,13 @@ class Hasher:
 
 def in_server() -> bool:
     """Whether this process answers for an MLflow server."""
-    return REGISTRY_STORE in os.environ
+    return mlflow_internals.REGISTRY_STORE in os.environ
 
 
 def destination() -> Path | None:
     """Return the local folder whose artifacts this server serves, or None."""
-    served = os.environ.get(ARTIFACT_DESTINATION, "")
-    uri = served.removeprefix(SCHEME)
+    served = os.environ.get(mlflow_internals.ARTIFACT_DESTINATION, "")
+    uri = served.removeprefix(settings.SCHEME)
     if not served or urllib.parse.urlparse(uri).scheme not in ("", "file"):
         return None
     return Path(local_file_uri_to_path(uri)).resolve()
@@ -95,7 +90,7 @@ def destination() -> Path | None:
 
 def frozen() -> bool:
     """Whether this server protects the files of promoted versions."""
-    return os.environ.get(ARTIFACT_DESTINATION, "").startswith(SCHEME)
+    return os.environ.get(mlflow_internals.ARTIFACT_DESTINATION, "").startswith(settings.SCHEME)
 
 
 def local(uri: str) -> Path | None:
@@ -148,7 +143,7 @@ def _identities(folder: Path) -> dict[str, Identity]:
             raise UserError(f"{name} is a link, whose target can change. Register regular files.")
         # An upload in progress becomes part of the version when it is published, which the lock of
         # the log governs.
-        if not path.is_dir() and not path.name.startswith(UPLOAD_PREFIX):
+        if not path.is_dir() and not path.name.startswith(mlflow_internals.UPLOAD_PREFIX):
             state = path.stat()
             times = (state.st_mtime_ns, state.st_ctime_ns)
             identities[name] = (state.st_dev, state.st_ino, state.st_size, *times)

@@ -1,13 +1,12 @@
 """Decisions on guarded stages, aliases, tags and versions, logged before anything is done."""
 
-from __future__ import annotations
-
 import getpass
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 
@@ -15,9 +14,6 @@ from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.gate.enforcement.audit import Audit, AuditEvent, Effect
 from comptrust.gate.enforcement.settings import AUDIT_LOG, Level, Settings
 from comptrust.gate.enforcement.verifier import Verifier
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
 
 BASIC_AUTH = "mlflow.server.auth"
 
@@ -59,7 +55,7 @@ class Guard:
         """
         change = (version.name, str(version.version), action, target)
         try:
-            proof = self.verifier.verify(version, level, uri=uri)
+            reason, snapshot = self.verifier.verify(version, level, uri=uri)
         except ServiceError as error:
             raise MlflowException(str(error), error_code=TEMPORARILY_UNAVAILABLE) from error
         except ComptrustError as error:
@@ -73,11 +69,11 @@ class Guard:
         with self.locked():
             # Judging takes a while. Under the lock, look once more: nothing may change from here.
             same = _identity(reread()) == _identity(version)
-            if not same or (proof.snapshot and not proof.snapshot.unchanged()):
+            if not same or (snapshot and not snapshot.unchanged()):
                 self.refuse(
                     *change, "It changed while it was judged. Try again when nothing writes to it."
                 )
-            self.log(*change, "granted", proof.reason)
+            self.log(*change, "granted", reason)
             try:
                 yield
             except BaseException as error:

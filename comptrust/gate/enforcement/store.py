@@ -22,8 +22,6 @@ from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegi
 
 from comptrust.gate.enforcement import files, mlflow_internals, names, settings
 from comptrust.gate.enforcement.guard import Guard
-from comptrust.gate.enforcement.mlflow_internals import version_number
-from comptrust.gate.enforcement.settings import STAGES, Level
 from comptrust.gate.enforcement.verifier import Verifier
 
 T = TypeVar("T", ModelVersionTag, RegisteredModelTag)
@@ -57,7 +55,7 @@ class GuardedStore(mlflow_internals.QueryableStore):
         self, name: str, version: str, stage: str, archive_existing_versions: bool
     ) -> ModelVersion:
         canonical = get_canonical_stage(stage)
-        level = STAGES.get(canonical)
+        level = settings.STAGES.get(canonical)
         if level is None and (places := self._places(name, version)):
             withdrawn = f"was {', '.join(places)}"
             self.guard.log(name, str(version), "transition", canonical, "withdrawn", withdrawn)
@@ -177,7 +175,11 @@ class GuardedStore(mlflow_internals.QueryableStore):
                 SqlModelVersion.version,
                 SqlModelVersion.storage_location,
             )
-            staged = session.query(*places).filter(SqlModelVersion.current_stage.in_(STAGES)).all()
+            staged = (
+                session.query(*places)
+                .filter(SqlModelVersion.current_stage.in_(settings.STAGES))
+                .all()
+            )
             same = (SqlRegisteredModelAlias.name == SqlModelVersion.name) & (
                 SqlRegisteredModelAlias.version == SqlModelVersion.version
             )
@@ -199,7 +201,7 @@ class GuardedStore(mlflow_internals.QueryableStore):
             versions = self.query(session, SqlModelVersion)
             aliases = self.query(session, SqlRegisteredModelAlias)
             staged = versions.filter(
-                SqlModelVersion.name == name, SqlModelVersion.current_stage.in_(STAGES)
+                SqlModelVersion.name == name, SqlModelVersion.current_stage.in_(settings.STAGES)
             ).all()
             places = {row.version: [f"in {row.current_stage}"] for row in staged}
             for row in aliases.filter(SqlRegisteredModelAlias.name == name).all():
@@ -214,10 +216,14 @@ class GuardedStore(mlflow_internals.QueryableStore):
     def _places(self, name: str, version: str) -> list[str]:
         """Return where a version is promoted; nowhere if its model is not guarded."""
         guarded = self.settings.guards(name)
-        return self._promoted(name).get(version_number(version), []) if guarded else []
+        return (
+            self._promoted(name).get(mlflow_internals.version_number(version), [])
+            if guarded
+            else []
+        )
 
     def _promotion(
-        self, name: str, version: str, level: Level | None, *, action: str, target: str
+        self, name: str, version: str, level: settings.Level | None, *, action: str, target: str
     ) -> AbstractContextManager[None]:
         """Return a context in which a version may be promoted; a prompt always may."""
         if level is None or not self.settings.guards(name):

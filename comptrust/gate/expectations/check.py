@@ -17,10 +17,7 @@ from comptrust.records import Record
 from comptrust.trust.dimensions import dimensions
 
 if TYPE_CHECKING:
-    from great_expectations.core import (
-        ExpectationSuiteValidationResult,
-        ExpectationValidationResult,
-    )
+    from great_expectations.core import ExpectationSuiteValidationResult
     from great_expectations.data_context import EphemeralDataContext
     from great_expectations.expectations import Expectation
 
@@ -156,9 +153,8 @@ def _expectation(fields: dict[str, Any], *, where: str) -> Expectation:
         )
     expectation = get_expectation_impl(entry.type)
     allowed = expectation.__fields__.keys() - RUN_SETTINGS
-    for key in settings:
-        if key not in allowed:
-            raise UserError(f"{where} ({entry.type}): {unknown('setting', key, allowed)}")
+    for key in [key for key in settings if key not in allowed]:
+        raise UserError(f"{where} ({entry.type}): {unknown('setting', key, allowed)}")
     try:
         return expectation(**settings, meta={"meaning": entry.meaning})
     except ValueError as error:
@@ -169,7 +165,6 @@ def _expectation(fields: dict[str, Any], *, where: str) -> Expectation:
 
 
 def _context(name: str, *, out: Path) -> EphemeralDataContext:
-    """Return a context in memory, with one site of Data Docs and without progress bars."""
     import great_expectations as gx
     from great_expectations.data_context.types import base
 
@@ -190,11 +185,14 @@ def _context(name: str, *, out: Path) -> EphemeralDataContext:
 
 
 def _failure(result: ExpectationSuiteValidationResult, *, path: Path) -> str:
-    """Say which expectation fails first, why it matters and for which rows."""
     first, *others = [item for item in result.results if not item.success]
     meaning = first.expectation_config and (first.expectation_config.meta or {}).get("meaning")
-    if problem := _exception(first):
-        return f"expectation '{meaning}' of {path} could not be checked: {problem}."
+    # Great Expectations keeps an exception either flat or once per metric.
+    info: dict[str, Any] = first.exception_info or {}
+    for entry in (info, *info.values()):
+        if isinstance(entry, dict) and entry.get("raised_exception"):
+            problem = " ".join(str(entry.get("exception_message")).split()).rstrip(".")
+            return f"expectation '{meaning}' of {path} could not be checked: {problem}."
     details = {"unexpected_index_list": None, "unexpected_list": None} | (first.result or {})
     indices, values = details["unexpected_index_list"] or [], details["unexpected_list"] or []
     rows = [html.unescape(str(item.get("row"))) for item in indices]
@@ -208,15 +206,3 @@ def _failure(result: ExpectationSuiteValidationResult, *, path: Path) -> str:
     count = f"{len(rows)} row" if len(rows) == 1 else f"{len(rows)} rows"
     also = f" Other expectations that failed: {len(others)}." if others else ""
     return f"expected: {meaning}; not true of {count}: {', '.join(named)}{more}.{also}"
-
-
-def _exception(item: ExpectationValidationResult) -> str | None:
-    """Return the message of the exception that kept an expectation from being checked.
-
-    Great Expectations keeps it either flat or once per metric.
-    """
-    info: dict[str, Any] = item.exception_info or {}
-    for entry in (info, *info.values()):
-        if isinstance(entry, dict) and entry.get("raised_exception"):
-            return " ".join(str(entry.get("exception_message")).split()).rstrip(".")
-    return None

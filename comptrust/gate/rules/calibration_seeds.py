@@ -35,8 +35,7 @@ class CalibrationSeeds(Rule):
 
     def check(self, evidence: Evidence) -> Finding:
         """Block if any seed drops too far; inconclusive while seeds are missing."""
-        recipe = evidence.recipe
-        if recipe is None:
+        if (recipe := evidence.recipe) is None:
             return self.unknown_recipe()
         if not heavily_compressed(
             recipe, bits_at_most=self.bits_at_most, sparsity_at_least=self.sparsity_at_least

@@ -36,7 +36,6 @@ class Complete(Rule):
 
 
 def _problem(score: Score | None) -> str | None:
-    """Say what a score lacks, or None if it is complete."""
     if score is None:
         return "was not evaluated"
     missing = f": missing {', '.join(score.missing)}" if score.missing else ""

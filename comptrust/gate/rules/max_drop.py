@@ -65,8 +65,8 @@ class MaxDrop(Rule):
         scores = [*baseline.scorecard.scores, *evidence.candidate.scorecard.scores]
         # A dictionary keeps the order: the baseline's dimensions come first.
         present = dict.fromkeys(score.dimension for score in scores)
-        chosen = [name for name in present if name in self.dimensions]
-        names = [*dict.fromkeys([*chosen, *self.dimensions])] if self.dimensions else [*present]
+        named = self.dimensions or present
+        names = [name for name in present | dict.fromkeys(self.dimensions) if name in named]
         if not names:
             return self.inconclusive("There are no dimensions to judge.")
         # Dimensions run in parallel: NumPy releases the interpreter lock, so one BLAS thread each.

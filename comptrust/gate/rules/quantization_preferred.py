@@ -60,7 +60,6 @@ class QuantizationPreferred(Rule):
 
 
 def _is_rival(sibling: Evaluation, checkpoint: Checkpoint) -> bool:
-    """Whether a sibling is quantized, of the same source and no larger than the candidate."""
     if sibling.checkpoint is None:
         return False
     theirs, ours = sibling.checkpoint.recipe, checkpoint.recipe
@@ -69,7 +68,6 @@ def _is_rival(sibling: Evaluation, checkpoint: Checkpoint) -> bool:
 
 
 def _as_trustworthy(rival: Evaluation, candidate: Evaluation) -> bool:
-    """Whether the candidate is measured everywhere and the rival is at least as good there."""
     names = [score.dimension for score in candidate.scorecard.scores]
     ours, theirs = measured(candidate), measured(rival)
     return bool(names) and all(

@@ -19,8 +19,8 @@ from comptrust.gate.evidence import Evidence
 from comptrust.gate.signing import keys, waivers
 from comptrust.records import Record, Verdict
 from comptrust.trust import evaluation
-from comptrust.trust.evaluation import Evaluation
 
+DAY = datetime.timedelta(days=1)
 NAME = "attestation.json"
 VERDICT = "verdict.json"
 REGISTERED = "registered_model_meta"
@@ -36,9 +36,7 @@ class Attestation(keys.SignedRecord):
 
     verdict: Verdict
     model: str
-    """Name of the registered model."""
     run_id: str
-    """The candidate's run."""
     baseline_run_id: str | None
     """The dense source's run; None if there was no baseline."""
     weights: dict[str, str]
@@ -53,16 +51,6 @@ class Attestation(keys.SignedRecord):
     """Path -> SHA-256 of every file of the registered version; empty if signed unregistered."""
     issued: AwareDatetime
     expires: AwareDatetime
-
-    @property
-    def manifest_digest(self) -> str:
-        """Digest of the manifest of the weights, equal to the checkpoint's."""
-        return digests.of_value(self.weights)
-
-    @property
-    def policy_digest(self) -> str:
-        """Digest of the policy that the verdict was given under."""
-        return self.verdict.policy_digest
 
     @property
     def waivers(self) -> tuple[waivers.Waiver, ...]:
@@ -133,8 +121,11 @@ def attest(
                 f"Nothing is signed: the registered files are not the judged ones. {problem}"
                 " Register it again."
             )
-    ends = [issued + datetime.timedelta(days=days)]
-    ends += [_end_of(waiver.until) for waiver in waivers.accepted(verdict.findings)]
+    ends = [issued + days * DAY]
+    ends += [
+        datetime.datetime.combine(waiver.until, datetime.time(tzinfo=datetime.UTC)) + DAY
+        for waiver in waivers.accepted(verdict.findings)
+    ]
     unsigned = Attestation(
         verdict=verdict,
         model=model,
@@ -207,7 +198,7 @@ def changed_artifact(attestation: Attestation, present: Mapping[str, str]) -> tu
     return tuple(_compare(attestation.artifact, present, prefix=""))
 
 
-def summary(sibling: Evaluation) -> dict[str, str]:
+def summary(sibling: evaluation.Evaluation) -> dict[str, str]:
     """Return what is signed of a sibling: file -> digest of its fields."""
     records = {
         "scorecard.json": sibling.scorecard,
@@ -263,7 +254,7 @@ def _problems(
     if not keys.proven(attestation, trusted):
         yield _changed(f"{NAME} was changed since key {key_id} signed it.")
         return
-    if attestation.manifest_digest != verdict.checkpoint_digest:
+    if digests.of_value(attestation.weights) != verdict.checkpoint_digest:
         yield _changed(
             "The signed verdict is about a different checkpoint than the signed weights."
         )
@@ -294,7 +285,7 @@ def first_failure(verdict: Verdict) -> str | None:
     return f"{failing[0].rule}: {failing[0].reason}" if failing else None
 
 
-def _same(logged: Evaluation, memory: Evaluation) -> bool:
+def _same(logged: evaluation.Evaluation, memory: evaluation.Evaluation) -> bool:
     """Whether the logged evaluation is the judged one.
 
     Answers need no comparison: loading checks them against the scorecard's digests.
@@ -310,7 +301,6 @@ def _same(logged: Evaluation, memory: Evaluation) -> bool:
 def _compare(
     signed: Mapping[str, str], present: Mapping[str, str], *, prefix: str
 ) -> Iterator[Problem]:
-    """Yield every file that was changed, added or removed."""
     for name in sorted(signed.keys() | present.keys()):
         if signed.get(name) == present.get(name):
             continue
@@ -321,7 +311,6 @@ def _compare(
 
 
 def _digests(folder: Path, *, verdict: bool) -> dict[str, str]:
-    """Return artifact -> SHA-256 of what is signed of a run."""
     single = [folder / name for name in (*EVALUATION, *([VERDICT] if verdict else []))]
     below = sorted(path for path in (folder / "generations").rglob("*") if path.is_file())
     return {
@@ -329,8 +318,3 @@ def _digests(folder: Path, *, verdict: bool) -> dict[str, str]:
         for path in [*single, *below]
         if path.is_file()
     }
-
-
-def _end_of(day: datetime.date) -> datetime.datetime:
-    midnight = datetime.time(tzinfo=datetime.UTC)
-    return datetime.datetime.combine(day + datetime.timedelta(days=1), midnight)

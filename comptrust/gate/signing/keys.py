@@ -92,8 +92,7 @@ def create(folder: Path) -> tuple[str, Path, Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Created with its final mode: at no time can others open it.
-        handle = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
+        with open(private, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain))
         public.write_bytes(
             key.public_key().public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -26,7 +26,6 @@ class Waiver(keys.SignedRecord):
     purpose: ClassVar[str] = "waiver/v1"
 
     rule: str
-    """The rule whose inconclusive finding is accepted."""
     checkpoint: str
     """Digest of the checkpoint that it is for."""
     who: str
@@ -82,7 +81,6 @@ def apply(
 def _invalid(
     waiver: Waiver, checkpoint_digest: str, *, trusted: keys.Trusted, today: datetime.date
 ) -> str | None:
-    """Say why a waiver does not count for this checkpoint today, or return None."""
     if not waiver.signature:
         return "ignored: not signed"
     if waiver.key_id not in trusted:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
@@ -125,7 +126,7 @@ def case(made: Case, tmp_path: Path) -> Case:
 def test_what_is_as_signed_is_good(case: Case) -> None:
     assert case.found() == ()
     signed = case.attestation
-    assert (signed.manifest_digest, signed.policy_digest) == (
+    assert (digests.of_value(signed.weights), signed.verdict.policy_digest) == (
         case.evidence.candidate.scorecard.checkpoint_digest,
         POLICY.digest,
     )
