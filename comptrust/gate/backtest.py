@@ -91,12 +91,15 @@ def _evaluation(row: PublishedRow, table: Published) -> Evaluation:
     ]
     # Rows of one table are comparable with each other and with nothing else.
     protocol = digests.of_value(["published table", table.digest])
-    card = Scorecard(
-        checkpoint_digest=row.digest,
-        suite_digest=protocol,
-        rendering_digest=protocol,
-        generations={},
-        scores=tuple(scores),
-        provenance={},
+    return Evaluation(
+        ref=row.model,
+        scorecard=Scorecard(
+            checkpoint_digest=row.digest,
+            suite_digest=protocol,
+            rendering_digest=protocol,
+            generations={},
+            scores=tuple(scores),
+            provenance={},
+        ),
+        stated_recipe=row.recipe,
     )
-    return Evaluation(ref=row.model, scorecard=card, stated_recipe=row.recipe)

@@ -91,11 +91,11 @@ def load(name_or_path: str) -> Policy:
             f"{path}: field 'rules' is empty; a policy without rules never passes. Name at least"
             " one rule."
         )
-    rules = tuple(
+    rules = [
         _rule(entry, where=f"{path}, rule {number}")
         for number, entry in enumerate(file.rules, start=1)
-    )
-    return Policy(name=file.name, rules=rules, waivers=file.waivers, valid_days=file.valid_days)
+    ]
+    return Policy(file.name, tuple(rules), file.waivers, file.valid_days)
 
 
 def _rule(entry: dict[str, Any], *, where: str) -> Rule:

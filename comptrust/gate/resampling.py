@@ -31,7 +31,6 @@ class Stratum:
 
     @property
     def clusters(self) -> int:
-        """Number of clusters."""
         return int(self.sizes.sum())
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
@@ -88,9 +87,8 @@ def condensed(tables: Sequence[Table], dimension: Dimension) -> tuple[list[Table
 
 def _condensed(stratum: Stratum, codes: np.ndarray) -> Stratum:
     """Keep the first cluster of each kind: those whose rows have the same codes, in any order."""
-    members: list[list[int]] = [[] for _ in stratum.sizes]
-    for place, cluster in enumerate(stratum.kinds.tolist()):
-        members[cluster].append(place)
+    by_cluster = np.argsort(stratum.kinds, kind="stable")
+    members = np.split(by_cluster, np.cumsum(np.bincount(stratum.kinds))[:-1])
     alike: dict[tuple[int, ...], list[int]] = {}
     for cluster, places in enumerate(members):
         content = tuple(sorted(codes[stratum.rows[places]].tolist()))
@@ -101,12 +99,12 @@ def _condensed(stratum: Stratum, codes: np.ndarray) -> Stratum:
     kinds = {
         place: kind
         for kind, clusters in enumerate(alike.values())
-        for place in members[clusters[0]]
+        for place in members[clusters[0]].tolist()
     }
-    places = sorted(kinds)
+    kept = sorted(kinds)
     return Stratum(
-        rows=stratum.rows[places],
-        kinds=np.array([kinds[place] for place in places]),
+        rows=stratum.rows[kept],
+        kinds=np.array([kinds[place] for place in kept]),
         sizes=np.array([len(clusters) for clusters in alike.values()]),
     )
 

@@ -166,8 +166,7 @@ def read(path: Path) -> Chain:
         except ValueError:
             # One broken line may be what a crash left; the record after it must name its hash.
             if torn is not None:
-                broken = f"record {number} (line {place - 1}) is not a record"
-                return Chain(tuple(records), broken)
+                return Chain(tuple(records), f"record {number} (line {place - 1}) is not a record")
             torn = digests.of_text(text)
             continue
         previous = records[-1].hash if records else GENESIS_HASH

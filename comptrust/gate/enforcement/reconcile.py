@@ -41,7 +41,7 @@ def unrecorded(records: Sequence[AuditRecord], registry: str) -> tuple[str, ...]
 
 def last_granted(records: Sequence[AuditRecord]) -> dict[Key, str]:
     """Return what the log leaves promoted: the stage of each version, the version of each alias."""
-    granted: dict[Key, str] = {}
+    granted: dict[Key, str | None] = {}
     # A `failed` record undoes the grant just before it: the database refused, nothing changed.
     undo: tuple[Key, str | None] | None = None
     for record in records:
@@ -55,12 +55,10 @@ def last_granted(records: Sequence[AuditRecord]) -> dict[Key, str]:
             undo = (key, granted.get(key))
             granted[key] = record.version if by_alias else record.target
         elif record.decision == "withdrawn":
-            granted.pop(key, None)
+            granted[key] = None
         elif record.decision == "failed" and undo is not None and undo[0] == key:
-            granted.pop(key)
-            if undo[1] is not None:
-                granted[key] = undo[1]
-    return granted
+            granted[key] = undo[1]
+    return {key: value for key, value in granted.items() if value is not None}
 
 
 def _promoted(guarded: settings.Settings, registry: str) -> Iterator[tuple[Key, str, str]]:
@@ -73,8 +71,8 @@ def _promoted(guarded: settings.Settings, registry: str) -> Iterator[tuple[Key, 
             and stage in settings.STAGES
             and not is_prompt_source(version)
         ):
-            key = ("stage", version.name, str(version.version))
-            yield key, stage, f"models:/{version.name}/{version.version} is in {stage}"
+            ref = f"models:/{version.name}/{version.version}"
+            yield ("stage", version.name, str(version.version)), stage, f"{ref} is in {stage}"
     for model in _pages(client.search_registered_models):  # never lists prompts
         for alias, number in model.aliases.items():
             if guarded.guards(model.name) and guarded.of_alias(alias) is not None:

@@ -88,8 +88,10 @@ class GuardedStore(mlflow_internals.QueryableStore):
 
     def delete_model_version(self, name: str, version: str) -> None:
         if listed := ", ".join(self._places(name, version)):
-            finding = f"It is {listed}. Archive it and delete its aliases first."
-            self.guard.refuse(name, str(version), "delete version", listed, finding)
+            self.guard.refuse(
+                *(name, str(version), "delete version", listed),
+                f"It is {listed}. Archive it and delete its aliases first.",
+            )
         super().delete_model_version(name, version)
 
     def delete_registered_model(self, name: str) -> None:
@@ -248,10 +250,11 @@ class GuardedStore(mlflow_internals.QueryableStore):
 
     def _refuse_while_promoted(self, name: str, *, action: str, target: str) -> None:
         for number, places in sorted(self._promoted(name).items()):
-            finding = (
-                f"Version {number} is {', '.join(places)}. Archive it and delete its aliases first."
+            self.guard.refuse(
+                *(name, str(number), action, target),
+                f"Version {number} is {', '.join(places)}. Archive it and delete its aliases"
+                " first.",
             )
-            self.guard.refuse(name, str(number), action, target, finding)
 
     def _unreserved(self, name: str, tags: Sequence[T] | None) -> list[T]:
         """Leave out the tags that speak for the gate: copying a version sends them again."""
@@ -262,11 +265,13 @@ class GuardedStore(mlflow_internals.QueryableStore):
         if not self.settings.guards(name):
             return
         if names.reserved(key):
-            finding = "This tag speaks for the gate; only a signed verdict sets it."
-            self.guard.refuse(name, version, action, key, finding)
-        if not version and names.fold(key) == names.fold(IS_PROMPT_TAG_KEY):
-            finding = (
-                "A registered model is made a prompt when it is created, not later. Create another"
-                " one."
+            self.guard.refuse(
+                *(name, version, action, key),
+                "This tag speaks for the gate; only a signed verdict sets it.",
             )
-            self.guard.refuse(name, version, action, key, finding)
+        if not version and names.fold(key) == names.fold(IS_PROMPT_TAG_KEY):
+            self.guard.refuse(
+                *(name, version, action, key),
+                "A registered model is made a prompt when it is created, not later. Create another"
+                " one.",
+            )

@@ -64,9 +64,8 @@ class MaxDrop(Rule):
             return self.inconclusive("Cannot compute a drop: no comparable dense baseline.")
         scores = [*baseline.scorecard.scores, *evidence.candidate.scorecard.scores]
         # A dictionary keeps the order: the baseline's dimensions come first.
-        present = dict.fromkeys(score.dimension for score in scores)
-        named = self.dimensions or present
-        names = [name for name in present | dict.fromkeys(self.dimensions) if name in named]
+        present = dict.fromkeys([*(score.dimension for score in scores), *self.dimensions])
+        names = [name for name in present if not self.dimensions or name in self.dimensions]
         if not names:
             return self.inconclusive("There are no dimensions to judge.")
         # Dimensions run in parallel: NumPy releases the interpreter lock, so one BLAS thread each.

@@ -60,11 +60,14 @@ class QuantizationPreferred(Rule):
 
 
 def _is_rival(sibling: Evaluation, checkpoint: Checkpoint) -> bool:
-    if sibling.checkpoint is None:
-        return False
-    theirs, ours = sibling.checkpoint.recipe, checkpoint.recipe
-    same_source = theirs.base_model == ours.base_model and theirs.revision == ours.revision
-    return same_source and theirs.bits is not None and sibling.checkpoint.bytes <= checkpoint.bytes
+    """Whether a sibling is quantized, of the same source and no larger than the candidate."""
+    ours, other = checkpoint.recipe, sibling.checkpoint
+    return (
+        other is not None
+        and (other.recipe.base_model, other.recipe.revision) == (ours.base_model, ours.revision)
+        and other.recipe.bits is not None
+        and other.bytes <= checkpoint.bytes
+    )
 
 
 def _as_trustworthy(rival: Evaluation, candidate: Evaluation) -> bool:

@@ -115,12 +115,12 @@ def attest(
             " it again."
         )
     artifact = held_by(registered) if registered else {}
-    if registered:
-        for problem in _compare(checkpoint.manifest, weights_of(artifact), prefix=""):
-            raise UserError(
-                f"Nothing is signed: the registered files are not the judged ones. {problem}"
-                " Register it again."
-            )
+    weights = weights_of(artifact) if registered else checkpoint.manifest
+    for problem in _compare(checkpoint.manifest, weights, prefix=""):
+        raise UserError(
+            f"Nothing is signed: the registered files are not the judged ones. {problem} Register"
+            " it again."
+        )
     ends = [issued + days * DAY]
     ends += [
         datetime.datetime.combine(waiver.until, datetime.time(tzinfo=datetime.UTC)) + DAY
@@ -190,11 +190,12 @@ def held_by(registered: Path) -> dict[str, str]:
 def changed_artifact(attestation: Attestation, present: Mapping[str, str]) -> tuple[Problem, ...]:
     """Return every file of a registered version (path -> SHA-256) that is not as signed."""
     if not attestation.artifact:
-        problem = _unverified(
-            "The signed verdict does not name the registered files: it was signed before they were"
-            " registered. Gate the registered version (models:/...) again."
+        return (
+            _unverified(
+                "The signed verdict does not name the registered files: it was signed before they"
+                " were registered. Gate the registered version (models:/...) again."
+            ),
         )
-        return (problem,)
     return tuple(_compare(attestation.artifact, present, prefix=""))
 
 
@@ -275,8 +276,7 @@ def _problems(
             )
     if verdict.outcome != "pass":
         why = first_failure(verdict) or "It has no findings."
-        text = f"The signed verdict is {verdict.outcome}. {why}"
-        yield Problem(kind=verdict.outcome, text=text)
+        yield Problem(kind=verdict.outcome, text=f"The signed verdict is {verdict.outcome}. {why}")
 
 
 def first_failure(verdict: Verdict) -> str | None:
