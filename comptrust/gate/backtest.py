@@ -38,14 +38,13 @@ def backtest(table: Published, policy: Policy) -> tuple[BacktestedModel, ...]:
     compressed = table.compressed()
     verdicts = {}
     for row in compressed:
-        siblings = tuple(
+        siblings = [
             evaluations[other.model]
             for other in compressed
             if other.recipe.base_model == row.recipe.base_model and other != row
-        )
-        evidence = Evidence(
-            evaluations[row.model], evaluations[table.dense(row).model], siblings=siblings
-        )
+        ]
+        dense = evaluations[table.dense(row).model]
+        evidence = Evidence(evaluations[row.model], dense, siblings=tuple(siblings))
         verdicts[row.model] = judge(evidence, policy)
     return tuple(_backtested(row, table, verdicts) for row in compressed)
 
@@ -54,17 +53,15 @@ def _backtested(
     row: PublishedRow, table: Published, verdicts: Mapping[str, Verdict]
 ) -> BacktestedModel:
     dense, seeds = table.dense(row), table.seeds(row)
-    outcome, findings = verdicts[row.model].outcome, verdicts[row.model].findings
+    outcomes = {seed.recipe.seed: verdicts[seed.model].outcome for seed in seeds}
+    worst = max(outcomes, key=lambda seed: SEVERITY[outcomes[seed]])
+    outcome, findings = outcomes[worst], verdicts[row.model].findings
     if len(seeds) > 1:
-        worst = max(seeds, key=lambda seed: SEVERITY[verdicts[seed.model].outcome])
-        outcome = verdicts[worst.model].outcome
         finding = Finding(
             rule="worst_seed",
             outcome=outcome,
-            reason=f"The worst of {len(seeds)} seeds ({worst.recipe.seed}) is {outcome}.",
-            evidence={
-                "seeds": {str(seed.recipe.seed): verdicts[seed.model].outcome for seed in seeds}
-            },
+            reason=f"The worst of {len(seeds)} seeds ({worst}) is {outcome}.",
+            evidence={"seeds": {str(seed): each for seed, each in outcomes.items()}},
         )
         findings = (*findings, finding)
     return BacktestedModel(
@@ -82,7 +79,7 @@ def _backtested(
 
 def _evaluation(row: PublishedRow, table: Published) -> Evaluation:
     """Return what the table says of a model: no answers, prompt counts, code version or size."""
-    scores = tuple(
+    scores = [
         Score(
             dimension=name,
             value=value,
@@ -91,15 +88,18 @@ def _evaluation(row: PublishedRow, table: Published) -> Evaluation:
             n_scored=0,
         )
         for name, value in row.scores.items()
-    )
+    ]
     # Rows of one table are comparable with each other and with nothing else.
     protocol = digests.of_value(["published table", table.digest])
-    card = Scorecard(
-        checkpoint_digest=row.digest,
-        suite_digest=protocol,
-        rendering_digest=protocol,
-        generations={},
-        scores=scores,
-        provenance={},
+    return Evaluation(
+        ref=row.model,
+        scorecard=Scorecard(
+            checkpoint_digest=row.digest,
+            suite_digest=protocol,
+            rendering_digest=protocol,
+            generations={},
+            scores=tuple(scores),
+            provenance={},
+        ),
+        stated_recipe=row.recipe,
     )
-    return Evaluation(ref=row.model, scorecard=card, stated_recipe=row.recipe)

@@ -33,11 +33,9 @@ class Evidence:
         """Whether candidate and baseline are the same bytes and gave the same answers (A/A)."""
         if (baseline := self.comparable_baseline) is None:
             return False
+        same = {"checkpoint_digest", "generations"}
         ours, dense = self.candidate.scorecard, baseline.scorecard
-        return (
-            ours.checkpoint_digest == dense.checkpoint_digest
-            and ours.generations == dense.generations
-        )
+        return ours.model_dump(include=same) == dense.model_dump(include=same)
 
 
 def differences(first: Evaluation, second: Evaluation) -> list[str]:
@@ -46,13 +44,21 @@ def differences(first: Evaluation, second: Evaluation) -> list[str]:
     The suite digest covers prompts, sampling, scoring and scorers; the rendering digest covers the
     template and the text that the model saw.
     """
-    names = [
-        name
-        for name in ("suite_digest", "rendering_digest")
-        if getattr(first.scorecard, name) != getattr(second.scorecard, name)
+    protocols = [
+        {
+            "suite_digest": evaluation.scorecard.suite_digest,
+            "rendering_digest": evaluation.scorecard.rendering_digest,
+            "scoring": evaluation.suite and evaluation.suite.scoring,
+        }
+        for evaluation in (first, second)
     ]
-    scorings = [one.suite.scoring if one.suite else None for one in (first, second)]
-    return names + (["scoring"] if scorings[0] != scorings[1] else [])
+    return [name for name, value in protocols[0].items() if value != protocols[1][name]]
+
+
+def measured(evaluation: Evaluation) -> dict[str, float]:
+    """Return dimension -> score of the dimensions that have one."""
+    scores = reversed(evaluation.scorecard.scores)
+    return {score.dimension: score.value for score in scores if score.value is not None}
 
 
 def points_lost(dense: float, candidate: float) -> float:

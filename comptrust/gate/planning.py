@@ -9,26 +9,19 @@ from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.records import Generation, Prompt, Record, Suite
 from comptrust.trust import base
 
-CHANGED = 0.02
-"""Share of answers that a lossless model is assumed to change."""
-
 
 class PromptNeed(Record):
     """The prompts of one dimension, and how many one margin needs."""
 
     dimension: str
     points: float
-    """The margin."""
     applies_to: str
-    """Which candidates the rule judges."""
     prompts: int
-    """Prompts in the suite."""
     clusters: int
     """Independent ones among them: prompts that share a template or a passage count once."""
     needed: int
     """Independent prompts at which a lossless model passes."""
     enough: bool
-    """Whether there are enough independent prompts."""
 
 
 class PromptPlan(Record):
@@ -39,9 +32,7 @@ class PromptPlan(Record):
     rows: tuple[PromptNeed, ...]
 
 
-def plan(
-    suite: Suite, policy: Policy, *, power: float = statistics.POWER, changed: float = CHANGED
-) -> PromptPlan:
+def plan(suite: Suite, policy: Policy) -> PromptPlan:
     """Compare each dimension's independent prompts with the number that each margin needs.
 
     Only `max_drop` rules with `evidence: confident` need prompts. The number is for a score that is
@@ -60,24 +51,22 @@ def plan(
     for prompt in suite.prompts:
         prompts.setdefault(prompt.dimension, []).append(prompt)
     clusters = {name: _clusters(asked, suite=suite) for name, asked in prompts.items()}
-    rows = []
-    for rule in rules:
-        needed = statistics.plan(rule.points, changed=changed, power=power)
-        for name in prompts:
-            if rule.dimensions and name not in rule.dimensions:
-                continue
-            rows.append(
-                PromptNeed(
-                    dimension=name,
-                    points=rule.points,
-                    applies_to=_applies_to(rule),
-                    prompts=len(prompts[name]),
-                    clusters=clusters[name],
-                    needed=needed,
-                    enough=clusters[name] >= needed,
-                )
-            )
-    return PromptPlan(power=power, changed=changed, rows=tuple(rows))
+    needs = [(rule, statistics.plan(rule.points)) for rule in rules]
+    rows = tuple(
+        PromptNeed(
+            dimension=name,
+            points=rule.points,
+            applies_to=_applies_to(rule),
+            prompts=len(asked),
+            clusters=clusters[name],
+            needed=needed,
+            enough=clusters[name] >= needed,
+        )
+        for rule, needed in needs
+        for name, asked in prompts.items()
+        if not rule.dimensions or name in rule.dimensions
+    )
+    return PromptPlan(power=statistics.POWER, changed=statistics.CHANGED, rows=rows)
 
 
 def _clusters(prompts: Sequence[Prompt], *, suite: Suite) -> int:
@@ -88,7 +77,7 @@ def _clusters(prompts: Sequence[Prompt], *, suite: Suite) -> int:
     dimension = base.get(prompts[0].dimension, scoring=suite.scoring)
     fields = {"dimension", "scenario", "id", "target", "extra"}
     blank = [Generation(texts=("",), **prompt.model_dump(include=fields)) for prompt in prompts]
-    table = base.Table.of([dimension.judge(generation) for generation in blank])
+    table = base.Table.of(dimension.judge(generation) for generation in blank)
     return sum(stratum.clusters for stratum in resampling.strata(table))
 
 

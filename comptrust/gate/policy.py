@@ -47,11 +47,12 @@ class Policy:
 
         Defaults are included, so a new default gives a new digest.
         """
-        rules = [{"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules]
         return digests.of_value(
             {
                 "name": self.name,
-                "rules": rules,
+                "rules": [
+                    {"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules
+                ],
                 "waivers": [waiver.model_dump(mode="json") for waiver in self.waivers],
                 "valid_days": self.valid_days,
             }
@@ -90,11 +91,11 @@ def load(name_or_path: str) -> Policy:
             f"{path}: field 'rules' is empty; a policy without rules never passes. Name at least"
             " one rule."
         )
-    rules = tuple(
+    rules = [
         _rule(entry, where=f"{path}, rule {number}")
         for number, entry in enumerate(file.rules, start=1)
-    )
-    return Policy(name=file.name, rules=rules, waivers=file.waivers, valid_days=file.valid_days)
+    ]
+    return Policy(file.name, tuple(rules), file.waivers, file.valid_days)
 
 
 def _rule(entry: dict[str, Any], *, where: str) -> Rule:
@@ -105,7 +106,6 @@ def _rule(entry: dict[str, Any], *, where: str) -> Rule:
     name = str(entry["rule"])
     rule: type[Rule] = RULES.get(name)
     parameters = {key: value for key, value in entry.items() if key != "rule"}
-    for key in parameters:
-        if key not in rule.model_fields:
-            raise UserError(f"{where} ({name}): {unknown('parameter', key, rule.model_fields)}")
+    for key in [key for key in parameters if key not in rule.model_fields]:
+        raise UserError(f"{where} ({name}): {unknown('parameter', key, rule.model_fields)}")
     return config.parse(parameters, rule, where=f"{where} ({name})")

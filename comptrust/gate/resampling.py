@@ -31,7 +31,6 @@ class Stratum:
 
     @property
     def clusters(self) -> int:
-        """Number of clusters."""
         return int(self.sizes.sum())
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
@@ -73,9 +72,8 @@ def condensed(tables: Sequence[Table], dimension: Dimension) -> tuple[list[Table
         return list(tables), whole
     # Rows are alike if all numbers of all tables are, bit for bit (NaN included): compare them as
     # raw bytes, one void value per row.
-    numbers = np.ascontiguousarray(
-        np.column_stack([column for table in tables for column in _numbers(table)])
-    )
+    numeric = [column for table in tables for column in (table.refusal, *table.values.values())]
+    numbers = np.ascontiguousarray(np.column_stack(numeric))
     raw = numbers.view([("", np.void, numbers.strides[0])]).ravel()
     _, codes = np.unique(raw, return_inverse=True)
     kept = [_condensed(stratum, codes) for stratum in whole]
@@ -87,15 +85,10 @@ def condensed(tables: Sequence[Table], dimension: Dimension) -> tuple[list[Table
     return [table.take(rows) for table in tables], renumbered
 
 
-def _numbers(table: Table) -> Sequence[np.ndarray]:
-    return (table.refusal, *table.values.values())
-
-
 def _condensed(stratum: Stratum, codes: np.ndarray) -> Stratum:
     """Keep the first cluster of each kind: those whose rows have the same codes, in any order."""
-    members: list[list[int]] = [[] for _ in stratum.sizes]
-    for place, cluster in enumerate(stratum.kinds.tolist()):
-        members[cluster].append(place)
+    by_cluster = np.argsort(stratum.kinds, kind="stable")
+    members = np.split(by_cluster, np.cumsum(np.bincount(stratum.kinds))[:-1])
     alike: dict[tuple[int, ...], list[int]] = {}
     for cluster, places in enumerate(members):
         content = tuple(sorted(codes[stratum.rows[places]].tolist()))
@@ -103,15 +96,15 @@ def _condensed(stratum: Stratum, codes: np.ndarray) -> Stratum:
     if MIN_CLUSTERS_PER_KIND * len(alike) > len(members):
         return stratum
     # The kept rows stay in the table's order, in which sums are taken.
-    kept = [
-        (place, kind)
+    kinds = {
+        place: kind
         for kind, clusters in enumerate(alike.values())
-        for place in members[clusters[0]]
-    ]
-    kept.sort()
+        for place in members[clusters[0]].tolist()
+    }
+    kept = sorted(kinds)
     return Stratum(
-        rows=stratum.rows[[place for place, _ in kept]],
-        kinds=np.array([kind for _, kind in kept]),
+        rows=stratum.rows[kept],
+        kinds=np.array([kinds[place] for place in kept]),
         sizes=np.array([len(clusters) for clusters in alike.values()]),
     )
 

@@ -5,8 +5,24 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from comptrust.gate.evidence import Evidence
-from comptrust.records import Finding, Recipe, Result
+from comptrust.gate.evidence import Evidence, differences, measured, points_lost
+from comptrust.records import Checkpoint, Finding, Recipe, Result, Score
+from comptrust.trust.evaluation import Evaluation
+
+__all__ = [  # all that a rule needs
+    "Checkpoint",
+    "Evaluation",
+    "Evidence",
+    "Finding",
+    "Recipe",
+    "Rule",
+    "Score",
+    "change",
+    "differences",
+    "heavily_compressed",
+    "measured",
+    "points_lost",
+]
 
 
 class Rule(BaseModel, ABC):

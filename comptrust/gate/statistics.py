@@ -3,13 +3,13 @@
 How far a dimension fell, how certain that is, and how many prompts would decide.
 """
 
+import bisect
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 
 import numpy as np
+from scipy import special  # type: ignore[import-untyped]
 
-from comptrust.gate.distributions import heads_at_most, normal_below, student_quantile
 from comptrust.gate.resampling import Stratum, condensed, left_out, resampled
 from comptrust.records import Record, Result
 from comptrust.trust.base import Dimension, Table
@@ -17,7 +17,8 @@ from comptrust.trust.base import Dimension, Table
 CONFIDENCE = 0.95
 POWER = 0.80
 RESAMPLES = 10_000
-NORMAL = NormalDist()
+CHANGED = 0.02
+"""Share of answers that a lossless model is assumed to change."""
 SKEW = 0.18
 """Clusters added to the bound.
 
@@ -56,16 +57,16 @@ class Drop(Record):
             return "block"
         return "pass" if self.upper < points else "inconclusive"
 
-    def prompts_to_decide(self, points: float, *, power: float = POWER) -> int | None:
-        """Return how many prompts like these would decide with this power.
+    def prompts_to_decide(self, points: float) -> int | None:
+        """Return how many prompts like these would decide with power POWER.
 
         The true drop is assumed to be the observed one. None: no number would.
         """
         room = abs(points - self.observed)
         if room == 0 or not math.isfinite(self.upper):
             return None
-        spread = self.standard_error * math.sqrt(self.n_prompts)
-        return needed(room, spread=spread, step=self.step * self.n_prompts, power=power)
+        n = self.n_prompts
+        return needed(room, spread=self.standard_error * math.sqrt(n), step=self.step * n)
 
     def p_beyond(self, points: float) -> float:
         """Return the one-sided p of "the true drop is at most `points`".
@@ -74,7 +75,7 @@ class Drop(Record):
         """
         if self.standard_error == 0:
             return 0.0 if self.observed > points + self.step else 1.0
-        return normal_below((points - self.observed) / self.standard_error)
+        return float(special.ndtr((points - self.observed) / self.standard_error))
 
 
 def compare(
@@ -98,19 +99,14 @@ def compare(
     same_prompts = candidate.ids.tolist() == baseline.ids.tolist()
     if not same_prompts or candidate.scenario.tolist() != baseline.scenario.tolist():
         return None
-    observed = _drops(dimension, candidate, baseline, None)
-    if observed is None or not np.isfinite(observed[0]):
+    point = round(float(_drops(dimension, candidate, baseline, None)[0]), 9)
+    if not math.isfinite(point):
         return None
-    point = round(float(observed[0]), 9)
 
     # From here on the tables are condensed; weights say how often each row counts.
     (ours, dense), strata = condensed([candidate, baseline], dimension)
-    draws = np.concatenate(
-        [
-            _required(dimension, ours, dense, weights)
-            for weights in resampled(strata, seed=seed, n=resamples)
-        ]
-    )
+    weightings = resampled(strata, seed=seed, n=resamples)
+    draws = np.concatenate([_drops(dimension, ours, dense, weights) for weights in weightings])
     # A resample without a score could have been any drop, so it counts as the worst.
     draws = np.where(np.isfinite(draws), draws, np.inf)
     percentile = float(np.quantile(draws, CONFIDENCE, method="higher"))
@@ -138,9 +134,7 @@ def compare(
     )
 
 
-def score_bound(
-    observed: float, *, standard_error: float, step: float, confidence: float = CONFIDENCE
-) -> float:
+def score_bound(observed: float, *, standard_error: float, step: float) -> float:
     """Return the upper bound U that solves
 
         U = observed + SKEW step + z sqrt(standard_error^2 + (U - observed) step).
@@ -148,52 +142,44 @@ def score_bound(
     The second term under the root is the spread that further losses would bring if the true drop
     were U (as in Wilson's interval). No loss in n prompts gives 3.0 / n, the rule of three.
     """
-    z = NORMAL.inv_cdf(confidence)
+    z = float(special.ndtri(CONFIDENCE))
     if not math.isfinite(standard_error):
         return math.inf
     # With x = U - observed, squaring gives x^2 - 2 half x + base^2 - (z standard_error)^2 = 0; the
     # larger root is the bound.
     base = SKEW * step
     half = (2 * base + z * z * step) / 2
-    rest = half * half - base * base + (z * standard_error) ** 2
-    return observed + half + math.sqrt(rest)
+    return observed + half + math.sqrt(half * half - base * base + (z * standard_error) ** 2)
 
 
-def needed(
-    room: float, *, spread: float, step: float, power: float = POWER, confidence: float = CONFIDENCE
-) -> int:
+def needed(room: float, *, spread: float, step: float, power: float = POWER) -> int:
     """Return the smallest n at which a true drop `room` points below the margin passes.
 
     It passes with probability `power`. `spread` is the standard deviation of one prompt's drop and
     `step` the points by which one flip moves a set of one prompt.
     """
-    if room <= 0:
-        raise ValueError("room must be positive")
+
+    def decides(n: int) -> bool:
+        """Whether n prompts pass that drop with that power."""
+        error = spread / math.sqrt(n)
+        # The observed drop may be this far above the true one. Half a flip: counts are whole.
+        luck = special.ndtri(power) * error + (step / n / 2 if error else 0.0)
+        return bool(luck + score_bound(0.0, standard_error=error, step=step / n) < room)
+
     # More prompts always help: double until n decides, then bisect.
     high = 1
-    while not _decides(high, room, spread, step, power, confidence):
+    while not decides(high):
         high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _decides(middle, room, spread, step, power, confidence):
-            high = middle
-        else:
-            low = middle
-    return high
+    return bisect.bisect_left(range(high), True, lo=high // 2 + 1, key=decides)
 
 
-def plan(
-    points: float, *, changed: float = 0.02, power: float = POWER, confidence: float = CONFIDENCE
-) -> int:
+def plan(points: float, *, changed: float = CHANGED, power: float = POWER) -> int:
     """Return the prompts per dimension with which a lossless model passes a margin of `points`.
 
     It passes with probability `power`. `changed` is the share of its answers that change from right
     to wrong or back; a lossless model changes as many one way as the other.
     """
-    return needed(
-        points, spread=100 * math.sqrt(changed), step=100.0, power=power, confidence=confidence
-    )
+    return needed(points, spread=100 * math.sqrt(changed), step=100.0, power=power)
 
 
 def holm(p_values: Mapping[str, float], *, level: float = 1 - CONFIDENCE) -> tuple[str, ...]:
@@ -214,35 +200,26 @@ def mcnemar(candidate: Table, baseline: Table) -> float | None:
 
     None if the tables have no binary `correct`.
     """
-    if "correct" not in candidate.values or "correct" not in baseline.values:
+    if not all("correct" in table.values for table in (candidate, baseline)):
         return None
-    ours, dense = candidate.values["correct"], baseline.values["correct"]
-    both = np.isfinite(ours) & np.isfinite(dense)
-    ours, dense = ours[both], dense[both]
-    if not len(ours) or not np.isin(np.concatenate([ours, dense]), (0, 1)).all():
+    pairs = np.stack([table.values["correct"] for table in (candidate, baseline)])
+    pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
+    if not pairs.size or not np.isin(pairs, (0, 1)).all():
         return None
-    lost, won = int(np.sum(dense > ours)), int(np.sum(ours > dense))
-    return min(1.0, 2 * heads_at_most(min(lost, won), lost + won))
+    lost, won = int(np.sum(pairs[0] < pairs[1])), int(np.sum(pairs[0] > pairs[1]))
+    return min(1.0, 2 * float(special.bdtr(min(lost, won), lost + won, 0.5)))
 
 
 def _drops(
     dimension: Dimension, candidate: Table, baseline: Table, weights: np.ndarray | None
-) -> np.ndarray | None:
-    """Return the drop for each weighting, shape (R,), or None without a score."""
+) -> np.ndarray:
+    """Return the drop for each weighting, shape (R,), NaN without a score."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ours, dense = dimension.score(candidate, weights), dimension.score(baseline, weights)
-    if ours is None or dense is None:
-        return None
-    drops: np.ndarray = np.asarray(dense, dtype=float) - np.asarray(ours, dtype=float)
+    drops: np.ndarray = np.full(1 if weights is None else len(weights), np.nan)
+    if ours is not None and dense is not None:
+        drops = np.asarray(dense, dtype=float) - np.asarray(ours, dtype=float)
     return drops
-
-
-def _required(
-    dimension: Dimension, candidate: Table, baseline: Table, weights: np.ndarray
-) -> np.ndarray:
-    """Return the drop for each weighting, NaN without a score."""
-    drops = _drops(dimension, candidate, baseline, weights)
-    return np.full(len(weights), np.nan) if drops is None else drops
 
 
 def _step(
@@ -274,16 +251,5 @@ def _small_sample(clusters: int, *, degrees: int) -> float:
     """
     if degrees < 1:
         return math.inf
-    quantiles = student_quantile(CONFIDENCE, degrees) / NORMAL.inv_cdf(CONFIDENCE)
-    return math.sqrt(clusters / degrees) * quantiles
-
-
-def _decides(
-    n: int, room: float, spread: float, step: float, power: float, confidence: float
-) -> bool:
-    """Whether n prompts pass a true drop `room` below the margin with this power."""
-    error = spread / math.sqrt(n)
-    # The observed drop may be this far above the true one. Half a flip: counts are whole numbers.
-    luck = NORMAL.inv_cdf(power) * error + (step / n / 2 if error else 0.0)
-    bound = score_bound(0.0, standard_error=error, step=step / n, confidence=confidence)
-    return bool(luck + bound < room)
+    quantiles = special.stdtrit(degrees, CONFIDENCE) / special.ndtri(CONFIDENCE)
+    return math.sqrt(clusters / degrees) * float(quantiles)

@@ -162,7 +162,7 @@ def _evaluate(log: runs.Run, checkpoint: Checkpoint, job: Job, models: InMemory)
 
     Great Expectations validate the prompts, then the answers, then the scores.
     """
-    from comptrust.gate.expectations import generations, prompts, scorecards
+    from comptrust.gate.expectations import frames
     from comptrust.models.backends.hf import Hf
     from comptrust.trust.run import evaluate
 
@@ -170,7 +170,7 @@ def _evaluate(log: runs.Run, checkpoint: Checkpoint, job: Job, models: InMemory)
     folder = config.cache_dir() / "evaluations" / key[:24]
     checks = folder.with_name(f"{folder.name}-validation")
     try:
-        prompts.validate(job.suite.prompts, out=checks)
+        frames.validate_prompts(job.suite.prompts, out=checks)
         with log.timed("evaluate"):
             backend = Hf(
                 Path(checkpoint.path),
@@ -178,11 +178,11 @@ def _evaluate(log: runs.Run, checkpoint: Checkpoint, job: Job, models: InMemory)
                 template=presets.template(checkpoint.recipe.base_model),
                 loaded=models.take(checkpoint),
             )
-            check = functools.partial(generations.validate, job.suite.prompts, out=checks)
+            check = functools.partial(frames.validate_generations, job.suite.prompts, out=checks)
             measured = evaluate(
                 backend, job.suite, out=folder, checkpoint_digest=checkpoint.digest, check=check
             )
-        scorecards.validate([measured.scorecard], out=checks)
+        frames.validate_scorecards([measured.scorecard], out=checks)
     finally:
         if checks.is_dir():
             log.folder(checks, "validation")

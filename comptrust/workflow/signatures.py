@@ -136,7 +136,7 @@ def check(
             text = f"It is not what the gate wrote. {error}"
             return None, (Problem(kind="changed", file=attestations.NAME, text=text),)
         problems = attestations.problems(attestation, trusted=trusted)
-        if not attestations.proven(attestation, trusted):
+        if not keys.proven(attestation, trusted):
             return attestation, problems
         artifacts = {"candidate": candidate}
         if attestation.baseline_run_id:
@@ -178,7 +178,7 @@ def promotion_check(policy_digest: str) -> promotion.Check | None:
             blocked = any(problem.kind in ("changed", "block") for problem in problems)
             outcome: Result = "block" if blocked else "inconclusive"
             return promotion.Promotion(version.ref, outcome, " ".join(map(str, problems)))
-        if attestation and attestation.policy_digest != policy_digest:
+        if attestation and attestation.verdict.policy_digest != policy_digest:
             return promotion.Promotion(
                 version.ref,
                 "inconclusive",

@@ -96,7 +96,7 @@ def test_every_answer_is_read(role: str) -> None:
 
 
 def test_the_attestation_is_proven_by_the_kept_key() -> None:
-    assert attestations.proven(attestation(), TRUSTED)
+    assert keys.proven(attestation(), TRUSTED)
     assert problems(KEPT) == []
 
 
@@ -143,7 +143,7 @@ def test_a_changed_field_of_the_attestation_is_found(
     fields = json.loads(path.read_text())
     change(fields)
     path.write_text(json.dumps(fields))
-    assert not attestations.proven(attestation(kept), TRUSTED)
+    assert not keys.proven(attestation(kept), TRUSTED)
     assert [text for text in problems(kept) if text.startswith(attestations.NAME)]
 
 

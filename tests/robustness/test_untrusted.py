@@ -85,7 +85,7 @@ def test_a_model_in_the_cache_of_hugging_face_is_read(tiny_model: Path, tmp_path
 
 
 def test_markup_in_prompts_and_answers_is_text_in_data_docs(tmp_path: Path) -> None:
-    from comptrust.gate.expectations import generations, prompts
+    from comptrust.gate.expectations import frames
 
     asked = [
         Prompt(
@@ -97,13 +97,13 @@ def test_markup_in_prompts_and_answers_is_text_in_data_docs(tmp_path: Path) -> N
         for n in (1, 1)
     ]
     with pytest.raises(UserError, match="not true of"):
-        prompts.validate(asked, out=tmp_path)
+        frames.validate_prompts(asked, out=tmp_path)
     given = [
         Generation(dimension="ethics", scenario=SCRIPT, id=f"{SCRIPT}#{n}", texts=(SCRIPT,))
         for n in (2, 3)
     ]
     with pytest.raises(UserError, match="not true of"):
-        generations.validate(asked[:1], {"ethics": given}, out=tmp_path)
+        frames.validate_generations(asked[:1], {"ethics": given}, out=tmp_path)
     pages = [path.read_text() for path in tmp_path.rglob("*.html")]
     shown = [page for page in pages if "planted" in page]
     assert shown, "no page shows what was planted, so this test shows nothing"

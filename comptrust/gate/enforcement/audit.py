@@ -51,9 +51,7 @@ class AuditRecord(AuditEvent):
     """One line of the log."""
 
     number: int
-    """1, 2, 3, ..."""
     time: datetime.datetime
-    """UTC."""
     after: str | None = None
     """SHA-256 of an unfinished line before this one, left by a crash."""
     previous: str
@@ -112,20 +110,16 @@ class Audit:
         Raises ServiceError if it cannot be written or if the log's last line is broken.
         """
         with self.locked():
-            last, torn = self._last()
-            record = _next(event, last=last, torn=torn)
-            # A crash left half a line: end it, so that it stays visible and apart.
-            start = "\n" if torn else ""
-            line = f"{start}{json.dumps(record.model_dump(mode='json'), ensure_ascii=True)}\n"
-            content = line.encode()
             try:
-                handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-                try:
-                    # One write call: another process never sees or interleaves half a record.
-                    written = os.write(handle, content)
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
+                last, torn = self._last()
+                record = _next(event, last=last, torn=torn)
+                # A crash left half a line: end it, so that it stays visible and apart.
+                start = "\n" if torn else ""
+                content = f"{start}{json.dumps(record.model_dump(mode='json'))}\n".encode()
+                # One write call: another process never sees or interleaves half a record.
+                with open(self.path, "ab", buffering=0, opener=_private_file) as file:
+                    written = file.write(content)
+                    os.fsync(file.fileno())
             except OSError as error:
                 raise _cannot_write(self.path, error) from error
             if written != len(content):
@@ -137,15 +131,11 @@ class Audit:
 
     def _last(self) -> tuple[AuditRecord | None, bytes]:
         """Return the last complete record, and what a crash left after it."""
-        try:
-            with open(self.path, "rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - TAIL_BYTES))
-                *complete, torn = file.read().split(b"\n")
-        except FileNotFoundError:
+        if not self.path.exists():
             return None, b""
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
+        with open(self.path, "rb") as file:
+            file.seek(max(0, os.path.getsize(self.path) - TAIL_BYTES))
+            *complete, torn = file.read().split(b"\n")
         if not complete:
             return None, torn
         try:
@@ -176,8 +166,7 @@ def read(path: Path) -> Chain:
         except ValueError:
             # One broken line may be what a crash left; the record after it must name its hash.
             if torn is not None:
-                where = f"record {number} (line {place - 1})"
-                return Chain(tuple(records), f"{where} is not a record")
+                return Chain(tuple(records), f"record {number} (line {place - 1}) is not a record")
             torn = digests.of_text(text)
             continue
         previous = records[-1].hash if records else GENESIS_HASH
@@ -190,12 +179,10 @@ def read(path: Path) -> Chain:
             tuple(records),
             f"record {len(records) + 1} is unfinished: the server stopped while writing it",
         )
-    unfinished = sum(record.after is not None for record in records)
-    return Chain(tuple(records), None, unfinished=unfinished)
+    return Chain(tuple(records), None, sum(record.after is not None for record in records))
 
 
 def _next(event: AuditEvent, *, last: AuditRecord | None, torn: bytes) -> AuditRecord:
-    """Return the record that follows `last` and, if a crash left one, a torn line."""
     fields: dict[str, Any] = {
         key: value[:MAX_FIELD_CHARACTERS] if isinstance(value, str) else value
         for key, value in event.model_dump().items()
@@ -211,8 +198,11 @@ def _next(event: AuditEvent, *, last: AuditRecord | None, torn: bytes) -> AuditR
     return AuditRecord.model_validate(unhashed.model_dump() | {"hash": unhashed.true_hash()})
 
 
+def _private_file(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o640)
+
+
 def _problem(record: AuditRecord, *, number: int, previous: str, torn: str | None) -> str | None:
-    """Say why a record breaks the chain, or None."""
     if record.hash != record.true_hash():
         return "was changed: its hash does not match its fields"
     if (record.number, record.previous) != (number, previous):

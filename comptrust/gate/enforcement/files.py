@@ -4,7 +4,6 @@ A file is hashed again whenever it could have changed.
 """
 
 import os
-import threading
 import time
 import urllib.parse
 from dataclasses import dataclass
@@ -16,12 +15,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from comptrust import digests
 from comptrust.errors import UserError
-from comptrust.gate.enforcement.mlflow_internals import (
-    ARTIFACT_DESTINATION,
-    REGISTRY_STORE,
-    UPLOAD_PREFIX,
-)
-from comptrust.gate.enforcement.settings import SCHEME
+from comptrust.gate.enforcement import mlflow_internals, settings
 
 PROXIED = "mlflow-artifacts"
 SETTLED_SECONDS = 2.0
@@ -45,15 +39,17 @@ class Snapshot:
 
     def unchanged(self) -> bool:
         """Whether the folder still has exactly these files, untouched since they were hashed."""
-        return _identities(self.folder) == self.identities
+        try:
+            return _identities(self.folder) == self.identities
+        except UserError:  # a link appeared, or the files are gone
+            return False
 
 
 class Hasher:
     """Hashes files, and remembers a hash as long as the file is provably the same."""
 
     def __init__(self) -> None:
-        self._digests: dict[tuple[str, Identity], str] = {}
-        self._lock = threading.Lock()
+        self._digests: dict[tuple[Path, Identity], str] = {}
 
     def snapshot(self, folder: Path) -> Snapshot:
         """Hash a folder.
@@ -68,28 +64,25 @@ class Hasher:
         return snapshot
 
     def _digest(self, path: Path, identity: Identity) -> str:
-        key = (str(path), identity)
-        with self._lock:
-            digest = self._digests.get(key)
-        if digest is None:
-            # Measured before the file is read: later it would look older than it was.
-            settled = identity[4] / 1e9 < time.time() - SETTLED_SECONDS
-            digest = digests.of_file(path)
-            if settled:
-                with self._lock:
-                    self._digests[key] = digest
+        if known := self._digests.get((path, identity)):
+            return known
+        # Measured before the file is read: later it would look older than it was.
+        settled = identity[4] / 1e9 < time.time() - SETTLED_SECONDS
+        digest = digests.of_file(path)
+        if settled:
+            self._digests[path, identity] = digest
         return digest
 
 
 def in_server() -> bool:
     """Whether this process answers for an MLflow server."""
-    return REGISTRY_STORE in os.environ
+    return mlflow_internals.REGISTRY_STORE in os.environ
 
 
 def destination() -> Path | None:
     """Return the local folder whose artifacts this server serves, or None."""
-    served = os.environ.get(ARTIFACT_DESTINATION, "")
-    uri = served.removeprefix(SCHEME)
+    served = os.environ.get(mlflow_internals.ARTIFACT_DESTINATION, "")
+    uri = served.removeprefix(settings.SCHEME)
     if not served or urllib.parse.urlparse(uri).scheme not in ("", "file"):
         return None
     return Path(local_file_uri_to_path(uri)).resolve()
@@ -97,7 +90,7 @@ def destination() -> Path | None:
 
 def frozen() -> bool:
     """Whether this server protects the files of promoted versions."""
-    return os.environ.get(ARTIFACT_DESTINATION, "").startswith(SCHEME)
+    return os.environ.get(mlflow_internals.ARTIFACT_DESTINATION, "").startswith(settings.SCHEME)
 
 
 def local(uri: str) -> Path | None:
@@ -144,28 +137,16 @@ def fetch(uri: str, names: tuple[str, ...], into: Path) -> Path:
 
 def _identities(folder: Path) -> dict[str, Identity]:
     identities: dict[str, Identity] = {}
-    for place, folders, names in os.walk(folder):
-        for name in [*folders, *names]:
-            path = Path(place, name)
-            if path.is_symlink():
-                raise UserError(
-                    f"{path.relative_to(folder)} is a link, whose target can change. Register"
-                    " regular files."
-                )
-        for name in names:
-            # An upload in progress becomes part of the version when it is published, which the
-            # lock of the log governs.
-            if name.startswith(UPLOAD_PREFIX):
-                continue
-            path = Path(place, name)
-            state = os.stat(path)
-            identities[path.relative_to(folder).as_posix()] = (
-                state.st_dev,
-                state.st_ino,
-                state.st_size,
-                state.st_mtime_ns,
-                state.st_ctime_ns,
-            )
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            raise UserError(f"{name} is a link, whose target can change. Register regular files.")
+        # An upload in progress becomes part of the version when it is published, which the lock of
+        # the log governs.
+        if not path.is_dir() and not path.name.startswith(mlflow_internals.UPLOAD_PREFIX):
+            state = path.stat()
+            times = (state.st_mtime_ns, state.st_ctime_ns)
+            identities[name] = (state.st_dev, state.st_ino, state.st_size, *times)
     if not identities:
         raise UserError("Its files are gone. Register it again.")
     return dict(sorted(identities.items()))

@@ -3,21 +3,17 @@
 They stay as they were judged: nothing is overwritten, added or deleted.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 from comptrust.gate.enforcement import mlflow_internals
 from comptrust.gate.enforcement.settings import SCHEME
-
-if TYPE_CHECKING:
-    from comptrust.gate.enforcement.store import GuardedStore
+from comptrust.gate.enforcement.store import GuardedStore
 
 
 class FrozenRepository(mlflow_internals.PublishingRepository):
@@ -89,8 +85,6 @@ def frozen_uri(destination: str) -> str:
 
 def _store() -> GuardedStore:
     """Return this server's guarded registry. Raises PERMISSION_DENIED if it is not guarded."""
-    from comptrust.gate.enforcement.store import GuardedStore
-
     store = mlflow_internals.registry_store()
     if not isinstance(store, GuardedStore):
         raise MlflowException(

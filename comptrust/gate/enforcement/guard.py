@@ -1,13 +1,12 @@
 """Decisions on guarded stages, aliases, tags and versions, logged before anything is done."""
 
-from __future__ import annotations
-
 import getpass
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 
@@ -15,9 +14,6 @@ from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.gate.enforcement.audit import Audit, AuditEvent, Effect
 from comptrust.gate.enforcement.settings import AUDIT_LOG, Level, Settings
 from comptrust.gate.enforcement.verifier import Verifier
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
 
 BASIC_AUTH = "mlflow.server.auth"
 
@@ -57,18 +53,15 @@ class Guard:
         folder, no model is deleted or renamed, and both the version and its files are the ones that
         were judged.
         """
-        model, number = version.name, str(version.version)
+        change = (version.name, str(version.version), action, target)
         try:
-            proof = self.verifier.verify(version, level, uri=uri)
+            reason, snapshot = self.verifier.verify(version, level, uri=uri)
         except ServiceError as error:
             raise MlflowException(str(error), error_code=TEMPORARILY_UNAVAILABLE) from error
         except ComptrustError as error:
-            self.refuse(model, number, action=action, target=target, finding=str(error))
+            self.refuse(*change, str(error))
         except Exception as error:  # any failure to judge is a refusal, and is logged as one
-            finding = f"{type(error).__name__}: {error}"
-            self.log(
-                model, number, action=action, target=target, decision="refused", finding=finding
-            )
+            self.log(*change, "refused", f"{type(error).__name__}: {error}")
             raise MlflowException(
                 "comptrust could not judge this version; nothing was changed.",
                 error_code=INTERNAL_ERROR,
@@ -76,39 +69,27 @@ class Guard:
         with self.locked():
             # Judging takes a while. Under the lock, look once more: nothing may change from here.
             same = _identity(reread()) == _identity(version)
-            if not same or (proof.snapshot and not _unchanged(proof.snapshot.unchanged)):
-                finding = "It changed while it was judged. Try again when nothing writes to it."
-                self.refuse(model, number, action=action, target=target, finding=finding)
-            self.log(
-                model,
-                number,
-                action=action,
-                target=target,
-                decision="granted",
-                finding=proof.reason,
-            )
+            if not same or (snapshot and not snapshot.unchanged()):
+                self.refuse(
+                    *change, "It changed while it was judged. Try again when nothing writes to it."
+                )
+            self.log(*change, "granted", reason)
             try:
                 yield
             except BaseException as error:
-                finding = f"{type(error).__name__}: {error}"
-                self.log(
-                    model, number, action=action, target=target, decision="failed", finding=finding
-                )
+                self.log(*change, "failed", f"{type(error).__name__}: {error}")
                 raise
 
     def require_signed_pass(self, version: ModelVersion, *, action: str, target: str) -> None:
         """Refuse unless a trusted key attests a pass of the version."""
-        number = str(version.version)
         try:
             self.verifier.signed_pass(version)
         except UserError as error:
-            self.refuse(version.name, number, action=action, target=target, finding=str(error))
+            self.refuse(version.name, str(version.version), action, target, str(error))
 
-    def refuse(
-        self, model: str, version: str, *, action: str, target: str, finding: str
-    ) -> NoReturn:
+    def refuse(self, model: str, version: str, action: str, target: str, finding: str) -> NoReturn:
         """Log a refusal, then raise PERMISSION_DENIED with the finding, which says what to do."""
-        self.log(model, version, action=action, target=target, decision="refused", finding=finding)
+        self.log(model, version, action, target, "refused", finding)
         ref = f"models:/{model}/{version}" if version else f"the model {model}"
         raise MlflowException(
             f"comptrust refused: {action} {target}, {ref}. {finding}",
@@ -116,7 +97,7 @@ class Guard:
         )
 
     def log(
-        self, model: str, version: str, *, action: str, target: str, decision: Effect, finding: str
+        self, model: str, version: str, action: str, target: str, decision: Effect, finding: str
     ) -> None:
         """Write one decision. Raises TEMPORARILY_UNAVAILABLE if it cannot be logged.
 
@@ -133,10 +114,8 @@ class Guard:
             user=user,
             address=address,
         )
-        try:
+        with self.locked():
             self.audit.append(event)
-        except ServiceError as error:
-            raise MlflowException(str(error), error_code=TEMPORARILY_UNAVAILABLE) from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -171,10 +150,3 @@ def _identity(version: ModelVersion) -> tuple[object, ...]:
         version.source,
         version.run_id,
     )
-
-
-def _unchanged(check: Callable[[], bool]) -> bool:
-    try:
-        return check()
-    except UserError:  # a link appeared, or the files are gone
-        return False

@@ -44,8 +44,7 @@ def is_prompt(model: RegisteredModel) -> bool:
 
 def version_number(version: str) -> int:
     """Read a version as MLflow does: `1`, `01` and 1 name the same one."""
-    number: int = _validate_model_version(version)
-    return number
+    return int(_validate_model_version(version))
 
 
 def registry_store() -> AbstractStore:

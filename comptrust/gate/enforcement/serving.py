@@ -51,9 +51,17 @@ def server_command(
     Raises UserError for a store that is not a database, an artifact place that is not a folder, an
     option that opens a way around the gate, or an invalid setting.
     """
-    backend, registry = backend.removeprefix(SCHEME), registry.removeprefix(SCHEME)
+    backend, registry = (
+        backend.removeprefix(SCHEME),
+        registry.removeprefix(SCHEME),
+    )
     for uri in (backend, registry):
-        _require_database(uri)
+        if uri.partition(":")[0].partition("+")[0] not in DATABASES:
+            raise UserError(
+                f"'{uri}' is not a sqlite, postgresql or mysql database, so its registry cannot be"
+                " guarded. Set --backend-store-uri."
+            )
+        extract_db_type_from_uri(uri)
     for option in options:
         if why := REFUSED_OPTIONS.get(option.partition("=")[0]):
             raise UserError(f"comptrust serve does not take {option}: {why}.")
@@ -78,9 +86,9 @@ def server_command(
     }
     loaded = settings.load(SCHEME + registry, environment=environment)
     if loaded.audit_log is None:
-        kind = registry.partition(":")[0]
         raise UserError(
-            f"--audit-log FILE is required: a {kind} database has no folder to put the log in."
+            f"--audit-log FILE is required: a {registry.partition(':')[0]} database has no folder"
+            " to put the log in."
         )
     command = (
         *(sys.executable, "-m", "mlflow", "server"),
@@ -94,24 +102,14 @@ def server_command(
 
 def _notices(loaded: Settings, trusted_keys: Path) -> tuple[str, str]:
     trusted = keys.load_public_keys(trusted_keys) if trusted_keys.exists() else {}
-    trust = f"trusted keys: {', '.join(trusted)}"
-    if not trusted:
-        trust = (
-            f"NO trusted key in {trusted_keys}: every guarded change is refused until you put a"
-            " .pub.pem there"
-        )
+    trust = (
+        f"trusted keys: {', '.join(trusted)}"
+        if trusted
+        else f"NO trusted key in {trusted_keys}: every guarded change is refused until you put a"
+        " .pub.pem there"
+    )
     staging, production = loaded.policies["staging"].name, loaded.policies["production"].name
     return f"comptrust: {trust}", (
         f"comptrust: guards {', '.join(loaded.models)}; Staging needs policy {staging}, Production"
         f" {production}; decisions are logged in {loaded.audit_log}"
     )
-
-
-def _require_database(uri: str) -> None:
-    kind = uri.partition(":")[0]
-    if kind.partition("+")[0] not in DATABASES:
-        raise UserError(
-            f"'{uri}' is not a sqlite, postgresql or mysql database, so its registry cannot be"
-            " guarded. Set --backend-store-uri."
-        )
-    extract_db_type_from_uri(uri)

@@ -5,7 +5,7 @@ Every way to a guarded stage or alias, and every way around, passes here.
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,8 +23,6 @@ from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegi
 from comptrust import plugins
 from comptrust.gate.enforcement import files, mlflow_internals, names, settings
 from comptrust.gate.enforcement.guard import Guard
-from comptrust.gate.enforcement.mlflow_internals import version_number
-from comptrust.gate.enforcement.settings import STAGES, Level
 from comptrust.gate.enforcement.verifier import Verifier
 
 T = TypeVar("T", ModelVersionTag, RegisteredModelTag)
@@ -60,40 +58,19 @@ class GuardedStore(mlflow_internals.QueryableStore):
         self, name: str, version: str, stage: str, archive_existing_versions: bool
     ) -> ModelVersion:
         canonical = get_canonical_stage(stage)
-        if not self.settings.guards(name):
+        level = settings.STAGES.get(canonical)
+        if level is None and (places := self._places(name, version)):
+            withdrawn = f"was {', '.join(places)}"
+            self.guard.log(name, str(version), "transition", canonical, "withdrawn", withdrawn)
+        with self._promotion(name, version, level, action="transition", target=canonical):
             return super().transition_model_version_stage(
                 name, version, stage, archive_existing_versions
             )
-        level = STAGES.get(canonical)
-        if level is not None:
-            entity = self.get_model_version(name, version)
-            if not self._is_prompt(entity):
-                with self._promotion(entity, level, action="transition", target=canonical):
-                    return super().transition_model_version_stage(
-                        name, version, stage, archive_existing_versions
-                    )
-        elif places := self._promoted(name).get(version_number(version)):
-            self.guard.log(
-                name,
-                str(version),
-                action="transition",
-                target=canonical,
-                decision="withdrawn",
-                finding=f"was {', '.join(places)}",
-            )
-        return super().transition_model_version_stage(
-            name, version, stage, archive_existing_versions
-        )
 
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
-        level = self.settings.of_alias(alias) if self.settings.guards(name) else None
-        if level is None:
-            return super().set_registered_model_alias(name, alias, version)
-        entity = self.get_model_version(name, version)
-        if self._is_prompt(entity):
-            return super().set_registered_model_alias(name, alias, version)
-        with self._promotion(entity, level, action="set alias", target=alias):
-            return super().set_registered_model_alias(name, alias, version)
+        level = self.settings.of_alias(alias)
+        with self._promotion(name, version, level, action="set alias", target=alias):
+            super().set_registered_model_alias(name, alias, version)
 
     # Ways around: taking a promoted version away, or putting something else under its name
 
@@ -102,17 +79,21 @@ class GuardedStore(mlflow_internals.QueryableStore):
             number = self.get_registered_model(name).aliases.get(alias)
             entity = None if number is None else self.get_model_version(name, number)
             if entity is not None and not self._is_prompt(entity):
-                self._withdraw(entity, action="delete alias", target=alias)
+                change = (name, str(entity.version), "delete alias", alias)
+                if entity.current_stage != STAGE_ARCHIVED:
+                    self.guard.refuse(
+                        *change,
+                        "It is promoted. Move the alias to another proven version, or archive this"
+                        " one first.",
+                    )
+                self.guard.log(*change, "withdrawn", "is archived")
         super().delete_registered_model_alias(name, alias)
 
     def delete_model_version(self, name: str, version: str) -> None:
-        guarded = self.settings.guards(name)
-        places = self._promoted(name).get(version_number(version)) if guarded else None
-        if places:
-            listed = ", ".join(places)
-            finding = f"It is {listed}. Archive it and delete its aliases first."
+        if listed := ", ".join(self._places(name, version)):
             self.guard.refuse(
-                name, str(version), action="delete version", target=listed, finding=finding
+                *(name, str(version), "delete version", listed),
+                f"It is {listed}. Archive it and delete its aliases first.",
             )
         super().delete_model_version(name, version)
 
@@ -178,9 +159,10 @@ class GuardedStore(mlflow_internals.QueryableStore):
         if tag.key != names.CLAIM or not self.settings.guards(name):
             self._refuse_reserved(name, str(version), tag.key, action="set tag")
         elif tag.value not in HARMLESS_CLAIMS:
-            entity = self.get_model_version(name, version)
             self.guard.require_signed_pass(
-                entity, action="set tag", target=f"{tag.key}={tag.value}"
+                self.get_model_version(name, version),
+                action="set tag",
+                target=f"{tag.key}={tag.value}",
             )
         super().set_model_version_tag(name, version, tag)
 
@@ -198,7 +180,11 @@ class GuardedStore(mlflow_internals.QueryableStore):
                 SqlModelVersion.version,
                 SqlModelVersion.storage_location,
             )
-            staged = session.query(*places).filter(SqlModelVersion.current_stage.in_(STAGES)).all()
+            staged = (
+                session.query(*places)
+                .filter(SqlModelVersion.current_stage.in_(settings.STAGES))
+                .all()
+            )
             same = (SqlRegisteredModelAlias.name == SqlModelVersion.name) & (
                 SqlRegisteredModelAlias.version == SqlModelVersion.version
             )
@@ -220,7 +206,7 @@ class GuardedStore(mlflow_internals.QueryableStore):
             versions = self.query(session, SqlModelVersion)
             aliases = self.query(session, SqlRegisteredModelAlias)
             staged = versions.filter(
-                SqlModelVersion.name == name, SqlModelVersion.current_stage.in_(STAGES)
+                SqlModelVersion.name == name, SqlModelVersion.current_stage.in_(settings.STAGES)
             ).all()
             places = {row.version: [f"in {row.current_stage}"] for row in staged}
             for row in aliases.filter(SqlRegisteredModelAlias.name == name).all():
@@ -232,17 +218,31 @@ class GuardedStore(mlflow_internals.QueryableStore):
             if not self._is_prompt(self.get_model_version(name, str(number)))
         }
 
+    def _places(self, name: str, version: str) -> list[str]:
+        """Return where a version is promoted; nowhere if its model is not guarded."""
+        guarded = self.settings.guards(name)
+        return (
+            self._promoted(name).get(mlflow_internals.version_number(version), [])
+            if guarded
+            else []
+        )
+
     def _promotion(
-        self, version: ModelVersion, level: Level, *, action: str, target: str
+        self, name: str, version: str, level: settings.Level | None, *, action: str, target: str
     ) -> AbstractContextManager[None]:
-        uri = self.get_model_version_download_uri(version.name, version.version)
+        """Return a context in which a version may be promoted; a prompt always may."""
+        if level is None or not self.settings.guards(name):
+            return nullcontext()
+        entity = self.get_model_version(name, version)
+        if self._is_prompt(entity):
+            return nullcontext()
         return self.guard.promotion(
-            version,
+            entity,
             level,
             action=action,
             target=target,
-            uri=uri,
-            reread=lambda: self.get_model_version(version.name, version.version),
+            uri=self.get_model_version_download_uri(name, entity.version),
+            reread=lambda: self.get_model_version(name, entity.version),
         )
 
     def _is_prompt(self, version: ModelVersion) -> bool:
@@ -251,29 +251,13 @@ class GuardedStore(mlflow_internals.QueryableStore):
             self.get_registered_model(version.name)
         )
 
-    def _withdraw(self, version: ModelVersion, *, action: str, target: str) -> None:
-        number = str(version.version)
-        if version.current_stage != STAGE_ARCHIVED:
-            finding = (
-                "It is promoted. Move the alias to another proven version, or archive this one"
-                " first."
-            )
-            self.guard.refuse(version.name, number, action=action, target=target, finding=finding)
-        self.guard.log(
-            version.name,
-            number,
-            action=action,
-            target=target,
-            decision="withdrawn",
-            finding="is archived",
-        )
-
     def _refuse_while_promoted(self, name: str, *, action: str, target: str) -> None:
         for number, places in sorted(self._promoted(name).items()):
-            finding = (
-                f"Version {number} is {', '.join(places)}. Archive it and delete its aliases first."
+            self.guard.refuse(
+                *(name, str(number), action, target),
+                f"Version {number} is {', '.join(places)}. Archive it and delete its aliases"
+                " first.",
             )
-            self.guard.refuse(name, str(number), action=action, target=target, finding=finding)
 
     def _unreserved(self, name: str, tags: Sequence[T] | None) -> list[T]:
         """Leave out the tags that speak for the gate: copying a version sends them again."""
@@ -284,11 +268,13 @@ class GuardedStore(mlflow_internals.QueryableStore):
         if not self.settings.guards(name):
             return
         if names.reserved(key):
-            finding = "This tag speaks for the gate; only a signed verdict sets it."
-            self.guard.refuse(name, version, action=action, target=key, finding=finding)
-        if not version and names.fold(key) == names.fold(IS_PROMPT_TAG_KEY):
-            finding = (
-                "A registered model is made a prompt when it is created, not later. Create another"
-                " one."
+            self.guard.refuse(
+                *(name, version, action, key),
+                "This tag speaks for the gate; only a signed verdict sets it.",
             )
-            self.guard.refuse(name, version, action=action, target=key, finding=finding)
+        if not version and names.fold(key) == names.fold(IS_PROMPT_TAG_KEY):
+            self.guard.refuse(
+                *(name, version, action, key),
+                "A registered model is made a prompt when it is created, not later. Create another"
+                " one.",
+            )

@@ -3,16 +3,13 @@
 Its signed evidence is read from the tracking store and judged again, and its files are hashed.
 """
 
-from __future__ import annotations
-
 import datetime
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from comptrust import digests
@@ -22,14 +19,8 @@ from comptrust.gate.enforcement.settings import Level, Settings
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.signing import attestations, keys
-from comptrust.gate.signing.attestations import Attestation
 from comptrust.gate.verdict import judge
 from comptrust.trust import evaluation
-from comptrust.trust.evaluation import Evaluation
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
 EVALUATED_BY = "evaluated_by"
 """Tag of a version: the run whose evaluation counts.
@@ -39,16 +30,8 @@ Anyone may set it, which is harmless: the attestation found there names its own 
 MAX_REMEMBERED = 256
 """Passes kept in memory, so that the same attestation is not judged twice a day."""
 
-Trusted = Mapping[str, Ed25519PublicKey]
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What a version has shown."""
-
-    reason: str
-    snapshot: files.Snapshot | None
-    """Its files as hashed; None where the operator vouches for their place."""
+OTHERS = "Promote another version, or see docs/gate.md."
+"""What to do when the gate does not let a version pass."""
 
 
 class Verifier:
@@ -64,35 +47,36 @@ class Verifier:
         self._hasher = files.Hasher()
         self._passed: dict[tuple[str, str, datetime.date], None] = {}
 
-    def verify(self, version: ModelVersion, level: Level, *, uri: str) -> Proof:
-        """Verify a version, whose files are at `uri`, under the policy of a level."""
+    def verify(
+        self, version: ModelVersion, level: Level, *, uri: str
+    ) -> tuple[str, files.Snapshot | None]:
+        """Verify a version, whose files are at `uri`, under the policy of a level.
+
+        Returns why it passes, and its files as hashed; None where the operator vouches for their
+        place.
+        """
         policy = self._settings.policies[level]
         with tempfile.TemporaryDirectory() as temporary:
             trusted = self._trusted()
-            attestation, run_id, digest = self._attestation(
-                version, Path(temporary), trusted=trusted
-            )
+            attestation = self._attestation(version, Path(temporary), trusted=trusted)
             # The day is part of the key because waivers expire at its end. The attestation itself
             # is checked every time, as is every file of the version.
-            key = (digest, policy.digest, datetime.datetime.now(datetime.UTC).date())
+            key = (attestation.signature, policy.digest, datetime.datetime.now(datetime.UTC).date())
             if key not in self._passed:
-                self._judge(attestation, run_id, version, policy, Path(temporary), trusted=trusted)
+                self._judge(attestation, policy, Path(temporary), trusted=trusted)
                 while len(self._passed) >= MAX_REMEMBERED:
                     self._passed.pop(next(iter(self._passed)))
                 self._passed[key] = None
             snapshot = self._weights(attestation, version, uri, Path(temporary))
-        reason = (
-            f"passes policy {policy.name} ({policy.digest[:12]}), signed by {attestation.key_id},"
-            " files unchanged"
-        )
-        return Proof(reason, snapshot)
+        reason = f"passes policy {policy.name} ({policy.digest[:12]})"
+        return f"{reason}, signed by {attestation.key_id}, files unchanged", snapshot
 
     def signed_pass(self, version: ModelVersion) -> None:
         """Raise UserError unless a trusted key attests a pass of this version."""
         with tempfile.TemporaryDirectory() as temporary:
             self._attestation(version, Path(temporary), trusted=self._trusted())
 
-    def _trusted(self) -> Trusted:
+    def _trusted(self) -> keys.Trusted:
         """Return the trusted keys, read each time: a key can be removed while the server runs."""
         place = self._settings.trusted_keys
         trusted = keys.load_public_keys(place) if place and place.exists() else {}
@@ -104,9 +88,9 @@ class Verifier:
         return trusted
 
     def _attestation(
-        self, version: ModelVersion, temporary: Path, *, trusted: Trusted
-    ) -> tuple[Attestation, str, str]:
-        """Return the attestation, its run, and the digest of its bytes.
+        self, version: ModelVersion, temporary: Path, *, trusted: keys.Trusted
+    ) -> attestations.Attestation:
+        """Return the attestation of a version.
 
         It is signed by a trusted key, in force, a pass, and of this model and run.
         """
@@ -122,69 +106,55 @@ class Verifier:
             )
         attestation = attestations.read(path)
         # The files are left out: whether they changed only matters if they are judged again.
-        problems = [
+        fileless = attestation.model_copy(update={"files": {}})
+        for problem in (
             *attestations.problems(attestation, trusted=trusted),
-            *attestations.changes(
-                attestation.model_copy(update={"files": {}}),
-                artifacts={},
-                run_id=run_id,
-                model=version.name,
-            ),
-        ]
-        if problems:
-            judged = problems[0].kind in ("block", "inconclusive")
-            remedy = "Promote another version, or see docs/gate.md." if judged else again
-            raise UserError(f"{problems[0].text} {remedy}")
-        return attestation, run_id, digests.of_file(path)
+            *attestations.changes(fileless, artifacts={}, run_id=run_id, model=version.name),
+        ):
+            judged = problem.kind in ("block", "inconclusive")
+            raise UserError(f"{problem} {OTHERS if judged else again}")
+        return attestation
 
     def _judge(
         self,
-        attestation: Attestation,
-        run_id: str,
-        version: ModelVersion,
+        attestation: attestations.Attestation,
         policy: Policy,
         temporary: Path,
         *,
-        trusted: Trusted,
+        trusted: keys.Trusted,
     ) -> None:
         """Judge the signed evidence under this server's policy; raise UserError unless it passes.
 
         The signed verdict may be of a more lenient policy, so its outcome alone proves nothing.
         """
-        run_ids = {"candidate": run_id}
-        if attestation.baseline_run_id:
-            run_ids["baseline"] = attestation.baseline_run_id
+        run_id, model = attestation.run_id, attestation.model
+        run_ids = {"candidate": run_id, "baseline": attestation.baseline_run_id}
         names = (*attestations.EVALUATION, attestations.VERDICT)
-        folders = {role: self._fetch(run, names, temporary / role) for role, run in run_ids.items()}
-        changes = attestations.changes(
-            attestation, artifacts=folders, run_id=run_id, model=version.name
-        )
-        if changes:
-            raise UserError(f"{changes[0].text} Evaluate and gate it again.")
+        folders = {
+            role: self._fetch(run, names, temporary / role) for role, run in run_ids.items() if run
+        }
+        for problem in attestations.changes(
+            attestation, artifacts=folders, run_id=run_id, model=model
+        ):
+            raise UserError(f"{problem} Evaluate and gate it again.")
         evaluations = {
             role: evaluation.load(folder, ref=f"runs:/{run_ids[role]}")
             for role, folder in folders.items()
         }
-        siblings = tuple(
+        siblings = [
             self._sibling(ref, signed, temporary) for ref, signed in attestation.siblings.items()
-        )
+        ]
         evidence = Evidence(
-            evaluations["candidate"], evaluations.get("baseline"), siblings=siblings
+            evaluations["candidate"], evaluations.get("baseline"), siblings=tuple(siblings)
         )
         verdict = judge(evidence, policy, waivers=attestation.waivers, trusted=trusted)
-        if verdict.outcome == "pass":
-            return
-        failing = next(
-            (finding for finding in verdict.findings if finding.outcome == verdict.outcome), None
-        )
-        why = f"{failing.rule}: {failing.reason}" if failing else "The policy has no rules."
-        raise UserError(
-            f"Verdict {verdict.outcome} under policy {policy.name}. {why} Promote another version,"
-            " or see docs/gate.md."
-        )
+        if verdict.outcome != "pass":
+            why = attestations.first_failure(verdict) or "The policy has no rules."
+            raise UserError(f"Verdict {verdict.outcome} under policy {policy.name}. {why} {OTHERS}")
 
-    def _sibling(self, ref: str, signed: Mapping[str, str], temporary: Path) -> Evaluation:
-        """Read a sibling's evaluation and check that it is the signed one."""
+    def _sibling(
+        self, ref: str, signed: Mapping[str, str], temporary: Path
+    ) -> evaluation.Evaluation:
         name, _, number = ref.removeprefix("models:/").rpartition("/")
         try:
             version = self._version_of(name, number)
@@ -200,7 +170,11 @@ class Verifier:
         return sibling
 
     def _weights(
-        self, attestation: Attestation, version: ModelVersion, uri: str, temporary: Path
+        self,
+        attestation: attestations.Attestation,
+        version: ModelVersion,
+        uri: str,
+        temporary: Path,
     ) -> files.Snapshot | None:
         """Compare every file of the version with what was signed.
 
@@ -221,9 +195,8 @@ class Verifier:
         if not folder.is_dir():
             raise UserError("Its files are gone. Register it again.")
         snapshot = self._hasher.snapshot(folder)
-        changes = attestations.changed_artifact(attestation, snapshot.digests)
-        if changes:
-            raise UserError(f"{changes[0].text} Register and gate it again.")
+        for problem in attestations.changed_artifact(attestation, snapshot.digests):
+            raise UserError(f"{problem} Register and gate it again.")
         return None if vouched else snapshot
 
     def _require_served(self, uri: str) -> None:

@@ -1,25 +1,39 @@
-"""Run one Great Expectations suite on one data frame; keep the results as JSON and as Data Docs."""
+"""Run one Great Expectations suite, read from the YAML file that a team edits, on one frame.
+
+The results are kept as JSON and as Data Docs.
+"""
 
 from __future__ import annotations
 
+import difflib
 import html
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comptrust import digests
+from comptrust import config, digests
 from comptrust.errors import ServiceError, UserError, unknown
-from comptrust.gate.expectations import suites
+from comptrust.records import Record
 from comptrust.trust.dimensions import dimensions
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from great_expectations.core import (
-        ExpectationSuiteValidationResult,
-        ExpectationValidationResult,
-    )
+    from great_expectations.core import ExpectationSuiteValidationResult
     from great_expectations.data_context import EphemeralDataContext
     from great_expectations.expectations import Expectation
+
+FOLDER = config.SHIPPED / "expectations"
+NAMES = ("prompts", "generations", "scorecards")
+RUN_SETTINGS = {
+    "batch_id",
+    "catch_exceptions",
+    "id",
+    "meta",
+    "notes",
+    "rendered_content",
+    "result_format",
+}
+"""Settings of an expectation that belong to the run, so a file cannot change them."""
+
 
 MAX_ROWS = 5
 """Rows named in the error; the JSON names all."""
@@ -27,19 +41,46 @@ PARAMETERS = {"dimensions": list(dimensions())}
 """What a suite may name as `{$PARAMETER: ...}`, because only the code knows it."""
 
 
-def check(name: str, frame: pd.DataFrame, *, out: Path) -> None:
-    """Validate a frame whose column `row` names each row; write `<name>.json` and `docs/` to `out`.
+class ExpectationEntry(Record):
+    """What every expectation says; the other fields are settings of its type."""
+
+    type: str
+    """Great Expectations' own name, such as `expect_column_values_to_be_unique`."""
+    meaning: str
+    """What the message says was expected."""
+
+
+class SuiteFile(Record):
+    """One file as written."""
+
+    name: str
+    description: str = ""
+    expectations: tuple[dict[str, Any], ...]
+
+
+def check(name: str, columns: dict[str, Any], *, out: Path) -> None:
+    """Check columns, of which `row` names each row; write `<name>.json` and `docs/` to `out`.
+
+    All suites are read, so a mistake in any file is reported before a model is asked anything.
 
     Raises UserError naming the expectation and the rows that fail it, or the mistake in the suite's
     file; ServiceError if `out` cannot be written.
     """
     import great_expectations as gx
+    import pandas as pd
 
-    expectations = suites.load(name)
-    path = suites.FOLDER / f"{name}.yaml"
-    _check_columns(expectations, frame, path=path)
+    path = FOLDER / f"{name}.yaml"
+    expectations = {each: _expectations(FOLDER / f"{each}.yaml") for each in NAMES}[name]
+    for number, expectation in enumerate(expectations, start=1):
+        settings = expectation.configuration.kwargs
+        for key in ("column", "column_A", "column_B"):
+            if key in settings and settings[key] not in columns:
+                problem = unknown("column", settings[key], columns)
+                raise UserError(f"{path}, expectation {number} (field '{key}'): {problem}")
     # Data Docs put values into the page as markup.
-    frame = frame.map(lambda value: html.escape(value, quote=False) if _is_text(value) else value)
+    frame = pd.DataFrame(columns).map(
+        lambda value: html.escape(value, quote=False) if isinstance(value, str) else value
+    )
     context = _context(name, out=out)
     batch = (
         context.data_sources.add_pandas("frames")
@@ -71,7 +112,7 @@ def check(name: str, frame: pd.DataFrame, *, out: Path) -> None:
             f"Cannot write the validation results to {out}: {error.strerror or error}. Free space"
             " and run the command again."
         ) from error
-    result = next(iter(report.run_results.values()))
+    (result,) = report.run_results.values()
     results = out / f"{name}.json"
     fields = result.to_json_dict()  # type: ignore[no-untyped-call]
     digests.write_atomic(results, json.dumps(fields, indent=1) + "\n")
@@ -79,8 +120,51 @@ def check(name: str, frame: pd.DataFrame, *, out: Path) -> None:
         raise UserError(f"{name}: {_failure(result, path=path)} All results are in {results}.")
 
 
+def _expectations(path: Path) -> list[Expectation]:
+    file = config.load_yaml(path, SuiteFile)
+    if file.name != path.stem:
+        raise UserError(
+            f"{path}: field 'name' is '{file.name}'. Write '{path.stem}', as in its path."
+        )
+    if not file.expectations:
+        raise UserError(f"{path}: field 'expectations' is empty. Name at least one expectation.")
+    return [
+        _expectation(fields, where=f"{path}, expectation {number}")
+        for number, fields in enumerate(file.expectations, start=1)
+    ]
+
+
+def _expectation(fields: dict[str, Any], *, where: str) -> Expectation:
+    from great_expectations.expectations.registry import (
+        get_expectation_impl,
+        list_registered_expectation_implementations,
+    )
+
+    own = {key: value for key, value in fields.items() if key in ("type", "meaning")}
+    settings = {key: value for key, value in fields.items() if key not in own}
+    entry = config.parse(own, ExpectationEntry, where=where)
+    types = list_registered_expectation_implementations()
+    if entry.type not in types:
+        near = difflib.get_close_matches(entry.type, types, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise UserError(
+            f"{where}: unknown expectation type '{entry.type}'.{hint}"
+            " Great Expectations lists all types at greatexpectations.io/expectations."
+        )
+    expectation = get_expectation_impl(entry.type)
+    allowed = expectation.__fields__.keys() - RUN_SETTINGS
+    for key in [key for key in settings if key not in allowed]:
+        raise UserError(f"{where} ({entry.type}): {unknown('setting', key, allowed)}")
+    try:
+        return expectation(**settings, meta={"meaning": entry.meaning})
+    except ValueError as error:
+        first = error.errors()[0] if hasattr(error, "errors") else {"loc": (), "msg": str(error)}
+        field = ".".join(str(part) for part in first["loc"] if part != "__root__")
+        named = f"field '{field}': " if field else ""
+        raise UserError(f"{where} ({entry.type}): {named}{first['msg']}.") from error
+
+
 def _context(name: str, *, out: Path) -> EphemeralDataContext:
-    """Return a context in memory, with one site of Data Docs and without progress bars."""
     import great_expectations as gx
     from great_expectations.data_context.types import base
 
@@ -100,32 +184,18 @@ def _context(name: str, *, out: Path) -> EphemeralDataContext:
     return gx.get_context(project_config=config, mode="ephemeral")
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _check_columns(expectations: list[Expectation], frame: pd.DataFrame, *, path: Path) -> None:
-    """Raise UserError for an expectation about a column that the frame does not have."""
-    for number, expectation in enumerate(expectations, start=1):
-        settings = expectation.configuration.kwargs
-        for key in ("column", "column_A", "column_B"):
-            if key in settings and settings[key] not in frame.columns:
-                problem = unknown("column", settings[key], frame.columns)
-                raise UserError(f"{path}, expectation {number} (field '{key}'): {problem}")
-
-
 def _failure(result: ExpectationSuiteValidationResult, *, path: Path) -> str:
-    """Say which expectation fails first, why it matters and for which rows."""
-    failed = [item for item in result.results if not item.success]
-    first = failed[0]
-    settings = first.expectation_config
-    meaning = settings and (settings.meta or {}).get("meaning")
-    if problem := _exception(first):
-        return f"expectation '{meaning}' of {path} could not be checked: {problem}."
-    details = first.result or {}
-    indices = details.get("unexpected_index_list") or []
+    first, *others = [item for item in result.results if not item.success]
+    meaning = first.expectation_config and (first.expectation_config.meta or {}).get("meaning")
+    # Great Expectations keeps an exception either flat or once per metric.
+    info: dict[str, Any] = first.exception_info or {}
+    for entry in (info, *info.values()):
+        if isinstance(entry, dict) and entry.get("raised_exception"):
+            problem = " ".join(str(entry.get("exception_message")).split()).rstrip(".")
+            return f"expectation '{meaning}' of {path} could not be checked: {problem}."
+    details = {"unexpected_index_list": None, "unexpected_list": None} | (first.result or {})
+    indices, values = details["unexpected_index_list"] or [], details["unexpected_list"] or []
     rows = [html.unescape(str(item.get("row"))) for item in indices]
-    values = details.get("unexpected_list") or []
     if not rows:
         return f"expected: {meaning}; found {details.get('observed_value')}."
     named = [
@@ -134,17 +204,5 @@ def _failure(result: ExpectationSuiteValidationResult, *, path: Path) -> str:
     ]
     more = f" and {len(rows) - MAX_ROWS} more" if len(rows) > MAX_ROWS else ""
     count = f"{len(rows)} row" if len(rows) == 1 else f"{len(rows)} rows"
-    others = f" Other expectations that failed: {len(failed) - 1}." if len(failed) > 1 else ""
-    return f"expected: {meaning}; not true of {count}: {', '.join(named)}{more}.{others}"
-
-
-def _exception(item: ExpectationValidationResult) -> str | None:
-    """Return the message of the exception that kept an expectation from being checked.
-
-    Great Expectations keeps it either flat or once per metric.
-    """
-    info: dict[str, Any] = item.exception_info or {}
-    for entry in (info, *info.values()):
-        if isinstance(entry, dict) and entry.get("raised_exception"):
-            return " ".join(str(entry.get("exception_message")).split()).rstrip(".")
-    return None
+    also = f" Other expectations that failed: {len(others)}." if others else ""
+    return f"expected: {meaning}; not true of {count}: {', '.join(named)}{more}.{also}"

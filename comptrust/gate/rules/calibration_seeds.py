@@ -6,10 +6,18 @@ rows with three seeds.
 
 from pydantic import Field
 
-from comptrust.gate.evidence import Evidence, differences, points_lost
-from comptrust.gate.rule import Rule, change, heavily_compressed
-from comptrust.records import Finding, Recipe
-from comptrust.trust.evaluation import Evaluation
+from comptrust.gate.rule import (
+    Evaluation,
+    Evidence,
+    Finding,
+    Recipe,
+    Rule,
+    change,
+    differences,
+    heavily_compressed,
+    measured,
+    points_lost,
+)
 
 
 class CalibrationSeeds(Rule):
@@ -27,8 +35,7 @@ class CalibrationSeeds(Rule):
 
     def check(self, evidence: Evidence) -> Finding:
         """Block if any seed drops too far; inconclusive while seeds are missing."""
-        recipe = evidence.recipe
-        if recipe is None:
+        if (recipe := evidence.recipe) is None:
             return self.unknown_recipe()
         if not heavily_compressed(
             recipe, bits_at_most=self.bits_at_most, sparsity_at_least=self.sparsity_at_least
@@ -36,29 +43,34 @@ class CalibrationSeeds(Rule):
             return self.does_not_apply(recipe.slug)
         if recipe.method == "magnitude":
             return self.does_not_apply("magnitude pruning, which is not calibrated")
-        baseline = evidence.comparable_baseline
-        if baseline is None:
+        if (baseline := evidence.comparable_baseline) is None:
             return self.inconclusive("Cannot compute a drop: no comparable dense baseline.")
         runs = _by_seed(evidence, recipe)
-        worst: dict[int, tuple[str, float]] = {}
-        spread: dict[str, list[float]] = {}
+        dense = measured(baseline)
+        names = [score.dimension for score in baseline.scorecard.scores]
+        drops: dict[int, list[tuple[str, float]]] = {}
         for seed, evaluations in runs.items():
-            drops = [drop for run in evaluations for drop in _drops(run, baseline)]
-            measured = [(name, value) for name, value in drops if value is not None]
-            if not drops or len(measured) < len(drops):
+            scores = [measured(run) for run in evaluations]
+            complete = all(name in dense.keys() & ours.keys() for ours in scores for name in names)
+            if not names or not complete:
                 return self.inconclusive(
                     f"Seed {seed} is not measured in every dimension.", seeds=sorted(runs)
                 )
-            worst[seed] = max(measured, key=lambda drop: drop[1])
-            for name, value in measured:
-                spread.setdefault(name, []).append(value)
+            drops[seed] = [
+                (name, points_lost(dense[name], ours[name])) for ours in scores for name in names
+            ]
+        worst = {seed: max(rows, key=lambda drop: drop[1]) for seed, rows in drops.items()}
+        values = {
+            name: [value for rows in drops.values() for other, value in rows if other == name]
+            for name in names
+        }
         details = {
             "seeds": sorted(runs),
             "worst": {
                 str(seed): {"dimension": name, "drop": value}
                 for seed, (name, value) in worst.items()
             },
-            "spread": {name: max(values) - min(values) for name, values in spread.items()},
+            "spread": {name: max(values[name]) - min(values[name]) for name in names},
         }
         seed, (name, value) = max(worst.items(), key=lambda item: item[1][1])
         worst_change = f"{change(value)} in {name}"
@@ -93,15 +105,3 @@ def _by_seed(evidence: Evidence, recipe: Recipe) -> dict[int, list[Evaluation]]:
 
 def _without_seed(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"seed": 0, "calibration_digest": None})
-
-
-def _drops(run: Evaluation, baseline: Evaluation) -> list[tuple[str, float | None]]:
-    """Return dimension and drop in points; None where one of the two was not measured."""
-    drops: list[tuple[str, float | None]] = []
-    for dense in baseline.scorecard.scores:
-        ours = run.scorecard.score(dense.dimension)
-        if ours is None or ours.value is None or dense.value is None:
-            drops.append((dense.dimension, None))
-        else:
-            drops.append((dense.dimension, points_lost(dense.value, ours.value)))
-    return drops

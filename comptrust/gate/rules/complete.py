@@ -5,9 +5,7 @@ mandating comprehensive trustworthiness evaluation in practice"; a gap in the ev
 evidence of safety.
 """
 
-from comptrust.gate.evidence import Evidence
-from comptrust.gate.rule import Rule
-from comptrust.records import Finding, Score
+from comptrust.gate.rule import Evidence, Finding, Rule, Score
 
 
 class Complete(Rule):
@@ -23,8 +21,8 @@ class Complete(Rule):
         """Return inconclusive if a dimension has no score, is partial or has unscored prompts."""
         card, suite = evidence.candidate.scorecard, evidence.candidate.suite
         scores = [*card.scores, *(evidence.baseline.scorecard.scores if evidence.baseline else ())]
-        required = {*self.dimensions, *(score.dimension for score in scores)}
-        required |= set(suite.n_prompts if suite else ())
+        asked = suite.n_prompts if suite else ()
+        required = {*self.dimensions, *asked, *(score.dimension for score in scores)}
         if not required:
             return self.inconclusive("The scorecard has no dimensions.")
         problems = {name: _problem(card.score(name)) for name in sorted(required)}
@@ -38,7 +36,6 @@ class Complete(Rule):
 
 
 def _problem(score: Score | None) -> str | None:
-    """Say what a score lacks, or None if it is complete."""
     if score is None:
         return "was not evaluated"
     missing = f": missing {', '.join(score.missing)}" if score.missing else ""

@@ -3,10 +3,7 @@
 Paper: compressed and dense models are compared under one evaluation protocol.
 """
 
-from comptrust.gate.evidence import Evidence
-from comptrust.gate.rule import Rule
-from comptrust.records import Finding
-from comptrust.trust.evaluation import Evaluation
+from comptrust.gate.rule import Evaluation, Evidence, Finding, Rule
 
 
 class Fresh(Rule):
@@ -20,7 +17,7 @@ class Fresh(Rule):
         if evidence.baseline is None:
             return self.inconclusive("There is no dense baseline.")
         ours, dense = _major(evidence.candidate), _major(evidence.baseline)
-        if ours is None or dense is None:
+        if not (ours and dense):
             return self.inconclusive(
                 "A scorecard does not say which version of the code measured it. Evaluate that"
                 " model again."
@@ -33,6 +30,7 @@ class Fresh(Rule):
         return self.finding("pass", f"Version {ours} of the code measured both.", major=ours)
 
 
-def _major(evaluation: Evaluation) -> str | None:
+def _major(evaluation: Evaluation) -> str:
+    """Return the major version, empty if it is unknown."""
     major = evaluation.scorecard.provenance.get("code_version", "").split(".")[0]
-    return major if major.isdigit() else None
+    return major if major.isdigit() else ""

@@ -4,9 +4,7 @@ Paper: the increased risk of extreme compression "cannot be uncovered by looking
 performance alone, in turn, mandating comprehensive trustworthiness evaluation in practice".
 """
 
-from comptrust.gate.evidence import Evidence
-from comptrust.gate.rule import Rule, heavily_compressed
-from comptrust.records import Finding
+from comptrust.gate.rule import Evidence, Finding, Rule, heavily_compressed
 from comptrust.trust.dimensions import dimensions
 
 

@@ -14,11 +14,20 @@ from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from comptrust.gate import statistics
-from comptrust.gate.evidence import Evidence, points_lost
-from comptrust.gate.rule import Rule, change
-from comptrust.records import Finding, Recipe
+from comptrust.gate.rule import (
+    Evaluation,
+    Evidence,
+    Finding,
+    Recipe,
+    Rule,
+    change,
+    measured,
+    points_lost,
+)
 from comptrust.trust import base
-from comptrust.trust.evaluation import Evaluation
+
+ALL = (None, None, "all")
+"""`bits_at_most`, `bits_at_least` and `applies_to` of a rule about every candidate."""
 
 
 class MaxDrop(Rule):
@@ -47,18 +56,16 @@ class MaxDrop(Rule):
     def check(self, evidence: Evidence) -> Finding:
         """Judge every dimension; the worst outcome counts."""
         recipe = evidence.recipe
-        if recipe is None and self._selects():
+        if recipe is None and (self.bits_at_most, self.bits_at_least, self.applies_to) != ALL:
             return self.unknown_recipe()
         if recipe is not None and not self._applies(recipe):
             return self.does_not_apply(recipe.slug)
-        baseline = evidence.comparable_baseline
-        if baseline is None:
+        if (baseline := evidence.comparable_baseline) is None:
             return self.inconclusive("Cannot compute a drop: no comparable dense baseline.")
         scores = [*baseline.scorecard.scores, *evidence.candidate.scorecard.scores]
         # A dictionary keeps the order: the baseline's dimensions come first.
-        present = dict.fromkeys(score.dimension for score in scores)
+        present = dict.fromkeys([*(score.dimension for score in scores), *self.dimensions])
         names = [name for name in present if not self.dimensions or name in self.dimensions]
-        names += [name for name in self.dimensions if name not in names]
         if not names:
             return self.inconclusive("There are no dimensions to judge.")
         # Dimensions run in parallel: NumPy releases the interpreter lock, so one BLAS thread each.
@@ -66,32 +73,25 @@ class MaxDrop(Rule):
             judged = pool.map(lambda name: self._judge(evidence, baseline, name), names)
             return self._summarize(dict(zip(names, judged, strict=True)))
 
-    def _selects(self) -> bool:
-        """Whether the rule is only about some candidates."""
-        return (
-            self.bits_at_most is not None
-            or self.bits_at_least is not None
-            or self.applies_to != "all"
-        )
-
     def _applies(self, recipe: Recipe) -> bool:
         bits = recipe.bits
         pruned = recipe.sparsity is not None or recipe.structure is not None
-        if (self.applies_to == "quantized" and bits is None) or (
-            self.applies_to == "pruned" and not pruned
-        ):
-            return False
-        if self.bits_at_most is not None and (bits is None or bits > self.bits_at_most):
-            return False
-        return self.bits_at_least is None or (bits is not None and bits >= self.bits_at_least)
+        return all(
+            (
+                self.applies_to != "quantized" or bits is not None,
+                self.applies_to != "pruned" or pruned,
+                self.bits_at_most is None or (bits is not None and bits <= self.bits_at_most),
+                self.bits_at_least is None or (bits is not None and bits >= self.bits_at_least),
+            )
+        )
 
     def _judge(self, evidence: Evidence, baseline: Evaluation, name: str) -> dict[str, Any]:
         """Return what is known of one dimension; `why` if it cannot be decided."""
         candidate = evidence.candidate
-        ours, dense = candidate.scorecard.score(name), baseline.scorecard.score(name)
-        if ours is None or dense is None or ours.value is None or dense.value is None:
+        ours, dense = measured(candidate).get(name), measured(baseline).get(name)
+        if ours is None or dense is None:
             return {"outcome": "inconclusive", "why": "not measured for both models"}
-        observed = points_lost(dense.value, ours.value)
+        observed = points_lost(dense, ours)
         blocks = observed > self.points
         if self.evidence == "observed":
             return {"outcome": "block" if blocks else "pass", "observed": observed}
@@ -109,8 +109,9 @@ class MaxDrop(Rule):
             same_model=evidence.same_model,
         )
         if drop is None:
-            why = "the two models did not answer the same prompts in the same order"
-            return undecided | {"why": why}
+            return undecided | {
+                "why": "the two models did not answer the same prompts in the same order"
+            }
         outcome = "block" if blocks else drop.outcome(self.points)
         return {
             "observed": observed,
@@ -130,29 +131,29 @@ class MaxDrop(Rule):
             "dimensions": judged,
             "confirmed": list(statistics.holm(p_values)),
         }
-        blocked = [(name, row) for name, row in judged.items() if row["outcome"] == "block"]
-        if blocked:
-            ranked = sorted(blocked, key=lambda pair: -pair[1]["observed"])
-            listed = ", ".join(f"{name} {row['observed']:.1f}" for name, row in ranked)
+        drops = {name: row["observed"] for name, row in judged.items() if row["outcome"] == "block"}
+        if drops:
+            ranked = sorted(drops, key=lambda name: -drops[name])
+            listed = ", ".join(f"{name} {drops[name]:.1f}" for name in ranked)
             return self.finding(
                 "block", f"Dropped more than {self.points:g} points: {listed}.", **evidence
             )
-        undecided = [(name, row) for name, row in judged.items() if row["outcome"] != "pass"]
+        undecided = [
+            self._undecided(name, row) for name, row in judged.items() if row["outcome"] != "pass"
+        ]
         if undecided:
-            listed = "; ".join(self._undecided(name, row) for name, row in undecided)
-            return self.inconclusive(f"Undecided: {listed}.", **evidence)
+            return self.inconclusive(f"Undecided: {'; '.join(undecided)}.", **evidence)
         worst = max(judged, key=lambda name: judged[name].get("upper", judged[name]["observed"]))
         return self.finding("pass", self._passed(worst, judged[worst]), **evidence)
 
     def _passed(self, worst: str, row: dict[str, Any]) -> str:
         if "upper" in row:
-            bound = f"95% bound {row['upper']:.1f}"
-            nearest = f" (closest: {worst}, {change(row['observed'])}, {bound})"
+            nearest = f"closest: {worst}, {change(row['observed'])}, 95% bound {row['upper']:.1f}"
         elif row["observed"] > 0:
-            nearest = f" (largest: {worst}, {row['observed']:.1f})"
+            nearest = f"largest: {worst}, {row['observed']:.1f}"
         else:
             return "No dimension dropped."
-        return f"No dimension dropped more than {self.points:g} points{nearest}."
+        return f"No dimension dropped more than {self.points:g} points ({nearest})."
 
     def _undecided(self, name: str, row: dict[str, Any]) -> str:
         if "why" in row:
@@ -160,8 +161,7 @@ class MaxDrop(Rule):
         drop = f"{name} {change(row['observed'])}"
         if not math.isfinite(row["upper"]):
             return f"{drop}, with too few independent prompts for a 95% bound"
-        prompts = row["prompts_to_decide"]
-        count = f"about {prompts}" if prompts else "no number of"
+        count = f"about {row['prompts_to_decide']}" if row["prompts_to_decide"] else "no number of"
         return (
             f"{drop} (95% bound {row['upper']:.1f}, limit {self.points:g}); {count} prompts would"
             " decide"

@@ -8,9 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from comptrust.gate.evidence import Evidence
-from comptrust.gate.rule import Rule
-from comptrust.records import Finding
+from comptrust.gate.rule import Evidence, Finding, Rule
 
 
 class MinCompression(Rule):
@@ -36,10 +34,10 @@ class MinCompression(Rule):
             )
         if checkpoint.bytes <= 0 or checkpoint.dense_bytes <= 0:
             return self.inconclusive("checkpoint.json states no size. Compress the model again.")
-        share = 1 - checkpoint.sparsity if self.count == "nonzero" else 1.0
-        size = checkpoint.bytes * share
+        size, unit = float(checkpoint.bytes), "on disk"
+        if self.count == "nonzero":
+            size, unit = size * (1 - checkpoint.sparsity), "without its zeros"
         ratio = checkpoint.dense_bytes / size if size > 0 else float("inf")
-        unit = "without its zeros" if self.count == "nonzero" else "on disk"
         return self.finding(
             "pass" if ratio > self.ratio else "block",
             f"The dense model is {ratio:.2f} times the candidate's size {unit}; required: more than"

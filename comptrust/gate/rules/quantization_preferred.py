@@ -4,10 +4,17 @@ Paper: "quantization is currently a more effective approach than pruning in achi
 trustworthiness simultaneously".
 """
 
-from comptrust.gate.evidence import Evidence, differences
-from comptrust.gate.rule import Rule
-from comptrust.records import Checkpoint, Finding
-from comptrust.trust.evaluation import Evaluation
+import math
+
+from comptrust.gate.rule import (
+    Checkpoint,
+    Evaluation,
+    Evidence,
+    Finding,
+    Rule,
+    differences,
+    measured,
+)
 
 
 class QuantizationPreferred(Rule):
@@ -54,18 +61,18 @@ class QuantizationPreferred(Rule):
 
 def _is_rival(sibling: Evaluation, checkpoint: Checkpoint) -> bool:
     """Whether a sibling is quantized, of the same source and no larger than the candidate."""
-    if sibling.checkpoint is None:
-        return False
-    theirs, ours = sibling.checkpoint.recipe, checkpoint.recipe
-    same_source = theirs.base_model == ours.base_model and theirs.revision == ours.revision
-    return same_source and theirs.bits is not None and sibling.checkpoint.bytes <= checkpoint.bytes
+    ours, other = checkpoint.recipe, sibling.checkpoint
+    return (
+        other is not None
+        and (other.recipe.base_model, other.recipe.revision) == (ours.base_model, ours.revision)
+        and other.recipe.bits is not None
+        and other.bytes <= checkpoint.bytes
+    )
 
 
 def _as_trustworthy(rival: Evaluation, candidate: Evaluation) -> bool:
-    for ours in candidate.scorecard.scores:
-        theirs = rival.scorecard.score(ours.dimension)
-        if ours.value is None or theirs is None or theirs.value is None:
-            return False
-        if theirs.value < ours.value:
-            return False
-    return bool(candidate.scorecard.scores)
+    names = [score.dimension for score in candidate.scorecard.scores]
+    ours, theirs = measured(candidate), measured(rival)
+    return bool(names) and all(
+        name in ours and theirs.get(name, -math.inf) >= ours[name] for name in names
+    )

@@ -9,10 +9,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from comptrust.gate.evidence import Evidence
-from comptrust.gate.rule import Rule
-from comptrust.records import Finding
-from comptrust.trust.evaluation import Evaluation
+from comptrust.gate.rule import Evaluation, Evidence, Finding, Rule
 
 
 class RefusalShift(Rule):
@@ -29,19 +26,16 @@ class RefusalShift(Rule):
 
     def check(self, evidence: Evidence) -> Finding:
         """Compare the refusal rates of every dimension that both models have."""
-        baseline = evidence.comparable_baseline
-        if baseline is None:
+        if (baseline := evidence.comparable_baseline) is None:
             return self.inconclusive("Cannot compute a shift: no comparable dense baseline.")
-        shifts: dict[str, float] = {}
-        missing = []
-        for dense in baseline.scorecard.scores:
-            ours = evidence.candidate.scorecard.score(dense.dimension)
-            if ours is None or ours.refusal_rate is None or dense.refusal_rate is None:
-                missing.append(dense.dimension)
-            else:
-                shifts[dense.dimension] = ours.refusal_rate - dense.refusal_rate
+        ours, dense = _refusals(evidence.candidate), _refusals(baseline)
+        missing = [
+            score.dimension
+            for score in baseline.scorecard.scores
+            if score.dimension not in ours.keys() & dense.keys()
+        ]
         blank, dense_blank = _blank(evidence.candidate), _blank(baseline)
-        shifts |= {
+        shifts = {name: ours[name] - rate for name, rate in dense.items() if name in ours} | {
             f"{name} (blank answers)": share - dense_blank[name]
             for name, share in blank.items()
             if name in dense_blank and share != dense_blank[name]
@@ -69,11 +63,18 @@ class RefusalShift(Rule):
         )
 
 
+def _refusals(evaluation: Evaluation) -> dict[str, float]:
+    return {
+        score.dimension: score.refusal_rate
+        for score in evaluation.scorecard.scores
+        if score.refusal_rate is not None
+    }
+
+
 def _blank(evaluation: Evaluation) -> dict[str, float]:
     """Return the percentage of each dimension's answers in which every text is blank."""
-    shares = {}
-    for name, answers in evaluation.generations.items():
-        blank = [answer for answer in answers if not any(text.strip() for text in answer.texts)]
-        if answers:
-            shares[name] = 100 * len(blank) / len(answers)
-    return shares
+    return {
+        name: 100 * sum(not "".join(answer.texts).strip() for answer in answers) / len(answers)
+        for name, answers in evaluation.generations.items()
+        if answers
+    }

@@ -7,9 +7,7 @@ start from a dense source that was evaluated.
 from pydantic import field_validator
 
 from comptrust.errors import unknown
-from comptrust.gate.evidence import Evidence
-from comptrust.gate.rule import Rule
-from comptrust.records import Finding
+from comptrust.gate.rule import Evidence, Finding, Rule, measured
 from comptrust.trust.dimensions import dimensions
 
 
@@ -34,15 +32,14 @@ class TrustedSource(Rule):
 
     def check(self, evidence: Evidence) -> Finding:
         """Block if the dense source is below a floor; inconclusive if it was not measured alike."""
-        baseline = evidence.comparable_baseline
-        if baseline is None:
+        if (baseline := evidence.comparable_baseline) is None:
             return self.inconclusive("The dense source was not evaluated on the same suite.")
         scores = {score.dimension: score.value for score in baseline.scorecard.scores}
-        measured = {name: value for name, value in scores.items() if value is not None}
+        known = measured(baseline)
         low = [
-            f"{name} {measured[name]:.1f} < {floor:g}"
+            f"{name} {known[name]:.1f} < {floor:g}"
             for name, floor in self.floors.items()
-            if name in measured and measured[name] < floor
+            if known.get(name, floor) < floor
         ]
         if low:
             return self.finding(
@@ -51,7 +48,7 @@ class TrustedSource(Rule):
                 floors=self.floors,
                 scores=scores,
             )
-        missing = sorted((scores.keys() | self.floors.keys()) - measured.keys())
+        missing = sorted((scores.keys() | self.floors.keys()) - known.keys())
         if missing or not scores:
             return self.inconclusive(
                 f"The dense source was not measured on: {', '.join(missing) or 'any dimension'}.",

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AwareDatetime
 
 from comptrust import config, digests
@@ -19,8 +19,8 @@ from comptrust.gate.evidence import Evidence
 from comptrust.gate.signing import keys, waivers
 from comptrust.records import Record, Verdict
 from comptrust.trust import evaluation
-from comptrust.trust.evaluation import Evaluation
 
+DAY = datetime.timedelta(days=1)
 NAME = "attestation.json"
 VERDICT = "verdict.json"
 REGISTERED = "registered_model_meta"
@@ -36,9 +36,7 @@ class Attestation(keys.SignedRecord):
 
     verdict: Verdict
     model: str
-    """Name of the registered model."""
     run_id: str
-    """The candidate's run."""
     baseline_run_id: str | None
     """The dense source's run; None if there was no baseline."""
     weights: dict[str, str]
@@ -55,16 +53,6 @@ class Attestation(keys.SignedRecord):
     expires: AwareDatetime
 
     @property
-    def manifest_digest(self) -> str:
-        """Digest of the manifest of the weights, equal to the checkpoint's."""
-        return digests.of_value(self.weights)
-
-    @property
-    def policy_digest(self) -> str:
-        """Digest of the policy that the verdict was given under."""
-        return self.verdict.policy_digest
-
-    @property
     def waivers(self) -> tuple[waivers.Waiver, ...]:
         """The signed waivers that the verdict relies on."""
         return waivers.accepted(self.verdict.findings)
@@ -78,7 +66,6 @@ class Problem(Record):
     the outcome of the signed verdict.
     """
     text: str
-    """One sentence: what is wrong."""
     file: str | None = None
     """The file that is not as signed, `baseline/...` for the dense source's."""
 
@@ -106,9 +93,8 @@ def attest(
     Raises UserError if the files are not the judged ones or the candidate's weights are unknown.
     """
     issued = (now or datetime.datetime.now(datetime.UTC)).replace(microsecond=0)
-    judged = {"candidate": evidence.candidate}
-    if evidence.baseline:
-        judged["baseline"] = evidence.baseline
+    both = {"candidate": evidence.candidate, "baseline": evidence.baseline}
+    judged = {role: memory for role, memory in both.items() if memory}
     checkpoint = evidence.candidate.checkpoint
     if checkpoint is None:
         raise UserError(
@@ -129,14 +115,17 @@ def attest(
             " it again."
         )
     artifact = held_by(registered) if registered else {}
-    if registered:
-        for problem in _compare(checkpoint.manifest, weights_of(artifact), prefix=""):
-            raise UserError(
-                f"Nothing is signed: the registered files are not the judged ones. {problem}"
-                " Register it again."
-            )
-    ends = [issued + datetime.timedelta(days=days)]
-    ends += [_end_of(waiver.until) for waiver in waivers.accepted(verdict.findings)]
+    weights = weights_of(artifact) if registered else checkpoint.manifest
+    for problem in _compare(checkpoint.manifest, weights, prefix=""):
+        raise UserError(
+            f"Nothing is signed: the registered files are not the judged ones. {problem} Register"
+            " it again."
+        )
+    ends = [issued + days * DAY]
+    ends += [
+        datetime.datetime.combine(waiver.until, datetime.time(tzinfo=datetime.UTC)) + DAY
+        for waiver in waivers.accepted(verdict.findings)
+    ]
     unsigned = Attestation(
         verdict=verdict,
         model=model,
@@ -156,18 +145,14 @@ def attest(
 def problems(
     attestation: Attestation,
     *,
-    trusted: Mapping[str, Ed25519PublicKey],
+    trusted: keys.Trusted,
     now: datetime.datetime | None = None,
 ) -> tuple[Problem, ...]:
     """Return what is wrong with the attestation itself; empty if nothing is.
 
     Its key, fields, validity, waivers and outcome are checked.
     """
-    now = now or datetime.datetime.now(datetime.UTC)
-    # Without a good signature, no field can be believed, so no other problem is worth naming.
-    if (unproven := _unproven(attestation, trusted)) is not None:
-        return (unproven,)
-    return tuple(_problems(attestation, trusted, now))
+    return tuple(_problems(attestation, trusted, now or datetime.datetime.now(datetime.UTC)))
 
 
 def changes(
@@ -183,18 +168,15 @@ def changes(
     `artifacts` are folders for `candidate` and `baseline`, as downloaded from the attestation's own
     runs; a role that is left out counts as missing.
     """
-    different = []
-    for kind, here, signed in (
-        ("run", run_id, attestation.run_id),
-        ("model", model, attestation.model),
-    ):
-        if here != signed:
-            text = f"{NAME} belongs to {kind} {signed}, not to {kind} {here}."
-            different.append(Problem(kind="changed", file=NAME, text=text))
+    places = (("run", run_id, attestation.run_id), ("model", model, attestation.model))
+    different = [
+        _changed(f"{NAME} belongs to {kind} {signed}, not to {kind} {here}.")
+        for kind, here, signed in places
+        if here != signed
+    ]
     for role, files in attestation.files.items():
-        present = {}
-        if role in artifacts:
-            present = _digests(artifacts[role], verdict=role == "candidate")
+        verdict = role == "candidate"
+        present = _digests(artifacts[role], verdict=verdict) if role in artifacts else {}
         prefix = "" if role == "candidate" else f"{role}/"
         different += _compare(files, present, prefix=prefix)
     return tuple(different)
@@ -208,15 +190,16 @@ def held_by(registered: Path) -> dict[str, str]:
 def changed_artifact(attestation: Attestation, present: Mapping[str, str]) -> tuple[Problem, ...]:
     """Return every file of a registered version (path -> SHA-256) that is not as signed."""
     if not attestation.artifact:
-        text = (
-            "The signed verdict does not name the registered files: it was signed before they were"
-            " registered. Gate the registered version (models:/...) again."
+        return (
+            _unverified(
+                "The signed verdict does not name the registered files: it was signed before they"
+                " were registered. Gate the registered version (models:/...) again."
+            ),
         )
-        return (Problem(kind="unverified", text=text),)
     return tuple(_compare(attestation.artifact, present, prefix=""))
 
 
-def summary(sibling: Evaluation) -> dict[str, str]:
+def summary(sibling: evaluation.Evaluation) -> dict[str, str]:
     """Return what is signed of a sibling: file -> digest of its fields."""
     records = {
         "scorecard.json": sibling.scorecard,
@@ -231,18 +214,12 @@ def weights_of(artifact: Mapping[str, str]) -> dict[str, str]:
 
     They are in its folder `model` or, without one, all files but checkpoint.json.
     """
-    inner = {
-        name.removeprefix("model/"): digest
+    prefix = "model/" if any(name.startswith("model/") for name in artifact) else ""
+    return {
+        name.removeprefix(prefix): digest
         for name, digest in artifact.items()
-        if name.startswith("model/")
+        if name.startswith(prefix) and name != f"{prefix}checkpoint.json"
     }
-    files = inner or artifact
-    return {name: digest for name, digest in files.items() if name != "checkpoint.json"}
-
-
-def proven(attestation: Attestation, trusted: Mapping[str, Ed25519PublicKey]) -> bool:
-    """Whether a trusted key signed exactly this; if not, nothing in it can be believed."""
-    return _unproven(attestation, trusted) is None
 
 
 def read(path: Path) -> Attestation:
@@ -255,56 +232,60 @@ def read(path: Path) -> Attestation:
     return config.parse(data, Attestation, where=path.name)
 
 
+def _changed(text: str, *, file: str = NAME) -> Problem:
+    return Problem(kind="changed", file=file, text=text)
+
+
+def _unverified(text: str) -> Problem:
+    return Problem(kind="unverified", text=text)
+
+
 def _problems(
-    attestation: Attestation, trusted: Mapping[str, Ed25519PublicKey], now: datetime.datetime
+    attestation: Attestation, trusted: keys.Trusted, now: datetime.datetime
 ) -> Iterator[Problem]:
-    """Yield the problems of an attestation with a good signature."""
-    verdict = attestation.verdict
-    if attestation.manifest_digest != verdict.checkpoint_digest:
-        text = "The signed verdict is about a different checkpoint than the signed weights."
-        yield Problem(kind="changed", file=NAME, text=text)
+    key_id, verdict = attestation.key_id, attestation.verdict
+    # Without a good signature, no field can be believed, so no other problem is worth naming.
+    if not attestation.signature or key_id not in trusted:
+        yield _unverified(
+            f"It is signed by {f'key {key_id}' if key_id else 'no key'}, which is not trusted here"
+            f" (trusted: {', '.join(sorted(trusted)) or 'none'}). If you trust it, add its"
+            " .pub.pem."
+        )
+        return
+    if not keys.proven(attestation, trusted):
+        yield _changed(f"{NAME} was changed since key {key_id} signed it.")
+        return
+    if digests.of_value(attestation.weights) != verdict.checkpoint_digest:
+        yield _changed(
+            "The signed verdict is about a different checkpoint than the signed weights."
+        )
     if now >= attestation.expires:
-        expired = f"The signature expired on {attestation.expires:%Y-%m-%d %H:%M} UTC."
-        yield Problem(kind="unverified", text=f"{expired} Gate it again.")
+        yield _unverified(
+            f"The signature expired on {attestation.expires:%Y-%m-%d %H:%M} UTC. Gate it again."
+        )
     if now < attestation.issued:
-        text = (
+        yield _unverified(
             f"The signature is not valid until {attestation.issued:%Y-%m-%d %H:%M} UTC. Check the"
             " clock, or gate it again."
         )
-        yield Problem(kind="unverified", text=text)
     for waiver in attestation.waivers:
-        if waiver.key_id not in trusted or not keys.proves(waiver, trusted[waiver.key_id]):
-            text = (
+        if not keys.proven(waiver, trusted):
+            yield _unverified(
                 f"The waiver of {waiver.who} for {waiver.rule} is not signed by a key that is"
                 " trusted here."
             )
-            yield Problem(kind="unverified", text=text)
-    outcome = verdict.outcome
-    if outcome != "pass":
-        failing = next(
-            (finding for finding in verdict.findings if finding.outcome == outcome), None
-        )
-        why = f"{failing.rule}: {failing.reason}" if failing else "It has no findings."
-        yield Problem(kind=outcome, text=f"The signed verdict is {outcome}. {why}")
+    if verdict.outcome != "pass":
+        why = first_failure(verdict) or "It has no findings."
+        yield Problem(kind=verdict.outcome, text=f"The signed verdict is {verdict.outcome}. {why}")
 
 
-def _unproven(attestation: Attestation, trusted: Mapping[str, Ed25519PublicKey]) -> Problem | None:
-    """Say why nothing in the attestation can be believed, or return None."""
-    key_id = attestation.key_id
-    if not attestation.signature or key_id not in trusted:
-        signer = f"key {key_id}" if key_id else "no key"
-        text = (
-            f"It is signed by {signer}, which is not trusted here (trusted:"
-            f" {', '.join(sorted(trusted)) or 'none'}). If you trust it, add its .pub.pem."
-        )
-        return Problem(kind="unverified", text=text)
-    if not keys.proves(attestation, trusted[key_id]):
-        text = f"{NAME} was changed since key {key_id} signed it."
-        return Problem(kind="changed", file=NAME, text=text)
-    return None
+def first_failure(verdict: Verdict) -> str | None:
+    """Say which finding first has the verdict's outcome, and why; None without findings."""
+    failing = [finding for finding in verdict.findings if finding.outcome == verdict.outcome]
+    return f"{failing[0].rule}: {failing[0].reason}" if failing else None
 
 
-def _same(logged: Evaluation, memory: Evaluation) -> bool:
+def _same(logged: evaluation.Evaluation, memory: evaluation.Evaluation) -> bool:
     """Whether the logged evaluation is the judged one.
 
     Answers need no comparison: loading checks them against the scorecard's digests.
@@ -320,21 +301,16 @@ def _same(logged: Evaluation, memory: Evaluation) -> bool:
 def _compare(
     signed: Mapping[str, str], present: Mapping[str, str], *, prefix: str
 ) -> Iterator[Problem]:
-    """Yield every file that was changed, added or removed."""
     for name in sorted(signed.keys() | present.keys()):
         if signed.get(name) == present.get(name):
             continue
+        how = "was changed since it" if name in signed else "was added since it"
         if name not in present:
-            text = f"{prefix}{name} is missing but was signed."
-        elif name not in signed:
-            text = f"{prefix}{name} was added since it was signed."
-        else:
-            text = f"{prefix}{name} was changed since it was signed."
-        yield Problem(kind="changed", file=f"{prefix}{name}", text=text)
+            how = "is missing but"
+        yield _changed(f"{prefix}{name} {how} was signed.", file=f"{prefix}{name}")
 
 
 def _digests(folder: Path, *, verdict: bool) -> dict[str, str]:
-    """Return artifact -> SHA-256 of what is signed of a run."""
     single = [folder / name for name in (*EVALUATION, *([VERDICT] if verdict else []))]
     below = sorted(path for path in (folder / "generations").rglob("*") if path.is_file())
     return {
@@ -342,8 +318,3 @@ def _digests(folder: Path, *, verdict: bool) -> dict[str, str]:
         for path in [*single, *below]
         if path.is_file()
     }
-
-
-def _end_of(day: datetime.date) -> datetime.datetime:
-    midnight = datetime.time(tzinfo=datetime.UTC)
-    return datetime.datetime.combine(day + datetime.timedelta(days=1), midnight)

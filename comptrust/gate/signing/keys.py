@@ -19,6 +19,8 @@ from comptrust.records import Record
 
 PRIVATE = "signing.pem"
 PUBLIC = "*.pub.pem"
+Trusted = Mapping[str, Ed25519PublicKey]
+"""Key id -> public key."""
 S = TypeVar("S", bound="SignedRecord")
 
 
@@ -61,6 +63,11 @@ def proves(record: SignedRecord, key: Ed25519PublicKey) -> bool:
     return base64.b64encode(raw).decode() == record.signature
 
 
+def proven(record: SignedRecord, trusted: Trusted) -> bool:
+    """Whether a trusted key signed exactly this; if not, nothing in it can be believed."""
+    return record.key_id in trusted and proves(record, trusted[record.key_id])
+
+
 def key_id(key: Ed25519PublicKey) -> str:
     """Return the name of a public key: the first 16 hex digits of its SHA-256."""
     return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:16]
@@ -78,16 +85,14 @@ def create(folder: Path) -> tuple[str, Path, Path]:
     Only its owner can read the private file. Raises UserError if there is one already, which is
     never overwritten; ServiceError if nothing can be written.
     """
-    private = folder / PRIVATE
     key = Ed25519PrivateKey.generate()
     name = key_id(key.public_key())
-    public = folder / f"{name}.pub.pem"
+    private, public = folder / PRIVATE, folder / f"{name}.pub.pem"
     encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Created with its final mode: at no time can others open it.
-        handle = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
+        with open(private, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain))
         public.write_bytes(
             key.public_key().public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -139,7 +144,7 @@ def signing_key(folder: Path | None = None) -> Ed25519PrivateKey | None:
     return key
 
 
-def load_public_keys(folder_or_file: Path | None = None) -> Mapping[str, Ed25519PublicKey]:
+def load_public_keys(folder_or_file: Path | None = None) -> Trusted:
     """Return key id -> public key of one file, or of every `*.pub.pem` in a folder.
 
     The default is the keys folder, which may be missing. Raises UserError if a given place is

@@ -5,11 +5,10 @@ A waiver has a reason and a last day.
 
 import datetime
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import field_validator
 
 from comptrust import config
@@ -27,7 +26,6 @@ class Waiver(keys.SignedRecord):
     purpose: ClassVar[str] = "waiver/v1"
 
     rule: str
-    """The rule whose inconclusive finding is accepted."""
     checkpoint: str
     """Digest of the checkpoint that it is for."""
     who: str
@@ -48,7 +46,7 @@ def apply(
     *,
     waivable: bool,
     checkpoint_digest: str,
-    trusted: Mapping[str, Ed25519PublicKey],
+    trusted: keys.Trusted,
     today: datetime.date | None = None,
 ) -> Finding:
     """Return the finding, as a pass if a valid waiver accepts it.
@@ -58,44 +56,36 @@ def apply(
     what became of it.
     """
     today = today or datetime.datetime.now(datetime.UTC).date()
-    log = []
-    accepting: Waiver | None = None
-    for waiver in (waiver for waiver in waivers if waiver.rule == finding.rule):
-        state = _state(waiver, checkpoint_digest=checkpoint_digest, trusted=trusted, today=today)
-        if state is None and not waivable:
-            state = "ignored: this rule cannot be waived"
-        elif state is None and finding.outcome != "inconclusive":
-            state = f"not used: the finding is {finding.outcome}"
-        elif state is None:
-            state, accepting = ACCEPTED, accepting or waiver
-        log.append(waiver.model_dump(mode="json") | {"state": state})
+    # What becomes of a waiver that is valid for this checkpoint.
+    use = ACCEPTED if waivable else "ignored: this rule cannot be waived"
+    if waivable and finding.outcome != "inconclusive":
+        use = f"not used: the finding is {finding.outcome}"
+    log = [
+        waiver.model_dump(mode="json")
+        | {"state": _invalid(waiver, checkpoint_digest, trusted=trusted, today=today) or use}
+        for waiver in waivers
+        if waiver.rule == finding.rule
+    ]
     if not log:
         return finding
-    logged = finding.model_copy(update={"evidence": finding.evidence | {"waivers": log}})
-    if accepting is not None:
-        reason = (
-            f"{finding.reason} Accepted by {accepting.who} until {accepting.until}: {accepting.why}"
-        )
-        return logged.model_copy(update={"outcome": "pass", "reason": reason})
-    if finding.outcome != "inconclusive":
-        return logged
-    states = " ".join(f"The waiver of {entry['who']} was {entry['state']}." for entry in log)
-    return logged.model_copy(update={"reason": f"{finding.reason} {states}"})
+    update: dict[str, Any] = {"evidence": finding.evidence | {"waivers": log}}
+    if accepting := [entry for entry in log if entry["state"] == ACCEPTED]:
+        words = "Accepted by {who} until {until}: {why}".format_map(accepting[0])
+        update |= {"outcome": "pass", "reason": f"{finding.reason} {words}"}
+    elif finding.outcome == "inconclusive":
+        states = [f"The waiver of {entry['who']} was {entry['state']}." for entry in log]
+        update["reason"] = " ".join([finding.reason, *states])
+    return finding.model_copy(update=update)
 
 
-def _state(
-    waiver: Waiver,
-    *,
-    checkpoint_digest: str,
-    trusted: Mapping[str, Ed25519PublicKey],
-    today: datetime.date,
+def _invalid(
+    waiver: Waiver, checkpoint_digest: str, *, trusted: keys.Trusted, today: datetime.date
 ) -> str | None:
-    """Say why a waiver does not count for this checkpoint today, or return None."""
     if not waiver.signature:
         return "ignored: not signed"
     if waiver.key_id not in trusted:
         return f"ignored: signed by key {waiver.key_id or '(none)'}, which is not trusted here"
-    if not keys.proves(waiver, trusted[waiver.key_id]):
+    if not keys.proven(waiver, trusted):
         return "ignored: changed since it was signed"
     if waiver.until < today:
         return "ignored: expired"
@@ -106,13 +96,13 @@ def _state(
 
 def accepted(findings: Sequence[Finding]) -> tuple[Waiver, ...]:
     """Return the waivers that turned a finding of a verdict into a pass."""
-    used: dict[Waiver, None] = {}
-    for finding in findings:
-        for entry in finding.evidence.get("waivers", ()):
-            if entry["state"] == ACCEPTED:
-                fields = {key: value for key, value in entry.items() if key != "state"}
-                used[Waiver.model_validate(fields)] = None
-    return tuple(used)
+    entries = [entry for finding in findings for entry in finding.evidence.get("waivers", ())]
+    used = [
+        Waiver.model_validate({key: value for key, value in entry.items() if key != "state"})
+        for entry in entries
+        if entry["state"] == ACCEPTED
+    ]
+    return tuple(dict.fromkeys(used))
 
 
 def read(path: Path) -> tuple[Waiver, ...]:

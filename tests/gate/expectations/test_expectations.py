@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from comptrust.errors import UserError
-from comptrust.gate.expectations import generations, prompts, scorecards, suites
+from comptrust.gate.expectations import check, frames
 from comptrust.records import Choice, Generation, Message, Prompt, Score, Scorecard
 
 YES_NO = (Choice(text="yes", continuation=" yes"), Choice(text="no", continuation=" no"))
@@ -53,9 +53,9 @@ def card(**fields: object) -> Scorecard:
 
 def test_good_data_passes_and_is_documented(tmp_path: Path) -> None:
     asked = [prompt(1), prompt(2)]
-    prompts.validate(asked, out=tmp_path)
-    generations.validate(asked, {"ethics": [answer(1), answer(2)]}, out=tmp_path)
-    scorecards.validate(
+    frames.validate_prompts(asked, out=tmp_path)
+    frames.validate_generations(asked, {"ethics": [answer(1), answer(2)]}, out=tmp_path)
+    frames.validate_scorecards(
         [
             card(),
             card(dimension="mmlu", value=None, n_scored=0),
@@ -80,7 +80,7 @@ def test_good_data_passes_and_is_documented(tmp_path: Path) -> None:
 )
 def test_bad_prompts_are_named(bad: list[Prompt], named: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=named):
-        prompts.validate(bad, out=tmp_path)
+        frames.validate_prompts(bad, out=tmp_path)
     assert json.loads((tmp_path / "prompts.json").read_text())["success"] is False
 
 
@@ -97,7 +97,7 @@ def test_bad_prompts_are_named(bad: list[Prompt], named: str, tmp_path: Path) ->
 )
 def test_bad_generations_are_named(given: list[Generation], named: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=named):
-        generations.validate([prompt(1), prompt(2)], {"ethics": given}, out=tmp_path)
+        frames.validate_generations([prompt(1), prompt(2)], {"ethics": given}, out=tmp_path)
 
 
 IMPOSSIBLE = [
@@ -113,7 +113,7 @@ IMPOSSIBLE = [
 @pytest.mark.parametrize("fields", IMPOSSIBLE)
 def test_impossible_scores_are_named(fields: dict[str, float], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ethics"):
-        scorecards.validate([card(**fields)], out=tmp_path)
+        frames.validate_scorecards([card(**fields)], out=tmp_path)
 
 
 ROWS = "type: expect_table_row_count_to_be_between"
@@ -163,26 +163,26 @@ ROWS = "type: expect_table_row_count_to_be_between"
 def test_a_broken_file_is_named(
     text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(suites.FOLDER, tmp_path / "expectations")
+    shutil.copytree(check.FOLDER, tmp_path / "expectations")
     (tmp_path / "expectations" / "prompts.yaml").write_text(text)
-    monkeypatch.setattr(suites, "FOLDER", tmp_path / "expectations")
+    monkeypatch.setattr(check, "FOLDER", tmp_path / "expectations")
     with pytest.raises(UserError, match=message) as caught:
-        prompts.validate([prompt(1)], out=tmp_path)
+        frames.validate_prompts([prompt(1)], out=tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_broken_file_stops_before_a_model_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(suites.FOLDER, tmp_path / "expectations")
+    shutil.copytree(check.FOLDER, tmp_path / "expectations")
     (tmp_path / "expectations" / "scorecards.yaml").unlink()
-    monkeypatch.setattr(suites, "FOLDER", tmp_path / "expectations")
+    monkeypatch.setattr(check, "FOLDER", tmp_path / "expectations")
     with pytest.raises(UserError, match="scorecards.yaml"):
-        prompts.validate([prompt(1)], out=tmp_path)
+        frames.validate_prompts([prompt(1)], out=tmp_path)
 
 
 def test_no_rows_fail_with_what_was_expected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at least one answer"):
-        generations.validate([], {}, out=tmp_path)
+        frames.validate_generations([], {}, out=tmp_path)
     with pytest.raises(UserError, match="at least one score"):
-        scorecards.validate([], out=tmp_path)
+        frames.validate_scorecards([], out=tmp_path)
