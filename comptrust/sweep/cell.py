@@ -106,6 +106,12 @@ def ended(cell: Cell, outcome: Outcome) -> dict[str, object]:
     return {"model": cell.recipe.base_model, "recipe": cell.recipe.slug} | fields
 
 
+def finished(tags: Mapping[str, str]) -> dict[str, Outcome]:
+    """Return the finished cells by key, from the runs that carry all these tags."""
+    cells = sweeps.finished(tags).items()
+    return {key: Outcome(key, "done", **vars(done)) for key, done in cells}
+
+
 def carry_out(task: Task) -> Outcome:
     """Do the cell unless it is finished already; the first step of a fresh process.
 
@@ -128,8 +134,8 @@ def _once(task: Task) -> Outcome:
     began = time.monotonic()
     with locks.alone(folder / f"{key}.lock"), _output_in(folder / f"{key}.log"):
         # Another sweep may have finished it while we waited for the lock.
-        if done := sweeps.finished({sweeps.CELL: key}).get(key):
-            return Outcome(key, "done", done.run_id, done.version, done.verdict, done.seconds)
+        if done := finished({sweeps.CELL: key}).get(key):
+            return done
         # We hold the lock, so a run of this cell that is still open has lost its process.
         sweeps.abandon(
             key, reason="The process exited without reporting (killed, or the machine went down)."
@@ -219,12 +225,9 @@ class _Report:
     def __call__(self) -> None:
         self.prompts += 1
         if time.monotonic() - self.sent >= SECONDS_BETWEEN_REPORTS:
-            self.send()
-
-    def send(self) -> None:
-        self.sent = time.monotonic()
-        with runs.service():
-            runs.client().set_tag(self.run_id, sweeps.SO_FAR, str(self.prompts))
+            self.sent = time.monotonic()
+            with runs.service():
+                runs.client().set_tag(self.run_id, sweeps.SO_FAR, str(self.prompts))
 
 
 @contextmanager

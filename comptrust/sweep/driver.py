@@ -12,8 +12,7 @@ from comptrust.sweep import plan
 from comptrust.sweep.cell import Cell, Outcome, Task, ended
 from comptrust.sweep.engines import Engine, ResourceRequest
 from comptrust.sweep.plan import Sweep
-from comptrust.sweep.tally import Tally
-from comptrust.sweep.view import View
+from comptrust.sweep.tally import Tally, View
 from comptrust.tracking import runs, sweeps
 
 SECONDS_BETWEEN_POLLS = 5.0
@@ -50,8 +49,7 @@ def drive(sweep: Sweep, engine: Engine, *, view: View) -> Report:
     before = plan.done_before(sweep)
     plan.check_disk(sweep, [cell for cell in sweep.cells if cell.key not in before])
     settings = plan.settings(nodes, runs.experiment_id(runs.client()))
-    tally = Tally(sweep=sweep, estimates=plan.estimates(sweep))
-    tally.add_finished(before)
+    tally = Tally(sweep=sweep, estimates=plan.estimates(sweep), outcomes=dict(before))
     tags = {"sweep": sweep.name, sweeps.SWEEP: sweep.digest}
     began = time.monotonic()
     with runs.start(sweep.name, resume=sweeps.parent_to_resume(sweep.digest), tags=tags) as parent:
@@ -155,7 +153,8 @@ class _Driver:
             if self.attempts[outcome.key] <= self.sweep.grid.file.resources.retries:
                 self._show(f"lost, restarting: {name}: {outcome.reason}")
                 return
-        self.tally.add(outcome)
+        self.tally.outcomes[outcome.key] = outcome
+        self.tally.count({outcome.key: outcome.prompts})
         self._show(f"{outcome.state}: {name}: {outcome.verdict or outcome.reason}")
         self._log(force=True)
 
@@ -165,12 +164,13 @@ class _Driver:
             return
         self.polled = time.monotonic()
         counts = sweeps.running(self.parent.id)
-        self.tally.update({key: counts[key] for key in counts if key in self.started})
+        self.tally.running = {key: counts[key] for key in counts if key in self.started}
+        self.tally.count(self.tally.running)
         self.view.show(self.tally.progress())
         self._log()
 
     def _show(self, event: str) -> None:
-        self.view.event(event, self.tally.progress())
+        self.view.show(self.tally.progress(), event)
 
     def _log(self, *, force: bool = False) -> None:
         now = time.monotonic()

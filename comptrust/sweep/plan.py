@@ -11,7 +11,7 @@ from comptrust.errors import ServiceError, UserError
 from comptrust.gate import policy as policies
 from comptrust.gate.policy import Policy
 from comptrust.sweep import facts
-from comptrust.sweep.cell import Cell, Questions
+from comptrust.sweep.cell import Cell, Outcome, Questions, finished
 from comptrust.sweep.engines import Node, ResourceRequest
 from comptrust.sweep.facts import Facts
 from comptrust.sweep.grid import Grid
@@ -113,11 +113,11 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     return Sweep(file.name, digest, cells, of_models, policy, grid)
 
 
-def done_before(sweep: Sweep) -> dict[str, sweeps.Done]:
+def done_before(sweep: Sweep) -> dict[str, Outcome]:
     """Return key -> the cells of this sweep that any sweep, on any machine, has finished."""
     terms = {"suite_digest": sweep.cells[0].questions.digest, "code_digest": digests.of_code()}
-    finished = sweeps.finished(terms)
-    return {cell.key: finished[cell.key] for cell in sweep.cells if cell.key in finished}
+    outcomes = finished(terms)
+    return {cell.key: outcomes[cell.key] for cell in sweep.cells if cell.key in outcomes}
 
 
 def estimates(sweep: Sweep) -> dict[str, Estimate]:

@@ -4,17 +4,17 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from comptrust.sweep.cell import ended
+from comptrust.sweep.cell import Outcome, ended
 from comptrust.sweep.driver import Report
 from comptrust.sweep.plan import Estimate, Sweep
-from comptrust.sweep.view import duration
+from comptrust.sweep.tally import duration
 from comptrust.text_tables import table
-from comptrust.tracking import store, sweeps
+from comptrust.tracking import store
 
 
 def of_plan(
     sweep: Sweep,
-    done: Mapping[str, sweeps.Done],
+    done: Mapping[str, Outcome],
     estimates: Mapping[str, Estimate],
     *,
     as_json: bool,

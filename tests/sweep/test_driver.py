@@ -15,7 +15,7 @@ from comptrust.errors import ServiceError, UserError
 from comptrust.sweep import driver, engines, grid, plan
 from comptrust.sweep.cell import Outcome, Task
 from comptrust.sweep.engines import Engine, Node, ResourceRequest
-from comptrust.sweep.view import View
+from comptrust.sweep.tally import View
 from comptrust.tracking import runs, sweeps
 from tests.support.sweeps import Place
 

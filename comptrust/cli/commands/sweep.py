@@ -85,7 +85,7 @@ def command(
 
 def _drive(cells: Grid, address: str) -> tuple[Sweep, Report]:
     from comptrust.sweep import driver, engines, plan
-    from comptrust.sweep.view import View
+    from comptrust.sweep.tally import View
 
     engine = engines.engine(address)
     try:
