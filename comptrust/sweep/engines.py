@@ -11,6 +11,7 @@ import signal
 import socket
 from abc import ABC, abstractmethod
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -78,15 +79,14 @@ def engine(address: str) -> Engine:
     """
     if address not in ("serial", "local", "auto") and not address.startswith("ray://"):
         raise unknown("address", address, ["serial", "local", "auto", "ray://HOST:PORT"])
-    if address == "serial":
+    no_ray = importlib.util.find_spec("ray") is None
+    if address == "serial" or (address == "local" and no_ray):
         return Serial()
-    if importlib.util.find_spec("ray") is None:
-        if address != "local":
-            raise UserError(
-                f"The address {address} needs the package ray. Install it with: pip install"
-                " 'comptrust[ray]'."
-            )
-        return Serial()
+    if no_ray:
+        raise UserError(
+            f"The address {address} needs the package ray. Install it with: pip install"
+            " 'comptrust[ray]'."
+        )
     return OnRay(address)
 
 
@@ -112,7 +112,7 @@ class Serial(Engine):
 
     def wait(self, seconds: float) -> list[Outcome]:
         if self.current is None and self.queue:
-            self.current = self._start(self.queue.popleft())
+            self._start(self.queue.popleft())
         if self.current is None:
             return []
         task, process, answer = self.current
@@ -128,15 +128,14 @@ class Serial(Engine):
         self.current = None
         return [outcome]
 
-    def _start(self, task: Task) -> tuple[Task, BaseProcess, Connection]:
+    def _start(self, task: Task) -> None:
         # spawn: a forked process would inherit open database connections and threads
         context = multiprocessing.get_context("spawn")
         receiver, sender = context.Pipe(duplex=False)
-        name = task.cell.recipe.slug
-        process: BaseProcess = context.Process(target=_serve, args=(task, sender), name=name)
+        process = context.Process(target=_serve, args=(task, sender), name=task.cell.recipe.slug)
         process.start()
         sender.close()  # ours: the receiver sees the end only when no sender is left
-        return task, process, receiver
+        self.current = task, process, receiver
 
     def stop(self) -> None:
         self.queue.clear()
@@ -167,7 +166,8 @@ class OnRay(Engine):
                 "object_store_memory": RAY_STORE_BYTES,
                 "include_dashboard": False,
             }
-        _reach(address)
+        else:
+            _reach(address)
         try:
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **local)
         except (
@@ -182,7 +182,6 @@ class OnRay(Engine):
         self.tasks: dict[Any, Task] = {}
 
     def nodes(self) -> list[Node]:
-        alive = [node for node in self.ray.nodes() if node["Alive"]]
         return [
             Node(
                 node["NodeManagerHostname"],
@@ -190,7 +189,8 @@ class OnRay(Engine):
                 node["Resources"].get("memory", 0.0),
                 node["Resources"].get("GPU", 0.0),
             )
-            for node in alive
+            for node in self.ray.nodes()
+            if node["Alive"]
         ]
 
     def submit(self, task: Task, request: ResourceRequest) -> None:
@@ -228,10 +228,8 @@ class OnRay(Engine):
         for force in (False, True):
             running = list(self.tasks)
             for reference in running:
-                try:
+                with suppress(self.ray.exceptions.RayError):
                     self.ray.cancel(reference, force=force)
-                except self.ray.exceptions.RayError:
-                    continue
             if running:
                 ended, _ = self.ray.wait(running, num_returns=len(running), timeout=SECONDS_TO_STOP)
                 for reference in ended:
@@ -241,15 +239,13 @@ class OnRay(Engine):
 
 def _reach(address: str) -> None:
     """Connect to the address once; Ray itself tries for minutes. Raises ServiceError."""
-    if address == "local":
-        return
     where = address if address != "auto" else os.environ.get("RAY_ADDRESS") or _last_started()
     parts = urlsplit(where if "://" in where else f"ray://{where}")
     if not parts.hostname:
         return
     try:
-        port = parts.port or RAY_CLIENT_PORT
-        socket.create_connection((parts.hostname, port), timeout=SECONDS_TO_ANSWER).close()
+        place = (parts.hostname, parts.port or RAY_CLIENT_PORT)
+        socket.create_connection(place, timeout=SECONDS_TO_ANSWER).close()
     except (OSError, ValueError) as error:
         raise ServiceError(
             f"No Ray cluster answers at {parts.netloc} ({error}). {NO_CLUSTER}"

@@ -75,10 +75,10 @@ class Sweep:
 
     def dense_of(self, cell: Cell) -> Cell | None:
         """Return the cell that has to be done before this one, or None for a dense cell."""
-        if cell.recipe.method == "none":
-            return None
+        model, method = cell.recipe.base_model, cell.recipe.method
         dense = (other for other in self.cells if other.recipe.method == "none")
-        return next(other for other in dense if other.recipe.base_model == cell.recipe.base_model)
+        same_model = (other for other in dense if other.recipe.base_model == model)
+        return None if method == "none" else next(same_model)
 
 
 def build(grid: Grid, *, work: bool) -> Sweep:
@@ -103,9 +103,12 @@ def build(grid: Grid, *, work: bool) -> Sweep:
         n_prompts=len(suite.prompts),
     )
     of_models = {model.name: facts.of(model, work=work) for model in models(file)}
-    identities = {name: known.identity or "" for name, known in of_models.items()}
     cells = tuple(
-        Cell(recipe=recipe, identity=identities[recipe.base_model], questions=questions)
+        Cell(
+            recipe=recipe,
+            identity=of_models[recipe.base_model].identity or "",
+            questions=questions,
+        )
         for recipe in grid.recipes
     )
     # What a cell may use and how the sweep is described do not make it another sweep.
@@ -145,7 +148,7 @@ def _estimate(cell: Cell, known: Facts, past: Sequence[sweeps.Past], *, gpus: fl
         per_prompt = sum(run.evaluate for run in of_model) / sum(run.prompts for run in of_model)
         basis = f"{len(compress)} finished cells"
         return Estimate(fmean(compress) + per_prompt * n_prompts, basis, size)
-    if gpus or known.weights is None:
+    if gpus or known.weights is None or recipe.method not in REFERENCE_COMPRESS:
         return Estimate(None, "nothing measured yet", size)
     seconds = REFERENCE_COMPRESS[recipe.method] + REFERENCE_PROMPT * n_prompts
     scale = known.weights / REFERENCE_WEIGHTS
@@ -157,9 +160,8 @@ def requests(sweep: Sweep, nodes: Sequence[Node]) -> dict[str, ResourceRequest]:
 
     Raises UserError, with the figures, if no machine has that much.
     """
-    resources, n_cells = sweep.grid.file.resources, len(sweep.cells)
     return {
-        name: _request(known, resources, nodes, n_cells=n_cells)
+        name: _request(known, sweep.grid.file.resources, nodes, n_cells=len(sweep.cells))
         for name, known in sweep.facts.items()
     }
 
@@ -167,60 +169,41 @@ def requests(sweep: Sweep, nodes: Sequence[Node]) -> dict[str, ResourceRequest]:
 def _request(
     known: Facts, resources: Resources, nodes: Sequence[Node], *, n_cells: int
 ) -> ResourceRequest:
-    memory = _memory(known, resources)
+    gpus = resources.gpus
+    memory = known.memory(gpu=gpus > 0)
+    if resources.memory_gb != "auto":
+        memory = resources.memory_gb * 1e9
     fitting = [
-        node
-        for node in nodes
-        if node.memory >= memory and node.gpus >= resources.gpus and node.cpus >= 1
+        node for node in nodes if node.memory >= memory and node.gpus >= gpus and node.cpus >= 1
     ]
     if not fitting:
         most_memory = max((node.memory for node in nodes), default=0)
         most_gpus = max((node.gpus for node in nodes), default=0)
         raise UserError(
             f"No machine fits a cell of {known.name}: it needs about {memory / 1e9:.1f} GB of"
-            f" memory and {resources.gpus:g} GPUs ({known.weights or 'unknown'} weights); the"
+            f" memory and {gpus:g} GPUs ({known.weights or 'unknown'} weights); the"
             f" largest has {most_memory / 1e9:.1f} GB, the most GPUs are {most_gpus:g}. Use a"
             " larger machine, or set resources in the sweep."
         )
-    _check_gpu_memory(known, resources)
+    gpu_memory = known.gpu_memory()
+    if gpus and resources.gpu_memory_gb and gpu_memory > gpus * resources.gpu_memory_gb * 1e9:
+        raise UserError(
+            f"A cell of {known.name} needs about {gpu_memory / 1e9:.1f} GB of GPU memory"
+            f" ({known.weights} weights), but the sweep requests {gpus:g} GPUs of"
+            f" {resources.gpu_memory_gb:g} GB. Set resources.gpus higher, or use larger GPUs."
+        )
     node = max(fitting, key=lambda node: node.cpus)
-    cpus = (
-        _share(node, memory, resources.gpus, n_cells=n_cells)
-        if resources.cpus == "auto"
-        else resources.cpus
-    )
+    cpus = resources.cpus
+    if cpus == "auto":
+        # As many cells as fit run side by side and share the machine's CPUs.
+        by_gpu = int(node.gpus / gpus) if gpus else node.cpus
+        cpus = node.cpus // min(node.cpus, int(node.memory / memory), by_gpu, n_cells)
     if cpus > node.cpus:
         raise UserError(
             f"resources request {cpus} CPUs per cell, but the largest machine has {node.cpus}."
             " Lower cpus."
         )
-    return ResourceRequest(cpus=cpus, memory=memory, gpus=resources.gpus)
-
-
-def _memory(known: Facts, resources: Resources) -> float:
-    """Return the bytes of main memory that a cell needs: as set, else by estimate."""
-    if resources.memory_gb != "auto":
-        return resources.memory_gb * 1e9
-    return known.memory(gpu=resources.gpus > 0) or facts.PROCESS_BYTES
-
-
-def _check_gpu_memory(known: Facts, resources: Resources) -> None:
-    needed = known.gpu_memory()
-    if not (resources.gpus and resources.gpu_memory_gb and needed):
-        return
-    if needed > resources.gpus * resources.gpu_memory_gb * 1e9:
-        raise UserError(
-            f"A cell of {known.name} needs about {needed / 1e9:.1f} GB of GPU memory"
-            f" ({known.weights} weights), but the sweep requests {resources.gpus:g} GPUs of"
-            f" {resources.gpu_memory_gb:g} GB. Set resources.gpus higher, or use larger GPUs."
-        )
-
-
-def _share(node: Node, memory: float, gpus: float, *, n_cells: int) -> int:
-    """Return the CPUs per cell when as many cells as fit run side by side."""
-    by_gpu = int(node.gpus / gpus) if gpus else node.cpus
-    side_by_side = max(1, min(node.cpus, int(node.memory / memory), by_gpu, n_cells))
-    return max(1, node.cpus // side_by_side)
+    return ResourceRequest(cpus=cpus, memory=memory, gpus=gpus)
 
 
 def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:
@@ -246,12 +229,11 @@ def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:
 
 def check_disk(sweep: Sweep, todo: Sequence[Cell]) -> None:
     """Raise ServiceError if the cache's disk is too small for the estimated checkpoints."""
-    needed = 0.0
-    for cell in todo:
-        needed += sweep.facts[cell.recipe.base_model].checkpoint_bytes(cell.recipe) or 0.0
-    folder = config.cache_dir()
-    while not folder.exists():
-        folder = folder.parent
+    recipes = [cell.recipe for cell in todo]
+    sizes = (sweep.facts[recipe.base_model].checkpoint_bytes(recipe) for recipe in recipes)
+    needed = sum(size or 0.0 for size in sizes)
+    cache = config.cache_dir()
+    folder = next(path for path in (cache, *cache.parents) if path.exists())
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
     if needed > free:

@@ -44,15 +44,21 @@ def of_plan(
     }
     if as_json:
         return json.dumps({"sweep": sweep.name, "cells": cells, "total": total}, indent=2)
-    rows = [("model", "recipe", "time", "disk", "state", "key")]
-    for fields in cells:
-        time, disk = _time(fields["seconds"]), _size(fields["bytes"])
-        state, key = fields["finished"] or "to do", fields["key"][:12]
-        rows.append((fields["model"], fields["recipe"], time, disk, state, key))
+    rows = [
+        (
+            fields["model"],
+            fields["recipe"],
+            _time(fields["seconds"]),
+            _size(fields["bytes"]),
+            fields["finished"] or "to do",
+            fields["key"][:12],
+        )
+        for fields in cells
+    ]
     bases = ", ".join(dict.fromkeys(fields["basis"] for fields in todo))
     return "\n".join(
         [
-            *table(rows),
+            *table([("model", "recipe", "time", "disk", "state", "key"), *rows]),
             "",
             f"{total['cells']} cells, {total['finished']} finished; {total['prompts']} prompts to"
             " answer",
@@ -73,15 +79,20 @@ def of_report(sweep: Sweep, report: Report, *, as_json: bool) -> str:
     if as_json:
         whole = {"sweep": sweep.name, "run": report.parent, "seconds": round(report.seconds, 1)}
         return json.dumps(whole | {"cells": cells}, indent=2)
-    rows = [("model", "recipe", "state", "verdict", "time", "version")]
-    for fields in cells:
-        state = "done before" if fields["before"] else fields["state"]
-        verdict, version = fields["verdict"] or "-", fields["version"] or fields["reason"]
-        time = _time(fields["seconds"])
-        rows.append((fields["model"], fields["recipe"], state, verdict, time, version))
+    rows = [
+        (
+            fields["model"],
+            fields["recipe"],
+            "done before" if fields["before"] else fields["state"],
+            fields["verdict"] or "-",
+            _time(fields["seconds"]),
+            fields["version"] or fields["reason"],
+        )
+        for fields in cells
+    ]
     return "\n".join(
         [
-            *table(rows),
+            *table([("model", "recipe", "state", "verdict", "time", "version"), *rows]),
             "",
             f"time:  {duration(report.seconds)}",
             f"where: runs:/{report.parent}, tracking: {store.shown_uri()}",
