@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 from abc import ABC, abstractmethod
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -30,25 +29,21 @@ RAY_CLIENT_PORT = 10001
 NO_CLUSTER = "Start it, or use the address local to run on this machine."
 
 
-@dataclass(frozen=True)
-class Node:
-    """What one machine offers."""
-
-    host: str
-    cpus: int
-    memory: float
-    """Bytes."""
-    gpus: float
-
-
-@dataclass(frozen=True)
-class ResourceRequest:
-    """What one cell needs; an engine starts it only where that much is free."""
+@dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """What a machine offers, or what a cell needs: it starts only where that much is free."""
 
     cpus: int
     memory: float
     """Bytes."""
     gpus: float = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node(Capacity):
+    """One machine."""
+
+    host: str
 
 
 class Engine(ABC):
@@ -59,7 +54,7 @@ class Engine(ABC):
         """Return the machines."""
 
     @abstractmethod
-    def submit(self, task: Task, request: ResourceRequest) -> None:
+    def submit(self, task: Task, request: Capacity) -> None:
         """Take a cell; it starts when there is room."""
 
     @abstractmethod
@@ -100,19 +95,19 @@ class Serial(Engine):
     """One process after another on this machine."""
 
     def __init__(self) -> None:
-        self.queue: deque[Task] = deque()
+        self.queue: list[Task] = []
         self.current: tuple[Task, BaseProcess, Connection] | None = None
 
     def nodes(self) -> list[Node]:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return [Node(socket.gethostname(), os.cpu_count() or 1, memory, gpus=0)]
+        return [Node(host=socket.gethostname(), cpus=os.cpu_count() or 1, memory=memory)]
 
-    def submit(self, task: Task, request: ResourceRequest) -> None:
+    def submit(self, task: Task, request: Capacity) -> None:
         self.queue.append(task)
 
     def wait(self, seconds: float) -> list[Outcome]:
         if self.current is None and self.queue:
-            self._start(self.queue.popleft())
+            self._start(self.queue.pop(0))
         if self.current is None:
             return []
         task, process, answer = self.current
@@ -123,8 +118,12 @@ class Serial(Engine):
             process.join()
         except EOFError:  # the process died without sending an outcome
             process.join()
-            reason = f"The process ended with exit code {process.exitcode}."
-            outcome = Outcome(task.key, "lost", reason=reason, exit_code=Exit.FAILURE)
+            outcome = Outcome(
+                task.key,
+                "lost",
+                reason=f"The process ended with exit code {process.exitcode}.",
+                exit_code=Exit.FAILURE,
+            )
         self.current = None
         return [outcome]
 
@@ -184,16 +183,16 @@ class OnRay(Engine):
     def nodes(self) -> list[Node]:
         return [
             Node(
-                node["NodeManagerHostname"],
-                int(node["Resources"].get("CPU", 0)),
-                node["Resources"].get("memory", 0.0),
-                node["Resources"].get("GPU", 0.0),
+                host=node["NodeManagerHostname"],
+                cpus=int(node["Resources"].get("CPU", 0)),
+                memory=node["Resources"].get("memory", 0.0),
+                gpus=node["Resources"].get("GPU", 0.0),
             )
             for node in self.ray.nodes()
             if node["Alive"]
         ]
 
-    def submit(self, task: Task, request: ResourceRequest) -> None:
+    def submit(self, task: Task, request: Capacity) -> None:
         cell = self.cell.options(
             name=task.cell.recipe.slug,
             num_cpus=request.cpus,

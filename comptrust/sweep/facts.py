@@ -11,14 +11,6 @@ from comptrust.records import Recipe
 from comptrust.sweep.sweep_file import Model
 from comptrust.tracking import registry
 
-PROCESS_BYTES = 1.2e9
-"""Main memory of a cell without a model: torch, transformers, MLflow, Great Expectations."""
-CPU_BYTES_PER_WEIGHT = 10
-"""Two copies in float32 while the checkpoint is compared, and room for activations."""
-GPU_BYTES_PER_WEIGHT = 5
-"""The same at 16 bits."""
-LOADING_BYTES_PER_WEIGHT = 2
-"""Main memory beside a GPU: the files pass through it at 16 bits."""
 SCALE_BITS, DEFAULT_GROUP = 16, 128
 
 
@@ -33,15 +25,6 @@ class Facts:
     """Number of weights, if known."""
     linear: int | None = None
     """Weights in matrices other than embeddings and head, the ones that are compressed."""
-
-    def memory(self, *, gpu: bool) -> float:
-        """Estimate the bytes of main memory that a cell needs; without the model if unknown."""
-        per_weight = LOADING_BYTES_PER_WEIGHT if gpu else CPU_BYTES_PER_WEIGHT
-        return PROCESS_BYTES + per_weight * (self.weights or 0)
-
-    def gpu_memory(self) -> float:
-        """Estimate the bytes of GPU memory that a cell needs; 0 if the model's size is unknown."""
-        return GPU_BYTES_PER_WEIGHT * (self.weights or 0)
 
     def checkpoint_bytes(self, recipe: Recipe) -> float | None:
         """Estimate the size of a checkpoint.
@@ -91,10 +74,12 @@ def _hub(model: Model, *, work: bool) -> Facts:
 
     revision = presets.revision(model.name)
     with suppress(LocalEntryNotFoundError, HFValidationError):
-        patterns = ["*.json", "*.safetensors"]
         folder = Path(
             snapshot_download(
-                model.name, revision=revision, allow_patterns=patterns, local_files_only=True
+                model.name,
+                revision=revision,
+                allow_patterns=["*.json", "*.safetensors"],
+                local_files_only=True,
             )
         )
         if any(folder.glob("*.safetensors")):

@@ -119,10 +119,9 @@ class _Expansion:
             ("structure", "pruning", "prunes"),
         ):
             if getattr(file, key) and kind not in kinds.values():
-                listed = ", ".join(kinds) or "none"
                 raise self.error(
-                    f"{key} is given, but no method {does} (methods: {listed}). Remove it, or add"
-                    " such a method.",
+                    f"{key} is given, but no method {does} (methods: {', '.join(kinds) or 'none'})."
+                    " Remove it, or add such a method.",
                     key,
                 )
         if file.sparsity and file.structure and "unstructured" not in file.structure:
@@ -178,8 +177,7 @@ class _Expansion:
         if included.model is not None and included.model not in self.names:
             problem = unknown("model of this sweep", included.model, self.names)
             raise self.error(str(problem), *place)
-        rate = {"bits", "sparsity", "structure"}
-        fields = included.model_dump(include=rate, exclude_none=True)
+        fields = included.model_dump(include={"bits", "sparsity", "structure"}, exclude_none=True)
         return [
             recipe
             for model in ([included.model] if included.model else self.compressed)
@@ -216,5 +214,4 @@ class _Expansion:
 
 
 def _matches(given: dict[str, Any], recipe: Recipe) -> bool:
-    fields = recipe.model_dump() | {"model": recipe.base_model}
-    return given.items() <= fields.items()
+    return given.items() <= (recipe.model_dump() | {"model": recipe.base_model}).items()

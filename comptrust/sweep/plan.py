@@ -9,13 +9,11 @@ from statistics import fmean
 from comptrust import config, digests
 from comptrust.errors import ServiceError, UserError
 from comptrust.gate import policy as policies
-from comptrust.gate.policy import Policy
 from comptrust.sweep import facts
 from comptrust.sweep.cell import Cell, Outcome, Questions, finished
-from comptrust.sweep.engines import Node, ResourceRequest
-from comptrust.sweep.facts import Facts
+from comptrust.sweep.engines import Capacity, Node
 from comptrust.sweep.grid import Grid
-from comptrust.sweep.sweep_file import Resources, models
+from comptrust.sweep.sweep_file import Resources, SweepFile, models
 from comptrust.tracking import store, sweeps
 from comptrust.workflow import signatures
 
@@ -32,6 +30,14 @@ REFERENCE_COMPRESS = {
 """Seconds to compress with 30 calibration texts."""
 REFERENCE_PROMPT = 0.1
 """Seconds to answer one prompt of the suite mini."""
+PROCESS_BYTES = 1.2e9
+"""Main memory of a cell without a model: torch, transformers, MLflow, Great Expectations."""
+CPU_BYTES_PER_WEIGHT = 10
+"""Two copies in float32 while the checkpoint is compared, and room for activations."""
+GPU_BYTES_PER_WEIGHT = 5
+"""The same at 16 bits."""
+LOADING_BYTES_PER_WEIGHT = 2
+"""Main memory beside a GPU: the files pass through it at 16 bits."""
 RUN_BYTES, ANSWER_BYTES = 13.7e6, 312
 """In the artifact store: a run without weights and answers (mostly Data Docs), and one answer."""
 PASSED_ON = (
@@ -64,14 +70,13 @@ class Estimate:
 class Sweep:
     """A grid with everything that was looked up for it."""
 
-    name: str
     digest: str
     cells: tuple[Cell, ...]
     """The dense ones first."""
-    facts: dict[str, Facts]
+    facts: dict[str, facts.Facts]
     """By the model's name."""
-    policy: Policy
-    grid: Grid
+    policy: policies.Policy
+    file: SweepFile
 
     def dense_of(self, cell: Cell) -> Cell | None:
         """Return the cell that has to be done before this one, or None for a dense cell."""
@@ -113,7 +118,7 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     )
     # What a cell may use and how the sweep is described do not make it another sweep.
     digest = digests.of_value(file.model_dump(mode="json", exclude={"resources", "description"}))
-    return Sweep(file.name, digest, cells, of_models, policy, grid)
+    return Sweep(digest, cells, of_models, policy, file)
 
 
 def done_before(sweep: Sweep) -> dict[str, Outcome]:
@@ -130,14 +135,16 @@ def estimates(sweep: Sweep) -> dict[str, Estimate]:
     from measurements of a small model.
     """
     past = sweeps.past(digests.of_code())
-    gpus = sweep.grid.file.resources.gpus
+    gpus = sweep.file.resources.gpus
     return {
         cell.key: _estimate(cell, sweep.facts[cell.recipe.base_model], past, gpus=gpus)
         for cell in sweep.cells
     }
 
 
-def _estimate(cell: Cell, known: Facts, past: Sequence[sweeps.Past], *, gpus: float) -> Estimate:
+def _estimate(
+    cell: Cell, known: facts.Facts, past: Sequence[sweeps.Past], *, gpus: float
+) -> Estimate:
     recipe, n_prompts = cell.recipe, cell.questions.n_prompts
     checkpoint = known.checkpoint_bytes(recipe)
     size = None if checkpoint is None else 2 * checkpoint + RUN_BYTES + ANSWER_BYTES * n_prompts
@@ -155,22 +162,23 @@ def _estimate(cell: Cell, known: Facts, past: Sequence[sweeps.Past], *, gpus: fl
     return Estimate(scale * seconds, "size, from SmolLM2-135M on 2 CPU cores", size)
 
 
-def requests(sweep: Sweep, nodes: Sequence[Node]) -> dict[str, ResourceRequest]:
+def requests(sweep: Sweep, nodes: Sequence[Node]) -> dict[str, Capacity]:
     """Return model -> what each of its cells needs.
 
     Raises UserError, with the figures, if no machine has that much.
     """
     return {
-        name: _request(known, sweep.grid.file.resources, nodes, n_cells=len(sweep.cells))
+        name: _request(known, sweep.file.resources, nodes, n_cells=len(sweep.cells))
         for name, known in sweep.facts.items()
     }
 
 
 def _request(
-    known: Facts, resources: Resources, nodes: Sequence[Node], *, n_cells: int
-) -> ResourceRequest:
+    known: facts.Facts, resources: Resources, nodes: Sequence[Node], *, n_cells: int
+) -> Capacity:
     gpus = resources.gpus
-    memory = known.memory(gpu=gpus > 0)
+    per_weight = LOADING_BYTES_PER_WEIGHT if gpus else CPU_BYTES_PER_WEIGHT
+    memory = PROCESS_BYTES + per_weight * (known.weights or 0)
     if resources.memory_gb != "auto":
         memory = resources.memory_gb * 1e9
     fitting = [
@@ -185,7 +193,7 @@ def _request(
             f" largest has {most_memory / 1e9:.1f} GB, the most GPUs are {most_gpus:g}. Use a"
             " larger machine, or set resources in the sweep."
         )
-    gpu_memory = known.gpu_memory()
+    gpu_memory = GPU_BYTES_PER_WEIGHT * (known.weights or 0)
     if gpus and resources.gpu_memory_gb and gpu_memory > gpus * resources.gpu_memory_gb * 1e9:
         raise UserError(
             f"A cell of {known.name} needs about {gpu_memory / 1e9:.1f} GB of GPU memory"
@@ -203,7 +211,7 @@ def _request(
             f"resources request {cpus} CPUs per cell, but the largest machine has {node.cpus}."
             " Lower cpus."
         )
-    return ResourceRequest(cpus=cpus, memory=memory, gpus=gpus)
+    return Capacity(cpus=cpus, memory=memory, gpus=gpus)
 
 
 def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:

@@ -43,7 +43,7 @@ def of_plan(
         "prompts": len(todo) * sweep.cells[0].questions.n_prompts,
     }
     if as_json:
-        return json.dumps({"sweep": sweep.name, "cells": cells, "total": total}, indent=2)
+        return json.dumps({"sweep": sweep.file.name, "cells": cells, "total": total}, indent=2)
     rows = [
         (
             fields["model"],
@@ -77,7 +77,11 @@ def of_report(sweep: Sweep, report: Report, *, as_json: bool) -> str:
         more = {"overhead": outcome.overhead, "before": cell.key in report.before}
         cells.append(ended(cell, outcome) | more)
     if as_json:
-        whole = {"sweep": sweep.name, "run": report.parent, "seconds": round(report.seconds, 1)}
+        whole = {
+            "sweep": sweep.file.name,
+            "run": report.parent,
+            "seconds": round(report.seconds, 1),
+        }
         return json.dumps(whole | {"cells": cells}, indent=2)
     rows = [
         (

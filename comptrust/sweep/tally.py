@@ -40,8 +40,11 @@ class Progress:
 
     def metrics(self) -> dict[str, float]:
         """Return it as metrics of the parent run; what is unknown is absent."""
-        values = asdict(self).items()
-        return {f"sweep/{name}": float(value) for name, value in values if value is not None}
+        return {
+            f"sweep/{name}": float(value)
+            for name, value in asdict(self).items()
+            if value is not None
+        }
 
 
 class Rate:
