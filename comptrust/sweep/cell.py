@@ -8,28 +8,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from comptrust import config, crashes, digests, locks, process, progress
 from comptrust.errors import ServiceError, UserError
 from comptrust.gate.policy import Policy
 from comptrust.models import sources
-from comptrust.records import Recipe, Record, Scoring
+from comptrust.records import Recipe, Record
+from comptrust.sweep.sweep_file import SuiteChoice
 from comptrust.tracking import registry, runs, store, sweeps
 from comptrust.workflow import job, models
 
 SECONDS_BETWEEN_REPORTS = 10
-REPORTED = ("key", "state", "run_id", "version", "verdict", "seconds", "reason")
-"""Fields of an outcome in cells.json and in the JSON result of a sweep."""
 
 
-class Questions(Record):
+class Questions(SuiteChoice):
     """How to load the suite on the machine that runs the cell."""
 
-    suite: str
-    dimensions: tuple[str, ...] | None
-    limit: int | None
-    scoring: Scoring
     digest: str
     """Of the loaded suite; a machine that loads another one refuses the cell."""
     n_prompts: int
@@ -97,17 +92,16 @@ class Outcome:
     exit_code: int = 0
 
 
-def ended(cell: Cell, outcome: Outcome) -> dict[str, object]:
+def ended(cell: Cell, outcome: Outcome) -> dict[str, Any]:
     """Return how a cell ended, as cells.json and the JSON result say it."""
-    return {"model": cell.recipe.base_model, "recipe": cell.recipe.slug} | {
-        name: getattr(outcome, name) for name in REPORTED
-    }
+    names = ("key", "state", "run_id", "version", "verdict", "seconds", "reason")
+    fields = {name: getattr(outcome, name) for name in names}
+    return {"model": cell.recipe.base_model, "recipe": cell.recipe.slug} | fields
 
 
 def finished(tags: Mapping[str, str]) -> dict[str, Outcome]:
     """Return the finished cells by key, from the runs that carry all these tags."""
-    cells = sweeps.finished(tags).items()
-    return {key: Outcome(key, "done", **vars(done)) for key, done in cells}
+    return {key: Outcome(key, "done", **vars(done)) for key, done in sweeps.finished(tags).items()}
 
 
 def carry_out(task: Task) -> Outcome:

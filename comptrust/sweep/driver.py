@@ -10,7 +10,6 @@ from comptrust import digests
 from comptrust.sweep import plan
 from comptrust.sweep.cell import Cell, Outcome, Task, ended
 from comptrust.sweep.engines import Engine
-from comptrust.sweep.plan import Sweep
 from comptrust.sweep.tally import Tally, View
 from comptrust.tracking import runs, sweeps
 
@@ -38,7 +37,7 @@ class Report:
         return [outcome for outcome in self.outcomes.values() if outcome.state != "done"]
 
 
-def drive(sweep: Sweep, engine: Engine, *, view: View) -> Report:
+def drive(sweep: plan.Sweep, engine: Engine, *, view: View) -> Report:
     """Carry out the cells that are not finished yet.
 
     When this is interrupted, or fails, every cell at work is stopped and its run is closed.
@@ -63,7 +62,7 @@ def drive(sweep: Sweep, engine: Engine, *, view: View) -> Report:
 
 
 class _Driver:
-    def __init__(self, sweep: Sweep, engine: Engine, view: View) -> None:
+    def __init__(self, sweep: plan.Sweep, engine: Engine, view: View) -> None:
         """Check, before any work, that there is room for the cells that are not finished."""
         self.sweep, self.engine, self.view = sweep, engine, view
         nodes = engine.nodes()
@@ -73,6 +72,9 @@ class _Driver:
         plan.check_disk(sweep, [cell for cell in sweep.cells if cell.key not in finished])
         self.settings = plan.settings(nodes, runs.experiment_id(runs.client()))
         self.tally = Tally(sweep=sweep, estimates=plan.estimates(sweep), outcomes=finished)
+        dense = [cell for cell in sweep.cells if cell.recipe.method == "none"]
+        self.dense = {cell.recipe.base_model: cell.key for cell in reversed(dense)}
+        """Model -> key of its dense cell, the first one."""
         self.id = uuid.uuid4().hex
         self.attempts = Counter[str]()
         """Key -> how often the cell was handed to the engine."""
@@ -82,7 +84,6 @@ class _Driver:
         self.began = time.monotonic()
 
     def drive(self, parent: runs.Run) -> None:
-        """Continue until every cell has an outcome."""
         self.parent = parent
         if self.before:
             self._show(f"{len(self.before)} cells were finished before")
@@ -97,9 +98,8 @@ class _Driver:
         """Hand over every cell whose dense model is done."""
         for cell in [cell for cell in self.tally.open_cells if cell.key not in self.started]:
             # A compressed model is compared with its dense source, which all its cells share.
-            dense = self.sweep.dense_of(cell)
-            outcome = self.tally.outcomes.get(dense.key) if dense else None
-            if dense is None or (outcome and outcome.state == "done"):
+            outcome = self.tally.outcomes.get(self.dense[cell.recipe.base_model])
+            if cell.recipe.method == "none" or (outcome and outcome.state == "done"):
                 self._start(cell)
             elif outcome:
                 self._end_cell(
@@ -147,16 +147,15 @@ class _Driver:
 
     def _poll(self) -> None:
         """Read from the tracking store how far the cells at work are, and show it."""
-        if time.monotonic() - self.polled < SECONDS_BETWEEN_POLLS:
-            return
-        self.polled = time.monotonic()
-        counts = sweeps.running(self.parent.id)
-        self.tally.running = {key: counts[key] for key in counts if key in self.started}
-        self.tally.count(self.tally.running)
-        self.view.show(self.tally.progress())
-        self._log()
+        if time.monotonic() - self.polled >= SECONDS_BETWEEN_POLLS:
+            self.polled = time.monotonic()
+            counts = sweeps.running(self.parent.id)
+            self.tally.running = {key: counts[key] for key in counts if key in self.started}
+            self.tally.count(self.tally.running)
+            self._show()
+            self._log()
 
-    def _show(self, event: str) -> None:
+    def _show(self, event: str = "") -> None:
         self.view.show(self.tally.progress(), event)
 
     def _log(self, *, force: bool = False) -> None:

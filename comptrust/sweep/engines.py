@@ -23,8 +23,6 @@ from comptrust.sweep.cell import Outcome, Task, carry_out
 
 SECONDS_TO_STOP = 20
 SECONDS_TO_ANSWER = 5
-RAY_STORE_BYTES = 100 * 2**20
-"""Ray's object store: a cell gets and returns a few kilobytes."""
 RAY_CLIENT_PORT = 10001
 NO_CLUSTER = "Start it, or use the address local to run on this machine."
 
@@ -113,19 +111,13 @@ class Serial(Engine):
         task, process, answer = self.current
         if not wait([answer, process.sentinel], timeout=seconds):
             return []
-        try:
+        outcome = None
+        with suppress(EOFError):  # the process died without sending an outcome
             outcome = answer.recv()
-            process.join()
-        except EOFError:  # the process died without sending an outcome
-            process.join()
-            outcome = Outcome(
-                task.key,
-                "lost",
-                reason=f"The process ended with exit code {process.exitcode}.",
-                exit_code=Exit.FAILURE,
-            )
+        process.join()
         self.current = None
-        return [outcome]
+        reason = f"The process ended with exit code {process.exitcode}."
+        return [outcome or Outcome(task.key, "lost", reason=reason, exit_code=Exit.FAILURE)]
 
     def _start(self, task: Task) -> None:
         # spawn: a forked process would inherit open database connections and threads
@@ -162,16 +154,14 @@ class OnRay(Engine):
         if address == "local":
             local = {
                 "num_cpus": os.cpu_count(),
-                "object_store_memory": RAY_STORE_BYTES,
+                "object_store_memory": 100 * 2**20,  # a cell gets and returns a few kilobytes
                 "include_dashboard": False,
             }
         else:
             _reach(address)
         try:
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **local)
-        except (
-            Exception
-        ) as error:  # ConnectionError, RuntimeError, ValueError and ray's own classes
+        except Exception as error:  # of many classes, Ray's own and others
             reason = " ".join(str(error).split())[:200].rstrip(".")
             raise ServiceError(
                 f"Cannot reach Ray at '{address}': {reason}. {NO_CLUSTER}"
@@ -215,8 +205,8 @@ class OnRay(Engine):
         except self.ray.exceptions.RayTaskError as error:
             # carry_out returns its own errors: this cell did not even start, for example because
             # comptrust is not installed on that machine
-            cause = getattr(error, "cause", error)
-            reason = f"Could not start: {str(cause).strip().splitlines()[-1]}"
+            cause = str(getattr(error, "cause", error)).strip().splitlines()[-1]
+            reason = f"Could not start: {cause}"
             return Outcome(task.key, "failed", reason=reason, exit_code=Exit.FAILURE)
         except self.ray.exceptions.RayError as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
@@ -238,8 +228,12 @@ class OnRay(Engine):
 
 def _reach(address: str) -> None:
     """Connect to the address once; Ray itself tries for minutes. Raises ServiceError."""
-    where = address if address != "auto" else os.environ.get("RAY_ADDRESS") or _last_started()
-    parts = urlsplit(where if "://" in where else f"ray://{where}")
+    if address == "auto":
+        # Ray notes here the last cluster started on this machine, running or not.
+        last = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+        noted = last.read_text().strip() if os.access(last, os.R_OK) else ""
+        address = os.environ.get("RAY_ADDRESS") or noted
+    parts = urlsplit(address if "://" in address else f"ray://{address}")
     if not parts.hostname:
         return
     try:
@@ -249,12 +243,3 @@ def _reach(address: str) -> None:
         raise ServiceError(
             f"No Ray cluster answers at {parts.netloc} ({error}). {NO_CLUSTER}"
         ) from error
-
-
-def _last_started() -> str:
-    """Return the address of the last cluster started on this machine, running or not, or ""."""
-    path = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

@@ -34,9 +34,8 @@ class Facts:
         if self.weights is None:
             return None
         linear = self.weights if self.linear is None else self.linear
-        bits = 16.0
-        if recipe.bits is not None:
-            bits = recipe.bits + SCALE_BITS / (recipe.group_size or DEFAULT_GROUP)
+        scale = SCALE_BITS / (recipe.group_size or DEFAULT_GROUP)
+        bits = 16.0 if recipe.bits is None else recipe.bits + scale
         return (self.weights - linear) * 2 + linear * bits / 8
 
 
@@ -56,8 +55,8 @@ def of(model: Model, *, work: bool) -> Facts:
         return _of_folder(model, sources.resolve(name).path, sources.GGUF_SHA256)
     if name.startswith("models:/"):
         version = registry.resolve(name)
-        identity = version.tags.get("checkpoint_digest", version.source)
-        return Facts(name, identity, model.parameters)
+        digest = version.tags.get("checkpoint_digest", version.source)
+        return Facts(name, digest, model.parameters)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).is_dir():
         return _hub(model, work=work)
     source = sources.resolve(name)
@@ -104,14 +103,16 @@ def _hub(model: Model, *, work: bool) -> Facts:
 
 def _of_folder(model: Model, folder: Path, identity: str) -> Facts:
     """Count the weights in the headers of the safetensors files."""
-    total = linear = 0
-    for tensor in headers.tensors(folder):
-        total += tensor.count
-        if len(tensor.shape) == 2 and not re.search(r"embed|lm_head", tensor.name):
-            linear += tensor.count
+    tensors = list(headers.tensors(folder))
+    total = sum(tensor.count for tensor in tensors)
     if not total:
         raise UserError(
             f"{folder} has no *.safetensors files. Save the model with save_pretrained of"
             " transformers first."
         )
+    linear = sum(
+        tensor.count
+        for tensor in tensors
+        if len(tensor.shape) == 2 and not re.search(r"embed|lm_head", tensor.name)
+    )
     return Facts(model.name, identity, total, linear)

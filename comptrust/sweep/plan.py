@@ -32,12 +32,9 @@ REFERENCE_PROMPT = 0.1
 """Seconds to answer one prompt of the suite mini."""
 PROCESS_BYTES = 1.2e9
 """Main memory of a cell without a model: torch, transformers, MLflow, Great Expectations."""
-CPU_BYTES_PER_WEIGHT = 10
-"""Two copies in float32 while the checkpoint is compared, and room for activations."""
-GPU_BYTES_PER_WEIGHT = 5
-"""The same at 16 bits."""
-LOADING_BYTES_PER_WEIGHT = 2
-"""Main memory beside a GPU: the files pass through it at 16 bits."""
+ON_CPU, ON_GPU, BESIDE_GPU = 10, 5, 2
+"""Bytes per weight. On the CPU: two copies in float32 while the checkpoint is compared, and room
+for activations; on a GPU the same at 16 bits, and beside it the files pass through main memory."""
 RUN_BYTES, ANSWER_BYTES = 13.7e6, 312
 """In the artifact store: a run without weights and answers (mostly Data Docs), and one answer."""
 PASSED_ON = (
@@ -78,13 +75,6 @@ class Sweep:
     policy: policies.Policy
     file: SweepFile
 
-    def dense_of(self, cell: Cell) -> Cell | None:
-        """Return the cell that has to be done before this one, or None for a dense cell."""
-        model, method = cell.recipe.base_model, cell.recipe.method
-        dense = (other for other in self.cells if other.recipe.method == "none")
-        same_model = (other for other in dense if other.recipe.base_model == model)
-        return None if method == "none" else next(same_model)
-
 
 def build(grid: Grid, *, work: bool) -> Sweep:
     """Look up models, suite and policy. With `work` all of them must be available.
@@ -123,8 +113,9 @@ def build(grid: Grid, *, work: bool) -> Sweep:
 
 def done_before(sweep: Sweep) -> dict[str, Outcome]:
     """Return key -> the cells of this sweep that any sweep, on any machine, has finished."""
-    terms = {"suite_digest": sweep.cells[0].questions.digest, "code_digest": digests.of_code()}
-    outcomes = finished(terms)
+    outcomes = finished(
+        {"suite_digest": sweep.cells[0].questions.digest, "code_digest": digests.of_code()}
+    )
     return {cell.key: outcomes[cell.key] for cell in sweep.cells if cell.key in outcomes}
 
 
@@ -135,17 +126,12 @@ def estimates(sweep: Sweep) -> dict[str, Estimate]:
     from measurements of a small model.
     """
     past = sweeps.past(digests.of_code())
-    gpus = sweep.file.resources.gpus
-    return {
-        cell.key: _estimate(cell, sweep.facts[cell.recipe.base_model], past, gpus=gpus)
-        for cell in sweep.cells
-    }
+    return {cell.key: _estimate(cell, sweep, past) for cell in sweep.cells}
 
 
-def _estimate(
-    cell: Cell, known: facts.Facts, past: Sequence[sweeps.Past], *, gpus: float
-) -> Estimate:
+def _estimate(cell: Cell, sweep: Sweep, past: Sequence[sweeps.Past]) -> Estimate:
     recipe, n_prompts = cell.recipe, cell.questions.n_prompts
+    known = sweep.facts[recipe.base_model]
     checkpoint = known.checkpoint_bytes(recipe)
     size = None if checkpoint is None else 2 * checkpoint + RUN_BYTES + ANSWER_BYTES * n_prompts
     of_model = [run for run in past if run.model == recipe.base_model and run.prompts]
@@ -153,13 +139,14 @@ def _estimate(
     if compress:
         # the time to answer hardly depends on the method, so all cells of the model count
         per_prompt = sum(run.evaluate for run in of_model) / sum(run.prompts for run in of_model)
-        basis = f"{len(compress)} finished cells"
-        return Estimate(fmean(compress) + per_prompt * n_prompts, basis, size)
-    if gpus or known.weights is None or recipe.method not in REFERENCE_COMPRESS:
+        seconds = fmean(compress) + per_prompt * n_prompts
+        return Estimate(seconds, f"{len(compress)} finished cells", size)
+    measured = recipe.method in REFERENCE_COMPRESS and not sweep.file.resources.gpus
+    if known.weights is None or not measured:
         return Estimate(None, "nothing measured yet", size)
-    seconds = REFERENCE_COMPRESS[recipe.method] + REFERENCE_PROMPT * n_prompts
-    scale = known.weights / REFERENCE_WEIGHTS
-    return Estimate(scale * seconds, "size, from SmolLM2-135M on 2 CPU cores", size)
+    at_reference = REFERENCE_COMPRESS[recipe.method] + REFERENCE_PROMPT * n_prompts
+    seconds = known.weights / REFERENCE_WEIGHTS * at_reference
+    return Estimate(seconds, "size, from SmolLM2-135M on 2 CPU cores", size)
 
 
 def requests(sweep: Sweep, nodes: Sequence[Node]) -> dict[str, Capacity]:
@@ -177,7 +164,7 @@ def _request(
     known: facts.Facts, resources: Resources, nodes: Sequence[Node], *, n_cells: int
 ) -> Capacity:
     gpus = resources.gpus
-    per_weight = LOADING_BYTES_PER_WEIGHT if gpus else CPU_BYTES_PER_WEIGHT
+    per_weight = BESIDE_GPU if gpus else ON_CPU
     memory = PROCESS_BYTES + per_weight * (known.weights or 0)
     if resources.memory_gb != "auto":
         memory = resources.memory_gb * 1e9
@@ -193,7 +180,7 @@ def _request(
             f" largest has {most_memory / 1e9:.1f} GB, the most GPUs are {most_gpus:g}. Use a"
             " larger machine, or set resources in the sweep."
         )
-    gpu_memory = GPU_BYTES_PER_WEIGHT * (known.weights or 0)
+    gpu_memory = ON_GPU * (known.weights or 0)
     if gpus and resources.gpu_memory_gb and gpu_memory > gpus * resources.gpu_memory_gb * 1e9:
         raise UserError(
             f"A cell of {known.name} needs about {gpu_memory / 1e9:.1f} GB of GPU memory"
@@ -227,19 +214,18 @@ def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:
             " is a file on this one. Start a tracking server (comptrust serve) and set"
             " MLFLOW_TRACKING_URI."
         )
-    passed = {
+    return {
         key: value
         for key, value in os.environ.items()
         if key.startswith(PASSED_ON) and not store.SECRET_VARIABLES.search(key)
-    }
-    return passed | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_ID": experiment}
+    } | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_ID": experiment}
 
 
 def check_disk(sweep: Sweep, todo: Sequence[Cell]) -> None:
     """Raise ServiceError if the cache's disk is too small for the estimated checkpoints."""
-    recipes = [cell.recipe for cell in todo]
-    sizes = (sweep.facts[recipe.base_model].checkpoint_bytes(recipe) for recipe in recipes)
-    needed = sum(size or 0.0 for size in sizes)
+    needed = sum(
+        sweep.facts[cell.recipe.base_model].checkpoint_bytes(cell.recipe) or 0.0 for cell in todo
+    )
     cache = config.cache_dir()
     folder = next(path for path in (cache, *cache.parents) if path.exists())
     disk = os.statvfs(folder)

@@ -71,11 +71,14 @@ def of_plan(
 
 def of_report(sweep: Sweep, report: Report, *, as_json: bool) -> str:
     """Return how every cell ended."""
-    cells: list[dict[str, Any]] = []
-    for cell in sweep.cells:
-        outcome = report.outcomes[cell.key]
-        more = {"overhead": outcome.overhead, "before": cell.key in report.before}
-        cells.append(ended(cell, outcome) | more)
+    cells = [
+        ended(cell, report.outcomes[cell.key])
+        | {
+            "overhead": report.outcomes[cell.key].overhead,
+            "before": cell.key in report.before,
+        }
+        for cell in sweep.cells
+    ]
     if as_json:
         whole = {
             "sweep": sweep.file.name,

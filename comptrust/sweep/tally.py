@@ -154,10 +154,6 @@ class View:
             print(f"{event}; {line}" if event else line, file=self.stream, flush=True)
             self.printed = time.monotonic()
 
-    def close(self) -> None:
-        """Leave the last state on the screen."""
-        self.bar.close()
-
 
 def duration(seconds: float) -> str:
     """Return a duration for people.

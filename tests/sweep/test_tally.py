@@ -42,7 +42,7 @@ def test_plain_lines_are_few_and_whole() -> None:
     for _ in range(5):
         view.show(STATE)
     view.show(STATE, "done: dense")
-    view.close()
+    view.bar.close()
     assert stream.getvalue() == f"{STATE.line()}\ndone: dense; {STATE.line()}\n"
 
 
@@ -51,7 +51,7 @@ def test_a_terminal_shows_one_line_and_keeps_events() -> None:
     view = View(total=9, stream=stream)
     view.show(STATE)
     view.show(STATE, "done: dense")
-    view.close()
+    view.bar.close()
     shown = stream.getvalue()
     assert STATE.line() in shown and "\r" in shown and "done: dense\n" in shown
 

@@ -94,7 +94,7 @@ def _drive(cells: Grid, address: str) -> tuple[Sweep, Report]:
         try:
             return planned, driver.drive(planned, engine, view=view)
         finally:
-            view.close()
+            view.bar.close()
     except KeyboardInterrupt:
         click.echo(
             "Stopped. Finished cells have been kept; run the same command to continue.", err=True
