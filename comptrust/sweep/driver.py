@@ -72,8 +72,11 @@ class _Driver:
         plan.check_disk(sweep, [cell for cell in sweep.cells if cell.key not in finished])
         self.settings = plan.settings(nodes, runs.experiment_id(runs.client()))
         self.tally = Tally(sweep=sweep, estimates=plan.estimates(sweep), outcomes=finished)
-        dense = [cell for cell in sweep.cells if cell.recipe.method == "none"]
-        self.dense = {cell.recipe.base_model: cell.key for cell in reversed(dense)}
+        self.dense = {
+            cell.recipe.base_model: cell.key
+            for cell in reversed(sweep.cells)
+            if cell.recipe.method == "none"
+        }
         """Model -> key of its dense cell, the first one."""
         self.id = uuid.uuid4().hex
         self.attempts = Counter[str]()

@@ -47,11 +47,11 @@ class Progress:
         }
 
 
+@dataclass
 class Rate:
     """Prompts per second over the last minute, from counts that only grow."""
 
-    def __init__(self) -> None:
-        self.seen: deque[tuple[float, int]] = deque()
+    seen: deque[tuple[float, int]] = field(default_factory=deque)
 
     def add(self, prompts: int, *, now: float) -> float:
         """Add a count and return the rate."""
