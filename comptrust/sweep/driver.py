@@ -118,18 +118,20 @@ class _Driver:
         self.started.add(cell.key)
         self.attempts[cell.key] += 1
         request = self.requests[cell.recipe.base_model]
-        task = Task(
-            cell=cell,
-            key=cell.key,
-            policy=self.sweep.policy,
-            batch_size=self.sweep.file.batch_size,
-            threads=request.cpus,
-            parent=self.parent.id,
-            driver=self.id,
-            settings=self.settings,
-            code=digests.of_code(),
+        self.engine.submit(
+            Task(
+                cell=cell,
+                key=cell.key,
+                policy=self.sweep.policy,
+                batch_size=self.sweep.file.batch_size,
+                threads=request.cpus,
+                parent=self.parent.id,
+                driver=self.id,
+                settings=self.settings,
+                code=digests.of_code(),
+            ),
+            request,
         )
-        self.engine.submit(task, request)
 
     def _end_cell(self, outcome: Outcome) -> None:
         """Take an outcome; a lost cell is open again until its retries are used up."""
