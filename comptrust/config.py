@@ -39,26 +39,18 @@ def path_of(text: str) -> Path:
 
 def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
     """Read a UTF-8 file of at most `max_bytes` bytes. Raises UserError naming file and reason."""
+    content = bytearray()
     try:
         with open(path, "rb") as file:
-            return decoded(bounded(file, max_bytes=max_bytes, where=str(path)), where=str(path))
+            while chunk := file.read(1 << 20):
+                content += chunk
+                if len(content) > max_bytes:
+                    raise _too_large(str(path), max_bytes=max_bytes)
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         raise UserError(
             f"Cannot read {path}: {getattr(error, 'strerror', None) or error}."
         ) from error
-
-
-def bounded(file: IO[bytes], *, max_bytes: int = MAX_BYTES, where: str) -> bytes:
-    """Read an open file, compressed or not, of at most `max_bytes` bytes of content.
-
-    Raises UserError if it is larger.
-    """
-    content = bytearray()
-    while chunk := file.read(1 << 20):
-        content += chunk
-        if len(content) > max_bytes:
-            raise _too_large(where, max_bytes=max_bytes)
-    return bytes(content)
+    return decoded(bytes(content), where=str(path))
 
 
 def decoded_lines(file: IO[bytes], *, max_bytes: int = MAX_BYTES, where: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ import errno
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +30,9 @@ def explain(error: BaseException, *, redact: Callable[[str], str]) -> Failure:
     if isinstance(error, ComptrustError):
         return Failure(redact(str(error)), error.exit_code)
     if isinstance(error, MemoryError):
-        text = "Not enough memory. Finished work has been kept; use a machine with more."
-        return Failure(text, Exit.FAILURE)
+        return Failure(
+            "Not enough memory. Finished work has been kept; use a machine with more.", Exit.FAILURE
+        )
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         text = f"{place}{error.strerror or error}. Fix this and run the command again; finished"
@@ -61,27 +63,21 @@ def _cause(error: BaseException) -> str:
 
 def _write(text: str) -> Path | None:
     for folder in _folders():
-        try:
+        with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             # mkstemp: a new name, and a file that only this user can read
             handle, name = tempfile.mkstemp(prefix="comptrust-", suffix=".txt", dir=folder)
             with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
             return Path(name)
-        except OSError:
-            continue
     return None
 
 
 def _folders() -> Iterator[Path]:
     """Yield the folders to try. Whatever is broken here must not hide the error itself."""
-    try:
+    with suppress(Exception):  # the configuration, or a library that it needs, may be broken
         from comptrust import config
 
         yield config.cache_dir() / "crashes"
-    except Exception:  # the configuration, or a library that it needs, may be what is broken
-        pass
-    try:
+    with suppress(OSError):  # no temporary folder is writable
         yield Path(tempfile.gettempdir())
-    except OSError:  # no temporary folder is writable
-        return

@@ -5,6 +5,7 @@ In order: recipe, checkpoint, prompt, generation, suite, score, scorecard, findi
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -183,21 +184,26 @@ class Generation(Record):
     """One per text: `stop`, `length` or `choice`."""
 
 
-class Suite(Record):
-    """A set of prompts, with how they are answered and scored."""
+class SuiteFields(Record):
+    """What a suite and its manifest have in common."""
 
     name: str
     """`mini`, `decodingtrust` or `hf`."""
     revision: str
     """Version or digest of the prompt data."""
     scoring: Scoring = "compressed-trust"
-    prompts: tuple[Prompt, ...]
     required: dict[str, tuple[str, ...]]
     """Dimension -> scenarios that its score needs."""
     scorers: dict[str, str] = {}
     """Dimension -> identity of the classifier that scores its texts."""
     limit: int | None = None
     """Prompts kept per scenario, or None for all."""
+
+
+class Suite(SuiteFields):
+    """A set of prompts, with how they are answered and scored."""
+
+    prompts: tuple[Prompt, ...]
 
     @cached_property
     def digest(self) -> str:
@@ -209,23 +215,16 @@ class Suite(Record):
 
     def manifest(self) -> SuiteManifest:
         """Return the suite without its prompts, to be saved with the generations."""
-        counts: dict[str, dict[str, int]] = {}
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
         for prompt in self.prompts:
-            scenarios = counts.setdefault(prompt.dimension, {})
-            scenarios[prompt.scenario] = scenarios.get(prompt.scenario, 0) + 1
+            counts[prompt.dimension][prompt.scenario] += 1
         fields = self.model_dump(exclude={"prompts"})
         return SuiteManifest(**fields, digest=self.digest, n_prompts=counts)
 
 
-class SuiteManifest(Record):
+class SuiteManifest(SuiteFields):
     """A suite without its prompts: `suite.json` beside the generations."""
 
-    name: str
-    revision: str
-    scoring: Scoring = "compressed-trust"
-    required: dict[str, tuple[str, ...]]
-    scorers: dict[str, str] = {}
-    limit: int | None = None
     digest: str
     n_prompts: dict[str, dict[str, int]]
     """Dimension -> scenario -> number of prompts."""

@@ -8,31 +8,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from comptrust import config, crashes, digests, locks, process, progress
 from comptrust.errors import ServiceError, UserError
 from comptrust.gate.policy import Policy
 from comptrust.models import sources
-from comptrust.records import Recipe, Record, Scoring
-from comptrust.tracking import registry, runs, sweeps
-from comptrust.tracking.store import redacted
-from comptrust.workflow import job
-from comptrust.workflow.models import local_model
+from comptrust.records import Recipe, Record
+from comptrust.sweep.sweep_file import SuiteChoice
+from comptrust.tracking import registry, runs, store, sweeps
+from comptrust.workflow import job, models
 
-CellState = Literal["done", "failed", "lost"]
 SECONDS_BETWEEN_REPORTS = 10
-REPORTED = ("key", "state", "run_id", "version", "verdict", "seconds", "reason")
-"""Fields of an outcome in cells.json and in the JSON result of a sweep."""
 
 
-class Questions(Record):
+class Questions(SuiteChoice):
     """How to load the suite on the machine that runs the cell."""
 
-    suite: str
-    dimensions: tuple[str, ...] | None
-    limit: int | None
-    scoring: Scoring
     digest: str
     """Of the loaded suite; a machine that loads another one refuses the cell."""
     n_prompts: int
@@ -87,7 +79,7 @@ class Outcome:
     """How a cell ended."""
 
     key: str
-    state: CellState
+    state: Literal["done", "failed", "lost"]
     run_id: str | None = None
     version: str | None = None
     verdict: str | None = None
@@ -100,10 +92,16 @@ class Outcome:
     exit_code: int = 0
 
 
-def ended(cell: Cell, outcome: Outcome) -> dict[str, object]:
+def ended(cell: Cell, outcome: Outcome) -> dict[str, Any]:
     """Return how a cell ended, as cells.json and the JSON result say it."""
-    fields = {name: getattr(outcome, name) for name in REPORTED}
+    names = ("key", "state", "run_id", "version", "verdict", "seconds", "reason")
+    fields = {name: getattr(outcome, name) for name in names}
     return {"model": cell.recipe.base_model, "recipe": cell.recipe.slug} | fields
+
+
+def finished(tags: Mapping[str, str]) -> dict[str, Outcome]:
+    """Return the finished cells by key, from the runs that carry all these tags."""
+    return {key: Outcome(key, "done", **vars(done)) for key, done in sweeps.finished(tags).items()}
 
 
 def carry_out(task: Task) -> Outcome:
@@ -115,37 +113,34 @@ def carry_out(task: Task) -> Outcome:
     threads = str(task.threads)
     os.environ.update(task.settings, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
     os.environ.pop("MLFLOW_RUN_ID", None)  # that of the sweep, if it runs under `mlflow run`
+    folder = config.cache_dir() / "cells"
     try:
-        return _once(task)
+        # This imports MLflow and opens the store, as every run does: not an overhead of the sweep.
+        runs.client()
+        began = time.monotonic()
+        with locks.alone(folder / f"{task.key}.lock"), _output_in(folder / f"{task.key}.log"):
+            # Another sweep may have finished it while we waited for the lock.
+            if done := finished({sweeps.CELL: task.key}).get(task.key):
+                return done
+            # We hold the lock, so a run of this cell that is still open has lost its process.
+            sweeps.abandon(
+                task.key,
+                reason="The process exited without reporting (killed, or the machine went down).",
+            )
+            return _work(task, began)
     except Exception as error:
         return _failed(task.key, error)
 
 
-def _once(task: Task) -> Outcome:
-    key, folder = task.key, config.cache_dir() / "cells"
-    # This imports MLflow and opens the store, as every run does: not an overhead of the sweep.
-    runs.client()
-    began = time.monotonic()
-    with locks.alone(folder / f"{key}.lock"), _output_in(folder / f"{key}.log"):
-        # Another sweep may have finished it while we waited for the lock.
-        if done := sweeps.finished({sweeps.CELL: key}).get(key):
-            return Outcome(key, "done", done.run_id, done.version, done.verdict, done.seconds)
-        # We hold the lock, so a run of this cell that is still open has lost its process.
-        sweeps.abandon(
-            key, reason="The process exited without reporting (killed, or the machine went down)."
-        )
-        return _work(task, key, began)
-
-
 def _failed(key: str, error: Exception, *, run_id: str | None = None, prompts: int = 0) -> Outcome:
-    failure = crashes.explain(error, redact=redacted)
+    failure = crashes.explain(error, redact=store.redacted)
     return Outcome(
         key, "failed", run_id, reason=failure.text, exit_code=failure.code, prompts=prompts
     )
 
 
-def _work(task: Task, key: str, began: float) -> Outcome:
-    run_id = sweeps.begin(task.parent, key, name=task.cell.recipe.slug, driver=task.driver)
+def _work(task: Task, began: float) -> Outcome:
+    run_id = sweeps.begin(task.parent, task.key, name=task.cell.recipe.slug, driver=task.driver)
     os.environ["MLFLOW_RUN_ID"] = run_id  # the job adopts this run instead of starting its own
     report = _Report(run_id)
     work_began = time.monotonic()
@@ -159,12 +154,12 @@ def _work(task: Task, key: str, began: float) -> Outcome:
         sweeps.end(run_id, status="KILLED", reason="The sweep was stopped.")
         raise
     except Exception as error:
-        _say(redacted("".join(traceback.format_exception(error))))
-        outcome = _failed(key, error, run_id=run_id, prompts=report.prompts)
+        _say(store.redacted("".join(traceback.format_exception(error))))
+        outcome = _failed(task.key, error, run_id=run_id, prompts=report.prompts)
         sweeps.end(run_id, status="FAILED", reason=outcome.reason)
         return outcome
     return Outcome(
-        key,
+        task.key,
         "done",
         run_id,
         result.version.ref,
@@ -179,7 +174,7 @@ def _job(task: Task) -> job.Job:
     """Load what the cell needs on this machine and check that it is what the driver saw."""
     from comptrust.trust import suite as suites
 
-    cell, questions = task.cell, task.cell.questions
+    recipe, questions = task.cell.recipe, task.cell.questions
     if digests.of_code() != task.code:
         raise ServiceError(
             "This machine runs a different version of comptrust from the one that started the"
@@ -196,10 +191,10 @@ def _job(task: Task) -> job.Job:
             f"Suite '{questions.suite}' has different prompts on this machine. Put the same data on"
             " every machine."
         )
-    recipe = cell.recipe.model_copy(update={"base_model": local_model(cell.recipe.base_model)})
+    model = models.local_model(recipe.base_model)
     return job.Job(
-        recipe=recipe,
-        source=sources.resolve(recipe.base_model),
+        recipe=recipe.model_copy(update={"base_model": model}),
+        source=sources.resolve(model),
         suite=suite,
         suite_name=questions.suite,
         policy=task.policy,
@@ -219,12 +214,9 @@ class _Report:
     def __call__(self) -> None:
         self.prompts += 1
         if time.monotonic() - self.sent >= SECONDS_BETWEEN_REPORTS:
-            self.send()
-
-    def send(self) -> None:
-        self.sent = time.monotonic()
-        with runs.service():
-            runs.client().set_tag(self.run_id, sweeps.SO_FAR, str(self.prompts))
+            self.sent = time.monotonic()
+            with runs.service():
+                runs.client().set_tag(self.run_id, sweeps.SO_FAR, str(self.prompts))
 
 
 @contextmanager

@@ -4,16 +4,13 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from comptrust import digests
 from comptrust.sweep import plan
 from comptrust.sweep.cell import Cell, Outcome, Task, ended
-from comptrust.sweep.engines import Engine, ResourceRequest
-from comptrust.sweep.plan import Sweep
-from comptrust.sweep.tally import Tally
-from comptrust.sweep.view import View
+from comptrust.sweep.engines import Engine
+from comptrust.sweep.tally import Tally, View
 from comptrust.tracking import runs, sweeps
 
 SECONDS_BETWEEN_POLLS = 5.0
@@ -40,69 +37,59 @@ class Report:
         return [outcome for outcome in self.outcomes.values() if outcome.state != "done"]
 
 
-def drive(sweep: Sweep, engine: Engine, *, view: View) -> Report:
+def drive(sweep: plan.Sweep, engine: Engine, *, view: View) -> Report:
     """Carry out the cells that are not finished yet.
 
     When this is interrupted, or fails, every cell at work is stopped and its run is closed.
     """
-    nodes = engine.nodes()
-    requests = plan.requests(sweep, nodes)
-    before = plan.done_before(sweep)
-    plan.check_disk(sweep, [cell for cell in sweep.cells if cell.key not in before])
-    settings = plan.settings(nodes, runs.experiment_id(runs.client()))
-    tally = Tally(sweep=sweep, estimates=plan.estimates(sweep))
-    tally.add_finished(before)
-    tags = {"sweep": sweep.name, sweeps.SWEEP: sweep.digest}
-    began = time.monotonic()
-    with runs.start(sweep.name, resume=sweeps.parent_to_resume(sweep.digest), tags=tags) as parent:
-        driver = _Driver(
-            sweep=sweep,
-            engine=engine,
-            view=view,
-            parent=parent,
-            tally=tally,
-            requests=requests,
-            settings=settings,
-        )
+    driver = _Driver(sweep, engine, view)
+    tags = {"sweep": sweep.file.name, sweeps.SWEEP: sweep.digest}
+    with runs.start(
+        sweep.file.name, resume=sweeps.parent_to_resume(sweep.digest), tags=tags
+    ) as parent:
         try:
-            driver.drive()
+            driver.drive(parent)
         except BaseException as error:
             engine.stop()
             reason = f"The sweep was stopped ({type(error).__name__})."
             for cell in sweep.cells:
                 sweeps.abandon(cell.key, driver=driver.id, reason=reason, status="KILLED")
             raise
-        rows = [ended(cell, tally.outcomes[cell.key]) for cell in sweep.cells]
+        outcomes = driver.tally.outcomes
+        rows = [ended(cell, outcomes[cell.key]) for cell in sweep.cells]
         parent.text("cells.json", json.dumps(rows, indent=2))
-        return Report(parent.id, tally.outcomes, frozenset(before), time.monotonic() - began)
+        return Report(parent.id, outcomes, driver.before, time.monotonic() - driver.began)
 
 
-@dataclass(kw_only=True)
 class _Driver:
-    """One sweep under way."""
+    def __init__(self, sweep: plan.Sweep, engine: Engine, view: View) -> None:
+        """Check, before any work, that there is room for the cells that are not finished."""
+        self.sweep, self.engine, self.view = sweep, engine, view
+        nodes = engine.nodes()
+        self.requests = plan.requests(sweep, nodes)
+        finished = plan.done_before(sweep)
+        self.before = frozenset(finished)
+        plan.check_disk(sweep, [cell for cell in sweep.cells if cell.key not in finished])
+        self.settings = plan.settings(nodes, runs.experiment_id(runs.client()))
+        self.tally = Tally(sweep=sweep, estimates=plan.estimates(sweep), outcomes=finished)
+        self.dense = {
+            cell.recipe.base_model: cell.key
+            for cell in reversed(sweep.cells)
+            if cell.recipe.method == "none"
+        }
+        """Model -> key of its dense cell, the first one."""
+        self.id = uuid.uuid4().hex
+        self.attempts = Counter[str]()
+        """Key -> how often the cell was handed to the engine."""
+        self.started = set[str]()
+        """Keys of the cells that the engine has."""
+        self.polled = self.logged = 0.0
+        self.began = time.monotonic()
 
-    sweep: Sweep
-    engine: Engine
-    view: View
-    parent: runs.Run
-    tally: Tally
-    requests: Mapping[str, ResourceRequest]
-    """By the model's name."""
-    settings: Mapping[str, str]
-    """Environment of every cell."""
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    attempts: Counter[str] = field(default_factory=Counter)
-    """Key -> how often the cell was handed to the engine."""
-    started: set[str] = field(default_factory=set)
-    """Keys of the cells that the engine has."""
-    polled: float = 0.0
-    logged: float = 0.0
-    began: float = field(default_factory=time.monotonic)
-
-    def drive(self) -> None:
-        """Continue until every cell has an outcome."""
-        if before := len(self.tally.outcomes):
-            self._show(f"{before} cells were finished before")
+    def drive(self, parent: runs.Run) -> None:
+        self.parent = parent
+        if self.before:
+            self._show(f"{len(self.before)} cells were finished before")
         while self.tally.open_cells:
             self._start_cells()
             for outcome in self.engine.wait(SECONDS_BETWEEN_POLLS):
@@ -112,36 +99,39 @@ class _Driver:
 
     def _start_cells(self) -> None:
         """Hand over every cell whose dense model is done."""
-        for cell in self.tally.open_cells:
-            if cell.key in self.started:
-                continue
+        for cell in [cell for cell in self.tally.open_cells if cell.key not in self.started]:
             # A compressed model is compared with its dense source, which all its cells share.
-            dense = self.sweep.dense_of(cell)
-            outcome = self.tally.outcomes.get(dense.key) if dense else None
-            if dense is None or (outcome and outcome.state == "done"):
+            outcome = self.tally.outcomes.get(self.dense[cell.recipe.base_model])
+            if cell.recipe.method == "none" or (outcome and outcome.state == "done"):
                 self._start(cell)
             elif outcome:
-                reason = "Not started, because its dense model failed."
                 self._end_cell(
-                    Outcome(cell.key, "failed", reason=reason, exit_code=outcome.exit_code)
+                    Outcome(
+                        cell.key,
+                        "failed",
+                        reason="Not started, because its dense model failed.",
+                        exit_code=outcome.exit_code,
+                    )
                 )
 
     def _start(self, cell: Cell) -> None:
         self.started.add(cell.key)
         self.attempts[cell.key] += 1
         request = self.requests[cell.recipe.base_model]
-        task = Task(
-            cell=cell,
-            key=cell.key,
-            policy=self.sweep.policy,
-            batch_size=self.sweep.grid.file.batch_size,
-            threads=request.cpus,
-            parent=self.parent.id,
-            driver=self.id,
-            settings=self.settings,
-            code=digests.of_code(),
+        self.engine.submit(
+            Task(
+                cell=cell,
+                key=cell.key,
+                policy=self.sweep.policy,
+                batch_size=self.sweep.file.batch_size,
+                threads=request.cpus,
+                parent=self.parent.id,
+                driver=self.id,
+                settings=self.settings,
+                code=digests.of_code(),
+            ),
+            request,
         )
-        self.engine.submit(task, request)
 
     def _end_cell(self, outcome: Outcome) -> None:
         """Take an outcome; a lost cell is open again until its retries are used up."""
@@ -152,25 +142,26 @@ class _Driver:
         if outcome.state == "lost":
             # its process could not close its own run
             sweeps.abandon(outcome.key, driver=self.id, reason=outcome.reason)
-            if self.attempts[outcome.key] <= self.sweep.grid.file.resources.retries:
+            if self.attempts[outcome.key] <= self.sweep.file.resources.retries:
                 self._show(f"lost, restarting: {name}: {outcome.reason}")
                 return
-        self.tally.add(outcome)
+        self.tally.outcomes[outcome.key] = outcome
+        self.tally.count({outcome.key: outcome.prompts})
         self._show(f"{outcome.state}: {name}: {outcome.verdict or outcome.reason}")
         self._log(force=True)
 
     def _poll(self) -> None:
         """Read from the tracking store how far the cells at work are, and show it."""
-        if time.monotonic() - self.polled < SECONDS_BETWEEN_POLLS:
-            return
-        self.polled = time.monotonic()
-        counts = sweeps.running(self.parent.id)
-        self.tally.update({key: counts[key] for key in counts if key in self.started})
-        self.view.show(self.tally.progress())
-        self._log()
+        if time.monotonic() - self.polled >= SECONDS_BETWEEN_POLLS:
+            self.polled = time.monotonic()
+            counts = sweeps.running(self.parent.id)
+            self.tally.running = {key: counts[key] for key in counts if key in self.started}
+            self.tally.count(self.tally.running)
+            self._show()
+            self._log()
 
-    def _show(self, event: str) -> None:
-        self.view.event(event, self.tally.progress())
+    def _show(self, event: str = "") -> None:
+        self.view.show(self.tally.progress(), event)
 
     def _log(self, *, force: bool = False) -> None:
         now = time.monotonic()

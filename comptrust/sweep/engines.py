@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 from abc import ABC, abstractmethod
-from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -23,31 +23,25 @@ from comptrust.sweep.cell import Outcome, Task, carry_out
 
 SECONDS_TO_STOP = 20
 SECONDS_TO_ANSWER = 5
-RAY_STORE_BYTES = 100 * 2**20
-"""Ray's object store: a cell gets and returns a few kilobytes."""
 RAY_CLIENT_PORT = 10001
 NO_CLUSTER = "Start it, or use the address local to run on this machine."
 
 
-@dataclass(frozen=True)
-class Node:
-    """What one machine offers."""
-
-    host: str
-    cpus: int
-    memory: float
-    """Bytes."""
-    gpus: float
-
-
-@dataclass(frozen=True)
-class ResourceRequest:
-    """What one cell needs; an engine starts it only where that much is free."""
+@dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """What a machine offers, or what a cell needs: it starts only where that much is free."""
 
     cpus: int
     memory: float
     """Bytes."""
     gpus: float = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node(Capacity):
+    """One machine."""
+
+    host: str
 
 
 class Engine(ABC):
@@ -58,7 +52,7 @@ class Engine(ABC):
         """Return the machines."""
 
     @abstractmethod
-    def submit(self, task: Task, request: ResourceRequest) -> None:
+    def submit(self, task: Task, request: Capacity) -> None:
         """Take a cell; it starts when there is room."""
 
     @abstractmethod
@@ -78,15 +72,14 @@ def engine(address: str) -> Engine:
     """
     if address not in ("serial", "local", "auto") and not address.startswith("ray://"):
         raise unknown("address", address, ["serial", "local", "auto", "ray://HOST:PORT"])
-    if address == "serial":
+    no_ray = importlib.util.find_spec("ray") is None
+    if address == "serial" or (address == "local" and no_ray):
         return Serial()
-    if importlib.util.find_spec("ray") is None:
-        if address != "local":
-            raise UserError(
-                f"The address {address} needs the package ray. Install it with: pip install"
-                " 'comptrust[ray]'."
-            )
-        return Serial()
+    if no_ray:
+        raise UserError(
+            f"The address {address} needs the package ray. Install it with: pip install"
+            " 'comptrust[ray]'."
+        )
     return OnRay(address)
 
 
@@ -100,43 +93,40 @@ class Serial(Engine):
     """One process after another on this machine."""
 
     def __init__(self) -> None:
-        self.queue: deque[Task] = deque()
+        self.queue: list[Task] = []
         self.current: tuple[Task, BaseProcess, Connection] | None = None
 
     def nodes(self) -> list[Node]:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return [Node(socket.gethostname(), os.cpu_count() or 1, memory, gpus=0)]
+        return [Node(host=socket.gethostname(), cpus=os.cpu_count() or 1, memory=memory)]
 
-    def submit(self, task: Task, request: ResourceRequest) -> None:
+    def submit(self, task: Task, request: Capacity) -> None:
         self.queue.append(task)
 
     def wait(self, seconds: float) -> list[Outcome]:
         if self.current is None and self.queue:
-            self.current = self._start(self.queue.popleft())
+            self._start(self.queue.pop(0))
         if self.current is None:
             return []
         task, process, answer = self.current
         if not wait([answer, process.sentinel], timeout=seconds):
             return []
-        try:
+        outcome = None
+        with suppress(EOFError):  # the process died without sending an outcome
             outcome = answer.recv()
-            process.join()
-        except EOFError:  # the process died without sending an outcome
-            process.join()
-            reason = f"The process ended with exit code {process.exitcode}."
-            outcome = Outcome(task.key, "lost", reason=reason, exit_code=Exit.FAILURE)
+        process.join()
         self.current = None
-        return [outcome]
+        reason = f"The process ended with exit code {process.exitcode}."
+        return [outcome or Outcome(task.key, "lost", reason=reason, exit_code=Exit.FAILURE)]
 
-    def _start(self, task: Task) -> tuple[Task, BaseProcess, Connection]:
+    def _start(self, task: Task) -> None:
         # spawn: a forked process would inherit open database connections and threads
         context = multiprocessing.get_context("spawn")
         receiver, sender = context.Pipe(duplex=False)
-        name = task.cell.recipe.slug
-        process: BaseProcess = context.Process(target=_serve, args=(task, sender), name=name)
+        process = context.Process(target=_serve, args=(task, sender), name=task.cell.recipe.slug)
         process.start()
         sender.close()  # ours: the receiver sees the end only when no sender is left
-        return task, process, receiver
+        self.current = task, process, receiver
 
     def stop(self) -> None:
         self.queue.clear()
@@ -164,15 +154,14 @@ class OnRay(Engine):
         if address == "local":
             local = {
                 "num_cpus": os.cpu_count(),
-                "object_store_memory": RAY_STORE_BYTES,
+                "object_store_memory": 100 * 2**20,  # a cell gets and returns a few kilobytes
                 "include_dashboard": False,
             }
-        _reach(address)
+        else:
+            _reach(address)
         try:
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **local)
-        except (
-            Exception
-        ) as error:  # ConnectionError, RuntimeError, ValueError and ray's own classes
+        except Exception as error:  # of many classes, Ray's own and others
             reason = " ".join(str(error).split())[:200].rstrip(".")
             raise ServiceError(
                 f"Cannot reach Ray at '{address}': {reason}. {NO_CLUSTER}"
@@ -182,18 +171,18 @@ class OnRay(Engine):
         self.tasks: dict[Any, Task] = {}
 
     def nodes(self) -> list[Node]:
-        alive = [node for node in self.ray.nodes() if node["Alive"]]
         return [
             Node(
-                node["NodeManagerHostname"],
-                int(node["Resources"].get("CPU", 0)),
-                node["Resources"].get("memory", 0.0),
-                node["Resources"].get("GPU", 0.0),
+                host=node["NodeManagerHostname"],
+                cpus=int(node["Resources"].get("CPU", 0)),
+                memory=node["Resources"].get("memory", 0.0),
+                gpus=node["Resources"].get("GPU", 0.0),
             )
-            for node in alive
+            for node in self.ray.nodes()
+            if node["Alive"]
         ]
 
-    def submit(self, task: Task, request: ResourceRequest) -> None:
+    def submit(self, task: Task, request: Capacity) -> None:
         cell = self.cell.options(
             name=task.cell.recipe.slug,
             num_cpus=request.cpus,
@@ -216,8 +205,8 @@ class OnRay(Engine):
         except self.ray.exceptions.RayTaskError as error:
             # carry_out returns its own errors: this cell did not even start, for example because
             # comptrust is not installed on that machine
-            cause = getattr(error, "cause", error)
-            reason = f"Could not start: {str(cause).strip().splitlines()[-1]}"
+            cause = str(getattr(error, "cause", error)).strip().splitlines()[-1]
+            reason = f"Could not start: {cause}"
             return Outcome(task.key, "failed", reason=reason, exit_code=Exit.FAILURE)
         except self.ray.exceptions.RayError as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
@@ -228,10 +217,8 @@ class OnRay(Engine):
         for force in (False, True):
             running = list(self.tasks)
             for reference in running:
-                try:
+                with suppress(self.ray.exceptions.RayError):
                     self.ray.cancel(reference, force=force)
-                except self.ray.exceptions.RayError:
-                    continue
             if running:
                 ended, _ = self.ray.wait(running, num_returns=len(running), timeout=SECONDS_TO_STOP)
                 for reference in ended:
@@ -241,25 +228,18 @@ class OnRay(Engine):
 
 def _reach(address: str) -> None:
     """Connect to the address once; Ray itself tries for minutes. Raises ServiceError."""
-    if address == "local":
-        return
-    where = address if address != "auto" else os.environ.get("RAY_ADDRESS") or _last_started()
-    parts = urlsplit(where if "://" in where else f"ray://{where}")
+    if address == "auto":
+        # Ray notes here the last cluster started on this machine, running or not.
+        last = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+        noted = last.read_text().strip() if os.access(last, os.R_OK) else ""
+        address = os.environ.get("RAY_ADDRESS") or noted
+    parts = urlsplit(address if "://" in address else f"ray://{address}")
     if not parts.hostname:
         return
     try:
-        port = parts.port or RAY_CLIENT_PORT
-        socket.create_connection((parts.hostname, port), timeout=SECONDS_TO_ANSWER).close()
+        place = (parts.hostname, parts.port or RAY_CLIENT_PORT)
+        socket.create_connection(place, timeout=SECONDS_TO_ANSWER).close()
     except (OSError, ValueError) as error:
         raise ServiceError(
             f"No Ray cluster answers at {parts.netloc} ({error}). {NO_CLUSTER}"
         ) from error
-
-
-def _last_started() -> str:
-    """Return the address of the last cluster started on this machine, running or not, or ""."""
-    path = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

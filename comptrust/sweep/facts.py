@@ -1,6 +1,7 @@
 """What is known about a dense model before it is loaded: its files, its size, its memory needs."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,17 +11,7 @@ from comptrust.records import Recipe
 from comptrust.sweep.sweep_file import Model
 from comptrust.tracking import registry
 
-PROCESS_BYTES = 1.2e9
-"""Main memory of a cell without a model: torch, transformers, MLflow, Great Expectations."""
-CPU_BYTES_PER_WEIGHT = 10
-"""Two copies in float32 while the checkpoint is compared, and room for activations."""
-GPU_BYTES_PER_WEIGHT = 5
-"""The same at 16 bits."""
-LOADING_BYTES_PER_WEIGHT = 2
-"""Main memory beside a GPU: the files pass through it at 16 bits."""
-SCALE_BITS = 16
-DEFAULT_GROUP = 128
-MODEL_FILES = ("*.json", "*.safetensors")
+SCALE_BITS, DEFAULT_GROUP = 16, 128
 
 
 @dataclass(frozen=True)
@@ -32,17 +23,8 @@ class Facts:
     """Digest or commit of its files; None if a dry run could not reach them."""
     weights: int | None
     """Number of weights, if known."""
-    linear: int | None
+    linear: int | None = None
     """Weights in matrices other than embeddings and head, the ones that are compressed."""
-
-    def memory(self, *, gpu: bool) -> float | None:
-        """Estimate the bytes of main memory that a cell of this model needs."""
-        per_weight = LOADING_BYTES_PER_WEIGHT if gpu else CPU_BYTES_PER_WEIGHT
-        return None if self.weights is None else PROCESS_BYTES + per_weight * self.weights
-
-    def gpu_memory(self) -> float | None:
-        """Estimate the bytes of GPU memory that a cell of this model needs."""
-        return None if self.weights is None else GPU_BYTES_PER_WEIGHT * self.weights
 
     def checkpoint_bytes(self, recipe: Recipe) -> float | None:
         """Estimate the size of a checkpoint.
@@ -52,9 +34,8 @@ class Facts:
         if self.weights is None:
             return None
         linear = self.weights if self.linear is None else self.linear
-        bits = 16.0
-        if recipe.bits is not None:
-            bits = recipe.bits + SCALE_BITS / (recipe.group_size or DEFAULT_GROUP)
+        scale = SCALE_BITS / (recipe.group_size or DEFAULT_GROUP)
+        bits = 16.0 if recipe.bits is None else recipe.bits + scale
         return (self.weights - linear) * 2 + linear * bits / 8
 
 
@@ -67,25 +48,19 @@ def of(model: Model, *, work: bool) -> Facts:
     """
     name = model.name
     if name.startswith("builtin:"):
-        return _builtin(model, work=work)
+        if (short := name.removeprefix("builtin:")) not in sources.BUILTIN:
+            raise unknown("builtin model", short, sources.BUILTIN)
+        if not work:
+            return Facts(name, sources.GGUF_SHA256, model.parameters)
+        return _of_folder(model, sources.resolve(name).path, sources.GGUF_SHA256)
     if name.startswith("models:/"):
         version = registry.resolve(name)
-        identity = version.tags.get("checkpoint_digest", version.source)
-        return Facts(name, identity, model.parameters, None)
-    like_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~"))
-    if like_hub_id and not Path(name).is_dir():
+        digest = version.tags.get("checkpoint_digest", version.source)
+        return Facts(name, digest, model.parameters)
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).is_dir():
         return _hub(model, work=work)
     source = sources.resolve(name)
     return _of_folder(model, source.path, source.revision)
-
-
-def _builtin(model: Model, *, work: bool) -> Facts:
-    if (short := model.name.removeprefix("builtin:")) not in sources.BUILTIN:
-        raise unknown("builtin model", short, sources.BUILTIN)
-    identity = sources.GGUF_SHA256
-    if work:
-        return _of_folder(model, sources.resolve(model.name).path, identity)
-    return Facts(model.name, identity, model.parameters, None)
 
 
 def _hub(model: Model, *, work: bool) -> Facts:
@@ -97,18 +72,17 @@ def _hub(model: Model, *, work: bool) -> Facts:
     )
 
     revision = presets.revision(model.name)
-    try:
-        downloaded = snapshot_download(
-            model.name,
-            revision=revision,
-            allow_patterns=list(MODEL_FILES),
-            local_files_only=True,
+    with suppress(LocalEntryNotFoundError, HFValidationError):
+        folder = Path(
+            snapshot_download(
+                model.name,
+                revision=revision,
+                allow_patterns=["*.json", "*.safetensors"],
+                local_files_only=True,
+            )
         )
-        folder = Path(downloaded)
         if any(folder.glob("*.safetensors")):
             return _of_folder(model, folder, folder.name)
-    except (LocalEntryNotFoundError, HFValidationError):
-        pass
     try:
         info = HfApi().model_info(model.name, revision=revision, timeout=10)
     except (RepositoryNotFoundError, HFValidationError) as error:
@@ -122,21 +96,23 @@ def _hub(model: Model, *, work: bool) -> Facts:
                 f"Cannot reach Hugging Face for '{model.name}', which is not cached here. Check the"
                 " network."
             ) from error
-        return Facts(model.name, None, model.parameters, None)
+        return Facts(model.name, None, model.parameters)
     weights = info.safetensors.total if info.safetensors else model.parameters
-    return Facts(model.name, info.sha, weights, None)
+    return Facts(model.name, info.sha, weights)
 
 
 def _of_folder(model: Model, folder: Path, identity: str) -> Facts:
     """Count the weights in the headers of the safetensors files."""
-    total = linear = 0
-    for tensor in headers.tensors(folder):
-        total += tensor.count
-        if len(tensor.shape) == 2 and not re.search(r"embed|lm_head", tensor.name):
-            linear += tensor.count
+    tensors = list(headers.tensors(folder))
+    total = sum(tensor.count for tensor in tensors)
     if not total:
         raise UserError(
             f"{folder} has no *.safetensors files. Save the model with save_pretrained of"
             " transformers first."
         )
+    linear = sum(
+        tensor.count
+        for tensor in tensors
+        if len(tensor.shape) == 2 and not re.search(r"embed|lm_head", tensor.name)
+    )
     return Facts(model.name, identity, total, linear)

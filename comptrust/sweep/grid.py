@@ -1,6 +1,7 @@
 """A grid: a sweep file expanded into models x methods x rates x seeds, one recipe per cell."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from comptrust.compression import base
 from comptrust.compression import recipe as recipes
 from comptrust.errors import UserError, unknown
 from comptrust.records import Recipe, Record
-from comptrust.sweep.sweep_file import CellFilter, Model, SweepFile, models
+from comptrust.sweep.sweep_file import CellFilter, SweepFile, models
 
 FOLDER = config.SHIPPED / "sweeps"
 OF_RECIPE = ("group_size", "calibration", "calibration_samples")
@@ -26,10 +27,6 @@ class Grid(Record):
 
     file: SweepFile
     recipes: tuple[Recipe, ...]
-
-    def model(self, name: str) -> Model:
-        """Return what the file says about a model."""
-        return next(model for model in models(self.file) if model.name == name)
 
 
 def shipped() -> list[str]:
@@ -60,20 +57,28 @@ class _Expansion:
         self.file, self.path = file, path
         self.names = [model.name for model in models(file)]
         self.compressed = self.names[: len(file.models)]
+        self.seeds = range(file.seeds) if isinstance(file.seeds, int) else file.seeds
         self.root: Any = yaml.compose(config.read_text(path))
 
     def recipes(self) -> tuple[Recipe, ...]:
+        file = self.file
         self._check()
         cells = [
             recipe
-            for method in self.file.methods
+            for method in file.methods
             for model in self.compressed
-            for recipe in self._of_method(model, method)
+            for fields, place in self._rates(base.get(method).kind)
+            for recipe in self._seeds(model, method, fields, place)
         ]
-        for number, included in enumerate(self.file.include):
-            cells += self._included(included, number)
-        for number, excluded in enumerate(self.file.exclude):
-            cells = self._without(cells, excluded, number)
+        for number, included in enumerate(file.include):
+            cells += self._included(included, ("include", number))
+        for number, excluded in enumerate(file.exclude):
+            given = excluded.model_dump(exclude_none=True)
+            kept = [recipe for recipe in cells if not _matches(given, recipe)]
+            if len(kept) == len(cells):
+                what = f"exclude {given} matches no cell. Remove or correct it."
+                raise self.error(what, "exclude", number)
+            cells = kept
         dense_only = self.names[len(self.compressed) :]
         if not cells and not dense_only:
             raise self.error(
@@ -88,35 +93,49 @@ class _Expansion:
         return tuple({recipe.digest_of_fields(): recipe for recipe in (*dense, *cells)}.values())
 
     def error(self, what: str, *place: str | int) -> UserError:
-        return UserError(f"{self.path}, line {self._line(place)}: {what}")
+        """Build the error with the line of a place in the file, or of the nearest value around."""
+        node = self.root
+        for part in place:
+            # A sequence has its items in `value`, a mapping its pairs of key and value.
+            children: Any = node.value if isinstance(node, yaml.CollectionNode) else []
+            if isinstance(node, yaml.MappingNode):
+                children = {key.value: value for key, value in children}
+            try:
+                node = children[part]
+            except (LookupError, TypeError):
+                break
+        return UserError(f"{self.path}, line {node.start_mark.line + 1}: {what}")
 
     def _check(self) -> None:
         """Refuse what no cell would use: it is a mistake, or a cell that the author expects."""
-        kinds = self._kinds()
+        file = self.file
+        kinds: dict[str, str] = {}
+        for number, method in enumerate(file.methods):
+            with self._line_of("methods", number):
+                kinds[method] = base.get(method).kind
         for key, kind, does in (
             ("bits", "quantization", "quantizes"),
             ("sparsity", "pruning", "prunes"),
             ("structure", "pruning", "prunes"),
         ):
-            if getattr(self.file, key) and kind not in kinds.values():
-                listed = ", ".join(kinds) or "none"
+            if getattr(file, key) and kind not in kinds.values():
                 raise self.error(
-                    f"{key} is given, but no method {does} (methods: {listed}). Remove it, or add"
-                    " such a method.",
+                    f"{key} is given, but no method {does} (methods: {', '.join(kinds) or 'none'})."
+                    " Remove it, or add such a method.",
                     key,
                 )
-        if self.file.sparsity and self.file.structure and "unstructured" not in self.file.structure:
+        if file.sparsity and file.structure and "unstructured" not in file.structure:
             raise self.error(
                 "sparsity contradicts structure, which fixes the share of zeros. Add unstructured"
                 " to structure, or remove one.",
                 "sparsity",
             )
-        quantizing = [method for method, kind in kinds.items() if kind == "quantization"]
-        if quantizing and not self.file.bits:
-            known = ", ".join(map(str, base.get(quantizing[0]).bits_known))
-            raise self.error(f"method {quantizing[0]} needs bits. Known: {known}.", "methods")
-        for method in self.file.options:
-            if method not in {*kinds, *(included.method for included in self.file.include)}:
+        for method, kind in kinds.items():
+            if kind == "quantization" and not file.bits:
+                known = ", ".join(map(str, base.get(method).bits_known))
+                raise self.error(f"method {method} needs bits. Known: {known}.", "methods")
+        for method in file.options:
+            if method not in {*kinds, *(cell.method for cell in file.include)}:
                 raise self.error(
                     f"options for '{method}', which is not a method of this grid. Remove or"
                     " correct it.",
@@ -125,24 +144,10 @@ class _Expansion:
                 )
         if len(set(self.names)) != len(self.names):
             raise self.error("a model is listed twice.", "models")
-        self._check_size()
-
-    def _kinds(self) -> dict[str, str]:
-        """Return method -> quantization, pruning or dense."""
-        kinds: dict[str, str] = {}
-        for number, method in enumerate(self.file.methods):
-            try:
-                kinds[method] = base.get(method).kind
-            except UserError as error:
-                raise self.error(str(error), "methods", number) from error
-        return kinds
-
-    def _check_size(self) -> None:
-        """Refuse a grid that is too large before it is expanded; the count is an upper bound."""
-        file = self.file
+        # Refuse a grid that is too large before it is expanded; the count is an upper bound.
         rates = len(file.bits) + len(file.sparsity) + len(file.structure) + 1
-        seeds = file.seeds if isinstance(file.seeds, int) else len(file.seeds)
-        most = len(self.names) * (len(file.methods) * rates + len(file.include)) * seeds
+        per_model = len(file.methods) * rates + len(file.include)
+        most = len(self.names) * per_model * len(self.seeds)
         if most > MAX_CELLS:
             raise self.error(
                 f"the grid may have {most} cells; the limit is {MAX_CELLS}. Split it into several"
@@ -150,94 +155,63 @@ class _Expansion:
                 "methods",
             )
 
-    def _of_method(self, model: str, method: str) -> Iterable[Recipe]:
-        """Expand the file's own axes for one model and method."""
-        for fields, place in self._rates(base.get(method).kind):
-            yield from self._seeds(model, method, fields, None, place)
-
-    def _rates(self, kind: str) -> Iterable[tuple[dict[str, Any], Place]]:
-        """Yield the rates of a kind of method, each with its place in the file."""
+    def _rates(self, kind: str) -> list[tuple[dict[str, Any], Place]]:
+        """Return the rates of a kind of method, each with its place in the file."""
+        if kind == "dense":
+            return [({}, ("methods",))]
         file = self.file
-        if kind == "quantization":
-            for number, bits in enumerate(file.bits):
-                yield {"bits": bits}, ("bits", number)
-        elif kind == "pruning":
-            structures = file.structure or ("unstructured",)
-            for number, structure in enumerate(structures):
-                # "unstructured" takes its shares from sparsity, or the default share
-                if structure != "unstructured" or not file.sparsity:
-                    yield {"structure": structure}, ("structure", number)
-            if "unstructured" in structures:
-                for number, sparsity in enumerate(file.sparsity):
-                    yield {"sparsity": sparsity}, ("sparsity", number)
-        else:
-            yield {}, ("methods",)
+        axes: dict[str, tuple[Any, ...]] = {"bits": file.bits}
+        if kind == "pruning":
+            axes = {"structure": file.structure or ("unstructured",), "sparsity": file.sparsity}
+        return [
+            ({axis: value}, (axis, number))
+            for axis, values in axes.items()
+            for number, value in enumerate(values)
+            # "unstructured" takes its shares from sparsity, or the default share
+            if value != "unstructured" or not file.sparsity
+        ]
 
-    def _included(self, included: CellFilter, number: int) -> list[Recipe]:
-        place = ("include", number)
+    def _included(self, included: CellFilter, place: Place) -> list[Recipe]:
         if included.method is None:
             raise self.error("include needs a method.", *place)
         if included.model is not None and included.model not in self.names:
             problem = unknown("model of this sweep", included.model, self.names)
             raise self.error(str(problem), *place)
-        rate = {"bits", "sparsity", "structure"}
-        fields = included.model_dump(include=rate, exclude_none=True)
-        chosen = [included.model] if included.model else self.compressed
+        fields = included.model_dump(include={"bits", "sparsity", "structure"}, exclude_none=True)
         return [
             recipe
-            for model in chosen
-            for recipe in self._seeds(model, included.method, fields, included.seed, place)
+            for model in ([included.model] if included.model else self.compressed)
+            for recipe in self._seeds(model, included.method, fields, place, seed=included.seed)
         ]
 
-    def _without(self, cells: list[Recipe], excluded: CellFilter, number: int) -> list[Recipe]:
-        left = [recipe for recipe in cells if not _matches(excluded, recipe)]
-        if len(left) == len(cells):
-            raise self.error(
-                f"exclude {excluded.model_dump(exclude_none=True)} matches no cell. Remove or"
-                " correct it.",
-                "exclude",
-                number,
-            )
-        return left
-
     def _seeds(
-        self, model: str, method: str, fields: dict[str, Any], seed: int | None, place: Place
+        self,
+        model: str,
+        method: str,
+        fields: dict[str, Any],
+        place: Place,
+        *,
+        seed: int | None = None,
     ) -> list[Recipe]:
         """Build the recipes of one model, method and rate: one per seed, or only `seed`."""
-        options = self.file.options.get(method, {})
-        of_method = {key: value for key, value in options.items() if key not in OF_RECIPE}
-        fields = {key: options[key] for key in OF_RECIPE if key in options} | fields
-        file_seeds = self.file.seeds
-        seeds = range(file_seeds) if isinstance(file_seeds, int) else file_seeds
-        try:
-            if seed is not None:
-                seeds = (seed,)
-            elif not base.get(method).calibrated:
-                seeds = (0,)  # without calibration nothing is random
+        options = dict(self.file.options.get(method, {}))
+        fields = {key: options.pop(key) for key in OF_RECIPE if key in options} | fields
+        with self._line_of(*place):
+            # without calibration nothing is random
+            seeds = self.seeds if base.get(method).calibrated else (0,)
             return [
-                recipes.build(model=model, method=method, seed=number, options=of_method, **fields)
-                for number in seeds
+                recipes.build(model=model, method=method, seed=number, options=options, **fields)
+                for number in (seeds if seed is None else (seed,))
             ]
+
+    @contextmanager
+    def _line_of(self, *place: str | int) -> Iterator[None]:
+        """Add file and line to a UserError."""
+        try:
+            yield
         except UserError as error:
             raise self.error(str(error), *place) from error
 
-    def _line(self, place: Place) -> int:
-        """Return the line of a place in the file, or of the nearest value around it."""
-        node = self.root
-        for part in place:
-            if isinstance(node, yaml.SequenceNode):
-                if not isinstance(part, int) or part >= len(node.value):
-                    break
-                node = node.value[part]
-            elif isinstance(node, yaml.MappingNode):
-                values = [value for key, value in node.value if key.value == part]
-                if not values:
-                    break
-                node = values[0]
-        return int(node.start_mark.line) + 1
 
-
-def _matches(wanted: CellFilter, recipe: Recipe) -> bool:
-    fields = recipe.model_dump() | {"model": recipe.base_model}
-    given = wanted.model_dump(exclude_none=True)
-    return all(fields[key] == value for key, value in given.items())
+def _matches(given: dict[str, Any], recipe: Recipe) -> bool:
+    return given.items() <= (recipe.model_dump() | {"model": recipe.base_model}).items()

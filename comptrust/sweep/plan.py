@@ -9,13 +9,11 @@ from statistics import fmean
 from comptrust import config, digests
 from comptrust.errors import ServiceError, UserError
 from comptrust.gate import policy as policies
-from comptrust.gate.policy import Policy
 from comptrust.sweep import facts
-from comptrust.sweep.cell import Cell, Questions
-from comptrust.sweep.engines import Node, ResourceRequest
-from comptrust.sweep.facts import Facts
+from comptrust.sweep.cell import Cell, Outcome, Questions, finished
+from comptrust.sweep.engines import Capacity, Node
 from comptrust.sweep.grid import Grid
-from comptrust.sweep.sweep_file import Resources, models
+from comptrust.sweep.sweep_file import Resources, SweepFile, models
 from comptrust.tracking import store, sweeps
 from comptrust.workflow import signatures
 
@@ -32,6 +30,11 @@ REFERENCE_COMPRESS = {
 """Seconds to compress with 30 calibration texts."""
 REFERENCE_PROMPT = 0.1
 """Seconds to answer one prompt of the suite mini."""
+PROCESS_BYTES = 1.2e9
+"""Main memory of a cell without a model: torch, transformers, MLflow, Great Expectations."""
+ON_CPU, ON_GPU, BESIDE_GPU = 10, 5, 2
+"""Bytes per weight. On the CPU: two copies in float32 while the checkpoint is compared, and room
+for activations; on a GPU the same at 16 bits, and beside it the files pass through main memory."""
 RUN_BYTES, ANSWER_BYTES = 13.7e6, 312
 """In the artifact store: a run without weights and answers (mostly Data Docs), and one answer."""
 PASSED_ON = (
@@ -64,21 +67,13 @@ class Estimate:
 class Sweep:
     """A grid with everything that was looked up for it."""
 
-    name: str
     digest: str
     cells: tuple[Cell, ...]
     """The dense ones first."""
-    facts: dict[str, Facts]
+    facts: dict[str, facts.Facts]
     """By the model's name."""
-    policy: Policy
-    grid: Grid
-
-    def dense_of(self, cell: Cell) -> Cell | None:
-        """Return the cell that has to be done before this one, or None for a dense cell."""
-        if cell.recipe.method == "none":
-            return None
-        dense = (other for other in self.cells if other.recipe.method == "none")
-        return next(other for other in dense if other.recipe.base_model == cell.recipe.base_model)
+    policy: policies.Policy
+    file: SweepFile
 
 
 def build(grid: Grid, *, work: bool) -> Sweep:
@@ -103,21 +98,25 @@ def build(grid: Grid, *, work: bool) -> Sweep:
         n_prompts=len(suite.prompts),
     )
     of_models = {model.name: facts.of(model, work=work) for model in models(file)}
-    identities = {name: known.identity or "" for name, known in of_models.items()}
     cells = tuple(
-        Cell(recipe=recipe, identity=identities[recipe.base_model], questions=questions)
+        Cell(
+            recipe=recipe,
+            identity=of_models[recipe.base_model].identity or "",
+            questions=questions,
+        )
         for recipe in grid.recipes
     )
     # What a cell may use and how the sweep is described do not make it another sweep.
     digest = digests.of_value(file.model_dump(mode="json", exclude={"resources", "description"}))
-    return Sweep(file.name, digest, cells, of_models, policy, grid)
+    return Sweep(digest, cells, of_models, policy, file)
 
 
-def done_before(sweep: Sweep) -> dict[str, sweeps.Done]:
+def done_before(sweep: Sweep) -> dict[str, Outcome]:
     """Return key -> the cells of this sweep that any sweep, on any machine, has finished."""
-    terms = {"suite_digest": sweep.cells[0].questions.digest, "code_digest": digests.of_code()}
-    finished = sweeps.finished(terms)
-    return {cell.key: finished[cell.key] for cell in sweep.cells if cell.key in finished}
+    outcomes = finished(
+        {"suite_digest": sweep.cells[0].questions.digest, "code_digest": digests.of_code()}
+    )
+    return {cell.key: outcomes[cell.key] for cell in sweep.cells if cell.key in outcomes}
 
 
 def estimates(sweep: Sweep) -> dict[str, Estimate]:
@@ -127,15 +126,12 @@ def estimates(sweep: Sweep) -> dict[str, Estimate]:
     from measurements of a small model.
     """
     past = sweeps.past(digests.of_code())
-    gpus = sweep.grid.file.resources.gpus
-    return {
-        cell.key: _estimate(cell, sweep.facts[cell.recipe.base_model], past, gpus=gpus)
-        for cell in sweep.cells
-    }
+    return {cell.key: _estimate(cell, sweep, past) for cell in sweep.cells}
 
 
-def _estimate(cell: Cell, known: Facts, past: Sequence[sweeps.Past], *, gpus: float) -> Estimate:
+def _estimate(cell: Cell, sweep: Sweep, past: Sequence[sweeps.Past]) -> Estimate:
     recipe, n_prompts = cell.recipe, cell.questions.n_prompts
+    known = sweep.facts[recipe.base_model]
     checkpoint = known.checkpoint_bytes(recipe)
     size = None if checkpoint is None else 2 * checkpoint + RUN_BYTES + ANSWER_BYTES * n_prompts
     of_model = [run for run in past if run.model == recipe.base_model and run.prompts]
@@ -143,84 +139,66 @@ def _estimate(cell: Cell, known: Facts, past: Sequence[sweeps.Past], *, gpus: fl
     if compress:
         # the time to answer hardly depends on the method, so all cells of the model count
         per_prompt = sum(run.evaluate for run in of_model) / sum(run.prompts for run in of_model)
-        basis = f"{len(compress)} finished cells"
-        return Estimate(fmean(compress) + per_prompt * n_prompts, basis, size)
-    if gpus or known.weights is None:
+        seconds = fmean(compress) + per_prompt * n_prompts
+        return Estimate(seconds, f"{len(compress)} finished cells", size)
+    measured = recipe.method in REFERENCE_COMPRESS and not sweep.file.resources.gpus
+    if known.weights is None or not measured:
         return Estimate(None, "nothing measured yet", size)
-    seconds = REFERENCE_COMPRESS[recipe.method] + REFERENCE_PROMPT * n_prompts
-    scale = known.weights / REFERENCE_WEIGHTS
-    return Estimate(scale * seconds, "size, from SmolLM2-135M on 2 CPU cores", size)
+    at_reference = REFERENCE_COMPRESS[recipe.method] + REFERENCE_PROMPT * n_prompts
+    seconds = known.weights / REFERENCE_WEIGHTS * at_reference
+    return Estimate(seconds, "size, from SmolLM2-135M on 2 CPU cores", size)
 
 
-def requests(sweep: Sweep, nodes: Sequence[Node]) -> dict[str, ResourceRequest]:
+def requests(sweep: Sweep, nodes: Sequence[Node]) -> dict[str, Capacity]:
     """Return model -> what each of its cells needs.
 
     Raises UserError, with the figures, if no machine has that much.
     """
-    resources, n_cells = sweep.grid.file.resources, len(sweep.cells)
     return {
-        name: _request(known, resources, nodes, n_cells=n_cells)
+        name: _request(known, sweep.file.resources, nodes, n_cells=len(sweep.cells))
         for name, known in sweep.facts.items()
     }
 
 
 def _request(
-    known: Facts, resources: Resources, nodes: Sequence[Node], *, n_cells: int
-) -> ResourceRequest:
-    memory = _memory(known, resources)
+    known: facts.Facts, resources: Resources, nodes: Sequence[Node], *, n_cells: int
+) -> Capacity:
+    gpus = resources.gpus
+    per_weight = BESIDE_GPU if gpus else ON_CPU
+    memory = PROCESS_BYTES + per_weight * (known.weights or 0)
+    if resources.memory_gb != "auto":
+        memory = resources.memory_gb * 1e9
     fitting = [
-        node
-        for node in nodes
-        if node.memory >= memory and node.gpus >= resources.gpus and node.cpus >= 1
+        node for node in nodes if node.memory >= memory and node.gpus >= gpus and node.cpus >= 1
     ]
     if not fitting:
         most_memory = max((node.memory for node in nodes), default=0)
         most_gpus = max((node.gpus for node in nodes), default=0)
         raise UserError(
             f"No machine fits a cell of {known.name}: it needs about {memory / 1e9:.1f} GB of"
-            f" memory and {resources.gpus:g} GPUs ({known.weights or 'unknown'} weights); the"
+            f" memory and {gpus:g} GPUs ({known.weights or 'unknown'} weights); the"
             f" largest has {most_memory / 1e9:.1f} GB, the most GPUs are {most_gpus:g}. Use a"
             " larger machine, or set resources in the sweep."
         )
-    _check_gpu_memory(known, resources)
+    gpu_memory = ON_GPU * (known.weights or 0)
+    if gpus and resources.gpu_memory_gb and gpu_memory > gpus * resources.gpu_memory_gb * 1e9:
+        raise UserError(
+            f"A cell of {known.name} needs about {gpu_memory / 1e9:.1f} GB of GPU memory"
+            f" ({known.weights} weights), but the sweep requests {gpus:g} GPUs of"
+            f" {resources.gpu_memory_gb:g} GB. Set resources.gpus higher, or use larger GPUs."
+        )
     node = max(fitting, key=lambda node: node.cpus)
-    cpus = (
-        _share(node, memory, resources.gpus, n_cells=n_cells)
-        if resources.cpus == "auto"
-        else resources.cpus
-    )
+    cpus = resources.cpus
+    if cpus == "auto":
+        # As many cells as fit run side by side and share the machine's CPUs.
+        by_gpu = int(node.gpus / gpus) if gpus else node.cpus
+        cpus = node.cpus // min(node.cpus, int(node.memory / memory), by_gpu, n_cells)
     if cpus > node.cpus:
         raise UserError(
             f"resources request {cpus} CPUs per cell, but the largest machine has {node.cpus}."
             " Lower cpus."
         )
-    return ResourceRequest(cpus=cpus, memory=memory, gpus=resources.gpus)
-
-
-def _memory(known: Facts, resources: Resources) -> float:
-    """Return the bytes of main memory that a cell needs: as set, else by estimate."""
-    if resources.memory_gb != "auto":
-        return resources.memory_gb * 1e9
-    return known.memory(gpu=resources.gpus > 0) or facts.PROCESS_BYTES
-
-
-def _check_gpu_memory(known: Facts, resources: Resources) -> None:
-    needed = known.gpu_memory()
-    if not (resources.gpus and resources.gpu_memory_gb and needed):
-        return
-    if needed > resources.gpus * resources.gpu_memory_gb * 1e9:
-        raise UserError(
-            f"A cell of {known.name} needs about {needed / 1e9:.1f} GB of GPU memory"
-            f" ({known.weights} weights), but the sweep requests {resources.gpus:g} GPUs of"
-            f" {resources.gpu_memory_gb:g} GB. Set resources.gpus higher, or use larger GPUs."
-        )
-
-
-def _share(node: Node, memory: float, gpus: float, *, n_cells: int) -> int:
-    """Return the CPUs per cell when as many cells as fit run side by side."""
-    by_gpu = int(node.gpus / gpus) if gpus else node.cpus
-    side_by_side = max(1, min(node.cpus, int(node.memory / memory), by_gpu, n_cells))
-    return max(1, node.cpus // side_by_side)
+    return Capacity(cpus=cpus, memory=memory, gpus=gpus)
 
 
 def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:
@@ -236,22 +214,20 @@ def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:
             " is a file on this one. Start a tracking server (comptrust serve) and set"
             " MLFLOW_TRACKING_URI."
         )
-    passed = {
+    return {
         key: value
         for key, value in os.environ.items()
         if key.startswith(PASSED_ON) and not store.SECRET_VARIABLES.search(key)
-    }
-    return passed | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_ID": experiment}
+    } | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_ID": experiment}
 
 
 def check_disk(sweep: Sweep, todo: Sequence[Cell]) -> None:
     """Raise ServiceError if the cache's disk is too small for the estimated checkpoints."""
-    needed = 0.0
-    for cell in todo:
-        needed += sweep.facts[cell.recipe.base_model].checkpoint_bytes(cell.recipe) or 0.0
-    folder = config.cache_dir()
-    while not folder.exists():
-        folder = folder.parent
+    needed = sum(
+        sweep.facts[cell.recipe.base_model].checkpoint_bytes(cell.recipe) or 0.0 for cell in todo
+    )
+    cache = config.cache_dir()
+    folder = next(path for path in (cache, *cache.parents) if path.exists())
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
     if needed > free:

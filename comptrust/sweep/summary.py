@@ -4,17 +4,17 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from comptrust.sweep.cell import ended
+from comptrust.sweep.cell import Outcome, ended
 from comptrust.sweep.driver import Report
 from comptrust.sweep.plan import Estimate, Sweep
-from comptrust.sweep.view import duration
+from comptrust.sweep.tally import duration
 from comptrust.text_tables import table
-from comptrust.tracking import store, sweeps
+from comptrust.tracking import store
 
 
 def of_plan(
     sweep: Sweep,
-    done: Mapping[str, sweeps.Done],
+    done: Mapping[str, Outcome],
     estimates: Mapping[str, Estimate],
     *,
     as_json: bool,
@@ -43,16 +43,22 @@ def of_plan(
         "prompts": len(todo) * sweep.cells[0].questions.n_prompts,
     }
     if as_json:
-        return json.dumps({"sweep": sweep.name, "cells": cells, "total": total}, indent=2)
-    rows = [("model", "recipe", "time", "disk", "state", "key")]
-    for fields in cells:
-        time, disk = _time(fields["seconds"]), _size(fields["bytes"])
-        state, key = fields["finished"] or "to do", fields["key"][:12]
-        rows.append((fields["model"], fields["recipe"], time, disk, state, key))
+        return json.dumps({"sweep": sweep.file.name, "cells": cells, "total": total}, indent=2)
+    rows = [
+        (
+            fields["model"],
+            fields["recipe"],
+            _time(fields["seconds"]),
+            _size(fields["bytes"]),
+            fields["finished"] or "to do",
+            fields["key"][:12],
+        )
+        for fields in cells
+    ]
     bases = ", ".join(dict.fromkeys(fields["basis"] for fields in todo))
     return "\n".join(
         [
-            *table(rows),
+            *table([("model", "recipe", "time", "disk", "state", "key"), *rows]),
             "",
             f"{total['cells']} cells, {total['finished']} finished; {total['prompts']} prompts to"
             " answer",
@@ -65,23 +71,35 @@ def of_plan(
 
 def of_report(sweep: Sweep, report: Report, *, as_json: bool) -> str:
     """Return how every cell ended."""
-    cells: list[dict[str, Any]] = []
-    for cell in sweep.cells:
-        outcome = report.outcomes[cell.key]
-        more = {"overhead": outcome.overhead, "before": cell.key in report.before}
-        cells.append(ended(cell, outcome) | more)
+    cells = [
+        ended(cell, report.outcomes[cell.key])
+        | {
+            "overhead": report.outcomes[cell.key].overhead,
+            "before": cell.key in report.before,
+        }
+        for cell in sweep.cells
+    ]
     if as_json:
-        whole = {"sweep": sweep.name, "run": report.parent, "seconds": round(report.seconds, 1)}
+        whole = {
+            "sweep": sweep.file.name,
+            "run": report.parent,
+            "seconds": round(report.seconds, 1),
+        }
         return json.dumps(whole | {"cells": cells}, indent=2)
-    rows = [("model", "recipe", "state", "verdict", "time", "version")]
-    for fields in cells:
-        state = "done before" if fields["before"] else fields["state"]
-        verdict, version = fields["verdict"] or "-", fields["version"] or fields["reason"]
-        time = _time(fields["seconds"])
-        rows.append((fields["model"], fields["recipe"], state, verdict, time, version))
+    rows = [
+        (
+            fields["model"],
+            fields["recipe"],
+            "done before" if fields["before"] else fields["state"],
+            fields["verdict"] or "-",
+            _time(fields["seconds"]),
+            fields["version"] or fields["reason"],
+        )
+        for fields in cells
+    ]
     return "\n".join(
         [
-            *table(rows),
+            *table([("model", "recipe", "state", "verdict", "time", "version"), *rows]),
             "",
             f"time:  {duration(report.seconds)}",
             f"where: runs:/{report.parent}, tracking: {store.shown_uri()}",

@@ -6,8 +6,6 @@ from pydantic import BeforeValidator, Field
 
 from comptrust.records import Record, Scoring
 
-MAX_SEEDS = 1_000
-
 
 def _quoted(value: object) -> object:
     if isinstance(value, int):
@@ -54,7 +52,16 @@ class Resources(Record):
     """How often a cell restarts within one sweep after its process or machine was lost."""
 
 
-class SweepFile(Record):
+class SuiteChoice(Record):
+    """A suite, and how much of it."""
+
+    suite: str = "mini"
+    dimensions: tuple[str, ...] | None = None
+    limit: int | None = None
+    scoring: Scoring = "compressed-trust"
+
+
+class SweepFile(SuiteChoice):
     """The file."""
 
     name: str = ""
@@ -70,16 +77,12 @@ class SweepFile(Record):
     """Shares of zeros without a pattern, for methods that prune."""
     structure: tuple[Structure, ...] = ()
     """Patterns such as "2:4", for methods that prune."""
-    seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] | tuple[int, ...] = 3
+    seeds: Annotated[int, Field(ge=1, le=1_000)] | tuple[int, ...] = 3
     """Number of calibration seeds (from 0), or a list; methods without calibration need none."""
     options: dict[str, dict[str, bool | int | float | str]] = {}
     """Method -> group_size, calibration, calibration_samples and settings of the method."""
     include: tuple[CellFilter, ...] = ()
     exclude: tuple[CellFilter, ...] = ()
-    suite: str = "mini"
-    dimensions: tuple[str, ...] | None = None
-    limit: int | None = None
-    scoring: Scoring = "compressed-trust"
     batch_size: Annotated[int, Field(ge=1)] | None = None
     policy: str = "staging"
     resources: Resources = Resources()

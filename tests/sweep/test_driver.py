@@ -14,8 +14,8 @@ import pytest
 from comptrust.errors import ServiceError, UserError
 from comptrust.sweep import driver, engines, grid, plan
 from comptrust.sweep.cell import Outcome, Task
-from comptrust.sweep.engines import Engine, Node, ResourceRequest
-from comptrust.sweep.view import View
+from comptrust.sweep.engines import Capacity, Engine, Node
+from comptrust.sweep.tally import View
 from comptrust.tracking import runs, sweeps
 from tests.support.sweeps import Place
 
@@ -32,7 +32,7 @@ class Scripted(Engine):
     def nodes(self) -> list[Node]:
         return [HERE]
 
-    def submit(self, task: Task, request: ResourceRequest) -> None:
+    def submit(self, task: Task, request: Capacity) -> None:
         self.queue.append(task)
 
     def wait(self, seconds: float) -> list[Outcome]:
@@ -181,21 +181,21 @@ REQUESTS = [
         "the machine is shared among the cells that fit",
         [HERE],
         {"memory_gb": 4},
-        ResourceRequest(cpus=2, memory=4e9),
+        Capacity(cpus=2, memory=4e9),
     ),
     (
         "never more cells than there are",
         [WITH_GPU],
         {"memory_gb": 1},
-        ResourceRequest(cpus=5, memory=1e9),
+        Capacity(cpus=5, memory=1e9),
     ),
     (
         "a GPU a cell",
         [HERE, WITH_GPU],
         {"memory_gb": 8, "gpus": 1},
-        ResourceRequest(cpus=5, memory=8e9, gpus=1),
+        Capacity(cpus=5, memory=8e9, gpus=1),
     ),
-    ("as set", [HERE], {"memory_gb": 1, "cpus": 3}, ResourceRequest(cpus=3, memory=1e9)),
+    ("as set", [HERE], {"memory_gb": 1, "cpus": 3}, Capacity(cpus=3, memory=1e9)),
 ]
 
 
@@ -205,7 +205,7 @@ REQUESTS = [
     ids=[case[0] for case in REQUESTS],
 )
 def test_the_resources_that_a_cell_requests(
-    nodes: list[Node], resources: dict[str, object], expected: ResourceRequest, place: Place
+    nodes: list[Node], resources: dict[str, object], expected: Capacity, place: Place
 ) -> None:
     assert plan.requests(sweep_of(place, resources=resources), nodes) == {
         str(place.model): expected

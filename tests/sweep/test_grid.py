@@ -8,6 +8,7 @@ import pytest
 
 from comptrust.errors import UserError
 from comptrust.sweep import grid
+from comptrust.sweep.sweep_file import models
 
 MODEL = "models: [org/model]\n"
 
@@ -90,7 +91,8 @@ def test_models_that_are_measured_as_they_are_get_no_compressed_cell(tmp_path: P
         ("a/small", "dense"),
         ("a/large", "gptq-8bit-s0"),
     ]
-    assert found.model("a/small").parameters == 7 and found.model("a/large").parameters is None
+    parameters = {model.name: model.parameters for model in models(found.file)}
+    assert parameters == {"a/large": None, "a/small": 7}
 
 
 def test_options_reach_the_recipe_of_their_method_alone(tmp_path: Path) -> None:
@@ -220,7 +222,7 @@ def test_shipped_sweep(name: str, cells: int) -> None:
     found = grid.load(name)
     assert len(found.recipes) == cells and found.file.name == name
     assert len({recipe.digest_of_fields() for recipe in found.recipes}) == cells
-    assert all(found.model(recipe.base_model).parameters for recipe in found.recipes)
+    assert all(model.parameters for model in models(found.file))
 
 
 def test_every_shipped_sweep_is_counted_above() -> None:

@@ -21,7 +21,7 @@ import pytest
 
 from comptrust.sweep import engines, grid, plan
 from comptrust.sweep.cell import Task
-from comptrust.sweep.engines import ResourceRequest
+from comptrust.sweep.engines import Capacity
 from comptrust.tracking import registry, runs, sweeps
 from tests.support.sweeps import ROOT, Place
 
@@ -118,7 +118,7 @@ def test_a_killed_process_is_a_lost_cell(place: Place) -> None:
     cell = sweep.cells[0]
     engine = engines.Serial()
     task = Task(cell, cell.key, sweep.policy, 1, 1, parent="none", driver="d", settings={}, code="")
-    engine.submit(task, ResourceRequest(cpus=1, memory=1e9))
+    engine.submit(task, Capacity(cpus=1, memory=1e9))
     assert engine.wait(0.01) == []
     assert engine.current is not None
     engine.current[1].kill()

@@ -85,7 +85,7 @@ def command(
 
 def _drive(cells: Grid, address: str) -> tuple[Sweep, Report]:
     from comptrust.sweep import driver, engines, plan
-    from comptrust.sweep.view import View
+    from comptrust.sweep.tally import View
 
     engine = engines.engine(address)
     try:
@@ -94,7 +94,7 @@ def _drive(cells: Grid, address: str) -> tuple[Sweep, Report]:
         try:
             return planned, driver.drive(planned, engine, view=view)
         finally:
-            view.close()
+            view.bar.close()
     except KeyboardInterrupt:
         click.echo(
             "Stopped. Finished cells have been kept; run the same command to continue.", err=True

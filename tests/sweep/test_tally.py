@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from comptrust.sweep.view import Progress, Rate, View, duration
+from comptrust.sweep.tally import Progress, Rate, View, duration
 
 STATE = Progress(total=9, done=3, running=2, failed=1, prompts_per_second=12.34, seconds_left=3700)
 
@@ -41,8 +41,8 @@ def test_plain_lines_are_few_and_whole() -> None:
     view = View(total=9, stream=stream)
     for _ in range(5):
         view.show(STATE)
-    view.event("done: dense", STATE)
-    view.close()
+    view.show(STATE, "done: dense")
+    view.bar.close()
     assert stream.getvalue() == f"{STATE.line()}\ndone: dense; {STATE.line()}\n"
 
 
@@ -50,8 +50,8 @@ def test_a_terminal_shows_one_line_and_keeps_events() -> None:
     stream = Terminal()
     view = View(total=9, stream=stream)
     view.show(STATE)
-    view.event("done: dense", STATE)
-    view.close()
+    view.show(STATE, "done: dense")
+    view.bar.close()
     shown = stream.getvalue()
     assert STATE.line() in shown and "\r" in shown and "done: dense\n" in shown
 
