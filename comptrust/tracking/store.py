@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -66,7 +67,7 @@ def shown_uri() -> str:
 def client() -> MlflowClient:
     """Return a client of the tracking store after checking that the store answers.
 
-    Raises ServiceError within seconds if it does not.
+    Raises ServiceError within seconds if it does not, UserError if its file cannot be created.
     """
     return _client(tracking_uri())
 
@@ -81,6 +82,8 @@ def _client(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     if uri.startswith(("http://", "https://")):
         _probe(uri)
+    elif uri.startswith("sqlite:///"):
+        _check_folder(uri)
     import mlflow
 
     for name in ("alembic", "mlflow.tracking", "mlflow.transformers"):
@@ -114,6 +117,23 @@ def _probe(uri: str) -> None:
         raise ServiceError(
             f"No answer from the tracking server {redacted(uri)} ({reason}). Start it, or correct"
             " MLFLOW_TRACKING_URI."
+        ) from error
+
+
+def _check_folder(uri: str) -> None:
+    """Check that a missing sqlite file can be created, because MLflow would retry for minutes."""
+    from sqlalchemy import make_url
+
+    path = Path(make_url(uri).database or ":memory:")
+    if path.exists() or str(path).startswith(("file:", ":memory:")):
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)  # as MLflow does
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(
+            f"Cannot create the tracking store {path}: {error.strerror}. Set MLFLOW_TRACKING_URI,"
+            " or run the command in another folder."
         ) from error
 
 

@@ -105,6 +105,27 @@ def test_an_unreachable_server_is_reported_quickly(monkeypatch: pytest.MonkeyPat
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.parametrize("path", ["/proc/mlflow.db", "/proc/below/mlflow.db"])
+def test_a_store_that_cannot_be_created_is_reported_quickly(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    started = time.monotonic()
+    expected = rf"Cannot create the tracking store {path}: .+\. Set MLFLOW_TRACKING_URI"
+    with pytest.raises(UserError, match=expected) as caught:
+        runs.client()
+    assert time.monotonic() - started < 10
+    assert "\n" not in str(caught.value)
+
+
+def test_checking_for_a_store_leaves_no_file_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/below/mlflow.db")
+    runs.client()
+    assert [path.name for path in (tmp_path / "below").iterdir()] == ["mlflow.db"]
+
+
 def test_drops_need_both_scores(tiny: Path) -> None:
     checkpoint = checkpoint_of(tiny)
     compressed, dense = scorecard_of(checkpoint, value=40.0), scorecard_of(checkpoint)
