@@ -44,8 +44,7 @@ def dense_run(recipe: Recipe, suite_digest: str, *, code_digest: str | None = No
     if code_digest:
         tags["code_digest"] = code_digest
     query = f"{store.has_tags(tags)} and attributes.status = 'FINISHED'"
-    newest = store.search_runs(query, limit=1)
-    return newest[0].info.run_id if newest else None
+    return next((run.info.run_id for run in store.search_runs(query, limit=1)), None)
 
 
 def baseline(candidate: Evaluation) -> Evaluation | None:
@@ -68,12 +67,13 @@ def siblings(ref: str) -> tuple[Evaluation, ...]:
 def siblings_of(checkpoint: Checkpoint) -> tuple[Evaluation, ...]:
     """Return the scores of the other compressed versions, the newest of each checkpoint."""
     name = registry.model_name(checkpoint.recipe.base_model, checkpoint.recipe.revision)
-    newest: dict[str, registry.Version] = {}
-    for version in registry.versions(name):
-        if version.tags.get("method") == "none" or "scorecard_digest" not in version.tags:
-            continue
-        if version.tags.get("checkpoint_digest", checkpoint.digest) != checkpoint.digest:
-            newest[version.tags["checkpoint_digest"]] = version
+    newest = {
+        version.tags["checkpoint_digest"]: version
+        for version in registry.versions(name)
+        if version.tags.get("method") != "none"
+        and "scorecard_digest" in version.tags
+        and version.tags.get("checkpoint_digest", checkpoint.digest) != checkpoint.digest
+    }
     return tuple(_read(version.run_id, version.ref, SCORES_ONLY) for version in newest.values())
 
 

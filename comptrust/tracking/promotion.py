@@ -11,7 +11,6 @@ from comptrust import config, digests
 from comptrust.errors import unknown
 from comptrust.records import Checkpoint, Record, Result, Scorecard, Verdict
 from comptrust.tracking import registry, runs
-from comptrust.tracking.metrics import verdict_tags
 
 T = TypeVar("T", bound=Record)
 TARGETS = {
@@ -90,15 +89,14 @@ def examine(
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(version.run_id, into=Path(temporary), only=JUDGED_FILES)
-        refusal = _examine_files(version, folder, policy_digest)
-        if refusal is not None:
+        if refusal := _examine_files(version, folder, policy_digest):
             return refusal
         registered = registry.download_all(version.ref, into=folder / "files")
         checkpoint = _read(folder, "checkpoint.json", Checkpoint)
         refusal = _examine_bytes(version, registered, checkpoint)
-        if refusal is None and check is not None:
-            refusal = check(version, registered)
-        if refusal is not None:
+        if check is not None:
+            refusal = refusal or check(version, registered)
+        if refusal:
             return refusal
         verdict = _read(folder, "verdict.json", Verdict)
     reason = f"All {len(verdict.findings)} rules of policy {verdict.policy} pass."
@@ -117,10 +115,12 @@ def _examine_files(
         return refuse("inconclusive", f"It has no verdict. Run `comptrust gate {version.ref}`.")
     verdict = _read(folder, "verdict.json", Verdict)
     if verdict.outcome != "pass":
-        decisive = [item for item in verdict.findings if item.outcome == verdict.outcome]
-        reason = "The verdict has no findings."
-        if decisive:
-            reason = f"{decisive[0].rule}: {decisive[0].reason}"
+        decisive = [
+            f"{finding.rule}: {finding.reason}"
+            for finding in verdict.findings
+            if finding.outcome == verdict.outcome
+        ]
+        reason = decisive[0] if decisive else "The verdict has no findings."
         return refuse(verdict.outcome, f"Verdict {verdict.outcome}. {reason}")
     if policy_digest not in (None, verdict.policy_digest):
         return refuse(
@@ -157,13 +157,9 @@ def _examine_bytes(
     version: registry.Version, registered: Path, checkpoint: Checkpoint
 ) -> Promotion | None:
     """Return a refusal if the registered files are not those that were judged, or None."""
-    folder = registry.checkpoint_in(registered)
+    judged, folder = checkpoint.manifest, registry.checkpoint_in(registered)
     actual = digests.of_folder(folder, leave_out=["checkpoint.json"])
-    changed = sorted(
-        name
-        for name in actual.keys() | checkpoint.manifest.keys()
-        if actual.get(name) != checkpoint.manifest.get(name)
-    )
+    changed = sorted({name for name, _ in actual.items() ^ judged.items()})
     if not changed:
         return None
     return Promotion(
@@ -175,12 +171,7 @@ def _examine_bytes(
 
 def record_verdict(ref: str, verdict: Verdict) -> None:
     """Store a verdict with its candidate: artifact and tags of the run, tags of the version."""
-    client = runs.client()
-    run_id = registry.run_of(ref)
-    with runs.service():
-        client.log_text(run_id, verdict.model_dump_json(indent=2), "verdict.json")
-        for key, value in verdict_tags(verdict).items():
-            client.set_tag(run_id, key, value)
+    runs.Run(registry.run_of(ref), runs.client()).verdict(verdict)
     if ref.startswith("models:/"):
         registry.claim(registry.resolve(ref), verdict)
 

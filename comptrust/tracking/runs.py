@@ -16,16 +16,33 @@ from comptrust import config
 from comptrust.interrupts import terminable
 from comptrust.records import Checkpoint, Prompt, Recipe, Scorecard, Verdict
 from comptrust.tracking import metrics
-from comptrust.tracking.store import EXPERIMENT as EXPERIMENT
-from comptrust.tracking.store import client as client
-from comptrust.tracking.store import experiment_id as experiment_id
-from comptrust.tracking.store import redacted, search_runs
-from comptrust.tracking.store import service as service
+from comptrust.tracking.store import (
+    EXPERIMENT,
+    client,
+    connected,
+    experiment_id,
+    redacted,
+    search_runs,
+    service,
+)
 from comptrust.trust.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+__all__ = [
+    "EXPERIMENT",
+    "PROCESS",
+    "REASON",
+    "Run",
+    "client",
+    "connected",
+    "download",
+    "experiment_id",
+    "read_json",
+    "service",
+    "start",
+]
 PROCESS, REASON = "process", "reason"
 """Run tags: host and process id of the writer; why the run did not finish."""
 EVALUATION_FILES = ("suite.json", "rendered.json", "scorecard.json", "generations/[!.]*.jsonl")
@@ -84,9 +101,8 @@ class Run:
         paths = sorted(path for pattern in EVALUATION_FILES for path in folder.glob(pattern))
         with service():
             for path in paths:
-                subfolder = path.parent.relative_to(folder).as_posix()
-                artifact_path = None if subfolder == "." else subfolder
-                self.client.log_artifact(self.id, str(path), artifact_path)
+                subfolder = path.parent.relative_to(folder).as_posix().strip(".")
+                self.client.log_artifact(self.id, str(path), subfolder or None)
         self.metrics(metrics.score_metrics(scorecard))
         self.tags(metrics.scorecard_tags(scorecard))
 
@@ -161,19 +177,20 @@ def start(
     `resume` the run of that id is continued; otherwise a new run is created.
     """
     mlflow_client = client()
-    existing = resume or (os.environ.get("MLFLOW_RUN_ID") if adopt else None)
+    run_id = resume or (os.environ.get("MLFLOW_RUN_ID") if adopt else None)
     all_tags = {**(tags or {}), PROCESS: f"{socket.gethostname()}:{os.getpid()}"}
     with service():
         experiment = experiment_id(mlflow_client)
         _end_abandoned(mlflow_client, experiment)
-        if existing:
-            run_id = existing
+        if run_id:
             mlflow_client.update_run(run_id, status="RUNNING", name=name)
-            for key, value in all_tags.items():
-                mlflow_client.set_tag(run_id, key, value)
+            Run(run_id, mlflow_client).tags(all_tags)
         else:
-            run = mlflow_client.create_run(experiment, run_name=name, tags=_context(all_tags))
-            run_id = run.info.run_id
+            from mlflow.tracking.context import registry
+
+            # With MLflow's own tags, such as the user and the commit.
+            all_tags = registry.resolve_tags(all_tags)
+            run_id = mlflow_client.create_run(experiment, run_name=name, tags=all_tags).info.run_id
     status = "FAILED"
     try:
         with terminable():
@@ -191,8 +208,7 @@ def _end_abandoned(mlflow_client: MlflowClient, experiment: str) -> None:
     """End the runs that killed processes of this machine left open."""
     import psutil
 
-    host = socket.gethostname()
-    query = f"attributes.status = 'RUNNING' and tags.{PROCESS} LIKE '{host}:%'"
+    query = f"attributes.status = 'RUNNING' and tags.{PROCESS} LIKE '{socket.gethostname()}:%'"
     reason = "The process exited without reporting (killed, or the machine went down)."
     for run in search_runs(query, experiments=[experiment]):
         process_id = int(run.data.tags[PROCESS].rpartition(":")[2])
@@ -201,21 +217,12 @@ def _end_abandoned(mlflow_client: MlflowClient, experiment: str) -> None:
             mlflow_client.set_terminated(run.info.run_id, status="FAILED")
 
 
-def _context(tags: Mapping[str, str]) -> dict[str, str]:
-    """Add MLflow's own tags, such as the user and the commit."""
-    from mlflow.tracking.context import registry
-
-    resolved: dict[str, str] = registry.resolve_tags(dict(tags))
-    return resolved
-
-
 def download(run_id: str, *, into: Path, only: Sequence[str] = ()) -> Path:
     """Download a run's artifacts except its model and return their folder.
 
     `only` names the ones to download; those that the run does not have are skipped.
     """
-    mlflow_client = client()
-    with service():
+    with connected() as mlflow_client:
         names = [item.path for item in mlflow_client.list_artifacts(run_id)]
         for name in only or names:
             if name in names and name != "model":

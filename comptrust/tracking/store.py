@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,10 +32,8 @@ def project_root() -> Path:
     Without one, return the current folder.
     """
     current = Path.cwd().resolve()
-    for folder in (current, *current.parents):
-        if (folder / "MLproject").is_file():
-            return folder
-    return current
+    folders = (current, *current.parents)
+    return next((folder for folder in folders if (folder / "MLproject").is_file()), current)
 
 
 def tracking_uri() -> str:
@@ -169,6 +167,13 @@ def service() -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def connected() -> Iterator[MlflowClient]:
+    """Yield a client of the store; failures become one-line errors, as `service` says."""
+    with service():
+        yield client()
+
+
 def experiment_id(client: MlflowClient) -> str:
     """Return the id of the experiment that the environment names, by default `comptrust`.
 
@@ -212,24 +217,22 @@ def search_runs(
 
     `experiments` are ids; without them every experiment is searched.
     """
-    mlflow_client = client()
-    runs: list[Run] = []
-    token: str | None = None
-    with service():
+    with connected() as mlflow_client:
         if experiments is None:
             experiments = [item.experiment_id for item in mlflow_client.search_experiments()]
-        while True:
-            page = mlflow_client.search_runs(
-                list(experiments),
-                query,
-                max_results=limit or RUNS_PER_PAGE,
-                order_by=[f"attributes.start_time {'ASC' if oldest_first else 'DESC'}"],
-                page_token=token,
-            )
+        read_page = partial(
+            mlflow_client.search_runs,
+            list(experiments),
+            query,
+            max_results=limit or RUNS_PER_PAGE,
+            order_by=[f"attributes.start_time {'ASC' if oldest_first else 'DESC'}"],
+        )
+        page = read_page()
+        runs = list(page)
+        while page.token and not limit:
+            page = read_page(page_token=page.token)
             runs += page
-            token = page.token
-            if not token or limit:
-                return runs
+    return runs
 
 
 def has_tags(tags: Mapping[str, str]) -> str:
