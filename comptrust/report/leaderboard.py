@@ -35,8 +35,7 @@ def render(groups: Sequence[SeedGroup]) -> str:
         f'<button type="button" data-column="{name}">{markup.narrow_heading(name)}</button>'
         for name in COLUMNS
     ]
-    table = markup.table(head, map(_row, groups), attributes='id="leaderboard"')
-    return FILTER + NOTES + table
+    return FILTER + NOTES + markup.table(head, map(_row, groups), attributes='id="leaderboard"')
 
 
 def _row(group: SeedGroup) -> Iterator[str]:
@@ -65,9 +64,8 @@ def _refusal(group: SeedGroup) -> float | None:
 
 
 def _source(entry: ReportEntry) -> str:
-    if entry.source == "published":
-        return "published"
-    return f"own <small>{escape(entry.suite[:8])}</small>"
+    suite = escape(entry.suite[:8])
+    return "published" if entry.source == "published" else f"own <small>{suite}</small>"
 
 
 def _size(entry: ReportEntry) -> str:
