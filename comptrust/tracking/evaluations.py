@@ -25,8 +25,7 @@ def load(ref: str) -> Evaluation:
         return _read(registry.run_of(ref), ref, WITH_ANSWERS)
     path = Path(ref)
     if path.is_file() and path.name != "scorecard.json":
-        scorecard = config.parse(config.read_json(path), Scorecard, where=str(path))
-        return Evaluation(ref=ref, scorecard=scorecard)
+        return Evaluation(ref=ref, scorecard=config.load_json(path, Scorecard))
     return evaluation.load(path.parent if path.is_file() else path, ref=ref)
 
 
@@ -40,9 +39,8 @@ def dense_run(recipe: Recipe, suite_digest: str, *, code_digest: str | None = No
         "revision": str(recipe.revision),
         "suite_digest": suite_digest,
         "base_model": recipe.base_model,
+        **({"code_digest": code_digest} if code_digest else {}),
     }
-    if code_digest:
-        tags["code_digest"] = code_digest
     query = f"{store.has_tags(tags)} and attributes.status = 'FINISHED'"
     return next((run.info.run_id for run in store.search_runs(query, limit=1)), None)
 

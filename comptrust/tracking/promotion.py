@@ -92,11 +92,17 @@ def examine(
         if refusal := _examine_files(version, folder, policy_digest):
             return refusal
         registered = registry.download_all(version.ref, into=folder / "files")
-        checkpoint = _read(folder, "checkpoint.json", Checkpoint)
-        refusal = _examine_bytes(version, registered, checkpoint)
-        if check is not None:
-            refusal = refusal or check(version, registered)
-        if refusal:
+        manifest = _read(folder, "checkpoint.json", Checkpoint).manifest
+        registered_folder = registry.checkpoint_in(registered)
+        actual = digests.of_folder(registered_folder, leave_out=["checkpoint.json"])
+        if changed := sorted({name for name, _ in actual.items() ^ manifest.items()}):
+            return Promotion(
+                version.ref,
+                "block",
+                f"Registered files differ from the judged ones: {', '.join(changed)}. Register it"
+                " again.",
+            )
+        if check is not None and (refusal := check(version, registered)):
             return refusal
         verdict = _read(folder, "verdict.json", Verdict)
     reason = f"All {len(verdict.findings)} rules of policy {verdict.policy} pass."
@@ -153,25 +159,9 @@ def _examine_files(
     return None
 
 
-def _examine_bytes(
-    version: registry.Version, registered: Path, checkpoint: Checkpoint
-) -> Promotion | None:
-    """Return a refusal if the registered files are not those that were judged, or None."""
-    judged, folder = checkpoint.manifest, registry.checkpoint_in(registered)
-    actual = digests.of_folder(folder, leave_out=["checkpoint.json"])
-    changed = sorted({name for name, _ in actual.items() ^ judged.items()})
-    if not changed:
-        return None
-    return Promotion(
-        version.ref,
-        "block",
-        f"Registered files differ from the judged ones: {', '.join(changed)}. Register it again.",
-    )
-
-
 def record_verdict(ref: str, verdict: Verdict) -> None:
     """Store a verdict with its candidate: artifact and tags of the run, tags of the version."""
-    runs.Run(registry.run_of(ref), runs.client()).verdict(verdict)
+    runs.Run(registry.run_of(ref)).verdict(verdict)
     if ref.startswith("models:/"):
         registry.claim(registry.resolve(ref), verdict)
 

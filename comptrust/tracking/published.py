@@ -34,11 +34,10 @@ def import_table(
 
 
 def _metrics(row: PublishedRow, dense: PublishedRow) -> dict[str, float]:
-    values = {f"trust/{name}": value for name, value in row.scores.items()}
-    values |= {f"refusal/{name}": value for name, value in row.refusals.items()}
-    if row != dense:
-        values |= {f"drop/{name}": dense.scores[name] - value for name, value in row.scores.items()}
-    return values
+    scores = {f"trust/{name}": value for name, value in row.scores.items()}
+    refusals = {f"refusal/{name}": value for name, value in row.refusals.items()}
+    drops = {f"drop/{name}": dense.scores[name] - value for name, value in row.scores.items()}
+    return scores | refusals | (drops if row != dense else {})
 
 
 def _name(row: PublishedRow) -> str:

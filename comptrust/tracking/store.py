@@ -22,6 +22,15 @@ EXPERIMENT = "comptrust"
 """Default name of the experiment."""
 PROBE_SECONDS = 5
 RUNS_PER_PAGE = 1000
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # MLflow would print the run's address, including the credentials in the URI.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""Environment variables of MLflow that get these values unless they are set."""
 SECRET_VARIABLES = re.compile(r"PASSWORD$|SECRET|TOKEN$|API_KEY$")
 """Environment variables whose values must never be printed or logged."""
 
@@ -72,12 +81,8 @@ def client() -> MlflowClient:
 
 @cache
 def _client(uri: str) -> MlflowClient:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # MLflow would print the run's address, including the credentials in the URI.
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     if uri.startswith(("http://", "https://")):
         _probe(uri)
     elif uri.startswith("sqlite:///"):
@@ -137,13 +142,10 @@ def _check_folder(uri: str) -> None:
 
 def _connect(uri: str) -> None:
     """Connect to the database once, because MLflow's ten attempts take 100 seconds."""
-    from sqlalchemy import create_engine
+    from sqlalchemy import NullPool, create_engine
 
-    engine = create_engine(uri, connect_args={"connect_timeout": PROBE_SECONDS})
-    try:
-        engine.connect().close()
-    finally:
-        engine.dispose()
+    options = {"connect_timeout": PROBE_SECONDS}
+    create_engine(uri, connect_args=options, poolclass=NullPool).connect().close()
 
 
 @contextmanager
