@@ -95,7 +95,7 @@ def _evaluation(row: PublishedRow, table: Published) -> Evaluation:
     # Rows of one table are comparable with each other and with nothing else.
     protocol = digests.of_value(["published table", table.digest])
     card = Scorecard(
-        checkpoint_digest=row.digest,
+        checkpoint_digest=row.digest_of_fields(),
         suite_digest=protocol,
         rendering_digest=protocol,
         generations={},

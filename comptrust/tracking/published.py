@@ -26,7 +26,7 @@ def import_table(
         "tags.source = 'published' and attributes.status = 'FINISHED'", experiments=[experiment]
     )
     digests = {run.data.tags.get("row_digest") for run in logged}
-    new = [row for row in table.rows if row.digest not in digests]
+    new = [row for row in table.rows if row.digest_of_fields() not in digests]
     for row in new:
         _log(row, table, experiment=experiment)
         say(f"imported {row.model}")
@@ -67,7 +67,7 @@ def _tags(row: PublishedRow, table: Published) -> dict[str, str]:
     tags = registry.recipe_tags(row.recipe) | {
         "source": "published",
         "published_name": row.model,
-        "row_digest": row.digest,
+        "row_digest": row.digest_of_fields(),
         "table_digest": table.digest,
         "group": row.group,
     }
