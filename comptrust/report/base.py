@@ -59,8 +59,7 @@ class ReportEntry(Record):
     @property
     def nominal_bits(self) -> float:
         """Bits per weight according to the recipe; as in the paper, 8 if half are zero."""
-        dense_bits = DENSE_BITS * (1 - (self.sparsity or 0.0))
-        return dense_bits if self.bits is None else float(self.bits)
+        return DENSE_BITS * (1 - (self.sparsity or 0.0)) if self.bits is None else float(self.bits)
 
     @property
     def share(self) -> float:

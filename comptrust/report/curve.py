@@ -57,11 +57,6 @@ class Panel:
     points: tuple[CurvePoint, ...]
 
     @property
-    def gray_below(self) -> float:
-        """Score below which the panel is gray."""
-        return self.dense - MARGIN
-
-    @property
     def description(self) -> str:
         """The panel in words."""
         smaller = "" if self.smaller is None else f"; smaller dense {number(self.smaller)}"
@@ -85,7 +80,7 @@ def panels(
         score, points = dense.mean(name), _points(groups, dense=dense, dimension=name)
         if score is not None and points:
             smaller_score = smaller_dense.mean(name) if smaller_dense else None
-            result.append(Panel(name, dense=score, smaller=smaller_score, points=points))
+            result.append(Panel(name, score, smaller_score, points))
     return tuple(result)
 
 
@@ -142,8 +137,7 @@ def _figure(panel: Panel) -> str:
 
 
 def _png(drawn: Sequence[Panel], title: str) -> bytes:
-    rows = math.ceil(len(drawn) / COLUMNS)
-    height = HEIGHT * rows + 76
+    height = HEIGHT * math.ceil(len(drawn) / COLUMNS) + 76
     with drawing.canvas(WIDTH * COLUMNS, height) as figure:
         for index, panel in enumerate(drawn):
             row, column = divmod(index, COLUMNS)
@@ -177,13 +171,17 @@ def _explanation(drawn: Sequence[Panel]) -> str:
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
-    _draw_scores(axes, panel)
-    _draw_bits(axes, panel)
     axes.set_title(spaced(panel.dimension))
+    _draw_scores(axes, panel)
+    # The axis of bits is logarithmic.
+    ticks = sorted({point.bits for point in panel.points})
+    axes.set_xticks([math.log2(bits) for bits in ticks], [f"{bits:g}" for bits in ticks])
+    axes.set_xlim(math.log2(ticks[0]) - 0.3, math.log2(ticks[-1]) + 0.3)
+    axes.set_xlabel("bits per weight", loc="right", labelpad=1)
     styles = drawing.styles([point.method for point in panel.points])
     for index, (method, style) in enumerate(styles.items()):
-        points = [point for point in panel.points if point.method == method]
-        points.sort(key=lambda point: point.bits)
+        of_method = [point for point in panel.points if point.method == method]
+        points = sorted(of_method, key=lambda point: point.bits)
         # Methods of equal size are drawn beside each other, not on top of each other.
         shift = 0.05 * (index - (len(styles) - 1) / 2)
         places = [math.log2(point.bits) + shift for point in points]
@@ -195,7 +193,6 @@ def _draw(axes: Axes, panel: Panel) -> None:
 
 
 def _draw_scores(axes: Axes, panel: Panel) -> None:
-    """Set the range of scores and draw the lines and the gray area."""
     values = [panel.dense - MARGIN, panel.dense + MARGIN]
     if panel.smaller is not None:
         values.append(panel.smaller)
@@ -205,21 +202,12 @@ def _draw_scores(axes: Axes, panel: Panel) -> None:
     space = 0.06 * (max(values) - min(values))
     bottom = max(min(values) - space, -2.0)
     axes.set_ylim(bottom, min(max(values) + space, 102.0))
-    axes.axhspan(bottom, panel.gray_below, color="#e4e4e4", linewidth=0, zorder=0)
+    axes.axhspan(bottom, panel.dense - MARGIN, color="#e4e4e4", linewidth=0, zorder=0)
     axes.axhline(panel.dense, color=INK, linewidth=1)
     for score in (panel.dense - MARGIN, panel.dense + MARGIN):
         axes.axhline(score, color=INK, linewidth=0.8, dashes=(5, 3))
     if panel.smaller is not None:
         axes.axhline(panel.smaller, color=INK, linewidth=1.2, dashes=(1, 2))
-
-
-def _draw_bits(axes: Axes, panel: Panel) -> None:
-    """Set the axis of bits per weight, on a logarithmic scale."""
-    ticks = sorted({point.bits for point in panel.points})
-    places = [math.log2(bits) for bits in ticks]
-    axes.set_xlim(min(places) - 0.3, max(places) + 0.3)
-    axes.set_xticks(places, [f"{bits:g}" for bits in ticks])
-    axes.set_xlabel("bits per weight", loc="right", labelpad=1)
 
 
 def _draw_point(axes: Axes, x: float, point: CurvePoint, style: Style) -> None:
@@ -233,5 +221,5 @@ def _draw_point(axes: Axes, x: float, point: CurvePoint, style: Style) -> None:
         markersize=5,
         markeredgecolor="white",
         markeredgewidth=0.5,
-        gid=drawing.hint(point.description),
+        gid=drawing.HINT + point.description,
     )

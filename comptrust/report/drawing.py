@@ -32,6 +32,8 @@ GENERATED_IDS = re.compile(
     r'xtick|ytick)_\d+"'
 )
 
+HINT = "hint: "
+"""The gid of an artist that `svg` gives a tooltip starts with this; the rest is the tooltip."""
 HINTS = re.compile(r"""<g id=(["'])hint: (.*?)\1>""", re.DOTALL)
 
 
@@ -99,11 +101,6 @@ def canvas(width: float, height: float) -> Iterator[Figure]:
     """Yield an empty figure, sized in CSS pixels, to draw and save within the block."""
     with matplotlib.rc_context(SETTINGS):  # type: ignore[arg-type]
         yield Figure(figsize=(width / DOTS_PER_INCH, height / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
-
-
-def hint(text: str) -> str:
-    """Return the gid of an artist that `svg` gives this tooltip."""
-    return f"hint: {text}"
 
 
 def svg(figure: Figure, *, alternative: str) -> str:

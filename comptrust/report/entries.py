@@ -109,9 +109,8 @@ def _entry(run: Run, *, ui: str | None) -> ReportEntry:
 
 def _of_dimensions(run: Run, prefix: str) -> dict[str, float]:
     """Return dimension -> metric `<prefix>/<dimension>`, if logged."""
-    metrics = run.data.metrics
-    keys = {name: f"{prefix}/{name}" for name in DIMENSIONS}
-    return {name: metrics[key] for name, key in keys.items() if key in metrics}
+    keys = {f"{prefix}/{name}": name for name in DIMENSIONS}
+    return {name: run.data.metrics[key] for key, name in keys.items() if key in run.data.metrics}
 
 
 def _judgment(run_id: str) -> dict[str, Any]:

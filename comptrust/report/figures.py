@@ -26,16 +26,15 @@ def log_families(families: Sequence[Family], *, say: Callable[[str], None]) -> N
     Figures of a published table are logged on the run of the dense source only, not on each row.
     """
     for family in families:
-        if not family.pictures:
-            continue
         run_ids = [
             entry.run_id
             for entry in family.entries
             if entry.run_id and (entry.source == "own" or entry.method == "none")
         ]
-        _log(run_ids, family.pictures)
-        names = ", ".join(picture.name for picture in family.pictures)
-        say(f"{family.pictures[0].family}: {names} logged on {len(run_ids)} runs")
+        if family.pictures:
+            _log(run_ids, family.pictures)
+            names = ", ".join(picture.name for picture in family.pictures)
+            say(f"{family.pictures[0].family}: {names} logged on {len(run_ids)} runs")
 
 
 def log_page(path: Path) -> None:

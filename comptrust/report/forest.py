@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from comptrust.records import Finding, Record, Result, Verdict
@@ -13,16 +12,12 @@ from comptrust.report.markup import escape, spaced
 
 WIDTH, ROW_HEIGHT, MARGINS = 380.0, 26.0, 64.0
 """Pixels; MARGINS is the height of everything that is not a row."""
-STYLES: dict[Result, tuple[str, str]] = {
-    "pass": (drawing.BLUE, "o"),
-    "block": (drawing.RED, "s"),
-    "inconclusive": (drawing.GRAY, "D"),
+STYLES: dict[Result, tuple[str, str, str]] = {
+    "pass": (drawing.BLUE, "o", "● within the limit"),
+    "block": (drawing.RED, "s", "■ beyond the limit"),
+    "inconclusive": (drawing.GRAY, "D", "◆ not decided"),
 }
-LEGEND: dict[Result, str] = {
-    "pass": "● within the limit",
-    "block": "■ beyond the limit",
-    "inconclusive": "◆ not decided",
-}
+"""Color, marker and legend."""
 
 
 class Interval(Record, extra="ignore"):
@@ -68,7 +63,7 @@ def render(verdict: Verdict) -> str:
     if not rows:
         return ""
     with drawing.canvas(WIDTH, ROW_HEIGHT * len(rows) + MARGINS) as figure:
-        _draw(_axes(figure, rows), rows, allowed)
+        _draw(figure, rows, allowed)
         svg = drawing.svg(figure, alternative=f"Points lost: {_descriptions(rows)}.")
     caption = escape(_caption(rows, allowed))
     return f'<figure class="large">{svg}<figcaption>{caption}</figcaption></figure>'
@@ -95,9 +90,7 @@ def _descriptions(rows: Sequence[Interval]) -> str:
 
 def _png(rows: Sequence[Interval], allowed: Sequence[float], title: str) -> bytes:
     with drawing.canvas(1.4 * WIDTH, ROW_HEIGHT * len(rows) + MARGINS + 20) as figure:
-        axes = _axes(figure, rows)
-        axes.set_title(title)
-        _draw(axes, rows, allowed)
+        _draw(figure, rows, allowed, title=title)
         return drawing.png(figure)
 
 
@@ -121,27 +114,25 @@ def _caption(rows: Sequence[Interval], allowed: Sequence[float]) -> str:
         points = " and ".join(f"{value:g}" for value in allowed)
         sentences.append(f"Dashed: {points} points allowed.")
     outcomes = {row.outcome for row in rows}
-    legend = "; ".join(text for outcome, text in LEGEND.items() if outcome in outcomes)
+    legend = "; ".join(text for outcome, (_, _, text) in STYLES.items() if outcome in outcomes)
     return f"{' '.join(sentences)} {legend}."
 
 
-def _axes(figure: Figure, rows: Sequence[Interval]) -> Axes:
-    bottom = 40 / (ROW_HEIGHT * len(rows) + MARGINS)
-    return figure.add_axes((0.33, bottom, 0.65, 1 - bottom - 0.08))
-
-
-def _draw(axes: Axes, rows: Sequence[Interval], allowed: Sequence[float]) -> None:
+def _draw(
+    figure: Figure, rows: Sequence[Interval], allowed: Sequence[float], *, title: str = ""
+) -> None:
     """Draw the intervals, the first on top."""
+    bottom = 40 / (ROW_HEIGHT * len(rows) + MARGINS)
+    axes = figure.add_axes((0.33, bottom, 0.65, 1 - bottom - 0.08))
     axes.axvline(0, color=drawing.INK, linewidth=1)
     for points in allowed:
         axes.axvline(points, color=drawing.INK, linewidth=0.8, dashes=(5, 3))
     for y, row in enumerate(rows):
-        color, marker = STYLES[row.outcome]
+        color, marker, _ = STYLES[row.outcome]
         if row.lower is not None and row.upper is not None:
             ends = [row.lower, row.upper]
             axes.plot(ends, [y, y], color=color, linewidth=2, solid_capstyle="butt")
-        hint = drawing.hint(row.description)
+        hint = drawing.HINT + row.description
         axes.plot(row.observed, y, marker, color=color, markersize=6, gid=hint)
     axes.set_yticks(range(len(rows)), [spaced(row.dimension) for row in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("points lost")
+    axes.set(title=title, xlabel="points lost", ylim=(len(rows) - 0.5, -0.5))

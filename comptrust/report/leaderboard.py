@@ -44,7 +44,8 @@ def _row(group: SeedGroup) -> Iterator[str]:
     yield markup.header(entry.model)
     yield f"<td>{'dense' if entry.method == 'none' else escape(entry.method)}</td>"
     yield f'<td data-value="{entry.nominal_bits}">{escape(entry.form)}</td>'
-    yield f"<td>{_source(entry)}</td>"
+    own = f"own <small>{escape(entry.suite[:8])}</small>"
+    yield f"<td>{own if entry.source == 'own' else 'published'}</td>"
     yield markup.number_cell(_size(entry), value=entry.share)
     for name in DIMENSIONS:
         mean, spread = group.mean(name), group.spread(name)
@@ -61,11 +62,6 @@ def _refusal(group: SeedGroup) -> float | None:
     """Return the mean refusal rate, in percent, over the dimensions that have one."""
     rates = [rate for name in DIMENSIONS if (rate := group.refusal(name)) is not None]
     return sum(rates) / len(rates) if rates else None
-
-
-def _source(entry: ReportEntry) -> str:
-    suite = escape(entry.suite[:8])
-    return "published" if entry.source == "published" else f"own <small>{suite}</small>"
 
 
 def _size(entry: ReportEntry) -> str:

@@ -46,13 +46,6 @@ def render(
     signed = "not signed"
     if attestation:
         signed = f"signed by key `{attestation.key_id}`, valid until {attestation.expires:%Y-%m-%d}"
-    intro = INTRO.format(
-        name=version.name,
-        slug=checkpoint.recipe.slug,
-        ref=version.ref,
-        digest=checkpoint.digest,
-        verdict=f"{OUTCOMES[verdict.outcome]} under policy `{verdict.policy}`; {signed}.",
-    )
     template = measured.scorecard.provenance.get("template", "unknown")
     fields = checkpoint.recipe.model_dump(mode="json", exclude_none=True, exclude={"options"})
     recipe = [(key, f"`{value}`") for key, value in (fields | checkpoint.recipe.options).items()]
@@ -64,7 +57,13 @@ def render(
     ]
     findings = [(finding.rule, finding.outcome, finding.reason) for finding in verdict.findings]
     parts = [
-        intro,
+        INTRO.format(
+            name=version.name,
+            slug=checkpoint.recipe.slug,
+            ref=version.ref,
+            digest=checkpoint.digest,
+            verdict=f"{OUTCOMES[verdict.outcome]} under policy `{verdict.policy}`; {signed}.",
+        ),
         "## Recipe\n\n" + markdown_table(("field", "value"), recipe),
         "## Measured sizes\n\n" + markdown_table(("", ""), sizes),
         _scores(measured, verdict),

@@ -8,7 +8,8 @@ from comptrust.report import card, curve, drawing, forest, heatmap, leaderboard,
 from comptrust.report.base import ReportEntry, dense_groups, fold
 from comptrust.report.markup import escape
 
-STYLE, SCRIPT = Path(__file__).with_name("page.css"), Path(__file__).with_name("page.js")
+STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,7 @@ def render(entries: Sequence[ReportEntry], families: Sequence[Family]) -> str:
         links += f'<li><a href="#part-{number}">{title}</a></li>'
         body += f'<section id="part-{number}"><h2>{title}</h2>{content}</section>'
     content = f"<h1>comptrust report</h1><nav><ul>{links}</ul></nav>{body}"
-    script = SCRIPT.read_text(encoding="utf-8")
-    return _page("comptrust report", f"{content}<script>{script}</script>")
+    return _page("comptrust report", f"{content}<script>{SCRIPT}</script>")
 
 
 def render_card(entry: ReportEntry) -> str:
@@ -90,9 +90,8 @@ def _section(families: Sequence[Family], name: str) -> str:
 
 
 def _page(title: str, body: str) -> str:
-    style = STYLE.read_text(encoding="utf-8")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{style}</style></head><body>{body}</body></html>"
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>{body}</body></html>"
     )

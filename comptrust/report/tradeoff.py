@@ -92,10 +92,11 @@ def picture(groups: Sequence[SeedGroup], *, dense: SeedGroup) -> drawing.Picture
 def _html(drawn: Sequence[Option]) -> str:
     front = [option for option in drawn if option.front]
     descriptions = "; ".join(option.description for option in front)
-    alternative = f"Size against worst drop. On the Pareto front: {descriptions}."
     with drawing.canvas(WIDTH, HEIGHT) as figure:
         _draw(figure.add_axes((0.13, 0.11, 0.86, 0.87)), drawn)
-        svg = drawing.svg(figure, alternative=alternative)
+        svg = drawing.svg(
+            figure, alternative=f"Size against worst drop. On the Pareto front: {descriptions}."
+        )
     names = ", ".join(escape(option.recipe) for option in front)
     caption = f"<figcaption>Pareto front: {names}.</figcaption>"
     return f'<div class="beside"><figure class="large">{svg}{caption}</figure>{_table(drawn)}</div>'
@@ -124,16 +125,17 @@ def _png(drawn: Sequence[Option], title: str) -> bytes:
 
 
 def _draw(axes: Axes, drawn: Sequence[Option]) -> None:
-    """Draw all options with their names."""
     drops = [option.worst for option in drawn]
     low, high = min(0.0, *drops), max(2 * MARGIN, *drops)
     heights = _label_heights(drawn, line=0.045 * (high - low))
     space = 0.05 * (high - low)
-    axes.set_ylim(low - space, max(high, *heights) + space)
-    axes.set_xlim(0, 145)  # leaves space for the labels of points at 100%
-    axes.set_xticks([0, 25, 50, 75, 100])
+    axes.set(
+        xlim=(0, 145),  # leaves space for the labels of points at 100%
+        xticks=[0, 25, 50, 75, 100],
+        ylim=(low - space, max(high, *heights) + space),
+        ylabel="worst drop, points",
+    )
     axes.set_xlabel("size, % of the dense source", loc="left")
-    axes.set_ylabel("worst drop, points")
     axes.axhline(0, color=INK, linewidth=0.8, zorder=1)
     axes.axhline(MARGIN, color=INK, linewidth=0.8, dashes=(5, 3), zorder=1)
     front = [option for option in drawn if option.front]
@@ -154,17 +156,15 @@ def _draw_option(axes: Axes, option: Option, style: Style, *, label_height: floa
         markersize=6,
         markeredgecolor="white",
         zorder=4 if option.front else 3,
-        gid=drawing.hint(option.description),
+        gid=drawing.HINT + option.description,
     )
     leader = [x, x + LABEL_OFFSET - 0.5], [y, label_height]
     axes.plot(*leader, color=drawing.GRAY, linewidth=0.5, zorder=1)
-    label = option.recipe
-    if len(label) > LABEL_CHARACTERS:
-        label = f"{label[: LABEL_CHARACTERS - 1]}…"
+    cut = f"{option.recipe[: LABEL_CHARACTERS - 1]}…"
     axes.text(
         x + LABEL_OFFSET,
         label_height,
-        label,
+        cut if len(option.recipe) > LABEL_CHARACTERS else option.recipe,
         fontsize=7,
         va="center",
         fontweight="bold" if option.front else "normal",
