@@ -88,8 +88,10 @@ def _method(cells: Mapping[str, str], *, where: str) -> tuple[str, str]:
             f"{where}, column 'Compression Method': {unknown('method', method, METHODS)}"
         )
     if subtype not in METHODS[method]:
-        hint = unknown(f"kind of {method}", subtype, METHODS[method])
-        raise UserError(f"{where}, column 'Method Subtype': {hint}")
+        raise UserError(
+            f"{where}, column 'Method Subtype':"
+            f" {unknown(f'kind of {method}', subtype, METHODS[method])}"
+        )
     return method, subtype
 
 

@@ -143,8 +143,8 @@ def _png(drawn: Sequence[Panel], title: str) -> bytes:
             row, column = divmod(index, COLUMNS)
             left = (column + 0.11) / COLUMNS
             bottom = 1 - (HEIGHT * (row + 0.84) + 44) / height
-            axes = figure.add_axes((left, bottom, 0.85 / COLUMNS, 0.71 * HEIGHT / height))
-            _draw(axes, panel)
+            box = (left, bottom, 0.85 / COLUMNS, 0.71 * HEIGHT / height)
+            _draw(figure.add_axes(box), panel)
         for index, (method, style) in enumerate(_styles(drawn).items()):
             label = f"{style.glyph} {method}"
             figure.text(0.03 + 0.12 * index, 10 / height, label, color=style.color, fontsize=9)
@@ -193,9 +193,8 @@ def _draw(axes: Axes, panel: Panel) -> None:
 
 
 def _draw_scores(axes: Axes, panel: Panel) -> None:
-    values = [panel.dense - MARGIN, panel.dense + MARGIN]
-    if panel.smaller is not None:
-        values.append(panel.smaller)
+    scores = (panel.smaller, panel.dense - MARGIN, panel.dense + MARGIN)
+    values = [score for score in scores if score is not None]
     for point in panel.points:
         spread = point.spread or 0.0
         values += [point.mean - spread, point.mean + spread]

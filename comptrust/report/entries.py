@@ -47,8 +47,7 @@ def read(experiment: str | None = None, *, ui: str | None = None) -> tuple[Repor
         experiments=[_experiment_id(experiment)],
         oldest_first=True,
     )
-    scored = [run for run in finished if _of_dimensions(run, "trust")]
-    return tuple(_entry(run, ui=ui) for run in scored)
+    return tuple(_entry(run, ui=ui) for run in finished if _of_dimensions(run, "trust"))
 
 
 def read_run(run_id: str) -> ReportEntry:

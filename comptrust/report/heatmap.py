@@ -127,7 +127,7 @@ def picture(
 
 
 def _html(drawn: Sequence[HeatmapRow]) -> str:
-    head = [markup.narrow_heading(name) for name in ("version", "size", *DIMENSIONS)]
+    head = map(markup.narrow_heading, ("version", "size", *DIMENSIONS))
     return markup.table(head, map(_row, drawn), attributes='class="heat"')
 
 

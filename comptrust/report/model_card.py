@@ -46,7 +46,6 @@ def render(
     signed = "not signed"
     if attestation:
         signed = f"signed by key `{attestation.key_id}`, valid until {attestation.expires:%Y-%m-%d}"
-    template = measured.scorecard.provenance.get("template", "unknown")
     fields = checkpoint.recipe.model_dump(mode="json", exclude_none=True, exclude={"options"})
     recipe = [(key, f"`{value}`") for key, value in (fields | checkpoint.recipe.options).items()]
     sizes = [
@@ -68,7 +67,10 @@ def render(
         "## Measured sizes\n\n" + markdown_table(("", ""), sizes),
         _scores(measured, verdict),
         "## Findings\n\n" + markdown_table(("rule", "outcome", "reason"), findings),
-        SERVE.format(name=version.name, template=template),
+        SERVE.format(
+            name=version.name,
+            template=measured.scorecard.provenance.get("template", "unknown"),
+        ),
     ]
     return "\n".join(parts)
 
@@ -91,9 +93,10 @@ def _scores(measured: Evaluation, verdict: Verdict) -> str:
                 str(score.n_prompts),
             )
         )
-    head = ("dimension", "score (0-100)", "95% interval", "drop, points (95% bound)", "prompts")
     suite = f"{measured.suite.name} {measured.suite.revision}" if measured.suite else "unknown"
-    table = markdown_table(head, rows)
+    table = markdown_table(
+        ("dimension", "score (0-100)", "95% interval", "drop, points (95% bound)", "prompts"), rows
+    )
     return f"## Scores\n\nSuite: {suite}. Higher is better.\n\n{table}"
 
 

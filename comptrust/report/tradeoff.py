@@ -49,8 +49,11 @@ class Option:
 
     def beats(self, other: Self) -> bool:
         """Return whether this option is at least as good in both, and better in one."""
-        is_as_good = self.share <= other.share and self.worst <= other.worst
-        return is_as_good and (self.share, self.worst) != (other.share, other.worst)
+        return (
+            self.share <= other.share
+            and self.worst <= other.worst
+            and (self.share, self.worst) != (other.share, other.worst)
+        )
 
 
 def options(groups: Sequence[SeedGroup], *, dense: SeedGroup) -> tuple[Option, ...]:
@@ -158,8 +161,9 @@ def _draw_option(axes: Axes, option: Option, style: Style, *, label_height: floa
         zorder=4 if option.front else 3,
         gid=drawing.HINT + option.description,
     )
-    leader = [x, x + LABEL_OFFSET - 0.5], [y, label_height]
-    axes.plot(*leader, color=drawing.GRAY, linewidth=0.5, zorder=1)
+    axes.plot(
+        [x, x + LABEL_OFFSET - 0.5], [y, label_height], color=drawing.GRAY, linewidth=0.5, zorder=1
+    )
     cut = f"{option.recipe[: LABEL_CHARACTERS - 1]}…"
     axes.text(
         x + LABEL_OFFSET,

@@ -11,7 +11,6 @@ from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 
 SCORES_ONLY = ("scorecard.json", "suite.json", "checkpoint.json")
-WITH_ANSWERS = (*SCORES_ONLY, "generations")
 REMOTE = ("models:/", "runs:/")
 
 
@@ -22,7 +21,7 @@ def load(ref: str) -> Evaluation:
     UserError if there is no evaluation or if its files do not belong together.
     """
     if ref.startswith(REMOTE):
-        return _read(registry.run_of(ref), ref, WITH_ANSWERS)
+        return _read(registry.run_of(ref), ref, (*SCORES_ONLY, "generations"))
     path = Path(ref)
     if path.is_file() and path.name != "scorecard.json":
         return Evaluation(ref=ref, scorecard=config.load_json(path, Scorecard))

@@ -113,12 +113,10 @@ def _examine_files(
     version: registry.Version, folder: Path, policy_digest: str | None
 ) -> Promotion | None:
     """Return why the verdict, the scorecard and the checkpoint record forbid promotion, or None."""
-
-    def refuse(outcome: Result, reason: str) -> Promotion:
-        return Promotion(version.ref, outcome, reason)
-
     if not (folder / "verdict.json").exists():
-        return refuse("inconclusive", f"It has no verdict. Run `comptrust gate {version.ref}`.")
+        return Promotion(
+            version.ref, "inconclusive", f"It has no verdict. Run `comptrust gate {version.ref}`."
+        )
     verdict = _read(folder, "verdict.json", Verdict)
     if verdict.outcome != "pass":
         decisive = [
@@ -127,15 +125,17 @@ def _examine_files(
             if finding.outcome == verdict.outcome
         ]
         reason = decisive[0] if decisive else "The verdict has no findings."
-        return refuse(verdict.outcome, f"Verdict {verdict.outcome}. {reason}")
+        return Promotion(version.ref, verdict.outcome, f"Verdict {verdict.outcome}. {reason}")
     if policy_digest not in (None, verdict.policy_digest):
-        return refuse(
+        return Promotion(
+            version.ref,
             "inconclusive",
             f"It was judged under another policy ({verdict.policy}) or another version of it. Gate"
             " it again under the requested policy.",
         )
     if not all((folder / name).exists() for name in JUDGED_FILES):
-        return refuse(
+        return Promotion(
+            version.ref,
             "inconclusive",
             "Its run has no scorecard.json or no checkpoint.json, so the verdict cannot be"
             " checked. Evaluate and gate it again.",
@@ -143,7 +143,9 @@ def _examine_files(
     scorecard = _read(folder, "scorecard.json", Scorecard)
     checkpoint = _read(folder, "checkpoint.json", Checkpoint)
     if scorecard.digest_of_fields() != verdict.scorecard_digest:
-        return refuse("block", "The scorecard has changed since the verdict. Gate it again.")
+        return Promotion(
+            version.ref, "block", "The scorecard has changed since the verdict. Gate it again."
+        )
     checkpoint_digests = {
         verdict.checkpoint_digest,
         scorecard.checkpoint_digest,
@@ -151,7 +153,8 @@ def _examine_files(
         digests.of_value(checkpoint.manifest),
     }
     if len(checkpoint_digests) > 1:
-        return refuse(
+        return Promotion(
+            version.ref,
             "block",
             "verdict.json, scorecard.json and checkpoint.json name different checkpoints. Evaluate"
             " and gate it again.",

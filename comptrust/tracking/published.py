@@ -42,21 +42,19 @@ def _metrics(row: PublishedRow, dense: PublishedRow) -> dict[str, float]:
 
 def _name(row: PublishedRow) -> str:
     # The recipe comes first, because MLflow's charts cut off long names.
-    suffix = f"-s{row.recipe.seed}" if row.seed is None else ""
-    slug = row.recipe.slug.removesuffix(suffix)
+    slug = row.recipe.slug.removesuffix(f"-s{row.recipe.seed}" if row.seed is None else "")
     return f"{slug} {row.recipe.base_model} (published)"
 
 
 def _params(row: PublishedRow) -> dict[str, str]:
     """Return the params of a row, without what the table does not say."""
-    recipe = row.recipe
     fields = {
-        "model": recipe.base_model,
-        "method": recipe.method,
-        "bits": recipe.bits,
-        "sparsity": recipe.sparsity,
-        "structure": recipe.structure,
-        "group_size": recipe.group_size,
+        "model": row.recipe.base_model,
+        "method": row.recipe.method,
+        "bits": row.recipe.bits,
+        "sparsity": row.recipe.sparsity,
+        "structure": row.recipe.structure,
+        "group_size": row.recipe.group_size,
         "seed": row.seed,
         "suite": "published",
     }
@@ -83,14 +81,16 @@ def _log(row: PublishedRow, table: Published, *, experiment: str) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     now = int(time.time() * 1000)
-    values = _metrics(row, table.dense(row))
     status = "FAILED"
     with runs.connected() as client:
         run_id = client.create_run(experiment, run_name=_name(row)).info.run_id
         try:
             client.log_batch(
                 run_id,
-                metrics=[Metric(key, value, now, 0) for key, value in values.items()],
+                metrics=[
+                    Metric(key, value, now, 0)
+                    for key, value in _metrics(row, table.dense(row)).items()
+                ],
                 params=[Param(key, value) for key, value in _params(row).items()],
                 tags=[RunTag(key, value) for key, value in _tags(row, table).items()],
             )

@@ -1,23 +1,18 @@
 """The model registry: one name per base model, one version per recipe and its bytes."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from comptrust import config
 from comptrust.errors import UserError
 from comptrust.records import Checkpoint, Recipe, Scorecard, Verdict
 from comptrust.tracking import runs
 from comptrust.tracking.metrics import scorecard_tags, verdict_tags
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
 
 log = logging.getLogger(__name__)
 EVALUATED_BY = "evaluated_by"
@@ -225,7 +220,8 @@ def checkpoint_in(registered: Path) -> Path:
     return registered / "model" if (registered / "model").is_dir() else registered
 
 
-def _version(item: ModelVersion) -> Version:
+def _version(item: Any) -> Version:
+    """Return our form of MLflow's ModelVersion, whose fields have no types."""
     tags = dict(item.tags or {})
     return Version(
         name=item.name,

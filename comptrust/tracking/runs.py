@@ -204,8 +204,7 @@ def _end_abandoned(experiment: str) -> None:
     query = f"attributes.status = 'RUNNING' and tags.{PROCESS} LIKE '{socket.gethostname()}:%'"
     reason = "The process exited without reporting (killed, or the machine went down)."
     for run in search_runs(query, experiments=[experiment]):
-        process_id = int(run.data.tags[PROCESS].rpartition(":")[2])
-        if not psutil.pid_exists(process_id):
+        if not psutil.pid_exists(int(run.data.tags[PROCESS].rpartition(":")[2])):
             Run(run.info.run_id).tags({REASON: reason})
             client().set_terminated(run.info.run_id, status="FAILED")
 

@@ -116,10 +116,9 @@ def _probe(uri: str) -> None:
     try:
         requests.get(f"{uri.rstrip('/')}/health", timeout=PROBE_SECONDS)
     except requests.RequestException as error:
-        reason = type(error).__name__
         raise ServiceError(
-            f"No answer from the tracking server {redacted(uri)} ({reason}). Start it, or correct"
-            " MLFLOW_TRACKING_URI."
+            f"No answer from the tracking server {redacted(uri)} ({type(error).__name__}). Start"
+            " it, or correct MLFLOW_TRACKING_URI."
         ) from error
 
 

@@ -58,10 +58,9 @@ def finished(tags: Mapping[str, str]) -> dict[str, Done]:
     """
     cells: dict[str, Done] = {}
     for run in search_runs(f"{has_tags(tags)} and attributes.status = 'FINISHED'"):
-        tags, key = run.data.tags, run.data.tags.get(CELL)
-        if key and key not in cells and (ref := _registered(tags)):
-            seconds = run.data.metrics.get("time/total")
-            cells[key] = Done(run.info.run_id, ref, tags.get("verdict"), seconds)
+        key, verdict = run.data.tags.get(CELL), run.data.tags.get("verdict")
+        if key and key not in cells and (ref := _registered(run.data.tags)):
+            cells[key] = Done(run.info.run_id, ref, verdict, run.data.metrics.get("time/total"))
     return cells
 
 
