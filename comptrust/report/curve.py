@@ -158,16 +158,16 @@ def _styles(drawn: Sequence[Panel]) -> dict[str, Style]:
 
 
 def _explanation(drawn: Sequence[Panel]) -> str:
-    parts = [
-        "Solid line: dense source",
-        "dashed: 5 points above and below it",
-        "gray: more than 5 points lost",
-    ]
-    if any(panel.smaller is not None for panel in drawn):
-        parts.append("dotted: the smaller dense model")
-    if any(point.spread is not None for panel in drawn for point in panel.points):
-        parts.append("error bars: standard deviation over seeds")
-    return f"{'; '.join(parts)}."
+    has_smaller = any(panel.smaller is not None for panel in drawn)
+    has_spread = any(point.spread is not None for panel in drawn for point in panel.points)
+    parts = {
+        "Solid line: dense source": True,
+        "dashed: 5 points above and below it": True,
+        "gray: more than 5 points lost": True,
+        "dotted: the smaller dense model": has_smaller,
+        "error bars: standard deviation over seeds": has_spread,
+    }
+    return f"{'; '.join(part for part, applies in parts.items() if applies)}."
 
 
 def _draw(axes: Axes, panel: Panel) -> None:

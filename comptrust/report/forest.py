@@ -107,15 +107,17 @@ def _intervals(finding: Finding) -> tuple[Interval, ...]:
 
 
 def _caption(rows: Sequence[Interval], allowed: Sequence[float]) -> str:
-    sentences = ["Points lost compared with the dense source; below 0 is a gain."]
-    if _count_bounds(rows):
-        sentences.append("Bars: from the lower end of the 90% interval to the 95% upper bound.")
-    if allowed:
-        points = " and ".join(f"{value:g}" for value in allowed)
-        sentences.append(f"Dashed: {points} points allowed.")
+    bars = "Bars: from the lower end of the 90% interval to the 95% upper bound."
+    points = " and ".join(f"{value:g}" for value in allowed)
     outcomes = {row.outcome for row in rows}
     legend = "; ".join(text for outcome, (_, _, text) in STYLES.items() if outcome in outcomes)
-    return f"{' '.join(sentences)} {legend}."
+    sentences = (
+        "Points lost compared with the dense source; below 0 is a gain.",
+        bars if _count_bounds(rows) else "",
+        f"Dashed: {points} points allowed." if points else "",
+        f"{legend}.",
+    )
+    return " ".join(filter(None, sentences))
 
 
 def _draw(

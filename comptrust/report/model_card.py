@@ -43,9 +43,11 @@ def render(
     """Return the card as Markdown; it says so where something was not measured."""
     checkpoint = measured.checkpoint
     assert checkpoint is not None
-    signed = "not signed"
-    if attestation:
-        signed = f"signed by key `{attestation.key_id}`, valid until {attestation.expires:%Y-%m-%d}"
+    signed = (
+        f"signed by key `{attestation.key_id}`, valid until {attestation.expires:%Y-%m-%d}"
+        if attestation
+        else "not signed"
+    )
     fields = checkpoint.recipe.model_dump(mode="json", exclude_none=True, exclude={"options"})
     recipe = [(key, f"`{value}`") for key, value in (fields | checkpoint.recipe.options).items()]
     sizes = [
