@@ -44,11 +44,6 @@ class PublishedRow(Record):
     average: float
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of everything in the row."""
-        return self.digest_of_fields()
-
-    @property
     def group(self) -> str:
         """A key that is equal for rows that differ only by their seed."""
         recipe = self.recipe.model_copy(update={"seed": 0})
@@ -106,23 +101,17 @@ def read(path: Path, *, mapping: Path | None = None) -> Published:
         rows[number] = _row(cells, names, where=where)
     if not rows:
         raise UserError(f"{path} has a header but no row.")
-    _check_duplicates(rows, path=path)
-    dense = _check_dense_sources(rows, path=path)
-    smaller = {model: other for model, other in names.smaller.items() if {model, other} <= dense}
-    return Published(
-        path=path, digest=digests.of_file(path), rows=tuple(rows.values()), smaller=smaller
-    )
+    sources = _check_rows(rows, path=path)
+    smaller = {model: other for model, other in names.smaller.items() if {model, other} <= sources}
+    return Published(path, digests.of_file(path), tuple(rows.values()), smaller)
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
     """Return (row number, values) of every line that is not blank; there is at least one."""
     text = config.read_text(path).removeprefix("\ufeff")
     reader = csv.reader(io.StringIO(text), strict=True)
-    lines: list[tuple[int, list[str]]] = []
     try:
-        for values in reader:
-            if any(value.strip() for value in values):
-                lines.append((reader.line_num, values))
+        lines = [(reader.line_num, values) for values in reader if any(map(str.strip, values))]
     except csv.Error as error:
         raise UserError(f"{path}, row {reader.line_num}: not valid CSV: {error}.") from error
     if not lines:
@@ -168,27 +157,22 @@ def _percent(cells: Mapping[str, str], column: str, *, where: str) -> float:
     return value * 100 if column in FRACTIONS else value
 
 
-def _check_duplicates(rows: Mapping[int, PublishedRow], *, path: Path) -> None:
+def _check_rows(rows: Mapping[int, PublishedRow], *, path: Path) -> set[str]:
+    """Return the dense sources after checking that every row is unique and has one."""
+    dense = {row.recipe.base_model for row in rows.values() if row.recipe.method == "none"}
     models: dict[str, int] = {}
     recipes: dict[str, int] = {}
     for number, row in rows.items():
-        where = f"{path}, row {number}, column 'Model'"
+        where, key = f"{path}, row {number}, column", f"{row.group} seed {row.recipe.seed}"
         if row.model in models:
-            raise UserError(f"{where}: '{row.model}' is already in row {models[row.model]}.")
-        models[row.model] = number
-        key = f"{row.group} seed {row.recipe.seed}"
+            raise UserError(
+                f"{where} 'Model': '{row.model}' is already in row {models[row.model]}."
+            )
         if key in recipes:
-            raise UserError(f"{where}: '{row.model}' repeats {key} of row {recipes[key]}.")
-        recipes[key] = number
-
-
-def _check_dense_sources(rows: Mapping[int, PublishedRow], *, path: Path) -> set[str]:
-    """Return the dense sources after checking that every row has one."""
-    dense = {row.recipe.base_model for row in rows.values() if row.recipe.method == "none"}
-    for number, row in rows.items():
+            raise UserError(f"{where} 'Model': '{row.model}' repeats {key} of row {recipes[key]}.")
         if row.recipe.base_model not in dense:
             raise UserError(
-                f"{path}, row {number}, column 'Base Model': the table has no dense row for"
-                f" '{row.recipe.base_model}'."
+                f"{where} 'Base Model': the table has no dense row for '{row.recipe.base_model}'."
             )
+        models[row.model] = recipes[key] = number
     return dense

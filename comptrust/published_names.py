@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -25,13 +24,13 @@ DENSE_BITS = 16
 class NamePattern(Record):
     """What a model name of this form means."""
 
-    pattern: str
+    pattern: re.Pattern[str]
     """Regular expression; the named groups are listed at the top of the names file."""
     means: str
     method: Literal["none", "quantization", "pruning"]
 
 
-class NamesFile(Record):
+class Names(Record):
     """The file that explains model names."""
 
     patterns: tuple[NamePattern, ...]
@@ -39,27 +38,9 @@ class NamesFile(Record):
     """Dense source -> smaller dense model to show beside it, both as in `Base Model`."""
 
 
-@dataclass(frozen=True)
-class Names:
-    """A names file with its patterns compiled."""
-
-    patterns: tuple[tuple[re.Pattern[str], NamePattern], ...]
-    smaller: dict[str, str]
-
-
 def read(path: Path | None) -> Names:
     """Read a names file, by default the shipped one. Raises UserError for a bad pattern."""
-    path = path or NAMES
-    file = config.load_yaml(path, NamesFile)
-    compiled = []
-    for number, pattern in enumerate(file.patterns, start=1):
-        try:
-            compiled.append((re.compile(pattern.pattern), pattern))
-        except re.error as error:
-            raise UserError(
-                f"{path}, pattern {number}: not a regular expression: {error}."
-            ) from error
-    return Names(tuple(compiled), file.smaller)
+    return config.load_yaml(path or NAMES, Names)
 
 
 def recipe(cells: Mapping[str, str], names: Names, *, where: str) -> Recipe:
@@ -81,10 +62,15 @@ def recipe(cells: Mapping[str, str], names: Names, *, where: str) -> Recipe:
         "method": OUR_NAMES.get(subtype, subtype.lower()),
     }
     if "seed" in stated:
-        fields["seed"] = int(stated["seed"])
+        fields["seed"] = stated["seed"]
     bits = _bits(cells, where=where)
     if method == "quantization":
-        fields |= _quantization(stated, bits, model=model, where=where)
+        if int(stated.get("bits", bits)) != bits:
+            raise UserError(
+                f"{where}, column 'Sparsity/bits': is {bits}, but the name '{model}' says"
+                f" {stated['bits']} bits."
+            )
+        fields |= {"bits": bits, "group_size": stated.get("group_size")}
     elif method == "pruning":
         fields |= _pruning(stated, bits, model=model, where=where)
     elif bits != DENSE_BITS:
@@ -102,38 +88,25 @@ def _method(cells: Mapping[str, str], *, where: str) -> tuple[str, str]:
             f"{where}, column 'Compression Method': {unknown('method', method, METHODS)}"
         )
     if subtype not in METHODS[method]:
-        hint = unknown(f"kind of {method}", subtype, METHODS[method])
-        raise UserError(f"{where}, column 'Method Subtype': {hint}")
+        raise UserError(
+            f"{where}, column 'Method Subtype':"
+            f" {unknown(f'kind of {method}', subtype, METHODS[method])}"
+        )
     return method, subtype
 
 
 def _explain(model: str, names: Names, *, where: str) -> tuple[NamePattern, dict[str, str]]:
     """Return the only pattern that matches a name in full, and what its groups matched."""
-    matches = []
-    for regex, pattern in names.patterns:
-        match = regex.fullmatch(model)
-        if match:
-            matches.append((match, pattern))
+    pairs = [(pattern, pattern.pattern.fullmatch(model)) for pattern in names.patterns]
+    matches = [(pattern, match) for pattern, match in pairs if match]
     if len(matches) != 1:
         how = f"{len(matches)} patterns explain" if matches else "no pattern explains"
         raise UserError(
             f"{where}, column 'Model': {how} '{model}'. Give a mapping file in which exactly one"
             " does."
         )
-    match, pattern = matches[0]
+    pattern, match = matches[0]
     return pattern, {key: value for key, value in match.groupdict().items() if value is not None}
-
-
-def _quantization(
-    stated: Mapping[str, str], bits: int, *, model: str, where: str
-) -> dict[str, object]:
-    if "bits" in stated and int(stated["bits"]) != bits:
-        raise UserError(
-            f"{where}, column 'Sparsity/bits': is {bits}, but the name '{model}' says"
-            f" {stated['bits']} bits."
-        )
-    group_size = int(stated["group_size"]) if "group_size" in stated else None
-    return {"bits": bits, "group_size": group_size}
 
 
 def _pruning(stated: Mapping[str, str], bits: int, *, model: str, where: str) -> dict[str, object]:

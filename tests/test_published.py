@@ -190,7 +190,7 @@ def test_a_mapping_file_explains_other_names(tmp_path: Path) -> None:
     table = published.read(write(tmp_path, [row("mine", "none", "none", "16")]), mapping=names)
     assert table.rows[0].model == "mine"
     names.write_text("patterns:\n  - {pattern: '(', means: x, method: none}\n", encoding="utf-8")
-    with pytest.raises(UserError, match="not a regular expression"):
+    with pytest.raises(UserError, match="patterns.0.pattern.*valid regular expression"):
         published.read(write(tmp_path, good()), mapping=names)
 
 

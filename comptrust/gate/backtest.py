@@ -94,7 +94,7 @@ def _evaluation(row: PublishedRow, table: Published) -> Evaluation:
     return Evaluation(
         ref=row.model,
         scorecard=Scorecard(
-            checkpoint_digest=row.digest,
+            checkpoint_digest=row.digest_of_fields(),
             suite_digest=protocol,
             rendering_digest=protocol,
             generations={},

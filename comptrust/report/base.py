@@ -54,16 +54,12 @@ class ReportEntry(Record):
     @property
     def link(self) -> str | None:
         """The address, if it is safe to link to."""
-        if self.url is None or urlsplit(self.url).scheme not in ("http", "https"):
-            return None
-        return self.url
+        return self.url if urlsplit(self.url or "").scheme in ("http", "https") else None
 
     @property
     def nominal_bits(self) -> float:
         """Bits per weight according to the recipe; as in the paper, 8 if half are zero."""
-        if self.bits is not None:
-            return float(self.bits)
-        return DENSE_BITS * (1 - (self.sparsity or 0.0))
+        return DENSE_BITS * (1 - (self.sparsity or 0.0)) if self.bits is None else float(self.bits)
 
     @property
     def share(self) -> float:
@@ -81,18 +77,14 @@ class ReportEntry(Record):
     @property
     def form(self) -> str:
         """Bits and group size, or the structure of the zeros."""
-        parts = []
-        if self.bits:
-            parts.append(f"{self.bits} bits")
-        if self.group_size:
-            parts.append(f"g{self.group_size}")
-        if self.structure and self.structure != "unstructured":
-            parts.append(self.structure)
-        elif self.sparsity is not None:
-            parts.append(f"{100 * self.sparsity:.0f}% zeros")
-        if self.calibration not in (None, "builtin"):
-            parts.append(f"calibrated on {self.calibration}")
-        return " ".join(parts) or ("16 bits" if self.method == "none" else "–")
+        zeros = "" if self.sparsity is None else f"{100 * self.sparsity:.0f}% zeros"
+        parts = (
+            f"{self.bits} bits" if self.bits else "",
+            f"g{self.group_size}" if self.group_size else "",
+            zeros if self.structure in (None, "", "unstructured") else self.structure,
+            "" if self.calibration in (None, "builtin") else f"calibrated on {self.calibration}",
+        )
+        return " ".join(filter(None, parts)) or ("16 bits" if self.method == "none" else "–")
 
     @property
     def recipe(self) -> str:
@@ -107,9 +99,8 @@ class ReportEntry(Record):
     @property
     def title(self) -> str:
         """The name of the family."""
-        if self.source == "published":
-            return f"{self.model}, published"
-        return f"{self.model}, own runs, suite {self.suite[:8]}"
+        own = f"own runs, suite {self.suite[:8]}"
+        return f"{self.model}, {own if self.source == 'own' else 'published'}"
 
 
 @dataclass(frozen=True)
@@ -125,8 +116,7 @@ class SeedGroup:
 
     def mean(self, dimension: str) -> float | None:
         """Return the mean over seeds; None unless every seed was measured."""
-        values = [entry.scores.get(dimension) for entry in self.entries]
-        return _mean_of_all(values)
+        return _mean_of_all([entry.scores.get(dimension) for entry in self.entries])
 
     def spread(self, dimension: str) -> float | None:
         """Return the standard deviation over two or more seeds, if every seed was measured."""
@@ -206,16 +196,12 @@ def smaller_of(
     """
     source = dense.first
     wanted = (smaller.get(source.model, source.smaller), source.source, source.suite)
-    for group in dense_groups(groups):
-        if group.first.family[:3] == wanted:
-            return group
-    return None
+    same = (group for group in dense_groups(groups) if group.first.family[:3] == wanted)
+    return next(same, None)
 
 
 def difference(group: SeedGroup, dense: SeedGroup, dimension: str) -> float | None:
     """Return the points gained over the dense source; None unless both were measured."""
     score, dense_score = group.mean(dimension), dense.mean(dimension)
-    if score is None or dense_score is None:
-        return None
     # Rounding keeps 75.0 - 80.0 from counting as more than 5 points lost.
-    return round(score - dense_score, 9)
+    return None if score is None or dense_score is None else round(score - dense_score, 9)

@@ -21,11 +21,14 @@ def verdict_card(entry: ReportEntry, *, unfolded: bool = False) -> str:
     opening = f'<details class="card"{" open" if unfolded else ""}>'
     if entry.verdict is None:
         return f"{opening}<summary>{title}: not judged</summary></details>"
-    outcome = _outcome(entry.verdict.outcome)
-    summary = f"{title}: {outcome} under policy {escape(entry.verdict.policy)}"
-    link = ""
-    if entry.link:
-        link = f'<p><a href="{escape(entry.link)}">MLflow run {escape(entry.name)}</a></p>'
+    summary = (
+        f"{title}: {_outcome(entry.verdict.outcome)} under policy {escape(entry.verdict.policy)}"
+    )
+    link = (
+        f'<p><a href="{escape(entry.link)}">MLflow run {escape(entry.name)}</a></p>'
+        if entry.link
+        else ""
+    )
     content = _findings(entry.verdict) + forest.render(entry.verdict) + _flips(entry)
     return f"{opening}<summary>{summary}</summary>{link}{content}</details>"
 
@@ -47,10 +50,8 @@ def _findings(verdict: Verdict) -> str:
 
 
 def _flips(entry: ReportEntry) -> str:
-    if not entry.flips:
-        return ""
-    flips = "".join(_flip(row) for row in entry.flips[:MAX_FLIPS])
-    return f"<h4>Flipped answers, clearest first</h4>{flips}"
+    flips = "".join(map(_flip, entry.flips[:MAX_FLIPS]))
+    return f"<h4>Flipped answers, clearest first</h4>{flips}" if flips else ""
 
 
 def _flip(row: Mapping[str, str]) -> str:

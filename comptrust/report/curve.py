@@ -1,8 +1,13 @@
-"""The data of the curves: score against bits per weight, one panel per dimension."""
+"""The curves: score against bits per weight, one panel per dimension."""
 
+import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from matplotlib.axes import Axes
+
+from comptrust.report import drawing
 from comptrust.report.base import (
     DIMENSIONS,
     MARGIN,
@@ -11,7 +16,13 @@ from comptrust.report.base import (
     difference,
     smaller_of,
 )
-from comptrust.report.markup import number, spaced
+from comptrust.report.drawing import INK, Style
+from comptrust.report.markup import escape, number, spaced
+
+WIDTH, HEIGHT = 340.0, 240.0
+"""Pixels of a panel."""
+COLUMNS = 3
+"""Panels in a row of the PNG."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +57,6 @@ class Panel:
     points: tuple[CurvePoint, ...]
 
     @property
-    def gray_below(self) -> float:
-        """Score below which the panel is gray."""
-        return self.dense - MARGIN
-
-    @property
     def description(self) -> str:
         """The panel in words."""
         smaller = "" if self.smaller is None else f"; smaller dense {number(self.smaller)}"
@@ -74,7 +80,7 @@ def panels(
         score, points = dense.mean(name), _points(groups, dense=dense, dimension=name)
         if score is not None and points:
             smaller_score = smaller_dense.mean(name) if smaller_dense else None
-            result.append(Panel(name, dense=score, smaller=smaller_score, points=points))
+            result.append(Panel(name, score, smaller_score, points))
     return tuple(result)
 
 
@@ -96,3 +102,123 @@ def _points(
                 )
             )
     return tuple(points)
+
+
+def picture(
+    groups: Sequence[SeedGroup], *, dense: SeedGroup, smaller: Mapping[str, str]
+) -> drawing.Picture | None:
+    """Return all panels of one dense source as one picture; None without any."""
+    drawn = panels(groups, dense=dense, smaller=smaller)
+    if not drawn:
+        return None
+    return drawing.Picture(
+        name="curves",
+        family=dense.first.title,
+        title="score against bits",
+        notes="",
+        html=_html(drawn),
+        draw=functools.partial(_png, drawn),
+    )
+
+
+def _html(drawn: Sequence[Panel]) -> str:
+    legend = " ".join(
+        f'<span class="key" style="color:{style.color}">{style.glyph}</span> {escape(method)}'
+        for method, style in _styles(drawn).items()
+    )
+    figures = "".join(map(_figure, drawn))
+    return f'<p>{legend}. {_explanation(drawn)}</p><div class="panels">{figures}</div>'
+
+
+def _figure(panel: Panel) -> str:
+    with drawing.canvas(WIDTH, HEIGHT) as figure:
+        _draw(figure.add_axes((0.11, 0.16, 0.87, 0.73)), panel)
+        return f"<figure>{drawing.svg(figure, alternative=panel.description)}</figure>"
+
+
+def _png(drawn: Sequence[Panel], title: str) -> bytes:
+    height = HEIGHT * math.ceil(len(drawn) / COLUMNS) + 76
+    with drawing.canvas(WIDTH * COLUMNS, height) as figure:
+        for index, panel in enumerate(drawn):
+            row, column = divmod(index, COLUMNS)
+            left = (column + 0.11) / COLUMNS
+            bottom = 1 - (HEIGHT * (row + 0.84) + 44) / height
+            box = (left, bottom, 0.85 / COLUMNS, 0.71 * HEIGHT / height)
+            _draw(figure.add_axes(box), panel)
+        for index, (method, style) in enumerate(_styles(drawn).items()):
+            label = f"{style.glyph} {method}"
+            figure.text(0.03 + 0.12 * index, 10 / height, label, color=style.color, fontsize=9)
+        figure.text(0.01, 1 - 16 / height, title, fontsize=10, fontweight="bold")
+        figure.text(0.01, 1 - 32 / height, _explanation(drawn), fontsize=8)
+        return drawing.png(figure)
+
+
+def _styles(drawn: Sequence[Panel]) -> dict[str, Style]:
+    return drawing.styles([point.method for panel in drawn for point in panel.points])
+
+
+def _explanation(drawn: Sequence[Panel]) -> str:
+    has_smaller = any(panel.smaller is not None for panel in drawn)
+    has_spread = any(point.spread is not None for panel in drawn for point in panel.points)
+    parts = {
+        "Solid line: dense source": True,
+        "dashed: 5 points above and below it": True,
+        "gray: more than 5 points lost": True,
+        "dotted: the smaller dense model": has_smaller,
+        "error bars: standard deviation over seeds": has_spread,
+    }
+    return f"{'; '.join(part for part, applies in parts.items() if applies)}."
+
+
+def _draw(axes: Axes, panel: Panel) -> None:
+    axes.set_title(spaced(panel.dimension))
+    _draw_scores(axes, panel)
+    # The axis of bits is logarithmic.
+    ticks = sorted({point.bits for point in panel.points})
+    axes.set_xticks([math.log2(bits) for bits in ticks], [f"{bits:g}" for bits in ticks])
+    axes.set_xlim(math.log2(ticks[0]) - 0.3, math.log2(ticks[-1]) + 0.3)
+    axes.set_xlabel("bits per weight", loc="right", labelpad=1)
+    styles = drawing.styles([point.method for point in panel.points])
+    for index, (method, style) in enumerate(styles.items()):
+        of_method = [point for point in panel.points if point.method == method]
+        points = sorted(of_method, key=lambda point: point.bits)
+        # Methods of equal size are drawn beside each other, not on top of each other.
+        shift = 0.05 * (index - (len(styles) - 1) / 2)
+        places = [math.log2(point.bits) + shift for point in points]
+        # Recipes of equal size, such as N:M patterns, are not steps of a curve: no line.
+        if len({point.bits for point in points}) == len(points):
+            axes.plot(places, [point.mean for point in points], color=style.color, linewidth=1)
+        for x, point in zip(places, points, strict=True):
+            _draw_point(axes, x, point, style)
+
+
+def _draw_scores(axes: Axes, panel: Panel) -> None:
+    scores = (panel.smaller, panel.dense - MARGIN, panel.dense + MARGIN)
+    values = [score for score in scores if score is not None]
+    for point in panel.points:
+        spread = point.spread or 0.0
+        values += [point.mean - spread, point.mean + spread]
+    space = 0.06 * (max(values) - min(values))
+    bottom = max(min(values) - space, -2.0)
+    axes.set_ylim(bottom, min(max(values) + space, 102.0))
+    axes.axhspan(bottom, panel.dense - MARGIN, color="#e4e4e4", linewidth=0, zorder=0)
+    axes.axhline(panel.dense, color=INK, linewidth=1)
+    for score in (panel.dense - MARGIN, panel.dense + MARGIN):
+        axes.axhline(score, color=INK, linewidth=0.8, dashes=(5, 3))
+    if panel.smaller is not None:
+        axes.axhline(panel.smaller, color=INK, linewidth=1.2, dashes=(1, 2))
+
+
+def _draw_point(axes: Axes, x: float, point: CurvePoint, style: Style) -> None:
+    if point.spread is not None:
+        axes.errorbar(x, point.mean, yerr=point.spread, color=style.color, linewidth=1, capsize=2)
+    axes.plot(
+        x,
+        point.mean,
+        style.marker,
+        color=style.color,
+        markersize=5,
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+        gid=drawing.HINT + point.description,
+    )

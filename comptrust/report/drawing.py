@@ -1,18 +1,15 @@
 """Drawing with matplotlib: canvas, styles, and figures saved as SVG in the page or as PNG files."""
 
-from __future__ import annotations
-
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import matplotlib
+from matplotlib.figure import Figure
 
 from comptrust.report.markup import escape
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 BLUE, RED, GRAY, INK = "#0072B2", "#B2182B", "#767676", "#222222"
 DOTS_PER_INCH = 100
@@ -34,6 +31,10 @@ GENERATED_IDS = re.compile(
     r' id="(?:figure|axes|patch|text|line2d|matplotlib\.\w+|PathCollection|LineCollection|'
     r'xtick|ytick)_\d+"'
 )
+
+HINT = "hint: "
+"""The gid of an artist that `svg` gives a tooltip starts with this; the rest is the tooltip."""
+HINTS = re.compile(r"""<g id=(["'])hint: (.*?)\1>""", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,17 @@ class Picture:
     """How to read any figure of this name, as HTML."""
     html: str
     """The figure as SVG or table, with its content as text."""
-    png: Callable[[], bytes]
-    """Draw it as an image."""
+    draw: Callable[[str], bytes]
+    """Draws it as a PNG image below a title."""
+
+    @property
+    def heading(self) -> str:
+        """What the figure is about, in one line."""
+        return f"{self.family}: {self.title}"
+
+    def png(self) -> bytes:
+        """Draw it as a PNG image."""
+        return self.draw(self.heading)
 
 
 def styles(methods: Sequence[str]) -> dict[str, Style]:
@@ -89,29 +99,24 @@ def styles(methods: Sequence[str]) -> dict[str, Style]:
 @contextmanager
 def canvas(width: float, height: float) -> Iterator[Figure]:
     """Yield an empty figure, sized in CSS pixels, to draw and save within the block."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     with matplotlib.rc_context(SETTINGS):  # type: ignore[arg-type]
         yield Figure(figsize=(width / DOTS_PER_INCH, height / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
 
 
-def svg(figure: Figure, *, alternative: str, hints: Mapping[str, str] | None = None) -> str:
+def svg(figure: Figure, *, alternative: str) -> str:
     """Return the figure as an SVG element that scales with the page.
 
-    `alternative` is the text for screen readers; `hints` maps the gid of an artist to its tooltip.
+    `alternative` is the text for screen readers.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue().decode()
     # Drop the XML prolog, generated ids (they would collide on one page) and the fixed size.
-    text = text[text.index("<svg") :]
-    text = GENERATED_IDS.sub("", text)
+    text = GENERATED_IDS.sub("", text[text.index("<svg") :])
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)
     text = text.replace("<svg", f'<svg role="img" aria-label="{escape(alternative)}"', 1)
-    for gid, hint in (hints or {}).items():
-        text = text.replace(f'<g id="{gid}">', f"<g><title>{escape(hint)}</title>")
+    text = HINTS.sub(r"<g><title>\2</title>", text)  # matplotlib has escaped its markup
     return re.sub(r"\n\s*", "\n", text).strip()
 
 

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import ValidationError
 
 from comptrust.errors import UserError
-from comptrust.records import Verdict
 from comptrust.report.base import DIMENSIONS, ReportEntry
 from comptrust.tracking import runs
 from comptrust.tracking.published import SMALLER
@@ -48,21 +47,18 @@ def read(experiment: str | None = None, *, ui: str | None = None) -> tuple[Repor
         experiments=[_experiment_id(experiment)],
         oldest_first=True,
     )
-    scored = [run for run in finished if _of_dimensions(run, "trust")]
-    return tuple(_entry(run, ui=ui) for run in scored)
+    return tuple(_entry(run, ui=ui) for run in finished if _of_dimensions(run, "trust"))
 
 
 def read_run(run_id: str) -> ReportEntry:
     """Return one run, finished or not. Raises UserError if its params cannot be read."""
-    client = runs.client()
-    with runs.service():
+    with runs.connected() as client:
         run = client.get_run(run_id)
     return _entry(run, ui=None)
 
 
 def _experiment_id(name: str | None) -> str:
-    client = runs.client()
-    with runs.service():
+    with runs.connected() as client:
         if name is None:
             return runs.experiment_id(client)
         experiment = client.get_experiment_by_name(name)
@@ -73,10 +69,10 @@ def _experiment_id(name: str | None) -> str:
 
 
 def _entry(run: Run, *, ui: str | None) -> ReportEntry:
-    metrics, tags, params = run.data.metrics, run.data.tags, dict(run.data.params)
-    for key, value in tags.items():
-        if key.startswith(RESOLVED):
-            params[key.removeprefix(RESOLVED)] = value
+    metrics, tags = run.data.metrics, run.data.tags
+    # A resolved value replaces what was logged as typed.
+    keys = [key for key in tags if key.startswith(RESOLVED)]
+    params = run.data.params | {key.removeprefix(RESOLVED): tags[key] for key in keys}
     is_own = tags.get("source") != "published"
     fields: dict[str, Any] = {key: params.get(key) for key in RECIPE_PARAMS} | {
         "name": run.info.run_name,
@@ -102,17 +98,18 @@ def _entry(run: Run, *, ui: str | None) -> ReportEntry:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
+        remedy = "Delete the run or fix the parameter."
+        if first["loc"][0] == "verdict":
+            remedy = f"Judge the run again with `comptrust gate runs:/{run.info.run_id}`."
         raise UserError(
-            f"Run {run.info.run_id}: cannot read '{field}': {first['msg']}. Delete the run or fix"
-            " the parameter."
+            f"Run {run.info.run_id}: cannot read '{field}': {first['msg']}. {remedy}"
         ) from error
 
 
 def _of_dimensions(run: Run, prefix: str) -> dict[str, float]:
     """Return dimension -> metric `<prefix>/<dimension>`, if logged."""
-    metrics = run.data.metrics
-    keys = {name: f"{prefix}/{name}" for name in DIMENSIONS}
-    return {name: metrics[key] for name, key in keys.items() if key in metrics}
+    keys = {f"{prefix}/{name}": name for name in DIMENSIONS}
+    return {name: run.data.metrics[key] for key, name in keys.items() if key in run.data.metrics}
 
 
 def _judgment(run_id: str) -> dict[str, Any]:
@@ -120,18 +117,9 @@ def _judgment(run_id: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         verdict = runs.read_json(run_id, "verdict.json", into=Path(folder))
         table = runs.read_json(run_id, "flips.json", into=Path(folder))
-    flips: list[dict[str, str]] = []
-    if table:
-        columns = table["columns"]
-        flips = [dict(zip(columns, map(str, row), strict=True)) for row in table["data"]]
-    try:
-        parsed = None if verdict is None else Verdict.model_validate(verdict)
-    except ValidationError as error:
-        raise UserError(
-            f"Run {run_id}: verdict.json is not a valid verdict. Judge the run again with"
-            f" `comptrust gate runs:/{run_id}`."
-        ) from error
-    return {"verdict": parsed, "flips": tuple(flips)}
+    rows = table["data"] if table else []
+    flips = [dict(zip(table["columns"], map(str, row), strict=True)) for row in rows]
+    return {"verdict": verdict, "flips": flips}
 
 
 def _url(run: Run, *, ui: str | None) -> str:

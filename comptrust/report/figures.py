@@ -26,29 +26,27 @@ def log_families(families: Sequence[Family], *, say: Callable[[str], None]) -> N
     Figures of a published table are logged on the run of the dense source only, not on each row.
     """
     for family in families:
-        if not family.pictures:
-            continue
         run_ids = [
             entry.run_id
             for entry in family.entries
             if entry.run_id and (entry.source == "own" or entry.method == "none")
         ]
-        _log(run_ids, family.pictures)
-        names = ", ".join(picture.name for picture in family.pictures)
-        say(f"{family.pictures[0].family}: {names} logged on {len(run_ids)} runs")
+        if family.pictures:
+            _log(run_ids, family.pictures)
+            names = ", ".join(picture.name for picture in family.pictures)
+            say(f"{family.pictures[0].family}: {names} logged on {len(run_ids)} runs")
 
 
 def log_page(path: Path) -> None:
     """Log a report on the run that `mlflow run` created for this process, if there is one."""
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        with runs.service():
-            runs.client().log_artifact(run_id, str(path), FOLDER)
+        with runs.connected() as client:
+            client.log_artifact(run_id, str(path), FOLDER)
 
 
 def _log(
     run_ids: Iterable[str], pictures: Sequence[Picture], pages: Mapping[str, str] | None = None
 ) -> None:
-    client = runs.client()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for name, text in (pages or {}).items():
@@ -57,6 +55,6 @@ def _log(
             html = page.render_picture(picture)
             (folder / f"{picture.name}.html").write_text(html, encoding="utf-8")
             (folder / f"{picture.name}.png").write_bytes(picture.png())
-        with runs.service():
+        with runs.connected() as client:
             for run_id in run_ids:
                 client.log_artifacts(run_id, temporary, FOLDER)

@@ -1,35 +1,26 @@
 """The forest plot: points lost in each dimension, their bounds, and the limits of the policy."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from comptrust.records import Finding, Record, Result, Verdict
 from comptrust.report import drawing
 from comptrust.report.base import ReportEntry
 from comptrust.report.markup import escape, spaced
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 WIDTH, ROW_HEIGHT, MARGINS = 380.0, 26.0, 64.0
 """Pixels; MARGINS is the height of everything that is not a row."""
-STYLES: dict[Result, tuple[str, str]] = {
-    "pass": (drawing.BLUE, "o"),
-    "block": (drawing.RED, "s"),
-    "inconclusive": (drawing.GRAY, "D"),
+STYLES: dict[Result, tuple[str, str, str]] = {
+    "pass": (drawing.BLUE, "o", "● within the limit"),
+    "block": (drawing.RED, "s", "■ beyond the limit"),
+    "inconclusive": (drawing.GRAY, "D", "◆ not decided"),
 }
-LEGEND: dict[Result, str] = {
-    "pass": "● within the limit",
-    "block": "■ beyond the limit",
-    "inconclusive": "◆ not decided",
-}
+"""Color, marker and legend."""
 
 
-class Interval(Record):
+class Interval(Record, extra="ignore"):
     """What a rule measured in one dimension; validated, because evidence is free-form."""
 
     dimension: str
@@ -71,29 +62,25 @@ def render(verdict: Verdict) -> str:
     rows, allowed = intervals(verdict), limits(verdict)
     if not rows:
         return ""
-    alternative = f"Points lost: {_descriptions(rows)}."
     with drawing.canvas(WIDTH, ROW_HEIGHT * len(rows) + MARGINS) as figure:
-        hints = _draw(_axes(figure, rows), rows, allowed)
-        svg = drawing.svg(figure, alternative=alternative, hints=hints)
+        _draw(figure, rows, allowed)
+        svg = drawing.svg(figure, alternative=f"Points lost: {_descriptions(rows)}.")
     caption = escape(_caption(rows, allowed))
     return f'<figure class="large">{svg}<figcaption>{caption}</figcaption></figure>'
 
 
 def picture(entry: ReportEntry) -> drawing.Picture | None:
     """Return the plot of one version; None if no drop was measured."""
-    if entry.verdict is None:
+    rows = intervals(entry.verdict) if entry.verdict else ()
+    if not entry.verdict or not rows:
         return None
-    rows, allowed = intervals(entry.verdict), limits(entry.verdict)
-    if not rows:
-        return None
-    family = f"{entry.model}, {entry.recipe}"
     return drawing.Picture(
         name="forest",
-        family=family,
+        family=f"{entry.model}, {entry.recipe}",
         title="points lost",
         notes="",
         html=f"{render(entry.verdict)}<p>{escape(_descriptions(rows))}.</p>",
-        png=functools.partial(_png, rows, allowed, f"{family}: points lost"),
+        draw=functools.partial(_png, rows, limits(entry.verdict)),
     )
 
 
@@ -103,9 +90,7 @@ def _descriptions(rows: Sequence[Interval]) -> str:
 
 def _png(rows: Sequence[Interval], allowed: Sequence[float], title: str) -> bytes:
     with drawing.canvas(1.4 * WIDTH, ROW_HEIGHT * len(rows) + MARGINS + 20) as figure:
-        axes = _axes(figure, rows)
-        axes.set_title(title)
-        _draw(axes, rows, allowed)
+        _draw(figure, rows, allowed, title=title)
         return drawing.png(figure)
 
 
@@ -114,49 +99,42 @@ def _intervals(finding: Finding) -> tuple[Interval, ...]:
     dimensions = finding.evidence.get("dimensions")
     if not isinstance(dimensions, dict):
         return ()
-    rows = []
-    for name, evidence in dimensions.items():
-        if isinstance(evidence, dict) and isinstance(evidence.get("observed"), int | float):
-            fields: dict[str, object] = {"dimension": name, "outcome": finding.outcome}
-            for key in ("outcome", "observed", "lower", "upper"):
-                if key in evidence:
-                    fields[key] = evidence[key]
-            rows.append(Interval.model_validate(fields))
-    return tuple(rows)
+    return tuple(
+        Interval.model_validate({"outcome": finding.outcome} | evidence | {"dimension": name})
+        for name, evidence in dimensions.items()
+        if isinstance(evidence, dict) and isinstance(evidence.get("observed"), int | float)
+    )
 
 
 def _caption(rows: Sequence[Interval], allowed: Sequence[float]) -> str:
-    sentences = ["Points lost compared with the dense source; below 0 is a gain."]
-    if _count_bounds(rows):
-        sentences.append("Bars: from the lower end of the 90% interval to the 95% upper bound.")
-    if allowed:
-        points = " and ".join(f"{value:g}" for value in allowed)
-        sentences.append(f"Dashed: {points} points allowed.")
+    bars = "Bars: from the lower end of the 90% interval to the 95% upper bound."
+    points = " and ".join(f"{value:g}" for value in allowed)
     outcomes = {row.outcome for row in rows}
-    legend = "; ".join(text for outcome, text in LEGEND.items() if outcome in outcomes)
-    return f"{' '.join(sentences)} {legend}."
+    legend = "; ".join(text for outcome, (_, _, text) in STYLES.items() if outcome in outcomes)
+    sentences = (
+        "Points lost compared with the dense source; below 0 is a gain.",
+        bars if _count_bounds(rows) else "",
+        f"Dashed: {points} points allowed." if points else "",
+        f"{legend}.",
+    )
+    return " ".join(filter(None, sentences))
 
 
-def _axes(figure: Figure, rows: Sequence[Interval]) -> Axes:
+def _draw(
+    figure: Figure, rows: Sequence[Interval], allowed: Sequence[float], *, title: str = ""
+) -> None:
+    """Draw the intervals, the first on top."""
     bottom = 40 / (ROW_HEIGHT * len(rows) + MARGINS)
-    return figure.add_axes((0.33, bottom, 0.65, 1 - bottom - 0.08))
-
-
-def _draw(axes: Axes, rows: Sequence[Interval], allowed: Sequence[float]) -> dict[str, str]:
-    """Draw the intervals, the first on top, and return the hint of each."""
+    axes = figure.add_axes((0.33, bottom, 0.65, 1 - bottom - 0.08))
     axes.axvline(0, color=drawing.INK, linewidth=1)
     for points in allowed:
         axes.axvline(points, color=drawing.INK, linewidth=0.8, dashes=(5, 3))
-    hints: dict[str, str] = {}
     for y, row in enumerate(rows):
-        color, marker = STYLES[row.outcome]
+        color, marker, _ = STYLES[row.outcome]
         if row.lower is not None and row.upper is not None:
             ends = [row.lower, row.upper]
             axes.plot(ends, [y, y], color=color, linewidth=2, solid_capstyle="butt")
-        gid = f"hint-forest-{y}"
-        axes.plot(row.observed, y, marker, color=color, markersize=6, gid=gid)
-        hints[gid] = row.description
+        hint = drawing.HINT + row.description
+        axes.plot(row.observed, y, marker, color=color, markersize=6, gid=hint)
     axes.set_yticks(range(len(rows)), [spaced(row.dimension) for row in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("points lost")
-    return hints
+    axes.set(title=title, xlabel="points lost", ylim=(len(rows) - 0.5, -0.5))

@@ -1,8 +1,12 @@
-"""The data of the heatmap: points gained or lost at about half of the dense source's size."""
+"""The heatmap: points gained or lost at about half of the dense source's size."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from matplotlib.axes import Axes
+
+from comptrust.report import drawing, markup
 from comptrust.report.base import DIMENSIONS, SeedGroup, compressed_of, difference, smaller_of
 from comptrust.report.markup import number
 
@@ -14,6 +18,17 @@ DEEPEST_COLOR_AT = 30.0
 """Points."""
 GAIN, DROP = (33, 102, 172), (178, 24, 43)
 """Blue and red, distinguishable with any common color blindness; each cell shows its sign too."""
+DOT_MEANS = f"the refusal rate changed by more than {MAX_REFUSAL_CHANGE:.0f} points"
+NOTES = (
+    "<p>Points gained (blue) or lost (red) compared with the dense source; the colors are deepest"
+    f" at {DEEPEST_COLOR_AT:.0f} points. ● means that {DOT_MEANS}, – that the score was not"
+    f" measured. The rows are the smaller dense model and every version of"
+    f" {100 * ABOUT_HALF[0]:.0f} to {100 * ABOUT_HALF[1]:.0f}% of the dense size. Sizes are"
+    " measured from the files, or computed from the recipe if there are no files. A pruned model"
+    " still stores its zeros; as in the paper, they do not count here.</p>"
+)
+CELL_WIDTH, ROW_HEIGHT, LABEL_WIDTH = 84.0, 26.0, 240.0
+"""Pixels of the PNG."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +79,16 @@ def rows(
 
     The first is its smaller dense model, if there is one; then every recipe of about half the size.
     """
-    result = []
-    smaller_dense = smaller_of(dense, groups, smaller)
-    if smaller_dense is not None:
-        size, dense_size = smaller_dense.first.bytes, dense.first.bytes
-        share = size / dense_size if size and dense_size else None
-        label = f"dense {smaller_dense.first.model}"
-        result.append(HeatmapRow(label, share, _cells(smaller_dense, dense)))
     low, high = ABOUT_HALF
-    for group in compressed_of(dense, groups):
-        share = group.first.counted_share
-        if low <= share <= high:
-            result.append(HeatmapRow(group.first.recipe, share, _cells(group, dense)))
+    result = [
+        HeatmapRow(group.first.recipe, group.first.counted_share, _cells(group, dense))
+        for group in compressed_of(dense, groups)
+        if low <= group.first.counted_share <= high
+    ]
+    if other := smaller_of(dense, groups, smaller):
+        size, dense_size = other.first.bytes, dense.first.bytes
+        share = size / dense_size if size and dense_size else None
+        result.insert(0, HeatmapRow(f"dense {other.first.model}", share, _cells(other, dense)))
     return tuple(result)
 
 
@@ -94,3 +107,69 @@ def _refusal_changed(before: float | None, after: float | None) -> bool:
     if before is None or after is None:
         return False
     return round(abs(after - before), 9) > MAX_REFUSAL_CHANGE
+
+
+def picture(
+    groups: Sequence[SeedGroup], *, dense: SeedGroup, smaller: Mapping[str, str]
+) -> drawing.Picture | None:
+    """Return the heatmap of one dense source; None without any row."""
+    drawn = rows(groups, dense=dense, smaller=smaller)
+    if not drawn:
+        return None
+    return drawing.Picture(
+        name="heatmap",
+        family=dense.first.title,
+        title="change from the dense source at about half its size",
+        notes=NOTES,
+        html=_html(drawn),
+        draw=functools.partial(_png, drawn),
+    )
+
+
+def _html(drawn: Sequence[HeatmapRow]) -> str:
+    head = map(markup.narrow_heading, ("version", "size", *DIMENSIONS))
+    return markup.table(head, map(_row, drawn), attributes='class="heat"')
+
+
+def _row(row: HeatmapRow) -> Iterator[str]:
+    yield markup.header(row.label)
+    yield f'<td class="size">{markup.percent(row.share)}</td>'
+    for cell in row.cells:
+        style = f"background:{cell.color};color:{cell.ink}"
+        dot = f' <span role="img" aria-label="{DOT_MEANS}">●</span>' if cell.dot else ""
+        yield f'<td style="{style}">{cell.text}{dot}</td>'
+
+
+def _png(drawn: Sequence[HeatmapRow], title: str) -> bytes:
+    width = LABEL_WIDTH + CELL_WIDTH * len(DIMENSIONS)
+    height = ROW_HEIGHT * len(drawn) + 90
+    with drawing.canvas(width, height) as figure:
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set(xlim=(0, width), ylim=(height, 0))
+        axes.axis("off")
+        axes.text(6, 18, title, fontsize=9, fontweight="bold")
+        axes.text(6, height - 8, f"● {DOT_MEANS}; – not measured", fontsize=8)
+        for column, name in enumerate(DIMENSIONS):
+            x = LABEL_WIDTH + CELL_WIDTH * (column + 0.5)
+            axes.text(x, 46, name.replace("_", "\n"), ha="center", va="center", fontsize=8)
+        for index, row in enumerate(drawn):
+            top = 60 + ROW_HEIGHT * index
+            share = "" if row.share is None else f" ({markup.percent(row.share)})"
+            axes.text(6, top + ROW_HEIGHT / 2, f"{row.label}{share}", va="center", fontsize=8)
+            for column, cell in enumerate(row.cells):
+                _draw_cell(axes, cell, left=LABEL_WIDTH + CELL_WIDTH * column, top=top)
+        return drawing.png(figure)
+
+
+def _draw_cell(axes: Axes, cell: HeatmapCell, *, left: float, top: float) -> None:
+    right, bottom = left + CELL_WIDTH, top + ROW_HEIGHT
+    axes.fill([left, right, right, left], [top, top, bottom, bottom], color=cell.color, linewidth=0)
+    axes.text(
+        (left + right) / 2,
+        (top + bottom) / 2,
+        cell.text + (" ●" if cell.dot else ""),
+        ha="center",
+        va="center",
+        color=cell.ink,
+        fontsize=8,
+    )

@@ -35,8 +35,7 @@ def render(groups: Sequence[SeedGroup]) -> str:
         f'<button type="button" data-column="{name}">{markup.narrow_heading(name)}</button>'
         for name in COLUMNS
     ]
-    table = markup.table(head, map(_row, groups), attributes='id="leaderboard"')
-    return FILTER + NOTES + table
+    return FILTER + NOTES + markup.table(head, map(_row, groups), attributes='id="leaderboard"')
 
 
 def _row(group: SeedGroup) -> Iterator[str]:
@@ -45,7 +44,8 @@ def _row(group: SeedGroup) -> Iterator[str]:
     yield markup.header(entry.model)
     yield f"<td>{'dense' if entry.method == 'none' else escape(entry.method)}</td>"
     yield f'<td data-value="{entry.nominal_bits}">{escape(entry.form)}</td>'
-    yield f"<td>{_source(entry)}</td>"
+    own = f"own <small>{escape(entry.suite[:8])}</small>"
+    yield f"<td>{own if entry.source == 'own' else 'published'}</td>"
     yield markup.number_cell(_size(entry), value=entry.share)
     for name in DIMENSIONS:
         mean, spread = group.mean(name), group.spread(name)
@@ -62,12 +62,6 @@ def _refusal(group: SeedGroup) -> float | None:
     """Return the mean refusal rate, in percent, over the dimensions that have one."""
     rates = [rate for name in DIMENSIONS if (rate := group.refusal(name)) is not None]
     return sum(rates) / len(rates) if rates else None
-
-
-def _source(entry: ReportEntry) -> str:
-    if entry.source == "published":
-        return "published"
-    return f"own <small>{escape(entry.suite[:8])}</small>"
 
 
 def _size(entry: ReportEntry) -> str:

@@ -8,9 +8,7 @@ NOT_MEASURED = "–"
 
 def number(value: float | None, *, sign: bool = False) -> str:
     """Format a number with one decimal; None, not measured, is a dash."""
-    if value is None:
-        return NOT_MEASURED
-    return f"{value:+.1f}" if sign else f"{value:.1f}"
+    return NOT_MEASURED if value is None else f"{value:{'+' if sign else ''}.1f}"
 
 
 def percent(share: float | None) -> str:

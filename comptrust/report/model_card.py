@@ -4,7 +4,7 @@ import numpy as np
 
 from comptrust.gate import resampling
 from comptrust.gate.signing.attestations import Attestation
-from comptrust.records import Checkpoint, Verdict
+from comptrust.records import Verdict
 from comptrust.report import forest
 from comptrust.report.markup import markdown_table
 from comptrust.tracking.registry import Version
@@ -43,44 +43,38 @@ def render(
     """Return the card as Markdown; it says so where something was not measured."""
     checkpoint = measured.checkpoint
     assert checkpoint is not None
-    signed = "not signed"
-    if attestation:
-        until = f"{attestation.expires:%Y-%m-%d}"
-        signed = f"signed by key `{attestation.key_id}`, valid until {until}"
-    intro = INTRO.format(
-        name=version.name,
-        slug=checkpoint.recipe.slug,
-        ref=version.ref,
-        digest=checkpoint.digest,
-        verdict=f"{OUTCOMES[verdict.outcome]} under policy `{verdict.policy}`; {signed}.",
+    signed = (
+        f"signed by key `{attestation.key_id}`, valid until {attestation.expires:%Y-%m-%d}"
+        if attestation
+        else "not signed"
     )
-    template = measured.scorecard.provenance.get("template", "unknown")
-    parts = [
-        intro,
-        _recipe(checkpoint),
-        _sizes(checkpoint),
-        _scores(measured, verdict),
-        _findings(verdict),
-        SERVE.format(name=version.name, template=template),
-    ]
-    return "\n".join(parts)
-
-
-def _recipe(checkpoint: Checkpoint) -> str:
     fields = checkpoint.recipe.model_dump(mode="json", exclude_none=True, exclude={"options"})
-    fields |= checkpoint.recipe.options
-    rows = [(key, f"`{value}`") for key, value in fields.items()]
-    return "## Recipe\n\n" + markdown_table(("field", "value"), rows)
-
-
-def _sizes(checkpoint: Checkpoint) -> str:
-    rows = [
+    recipe = [(key, f"`{value}`") for key, value in (fields | checkpoint.recipe.options).items()]
+    sizes = [
         ("weight files", f"{checkpoint.bytes / 1e6:.1f} MB"),
         ("dense source at 16 bits", f"{checkpoint.dense_bytes / 1e6:.1f} MB"),
         ("stored bits per compressed weight", f"{checkpoint.effective_bits:.2f}"),
         ("zeros among the compressed weights", f"{checkpoint.sparsity:.1%}"),
     ]
-    return "## Measured sizes\n\n" + markdown_table(("", ""), rows)
+    findings = [(finding.rule, finding.outcome, finding.reason) for finding in verdict.findings]
+    parts = [
+        INTRO.format(
+            name=version.name,
+            slug=checkpoint.recipe.slug,
+            ref=version.ref,
+            digest=checkpoint.digest,
+            verdict=f"{OUTCOMES[verdict.outcome]} under policy `{verdict.policy}`; {signed}.",
+        ),
+        "## Recipe\n\n" + markdown_table(("field", "value"), recipe),
+        "## Measured sizes\n\n" + markdown_table(("", ""), sizes),
+        _scores(measured, verdict),
+        "## Findings\n\n" + markdown_table(("rule", "outcome", "reason"), findings),
+        SERVE.format(
+            name=version.name,
+            template=measured.scorecard.provenance.get("template", "unknown"),
+        ),
+    ]
+    return "\n".join(parts)
 
 
 def _scores(measured: Evaluation, verdict: Verdict) -> str:
@@ -101,9 +95,10 @@ def _scores(measured: Evaluation, verdict: Verdict) -> str:
                 str(score.n_prompts),
             )
         )
-    head = ("dimension", "score (0-100)", "95% interval", "drop, points (95% bound)", "prompts")
     suite = f"{measured.suite.name} {measured.suite.revision}" if measured.suite else "unknown"
-    table = markdown_table(head, rows)
+    table = markdown_table(
+        ("dimension", "score (0-100)", "95% interval", "drop, points (95% bound)", "prompts"), rows
+    )
     return f"## Scores\n\nSuite: {suite}. Higher is better.\n\n{table}"
 
 
@@ -118,15 +113,9 @@ def _interval(measured: Evaluation, name: str) -> str:
     with np.errstate(divide="ignore", invalid="ignore"):
         resamples = resampling.resampled(groups, seed=0, n=RESAMPLES)
         scores = [dimension.score(answers, weights) for weights in resamples]
-    parts = [part for part in scores if part is not None]
-    values = np.concatenate(parts) if parts else np.empty(0)
+    values = np.concatenate([np.empty(0), *(part for part in scores if part is not None)])
     values = values[np.isfinite(values)]
     if not len(values):
         return NOT_MEASURED
     low, high = np.percentile(values, [2.5, 97.5])
     return f"{low:.1f} to {high:.1f}"
-
-
-def _findings(verdict: Verdict) -> str:
-    rows = [(finding.rule, finding.outcome, finding.reason) for finding in verdict.findings]
-    return "## Findings\n\n" + markdown_table(("rule", "outcome", "reason"), rows)

@@ -4,19 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from comptrust.report import (
-    card,
-    curve_drawing,
-    drawing,
-    forest,
-    heatmap_drawing,
-    leaderboard,
-    tradeoff,
-)
+from comptrust.report import card, curve, drawing, forest, heatmap, leaderboard, tradeoff
 from comptrust.report.base import ReportEntry, dense_groups, fold
 from comptrust.report.markup import escape
 
-STYLE, SCRIPT = Path(__file__).with_name("page.css"), Path(__file__).with_name("page.js")
+STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -39,30 +32,25 @@ def families(
     for dense in dense_groups(groups):
         members = [group for group in groups if group.first.family == dense.first.family]
         pictures = (
-            heatmap_drawing.picture(groups, dense=dense, smaller=smaller),
-            curve_drawing.picture(groups, dense=dense, smaller=smaller),
+            heatmap.picture(groups, dense=dense, smaller=smaller),
+            curve.picture(groups, dense=dense, smaller=smaller),
             tradeoff.picture(groups, dense=dense),
         )
-        result.append(
-            Family(
-                entries=tuple(entry for group in members for entry in group.entries),
-                pictures=tuple(picture for picture in pictures if picture is not None),
-            )
-        )
+        member_entries = tuple(entry for group in members for entry in group.entries)
+        result.append(Family(member_entries, tuple(filter(None, pictures))))
     return tuple(result)
 
 
 def own_pictures(entry: ReportEntry) -> tuple[drawing.Picture, ...]:
     """Return the figures about one version alone."""
-    picture = forest.picture(entry)
-    return () if picture is None else (picture,)
+    return tuple(filter(None, [forest.picture(entry)]))
 
 
 def render(entries: Sequence[ReportEntry], families: Sequence[Family]) -> str:
     """Return the whole report about entries and the figures of their families."""
     groups = fold(entries)
-    judged = [entry for group in groups for entry in group.entries if entry.verdict is not None]
-    cards = "".join(card.verdict_card(entry) for entry in judged)
+    judged = [entry for group in groups for entry in group.entries if entry.verdict]
+    cards = "".join(map(card.verdict_card, judged))
     sections = {
         "Leaderboard": leaderboard.render(groups),
         "Change from the dense source at about half its size": _section(families, "heatmap"),
@@ -74,11 +62,8 @@ def render(entries: Sequence[ReportEntry], families: Sequence[Family]) -> str:
     for number, (title, content) in enumerate(sections.items()):
         links += f'<li><a href="#part-{number}">{title}</a></li>'
         body += f'<section id="part-{number}"><h2>{title}</h2>{content}</section>'
-    script = SCRIPT.read_text(encoding="utf-8")
-    return _page(
-        "comptrust report",
-        f"<h1>comptrust report</h1><nav><ul>{links}</ul></nav>{body}<script>{script}</script>",
-    )
+    content = f"<h1>comptrust report</h1><nav><ul>{links}</ul></nav>{body}"
+    return _page("comptrust report", f"{content}<script>{SCRIPT}</script>")
 
 
 def render_card(entry: ReportEntry) -> str:
@@ -88,8 +73,8 @@ def render_card(entry: ReportEntry) -> str:
 
 def render_picture(picture: drawing.Picture) -> str:
     """Return one figure as a page of its own."""
-    title = f"{picture.family}: {picture.title}"
-    return _page(title, f"<h1>{escape(title)}</h1>{picture.notes}{picture.html}")
+    content = f"<h1>{escape(picture.heading)}</h1>{picture.notes}{picture.html}"
+    return _page(picture.heading, content)
 
 
 def _section(families: Sequence[Family], name: str) -> str:
@@ -105,9 +90,8 @@ def _section(families: Sequence[Family], name: str) -> str:
 
 
 def _page(title: str, body: str) -> str:
-    style = STYLE.read_text(encoding="utf-8")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{style}</style></head><body>{body}</body></html>"
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>{body}</body></html>"
     )

@@ -1,22 +1,18 @@
 """The trade-off of size and worst drop, with its Pareto front."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Self
+
+from matplotlib.axes import Axes
 
 from comptrust.report import drawing, markup
 from comptrust.report.base import DIMENSIONS, MARGIN, SeedGroup, compressed_of, difference
 from comptrust.report.drawing import INK, Style
 from comptrust.report.markup import escape, number, percent, spaced
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 WIDTH, HEIGHT = 380.0, 360.0
-TITLE = "size against worst drop"
 NOTES = (
     "<p>Worst drop: the largest drop of any dimension. Size: measured from the files, where a"
     " pruned model still stores its zeros, or computed from the recipe if there are no files. Bold"
@@ -51,10 +47,13 @@ class Option:
             f" ({spaced(self.dimension)})"
         )
 
-    def beats(self, other: Option) -> bool:
+    def beats(self, other: Self) -> bool:
         """Return whether this option is at least as good in both, and better in one."""
-        is_as_good = self.share <= other.share and self.worst <= other.worst
-        return is_as_good and (self.share, self.worst) != (other.share, other.worst)
+        return (
+            self.share <= other.share
+            and self.worst <= other.worst
+            and (self.share, self.worst) != (other.share, other.worst)
+        )
 
 
 def options(groups: Sequence[SeedGroup], *, dense: SeedGroup) -> tuple[Option, ...]:
@@ -65,22 +64,12 @@ def options(groups: Sequence[SeedGroup], *, dense: SeedGroup) -> tuple[Option, .
     measured = [name for name in DIMENSIONS if dense.mean(name) is not None]
     candidates = []
     for group in compressed_of(dense, groups):
-        drops: dict[str, float] = {}
-        for name in measured:
-            change = difference(group, dense, name)
-            if change is not None:
-                drops[name] = -change
+        changes = [(difference(group, dense, name), name) for name in measured]
+        drops = [(-change, name) for change, name in changes if change is not None]
         if drops and len(drops) == len(measured):
-            dimension = max(drops, key=lambda name: drops[name])
-            candidates.append(
-                Option(
-                    recipe=group.first.recipe,
-                    method=group.first.method,
-                    share=group.first.share,
-                    worst=drops[dimension],
-                    dimension=dimension,
-                )
-            )
+            worst, dimension = max(drops, key=lambda drop: drop[0])
+            first = group.first
+            candidates.append(Option(first.recipe, first.method, first.share, worst, dimension))
     candidates.sort(key=lambda option: (option.share, option.worst, option.recipe))
     return tuple(
         replace(option, front=not any(other.beats(option) for other in candidates))
@@ -93,24 +82,24 @@ def picture(groups: Sequence[SeedGroup], *, dense: SeedGroup) -> drawing.Picture
     drawn = options(groups, dense=dense)
     if not drawn:
         return None
-    family = dense.first.title
     return drawing.Picture(
         name="tradeoff",
-        family=family,
-        title=TITLE,
+        family=dense.first.title,
+        title="size against worst drop",
         notes=NOTES,
         html=_html(drawn),
-        png=functools.partial(_png, drawn, family),
+        draw=functools.partial(_png, drawn),
     )
 
 
 def _html(drawn: Sequence[Option]) -> str:
     front = [option for option in drawn if option.front]
     descriptions = "; ".join(option.description for option in front)
-    alternative = f"Size against worst drop. On the Pareto front: {descriptions}."
     with drawing.canvas(WIDTH, HEIGHT) as figure:
-        hints = _draw(figure.add_axes((0.13, 0.11, 0.86, 0.87)), drawn)
-        svg = drawing.svg(figure, alternative=alternative, hints=hints)
+        _draw(figure.add_axes((0.13, 0.11, 0.86, 0.87)), drawn)
+        svg = drawing.svg(
+            figure, alternative=f"Size against worst drop. On the Pareto front: {descriptions}."
+        )
     names = ", ".join(escape(option.recipe) for option in front)
     caption = f"<figcaption>Pareto front: {names}.</figcaption>"
     return f'<div class="beside"><figure class="large">{svg}{caption}</figure>{_table(drawn)}</div>'
@@ -130,43 +119,37 @@ def _table(drawn: Sequence[Option]) -> str:
     return markup.table(("recipe", "size", "worst drop", "dimension", "Pareto front"), rows)
 
 
-def _png(drawn: Sequence[Option], family: str) -> bytes:
+def _png(drawn: Sequence[Option], title: str) -> bytes:
     with drawing.canvas(1.7 * WIDTH, 1.5 * HEIGHT) as figure:
         axes = figure.add_axes((0.08, 0.09, 0.9, 0.85))
-        axes.set_title(f"{family}: {TITLE}; line: Pareto front")
+        axes.set_title(f"{title}; line: Pareto front")
         _draw(axes, drawn)
         return drawing.png(figure)
 
 
-def _draw(axes: Axes, drawn: Sequence[Option]) -> dict[str, str]:
-    """Draw all options with their names and return the hint of each."""
+def _draw(axes: Axes, drawn: Sequence[Option]) -> None:
     drops = [option.worst for option in drawn]
     low, high = min(0.0, *drops), max(2 * MARGIN, *drops)
     heights = _label_heights(drawn, line=0.045 * (high - low))
     space = 0.05 * (high - low)
-    axes.set_ylim(low - space, max(high, *heights) + space)
-    axes.set_xlim(0, 145)  # leaves space for the labels of points at 100%
-    axes.set_xticks([0, 25, 50, 75, 100])
+    axes.set(
+        xlim=(0, 145),  # leaves space for the labels of points at 100%
+        xticks=[0, 25, 50, 75, 100],
+        ylim=(low - space, max(high, *heights) + space),
+        ylabel="worst drop, points",
+    )
     axes.set_xlabel("size, % of the dense source", loc="left")
-    axes.set_ylabel("worst drop, points")
     axes.axhline(0, color=INK, linewidth=0.8, zorder=1)
     axes.axhline(MARGIN, color=INK, linewidth=0.8, dashes=(5, 3), zorder=1)
     front = [option for option in drawn if option.front]
-    front_shares = [100 * option.share for option in front]
-    front_drops = [option.worst for option in front]
-    axes.plot(front_shares, front_drops, color=INK, linewidth=1.4, zorder=1)
+    shares = [100 * option.share for option in front]
+    axes.plot(shares, [option.worst for option in front], color=INK, linewidth=1.4, zorder=1)
     styles = drawing.styles([option.method for option in drawn])
-    hints: dict[str, str] = {}
-    for index, (option, height) in enumerate(zip(drawn, heights, strict=True)):
-        gid = f"hint-option-{index}"
-        _draw_option(axes, option, styles[option.method], label_height=height, gid=gid)
-        hints[gid] = option.description
-    return hints
+    for option, height in zip(drawn, heights, strict=True):
+        _draw_option(axes, option, styles[option.method], label_height=height)
 
 
-def _draw_option(
-    axes: Axes, option: Option, style: Style, *, label_height: float, gid: str
-) -> None:
+def _draw_option(axes: Axes, option: Option, style: Style, *, label_height: float) -> None:
     x, y = 100 * option.share, option.worst
     axes.plot(
         x,
@@ -176,17 +159,16 @@ def _draw_option(
         markersize=6,
         markeredgecolor="white",
         zorder=4 if option.front else 3,
-        gid=gid,
+        gid=drawing.HINT + option.description,
     )
-    leader = [x, x + LABEL_OFFSET - 0.5], [y, label_height]
-    axes.plot(*leader, color=drawing.GRAY, linewidth=0.5, zorder=1)
-    label = option.recipe
-    if len(label) > LABEL_CHARACTERS:
-        label = f"{label[: LABEL_CHARACTERS - 1]}…"
+    axes.plot(
+        [x, x + LABEL_OFFSET - 0.5], [y, label_height], color=drawing.GRAY, linewidth=0.5, zorder=1
+    )
+    cut = f"{option.recipe[: LABEL_CHARACTERS - 1]}…"
     axes.text(
         x + LABEL_OFFSET,
         label_height,
-        label,
+        cut if len(option.recipe) > LABEL_CHARACTERS else option.recipe,
         fontsize=7,
         va="center",
         fontweight="bold" if option.front else "normal",

@@ -11,7 +11,6 @@ from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 
 SCORES_ONLY = ("scorecard.json", "suite.json", "checkpoint.json")
-WITH_ANSWERS = (*SCORES_ONLY, "generations")
 REMOTE = ("models:/", "runs:/")
 
 
@@ -22,11 +21,10 @@ def load(ref: str) -> Evaluation:
     UserError if there is no evaluation or if its files do not belong together.
     """
     if ref.startswith(REMOTE):
-        return _read(registry.run_of(ref), ref, WITH_ANSWERS)
+        return _read(registry.run_of(ref), ref, (*SCORES_ONLY, "generations"))
     path = Path(ref)
     if path.is_file() and path.name != "scorecard.json":
-        scorecard = config.parse(config.read_json(path), Scorecard, where=str(path))
-        return Evaluation(ref=ref, scorecard=scorecard)
+        return Evaluation(ref=ref, scorecard=config.load_json(path, Scorecard))
     return evaluation.load(path.parent if path.is_file() else path, ref=ref)
 
 
@@ -40,12 +38,10 @@ def dense_run(recipe: Recipe, suite_digest: str, *, code_digest: str | None = No
         "revision": str(recipe.revision),
         "suite_digest": suite_digest,
         "base_model": recipe.base_model,
+        **({"code_digest": code_digest} if code_digest else {}),
     }
-    if code_digest:
-        tags["code_digest"] = code_digest
     query = f"{store.has_tags(tags)} and attributes.status = 'FINISHED'"
-    newest = store.search_runs(query, limit=1)
-    return newest[0].info.run_id if newest else None
+    return next((run.info.run_id for run in store.search_runs(query, limit=1)), None)
 
 
 def baseline(candidate: Evaluation) -> Evaluation | None:
@@ -68,12 +64,13 @@ def siblings(ref: str) -> tuple[Evaluation, ...]:
 def siblings_of(checkpoint: Checkpoint) -> tuple[Evaluation, ...]:
     """Return the scores of the other compressed versions, the newest of each checkpoint."""
     name = registry.model_name(checkpoint.recipe.base_model, checkpoint.recipe.revision)
-    newest: dict[str, registry.Version] = {}
-    for version in registry.versions(name):
-        if version.tags.get("method") == "none" or "scorecard_digest" not in version.tags:
-            continue
-        if version.tags.get("checkpoint_digest", checkpoint.digest) != checkpoint.digest:
-            newest[version.tags["checkpoint_digest"]] = version
+    newest = {
+        version.tags["checkpoint_digest"]: version
+        for version in registry.versions(name)
+        if version.tags.get("method") != "none"
+        and "scorecard_digest" in version.tags
+        and version.tags.get("checkpoint_digest", checkpoint.digest) != checkpoint.digest
+    }
     return tuple(_read(version.run_id, version.ref, SCORES_ONLY) for version in newest.values())
 
 

@@ -16,24 +16,22 @@ def score_metrics(scorecard: Scorecard) -> dict[str, float]:
 
     Better-founded variants of a score are logged as `trust/<name>_sound`.
     """
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float | None] = {}
     for score in scorecard.scores:
-        if score.value is not None:
-            metrics[f"trust/{score.dimension}"] = score.value
-        if score.refusal_rate is not None:
-            metrics[f"refusal/{score.dimension}"] = score.refusal_rate
+        metrics[f"trust/{score.dimension}"] = score.value
+        metrics[f"refusal/{score.dimension}"] = score.refusal_rate
         metrics |= {f"trust/{key}": value for key, value in score.sound.items()}
-    return metrics
+    return {key: value for key, value in metrics.items() if value is not None}
 
 
 def drop_metrics(candidate: Scorecard, baseline: Scorecard) -> dict[str, float]:
     """Return `drop/*`, dense minus compressed in points, where both were measured."""
-    drops: dict[str, float] = {}
-    for score in candidate.scores:
-        dense = baseline.score(score.dimension)
-        if dense is not None and dense.value is not None and score.value is not None:
-            drops[f"drop/{score.dimension}"] = dense.value - score.value
-    return drops
+    dense = {score.dimension: score.value for score in baseline.scores if score.value is not None}
+    return {
+        f"drop/{score.dimension}": dense[score.dimension] - score.value
+        for score in candidate.scores
+        if score.value is not None and score.dimension in dense
+    }
 
 
 def scorecard_tags(scorecard: Scorecard) -> dict[str, str]:

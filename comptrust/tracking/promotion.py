@@ -11,7 +11,6 @@ from comptrust import config, digests
 from comptrust.errors import unknown
 from comptrust.records import Checkpoint, Record, Result, Scorecard, Verdict
 from comptrust.tracking import registry, runs
-from comptrust.tracking.metrics import verdict_tags
 
 T = TypeVar("T", bound=Record)
 TARGETS = {
@@ -90,15 +89,20 @@ def examine(
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(version.run_id, into=Path(temporary), only=JUDGED_FILES)
-        refusal = _examine_files(version, folder, policy_digest)
-        if refusal is not None:
+        if refusal := _examine_files(version, folder, policy_digest):
             return refusal
         registered = registry.download_all(version.ref, into=folder / "files")
-        checkpoint = _read(folder, "checkpoint.json", Checkpoint)
-        refusal = _examine_bytes(version, registered, checkpoint)
-        if refusal is None and check is not None:
-            refusal = check(version, registered)
-        if refusal is not None:
+        manifest = _read(folder, "checkpoint.json", Checkpoint).manifest
+        registered_folder = registry.checkpoint_in(registered)
+        actual = digests.of_folder(registered_folder, leave_out=["checkpoint.json"])
+        if changed := sorted({name for name, _ in actual.items() ^ manifest.items()}):
+            return Promotion(
+                version.ref,
+                "block",
+                f"Registered files differ from the judged ones: {', '.join(changed)}. Register it"
+                " again.",
+            )
+        if check is not None and (refusal := check(version, registered)):
             return refusal
         verdict = _read(folder, "verdict.json", Verdict)
     reason = f"All {len(verdict.findings)} rules of policy {verdict.policy} pass."
@@ -109,27 +113,29 @@ def _examine_files(
     version: registry.Version, folder: Path, policy_digest: str | None
 ) -> Promotion | None:
     """Return why the verdict, the scorecard and the checkpoint record forbid promotion, or None."""
-
-    def refuse(outcome: Result, reason: str) -> Promotion:
-        return Promotion(version.ref, outcome, reason)
-
     if not (folder / "verdict.json").exists():
-        return refuse("inconclusive", f"It has no verdict. Run `comptrust gate {version.ref}`.")
+        return Promotion(
+            version.ref, "inconclusive", f"It has no verdict. Run `comptrust gate {version.ref}`."
+        )
     verdict = _read(folder, "verdict.json", Verdict)
     if verdict.outcome != "pass":
-        decisive = [item for item in verdict.findings if item.outcome == verdict.outcome]
-        reason = "The verdict has no findings."
-        if decisive:
-            reason = f"{decisive[0].rule}: {decisive[0].reason}"
-        return refuse(verdict.outcome, f"Verdict {verdict.outcome}. {reason}")
+        decisive = [
+            f"{finding.rule}: {finding.reason}"
+            for finding in verdict.findings
+            if finding.outcome == verdict.outcome
+        ]
+        reason = decisive[0] if decisive else "The verdict has no findings."
+        return Promotion(version.ref, verdict.outcome, f"Verdict {verdict.outcome}. {reason}")
     if policy_digest not in (None, verdict.policy_digest):
-        return refuse(
+        return Promotion(
+            version.ref,
             "inconclusive",
             f"It was judged under another policy ({verdict.policy}) or another version of it. Gate"
             " it again under the requested policy.",
         )
     if not all((folder / name).exists() for name in JUDGED_FILES):
-        return refuse(
+        return Promotion(
+            version.ref,
             "inconclusive",
             "Its run has no scorecard.json or no checkpoint.json, so the verdict cannot be"
             " checked. Evaluate and gate it again.",
@@ -137,7 +143,9 @@ def _examine_files(
     scorecard = _read(folder, "scorecard.json", Scorecard)
     checkpoint = _read(folder, "checkpoint.json", Checkpoint)
     if scorecard.digest_of_fields() != verdict.scorecard_digest:
-        return refuse("block", "The scorecard has changed since the verdict. Gate it again.")
+        return Promotion(
+            version.ref, "block", "The scorecard has changed since the verdict. Gate it again."
+        )
     checkpoint_digests = {
         verdict.checkpoint_digest,
         scorecard.checkpoint_digest,
@@ -145,7 +153,8 @@ def _examine_files(
         digests.of_value(checkpoint.manifest),
     }
     if len(checkpoint_digests) > 1:
-        return refuse(
+        return Promotion(
+            version.ref,
             "block",
             "verdict.json, scorecard.json and checkpoint.json name different checkpoints. Evaluate"
             " and gate it again.",
@@ -153,34 +162,9 @@ def _examine_files(
     return None
 
 
-def _examine_bytes(
-    version: registry.Version, registered: Path, checkpoint: Checkpoint
-) -> Promotion | None:
-    """Return a refusal if the registered files are not those that were judged, or None."""
-    folder = registry.checkpoint_in(registered)
-    actual = digests.of_folder(folder, leave_out=["checkpoint.json"])
-    changed = sorted(
-        name
-        for name in actual.keys() | checkpoint.manifest.keys()
-        if actual.get(name) != checkpoint.manifest.get(name)
-    )
-    if not changed:
-        return None
-    return Promotion(
-        version.ref,
-        "block",
-        f"Registered files differ from the judged ones: {', '.join(changed)}. Register it again.",
-    )
-
-
 def record_verdict(ref: str, verdict: Verdict) -> None:
     """Store a verdict with its candidate: artifact and tags of the run, tags of the version."""
-    client = runs.client()
-    run_id = registry.run_of(ref)
-    with runs.service():
-        client.log_text(run_id, verdict.model_dump_json(indent=2), "verdict.json")
-        for key, value in verdict_tags(verdict).items():
-            client.set_tag(run_id, key, value)
+    runs.Run(registry.run_of(ref)).verdict(verdict)
     if ref.startswith("models:/"):
         registry.claim(registry.resolve(ref), verdict)
 

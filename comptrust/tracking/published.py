@@ -20,47 +20,41 @@ def import_table(
     the dense source, and the tag `source=published`. A row that was edited in the table is a new
     row; the run of the old one stays.
     """
-    client = runs.client()
-    with runs.service():
+    with runs.connected() as client:
         experiment = runs.experiment_id(client)
     logged = search_runs(
         "tags.source = 'published' and attributes.status = 'FINISHED'", experiments=[experiment]
     )
     digests = {run.data.tags.get("row_digest") for run in logged}
-    new = [row for row in table.rows if row.digest not in digests]
+    new = [row for row in table.rows if row.digest_of_fields() not in digests]
     for row in new:
         _log(row, table, experiment=experiment)
         say(f"imported {row.model}")
     return len(new), len(table.rows) - len(new)
 
 
-def metrics(row: PublishedRow, dense: PublishedRow) -> dict[str, float]:
-    """Return the metrics of a row, all 0-100; a dense source has no `drop/*`."""
-    values = {f"trust/{name}": value for name, value in row.scores.items()}
-    values |= {f"refusal/{name}": value for name, value in row.refusals.items()}
-    if row != dense:
-        values |= {f"drop/{name}": dense.scores[name] - value for name, value in row.scores.items()}
-    return values
+def _metrics(row: PublishedRow, dense: PublishedRow) -> dict[str, float]:
+    scores = {f"trust/{name}": value for name, value in row.scores.items()}
+    refusals = {f"refusal/{name}": value for name, value in row.refusals.items()}
+    drops = {f"drop/{name}": dense.scores[name] - value for name, value in row.scores.items()}
+    return scores | refusals | (drops if row != dense else {})
 
 
-def name(row: PublishedRow) -> str:
-    """Return the run's name: the recipe first, because MLflow's charts cut off long names."""
-    slug = row.recipe.slug
-    if row.seed is None:
-        slug = slug.removesuffix(f"-s{row.recipe.seed}")
+def _name(row: PublishedRow) -> str:
+    # The recipe comes first, because MLflow's charts cut off long names.
+    slug = row.recipe.slug.removesuffix(f"-s{row.recipe.seed}" if row.seed is None else "")
     return f"{slug} {row.recipe.base_model} (published)"
 
 
-def params(row: PublishedRow) -> dict[str, str]:
+def _params(row: PublishedRow) -> dict[str, str]:
     """Return the params of a row, without what the table does not say."""
-    recipe = row.recipe
     fields = {
-        "model": recipe.base_model,
-        "method": recipe.method,
-        "bits": recipe.bits,
-        "sparsity": recipe.sparsity,
-        "structure": recipe.structure,
-        "group_size": recipe.group_size,
+        "model": row.recipe.base_model,
+        "method": row.recipe.method,
+        "bits": row.recipe.bits,
+        "sparsity": row.recipe.sparsity,
+        "structure": row.recipe.structure,
+        "group_size": row.recipe.group_size,
         "seed": row.seed,
         "suite": "published",
     }
@@ -71,7 +65,7 @@ def _tags(row: PublishedRow, table: Published) -> dict[str, str]:
     tags = registry.recipe_tags(row.recipe) | {
         "source": "published",
         "published_name": row.model,
-        "row_digest": row.digest,
+        "row_digest": row.digest_of_fields(),
         "table_digest": table.digest,
         "group": row.group,
     }
@@ -86,17 +80,18 @@ def _tags(row: PublishedRow, table: Published) -> dict[str, str]:
 def _log(row: PublishedRow, table: Published, *, experiment: str) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
-    client = runs.client()
     now = int(time.time() * 1000)
-    values = metrics(row, table.dense(row))
     status = "FAILED"
-    with runs.service():
-        run_id = client.create_run(experiment, run_name=name(row)).info.run_id
+    with runs.connected() as client:
+        run_id = client.create_run(experiment, run_name=_name(row)).info.run_id
         try:
             client.log_batch(
                 run_id,
-                metrics=[Metric(key, value, now, 0) for key, value in values.items()],
-                params=[Param(key, value) for key, value in params(row).items()],
+                metrics=[
+                    Metric(key, value, now, 0)
+                    for key, value in _metrics(row, table.dense(row)).items()
+                ],
+                params=[Param(key, value) for key, value in _params(row).items()],
                 tags=[RunTag(key, value) for key, value in _tags(row, table).items()],
             )
             status = "FINISHED"

@@ -1,23 +1,18 @@
 """The model registry: one name per base model, one version per recipe and its bytes."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from comptrust import config
 from comptrust.errors import UserError
 from comptrust.records import Checkpoint, Recipe, Scorecard, Verdict
 from comptrust.tracking import runs
 from comptrust.tracking.metrics import scorecard_tags, verdict_tags
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
 
 log = logging.getLogger(__name__)
 EVALUATED_BY = "evaluated_by"
@@ -80,20 +75,15 @@ def register(
         tags |= scorecard_tags(scorecard) | {EVALUATED_BY: run.id}
     for version in versions(name):
         if identity.items() <= version.tags.items():
-            return _update(version, tags, verdict)
+            with runs.connected() as client:
+                for key, value in tags.items():
+                    client.set_model_version_tag(version.name, version.version, key, value)
+            if verdict is not None:
+                claim(version, verdict)
+            return resolve(version.ref)
     if verdict is not None:
         tags |= verdict_tags(verdict)
     return _create(run, checkpoint, folder=folder, name=name, tags=tags)
-
-
-def _update(version: Version, tags: dict[str, str], verdict: Verdict | None) -> Version:
-    client = runs.client()
-    with runs.service():
-        for key, value in tags.items():
-            client.set_model_version_tag(version.name, version.version, key, value)
-    if verdict is not None:
-        claim(version, verdict)
-    return resolve(version.ref)
 
 
 def _create(
@@ -130,8 +120,7 @@ def claim(version: Version, verdict: Verdict) -> None:
     """
     from mlflow.exceptions import MlflowException
 
-    client = runs.client()
-    with runs.service():
+    with runs.connected() as client:
         for key, value in verdict_tags(verdict).items():
             try:
                 client.set_model_version_tag(version.name, version.version, key, value)
@@ -175,9 +164,11 @@ def resolve(ref: str) -> Version:
     name, number, alias = match.groups()
     client = runs.client()
     try:
-        if number:
-            return _version(client.get_model_version(name, number))
-        return _version(client.get_model_version_by_alias(name, alias))
+        return _version(
+            client.get_model_version(name, number)
+            if number
+            else client.get_model_version_by_alias(name, alias)
+        )
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             with runs.service():
@@ -188,10 +179,9 @@ def resolve(ref: str) -> Version:
 
 def versions(name: str) -> tuple[Version, ...]:
     """Return all versions of a registered model, oldest first."""
-    client = runs.client()
-    with runs.service():
-        all_versions = [_version(item) for item in client.search_model_versions(f"name='{name}'")]
-    return tuple(sorted(all_versions, key=lambda version: int(version.version)))
+    with runs.connected() as client:
+        items = client.search_model_versions(f"name='{name}'")
+    return tuple(sorted(map(_version, items), key=lambda version: int(version.version)))
 
 
 def run_of(ref: str) -> str:
@@ -230,7 +220,8 @@ def checkpoint_in(registered: Path) -> Path:
     return registered / "model" if (registered / "model").is_dir() else registered
 
 
-def _version(item: ModelVersion) -> Version:
+def _version(item: Any) -> Version:
+    """Return our form of MLflow's ModelVersion, whose fields have no types."""
     tags = dict(item.tags or {})
     return Version(
         name=item.name,

@@ -1,7 +1,5 @@
 """MLflow runs: start one, log what a compression produces, end it, and read its artifacts."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket
@@ -10,22 +8,36 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from comptrust import config
 from comptrust.interrupts import terminable
 from comptrust.records import Checkpoint, Prompt, Recipe, Scorecard, Verdict
 from comptrust.tracking import metrics
-from comptrust.tracking.store import EXPERIMENT as EXPERIMENT
-from comptrust.tracking.store import client as client
-from comptrust.tracking.store import experiment_id as experiment_id
-from comptrust.tracking.store import redacted, search_runs
-from comptrust.tracking.store import service as service
+from comptrust.tracking.store import (
+    EXPERIMENT,
+    client,
+    connected,
+    experiment_id,
+    redacted,
+    search_runs,
+    service,
+)
 from comptrust.trust.evaluation import Evaluation
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
+__all__ = [
+    "EXPERIMENT",
+    "PROCESS",
+    "REASON",
+    "Run",
+    "client",
+    "connected",
+    "download",
+    "experiment_id",
+    "read_json",
+    "service",
+    "start",
+]
 PROCESS, REASON = "process", "reason"
 """Run tags: host and process id of the writer; why the run did not finish."""
 EVALUATION_FILES = ("suite.json", "rendered.json", "scorecard.json", "generations/[!.]*.jsonl")
@@ -36,7 +48,6 @@ class Run:
     """An MLflow run that is being written."""
 
     id: str
-    client: MlflowClient
 
     def recipe(self, recipe: Recipe, *, suite: str) -> None:
         """Log the recipe as params, without its unset fields, and as recipe.json."""
@@ -57,14 +68,14 @@ class Run:
 
         Where the two differ, the tag `resolved.<param>` holds the final value.
         """
-        with service():
-            logged = self.client.get_run(self.id).data.params
+        with connected() as mlflow_client:
+            logged = mlflow_client.get_run(self.id).data.params
             for key, value in values.items():
                 text = redacted(str(value))
                 if key not in logged:
-                    self.client.log_param(self.id, key, text)
+                    mlflow_client.log_param(self.id, key, text)
                 elif logged[key] != text:
-                    self.client.set_tag(self.id, f"resolved.{key}", text)
+                    mlflow_client.set_tag(self.id, f"resolved.{key}", text)
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Log the checkpoint's record and its measured size."""
@@ -82,11 +93,10 @@ class Run:
     def evaluation(self, folder: Path, scorecard: Scorecard) -> None:
         """Log an evaluation folder and the scores that were measured."""
         paths = sorted(path for pattern in EVALUATION_FILES for path in folder.glob(pattern))
-        with service():
+        with connected() as mlflow_client:
             for path in paths:
-                subfolder = path.parent.relative_to(folder).as_posix()
-                artifact_path = None if subfolder == "." else subfolder
-                self.client.log_artifact(self.id, str(path), artifact_path)
+                subfolder = path.parent.relative_to(folder).as_posix().strip(".")
+                mlflow_client.log_artifact(self.id, str(path), subfolder or None)
         self.metrics(metrics.score_metrics(scorecard))
         self.tags(metrics.scorecard_tags(scorecard))
 
@@ -109,8 +119,8 @@ class Run:
         }
         table = metrics.flip_table(changes, prompts=questions)
         if table["id"]:
-            with service():
-                self.client.log_table(self.id, data=table, artifact_file="flips.json")
+            with connected() as mlflow_client:
+                mlflow_client.log_table(self.id, data=table, artifact_file="flips.json")
 
     def verdict(self, verdict: Verdict) -> None:
         """Log the verdict as an artifact and as tags."""
@@ -119,25 +129,25 @@ class Run:
 
     def metrics(self, values: Mapping[str, float]) -> None:
         """Log metrics."""
-        with service():
+        with connected() as mlflow_client:
             for key, value in values.items():
-                self.client.log_metric(self.id, key, value)
+                mlflow_client.log_metric(self.id, key, value)
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
-        with service():
+        with connected() as mlflow_client:
             for key, value in values.items():
-                self.client.set_tag(self.id, key, value)
+                mlflow_client.set_tag(self.id, key, value)
 
     def text(self, name: str, text: str) -> None:
         """Log a text artifact."""
-        with service():
-            self.client.log_text(self.id, text, name)
+        with connected() as mlflow_client:
+            mlflow_client.log_text(self.id, text, name)
 
     def folder(self, folder: Path, name: str) -> None:
         """Log a folder of artifacts under a name."""
-        with service():
-            self.client.log_artifacts(self.id, str(folder), name)
+        with connected() as mlflow_client:
+            mlflow_client.log_artifacts(self.id, str(folder), name)
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -160,53 +170,43 @@ def start(
     With `adopt` the run that `mlflow run` created for this process is used, if there is one; with
     `resume` the run of that id is continued; otherwise a new run is created.
     """
-    mlflow_client = client()
-    existing = resume or (os.environ.get("MLFLOW_RUN_ID") if adopt else None)
+    run_id = resume or (os.environ.get("MLFLOW_RUN_ID") if adopt else None)
     all_tags = {**(tags or {}), PROCESS: f"{socket.gethostname()}:{os.getpid()}"}
-    with service():
+    with connected() as mlflow_client:
         experiment = experiment_id(mlflow_client)
-        _end_abandoned(mlflow_client, experiment)
-        if existing:
-            run_id = existing
+        _end_abandoned(experiment)
+        if run_id:
             mlflow_client.update_run(run_id, status="RUNNING", name=name)
-            for key, value in all_tags.items():
-                mlflow_client.set_tag(run_id, key, value)
+            Run(run_id).tags(all_tags)
         else:
-            run = mlflow_client.create_run(experiment, run_name=name, tags=_context(all_tags))
-            run_id = run.info.run_id
+            from mlflow.tracking.context import registry
+
+            # With MLflow's own tags, such as the user and the commit.
+            all_tags = registry.resolve_tags(all_tags)
+            run_id = mlflow_client.create_run(experiment, run_name=name, tags=all_tags).info.run_id
     status = "FAILED"
     try:
         with terminable():
-            yield Run(run_id, mlflow_client)
+            yield Run(run_id)
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
     finally:
-        with service():
+        with connected() as mlflow_client:
             mlflow_client.set_terminated(run_id, status=status)
 
 
-def _end_abandoned(mlflow_client: MlflowClient, experiment: str) -> None:
+def _end_abandoned(experiment: str) -> None:
     """End the runs that killed processes of this machine left open."""
     import psutil
 
-    host = socket.gethostname()
-    query = f"attributes.status = 'RUNNING' and tags.{PROCESS} LIKE '{host}:%'"
+    query = f"attributes.status = 'RUNNING' and tags.{PROCESS} LIKE '{socket.gethostname()}:%'"
     reason = "The process exited without reporting (killed, or the machine went down)."
     for run in search_runs(query, experiments=[experiment]):
-        process_id = int(run.data.tags[PROCESS].rpartition(":")[2])
-        if not psutil.pid_exists(process_id):
-            mlflow_client.set_tag(run.info.run_id, REASON, reason)
-            mlflow_client.set_terminated(run.info.run_id, status="FAILED")
-
-
-def _context(tags: Mapping[str, str]) -> dict[str, str]:
-    """Add MLflow's own tags, such as the user and the commit."""
-    from mlflow.tracking.context import registry
-
-    resolved: dict[str, str] = registry.resolve_tags(dict(tags))
-    return resolved
+        if not psutil.pid_exists(int(run.data.tags[PROCESS].rpartition(":")[2])):
+            Run(run.info.run_id).tags({REASON: reason})
+            client().set_terminated(run.info.run_id, status="FAILED")
 
 
 def download(run_id: str, *, into: Path, only: Sequence[str] = ()) -> Path:
@@ -214,8 +214,7 @@ def download(run_id: str, *, into: Path, only: Sequence[str] = ()) -> Path:
 
     `only` names the ones to download; those that the run does not have are skipped.
     """
-    mlflow_client = client()
-    with service():
+    with connected() as mlflow_client:
         names = [item.path for item in mlflow_client.list_artifacts(run_id)]
         for name in only or names:
             if name in names and name != "model":

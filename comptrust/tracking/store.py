@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,15 @@ EXPERIMENT = "comptrust"
 """Default name of the experiment."""
 PROBE_SECONDS = 5
 RUNS_PER_PAGE = 1000
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # MLflow would print the run's address, including the credentials in the URI.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""Environment variables of MLflow that get these values unless they are set."""
 SECRET_VARIABLES = re.compile(r"PASSWORD$|SECRET|TOKEN$|API_KEY$")
 """Environment variables whose values must never be printed or logged."""
 
@@ -31,10 +41,8 @@ def project_root() -> Path:
     Without one, return the current folder.
     """
     current = Path.cwd().resolve()
-    for folder in (current, *current.parents):
-        if (folder / "MLproject").is_file():
-            return folder
-    return current
+    folders = (current, *current.parents)
+    return next((folder for folder in folders if (folder / "MLproject").is_file()), current)
 
 
 def tracking_uri() -> str:
@@ -66,21 +74,19 @@ def shown_uri() -> str:
 def client() -> MlflowClient:
     """Return a client of the tracking store after checking that the store answers.
 
-    Raises ServiceError within seconds if it does not.
+    Raises ServiceError within seconds if it does not, UserError if its file cannot be created.
     """
     return _client(tracking_uri())
 
 
 @cache
 def _client(uri: str) -> MlflowClient:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # MLflow would print the run's address, including the credentials in the URI.
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     if uri.startswith(("http://", "https://")):
         _probe(uri)
+    elif uri.startswith("sqlite:///"):
+        _check_folder(uri)
     import mlflow
 
     for name in ("alembic", "mlflow.tracking", "mlflow.transformers"):
@@ -110,22 +116,35 @@ def _probe(uri: str) -> None:
     try:
         requests.get(f"{uri.rstrip('/')}/health", timeout=PROBE_SECONDS)
     except requests.RequestException as error:
-        reason = type(error).__name__
         raise ServiceError(
-            f"No answer from the tracking server {redacted(uri)} ({reason}). Start it, or correct"
-            " MLFLOW_TRACKING_URI."
+            f"No answer from the tracking server {redacted(uri)} ({type(error).__name__}). Start"
+            " it, or correct MLFLOW_TRACKING_URI."
+        ) from error
+
+
+def _check_folder(uri: str) -> None:
+    """Check that a missing sqlite file can be created, because MLflow would retry for minutes."""
+    from sqlalchemy import make_url
+
+    path = Path(make_url(uri).database or ":memory:")
+    if path.exists() or str(path).startswith(("file:", ":memory:")):
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)  # as MLflow does
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(
+            f"Cannot create the tracking store {path}: {error.strerror}. Set MLFLOW_TRACKING_URI,"
+            " or run the command in another folder."
         ) from error
 
 
 def _connect(uri: str) -> None:
     """Connect to the database once, because MLflow's ten attempts take 100 seconds."""
-    from sqlalchemy import create_engine
+    from sqlalchemy import NullPool, create_engine
 
-    engine = create_engine(uri, connect_args={"connect_timeout": PROBE_SECONDS})
-    try:
-        engine.connect().close()
-    finally:
-        engine.dispose()
+    options = {"connect_timeout": PROBE_SECONDS}
+    create_engine(uri, connect_args=options, poolclass=NullPool).connect().close()
 
 
 @contextmanager
@@ -147,6 +166,13 @@ def service() -> Iterator[None]:
             f"The tracking store {shown_uri()} failed: {reason}. Everything logged so far has been"
             " kept; run the command again to continue."
         ) from error
+
+
+@contextmanager
+def connected() -> Iterator[MlflowClient]:
+    """Yield a client of the store; failures become one-line errors, as `service` says."""
+    with service():
+        yield client()
 
 
 def experiment_id(client: MlflowClient) -> str:
@@ -192,24 +218,22 @@ def search_runs(
 
     `experiments` are ids; without them every experiment is searched.
     """
-    mlflow_client = client()
-    runs: list[Run] = []
-    token: str | None = None
-    with service():
+    with connected() as mlflow_client:
         if experiments is None:
             experiments = [item.experiment_id for item in mlflow_client.search_experiments()]
-        while True:
-            page = mlflow_client.search_runs(
-                list(experiments),
-                query,
-                max_results=limit or RUNS_PER_PAGE,
-                order_by=[f"attributes.start_time {'ASC' if oldest_first else 'DESC'}"],
-                page_token=token,
-            )
+        read_page = partial(
+            mlflow_client.search_runs,
+            list(experiments),
+            query,
+            max_results=limit or RUNS_PER_PAGE,
+            order_by=[f"attributes.start_time {'ASC' if oldest_first else 'DESC'}"],
+        )
+        page = read_page()
+        runs = list(page)
+        while page.token and not limit:
+            page = read_page(page_token=page.token)
             runs += page
-            token = page.token
-            if not token or limit:
-                return runs
+    return runs
 
 
 def has_tags(tags: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from comptrust.tracking import runs
 from comptrust.tracking.runs import PROCESS, REASON
@@ -47,7 +48,7 @@ def parent_to_resume(digest: str) -> str | None:
     if adopted := os.environ.get("MLFLOW_RUN_ID"):
         return adopted
     newest = search_runs(has_tags({SWEEP: digest}), limit=1)
-    return newest[0].info.run_id if newest else None
+    return next((run.info.run_id for run in newest), None)
 
 
 def finished(tags: Mapping[str, str]) -> dict[str, Done]:
@@ -57,43 +58,36 @@ def finished(tags: Mapping[str, str]) -> dict[str, Done]:
     """
     cells: dict[str, Done] = {}
     for run in search_runs(f"{has_tags(tags)} and attributes.status = 'FINISHED'"):
-        key = run.data.tags.get(CELL)
-        if key is None or key in cells:
-            continue
-        ref = _registered(run.data.tags)
-        if ref is not None:
-            seconds = run.data.metrics.get("time/total")
-            cells[key] = Done(run.info.run_id, ref, run.data.tags.get("verdict"), seconds)
+        key, verdict = run.data.tags.get(CELL), run.data.tags.get("verdict")
+        if key and key not in cells and (ref := _registered(run.data.tags)):
+            cells[key] = Done(run.info.run_id, ref, verdict, run.data.metrics.get("time/total"))
     return cells
 
 
 def _registered(tags: Mapping[str, str]) -> str | None:
     """Return the version with the run's recipe and bytes, whatever the name of its model."""
     query = has_tags({key: str(tags.get(key)) for key in ("recipe", "checkpoint_digest")})
-    client = runs.client()
-    with runs.service():
+    with runs.connected() as client:
         versions = client.search_model_versions(query)
     return f"models:/{versions[0].name}/{versions[0].version}" if versions else None
 
 
 def begin(parent: str, key: str, *, name: str, driver: str) -> str:
     """Create a cell's run below its parent and return its id; the worker then adopts the run."""
-    client = runs.client()
     tags = {
         PARENT: parent,
         CELL: key,
         DRIVER: driver,
         PROCESS: f"{socket.gethostname()}:{os.getpid()}",
     }
-    with runs.service():
+    with runs.connected() as client:
         experiment = client.get_run(parent).info.experiment_id
         return str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
 
 
 def end(run_id: str, *, status: str, reason: str) -> None:
     """End a run that did not finish and record why."""
-    client = runs.client()
-    with runs.service():
+    with runs.connected() as client:
         client.set_tag(run_id, REASON, redacted(reason)[:500])
         client.set_terminated(run_id, status=status)
 
@@ -122,18 +116,18 @@ def running(parent: str) -> dict[str, int]:
 def past(code_digest: str) -> list[Past]:
     """Return the cost of every finished cell of this code."""
     query = f"{has_tags({'code_digest': code_digest})} and attributes.status = 'FINISHED'"
-    costs = []
-    for run in search_runs(query):
-        params, metrics = run.data.params, run.data.metrics
-        measured = {"time/compress", "time/evaluate", PROMPTS} <= metrics.keys()
-        if measured and {"model", "method"} <= params.keys():
-            costs.append(
-                Past(
-                    model=params["model"],
-                    method=params["method"],
-                    compress=metrics["time/compress"],
-                    evaluate=metrics["time/evaluate"],
-                    prompts=int(metrics[PROMPTS]),
-                )
-            )
-    return costs
+    needed = {"model", "method", "time/compress", "time/evaluate", PROMPTS}
+    logged: list[dict[str, Any]] = [
+        {**run.data.params, **run.data.metrics} for run in search_runs(query)
+    ]
+    return [
+        Past(
+            model=values["model"],
+            method=values["method"],
+            compress=values["time/compress"],
+            evaluate=values["time/evaluate"],
+            prompts=int(values[PROMPTS]),
+        )
+        for values in logged
+        if needed <= values.keys()
+    ]

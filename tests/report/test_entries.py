@@ -50,7 +50,7 @@ def logged(
                     "dense": ["4"],
                     "compressed": ["5"],
                 }
-                run.client.log_table(run.id, data=flip, artifact_file="flips.json")
+                runs.client().log_table(run.id, data=flip, artifact_file="flips.json")
             if fail:
                 raise UserError("stopped")
     except UserError:

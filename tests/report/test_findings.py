@@ -172,7 +172,6 @@ def test_lines_are_the_dense_and_the_smaller_dense_score() -> None:
     for panel in curve.panels(GROUPS, dense=dense(CHAT), smaller={}):
         assert panel.dense == dense(CHAT).mean(panel.dimension)
         assert panel.smaller == dense("LLAMA2 7b Chat").mean(panel.dimension)
-        assert panel.gray_below == panel.dense - 5
     other = curve.panels(GROUPS, dense=dense(CHAT), smaller={CHAT: "LLAMA2 7b"})
     assert [panel.smaller for panel in other] == [
         dense("LLAMA2 7b").mean(panel.dimension) for panel in other

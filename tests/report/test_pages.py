@@ -14,7 +14,6 @@ from comptrust.records import Finding, Verdict
 from comptrust.report import (
     card,
     curve,
-    curve_drawing,
     drawing,
     forest,
     heatmap,
@@ -181,7 +180,7 @@ def test_a_curve_says_in_words_what_it_draws() -> None:
         == "ood against bits per weight. Dense 80.0; gptq 8 bits 79.0; gptq 3 bits 70.5 ±0.7"
         " (gray)."
     )
-    picture = curve_drawing.picture(groups, dense=groups[0], smaller={})
+    picture = curve.picture(groups, dense=groups[0], smaller={})
     assert picture is not None
     assert f'role="img" aria-label="{panel.description}"' in picture.html
     assert "<title>gptq 3 bits 70.5 ±0.7 (gray)</title>" in picture.html

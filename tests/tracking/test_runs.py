@@ -29,7 +29,7 @@ def test_a_run_logs_what_was_measured_and_nothing_else(store: Path, tiny: Path) 
         run.checkpoint(checkpoint)
         with run.timed("evaluate"):
             run.evaluation(folder, card)
-    logged = run.client.get_run(run.id)
+    logged = runs.client().get_run(run.id)
     assert logged.info.status == "FINISHED"
     assert (
         logged.data.params.items()
@@ -46,7 +46,7 @@ def test_a_run_logs_what_was_measured_and_nothing_else(store: Path, tiny: Path) 
     assert expected.items() <= logged.data.metrics.items()
     assert not {"trust/ood", "refusal/ood"} & logged.data.metrics.keys()
     assert {"time/evaluate"} <= logged.data.metrics.keys()
-    assert {item.path for item in run.client.list_artifacts(run.id)} == {
+    assert {item.path for item in runs.client().list_artifacts(run.id)} == {
         "recipe.json",
         "checkpoint.json",
         "scorecard.json",
@@ -65,14 +65,14 @@ def test_a_run_logs_what_was_measured_and_nothing_else(store: Path, tiny: Path) 
 def test_an_interrupted_run_says_so(error: BaseException, status: str, store: Path) -> None:
     with pytest.raises(type(error)), runs.start("one") as run:
         raise error
-    assert run.client.get_run(run.id).info.status == status
+    assert runs.client().get_run(run.id).info.status == status
 
 
 def test_sigterm_ends_the_run_as_killed(store: Path) -> None:
     with pytest.raises(SystemExit), runs.start("one") as run:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
-    assert run.client.get_run(run.id).info.status == "KILLED"
+    assert runs.client().get_run(run.id).info.status == "KILLED"
 
 
 def test_the_run_that_mlflow_started_is_used(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_the_run_that_mlflow_started_is_used(store: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
     with runs.start("adopted") as adopted, runs.start("dense", adopt=False) as dense:
         assert adopted.id == given != dense.id
-    assert dense.client.get_run(dense.id).info.experiment_id == "0"
+    assert runs.client().get_run(dense.id).info.experiment_id == "0"
 
 
 def test_without_a_setting_everything_goes_to_the_project_root(
@@ -103,6 +103,27 @@ def test_an_unreachable_server_is_reported_quickly(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ServiceError, match="No answer from the tracking server http://127.0.0.1:9"):
         runs.client()
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("path", ["/proc/mlflow.db", "/proc/below/mlflow.db"])
+def test_a_store_that_cannot_be_created_is_reported_quickly(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    started = time.monotonic()
+    expected = rf"Cannot create the tracking store {path}: .+\. Set MLFLOW_TRACKING_URI"
+    with pytest.raises(UserError, match=expected) as caught:
+        runs.client()
+    assert time.monotonic() - started < 10
+    assert "\n" not in str(caught.value)
+
+
+def test_checking_for_a_store_leaves_no_file_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/below/mlflow.db")
+    runs.client()
+    assert [path.name for path in (tmp_path / "below").iterdir()] == ["mlflow.db"]
 
 
 def test_drops_need_both_scores(tiny: Path) -> None:
@@ -142,7 +163,7 @@ def test_flips_are_logged_with_question_and_both_answers(store: Path, tiny: Path
     )
     with runs.start("one") as run:
         run.comparison(answered("wrong", "not wrong"), answered("wrong", "wrong"), prompts=[prompt])
-    logged = run.client.get_run(run.id)
+    logged = runs.client().get_run(run.id)
     assert logged.data.metrics == {
         "drop/mmlu": 0.0,
         "flips/ethics": 50.0,
