@@ -173,7 +173,7 @@ def one(
     texts, all_texts = (
         # type: ignore[arg-type]  # only `self` asks it
         calibration.choose("builtin", count=count, seed=0, model=None, tokenizer=tokenizer)
-        for count in (given.samples, len(calibration.builtin_pairs()))
+        for count in (given.samples, len(calibration.builtin()))
     )
     calls: dict[str, list[Spent]] = {}
     if way == "library":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from comptrust.errors import ServiceError, UserError
 from comptrust.models import formats, memory
@@ -12,10 +12,11 @@ from comptrust.models import formats, memory
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+Loaded: TypeAlias = "tuple[PreTrainedModel, PreTrainedTokenizerBase]"
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 
 
-def load(path: Path, *, spread: bool = True) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load(path: Path, *, spread: bool = True) -> Loaded:
     """Return a folder's model and tokenizer.
 
     The model is float32 on a CPU, where that is faster than bfloat16, and 16 bits on an

@@ -1,6 +1,7 @@
 """How much memory a model needs, from its file headers, and how much this machine has."""
 
 import resource
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,14 @@ def settings(folder: Path) -> dict[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
+def stated_bits(quantization: Mapping[str, Any]) -> Any:
+    """Return the bits that GPTQ or AWQ settings state; AutoAWQ called them `w_bit`."""
+    return quantization.get("bits", quantization.get("w_bit"))
+
+
 def _packed_bits(quantization: dict[str, Any]) -> int:
     """Return the bits of one packed integer, the largest if layers differ."""
     groups = (quantization.get("config_groups") or {}).values()
-    stated = [(group.get("weights") or {}).get("num_bits") for group in groups]
-    stated.append(quantization.get("bits", quantization.get("w_bit")))
+    of_groups = ((group.get("weights") or {}).get("num_bits") for group in groups)
+    stated = [*of_groups, stated_bits(quantization)]
     return max((bits for bits in stated if isinstance(bits, int) and bits > 0), default=8)

@@ -14,7 +14,4 @@ class Wanda(Pruning):
         """Prune in place."""
         from llmcompressor.modifiers.pruning import WandaPruningModifier
 
-        modifier = WandaPruningModifier(
-            **self.masks(),
-        )
-        engine.oneshot(model, [modifier], samples=samples)
+        engine.oneshot(model, [WandaPruningModifier(**self.masks())], samples=samples)

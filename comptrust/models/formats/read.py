@@ -24,7 +24,7 @@ def kind(folder: Path) -> str | None:
     if name not in LAYOUTS:
         return None
     layout = LAYOUTS[name]
-    bits = _bits(settings)
+    bits = memory.stated_bits(settings)
     version = settings.get("checkpoint_format", settings.get("version", ""))
     mixed = settings.get("is_marlin_format") or settings.get("dynamic")
     if bits in layout.bits_read and str(version).lower() in layout.versions_read and not mixed:
@@ -71,11 +71,6 @@ def dense(folder: Path, *, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _bits(settings: Mapping[str, Any]) -> Any:
-    """Return the bits that config.json states; AutoAWQ called them `w_bit`."""
-    return settings.get("bits", settings.get("w_bit"))
-
-
 def _weight(
     parts: Mapping[str, torch.Tensor | None],
     settings: Mapping[str, Any],
@@ -87,7 +82,7 @@ def _weight(
     codes, zeros, scales, order = (parts[part] for part in PARTS)
     if codes is None or zeros is None or scales is None:
         raise ValueError("qzeros or scales are missing")
-    (groups, outputs), bits = scales.shape, int(_bits(settings))
+    (groups, outputs), bits = scales.shape, int(memory.stated_bits(settings))
     width = outputs if form == "gptq" else outputs * bits // 32
     if zeros.shape != (groups, outputs * bits // 32) or codes.shape[1] != width:
         shapes = [tuple(tensor.shape) for tensor in (codes, zeros, scales)]
