@@ -15,7 +15,9 @@ from comptrust.compression import calibration, checkpoint, engine, reload
 from comptrust.compression.base import SHARED, Method, Pattern, configured, get, target_layers
 from comptrust.errors import ServiceError, UserError
 from comptrust.models import formats, sources
-from comptrust.models.loading import Loaded, load
+from comptrust.models.base import Loaded
+from comptrust.models.formats import write
+from comptrust.models.loading import load
 from comptrust.models.probe import InMemory
 from comptrust.records import Checkpoint, Recipe
 
@@ -81,7 +83,7 @@ def _write(
     packed = folder if recipe.format == formats.DEFAULT else folder.with_name("packed")
     _save(model, tokenizer, packed, quantized=quantized)
     if packed != folder:
-        formats.rewrite(
+        write.rewrite(
             packed,
             folder,
             name=recipe.format,

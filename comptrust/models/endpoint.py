@@ -83,7 +83,7 @@ class Endpoint:
                     )
                 if status not in RETRYABLE_STATUS and status < 500:
                     raise Refused(f"{self.url}/{path} refuses the request ({reason}).")
-                requested = _retry_after(response.headers.get("Retry-After"))
+                requested = _retry_after(response.headers.get("Retry-After", ""))
             except (httpx.HTTPError, ValueError) as error:
                 reason, requested = self._clean(f"{type(error).__name__}: {error}"), None
             # a random share, so that requests that failed together do not return together
@@ -137,10 +137,8 @@ class Endpoint:
         return (line.replace(self._key, "***") if self._key else line)[:200]
 
 
-def _retry_after(value: str | None) -> float | None:
+def _retry_after(value: str) -> float | None:
     """Return the seconds that a Retry-After header states, as a number or a date; None if none."""
-    if value is None:
-        return None
     try:
         return max(0.0, float(value))
     except ValueError:

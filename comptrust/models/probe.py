@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from comptrust.errors import UserError
 from comptrust.models import chat, loading
+from comptrust.models.base import Loaded
 from comptrust.models.sources import Source
 from comptrust.records import Checkpoint
 
@@ -95,7 +96,7 @@ class InMemory:
         """Start with nothing; `wants_dense` is whether to compare with the dense model."""
         self.source, self.wants_dense = source, wants_dense
         self._predictions: Predictions | None = None
-        self._loaded: loading.Loaded | None = None
+        self._loaded: Loaded | None = None
 
     def dense(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         """Probe the dense model before it is compressed or freed."""
@@ -112,7 +113,7 @@ class InMemory:
         self._loaded = self._loaded or loading.load(Path(checkpoint.path))
         return metrics(predict(*self._loaded), self._predictions)
 
-    def take(self, checkpoint: Checkpoint) -> loading.Loaded:
+    def take(self, checkpoint: Checkpoint) -> Loaded:
         """Return the checkpoint's model, and let go of it."""
         loaded = self._loaded or loading.load(Path(checkpoint.path))
         self._loaded = self._predictions = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from comptrust.errors import UserError
 from comptrust.models import memory
-from comptrust.models.formats.layout import LAYOUTS, PARTS
+from comptrust.models.formats import LAYOUTS, PARTS
 
 if TYPE_CHECKING:
     import torch

@@ -1,6 +1,7 @@
 """The pass that adds one token to each row of a batch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 import torch
@@ -12,22 +13,20 @@ Base = tuple[Beginning, KeyValues]
 """A shared beginning, and the store whose first `beginning.end` tokens are its keys and values."""
 
 
+@dataclass(eq=False)
 class Group:
     """Rows of a batch with about as many tokens of their own, aligned to the right.
 
     Rows that share a beginning must be neighbors.
     """
 
-    def __init__(
-        self, own: KeyValues, mask: torch.Tensor, bases: Sequence[Base | None], *, used: int
-    ) -> None:
-        self.own = own
-        self.mask = mask
-        """Shape (rows, room): minus infinity before a row's first token, 0 elsewhere."""
-        self.bases = list(bases)
-        """The shared beginning of each row."""
-        self.used = used
-        """Own tokens of each row, including the one that is being added."""
+    own: KeyValues
+    mask: torch.Tensor
+    """Shape (rows, room): minus infinity before a row's first token, 0 elsewhere."""
+    bases: list[Base | None]
+    """The shared beginning of each row."""
+    used: int
+    """Own tokens of each row, including the one that is being added."""
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
@@ -98,11 +97,11 @@ def _with_base(
     return weights[..., length:], output
 
 
+@dataclass(eq=False)
 class Decoding:
     """A pass that adds one token to each row of a batch; rows are ordered group by group."""
 
-    def __init__(self, groups: Sequence[Group]) -> None:
-        self.groups = list(groups)
+    groups: list[Group]
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
@@ -115,11 +114,6 @@ class Decoding:
             outputs.append(group.attend(layer, query[:, own], key[:, own], value[:, own], scale))
             first = own.stop
         return torch.cat(outputs)
-
-    def extend(self) -> None:
-        """Make each row one token longer."""
-        for group in self.groups:
-            group.used += 1
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these."""
