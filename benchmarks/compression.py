@@ -185,7 +185,11 @@ def one(
         job, extra = now() - start, Spent()
     else:
         before = ((sources, "resolve"), (oneshot, "load"), (calibration, "choose"))
-        compressing = ((calibration, "tokenize"), (base.get(name), "apply"), (oneshot, "_save"))
+        compressing = (
+            (calibration, "tokenize"),
+            (base.METHODS.get(name), "apply"),
+            (oneshot, "_save"),
+        )
         for owner, function in before + compressing:
             timed(owner, function, calls)
         start = now()

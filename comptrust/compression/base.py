@@ -104,18 +104,12 @@ SHARED = Quantization.model_fields.keys() | Pruning.model_fields.keys()
 """Parameters that a recipe has fields for; all others are options of one method."""
 
 
-def get(name: str) -> type[Method]:
-    """Return a method's class by name. Raises UserError with the nearest name."""
-    method: type[Method] = METHODS.get(name)
-    return method
-
-
 def configured(name: str, *, parameters: dict[str, Any], options: dict[str, Any]) -> Method:
     """Build a method from the recipe's parameters and the method's own options.
 
     Raises UserError for an option that the method does not have or a value that it rejects.
     """
-    method = get(name)
+    method: type[Method] = METHODS.get(name)
     allowed = method.model_fields.keys() - SHARED
     for option in options:
         if option not in allowed:

@@ -86,7 +86,6 @@ def _file_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _fields(row: Any, *, where: str) -> dict[str, str]:
-    """Return the fields of a row that are used."""
     for names in (("instruction", "answer"), ("text",)):
         values = [row.get(name) for name in names] if isinstance(row, dict) else [None]
         if all(isinstance(value, str) and value.strip() for value in values):
@@ -124,7 +123,6 @@ def _render(row: dict[str, str], tokenizer: PreTrainedTokenizerBase) -> str:
 def _own_answer(
     instruction: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> str:
-    """Return the model's greedy answer to an instruction."""
     if tokenizer.chat_template is None:
         inputs: Any = tokenizer(f"{instruction}\n", return_tensors="pt")
     else:

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from comptrust.compression import checkpoint, reload
-from comptrust.compression.base import get, target_layers
+from comptrust.compression.base import METHODS, target_layers
 from comptrust.errors import UserError
 from comptrust.models import formats, headers, loading, memory, sources
 from comptrust.models.formats import read
@@ -92,7 +92,7 @@ def check(recipe: Recipe, folder: Path, *, base: Path) -> int | None:
     headers.check_present(folder)
     quantization = memory.quantization(folder)
     kind = str(quantization.get("quant_method", ""))
-    if get(recipe.method).kind != "quantization":
+    if METHODS.get(recipe.method).kind != "quantization":
         if quantization:
             raise UserError(
                 f"You stated method {recipe.method}, but the files of {folder} are quantized"
@@ -110,15 +110,12 @@ def check(recipe: Recipe, folder: Path, *, base: Path) -> int | None:
             f" {kind.upper()} format."
         )
     bits, group_size = _bits_and_group(quantization)
-    if bits != recipe.bits:
-        raise UserError(
-            f"You stated bits {recipe.bits}, but quantization_config of {folder} says {bits}."
-        )
-    if recipe.group_size not in (None, group_size):
-        raise UserError(
-            f"You stated group_size {recipe.group_size}, but quantization_config of {folder} says"
-            f" {group_size}."
-        )
+    for field, value in (("bits", bits), ("group_size", group_size)):
+        if getattr(recipe, field) not in (None, value):
+            raise UserError(
+                f"You stated {field} {getattr(recipe, field)}, but quantization_config of {folder}"
+                f" says {value}."
+            )
     return group_size
 
 

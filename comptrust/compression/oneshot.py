@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from comptrust import digests
 from comptrust.compression import calibration, checkpoint, engine, reload
-from comptrust.compression.base import SHARED, Method, Pattern, configured, get, target_layers
+from comptrust.compression.base import METHODS, SHARED, Method, Pattern, configured, target_layers
 from comptrust.errors import ServiceError, UserError
 from comptrust.models import formats, sources
 from comptrust.models.base import Loaded
@@ -131,7 +131,7 @@ def _fit(recipe: Recipe, layers: dict[str, torch.nn.Linear], say: Say) -> tuple[
 
     Raises UserError if groups or patterns do not divide every layer's inputs.
     """
-    method = get(recipe.method)
+    method: type[Method] = METHODS.get(recipe.method)
     if method.kind == "quantization" and recipe.group_size is None:
         widths = {layer.in_features for layer in layers.values()}
         fitting = [size for size in GROUP_SIZES if not any(width % size for width in widths)]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from comptrust.compression.base import SHARED, STRUCTURES, Pattern, configured, get
+from comptrust.compression.base import METHODS, SHARED, STRUCTURES, Method, Pattern, configured
 from comptrust.errors import UserError, unknown
 from comptrust.models import formats
 from comptrust.records import Recipe
@@ -36,7 +36,7 @@ def build(
     A group size of `auto` and the digests stay None until the model is known. Raises UserError
     for an unknown name, a bad value or options that do not fit together.
     """
-    chosen = get(method)
+    chosen: type[Method] = METHODS.get(method)
     if not 0 <= seed < SEEDS:
         raise UserError(f"seed {str(seed)[:20]} is not a whole number from 0 to {SEEDS - 1}.")
     stated = {

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from comptrust import config
-from comptrust.compression import base
 from comptrust.compression import recipe as recipes
+from comptrust.compression.base import METHODS
 from comptrust.errors import UserError, unknown
 from comptrust.records import Recipe, Record
 from comptrust.sweep.sweep_file import CellFilter, Model, SweepFile, models
@@ -113,7 +113,7 @@ class _Expansion:
             )
         quantizing = [method for method, kind in kinds.items() if kind == "quantization"]
         if quantizing and not self.file.bits:
-            known = ", ".join(map(str, base.get(quantizing[0]).bits_known))
+            known = ", ".join(map(str, METHODS.get(quantizing[0]).bits_known))
             raise self.error(f"method {quantizing[0]} needs bits. Known: {known}.", "methods")
         for method in self.file.options:
             if method not in {*kinds, *(included.method for included in self.file.include)}:
@@ -132,7 +132,7 @@ class _Expansion:
         kinds: dict[str, str] = {}
         for number, method in enumerate(self.file.methods):
             try:
-                kinds[method] = base.get(method).kind
+                kinds[method] = METHODS.get(method).kind
             except UserError as error:
                 raise self.error(str(error), "methods", number) from error
         return kinds
@@ -152,7 +152,7 @@ class _Expansion:
 
     def _of_method(self, model: str, method: str) -> Iterable[Recipe]:
         """Expand the file's own axes for one model and method."""
-        for fields, place in self._rates(base.get(method).kind):
+        for fields, place in self._rates(METHODS.get(method).kind):
             yield from self._seeds(model, method, fields, None, place)
 
     def _rates(self, kind: str) -> Iterable[tuple[dict[str, Any], Place]]:
@@ -212,7 +212,7 @@ class _Expansion:
         try:
             if seed is not None:
                 seeds = (seed,)
-            elif not base.get(method).calibrated:
+            elif not METHODS.get(method).calibrated:
                 seeds = (0,)  # without calibration nothing is random
             return [
                 recipes.build(model=model, method=method, seed=number, options=of_method, **fields)

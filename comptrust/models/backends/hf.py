@@ -107,7 +107,7 @@ class Hf(Backend):
 
     def _generate(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Generate all answers to every prompt; yield a prompt when its last answer is there."""
-        requests = []
+        decoded, requests = self.tokenizer.decode, []
         for prompt in prompts:
             ids = token_ids(self.render(prompt), tokenizer=self.tokenizer)
             requests += [Request(prompt, ids, copy) for copy in range(prompt.sampling.n)]
@@ -118,11 +118,9 @@ class Hf(Backend):
             answers[request.copy] = tokens
             if len(answers) == prompt.sampling.n:
                 del unfinished[prompt.dimension, prompt.id]
-                pairs = [self._text_of(answers[copy]) for copy in sorted(answers)]
-                texts, reasons = zip(*pairs, strict=True)
-                yield generation(prompt, texts=texts, finish_reasons=reasons)
-
-    def _text_of(self, tokens: list[int]) -> tuple[str, str]:
-        """Return the text of generated tokens, and why it ended."""
-        text = str(self.tokenizer.decode(tokens, skip_special_tokens=True))
-        return text, "stop" if tokens[-1] in self.ends else "length"
+                copies = [answers[copy] for copy in sorted(answers)]
+                yield generation(
+                    prompt,
+                    texts=[str(decoded(ids, skip_special_tokens=True)) for ids in copies],
+                    finish_reasons=["stop" if ids[-1] in self.ends else "length" for ids in copies],
+                )
