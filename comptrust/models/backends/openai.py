@@ -63,12 +63,9 @@ class Openai(Backend):
 
     def describe(self) -> dict[str, str]:
         """Return provenance; facts that the server does not state are `not told`."""
-        template = self.template
-        if template is None and self.tokenizer is not None:
-            template = chat.name_of(self.tokenizer)
         return {
             "backend": "openai",
-            "template": template or "server",
+            "template": chat.name_of(self.template, self.tokenizer),
             "server": self._where,
             "model": self.model,
             **self._endpoint.about(self.model),
@@ -201,8 +198,7 @@ class Openai(Backend):
         )
         try:
             choices = self._choices("completions", body, prompt=prompt)
-            if len(choices) != len(options):
-                raise ValueError(f"{len(choices)} choices instead of {len(options)}")
+            # a ValueError if the numbers differ
             pairs = zip(choices, options, strict=True)
             return [self._mean(choice, text, option) for choice, option in pairs]
         except Refused as error:
@@ -242,7 +238,6 @@ class Openai(Backend):
         return sum(picked) / len(picked)
 
     def _choices(self, path: str, body: dict[str, Any], *, prompt: Prompt) -> list[dict[str, Any]]:
-        """Send one request and return its choices, in order."""
         try:
             answer = self._endpoint.post(path, body)
         except Refused as error:

@@ -118,17 +118,16 @@ def _gptq(
     if order is None and inputs % groups:
         raise ValueError(f"{inputs} inputs in {groups} groups, and no g_idx")
     group = torch.arange(inputs) // (inputs // groups) if order is None else order.long()
-    weight: torch.Tensor = (values - points[group]).to(scales.dtype) * scales[group]
-    return weight
+    return torch.mul((values - points[group]).to(scales.dtype), scales[group])
 
 
 def _awq(codes: torch.Tensor, zeros: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
     """Return the weights of a 4-bit layer, shape (inputs, outputs)."""
+    import torch
     from compressed_tensors.entrypoints.convert.converters.autoawq import AutoAWQConverter as Awq
 
     values, points = Awq.reverse_awq_order(*Awq.unpack_awq(codes, zeros, 4), 4)
     assert points is not None
     size = len(values) // len(scales)
     difference = ((values & 15) - (points & 15).repeat_interleave(size, dim=0)).to(scales.dtype)
-    weight: torch.Tensor = difference * scales.repeat_interleave(size, dim=0)
-    return weight
+    return torch.mul(difference, scales.repeat_interleave(size, dim=0))

@@ -19,8 +19,7 @@ def rewrite(folder: Path, out: Path, *, name: str, bits: int, group_size: int) -
 
     Raises UserError for a layer that the format cannot hold, or a number outside float16's range.
     """
-    converter = _Converter(name, bits, group_size)
-    convert_checkpoint(folder, out, converter, device="cpu")
+    convert_checkpoint(folder, out, _Converter(name, bits, group_size), device="cpu")
 
 
 class _Converter:
@@ -95,8 +94,7 @@ class _Converter:
 
         def along_outputs(values: torch.Tensor) -> torch.Tensor:
             mixed = values.T.reshape(-1, outputs // 8, 8)[:, :, list(INTERLEAVED)]
-            words: torch.Tensor = pack_to_int32(mixed.reshape(-1, outputs), self.bits)
-            return words
+            return torch.as_tensor(pack_to_int32(mixed.reshape(-1, outputs), self.bits))
 
         values = unpack_from_int32(packed, self.bits, torch.Size((outputs, inputs)))
         groups = torch.Size((outputs, inputs // self.group_size))

@@ -91,9 +91,8 @@ class Tail:
 class Piece:
     """Consecutive tokens of a pass: those of one shared beginning, or the rest of one row."""
 
-    start: int
-    stop: int
-    """Its tokens are `start:stop` of the pass."""
+    own: slice
+    """Where its tokens are in the pass."""
     begin: int
     """Number of tokens before it in its row."""
     parent: KeyValues | None
@@ -133,7 +132,7 @@ class Reading:
         # A piece that starts its row is plainly causal, and a single token sees all before it;
         # only several tokens after a beginning need a mask.
         mask = torch.ones(count, end, dtype=torch.bool).tril(begin) if begin and count > 1 else None
-        self.pieces.append(Piece(start, start + count, begin, parent, store, mask, tail))
+        self.pieces.append(Piece(slice(start, start + count), begin, parent, store, mask, tail))
         self.ids += ids
         self.positions += range(begin, end)
 
@@ -143,10 +142,9 @@ class Reading:
         """Attend from each piece to itself and all before it in its row; see Pass."""
         out = torch.empty_like(query)
         for piece in self.pieces:
-            own = slice(piece.start, piece.stop)
-            keys, values = _row_so_far(piece, layer, key[:, own], value[:, own])
-            out[:, own] = scaled_dot_product_attention(
-                query[None, :, own],
+            keys, values = _row_so_far(piece, layer, key[:, piece.own], value[:, piece.own])
+            out[:, piece.own] = scaled_dot_product_attention(
+                query[None, :, piece.own],
                 keys[None],
                 values[None],
                 attn_mask=piece.mask,
@@ -172,8 +170,8 @@ def _row_so_far(
         if layer not in store:
             store[layer] = new.new_empty(new.shape[0], piece.store.room, new.shape[2])
             if piece.parent:
-                before = getattr(piece.parent, name)[layer][:, : piece.begin]
-                store[layer][:, : piece.begin] = before
+                before = getattr(piece.parent, name)[layer]
+                store[layer][:, : piece.begin] = before[:, : piece.begin]
         store[layer][:, piece.begin : end] = new
         whole.append(store[layer][:, :end])
     return whole[0], whole[1]

@@ -54,8 +54,8 @@ class Group:
             first = part.stop
             if base is None:
                 weights[part] = weights[part].softmax(dim=-1)
-                continue
-            weights[part], out[part] = _with_base(base, layer, queries[part], weights[part])
+            else:
+                weights[part], out[part] = _with_base(base, layer, queries[part], weights[part])
 
         values = self.own.values[layer].flatten(0, 1)[:, : self.used]
         out += torch.bmm(weights.flatten(0, 1), values).view_as(out)
@@ -93,8 +93,7 @@ def _with_base(
 
     shared_scores = by_row(torch.bmm(by_head(queries), keys.transpose(1, 2)))
     weights = torch.cat([shared_scores, scores], dim=-1).softmax(dim=-1)
-    output = by_row(torch.bmm(by_head(weights[..., :length]), values))
-    return weights[..., length:], output
+    return weights[..., length:], by_row(torch.bmm(by_head(weights[..., :length]), values))
 
 
 @dataclass(eq=False)

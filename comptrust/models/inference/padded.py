@@ -147,8 +147,7 @@ class Padded(Engine):
                 use_cache=True,
                 logits_to_keep=keep,
             )
-        logits: torch.Tensor = output.logits.float()
-        return logits
+        return torch.as_tensor(output.logits, dtype=torch.float32)
 
     def _past(self, cache: Cache, count: int) -> DynamicCache:
         """Return a cache that holds the shared beginning for `count` rows, or nothing."""

@@ -104,5 +104,4 @@ def forward(
             )
     finally:
         model.set_attn_implementation(usual)
-    logits: torch.Tensor = output.logits[0].float()
-    return logits
+    return torch.as_tensor(output.logits[0], dtype=torch.float32)

@@ -68,8 +68,7 @@ def _nucleus(probabilities: torch.Tensor, top_p: float) -> tuple[torch.Tensor, t
     vocabulary = len(probabilities)
     for count in (min(TOP_TOKENS_TRIED_FIRST, vocabulary), vocabulary):
         ordered, order = probabilities.topk(count)
-        sum_before = ordered.cumsum(dim=-1) - ordered
-        kept = int((sum_before <= top_p).sum())
+        kept = int((ordered.cumsum(dim=-1) - ordered <= top_p).sum())
         if kept < count:
             break
     return ordered[:kept], order[:kept]
