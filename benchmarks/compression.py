@@ -173,7 +173,7 @@ def one(
     texts, all_texts = (
         # type: ignore[arg-type]  # only `self` asks it
         calibration.choose("builtin", count=count, seed=0, model=None, tokenizer=tokenizer)
-        for count in (given.samples, len(calibration.builtin_pairs()))
+        for count in (given.samples, len(calibration.builtin()))
     )
     calls: dict[str, list[Spent]] = {}
     if way == "library":
@@ -185,7 +185,11 @@ def one(
         job, extra = now() - start, Spent()
     else:
         before = ((sources, "resolve"), (oneshot, "load"), (calibration, "choose"))
-        compressing = ((calibration, "tokenize"), (base.get(name), "apply"), (oneshot, "_save"))
+        compressing = (
+            (calibration, "tokenize"),
+            (base.METHODS.get(name), "apply"),
+            (oneshot, "_save"),
+        )
         for owner, function in before + compressing:
             timed(owner, function, calls)
         start = now()

@@ -7,10 +7,11 @@ server read every byte each time: they call `digests.of_file`, which remembers n
 import contextlib
 import json
 import os
-import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
 
 from comptrust import config, digests
 from comptrust.errors import ComptrustError
@@ -19,10 +20,12 @@ NAME = "hashes.json"
 """The file in the cache folder: path -> [device, inode, size, mtime_ns, ctime_ns, SHA-256]."""
 SETTLED_SECONDS = 2.0
 """A file changed more recently than this could change again without a new time stamp."""
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Identity = tuple[int, int, int, int, int]
 """Device, inode, size, mtime_ns, ctime_ns. Every write moves ctime, and no program can set it."""
+Entry = tuple[int, int, int, int, int, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
+"""The identity of a file when it was read, and its SHA-256."""
+ENTRIES = TypeAdapter(dict[str, Entry])
 
 
 class HashCache:
@@ -32,7 +35,7 @@ class HashCache:
         """Read what earlier runs remembered; without `reuse`, digest every file again."""
         self._path = config.cache_dir() / NAME
         self._remembered = _read(self._path) if reuse else {}
-        self._new: dict[str, tuple[Identity, str]] = {}
+        self._new: dict[str, Entry] = {}
 
     def of_file(self, path: Path) -> str:
         """Return a file's SHA-256, without reading the file if it is untouched since the last time.
@@ -42,12 +45,12 @@ class HashCache:
         key = os.path.abspath(path)
         before = _identity(path)
         entry = self._new.get(key) or self._remembered.get(key)
-        if entry and entry[0] == before:
-            return entry[1]
+        if entry and entry[:5] == before:
+            return entry[5]
         settled = before[-1] / 1e9 < time.time() - SETTLED_SECONDS
         digest = digests.of_file(path)
         if settled and _identity(path) == before:
-            self._new[key] = (before, digest)
+            self._new[key] = (*before, digest)
         return digest
 
     def save(self) -> None:
@@ -55,7 +58,7 @@ class HashCache:
         if not self._new:
             return
         entries = _read(self._path) | self._new  # another process may have saved in the meantime
-        lines = {key: [*entry[0], entry[1]] for key, entry in entries.items() if Path(key).exists()}
+        lines = {key: entry for key, entry in entries.items() if Path(key).exists()}
         with contextlib.suppress(ComptrustError):
             digests.write_atomic(self._path, json.dumps(lines) + "\n")
 
@@ -65,19 +68,9 @@ def _identity(path: Path) -> Identity:
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
-def _read(path: Path) -> dict[str, tuple[Identity, str]]:
+def _read(path: Path) -> dict[str, Entry]:
     """Return the remembered digests; a missing or broken file holds none."""
     try:
-        content = json.loads(path.read_bytes())
-        return {key: _entry(value) for key, value in content.items()}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return ENTRIES.validate_json(path.read_bytes(), strict=True)
+    except (OSError, ValueError):
         return {}
-
-
-def _entry(value: Any) -> tuple[Identity, str]:
-    """Check one entry. Raises ValueError or TypeError if it is not one."""
-    device, inode, size, mtime, ctime, digest = value
-    identity = (device, inode, size, mtime, ctime)
-    if not all(type(number) is int for number in identity) or not SHA256.fullmatch(digest):
-        raise ValueError(f"not an entry: {value}")
-    return identity, digest

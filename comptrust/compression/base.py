@@ -1,9 +1,7 @@
 """The interface of a compression method: its parameters, and `apply`."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,6 +12,8 @@ if TYPE_CHECKING:
     import torch
 
 METHODS = Registry("method", "comptrust.compression.methods", "comptrust.methods", verb="apply")
+Module: TypeAlias = "torch.nn.Module"
+Samples: TypeAlias = "list[torch.Tensor]"
 STRUCTURES = ("unstructured", "2:4", "4:8", "1:2")
 
 
@@ -24,12 +24,9 @@ class Pattern(NamedTuple):
     of: int
 
     @classmethod
-    def parse(cls, structure: str | None) -> Pattern | None:
+    def parse(cls, structure: str | None) -> Self | None:
         """Read `2:4` as (2, 4); None if there is no pattern."""
-        if structure is None or structure == "unstructured":
-            return None
-        kept, of = structure.split(":")
-        return cls(int(kept), int(of))
+        return None if structure in (None, "unstructured") else cls(*map(int, structure.split(":")))
 
 
 class Method(BaseModel, ABC):
@@ -44,7 +41,7 @@ class Method(BaseModel, ABC):
     """Whether the method needs calibration texts."""
 
     @abstractmethod
-    def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:
+    def apply(self, model: Module, samples: Samples) -> None:
         """Compress the model in place.
 
         `samples` holds the token ids of each calibration text, shape (1, length). It is empty if
@@ -91,20 +88,20 @@ class Pruning(Method):
     structure: str = "unstructured"
     """`unstructured`, or N:M to keep N weights of every M consecutive inputs."""
 
-    def mask_structure(self) -> str:
-        """Return llm-compressor's name for the pattern, where N counts the zeros."""
+    def masks(self) -> dict[str, Any]:
+        """Return llm-compressor's description of the masks of all linear layers but the head."""
         pattern = Pattern.parse(self.structure)
-        return f"{pattern.of - pattern.kept}:{pattern.of}" if pattern else "0:0"
+        return {
+            "sparsity": self.sparsity,
+            # in the library's names, N counts the zeros
+            "mask_structure": f"{pattern.of - pattern.kept}:{pattern.of}" if pattern else "0:0",
+            "targets": ["Linear"],
+            "ignore": ["re:.*lm_head"],
+        }
 
 
 SHARED = Quantization.model_fields.keys() | Pruning.model_fields.keys()
 """Parameters that a recipe has fields for; all others are options of one method."""
-
-
-def get(name: str) -> type[Method]:
-    """Return a method's class by name. Raises UserError with the nearest name."""
-    method: type[Method] = METHODS.get(name)
-    return method
 
 
 def configured(name: str, *, parameters: dict[str, Any], options: dict[str, Any]) -> Method:
@@ -112,7 +109,7 @@ def configured(name: str, *, parameters: dict[str, Any], options: dict[str, Any]
 
     Raises UserError for an option that the method does not have or a value that it rejects.
     """
-    method = get(name)
+    method: type[Method] = METHODS.get(name)
     allowed = method.model_fields.keys() - SHARED
     for option in options:
         if option not in allowed:
@@ -126,7 +123,7 @@ def configured(name: str, *, parameters: dict[str, Any], options: dict[str, Any]
         ) from error
 
 
-def target_layers(model: torch.nn.Module) -> dict[str, torch.nn.Linear]:
+def target_layers(model: Module) -> "dict[str, torch.nn.Linear]":
     """Return the layers that are compressed: all linear layers but the head."""
     import torch
 

@@ -1,20 +1,17 @@
 """Choose and render the calibration texts."""
 
-from __future__ import annotations
-
 import json
 import random
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from comptrust import config, digests
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from comptrust import config
 from comptrust.errors import ServiceError, UserError
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_TOKENS = 256
 """Longer texts are truncated."""
@@ -23,11 +20,10 @@ MAX_ANSWER_TOKENS = 96
 
 
 @cache
-def builtin_pairs() -> tuple[tuple[str, str], ...]:
-    """Return the instruction and answer pairs written for this project."""
+def builtin() -> list[dict[str, str]]:
+    """Return the rows written for this project, each with an instruction and an answer."""
     file = resources.files("comptrust.compression").joinpath("calibration.jsonl")
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    return tuple((row["instruction"], row["answer"]) for row in rows)
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def choose(
@@ -46,14 +42,16 @@ def choose(
     read or has too few texts.
     """
     kind, _, rest = source.partition(":")
-    generator = random.Random(seed)
-    rows = _rows(kind, rest)
+    if kind == "file":
+        rows = _file_rows(config.path_of(rest))
+    else:
+        rows = _hub_rows(rest) if kind == "hf" else builtin()
     if len(rows) < count:
         raise UserError(
             f"Calibration {source} has {len(rows)} texts, but calibration_samples is {count}. Lower"
             " calibration_samples or add texts."
         )
-    chosen = generator.sample(rows, count)
+    chosen = random.Random(seed).sample(rows, count)
     if kind == "self":
         chosen = [
             row | {"answer": _own_answer(row["instruction"], model, tokenizer)} for row in chosen
@@ -61,27 +59,11 @@ def choose(
     return [_render(row, tokenizer) for row in chosen]
 
 
-def digest(texts: list[str]) -> str:
-    """Return the SHA-256 of the rendered texts, in order."""
-    return digests.of_value(texts)
-
-
 def tokenize(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[torch.Tensor]:
     """Return the token ids of each text, shape (1, length), truncated to MAX_TOKENS."""
-    settings: dict[str, Any] = {"truncation": True, "max_length": MAX_TOKENS}
-    settings |= {"add_special_tokens": False, "return_tensors": "pt"}
-    return [tokenizer(text, **settings)["input_ids"] for text in texts]
-
-
-def _rows(kind: str, rest: str) -> list[dict[str, str]]:
-    if kind in {"builtin", "self"}:
-        return [
-            {"instruction": instruction, "answer": answer}
-            for instruction, answer in builtin_pairs()
-        ]
-    if kind == "file":
-        return _file_rows(config.path_of(rest))
-    return _hub_rows(rest)
+    settings = {"truncation": True, "max_length": MAX_TOKENS, "return_tensors": "pt"}
+    call: Any = tokenizer
+    return [call(text, add_special_tokens=False, **settings)["input_ids"] for text in texts]
 
 
 def _file_rows(path: Path) -> list[dict[str, str]]:
@@ -89,9 +71,10 @@ def _file_rows(path: Path) -> list[dict[str, str]]:
     if path.suffix != ".jsonl":
         rows = [{"text": part.strip()} for part in text.split("\n\n") if part.strip()]
     else:
+        lines = ((f"{path}, line {n}", line) for n, line in enumerate(text.split("\n"), 1))
         rows = [
-            _line(line, where=f"{path}, line {number}")
-            for number, line in enumerate(text.split("\n"), 1)
+            _fields(config.json_value(line, where=where), where=where)
+            for where, line in lines
             if line.strip()
         ]
     if not rows:
@@ -102,12 +85,7 @@ def _file_rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _line(line: str, *, where: str) -> dict[str, str]:
-    return _fields(config.json_value(line, where=where), where=where)
-
-
 def _fields(row: Any, *, where: str) -> dict[str, str]:
-    """Return the fields of a row that are used."""
     for names in (("instruction", "answer"), ("text",)):
         values = [row.get(name) for name in names] if isinstance(row, dict) else [None]
         if all(isinstance(value, str) and value.strip() for value in values):
@@ -145,21 +123,16 @@ def _render(row: dict[str, str], tokenizer: PreTrainedTokenizerBase) -> str:
 def _own_answer(
     instruction: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> str:
-    """Return the model's greedy answer to an instruction."""
-    turns = [{"role": "user", "content": instruction}]
     if tokenizer.chat_template is None:
-        inputs = tokenizer(f"{instruction}\n", return_tensors="pt")
+        inputs: Any = tokenizer(f"{instruction}\n", return_tensors="pt")
     else:
+        turns = [{"role": "user", "content": instruction}]
         inputs = tokenizer.apply_chat_template(
             turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
-    inputs = inputs.to(model.device)
+    ids, mask = (inputs[name].to(model.device) for name in ("input_ids", "attention_mask"))
     generate: Any = model.generate
     output = generate(
-        input_ids=inputs["input_ids"],
-        attention_mask=inputs["attention_mask"],
-        max_new_tokens=MAX_ANSWER_TOKENS,
-        do_sample=False,
+        input_ids=ids, attention_mask=mask, max_new_tokens=MAX_ANSWER_TOKENS, do_sample=False
     )
-    answer = output[0][inputs["input_ids"].shape[1] :]
-    return str(tokenizer.decode(answer, skip_special_tokens=True))
+    return str(tokenizer.decode(output[0][ids.shape[1] :], skip_special_tokens=True))

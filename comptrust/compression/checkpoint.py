@@ -8,9 +8,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+
+import psutil
 
 from comptrust import config, digests
 from comptrust.errors import ServiceError, UserError
@@ -53,11 +54,11 @@ def writing(out: Path, *, model: str) -> Iterator[Path]:
                 out.rmdir()
             folder.rename(out)
     except OSError as error:
-        reason = f"Cannot write to {out.parent}: {error.strerror or error}"
-        if error.errno == errno.ENOSPC:
-            reason = "The disk is full"
+        full = error.errno == errno.ENOSPC
+        cause = f"Cannot write to {out.parent}: {error.strerror or error}"
         raise ServiceError(
-            f"{reason}. Nothing was kept; free space or choose another folder."
+            f"{'The disk is full' if full else cause}. Nothing was kept; free space or choose"
+            " another folder."
         ) from error
     except (MemoryError, RuntimeError) as error:
         # torch reports a failed allocation as a RuntimeError
@@ -75,20 +76,11 @@ def beside(out: Path) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{out.name}.{platform.node()}-"
     for leftover in out.parent.glob(f"{glob.escape(prefix)}*"):
-        if not _alive(leftover.name.removeprefix(prefix).partition("-")[0]):
+        process = leftover.name.removeprefix(prefix).partition("-")[0]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
             shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{prefix}{os.getpid()}-") as temporary:
         yield Path(temporary)
-
-
-def _alive(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ValueError, PermissionError):
-        return True  # another user's process, or not a process id
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def manifest(folder: Path) -> dict[str, str]:
@@ -107,23 +99,21 @@ def verify(folder: Path) -> list[str]:
     )
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What a checkpoint's model showed after it was loaded from its files."""
-
-    sizes: Mapping[str, int]
-    """Number of weights of each target layer."""
-    sparsity: float
-    """Share of exact zeros among them, 0-1."""
-    reload_check: ReloadCheck
-
-
 def finish(
-    folder: Path, *, out: Path, recipe: Recipe, source: Source, measured: Measured
+    folder: Path,
+    *,
+    out: Path,
+    recipe: Recipe,
+    source: Source,
+    sizes: Mapping[str, int],
+    sparsity: float,
+    reload_check: ReloadCheck,
 ) -> Checkpoint:
     """Hash and measure the files, write checkpoint.json and return the record.
 
-    `folder` will be moved to `out`. The N:M structure of the recipe must have been verified.
+    `folder` will be moved to `out`. `sizes` is the number of weights of each target layer,
+    `sparsity` the share of exact zeros among them. The N:M structure of the recipe must have
+    been verified.
     """
     files = manifest(folder)
     record = Checkpoint(
@@ -133,10 +123,10 @@ def finish(
         manifest=files,
         bytes=weight_bytes(folder),
         dense_bytes=dense_bytes(source.path),
-        effective_bits=effective_bits(folder, measured.sizes),
-        sparsity=measured.sparsity,
+        effective_bits=effective_bits(folder, sizes),
+        sparsity=sparsity,
         structure_verified=None if recipe.structure == "unstructured" else recipe.structure,
-        reload_check=measured.reload_check,
+        reload_check=reload_check,
         versions={name: version(name) for name in PACKAGES},
     )
     digests.write_atomic(folder / NAME, record.model_dump_json(indent=2) + "\n")
@@ -153,13 +143,10 @@ def dense_bytes(folder: Path) -> int:
 
     Raises UserError if the folder has no safetensors files.
     """
-    total = weight_bytes(folder)
-    if not total:
-        raise UserError(
-            f"{folder} has no *.safetensors files. Save the model with save_pretrained of"
-            " transformers first."
-        )
-    return total - sum(tensor.stored - 2 * tensor.count for tensor in headers.tensors(folder))
+    headers.check_present(folder)
+    return weight_bytes(folder) - sum(
+        tensor.stored - 2 * tensor.count for tensor in headers.tensors(folder)
+    )
 
 
 def effective_bits(folder: Path, sizes: Mapping[str, int]) -> float:

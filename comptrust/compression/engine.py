@@ -47,16 +47,6 @@ def oneshot(
         )
 
 
-def dispatch(model: torch.nn.Module) -> None:
-    """Move a model from RAM to the accelerator, if there is one, so that it computes there."""
-    import torch
-
-    if torch.accelerator.is_available():
-        from compressed_tensors.offload import dispatch_model
-
-        dispatch_model(model)
-
-
 def import_quietly() -> None:
     """Import llm-compressor without letting it replace the program's log handlers.
 

@@ -8,11 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
 from comptrust.compression import checkpoint, reload
-from comptrust.compression.base import get, target_layers
-from comptrust.compression.reload import Watcher
+from comptrust.compression.base import METHODS, target_layers
 from comptrust.errors import UserError
-from comptrust.models import formats, loading, memory, sources
+from comptrust.models import formats, headers, loading, memory, sources
+from comptrust.models.formats import read
+from comptrust.models.probe import InMemory
 from comptrust.records import Checkpoint, Recipe
 
 SHAPE = (
@@ -34,7 +38,7 @@ def adopt(
     out: Path,
     source: sources.Source | None = None,
     say: Callable[[str], None] = lambda line: None,
-    watcher: Watcher | None = None,
+    watcher: InMemory | None = None,
 ) -> Checkpoint:
     """Copy a compressed model folder to `out` and return its record.
 
@@ -44,7 +48,7 @@ def adopt(
     """
     checkpoint.check_free(out)
     source = source or sources.resolve(recipe.base_model)
-    watcher = watcher or Watcher()
+    watcher = watcher or InMemory(source, wants_dense=False)
     group_size = check(recipe, folder, base=source.path)
     with checkpoint.writing(out, model=str(folder)) as copy:
         ignored = shutil.ignore_patterns(checkpoint.NAME, ".cache", ".git")
@@ -52,20 +56,22 @@ def adopt(
         say(f"loading and measuring {folder}")
         if watcher.wants_dense:
             watcher.dense(*loading.load(source.path))  # freed before the other model is loaded
-        resolved = {
-            "revision": source.revision,
-            "group_size": group_size,
-            "format": formats.kind(copy) or formats.DEFAULT,
-        }
+        form = read.kind(copy) or formats.DEFAULT
+        resolved = {"revision": source.revision, "group_size": group_size, "format": form}
         recipe = recipe.model_copy(update=resolved)
         # packed layers unpack when they first compute
         model, tokenizer = loading.load(copy)
         reload_check = reload.finite(reload.logits(model, tokenizer))
         sizes = _sizes(source.path)
-        zeros = reload.zeros(model, sizes, structure=recipe.structure)
-        _check_zeros(recipe, zeros)
-        measured = checkpoint.Measured(sizes, zeros.sparsity, reload_check)
-        record = checkpoint.finish(copy, out=out, recipe=recipe, source=source, measured=measured)
+        record = checkpoint.finish(
+            copy,
+            out=out,
+            recipe=recipe,
+            source=source,
+            sizes=sizes,
+            sparsity=_sparsity(recipe, model, sizes),
+            reload_check=reload_check,
+        )
         watcher.reloaded(model, tokenizer)
         return record
 
@@ -83,14 +89,10 @@ def check(recipe: Recipe, folder: Path, *, base: Path) -> int | None:
                 f"{field} is {config.get(field)} in {folder} but {dense.get(field)} in"
                 f" {recipe.base_model}, so {folder} was not made from {recipe.base_model}."
             )
-    if not any(folder.glob("*.safetensors")):
-        raise UserError(
-            f"{folder} has no *.safetensors files. Save the model with save_pretrained of"
-            " transformers first."
-        )
+    headers.check_present(folder)
     quantization = memory.quantization(folder)
     kind = str(quantization.get("quant_method", ""))
-    if get(recipe.method).kind != "quantization":
+    if METHODS.get(recipe.method).kind != "quantization":
         if quantization:
             raise UserError(
                 f"You stated method {recipe.method}, but the files of {folder} are quantized"
@@ -108,15 +110,12 @@ def check(recipe: Recipe, folder: Path, *, base: Path) -> int | None:
             f" {kind.upper()} format."
         )
     bits, group_size = _bits_and_group(quantization)
-    if bits != recipe.bits:
-        raise UserError(
-            f"You stated bits {recipe.bits}, but quantization_config of {folder} says {bits}."
-        )
-    if recipe.group_size not in (None, group_size):
-        raise UserError(
-            f"You stated group_size {recipe.group_size}, but quantization_config of {folder} says"
-            f" {group_size}."
-        )
+    for field, value in (("bits", bits), ("group_size", group_size)):
+        if getattr(recipe, field) not in (None, value):
+            raise UserError(
+                f"You stated {field} {getattr(recipe, field)}, but quantization_config of {folder}"
+                f" says {value}."
+            )
     return group_size
 
 
@@ -124,8 +123,7 @@ def _bits_and_group(quantization: dict[str, Any]) -> tuple[int | None, int | Non
     """Read bits and group size from a quantization_config of GPTQ, AWQ or compressed-tensors."""
     if "config_groups" not in quantization:
         size = quantization.get("group_size", quantization.get("q_group_size"))
-        bits = quantization.get("bits", quantization.get("w_bit"))
-        return bits, size if size and size > 0 else None
+        return memory.stated_bits(quantization), size if size and size > 0 else None
     groups = quantization["config_groups"].values()
     schemes = [group["weights"] for group in groups if group.get("weights")]
     kinds = {(scheme["num_bits"], scheme.get("group_size")) for scheme in schemes}
@@ -137,26 +135,23 @@ def _bits_and_group(quantization: dict[str, Any]) -> tuple[int | None, int | Non
     return kinds.pop()
 
 
-def _check_zeros(recipe: Recipe, zeros: reload.Zeros) -> None:
-    if zeros.off_pattern:
+def _sparsity(recipe: Recipe, model: PreTrainedModel, sizes: dict[str, int]) -> float:
+    """Return the share of zeros. Raises UserError if they are not as the recipe states."""
+    sparsity, off_pattern = reload.zeros(model, sizes, structure=recipe.structure)
+    if off_pattern:
         raise UserError(
-            f"You stated structure {recipe.structure}, but layer {zeros.off_pattern} does not have"
+            f"You stated structure {recipe.structure}, but layer {off_pattern} does not have"
             " that pattern."
         )
-    if recipe.sparsity is None:
-        return
-    if abs(zeros.sparsity - recipe.sparsity) > SPARSITY_TOLERANCE:
+    if recipe.sparsity is not None and abs(sparsity - recipe.sparsity) > SPARSITY_TOLERANCE:
         raise UserError(
-            f"You stated sparsity {recipe.sparsity:g}, but {zeros.sparsity:.1%} of the weights are"
-            " zero."
+            f"You stated sparsity {recipe.sparsity:g}, but {sparsity:.1%} of the weights are zero."
         )
+    return sparsity
 
 
 def _sizes(base: Path) -> dict[str, int]:
     """Return the number of weights of each target layer, without loading the model."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     with torch.device("meta"):
         config = AutoConfig.from_pretrained(base, trust_remote_code=False)
         model = AutoModelForCausalLM.from_config(config)

@@ -21,6 +21,7 @@ Scaling does not change what a block computes, so no second pass over the tokens
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ class Gram:
         self.count = 0
         self._pending: list[torch.Tensor] = []
         self._stripes: list[torch.Tensor] = []
-        self._sizes: torch.Tensor | None = None
+        self._sizes = torch.zeros(())
 
     def add(self, inputs: torch.Tensor) -> None:
         """Add the tokens of a layer's input, shape (..., width)."""
@@ -55,7 +56,6 @@ class Gram:
     def mean_size(self) -> torch.Tensor:
         """Return the mean |x| of each channel, shape (width,)."""
         self._flush()
-        assert self._sizes is not None
         return self._sizes / self.count
 
     def loss(self, error: torch.Tensor) -> torch.Tensor:
@@ -78,7 +78,7 @@ class Gram:
         rows = torch.cat(self._pending).float()
         self._pending.clear()
         width = rows.shape[1]
-        if self._sizes is None:
+        if not self._stripes:
             self._sizes = rows.new_zeros(width)
             self._stripes = [rows.new_zeros(end, end - start) for start, end in _stripes(width)]
         self._sizes += rows.abs().sum(dim=0)
@@ -147,15 +147,14 @@ class GramAWQ(AWQModifier):
         for mapping in self._resolved_mappings:
             self.register_hook(
                 mapping.activation_hook_target or mapping.balance_layers[0],
-                self._adding(mapping.smooth_name),
+                partial(self._add, mapping.smooth_name),
                 "forward",
             )
 
-    def _adding(self, name: str) -> Any:
-        def add(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: Any) -> None:
-            self._grams.setdefault(name, Gram()).add(inputs[0])
-
-        return add
+    def _add(
+        self, name: str, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: Any
+    ) -> None:
+        self._grams.setdefault(name, Gram()).add(inputs[0])
 
     @torch.no_grad()
     def _apply_smoothing(self, model: torch.nn.Module) -> None:
@@ -175,17 +174,16 @@ class GramAWQ(AWQModifier):
     ) -> None:
         """Multiply the balance layers' inputs by the best scales, and divide `smooth`'s outputs."""
         scheme = quantized[0].quantization_scheme.weights
-        weight_means = self._compute_layer_means(quantized).float()
         scales = best(
-            self._candidates(gram.mean_size(), weight_means),
+            self._candidates(gram.mean_size(), self._compute_layer_means(quantized).float()),
             weights=[layer.weight for layer in quantized],
             gram=gram,
             bits=scheme.num_bits,
             group_size=scheme.group_size,
         )
         for layer in balance:
-            scaled = layer.weight.float() * scales
-            update_offload_parameter(layer, "weight", scaled.to(layer.weight.dtype))
+            weight = layer.weight
+            update_offload_parameter(layer, "weight", (weight.float() * scales).to(weight.dtype))
         for name, value in smooth.named_parameters(recurse=False):
             if name not in ("weight", "bias"):
                 continue

@@ -13,24 +13,16 @@ def magnitude_mask(weight: torch.Tensor, *, structure: str, sparsity: float) -> 
     Source: Zhu & Gupta 2017; Mishra et al. 2021 for N:M.
     """
     size = weight.detach().abs().float()
-    pattern = Pattern.parse(structure)
-    if pattern is None:
-        dropped = round(sparsity * size.numel())
-        order = size.flatten().sort(stable=True, descending=True).indices
-        mask = torch.ones(size.numel(), dtype=torch.bool, device=weight.device)
-        mask[order[size.numel() - dropped :]] = False
-        return mask.view_as(weight)
-    groups = size.view(-1, pattern.of)
-    order = groups.sort(dim=1, stable=True, descending=True).indices[:, : pattern.kept]
-    mask = torch.zeros_like(groups, dtype=torch.bool)
-    return mask.scatter_(1, order, True).view_as(weight)
+    count = size.numel()
+    kept, of = Pattern.parse(structure) or (count - round(sparsity * count), count)
+    groups = size.view(-1, of)
+    order = groups.sort(dim=1, stable=True, descending=True).indices[:, :kept]
+    return torch.zeros_like(groups, dtype=torch.bool).scatter_(1, order, True).view_as(weight)
 
 
-def follows(weight: torch.Tensor, structure: str) -> bool:
+def follows(weight: torch.Tensor, structure: str | None) -> bool:
     """Return whether the weight, shape (out, in), has the pattern; any weight is unstructured."""
     pattern = Pattern.parse(structure)
-    if pattern is None:
-        return True
-    if weight.shape[-1] % pattern.of:
-        return False
+    if pattern is None or weight.shape[-1] % pattern.of:
+        return pattern is None
     return bool((weight.reshape(-1, pattern.of).count_nonzero(dim=1) <= pattern.kept).all())

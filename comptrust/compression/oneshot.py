@@ -1,30 +1,25 @@
 """From a recipe to a checkpoint: load, compress, save, reload, compare and measure."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from compressed_tensors.offload import dispatch_model
+from safetensors import SafetensorError
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from comptrust import digests
 from comptrust.compression import calibration, checkpoint, engine, reload
-from comptrust.compression.base import (
-    SHARED,
-    Method,
-    Pattern,
-    configured,
-    get,
-    target_layers,
-)
-from comptrust.compression.reload import Watcher
+from comptrust.compression.base import METHODS, SHARED, Method, Pattern, configured, target_layers
 from comptrust.errors import ServiceError, UserError
 from comptrust.models import formats, sources
+from comptrust.models.base import Loaded
+from comptrust.models.formats import write
 from comptrust.models.loading import load
+from comptrust.models.probe import InMemory
 from comptrust.records import Checkpoint, Recipe
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 GROUP_SIZES = (128, 64, 32)
 """The sizes that `auto` chooses from; the largest that fits wins."""
@@ -38,7 +33,7 @@ def compress(
     out: Path,
     source: sources.Source | None = None,
     say: Say = lambda line: None,
-    watcher: Watcher | None = None,
+    watcher: InMemory | None = None,
 ) -> Checkpoint:
     """Write the recipe's checkpoint to `out` and return its record.
 
@@ -48,12 +43,13 @@ def compress(
     """
     checkpoint.check_free(out)
     source = source or sources.resolve(recipe.base_model)
+    watcher = watcher or InMemory(source, wants_dense=False)
     with checkpoint.writing(out, model=recipe.base_model) as folder:
-        return _write(recipe, source, folder, out=out, say=say, watcher=watcher or Watcher())
+        return _write(recipe, source, folder, out=out, say=say, watcher=watcher)
 
 
 def _write(
-    recipe: Recipe, source: sources.Source, folder: Path, *, out: Path, say: Say, watcher: Watcher
+    recipe: Recipe, source: sources.Source, folder: Path, *, out: Path, say: Say, watcher: InMemory
 ) -> Checkpoint:
     say(f"loading {source.name}")
     model, tokenizer = _load_dense(source, watcher)
@@ -69,39 +65,57 @@ def _write(
             model=model,
             tokenizer=tokenizer,
         )
-        recipe = recipe.model_copy(update={"calibration_digest": calibration.digest(texts)})
+        recipe = recipe.model_copy(update={"calibration_digest": digests.of_value(texts)})
         samples = calibration.tokenize(texts, tokenizer)
         say(f"calibration: {len(samples)} texts, {sum(ids.shape[1] for ids in samples)} tokens")
     say(f"compressing {len(layers)} layers with {recipe.slug}")
     engine.import_quietly()
     method.apply(model, samples)
-    engine.dispatch(model)
+    if torch.accelerator.is_available():
+        dispatch_model(model)  # compression left it in RAM
     say("saving, reloading and comparing")
     quantized = method.kind == "quantization"
-    _round(model, quantized=quantized)
+    # Round to the 16 bits that will be saved, at the dtype of computing, before comparing.
+    with torch.no_grad():
+        for value in _saved_dense(model, quantized=quantized):
+            value.copy_(value.to(torch.bfloat16))
     before = reload.logits(model, tokenizer)
-    _write_model(recipe, model, tokenizer, folder, quantized=quantized)
-    _release(model)
+    packed = folder if recipe.format == formats.DEFAULT else folder.with_name("packed")
+    _save(model, tokenizer, packed, quantized=quantized)
+    if packed != folder:
+        write.rewrite(
+            packed,
+            folder,
+            name=recipe.format,
+            bits=int(recipe.bits or 0),
+            group_size=int(recipe.group_size or 0),
+        )
+    # llm-compressor's tracing keeps the model alive; free it, so that only one is in memory.
+    for value in model.parameters():
+        value.data = value.data.new_empty(0)
     reloaded, tokenizer = load(folder)
     check = reload.compare(before, reload.logits(reloaded, tokenizer))
-    zeros = reload.zeros(reloaded, sizes, structure=recipe.structure)
-    if zeros.off_pattern:
+    sparsity, off_pattern = reload.zeros(reloaded, sizes, structure=recipe.structure)
+    if off_pattern:
         raise ServiceError(
-            f"Layer {zeros.off_pattern} does not have the pattern {recipe.structure} after"
+            f"Layer {off_pattern} does not have the pattern {recipe.structure} after"
             " pruning. The checkpoint was removed."
         )
-    measured = checkpoint.Measured(sizes, zeros.sparsity, check)
-    record = checkpoint.finish(folder, out=out, recipe=recipe, source=source, measured=measured)
+    record = checkpoint.finish(
+        folder,
+        out=out,
+        recipe=recipe,
+        source=source,
+        sizes=sizes,
+        sparsity=sparsity,
+        reload_check=check,
+    )
     watcher.reloaded(reloaded, tokenizer)
     return record
 
 
-def _load_dense(
-    source: sources.Source, watcher: Watcher
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _load_dense(source: sources.Source, watcher: InMemory) -> Loaded:
     """Load the model into RAM, and show it to the watcher."""
-    import torch
-
     if watcher.wants_dense and torch.accelerator.is_available():
         # The watcher compares with a model on the accelerator, which rounds differently from the
         # processor. Loaded twice, but never both at once.
@@ -117,9 +131,16 @@ def _fit(recipe: Recipe, layers: dict[str, torch.nn.Linear], say: Say) -> tuple[
 
     Raises UserError if groups or patterns do not divide every layer's inputs.
     """
-    method = get(recipe.method)
+    method: type[Method] = METHODS.get(recipe.method)
     if method.kind == "quantization" and recipe.group_size is None:
-        recipe = recipe.model_copy(update={"group_size": _largest_group(recipe, layers)})
+        widths = {layer.in_features for layer in layers.values()}
+        fitting = [size for size in GROUP_SIZES if not any(width % size for width in widths)]
+        if not fitting:
+            raise UserError(
+                f"No group size of {GROUP_SIZES} divides every layer of {recipe.base_model}. Give a"
+                " group_size."
+            )
+        recipe = recipe.model_copy(update={"group_size": fitting[0]})
         say(f"group size auto: {recipe.group_size}")
     pattern = Pattern.parse(recipe.structure)
     unit = recipe.group_size or (pattern.of if pattern else 1)
@@ -133,16 +154,6 @@ def _fit(recipe: Recipe, layers: dict[str, torch.nn.Linear], say: Say) -> tuple[
             )
     parameters = {name: getattr(recipe, name) for name in method.model_fields if name in SHARED}
     return configured(recipe.method, parameters=parameters, options=recipe.options), recipe
-
-
-def _largest_group(recipe: Recipe, layers: dict[str, torch.nn.Linear]) -> int:
-    for size in GROUP_SIZES:
-        if all(layer.in_features % size == 0 for layer in layers.values()):
-            return size
-    raise UserError(
-        f"No group size of {GROUP_SIZES} divides every layer of {recipe.base_model}. Give a"
-        " group_size."
-    )
 
 
 def _saved_dense(model: PreTrainedModel, *, quantized: bool) -> list[torch.nn.Parameter]:
@@ -160,49 +171,14 @@ def _saved_dense(model: PreTrainedModel, *, quantized: bool) -> list[torch.nn.Pa
     ]
 
 
-def _round(model: PreTrainedModel, *, quantized: bool) -> None:
-    """Round the model in place to the 16 bits that will be saved; its dtype stays."""
-    import torch
-
-    with torch.no_grad():
-        for value in _saved_dense(model, quantized=quantized):
-            value.copy_(value.to(torch.bfloat16))
-
-
-def _write_model(
-    recipe: Recipe,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    folder: Path,
-    *,
-    quantized: bool,
-) -> None:
-    """Write the model's files in the recipe's format."""
-    if recipe.format == formats.DEFAULT:
-        _save(model, tokenizer, folder, quantized=quantized)
-        return
-    packed = folder.with_name("packed")
-    _save(model, tokenizer, packed, quantized=quantized)
-    formats.rewrite(
-        packed,
-        folder,
-        name=recipe.format,
-        bits=int(recipe.bits or 0),
-        group_size=int(recipe.group_size or 0),
-    )
-
-
 def _save(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, quantized: bool
 ) -> None:
     """Save 16 bits per dense value; quantized layers as packed integers (compressed-tensors)."""
-    import torch
-    from safetensors import SafetensorError
-
     for value in _saved_dense(model, quantized=quantized):
         value.data = value.data.to(torch.bfloat16)
+    settings: dict[str, Any] = {"save_compressed": True} if quantized else {}
     try:
-        settings: dict[str, Any] = {"save_compressed": True} if quantized else {}
         model.save_pretrained(folder, **settings)
         tokenizer.save_pretrained(folder)
     except Exception as error:
@@ -214,12 +190,3 @@ def _save(
             " folder."
         ) from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)
-
-
-def _release(model: PreTrainedModel) -> None:
-    """Free the weights of a model that llm-compressor's tracing keeps alive.
-
-    Only one model is then in memory at a time.
-    """
-    for value in model.parameters():
-        value.data = value.data.new_empty(0)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from comptrust.compression.base import SHARED, STRUCTURES, Pattern, configured, get
+from comptrust.compression.base import METHODS, SHARED, STRUCTURES, Method, Pattern, configured
 from comptrust.errors import UserError, unknown
 from comptrust.models import formats
 from comptrust.records import Recipe
@@ -36,49 +36,39 @@ def build(
     A group size of `auto` and the digests stay None until the model is known. Raises UserError
     for an unknown name, a bad value or options that do not fit together.
     """
-    chosen = get(method)
+    chosen: type[Method] = METHODS.get(method)
     if not 0 <= seed < SEEDS:
         raise UserError(f"seed {str(seed)[:20]} is not a whole number from 0 to {SEEDS - 1}.")
-    pruning: dict[str, object] = {"sparsity": sparsity, "structure": structure}
-    quantization: dict[str, object] = {"bits": bits}
-    if group_size != "auto":
-        quantization["group_size"] = group_size
+    stated = {
+        "bits": bits,
+        "group_size": None if group_size == "auto" else group_size,
+        "sparsity": sparsity,
+        "structure": structure,
+    }
+    for name, value in stated.items():
+        if value is not None and name not in chosen.model_fields:
+            raise UserError(
+                f"{name} {value} cannot be used with method {method}, which"
+                f" {WHAT_IT_DOES[chosen.kind]}. Leave it out."
+            )
     parameters: dict[str, Any] = {}
     if chosen.kind == "quantization":
-        _refuse(method, pruning)
-        parameters = {
-            "bits": _bits(method, bits, chosen.bits_known),
-            "group_size": _group_size(group_size),
-        }
+        size = _group_size(group_size)
+        parameters = {"bits": _bits(method, bits, chosen.bits_known), "group_size": size}
     elif chosen.kind == "pruning":
-        _refuse(method, quantization)
         parameters = _sparsity(sparsity, structure)
-    else:
-        _refuse(method, quantization | pruning)
-    fields = dict(parameters)
+    fields = parameters | {"format": formats.check(format, method=method, bits=bits)}
     if chosen.calibrated:
         fields |= _calibration(calibration, calibration_samples)
-    fields["format"] = formats.check(format, method=method, bits=parameters.get("bits"))
     checked = configured(method, parameters=parameters, options=options or {})
     settings = {name: getattr(checked, name) for name in chosen.model_fields if name not in SHARED}
     return Recipe(base_model=model, method=method, seed=seed, options=settings, **fields)
 
 
-def _refuse(method: str, values: dict[str, object]) -> None:
-    for name, value in values.items():
-        if value is not None:
-            raise UserError(
-                f"{name} {value} cannot be used with method {method}, which"
-                f" {WHAT_IT_DOES[get(method).kind]}. Leave it out."
-            )
-
-
 def _bits(method: str, bits: int | None, known: tuple[int, ...]) -> int:
-    names = ", ".join(map(str, known))
-    if bits is None:
-        raise UserError(f"Method {method} needs bits. Known: {names}.")
     if bits not in known:
-        raise UserError(f"Method {method} does not support bits {bits}. Known: {names}.")
+        problem = "needs bits" if bits is None else f"does not support bits {bits}"
+        raise UserError(f"Method {method} {problem}. Known: {', '.join(map(str, known))}.")
     return bits
 
 
@@ -99,20 +89,18 @@ def _sparsity(sparsity: float | None, structure: str | None) -> dict[str, Any]:
     if structure not in STRUCTURES:
         raise unknown("structure", structure, STRUCTURES)
     pattern = Pattern.parse(structure)
-    if pattern is None:
-        share = 0.5 if sparsity is None else sparsity
-        if not 0 < share < 1:
-            raise UserError(
-                f"sparsity {share} is not between 0 and 1. Give the share of weights that become"
-                " zero, such as 0.5."
-            )
-    else:
-        share = 1 - pattern.kept / pattern.of
-        if sparsity is not None and sparsity != share:
-            raise UserError(
-                f"sparsity {sparsity} contradicts structure {structure}, which zeroes {share:g}."
-                " Leave out sparsity."
-            )
+    share = 1 - pattern.kept / pattern.of if pattern else 0.5
+    if pattern and sparsity not in (None, share):
+        raise UserError(
+            f"sparsity {sparsity} contradicts structure {structure}, which zeroes {share:g}."
+            " Leave out sparsity."
+        )
+    share = share if sparsity is None else sparsity
+    if not 0 < share < 1:
+        raise UserError(
+            f"sparsity {share} is not between 0 and 1. Give the share of weights that become"
+            " zero, such as 0.5."
+        )
     return {"sparsity": share, "structure": structure}
 
 

@@ -1,17 +1,15 @@
 """Check a reloaded model: does it compute what the saved one did, and what do its weights say?"""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from comptrust.compression import masks
 from comptrust.errors import ServiceError
 from comptrust.records import ReloadCheck
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 FIXED_PROMPTS = (
     "The capital of France is",
@@ -25,31 +23,12 @@ The model in memory was rounded to the saved 16 bits before it was compared.
 """
 
 
-class Watcher:
-    """Sees the models that compression has in memory, so that they need not be loaded again.
-
-    The default does nothing with them.
-    """
-
-    wants_dense = False
-    """Whether to call `dense` at all; the dense model may have to be loaded for it."""
-
-    def dense(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Use the dense model before it is compressed or freed. Do not keep it."""
-
-    def reloaded(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Take the finished checkpoint's model; nothing else uses it any more."""
-
-
 def logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[torch.Tensor]:
     """Return the logits of the fixed prompts, one tensor of shape (length, vocabulary) each.
 
     All prompts are computed in one batch, because a model with packed weights may unpack them on
     every call. Padding goes behind the prompts, where causal attention does not look.
     """
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
     rows = [tokenizer(text, return_tensors="pt")["input_ids"][0] for text in FIXED_PROMPTS]
     with torch.no_grad():
         output = model(pad_sequence(rows, batch_first=True).to(model.device)).logits
@@ -86,32 +65,23 @@ def finite(rows: list[torch.Tensor]) -> ReloadCheck:
     )
 
 
-@dataclass(frozen=True)
-class Zeros:
-    """The zeros among the weights of the target layers."""
-
-    sparsity: float
-    """Share of exact zeros, 0-1."""
-    off_pattern: str | None
-    """Name of the first layer that does not have the stated pattern."""
-
-
-def zeros(model: PreTrainedModel, sizes: Mapping[str, int], *, structure: str | None) -> Zeros:
+def zeros(
+    model: PreTrainedModel, sizes: Mapping[str, int], *, structure: str | None
+) -> tuple[float, str | None]:
     """Count the zeros in the layers named by `sizes` (layer -> number of weights).
 
+    Returns their share, 0-1, and the name of the first layer that does not have the structure.
     Packed layers must have computed once, which unpacks them. Raises ServiceError for a layer
     whose weights cannot be read.
     """
-    from comptrust.compression import masks
-
     modules = dict(model.named_modules())
     count, off_pattern = 0, None
     for name in sizes:
         weight = _weight(modules.get(name), name)
         count += weight.numel() - int(weight.count_nonzero())
-        if structure and off_pattern is None and not masks.follows(weight, structure):
+        if off_pattern is None and not masks.follows(weight, structure):
             off_pattern = name
-    return Zeros(count / sum(sizes.values()), off_pattern)
+    return count / sum(sizes.values()), off_pattern
 
 
 def _weight(layer: Any, name: str) -> torch.Tensor:
@@ -120,8 +90,7 @@ def _weight(layer: Any, name: str) -> torch.Tensor:
     if weight is not None and weight.is_floating_point() and weight.dim() == 2:
         return weight
     if hasattr(layer, "dequantize_weight"):
-        unpacked: torch.Tensor = layer.dequantize_weight().T
-        return unpacked
+        return torch.as_tensor(layer.dequantize_weight().T)
     raise ServiceError(
         f"The weights of layer {name} ({type(layer).__name__}) cannot be read, so they cannot be"
         " measured."

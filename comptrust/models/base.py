@@ -1,13 +1,21 @@
 """The interface of a backend, which answers prompts, and helpers to build its answers."""
 
+import hashlib
 import os
 import platform
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
+from comptrust.errors import UserError
 from comptrust.plugins import Registry
 from comptrust.records import Generation, Prompt
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Tokenizer: TypeAlias = "PreTrainedTokenizerBase"
+Loaded: TypeAlias = "tuple[PreTrainedModel, PreTrainedTokenizerBase]"
 BACKENDS = Registry("backend", "comptrust.models.backends", "comptrust.backends", verb="answer")
 
 
@@ -76,11 +84,27 @@ def generation(
     )
 
 
-def chosen(prompt: Prompt, *, logliks: Sequence[float]) -> Generation:
+def options(prompt: Prompt) -> tuple[str, ...]:
+    """Return the continuations to choose from. Raises UserError if there is only one."""
+    if len(prompt.choices) < 2:
+        raise UserError(
+            f"Prompt '{prompt.id}' of {prompt.dimension} has one choice; give it at least two, or"
+            " none."
+        )
+    return tuple(choice.continuation for choice in prompt.choices)
+
+
+def chosen(
+    prompt: Prompt, *, logliks: Sequence[float], content_free: Sequence[float] = ()
+) -> Generation:
     """Build the answer to a prompt with choices from the log-likelihood of each.
 
-    The most likely choice wins; of equally likely ones, the first.
+    The most likely choice wins; of equally likely ones, the first. For a prompt with a content-free
+    version, the log-likelihoods there are subtracted (Zhao et al. 2021, "Calibrate Before Use",
+    section 4).
     """
+    if content_free:
+        logliks = [value - free for value, free in zip(logliks, content_free, strict=True)]
     best, second = sorted(logliks, reverse=True)[:2]
     extra = {"loglik": [round(value, 5) for value in logliks], "margin": round(best - second, 5)}
     return generation(
@@ -89,3 +113,9 @@ def chosen(prompt: Prompt, *, logliks: Sequence[float]) -> Generation:
         finish_reasons=["choice"],
         extra=extra,
     )
+
+
+def seed(prompt: Prompt, *, copy: int) -> int:
+    """Return a seed of 63 bits for one answer to a prompt, which depends on nothing else."""
+    name = f"{prompt.dimension}/{prompt.id}/{prompt.sampling.seed}/{copy}"
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1

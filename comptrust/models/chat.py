@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from comptrust.errors import UserError, unknown
+from comptrust.models.base import Tokenizer
 from comptrust.records import Message
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 VICUNA_SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
@@ -31,7 +29,7 @@ class Template(NamedTuple):
 def render(
     messages: Sequence[Message],
     *,
-    tokenizer: PreTrainedTokenizerBase | None,
+    tokenizer: Tokenizer | None,
     template: str | None = None,
     prefill: str = "",
 ) -> str:
@@ -70,11 +68,17 @@ def render(
     return str(text) + prefill
 
 
-def bos(tokenizer: PreTrainedTokenizerBase) -> str:
+def bos(tokenizer: Tokenizer) -> str:
     """Return the token that the tokenizer puts before plain text, or an empty string."""
-    first = tokenizer("a")["input_ids"][0]
-    adds_it = tokenizer.bos_token_id is not None and first == tokenizer.bos_token_id
-    return tokenizer.bos_token if adds_it else ""
+    adds_it = tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    return (tokenizer.bos_token or "") if adds_it else ""
+
+
+def name_of(template: str | None, tokenizer: Tokenizer | None) -> str:
+    """Return the name under which the way to render is recorded."""
+    if template or tokenizer is None:
+        return template or "server"
+    return "own" if tokenizer.chat_template else "plain"
 
 
 def named(template: str) -> Template:

@@ -83,7 +83,7 @@ class Endpoint:
                     )
                 if status not in RETRYABLE_STATUS and status < 500:
                     raise Refused(f"{self.url}/{path} refuses the request ({reason}).")
-                requested = _retry_after(response.headers.get("Retry-After"))
+                requested = _retry_after(response.headers.get("Retry-After", ""))
             except (httpx.HTTPError, ValueError) as error:
                 reason, requested = self._clean(f"{type(error).__name__}: {error}"), None
             # a random share, so that requests that failed together do not return together
@@ -100,9 +100,8 @@ class Endpoint:
 
         vLLM, llama.cpp and TGI say both. Raises ServiceError if no server answers.
         """
-        listing = self._get(f"{self.url}/models")
-        models = listing.get("data") if isinstance(listing, dict) else None
-        entries = [entry for entry in models or [] if isinstance(entry, dict)]
+        models = self._get(f"{self.url}/models").get("data") or []
+        entries = [entry for entry in models if isinstance(entry, dict)]
         entry = next((entry for entry in entries if entry.get("id") == model), {})
         return {
             "served_model": str(entry.get("root") or entry.get("id") or "not told"),
@@ -110,26 +109,28 @@ class Endpoint:
         }
 
     def _version(self, owner: str) -> str:
-        root = self.url.removesuffix("/v1")
         for path, field in (("version", "version"), ("props", "build_info"), ("info", "version")):
-            about = self._get(f"{root}/{path}")
-            if isinstance(about, dict) and isinstance(about.get(field), str):
+            about = self._get(f"{self.url.removesuffix('/v1')}/{path}")
+            if isinstance(about.get(field), str):
                 return f"{owner} {about[field]}"
         return "not told"
 
-    def _get(self, url: str) -> Any:
+    def _get(self, url: str) -> dict[str, Any]:
+        """Return the JSON object at a URL, empty if there is none."""
         try:
             # a new connection: some servers close it after an error without saying so
-            headers = {"Connection": "close"}
-            response = self._client.get(url, timeout=CONNECT_SECONDS, headers=headers)
-            return response.json() if response.is_success else None
+            response = self._client.get(
+                url, timeout=CONNECT_SECONDS, headers={"Connection": "close"}
+            )
+            answer = response.json() if response.is_success else {}
         except ValueError:
-            return None
+            return {}
         except httpx.HTTPError as error:
             reason = self._clean(f"{type(error).__name__}: {error}")
             raise ServiceError(
                 f"{self.url} does not answer ({reason}). Start the server, or correct the base URL."
             ) from error
+        return answer if isinstance(answer, dict) else {}
 
     def _clean(self, text: str) -> str:
         """Return one short line without the key, which some servers echo."""
@@ -137,10 +138,8 @@ class Endpoint:
         return (line.replace(self._key, "***") if self._key else line)[:200]
 
 
-def _retry_after(value: str | None) -> float | None:
+def _retry_after(value: str) -> float | None:
     """Return the seconds that a Retry-After header states, as a number or a date; None if none."""
-    if value is None:
-        return None
     try:
         return max(0.0, float(value))
     except ValueError:

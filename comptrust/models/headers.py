@@ -32,6 +32,15 @@ class Tensor:
         return math.prod(self.shape)
 
 
+def check_present(folder: Path) -> None:
+    """Raise UserError if a folder has no safetensors files."""
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"{folder} has no *.safetensors files. Save the model with save_pretrained of"
+            " transformers first."
+        )
+
+
 def tensors(folder: Path) -> Iterator[Tensor]:
     """Yield the tensors of all safetensors files in a folder, file by file.
 

@@ -1,21 +1,19 @@
 """Load a dense or compressed model for computing, or say in one line why it cannot be loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from comptrust.errors import ServiceError, UserError
 from comptrust.models import formats, memory
+from comptrust.models.base import Loaded, Tokenizer
+from comptrust.models.formats import read
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
+HALF = ("float16", "bfloat16")
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 
 
-def load(path: Path, *, spread: bool = True) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load(path: Path, *, spread: bool = True) -> Loaded:
     """Return a folder's model and tokenizer.
 
     The model is float32 on a CPU, where that is faster than bfloat16, and 16 bits on an
@@ -58,10 +56,10 @@ def _model(path: Path, *, accelerator: bool, spread: bool) -> tuple[Any, Mapping
 
     dtype: Any = torch.float32
     if accelerator:
-        saved_at_16_bits = memory.saved_dtype(path) in ("float16", "bfloat16")
-        dtype = "auto" if memory.quantized(path) or saved_at_16_bits else torch.bfloat16
-    form = formats.kind(path)
-    if not form:
+        fields = memory.settings(path)
+        saved_at_16_bits = (fields.get("dtype") or fields.get("torch_dtype")) in HALF
+        dtype = "auto" if memory.quantization(path) or saved_at_16_bits else torch.bfloat16
+    if not read.kind(path):
         return AutoModelForCausalLM.from_pretrained(  # type: ignore[return-value]
             path,
             dtype=dtype,
@@ -77,7 +75,7 @@ def _model(path: Path, *, accelerator: bool, spread: bool) -> tuple[Any, Mapping
     model, keys = kind.from_pretrained(
         None,
         config=config,
-        state_dict=formats.dense(path, dtype=torch.float16 if accelerator else torch.float32),
+        state_dict=read.dense(path, dtype=torch.float16 if accelerator else torch.float32),
         dtype=dtype,
         device_map="auto" if spread else None,
         output_loading_info=True,
@@ -133,7 +131,7 @@ def check_format(path: Path) -> None:
         )
 
 
-def tokenizer(path: Path) -> PreTrainedTokenizerBase:
+def tokenizer(path: Path) -> Tokenizer:
     """Return a model folder's tokenizer. Raises UserError if transformers finds none."""
     from transformers import AutoTokenizer
 

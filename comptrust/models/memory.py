@@ -1,6 +1,7 @@
 """How much memory a model needs, from its file headers, and how much this machine has."""
 
 import resource
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ def weights(folder: Path, *, float_bytes: int | None) -> int:
     integers of compressed-tensors, GPTQ and AWQ count unpacked, other formats as saved. Buffers,
     activations and caches are not included.
     """
-    packed_bits = _packed_bits(quantization(folder))
+    fields = quantization(folder)
+    groups = (fields.get("config_groups") or {}).values()
+    of_groups = ((group.get("weights") or {}).get("num_bits") for group in groups)
+    stated = (bits for bits in (*of_groups, stated_bits(fields)) if isinstance(bits, int))
+    packed_bits = max((bits for bits in stated if bits > 0), default=8)  # layers may differ
     total = 0
     for tensor in headers.tensors(folder):
         if tensor.name.endswith(PACKED):
@@ -72,21 +77,10 @@ def peak() -> dict[str, float]:
     return peaks
 
 
-def saved_dtype(folder: Path) -> str | None:
-    """Return the dtype that config.json names, such as `bfloat16`."""
-    fields = settings(folder)
-    return fields.get("dtype") or fields.get("torch_dtype")
-
-
 def quantization(folder: Path) -> dict[str, Any]:
     """Return the folder's quantization_config, empty if its weights are not quantized."""
     fields = settings(folder).get("quantization_config")
     return fields if isinstance(fields, dict) else {}
-
-
-def quantized(folder: Path) -> bool:
-    """Tell whether the folder's weights are stored in a quantized format."""
-    return bool(quantization(folder))
 
 
 def settings(folder: Path) -> dict[str, Any]:
@@ -103,9 +97,6 @@ def settings(folder: Path) -> dict[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-def _packed_bits(quantization: dict[str, Any]) -> int:
-    """Return the bits of one packed integer, the largest if layers differ."""
-    groups = (quantization.get("config_groups") or {}).values()
-    stated = [(group.get("weights") or {}).get("num_bits") for group in groups]
-    stated.append(quantization.get("bits", quantization.get("w_bit")))
-    return max((bits for bits in stated if isinstance(bits, int) and bits > 0), default=8)
+def stated_bits(quantization: Mapping[str, Any]) -> Any:
+    """Return the bits that GPTQ or AWQ settings state; AutoAWQ called them `w_bit`."""
+    return quantization.get("bits", quantization.get("w_bit"))

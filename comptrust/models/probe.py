@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comptrust.errors import UserError
-from comptrust.models import chat
+from comptrust.models import chat, loading
+from comptrust.models.base import Loaded
+from comptrust.models.sources import Source
+from comptrust.records import Checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -79,3 +83,38 @@ def metrics(predictions: Predictions, dense: Predictions | None) -> dict[str, fl
         divergence = (reference.exp() * (reference - log_chances)).sum(dim=-1).mean().item()
         values["probe/kl"] = max(0.0, divergence)
     return values
+
+
+class InMemory:
+    """The models in memory while one checkpoint is made, probed and evaluated.
+
+    Compression hands over the models that it has loaded, so each is loaded once. Of the dense model
+    only the predictions are kept: two models are never in memory together.
+    """
+
+    def __init__(self, source: Source, *, wants_dense: bool) -> None:
+        """Start with nothing; `wants_dense` is whether to compare with the dense model."""
+        self.source, self.wants_dense = source, wants_dense
+        self._predictions: Predictions | None = None
+        self._loaded: Loaded | None = None
+
+    def dense(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Probe the dense model before it is compressed or freed."""
+        self._predictions = predict(model, tokenizer)
+
+    def reloaded(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Take the finished checkpoint's model; nothing else uses it any more."""
+        self._loaded = model, tokenizer
+
+    def probe(self, checkpoint: Checkpoint) -> dict[str, float]:
+        """Return the metrics of the checkpoint; those of a dense one have no divergence."""
+        if self.wants_dense and self._predictions is None:
+            self.dense(*loading.load(self.source.path))  # freed before the next one is loaded
+        self._loaded = self._loaded or loading.load(Path(checkpoint.path))
+        return metrics(predict(*self._loaded), self._predictions)
+
+    def take(self, checkpoint: Checkpoint) -> Loaded:
+        """Return the checkpoint's model, and let go of it."""
+        loaded = self._loaded or loading.load(Path(checkpoint.path))
+        self._loaded = self._predictions = None
+        return loaded

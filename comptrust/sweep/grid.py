@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from comptrust import config
-from comptrust.compression import base
 from comptrust.compression import recipe as recipes
+from comptrust.compression.base import METHODS
 from comptrust.errors import UserError, unknown
 from comptrust.records import Recipe, Record
 from comptrust.sweep.sweep_file import CellFilter, SweepFile, models
@@ -67,7 +67,7 @@ class _Expansion:
             recipe
             for method in file.methods
             for model in self.compressed
-            for fields, place in self._rates(base.get(method).kind)
+            for fields, place in self._rates(METHODS.get(method).kind)
             for recipe in self._seeds(model, method, fields, place)
         ]
         for number, included in enumerate(file.include):
@@ -112,7 +112,7 @@ class _Expansion:
         kinds: dict[str, str] = {}
         for number, method in enumerate(file.methods):
             with self._line_of("methods", number):
-                kinds[method] = base.get(method).kind
+                kinds[method] = METHODS.get(method).kind
         for key, kind, does in (
             ("bits", "quantization", "quantizes"),
             ("sparsity", "pruning", "prunes"),
@@ -132,7 +132,7 @@ class _Expansion:
             )
         for method, kind in kinds.items():
             if kind == "quantization" and not file.bits:
-                known = ", ".join(map(str, base.get(method).bits_known))
+                known = ", ".join(map(str, METHODS.get(method).bits_known))
                 raise self.error(f"method {method} needs bits. Known: {known}.", "methods")
         for method in file.options:
             if method not in {*kinds, *(cell.method for cell in file.include)}:
@@ -198,7 +198,7 @@ class _Expansion:
         fields = {key: options.pop(key) for key in OF_RECIPE if key in options} | fields
         with self._line_of(*place):
             # without calibration nothing is random
-            seeds = self.seeds if base.get(method).calibrated else (0,)
+            seeds = self.seeds if METHODS.get(method).calibrated else (0,)
             return [
                 recipes.build(model=model, method=method, seed=number, options=options, **fields)
                 for number in (seeds if seed is None else (seed,))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from comptrust import config, digests
-from comptrust.compression.reload import Watcher
+from comptrust.models.probe import InMemory
 from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Recipe
 from comptrust.tracking import registry
@@ -16,7 +16,7 @@ def get(
     *,
     out: Path | None = None,
     existing: Source | None = None,
-    watcher: Watcher | None = None,
+    watcher: InMemory | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Checkpoint:
     """Return the checkpoint of a recipe and its base model.

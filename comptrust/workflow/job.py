@@ -16,6 +16,7 @@ from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.verdict import judge
 from comptrust.models import memory, presets
+from comptrust.models.probe import InMemory
 from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Recipe, Suite, Verdict
 from comptrust.report import figures
@@ -23,7 +24,6 @@ from comptrust.tracking import evaluations, promotion, registry, runs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.workflow import checkpoints, signatures
-from comptrust.workflow.models import InMemory
 
 Say = Callable[[str], None]
 

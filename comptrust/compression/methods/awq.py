@@ -1,16 +1,9 @@
 """AWQ: scale up the channels with large activations, then round."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from pydantic import Field
 
 from comptrust.compression import engine
-from comptrust.compression.base import Quantization
-
-if TYPE_CHECKING:
-    import torch
+from comptrust.compression.base import Module, Quantization, Samples
 
 
 class Awq(Quantization):
@@ -24,7 +17,7 @@ class Awq(Quantization):
     grid: int = Field(20, ge=3)
     """Number of scales tried for the layers that share an input; 20 in the paper."""
 
-    def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:
+    def apply(self, model: Module, samples: Samples) -> None:
         """Quantize in place."""
         from llmcompressor.modifiers.quantization import QuantizationModifier
 

@@ -1,16 +1,9 @@
 """GPTQ: quantize column by column, and let the remaining columns compensate for the error."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from pydantic import Field
 
 from comptrust.compression import engine
-from comptrust.compression.base import Quantization
-
-if TYPE_CHECKING:
-    import torch
+from comptrust.compression.base import Module, Quantization, Samples
 
 
 class Gptq(Quantization):
@@ -24,7 +17,7 @@ class Gptq(Quantization):
     dampening: float = Field(0.01, gt=0, le=1)
     """Share of the Hessian's mean diagonal added to it before inversion."""
 
-    def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:
+    def apply(self, model: Module, samples: Samples) -> None:
         """Quantize in place."""
         from llmcompressor.modifiers.gptq import GPTQModifier
 

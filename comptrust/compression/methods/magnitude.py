@@ -1,13 +1,6 @@
 """Magnitude pruning: the smallest weights of each layer become zero."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from comptrust.compression.base import Pruning, target_layers
-
-if TYPE_CHECKING:
-    import torch
+from comptrust.compression.base import Module, Pruning, Samples, target_layers
 
 
 class Magnitude(Pruning):
@@ -18,7 +11,7 @@ class Magnitude(Pruning):
 
     calibrated = False
 
-    def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:
+    def apply(self, model: Module, samples: Samples) -> None:
         """Zero the smallest weights of every target layer."""
         import torch
 

@@ -1,13 +1,6 @@
 """No compression: the dense model itself, saved and measured like any other."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from comptrust.compression.base import Method
-
-if TYPE_CHECKING:
-    import torch
+from comptrust.compression.base import Method, Module, Samples
 
 
 class None_(Method):
@@ -19,5 +12,5 @@ class None_(Method):
     kind = "dense"
     calibrated = False
 
-    def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:
+    def apply(self, model: Module, samples: Samples) -> None:
         """Leave the model as it is."""

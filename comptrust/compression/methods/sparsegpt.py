@@ -1,16 +1,9 @@
 """SparseGPT: prune by the layer's Hessian and adjust the weights that stay."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from pydantic import Field
 
 from comptrust.compression import engine
-from comptrust.compression.base import Pruning
-
-if TYPE_CHECKING:
-    import torch
+from comptrust.compression.base import Module, Pruning, Samples
 
 
 class Sparsegpt(Pruning):
@@ -22,15 +15,12 @@ class Sparsegpt(Pruning):
     dampening: float = Field(0.01, gt=0, le=1)
     """Share of the Hessian's mean diagonal added to it before inversion."""
 
-    def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:
+    def apply(self, model: Module, samples: Samples) -> None:
         """Prune in place."""
         from llmcompressor.modifiers.pruning import SparseGPTModifier
 
         modifier = SparseGPTModifier(
-            sparsity=self.sparsity,
-            mask_structure=self.mask_structure(),
+            **self.masks(),
             dampening_frac=self.dampening,
-            targets=["Linear"],
-            ignore=["re:.*lm_head"],
         )
         engine.oneshot(model, [modifier], samples=samples)

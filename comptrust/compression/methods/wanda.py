@@ -1,14 +1,7 @@
 """Wanda: the weights with the smallest product of magnitude and input norm become zero."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from comptrust.compression import engine
-from comptrust.compression.base import Pruning
-
-if TYPE_CHECKING:
-    import torch
+from comptrust.compression.base import Module, Pruning, Samples
 
 
 class Wanda(Pruning):
@@ -17,14 +10,8 @@ class Wanda(Pruning):
     Sample: `{method: wanda, structure: "2:4"}`
     """
 
-    def apply(self, model: torch.nn.Module, samples: list[torch.Tensor]) -> None:
+    def apply(self, model: Module, samples: Samples) -> None:
         """Prune in place."""
         from llmcompressor.modifiers.pruning import WandaPruningModifier
 
-        modifier = WandaPruningModifier(
-            sparsity=self.sparsity,
-            mask_structure=self.mask_structure(),
-            targets=["Linear"],
-            ignore=["re:.*lm_head"],
-        )
-        engine.oneshot(model, [modifier], samples=samples)
+        engine.oneshot(model, [WandaPruningModifier(**self.masks())], samples=samples)

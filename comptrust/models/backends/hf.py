@@ -1,22 +1,20 @@
 """Answer prompts with a local model through transformers."""
 
-from __future__ import annotations
-
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from comptrust.errors import UserError
+import torch
+import transformers
+
 from comptrust.models import chat, loading
-from comptrust.models.base import Backend, chosen, generation
-from comptrust.models.inference import engine
+from comptrust.models.base import Backend, Tokenizer, chosen, generation, options
+from comptrust.models.inference.packed import Packed, suits
+from comptrust.models.inference.padded import Padded
 from comptrust.models.inference.sampling import Request
 from comptrust.models.inference.spans import Ids, span, token_ids
 from comptrust.records import Generation, Message, Prompt
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PROMPTS_PER_CHUNK = 256
 """Prompts with choices that are computed before their answers are yielded."""
@@ -31,7 +29,7 @@ class Hf(Backend):
         *,
         batch_size: int | None = None,
         template: str | None = None,
-        loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None,
+        loaded: tuple[transformers.PreTrainedModel, Tokenizer] | None = None,
     ) -> None:
         """Compute `batch_size` rows at once (None: the engine's default).
 
@@ -42,17 +40,14 @@ class Hf(Backend):
         eos = self.model.generation_config.eos_token_id
         ends = eos if isinstance(eos, list) else [eos, self.tokenizer.eos_token_id]
         self.ends = {token for token in ends if token is not None}
-        self.engine = engine.choose(self.model, batch_size=batch_size, ends=self.ends)
+        engine = Packed if suits(self.model) else Padded
+        self.engine = engine(self.model, batch_size=batch_size, ends=self.ends)
 
     def describe(self) -> dict[str, str]:
         """Return provenance."""
-        import torch
-        import transformers
-
-        default = "own" if self.tokenizer.chat_template else "plain"
         return {
             "backend": "hf",
-            "template": self.template or default,
+            "template": chat.name_of(self.template, self.tokenizer),
             "dtype": str(self.model.dtype),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
@@ -60,8 +55,6 @@ class Hf(Backend):
 
     def machine(self) -> dict[str, str]:
         """Return facts about the machine, including its threads and accelerators."""
-        import torch
-
         devices = range(torch.cuda.device_count())
         return {
             **super().machine(),
@@ -89,47 +82,32 @@ class Hf(Backend):
         )
 
     def _choose(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
-        """Choose by mean log-likelihood per token.
-
-        For a prompt with a content-free version, its log-likelihood there is subtracted (Zhao et
-        al. 2021, "Calibrate Before Use", section 4).
-        """
-        for prompt in prompts:
-            if len(prompt.choices) < 2:
-                raise UserError(
-                    f"Prompt '{prompt.id}' of {prompt.dimension} has one choice; give it at least"
-                    " two, or none."
-                )
+        """Choose by mean log-likelihood per token."""
         # Prompts share contexts and options, so each pair is tokenized and scored once a chunk.
         pairs: dict[tuple[str, str], tuple[Ids, Ids]] = {}
         for start in range(0, len(prompts), PROMPTS_PER_CHUNK):
             chunk = prompts[start : start + PROMPTS_PER_CHUNK]
-            texts = [key for prompt in chunk for key in self._scored(prompt)]
-            pairs = {key: pairs.get(key) or self._pair(*key) for key in texts}
+            scored = [self._scored(prompt) for prompt in chunk]
+            pairs = {
+                key: pairs.get(key) or span(*key, tokenizer=self.tokenizer)
+                for key in itertools.chain.from_iterable(scored)
+            }
             logliks = self.engine.logliks(pairs.values())
-            for prompt in chunk:
-                values = [logliks[pairs[key]] for key in self._scored(prompt)]
+            for prompt, keys in zip(chunk, scored, strict=True):
+                values = [logliks[pairs[key]] for key in keys]
                 count = len(prompt.choices)
-                if prompt.content_free:
-                    both = zip(values[:count], values[count:], strict=True)
-                    values = [value - free for value, free in both]
-                yield chosen(prompt, logliks=values)
+                yield chosen(prompt, logliks=values[:count], content_free=values[count:])
 
     def _scored(self, prompt: Prompt) -> list[tuple[str, str]]:
         """Return (context, option) for each choice, then again after the content-free prompt."""
         contexts = [self.render(prompt)]
         if prompt.content_free:
             contexts.append(self._text(prompt.content_free, prompt.prefill))
-        return [(context, choice.continuation) for context in contexts for choice in prompt.choices]
-
-    def _pair(self, context: str, option: str) -> tuple[Ids, Ids]:
-        """Return the tokens of a context and of the option after it."""
-        whole, begin = span(context, option, tokenizer=self.tokenizer)
-        return whole[:begin], whole[begin:]
+        return list(itertools.product(contexts, options(prompt)))
 
     def _generate(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Generate all answers to every prompt; yield a prompt when its last answer is there."""
-        requests = []
+        decoded, requests = self.tokenizer.decode, []
         for prompt in prompts:
             ids = token_ids(self.render(prompt), tokenizer=self.tokenizer)
             requests += [Request(prompt, ids, copy) for copy in range(prompt.sampling.n)]
@@ -140,11 +118,9 @@ class Hf(Backend):
             answers[request.copy] = tokens
             if len(answers) == prompt.sampling.n:
                 del unfinished[prompt.dimension, prompt.id]
-                pairs = [self._text_of(answers[copy]) for copy in sorted(answers)]
-                texts, reasons = zip(*pairs, strict=True)
-                yield generation(prompt, texts=texts, finish_reasons=reasons)
-
-    def _text_of(self, tokens: list[int]) -> tuple[str, str]:
-        """Return the text of generated tokens, and why it ended."""
-        text = str(self.tokenizer.decode(tokens, skip_special_tokens=True))
-        return text, "stop" if tokens[-1] in self.ends else "length"
+                copies = [answers[copy] for copy in sorted(answers)]
+                yield generation(
+                    prompt,
+                    texts=[str(decoded(ids, skip_special_tokens=True)) for ids in copies],
+                    finish_reasons=["stop" if ids[-1] in self.ends else "length" for ids in copies],
+                )

@@ -5,23 +5,19 @@ Exact text and options go to the completions endpoint, other conversations to ch
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.models import chat
-from comptrust.models.base import Backend, chosen, generation
+from comptrust.models.base import Backend, Tokenizer, chosen, generation, options, seed
 from comptrust.models.endpoint import Endpoint, Refused
 from comptrust.models.inference.spans import span
 from comptrust.records import Generation, Message, Prompt
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 DEFAULT_REQUESTS = 32
 """Requests that run at once."""
@@ -46,7 +42,7 @@ class Openai(Backend):
         base_url: str,
         batch_size: int | None = None,
         template: str | None = None,
-        tokenizer: PreTrainedTokenizerBase | None = None,
+        tokenizer: Tokenizer | None = None,
         patience: float = 120.0,
         pause: float = 1.0,
         where: str | None = None,
@@ -67,12 +63,9 @@ class Openai(Backend):
 
     def describe(self) -> dict[str, str]:
         """Return provenance; facts that the server does not state are `not told`."""
-        template = self.template
-        if template is None and self.tokenizer is not None:
-            template = "own" if self.tokenizer.chat_template else "plain"
         return {
             "backend": "openai",
-            "template": template or "server",
+            "template": chat.name_of(self.template, self.tokenizer),
             "server": self._where,
             "model": self.model,
             **self._endpoint.about(self.model),
@@ -158,7 +151,7 @@ class Openai(Backend):
         choices: list[dict[str, Any]] = []
         # a server that does not know `n` returns one answer to each request
         while len(choices) < sampling.n:
-            body |= {"n": sampling.n - len(choices), "seed": _seed(prompt, copy=len(choices))}
+            body |= {"n": sampling.n - len(choices), "seed": seed(prompt, copy=len(choices)) >> 32}
             choices += self._choices(path, body, prompt=prompt)
         choices = choices[: sampling.n]
         contents = [
@@ -175,21 +168,15 @@ class Openai(Backend):
         return generation(prompt, texts=texts, finish_reasons=reasons)
 
     def _choose(self, prompt: Prompt) -> Generation:
-        options = tuple(choice.continuation for choice in prompt.choices)
-        if len(options) < 2:
-            raise UserError(
-                f"Prompt '{prompt.id}' of {prompt.dimension} has one choice; give it at least two,"
-                " or none."
-            )
-        logliks = self._logliks(self.render(prompt), options, prompt=prompt)
-        if prompt.content_free:
-            key = (self._text(prompt.content_free, prompt.prefill) or "", options)
-            with self._locks[key]:  # prompts that share it send it once
-                if key not in self._content_free:
-                    self._content_free[key] = self._logliks(*key, prompt=prompt)
-            both = zip(logliks, self._content_free[key], strict=True)
-            logliks = [value - free for value, free in both]
-        return chosen(prompt, logliks=logliks)
+        continuations = options(prompt)
+        logliks = self._logliks(self.render(prompt), continuations, prompt=prompt)
+        if not prompt.content_free:
+            return chosen(prompt, logliks=logliks)
+        key = (self._text(prompt.content_free, prompt.prefill) or "", continuations)
+        with self._locks[key]:  # prompts that share it send it once
+            if key not in self._content_free:
+                self._content_free[key] = self._logliks(*key, prompt=prompt)
+        return chosen(prompt, logliks=logliks, content_free=self._content_free[key])
 
     def _logliks(self, text: str, options: tuple[str, ...], *, prompt: Prompt) -> list[float]:
         """Return the mean log-likelihood per token of each option after the text.
@@ -211,8 +198,7 @@ class Openai(Backend):
         )
         try:
             choices = self._choices("completions", body, prompt=prompt)
-            if len(choices) != len(options):
-                raise ValueError(f"{len(choices)} choices instead of {len(options)}")
+            # a ValueError if the numbers differ
             pairs = zip(choices, options, strict=True)
             return [self._mean(choice, text, option) for choice, option in pairs]
         except Refused as error:
@@ -232,12 +218,13 @@ class Openai(Backend):
         if not choice["text"].endswith(option):
             raise ValueError("the prompt was not echoed")
         if self.tokenizer is not None:
-            whole, begin = span(text, option, tokenizer=self.tokenizer)
-            if len(values) != len(whole):
+            context, own = span(text, option, tokenizer=self.tokenizer)
+            if len(values) != len(context + own):
                 raise ValueError(
-                    f"the server reads {len(values)} tokens where the tokenizer reads {len(whole)}"
+                    f"the server reads {len(values)} tokens where the tokenizer reads"
+                    f" {len(context + own)}"
                 )
-            picked = [float(value) for value in values[begin:]]
+            picked = [float(value) for value in values[len(context) :]]
         else:
             offsets = zip(logprobs["text_offset"], tokens, strict=True)
             ends = [offset + len(token) for offset, token in offsets]
@@ -251,7 +238,6 @@ class Openai(Backend):
         return sum(picked) / len(picked)
 
     def _choices(self, path: str, body: dict[str, Any], *, prompt: Prompt) -> list[dict[str, Any]]:
-        """Send one request and return its choices, in order."""
         try:
             answer = self._endpoint.post(path, body)
         except Refused as error:
@@ -266,9 +252,3 @@ class Openai(Backend):
                 " been kept."
             )
         return sorted(choices, key=lambda choice: int(choice["index"]))
-
-
-def _seed(prompt: Prompt, *, copy: int) -> int:
-    """Return a seed of 31 bits for this prompt and copy alone."""
-    name = f"{prompt.dimension}/{prompt.id}/{prompt.sampling.seed}/{copy}"
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1

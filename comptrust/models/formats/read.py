@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from comptrust.errors import UserError
 from comptrust.models import memory
-from comptrust.models.formats.layout import LAYOUTS, PARTS
+from comptrust.models.formats import LAYOUTS, PARTS
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ def kind(folder: Path) -> str | None:
     if name not in LAYOUTS:
         return None
     layout = LAYOUTS[name]
-    bits = _bits(settings)
+    bits = memory.stated_bits(settings)
     version = settings.get("checkpoint_format", settings.get("version", ""))
     mixed = settings.get("is_marlin_format") or settings.get("dynamic")
     if bits in layout.bits_read and str(version).lower() in layout.versions_read and not mixed:
@@ -71,11 +71,6 @@ def dense(folder: Path, *, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _bits(settings: Mapping[str, Any]) -> Any:
-    """Return the bits that config.json states; AutoAWQ called them `w_bit`."""
-    return settings.get("bits", settings.get("w_bit"))
-
-
 def _weight(
     parts: Mapping[str, torch.Tensor | None],
     settings: Mapping[str, Any],
@@ -87,7 +82,7 @@ def _weight(
     codes, zeros, scales, order = (parts[part] for part in PARTS)
     if codes is None or zeros is None or scales is None:
         raise ValueError("qzeros or scales are missing")
-    (groups, outputs), bits = scales.shape, int(_bits(settings))
+    (groups, outputs), bits = scales.shape, int(memory.stated_bits(settings))
     width = outputs if form == "gptq" else outputs * bits // 32
     if zeros.shape != (groups, outputs * bits // 32) or codes.shape[1] != width:
         shapes = [tuple(tensor.shape) for tensor in (codes, zeros, scales)]
@@ -123,17 +118,16 @@ def _gptq(
     if order is None and inputs % groups:
         raise ValueError(f"{inputs} inputs in {groups} groups, and no g_idx")
     group = torch.arange(inputs) // (inputs // groups) if order is None else order.long()
-    weight: torch.Tensor = (values - points[group]).to(scales.dtype) * scales[group]
-    return weight
+    return torch.mul((values - points[group]).to(scales.dtype), scales[group])
 
 
 def _awq(codes: torch.Tensor, zeros: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
     """Return the weights of a 4-bit layer, shape (inputs, outputs)."""
+    import torch
     from compressed_tensors.entrypoints.convert.converters.autoawq import AutoAWQConverter as Awq
 
     values, points = Awq.reverse_awq_order(*Awq.unpack_awq(codes, zeros, 4), 4)
     assert points is not None
     size = len(values) // len(scales)
     difference = ((values & 15) - (points & 15).repeat_interleave(size, dim=0)).to(scales.dtype)
-    weight: torch.Tensor = difference * scales.repeat_interleave(size, dim=0)
-    return weight
+    return torch.mul(difference, scales.repeat_interleave(size, dim=0))

@@ -1,40 +1,17 @@
 """Rewrite packed compressed-tensors checkpoints in the GPTQ and AWQ formats, for older servers."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from comptrust.errors import UserError, unknown
-from comptrust.models.formats.layout import DEFAULT, INTERLEAVED, LAYOUTS
+import torch
+from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32, unpack_from_int32
+from compressed_tensors.entrypoints.convert import convert_checkpoint
 
-if TYPE_CHECKING:
-    import torch
+from comptrust.errors import UserError
+from comptrust.models.formats import DEFAULT, INTERLEAVED, LAYOUTS
 
 PACKED_PARTS = ("weight_packed", "weight_scale", "weight_shape", "weight_zero_point")
 """Tensors of a layer in the compressed-tensors format; GPTQ layers have no zero points."""
-
-
-def check(name: str, *, method: str, bits: int | None) -> str:
-    """Return the format's name.
-
-    Raises UserError if it is unknown or cannot hold what this method produces.
-    """
-    if name == DEFAULT:
-        return name
-    if name not in LAYOUTS:
-        raise unknown("format", name, (DEFAULT, *LAYOUTS))
-    if method != name:
-        raise UserError(
-            f"Format '{name}' holds only what method {name} produces, not {method}. Use format"
-            f" {DEFAULT}, which holds everything."
-        )
-    if bits not in LAYOUTS[name].bits_written:
-        raise UserError(
-            f"Servers do not read format '{name}' at {bits} bits. Use bits"
-            f" {' or '.join(map(str, LAYOUTS[name].bits_written))}, or format {DEFAULT}."
-        )
-    return name
 
 
 def rewrite(folder: Path, out: Path, *, name: str, bits: int, group_size: int) -> None:
@@ -42,16 +19,13 @@ def rewrite(folder: Path, out: Path, *, name: str, bits: int, group_size: int) -
 
     Raises UserError for a layer that the format cannot hold, or a number outside float16's range.
     """
-    from compressed_tensors.entrypoints.convert import convert_checkpoint
-
-    converter = _Converter(name, bits=bits, group_size=group_size)
-    convert_checkpoint(folder, out, converter, device="cpu")
+    convert_checkpoint(folder, out, _Converter(name, bits, group_size), device="cpu")
 
 
 class _Converter:
     """What convert_checkpoint needs to know; it defines the names of these methods."""
 
-    def __init__(self, name: str, *, bits: int, group_size: int) -> None:
+    def __init__(self, name: str, bits: int, group_size: int) -> None:
         self.name, self.bits, self.group_size = name, bits, group_size
 
     def get_dependencies(self, weight_name: str) -> set[str]:
@@ -106,8 +80,6 @@ class _Converter:
         Weights are symmetric: every zero point is the middle of the range, less the 1 that the
         format subtracts.
         """
-        import torch
-
         word = sum(((1 << (self.bits - 1)) - 1) << place for place in range(0, 32, self.bits))
         zeros = torch.full(
             (inputs // self.group_size, outputs * self.bits // 32), word, dtype=torch.int32
@@ -119,16 +91,10 @@ class _Converter:
         self, packed: torch.Tensor, points: torch.Tensor, *, outputs: int, inputs: int
     ) -> dict[str, torch.Tensor]:
         """Return qweight and qzeros, packed again along the outputs."""
-        import torch
-        from compressed_tensors.compressors.pack_quantized.helpers import (
-            pack_to_int32,
-            unpack_from_int32,
-        )
 
         def along_outputs(values: torch.Tensor) -> torch.Tensor:
             mixed = values.T.reshape(-1, outputs // 8, 8)[:, :, list(INTERLEAVED)]
-            words: torch.Tensor = pack_to_int32(mixed.reshape(-1, outputs), self.bits)
-            return words
+            return torch.as_tensor(pack_to_int32(mixed.reshape(-1, outputs), self.bits))
 
         values = unpack_from_int32(packed, self.bits, torch.Size((outputs, inputs)))
         groups = torch.Size((outputs, inputs // self.group_size))
@@ -137,12 +103,8 @@ class _Converter:
 
 
 def _half(value: torch.Tensor, name: str) -> torch.Tensor:
-    import torch
-
-    if not value.is_floating_point():
-        return value
-    half = value.to(torch.float16)
-    if not bool(torch.isfinite(half).all()):
+    half = value.to(torch.float16) if value.is_floating_point() else value
+    if not half.isfinite().all():
         raise UserError(
             f"{name} has numbers outside float16's range, which the format needs. Use format"
             f" {DEFAULT}."

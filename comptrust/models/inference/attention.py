@@ -7,8 +7,6 @@ function here, registered with transformers as vLLM registers its own, leaves th
 stored once and never copied for the rows that continue it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -16,6 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
+
+from comptrust.models.inference.spans import Ids
 
 NAME = "comptrust_packed"
 
@@ -29,6 +29,8 @@ class KeyValues:
     product with the queries is fastest.
     """
 
+    room: int
+    """Tokens that there is room for."""
     keys: dict[int, torch.Tensor] = field(default_factory=dict)
     values: dict[int, torch.Tensor] = field(default_factory=dict)
 
@@ -73,12 +75,24 @@ AttentionInterface.register(NAME, attention)
 
 
 @dataclass(frozen=True, eq=False)
+class Tail:
+    """Where in a decoding group the keys and values of a prompt's own tokens are copied."""
+
+    store: KeyValues
+    rows: tuple[int, ...]
+    """Several where a prompt has several answers."""
+    shape: tuple[int, int]
+    """Of the group: rows, own tokens of its longest prompt."""
+    base: int
+    """Number of the prompt's tokens in the shared beginning; its own tokens follow."""
+
+
+@dataclass(frozen=True, eq=False)
 class Piece:
     """Consecutive tokens of a pass: those of one shared beginning, or the rest of one row."""
 
-    start: int
-    stop: int
-    """Its tokens are `start:stop` of the pass."""
+    own: slice
+    """Where its tokens are in the pass."""
     begin: int
     """Number of tokens before it in its row."""
     parent: KeyValues | None
@@ -89,30 +103,38 @@ class Piece:
     A shared beginning has a store of its own. A row uses its parent's, which has room for the
     longest row; the next row overwrites what it wrote.
     """
-    room: int
-    """Tokens that `store` has room for."""
     mask: torch.Tensor | None
     tail: Tail | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Tail:
-    """Where in a decoding group the keys and values of a prompt's own tokens are copied."""
-
-    store: KeyValues
-    rows: tuple[int, ...]
-    """Several where a prompt has several answers."""
-    shape: tuple[int, int, int]
-    """Of the group: rows, tokens that each has room for, own tokens of its longest prompt."""
-    base: int
-    """Number of the prompt's tokens in the shared beginning; its own tokens follow."""
-
-
+@dataclass
 class Reading:
     """A pass that reads prompts: pieces one after another, each attending to its row so far."""
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
-        self.pieces = pieces
+    ids: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
+    stops: dict[Ids, int] = field(default_factory=dict)
+    """Row -> where its last token is, plus 1."""
+
+    def add(
+        self,
+        ids: Sequence[int],
+        *,
+        begin: int,
+        parent: KeyValues | None,
+        store: KeyValues | None,
+        tail: Tail | None = None,
+    ) -> None:
+        """Add a piece whose first token is number `begin` of its row; see Piece."""
+        start, count = len(self.ids), len(ids)
+        end = begin + count
+        # A piece that starts its row is plainly causal, and a single token sees all before it;
+        # only several tokens after a beginning need a mask.
+        mask = torch.ones(count, end, dtype=torch.bool).tril(begin) if begin and count > 1 else None
+        self.pieces.append(Piece(slice(start, start + count), begin, parent, store, mask, tail))
+        self.ids += ids
+        self.positions += range(begin, end)
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
@@ -120,10 +142,9 @@ class Reading:
         """Attend from each piece to itself and all before it in its row; see Pass."""
         out = torch.empty_like(query)
         for piece in self.pieces:
-            own = slice(piece.start, piece.stop)
-            keys, values = _row_so_far(piece, layer, key[:, own], value[:, own])
-            out[:, own] = scaled_dot_product_attention(
-                query[None, :, own],
+            keys, values = _row_so_far(piece, layer, key[:, piece.own], value[:, piece.own])
+            out[:, piece.own] = scaled_dot_product_attention(
+                query[None, :, piece.own],
                 keys[None],
                 values[None],
                 attn_mask=piece.mask,
@@ -147,10 +168,10 @@ def _row_so_far(
     for name, new in (("keys", key), ("values", value)):
         store = getattr(piece.store, name)
         if layer not in store:
-            store[layer] = new.new_empty(new.shape[0], piece.room, new.shape[2])
+            store[layer] = new.new_empty(new.shape[0], piece.store.room, new.shape[2])
             if piece.parent:
-                before = getattr(piece.parent, name)[layer][:, : piece.begin]
-                store[layer][:, : piece.begin] = before
+                before = getattr(piece.parent, name)[layer]
+                store[layer][:, : piece.begin] = before[:, : piece.begin]
         store[layer][:, piece.begin : end] = new
         whole.append(store[layer][:, :end])
     return whole[0], whole[1]
@@ -162,7 +183,7 @@ def _copy(tail: Tail, layer: int, keys: torch.Tensor, values: torch.Tensor) -> N
     All rows then end at the same place, where decoding goes on. The places before a shorter prompt
     are set to zero, since masked values still enter the sum; those after it are not read yet.
     """
-    rows, room, longest = tail.shape
+    (rows, longest), room = tail.shape, tail.store.room
     heads, end, size = keys.shape
     if layer not in tail.store.keys:
         tail.store.keys[layer] = keys.new_empty(rows, heads, size, room)

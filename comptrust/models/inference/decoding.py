@@ -1,6 +1,7 @@
 """The pass that adds one token to each row of a batch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 import torch
@@ -12,22 +13,20 @@ Base = tuple[Beginning, KeyValues]
 """A shared beginning, and the store whose first `beginning.end` tokens are its keys and values."""
 
 
+@dataclass(eq=False)
 class Group:
     """Rows of a batch with about as many tokens of their own, aligned to the right.
 
     Rows that share a beginning must be neighbors.
     """
 
-    def __init__(
-        self, own: KeyValues, mask: torch.Tensor, bases: Sequence[Base | None], *, used: int
-    ) -> None:
-        self.own = own
-        self.mask = mask
-        """Shape (rows, room): minus infinity before a row's first token, 0 elsewhere."""
-        self.bases = list(bases)
-        """The shared beginning of each row."""
-        self.used = used
-        """Own tokens of each row, including the one that is being added."""
+    own: KeyValues
+    mask: torch.Tensor
+    """Shape (rows, room): minus infinity before a row's first token, 0 elsewhere."""
+    bases: list[Base | None]
+    """The shared beginning of each row."""
+    used: int
+    """Own tokens of each row, including the one that is being added."""
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
@@ -55,8 +54,8 @@ class Group:
             first = part.stop
             if base is None:
                 weights[part] = weights[part].softmax(dim=-1)
-                continue
-            weights[part], out[part] = _with_base(base, layer, queries[part], weights[part])
+            else:
+                weights[part], out[part] = _with_base(base, layer, queries[part], weights[part])
 
         values = self.own.values[layer].flatten(0, 1)[:, : self.used]
         out += torch.bmm(weights.flatten(0, 1), values).view_as(out)
@@ -94,15 +93,14 @@ def _with_base(
 
     shared_scores = by_row(torch.bmm(by_head(queries), keys.transpose(1, 2)))
     weights = torch.cat([shared_scores, scores], dim=-1).softmax(dim=-1)
-    output = by_row(torch.bmm(by_head(weights[..., :length]), values))
-    return weights[..., length:], output
+    return weights[..., length:], by_row(torch.bmm(by_head(weights[..., :length]), values))
 
 
+@dataclass(eq=False)
 class Decoding:
     """A pass that adds one token to each row of a batch; rows are ordered group by group."""
 
-    def __init__(self, groups: Sequence[Group]) -> None:
-        self.groups = list(groups)
+    groups: list[Group]
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
@@ -115,11 +113,6 @@ class Decoding:
             outputs.append(group.attend(layer, query[:, own], key[:, own], value[:, own], scale))
             first = own.stop
         return torch.cat(outputs)
-
-    def extend(self) -> None:
-        """Make each row one token longer."""
-        for group in self.groups:
-            group.used += 1
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these."""

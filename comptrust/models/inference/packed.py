@@ -1,25 +1,20 @@
 """The engine for CPUs: rows are computed without padding, and shared beginnings once."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from comptrust.models.inference.attention import KeyValues, Tail
 from comptrust.models.inference.decoding import Decoding, Group
+from comptrust.models.inference.engine import Engine
 from comptrust.models.inference.prefixes import Beginning
 from comptrust.models.inference.reading import Reader, forward
 from comptrust.models.inference.sampling import Request, next_tokens
 from comptrust.models.inference.spans import Ids
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-DEFAULT_BATCH_SIZE = 256
-"""Rows decoded at once; more make the matrix products hardly faster."""
 MIN_ROWS_PER_SHARED_BEGINNING = 6
 """Rows of a batch that must share a beginning to attend to it together while decoding."""
 MAX_LIVE_SHARE_TO_COMPACT = 0.75
@@ -28,16 +23,42 @@ MIN_PADDING_SAVED_TO_SPLIT = 2000
 """Places of padding per pass that a further group of rows must save to be worth it."""
 MAX_BATCH_BYTES = 4e9
 """Bytes that the keys and values of a batch may take."""
+LOGIT_TOLERANCE = 1e-3
+"""Largest difference between logits, as a share of the largest logit, that counts as rounding."""
 
 
-class Packed:
-    """An Engine for models whose attention transformers lets one replace (engine.suits_packed)."""
+def suits(model: PreTrainedModel) -> bool:
+    """Tell whether the packed engine works for a model.
 
-    def __init__(self, model: PreTrainedModel, *, batch_size: int | None, ends: set[int]) -> None:
-        """Decode `batch_size` rows at once, or fewer if memory requires it."""
-        self.model = model
-        self.batch_size = batch_size or DEFAULT_BATCH_SIZE
-        self.ends = ends
+    The model must be on a CPU, and on two short rows the engine's logits must equal those of
+    transformers.
+    """
+    if model.device.type != "cpu" or not model._supports_attention_backend:
+        return False
+    # Two rows that share 32 tokens: enough for the reader to compute the beginning separately.
+    limits = {(*range(1, 33), *range(first, 40)): 32 for first in (35, 39)}
+    try:
+        packed = list(Reader(model, limits).read(limits, keep=dict.fromkeys(limits, 1)))
+    # another kind of attention, or a model that does not pass `step` on to its layers
+    except (NotImplementedError, TypeError, AttributeError):
+        return False
+    plain: Any = model
+    for row, logits in packed:
+        with torch.inference_mode():
+            expected = plain(torch.tensor([row])).logits[0, -1].float()
+        tolerance = LOGIT_TOLERANCE * float(expected.abs().max())
+        if not torch.allclose(logits[-1], expected, rtol=0, atol=tolerance):
+            return False
+    return True
+
+
+class Packed(Engine):
+    """For models whose attention transformers lets one replace (see `suits`).
+
+    It decodes fewer rows at once if memory requires it.
+    """
+
+    default_batch_size = 256  # more make the matrix products hardly faster
 
     def logliks(self, pairs: Iterable[tuple[Ids, Ids]]) -> dict[tuple[Ids, Ids], float]:
         """Return the mean log-likelihood per token of each option; see Engine."""
@@ -46,11 +67,9 @@ class Packed:
         by_row: dict[Ids, list[tuple[Ids, Ids]]] = defaultdict(list)
         for context, option in pairs:
             by_row[context + option[:-1]].append((context, option))
-        limits, keep = {}, {}
-        for row, scored in by_row.items():
-            # the context's last token predicts the option's first, so its logits are needed
-            limits[row] = min(len(context) for context, _ in scored) - 1
-            keep[row] = max(len(option) for _, option in scored)
+        # the context's last token predicts the option's first, so its logits are needed
+        limits = {row: min(len(context) for context, _ in by_row[row]) - 1 for row in by_row}
+        keep = {row: max(len(option) for _, option in by_row[row]) for row in by_row}
         means = {}
         for row, logits in Reader(self.model, limits).read(by_row, keep=keep):
             log_probabilities = logits.log_softmax(dim=-1)
@@ -85,7 +104,7 @@ class Packed:
             new = next_tokens(logits, [requests[row] for row in live])
             for row, token in zip(live, new, strict=True):
                 tokens[row].append(token)
-            ended = {row for row in live if self._has_ended(requests[row], tokens[row])}
+            ended = {row for row in live if self.has_ended(requests[row], tokens[row])}
             yield from ((requests[row], tokens[row]) for row in sorted(ended))
             live = [row for row in live if row not in ended]
             if not live:
@@ -94,7 +113,8 @@ class Packed:
             if len(live) <= MAX_LIVE_SHARE_TO_COMPACT * len(computed):
                 decoding.keep([computed.index(row) for row in live])
                 computed = list(live)
-            decoding.extend()
+            for group in decoding.groups:
+                group.used += 1
             is_live = set(live)
             logits = forward(
                 self.model,
@@ -103,9 +123,6 @@ class Packed:
                 decoding,
                 keep=[place for place, row in enumerate(computed) if row in is_live],
             )
-
-    def _has_ended(self, request: Request, tokens: Sequence[int]) -> bool:
-        return tokens[-1] in self.ends or len(tokens) == request.prompt.sampling.max_tokens
 
 
 def _start(
@@ -132,13 +149,13 @@ def _start(
     decoding_groups = []
     for members in groups:
         tail = tails[members[0].ids]
-        rows, room, longest = tail.shape
-        mask = torch.zeros(rows, room)
+        rows, longest = tail.shape
+        mask = torch.zeros(rows, tail.store.room)
         for row, request in enumerate(members):
             mask[row, : longest - own[request.ids]] = -torch.inf
         of_rows = [bases[request.ids] for request in members]
         with_stores = [(base, stores[base]) if base else None for base in of_rows]
-        decoding_groups.append(Group(tail.store, mask, with_stores, used=longest))
+        decoding_groups.append(Group(tail.store, mask, with_stores, longest))
     ordered = [request for members in groups for request in members]
     logits = torch.stack([first[request.ids] for request in ordered])
     return ordered, Decoding(decoding_groups), logits
@@ -146,16 +163,11 @@ def _start(
 
 def _bases(batch: Sequence[Request], reader: Reader) -> dict[Ids, Beginning | None]:
     """Return for each prompt the longest beginning that enough rows of the batch share."""
-    paths: dict[Ids, list[Beginning]] = {}
-    for request in batch:
-        last = reader.tree[request.ids]
-        paths[request.ids] = list(last.path()) if last else []
+    longest = {request.ids: reader.tree[request.ids] for request in batch}
+    paths = {ids: list(last.path()) if last else [] for ids, last in longest.items()}
     rows = Counter(node for request in batch for node in paths[request.ids])
-    bases = {}
-    for ids, path in paths.items():
-        shared = (node for node in path if rows[node] >= MIN_ROWS_PER_SHARED_BEGINNING)
-        bases[ids] = next(shared, None)
-    return bases
+    enough = {node for node, count in rows.items() if count >= MIN_ROWS_PER_SHARED_BEGINNING}
+    return {ids: next(filter(enough.__contains__, path), None) for ids, path in paths.items()}
 
 
 def _tails(members: Sequence[Request], own: Mapping[Ids, int]) -> dict[Ids, Tail]:
@@ -163,9 +175,9 @@ def _tails(members: Sequence[Request], own: Mapping[Ids, int]) -> dict[Ids, Tail
     rows: dict[Ids, list[int]] = defaultdict(list)
     for row, request in enumerate(members):
         rows[request.ids].append(row)
-    store = KeyValues()
     longest = max(own[ids] for ids in rows)
-    shape = (len(members), longest + members[0].prompt.sampling.max_tokens, longest)
+    store = KeyValues(longest + members[0].prompt.sampling.max_tokens)
+    shape = (len(members), longest)
     return {
         ids: Tail(store, tuple(places), shape, len(ids) - own[ids]) for ids, places in rows.items()
     }

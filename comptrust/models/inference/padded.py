@@ -3,23 +3,17 @@
 One beginning, which all rows of a batch share, is computed once.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
+from comptrust.models.inference.engine import Engine
 from comptrust.models.inference.sampling import Request, next_tokens
 from comptrust.models.inference.spans import Ids, common_prefix
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-DEFAULT_BATCH_SIZE = 32
-"""Rows computed at once."""
 GROUPING_TOKENS = 48
 """Leading tokens that requests must share to be decoded together."""
 
@@ -27,14 +21,10 @@ Cache = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values of a shared beginning by layer, each of shape (1, heads, length, size)."""
 
 
-class Padded:
-    """An Engine for models that Packed cannot compute: on accelerators, or with other attention."""
+class Padded(Engine):
+    """For models that Packed cannot compute: on accelerators, or with other attention."""
 
-    def __init__(self, model: PreTrainedModel, *, batch_size: int | None, ends: set[int]) -> None:
-        """Compute `batch_size` rows at once."""
-        self.model = model
-        self.batch_size = batch_size or DEFAULT_BATCH_SIZE
-        self.ends = ends
+    default_batch_size = 32
 
     def logliks(self, pairs: Iterable[tuple[Ids, Ids]]) -> dict[tuple[Ids, Ids], float]:
         """Return the mean log-likelihood per token of each option; see Engine.
@@ -45,8 +35,7 @@ class Padded:
         for context, option in pairs:
             options[context].append(option)
         contexts = sorted(options, key=len)
-        prefix = self._shared(contexts)
-        cache = self._prefix_cache(contexts[0][:prefix]) if prefix else None
+        prefix, cache = self._beginning(contexts)
         means: dict[tuple[Ids, Ids], float] = {}
         for start in range(0, len(contexts), self.batch_size):
             batch = contexts[start : start + self.batch_size]
@@ -63,7 +52,7 @@ class Padded:
         batch: Sequence[Ids],
         scored: Sequence[tuple[int, Ids]],
         *,
-        cache: Cache | None,
+        cache: Cache,
         prefix: int,
     ) -> list[list[float]]:
         """Return the log-likelihood of each token of options, given as (row of context, option)."""
@@ -79,7 +68,7 @@ class Padded:
         rows = torch.tensor([scored[number][0] for number in longer], device=mask.device)
         past.batch_select_indices(rows)
         rest = [scored[number][1] for number in longer]
-        ids, own = self._pad([option[:-1] for option in rest], prefix=0, left=False)
+        ids, own = self._pad([option[:-1] for option in rest], prefix=0, side="right")
         logits = self._step(ids, torch.cat([mask[rows], own], dim=1), past, keep=ids.shape[1])
         later = logits.log_softmax(dim=-1)
         for row, (number, option) in enumerate(zip(longer, rest, strict=True)):
@@ -97,15 +86,12 @@ class Padded:
             groups[request.prompt.sampling.max_tokens, common].append(request)
         for members in groups.values():
             members.sort(key=lambda request: len(request.ids))
-            prefix = self._shared([request.ids for request in members])
-            cache = self._prefix_cache(members[0].ids[:prefix]) if prefix else None
+            prefix, cache = self._beginning([request.ids for request in members])
             for start in range(0, len(members), self.batch_size):
                 batch = members[start : start + self.batch_size]
                 yield from zip(batch, self._decoded(batch, cache=cache, prefix=prefix), strict=True)
 
-    def _decoded(
-        self, batch: Sequence[Request], *, cache: Cache | None, prefix: int
-    ) -> list[list[int]]:
+    def _decoded(self, batch: Sequence[Request], *, cache: Cache, prefix: int) -> list[list[int]]:
         """Return the new tokens of each request; rows that ended leave the computation."""
         ids, mask = self._pad([request.ids[prefix:] for request in batch], prefix=prefix)
         past = self._past(cache, len(batch))
@@ -116,7 +102,7 @@ class Padded:
             for row, token in zip(computed, new, strict=True):
                 tokens[row].append(token)
             still = [
-                at for at, row in enumerate(computed) if not self._ended(tokens[row], batch[row])
+                at for at, row in enumerate(computed) if not self.has_ended(batch[row], tokens[row])
             ]
             if not still:
                 return tokens
@@ -126,25 +112,23 @@ class Padded:
             ids = torch.tensor([tokens[row][-1:] for row in computed], device=mask.device)
             mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
 
-    def _ended(self, tokens: list[int], request: Request) -> bool:
-        return tokens[-1] in self.ends or len(tokens) == request.prompt.sampling.max_tokens
-
-    def _shared(self, rows: Sequence[Ids]) -> int:
-        """Return how many leading tokens to compute once.
+    def _beginning(self, rows: Sequence[Ids]) -> tuple[int, Cache]:
+        """Return how many leading tokens of the rows to compute once, and their keys and values.
 
         None if layers attend to a window: the padding that follows would shift it.
         """
-        if len(rows) < 2 or getattr(self.model.config.get_text_config(), "sliding_window", None):
-            return 0
-        # every row keeps at least one token of its own, whose logits are needed
-        return max(0, min(common_prefix(rows), min(len(row) for row in rows) - 1))
-
-    def _prefix_cache(self, ids: Ids) -> Cache:
+        length = 0
+        if len(rows) > 1 and not getattr(
+            self.model.config.get_text_config(), "sliding_window", None
+        ):
+            # every row keeps at least one token of its own, whose logits are needed
+            length = min(common_prefix(rows), min(map(len, rows)) - 1)
+        if length < 1:
+            return 0, []
+        ids = torch.tensor([rows[0][:length]], device=self.model.device)
         with torch.inference_mode():
-            output = self.model(
-                torch.tensor([ids], device=self.model.device), use_cache=True, logits_to_keep=1
-            )
-        return [(layer.keys, layer.values) for layer in output.past_key_values.layers]
+            output = self.model(ids, use_cache=True, logits_to_keep=1)
+        return length, [(layer.keys, layer.values) for layer in output.past_key_values.layers]
 
     def _step(
         self, ids: torch.Tensor, mask: torch.Tensor, past: DynamicCache, *, keep: int = 1
@@ -163,32 +147,25 @@ class Padded:
                 use_cache=True,
                 logits_to_keep=keep,
             )
-        logits: torch.Tensor = output.logits.float()
-        return logits
+        return torch.as_tensor(output.logits, dtype=torch.float32)
 
-    def _past(self, cache: Cache | None, count: int) -> DynamicCache:
+    def _past(self, cache: Cache, count: int) -> DynamicCache:
         """Return a cache that holds the shared beginning for `count` rows, or nothing."""
         past = DynamicCache()
-        for index, (keys, values) in enumerate(cache or []):
+        for index, (keys, values) in enumerate(cache):
             past.update(keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1), index)
         return past
 
     def _pad(
-        self, rows: Sequence[Ids], *, prefix: int, left: bool = True
+        self, rows: Sequence[Ids], *, prefix: int, side: str = "left"
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Pad rows on one side to the longest.
 
         Returns ids, shape (rows, longest), and the attention mask, shape (rows, prefix + longest).
         """
-        longest = max(len(row) for row in rows)
+        tokens = [torch.tensor(row, device=self.model.device) for row in rows]
         pad = next(iter(self.ends), 0)
-
-        def padded(row: Sequence[int], value: int) -> list[int]:
-            fill = [value] * (longest - len(row))
-            return [*fill, *row] if left else [*row, *fill]
-
-        ids = torch.tensor([padded(row, pad) for row in rows], device=self.model.device)
-        mask = torch.tensor(
-            [[1] * prefix + padded([1] * len(row), 0) for row in rows], device=self.model.device
-        )
-        return ids, mask
+        ids = pad_sequence(tokens, batch_first=True, padding_value=pad, padding_side=side)
+        ones = [torch.ones_like(row) for row in tokens]
+        mask = pad_sequence(ones, batch_first=True, padding_side=side)
+        return ids, torch.nn.functional.pad(mask, (prefix, 0), value=1)

@@ -3,56 +3,19 @@
 Tokens of many rows go through the model in one pass, so that its matrix products are large.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
-from comptrust.models.inference.attention import NAME, KeyValues, Pass, Piece, Reading, Tail
+from comptrust.models.inference.attention import NAME, KeyValues, Pass, Reading, Tail
 from comptrust.models.inference.prefixes import Beginning, shared_beginnings
 from comptrust.models.inference.spans import Ids
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 MIN_TOKENS_PER_PASS = 1024
 """A pass is run as soon as it has this many tokens."""
-
-
-@dataclass
-class _Layout:
-    """The tokens of a pass, piece by piece."""
-
-    ids: list[int] = field(default_factory=list)
-    positions: list[int] = field(default_factory=list)
-    pieces: list[Piece] = field(default_factory=list)
-    stops: dict[Ids, int] = field(default_factory=dict)
-    """Row -> where its last token is, plus 1."""
-
-    def add(
-        self,
-        ids: Sequence[int],
-        *,
-        begin: int,
-        parent: KeyValues | None,
-        store: KeyValues | None,
-        room: int,
-        tail: Tail | None = None,
-    ) -> None:
-        """Add a piece whose first token is number `begin` of its row; see Piece."""
-        start, count = len(self.ids), len(ids)
-        end = begin + count
-        # A piece that starts its row is plainly causal, and a single token sees all before it;
-        # only several tokens after a beginning need a mask.
-        mask = torch.ones(count, end, dtype=torch.bool).tril(begin) if begin and count > 1 else None
-        self.pieces.append(Piece(start, start + count, begin, parent, store, room, mask, tail))
-        self.ids += ids
-        self.positions += range(begin, end)
 
 
 class Reader:
@@ -85,47 +48,32 @@ class Reader:
         Keys and values of the tokens after its shared beginning are copied to its tail, if any.
         """
         wanted = set(rows)
-        layout = _Layout()
+        reading = Reading()
         for row in [row for row in self.tree if row in wanted]:
             last = self.tree[row]
             for node in reversed(list(last.path()) if last else []):
                 if node not in self.held:
-                    self._add_beginning(layout, node)
-            begin, store = (last.end, self.held[last]) if last else (0, None)
-            layout.add(
-                row[begin:],
-                begin=begin,
-                parent=store,
-                store=store,
-                room=self._room[last] if last else 0,
-                tail=(tails or {}).get(row),
-            )
-            layout.stops[row] = len(layout.ids)
-            if len(layout.ids) >= MIN_TOKENS_PER_PASS:
-                yield from self._run(layout, keep)
-                layout = _Layout()
-        if layout.ids:
-            yield from self._run(layout, keep)
+                    store = self.held[node] = KeyValues(max(self._room[node], node.end))
+                    parent = self.held[node.parent] if node.parent else None
+                    reading.add(node.ids, begin=node.begin, parent=parent, store=store)
+            begin, base = (last.end, self.held[last]) if last else (0, None)
+            tail = (tails or {}).get(row)
+            reading.add(row[begin:], begin=begin, parent=base, store=base, tail=tail)
+            reading.stops[row] = len(reading.ids)
+            if len(reading.ids) >= MIN_TOKENS_PER_PASS:
+                yield from self._run(reading, keep)
+                reading = Reading()
+        if reading.ids:
+            yield from self._run(reading, keep)
 
-    def _add_beginning(self, layout: _Layout, node: Beginning) -> None:
-        self.held[node] = KeyValues()
-        layout.add(
-            node.ids,
-            begin=node.begin,
-            parent=self.held[node.parent] if node.parent else None,
-            store=self.held[node],
-            room=max(self._room[node], node.end),
-        )
-
-    def _run(self, layout: _Layout, keep: Mapping[Ids, int]) -> Iterator[tuple[Ids, torch.Tensor]]:
+    def _run(self, reading: Reading, keep: Mapping[Ids, int]) -> Iterator[tuple[Ids, torch.Tensor]]:
         places = [
-            place for row, stop in layout.stops.items() for place in range(stop - keep[row], stop)
+            place for row, stop in reading.stops.items() for place in range(stop - keep[row], stop)
         ]
-        reading = Reading(layout.pieces)
-        logits = forward(self.model, layout.ids, layout.positions, reading, keep=places)
-        counts = [keep[row] for row in layout.stops]
-        yield from zip(layout.stops, torch.split(logits, counts), strict=True)
-        for row in layout.stops:
+        logits = forward(self.model, reading.ids, reading.positions, reading, keep=places)
+        counts = [keep[row] for row in reading.stops]
+        yield from zip(reading.stops, torch.split(logits, counts), strict=True)
+        for row in reading.stops:
             last = self.tree[row]
             for node in last.path() if last else ():
                 self._rows_to_come[node] -= 1
@@ -143,24 +91,17 @@ def forward(
 ) -> torch.Tensor:
     """Run one pass; return the logits at the places `keep`, shape (kept, vocabulary)."""
     call: Any = model
-    with torch.inference_mode(), _packed_attention(model):
-        output = call(
-            torch.tensor([ids]),
-            position_ids=torch.tensor([positions]),
-            use_cache=False,
-            logits_to_keep=torch.tensor(keep, dtype=torch.long),
-            step=step,
-        )
-    logits: torch.Tensor = output.logits[0].float()
-    return logits
-
-
-@contextmanager
-def _packed_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Let the model use the attention of attention.py inside the block."""
     usual = model.config._attn_implementation
     model.set_attn_implementation(NAME)
     try:
-        yield
+        with torch.inference_mode():
+            output = call(
+                torch.tensor([ids]),
+                position_ids=torch.tensor([positions]),
+                use_cache=False,
+                logits_to_keep=torch.tensor(keep, dtype=torch.long),
+                step=step,
+            )
     finally:
         model.set_attn_implementation(usual)
+    return torch.as_tensor(output.logits[0], dtype=torch.float32)

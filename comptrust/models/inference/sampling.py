@@ -4,13 +4,13 @@ Each request draws from a random generator of its own, so its text does not depe
 requests are computed with it.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 
+from comptrust.models.base import seed
 from comptrust.models.inference.spans import Ids
 from comptrust.records import Prompt
 
@@ -31,9 +31,7 @@ class Request:
     @cached_property
     def generator(self) -> torch.Generator:
         """Return a random generator seeded by this prompt and copy alone."""
-        name = f"{self.prompt.dimension}/{self.prompt.id}/{self.prompt.sampling.seed}/{self.copy}"
-        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
-        return torch.Generator().manual_seed(seed)
+        return torch.Generator().manual_seed(seed(self.prompt, copy=self.copy))
 
 
 def next_tokens(logits: torch.Tensor, requests: Sequence[Request]) -> list[int]:
@@ -70,8 +68,7 @@ def _nucleus(probabilities: torch.Tensor, top_p: float) -> tuple[torch.Tensor, t
     vocabulary = len(probabilities)
     for count in (min(TOP_TOKENS_TRIED_FIRST, vocabulary), vocabulary):
         ordered, order = probabilities.topk(count)
-        sum_before = ordered.cumsum(dim=-1) - ordered
-        kept = int((sum_before <= top_p).sum())
+        kept = int((ordered.cumsum(dim=-1) - ordered <= top_p).sum())
         if kept < count:
             break
     return ordered[:kept], order[:kept]

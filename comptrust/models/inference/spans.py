@@ -1,29 +1,26 @@
 """Tokens of a text, and where the tokens of an option begin after its prompt."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from comptrust.models.base import Tokenizer
 
 Ids = tuple[int, ...]
 
 
-def token_ids(text: str, *, tokenizer: PreTrainedTokenizerBase) -> Ids:
+def token_ids(text: str, *, tokenizer: Tokenizer) -> Ids:
     """Return the tokens of a text that already contains its special tokens."""
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def span(text: str, continuation: str, *, tokenizer: PreTrainedTokenizerBase) -> tuple[Ids, int]:
-    """Return the tokens of text plus continuation, and the index where the continuation begins.
+def span(text: str, continuation: str, *, tokenizer: Tokenizer) -> tuple[Ids, Ids]:
+    """Return the tokens of a text, and those of its continuation.
 
     A token that spans both belongs to the continuation.
     """
     context = token_ids(text, tokenizer=tokenizer)
     whole = token_ids(text + continuation, tokenizer=tokenizer)
-    return whole, min(common_prefix([context, whole]), len(whole) - 1)
+    begin = min(common_prefix([context, whole]), len(whole) - 1)
+    return whole[:begin], whole[begin:]
 
 
 def common_prefix(rows: Sequence[Ids]) -> int:

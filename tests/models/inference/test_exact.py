@@ -65,11 +65,11 @@ class Plain:
         text = self.backend.render(prompt.model_copy(update={"messages": messages}))
         found = []
         for choice in prompt.choices:
-            whole, begin = span(text, choice.continuation, tokenizer=self.backend.tokenizer)
-            chances = self.logits(whole[:-1])[begin - 1 :].log_softmax(dim=-1)
+            context, option = span(text, choice.continuation, tokenizer=self.backend.tokenizer)
+            chances = self.logits(context + option[:-1])[len(context) - 1 :].log_softmax(dim=-1)
             found.append(
-                sum(float(one[token]) for one, token in zip(chances, whole[begin:], strict=True))
-                / (len(whole) - begin)
+                sum(float(one[token]) for one, token in zip(chances, option, strict=True))
+                / len(option)
             )
         return found
 
