@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from comptrust.cli.targets import BackendOptions, target
+from comptrust.workflow.targets import BackendOptions, target
 from comptrust.models import chat, presets
 
 PAPER = {

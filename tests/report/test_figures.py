@@ -95,6 +95,7 @@ def test_gate_refreshes_the_card(own_runs: LoggedRuns, tmp_path: Path) -> None:
     assert code in (0, 1, 3), said
     after = runs.download(run_id, into=tmp_path / "after", only=["report"]) / "report" / "card.html"
     assert "under policy literal" in after.read_text()
+    invoke("gate", f"runs:/{run_id}", "--policy", "staging")  # the artifacts are shared
 
 
 @pytest.mark.parametrize(
