@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from comptrust.workflow.targets import BackendOptions, target
 from comptrust.models import chat, presets
+from comptrust.workflow.targets import BackendOptions, target
 
 PAPER = {
     "meta-llama/Llama-2-13b-hf": "plain",

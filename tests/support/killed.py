@@ -240,9 +240,14 @@ def _listen(folder: Path) -> None:
     from comptrust.models.backends.hf import Hf
     from comptrust.records import Generation, Prompt
 
-    answer = Hf.answer
+    answer, build = Hf.answer, Hf.__init__
 
-    def noted(self: Hf, prompts: Sequence[Prompt]) -> Any:
+    def built(self: Any, path: Path, **options: Any) -> None:
+        # a model that compression handed on has the name of the folder it was first saved in
+        self.checkpoint = path.name
+        build(self, path, **options)
+
+    def noted(self: Any, prompts: Sequence[Prompt]) -> Any:
         _append(
             beside(folder, "asked"),
             json.dumps([f"{prompt.dimension}/{prompt.id}" for prompt in prompts]),
@@ -251,11 +256,11 @@ def _listen(folder: Path) -> None:
         for one in answer(self, prompts):
             _append(
                 beside(folder, "given"),
-                f"{Path(self.model.name_or_path).name}:{one.dimension}/{one.id}",
+                f"{self.checkpoint}:{one.dimension}/{one.id}",
             )
             yield one
 
-    Hf.answer = noted  # type: ignore[method-assign]
+    Hf.answer, Hf.__init__ = noted, built  # type: ignore[method-assign]
 
 
 def _append(path: Path, line: str) -> None:
