@@ -197,7 +197,7 @@ def test_the_server_refuses_an_unproven_version(here: Team, server: str) -> None
     assert "PERMISSION_DENIED: comptrust refused: set alias champion" in refused, refused
     here.environment["MLFLOW_TRACKING_URI"] = server
     assert "not signed" in here.run("verify", "models:/tiny/1", code=3)
-    here.run("promote", "tiny", "1", "--to", "production", code=2)
+    here.run("promote", "tiny", "1", "--to", "production", code=3)
     log = (here.folder / "server.log").read_text()
     assert "Failure attempting to register store" not in log and "RuntimeError" not in log
 

@@ -86,7 +86,7 @@ def _client(uri: str) -> MlflowClient:
     if uri.startswith(("http://", "https://")):
         _probe(uri)
     elif uri.startswith("sqlite:///"):
-        _check_folder(uri)
+        check_folder(uri)
     import mlflow
 
     for name in ("alembic", "mlflow.tracking", "mlflow.transformers"):
@@ -122,7 +122,7 @@ def _probe(uri: str) -> None:
         ) from error
 
 
-def _check_folder(uri: str) -> None:
+def check_folder(uri: str) -> None:
     """Check that a missing sqlite file can be created, because MLflow would retry for minutes."""
     from sqlalchemy import make_url
 

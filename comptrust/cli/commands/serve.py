@@ -97,10 +97,13 @@ def command(
     from comptrust import plugins
     from comptrust.gate.enforcement import serving
     from comptrust.gate.signing import keys
-    from comptrust.tracking.store import tracking_uri
+    from comptrust.tracking import store
 
     os.environ[plugins.ALLOWED] = ",".join(plugin) or os.environ.get(plugins.ALLOWED, "")
-    backend = backend_store_uri or tracking_uri()
+    backend = backend_store_uri or store.tracking_uri()
+    for uri in (backend, registry_store_uri or backend):
+        if uri.removeprefix("comptrust+").startswith("sqlite:"):
+            store.check_folder(uri.removeprefix("comptrust+"))
     server = serving.server_command(
         backend=backend,
         registry=registry_store_uri or backend,
