@@ -20,6 +20,7 @@ def alone(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+    # filelock raises NotImplementedError where the file system has no locks
     except (OSError, NotImplementedError) as error:
         raise unusable(path.parent, error) from error
     try:

@@ -6,12 +6,12 @@ from comptrust.records import Verdict
 from comptrust.report import forest, markup
 from comptrust.report.base import ReportEntry
 from comptrust.report.markup import escape, spaced
+from comptrust.verdict_html import MARKS
 
 MAX_FLIPS = 10
 """Flipped answers on a card."""
 MAX_CHARACTERS = 800
 """Longer texts are cut: a prompt keeps its end, where the question is, an answer its beginning."""
-MARKS = {"pass": "✓", "block": "✕", "inconclusive": "?"}
 
 
 def verdict_card(entry: ReportEntry, *, unfolded: bool = False) -> str:

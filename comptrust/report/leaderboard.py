@@ -25,7 +25,8 @@ FILTER = (
 NOTES = (
     "<p>Scores and refusal rates are 0-100. ± is the standard deviation over seeds. The average is"
     " the plain mean of all nine scores, as in the paper. A size with ~ is computed from the"
-    " recipe, all other sizes are measured. – means not measured. Click a column name to sort.</p>"
+    " recipe, all other sizes are measured. – means not measured."
+    " Click a column name to sort.</p>"
 )
 
 

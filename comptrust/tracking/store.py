@@ -85,8 +85,7 @@ def _client(uri: str) -> MlflowClient:
         os.environ.setdefault(name, value)
     if uri.startswith(("http://", "https://")):
         _probe(uri)
-    elif uri.startswith("sqlite:///"):
-        check_folder(uri)
+    check_folder(uri)
     import mlflow
 
     for name in ("alembic", "mlflow.tracking", "mlflow.transformers"):
@@ -123,7 +122,12 @@ def _probe(uri: str) -> None:
 
 
 def check_folder(uri: str) -> None:
-    """Check that a missing sqlite file can be created, because MLflow would retry for minutes."""
+    """Check that a missing sqlite file can be created, because MLflow would retry for minutes.
+
+    A store of another kind passes. Raises UserError if the file cannot be created.
+    """
+    if not uri.startswith("sqlite:///"):
+        return
     from sqlalchemy import make_url
 
     path = Path(make_url(uri).database or ":memory:")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.shell import Shell
+from tests.support.stores import RUN_VARIABLES
 
 
 @pytest.fixture(scope="session")
@@ -24,12 +25,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[S
     folder = tmp_path_factory.mktemp("shell")
     (folder / "tmp").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        for name in (
-            "MLFLOW_RUN_ID",
-            "MLFLOW_EXPERIMENT_ID",
-            "MLFLOW_EXPERIMENT_NAME",
-            "MLFLOW_REGISTRY_URI",
-        ):
+        for name in RUN_VARIABLES:
             patch.delenv(name, raising=False)
         patch.setenv("MLFLOW_TRACKING_URI", database)
         patch.setenv("COMPTRUST_CACHE", str(folder / "cache"))

@@ -22,6 +22,7 @@ from comptrust.trust import suite as suites
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.run import evaluate
 from tests.support.echo import Echo
+from tests.support.stores import RUN_VARIABLES
 
 BASE = Recipe(base_model="builtin:forgetful", revision="r1", method="none")
 PLANTED = (
@@ -138,12 +139,7 @@ def log(folder: Path) -> dict[str, str]:
 
 
 def surround(patch: pytest.MonkeyPatch, folder: Path, uri: str) -> None:
-    for name in (
-        "MLFLOW_RUN_ID",
-        "MLFLOW_EXPERIMENT_ID",
-        "MLFLOW_EXPERIMENT_NAME",
-        "MLFLOW_REGISTRY_URI",
-    ):
+    for name in RUN_VARIABLES:
         patch.delenv(name, raising=False)
     patch.setenv("MLFLOW_TRACKING_URI", uri)
     patch.setenv("COMPTRUST_CACHE", str(folder / "cache"))

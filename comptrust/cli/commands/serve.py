@@ -102,8 +102,7 @@ def command(
     os.environ[plugins.ALLOWED] = ",".join(plugin) or os.environ.get(plugins.ALLOWED, "")
     backend = backend_store_uri or store.tracking_uri()
     for uri in (backend, registry_store_uri or backend):
-        if uri.removeprefix("comptrust+").startswith("sqlite:"):
-            store.check_folder(uri.removeprefix("comptrust+"))
+        store.check_folder(uri.removeprefix("comptrust+"))
     server = serving.server_command(
         backend=backend,
         registry=registry_store_uri or backend,

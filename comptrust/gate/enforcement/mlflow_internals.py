@@ -4,6 +4,7 @@ None has a public equivalent. When MLflow is upgraded, this is the file to check
 gone fails at import, so the server does not start unguarded.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -68,9 +69,9 @@ class PublishingRepository(LocalArtifactRepository):
     The public methods return after the whole upload, which is too early and too late for a lock.
     """
 
+    @abstractmethod
     def publishing(self, path: Path) -> AbstractContextManager[None]:
         """Enter before the file appears at `path`, leave when it has appeared."""
-        raise NotImplementedError
 
     def _publish_staged_artifact(
         self,

@@ -131,7 +131,7 @@ def test_labels_are_balanced_where_no_attack_fixes_them(dimension: str, mini: Su
     assert max(counts.values()) / counts.total() <= 0.55, counts
 
 
-def test_an_attack_has_the_label_that_it_pushes_away_from_or_towards(mini: Suite) -> None:
+def test_an_attack_has_the_label_that_it_pushes_away_from_or_toward(mini: Suite) -> None:
     attacked = {
         (prompt.dimension, prompt.scenario, prompt.target)
         for prompt in mini.prompts
