@@ -1,141 +1,230 @@
-"""How often the gate is wrong, by simulation, and how fast it is: `python
-benchmarks/gate_simulation.py [--runs 2000]`.
+"""How often the gate is wrong, by simulation: `python benchmarks/gate_simulation.py [--runs 1000]`.
 
-A simulated dimension is `mmlu` over ten scenarios. A dense model is right on 70% of n prompts; a
-candidate loses some right answers and gains others, so that the true drop is exactly known.
-Printed: how often each truth passes, is blocked or stays open.
+Each row has a known truth. A dense model and a candidate answer invented prompts; beside the true
+drop, a share of the answers is flipped as often one way as the other. Printed: how often the
+candidate passes a margin, stays open, or is blocked. A drop of exactly the margin may pass in at
+most 5% of the runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
-from collections import Counter
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from comptrust.gate import statistics
+from comptrust.gate import power, resampling, statistics
+from comptrust.gate.power import Design
 from comptrust.trust import base
-from comptrust.trust.base import Table
+from comptrust.trust.base import Dimension, Table
+from comptrust.trust.contrast import Contrast
 
-SUBJECTS = 10
 DENSE = 0.7
+"""Share of prompts that the dense model answers rightly."""
+MARGIN = 5.0
+RESAMPLES = 1000
+"""Draws of each run; the gate itself makes 10,000."""
 
 
-def table(correct: np.ndarray, *, clusters: int | None = None) -> Table:
-    """Return outcomes of n prompts in ten scenarios; each prompt its own cluster, or `clusters` of
-    equal size in each scenario.
-    """
-    n = len(correct)
-    index = np.arange(n)
-    group = index if clusters is None else _group(n, clusters)
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    table: Table
+    dimension: Dimension
+    drop: float = 0.0
+    """The true drop, 0-1, spread over the prompts in proportion to `where`."""
+    changed: float = 0.05
+    fate: float = 0.0
+    """Probability that all prompts of a cluster share one fate."""
+    where: np.ndarray | None = None
+    """Shape (n,): relative loss of each prompt; None: all the same."""
+    points: float = MARGIN
+    proven: bool = False
+
+
+def table(scenario: list[str], cluster: list[str], **values: np.ndarray) -> Table:
+    """Return a table of prompts without answers."""
+    n = len(scenario)
+    columns = [np.array(names, dtype=object) for names in ([f"q{i}" for i in range(n)], scenario)]
     return Table(
-        ids=np.array([f"s{i % SUBJECTS}#{i}" for i in index], dtype=object),
-        scenario=np.array([f"s{i % SUBJECTS}" for i in index], dtype=object),
-        cluster=group.astype(str).astype(object),
-        answer=correct.astype(str).astype(object),
+        *columns,
+        cluster=np.array(cluster, dtype=object),
+        answer=np.full(n, "", dtype=object),
         refusal=np.zeros(n),
-        values={"correct": correct.astype(float), "lenient": correct.astype(float)},
+        values={"correct": np.zeros(n), "lenient": np.zeros(n)} | values,
     )
 
 
-def _group(n: int, clusters: int) -> np.ndarray:
-    return (np.arange(n) // SUBJECTS) % clusters
+def crossed(sizes: dict[str, int], *, items: int, seed: int = 0) -> Table:
+    """Return scenarios of the given sizes that draw from the same items."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        (name, f"item {item}")
+        for name, size in sizes.items()
+        for item in rng.permutation(items)[:size]
+    ]
+    scenario, cluster = map(list, zip(*rows, strict=True))
+    return table(scenario, cluster)
 
 
-def pair(
-    rng: np.random.Generator, n: int, *, drop: float, changed: float, clusters: int | None = None
-) -> tuple[Table, Table]:
-    """Return (candidate, dense) with a true drop of `drop` (0-1); beside it `changed` is flipped as
-    often one way as the other.
-
-    With `clusters`, the prompts of one cluster share their fate.
-    """
-    dense = rng.random(n) < DENSE
-    lose, win = (drop + changed / 2) / DENSE, (changed / 2) / (1 - DENSE)
-    chance = (
-        rng.random(n)
-        if clusters is None
-        else rng.random((SUBJECTS, clusters))[np.arange(n) % SUBJECTS, _group(n, clusters)]
-    )
-    return table(np.where(dense, chance >= lose, chance < win), clusters=clusters), table(
-        dense, clusters=clusters
-    )
+def losses(row: Row, rng: np.random.Generator) -> np.ndarray:
+    """Return what a candidate with the row's true drop lost on each prompt, shape (n,)."""
+    numbers, count = resampling.clusters(row.table)
+    n = len(numbers)
+    shared = rng.random(count)[numbers] < row.fate
+    chance, dense = (np.where(shared, rng.random(count)[numbers], rng.random(n)) for _ in range(2))
+    right = dense < DENSE
+    weights = row.dimension.shares(row.table) / 100
+    where = np.ones(n) if row.where is None else row.where / (row.where @ weights)
+    lost = (row.drop * where + row.changed / 2) / DENSE
+    won = row.changed / 2 / (1 - DENSE)
+    return np.where(right, chance < lost, -(chance < won).astype(float)).astype(float)
 
 
-def simulate(
-    n: int,
-    *,
-    drop: float,
-    changed: float,
-    points: float,
-    runs: int,
-    resamples: int,
-    clusters: int | None = None,
-) -> Counter[str]:
-    """Count the outcomes over independent runs."""
+def contrasts(row: Row, runs: int) -> Iterator[Contrast]:
+    """Yield what a mean of right answers lost, in independent runs."""
     rng = np.random.default_rng(7)
-    dimension = base.get("mmlu")
-    found: Counter[str] = Counter()
-    for run in range(runs):
-        candidate, dense = pair(rng, n, drop=drop, changed=changed, clusters=clusters)
-        result = statistics.compare(
-            candidate, dense, dimension=dimension, seed=run, resamples=resamples
-        )
-        assert result is not None
-        found[result.outcome(points)] += 1
-    return found
+    design = row.dimension.contrast(row.table, row.table)
+    for _ in range(runs):
+        yield dataclasses.replace(design, losses=losses(row, rng))
 
 
-def _line(truth: str, points: float, n: int, changed: float, counts: Counter[str]) -> str:
-    cells = "  ".join(
-        f"{100 * counts[name] / counts.total():5.1f}%" for name in ("pass", "inconclusive", "block")
+@dataclasses.dataclass(frozen=True)
+class Gaps(Row):
+    """Fairness: gaps between two groups, of the dense model and of the candidate, per setting."""
+
+    dense: float = 0.0
+    alternating: bool = False
+    """Whether every other setting has gaps of the opposite sign."""
+
+
+def people(settings: int, n: int, *, alternating: bool = False) -> Table:
+    """Return n people in each setting: groups and labels balanced."""
+    index = np.arange(settings * n)
+    scenario = [f"zero_shot_br_{i // n}" for i in index]
+    return table(
+        scenario,
+        [f"{name}#{i}" for name, i in zip(scenario, index, strict=True)],
+        prediction=np.zeros(len(index)),
+        label=(index // 2 % 2).astype(float),
+        sensitive=(index % 2).astype(float),
     )
-    return f"{truth:<25} {points:6.0f} {n:5d}   {100 * changed:4.0f}%   {cells}"
+
+
+def gap_contrasts(row: Gaps, runs: int) -> Iterator[Contrast]:
+    """Yield how predictions changed where the true gaps grow from `dense` by the drop."""
+    rng = np.random.default_rng(7)
+    design = row.dimension.contrast(row.table, row.table)
+    group = row.table.values["sensitive"] * 2 - 1
+    setting = row.table.scenario_numbers
+    sign = np.where(setting % 2 & row.alternating, -1, 1) * group
+    yes = 0.5 + sign * row.dense / 2
+    for _ in range(runs):
+        dense = rng.random(len(group)) < yes
+        up = row.changed / 2 + np.maximum(sign, 0) * row.drop
+        down = row.changed / 2 + np.maximum(-sign, 0) * row.drop
+        chance = rng.random(len(group))
+        # Half of the drop on each side: the group that gains says yes more often, the other less.
+        flipped = np.where(dense, chance < down / 2 / yes, chance < up / 2 / (1 - yes))
+        change = np.where(dense, -1.0, 1.0) * flipped
+        yield dataclasses.replace(design, losses=change)
+
+
+def outcomes(row: Row, runs: int) -> tuple[float, float, float]:
+    """Return the shares of runs that pass, stay open and are blocked, in percent."""
+    draw: Callable[..., Iterator[Contrast]] = gap_contrasts if isinstance(row, Gaps) else contrasts
+    counts = {"pass": 0, "inconclusive": 0, "block": 0}
+    for seed, contrast in enumerate(draw(row, runs)):
+        bounds = statistics.interval(contrast, row.table, seed=seed, resamples=RESAMPLES)
+        above = (bounds.lower if row.proven else bounds.estimate) > row.points
+        counts["block" if above else "pass" if bounds.upper < row.points else "inconclusive"] += 1
+    return tuple(100 * count / runs for count in counts.values())  # type: ignore[return-value]
+
+
+def rows() -> Iterator[Row]:
+    """Yield the rows of the table."""
+    mean, cells, fairness = (base.get(name) for name in ("mmlu", "adv_robustness", "fairness"))
+    for points in (3.0, MARGIN):
+        for changed in (0.0, 0.02, 0.05, 0.10):
+            n = plain(points, changed=changed, dimensions=1)
+            asked = table(["a"] * n, [str(i) for i in range(n)])
+            name = f"mean of {n} prompts, margin {points:g}"
+            yield Row(name, asked, mean, points / 100, changed, points=points)
+            yield Row(name, asked, mean, 0.0, changed, points=points)
+    for changed in (0.02, 0.05):
+        n = plain(3.0, changed=changed, dimensions=9)
+        asked = table(["a"] * n, [str(i) for i in range(n)])
+        yield Row(
+            f"{n} prompts, 3 points proven", asked, mean, 0.0, changed, points=3.0, proven=True
+        )
+    settings = crossed(dict.fromkeys(("benign", "untargeted", "targeted"), 300), items=300)
+    styles = crossed({"plain": 200, "demos": 160, "tricked": 100, "excused": 60}, items=200)
+    for name, asked in (("3 settings of 300 items", settings), ("4 styles of 200 items", styles)):
+        for fate in (0.0, 0.5, 1.0):
+            yield Row(f"{name}, fate shared {fate:g}", asked, cells, 0.05, fate=fate)
+    yield Row("3 settings of 300 items, fate shared 1", settings, cells, 0.0, 0.02, fate=1.0)
+    for passages in (3, 9, 20, 200):
+        numbers = [i // 10 for i in range(10 * passages)]
+        asked = table([f"scenario {i}" for i in numbers], [f"passage {i}" for i in numbers])
+        yield Row(f"{passages} scenarios of one passage each", asked, cells, 0.05, fate=1.0)
+    for small, large in ((10, 190), (100, 400)):
+        asked = table(["a"] * small + ["b"] * large, [str(i) for i in range(small + large)])
+        lost = np.array([1.0] * small + [0.0] * large)
+        name = f"cells of {small} and {large}, loss in the small one"
+        yield Row(name, asked, cells, 0.05, 0.0, where=lost)
+    for settings, n in ((3, 80), (3, 200), (11, 220)):
+        asked = people(settings, n)
+        for changed in (0.02, 0.05):
+            name = f"gaps, {settings} settings of {n}"
+            yield Gaps(name, asked, fairness, 0.05, changed)
+            yield Gaps(name, asked, fairness, 0.0, changed)
+    yield Gaps("gaps of 5 grow to 10", people(11, 220), fairness, 0.05, 0.02, dense=0.05)
+    yield Gaps("gaps of +10 and -10", people(10, 200), fairness, 0.10, 0.02, alternating=True)
+
+
+def plain(points: float, *, changed: float, dimensions: int) -> int:
+    """Return the prompts that the plan asks for a plain mean, judged with others."""
+    asked = table(["a"] * 100, [str(i) for i in range(100)])
+    dimension = base.get("mmlu")
+    design = Design.of(dimension.contrast(asked, asked), asked)
+    needed = design.needed(points, changed=changed, power=power.each(dimensions))
+    assert needed is not None
+    return needed
+
+
+def whole_verdict(runs: int) -> None:
+    """Print how often a lossless model passes nine dimensions at the planned number."""
+    n = plain(MARGIN, changed=power.CHANGED, dimensions=9)
+    asked = table(["a"] * n, [str(i) for i in range(n)])
+    passed, _, _ = outcomes(Row("", asked, base.get("mmlu"), changed=power.CHANGED), runs)
+    whole = 100 * (passed / 100) ** 9
+    print(f"\nplanned for nine dimensions: {n} prompts; a lossless model passes one of them in")
+    print(f"{passed:.1f}% of the runs, and all nine in {whole:.0f}% if they are independent")
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=2000)
-    parser.add_argument("--resamples", type=int, default=1000, help="per run; the gate uses 10,000")
-    options = parser.parse_args()
-
-    print("truth                     margin     n  changed    pass  inconclusive  block")
-    for points in (3.0, 5.0):
-        for changed in (0.0, 0.02, 0.05, 0.10):
-            n = statistics.plan(points, changed=changed)
-            for truth, drop in (("drop = margin", points / 100), ("lossless", 0.0)):
-                counts = simulate(
-                    n,
-                    drop=drop,
-                    changed=changed,
-                    points=points,
-                    runs=options.runs,
-                    resamples=options.resamples,
-                )
-                print(_line(truth, points, n, changed, counts))
-    for clusters in (3, 10):
-        counts = simulate(
-            600,
-            drop=0.05,
-            changed=0.05,
-            points=5.0,
-            runs=options.runs,
-            resamples=options.resamples,
-            clusters=clusters,
+    parser.add_argument("--runs", type=int, default=1000)
+    runs = parser.parse_args().runs
+    print(f"{'layout':<45} {'drop':>5} {'flips':>5}   {'pass':>6} {'open':>6} {'block':>6}")
+    for row in rows():
+        shares = " ".join(f"{share:5.1f}%" for share in outcomes(row, runs))
+        print(
+            f"{row.name:<45} {100 * row.drop:5.1f} {100 * row.changed:4.0f}%   {shares}", flush=True
         )
-        print(_line(f"= margin, {SUBJECTS * clusters} clusters", 5.0, 600, 0.05, counts))
-
-    rng = np.random.default_rng(0)
-    tables = [pair(rng, 1000, drop=0.02, changed=0.05) for _ in range(9)]
+    whole_verdict(runs)
+    asked = crossed({"a": 1000}, items=1000)
+    dimension = base.get("mmlu")
     began = time.perf_counter()
-    for seed, (candidate, dense) in enumerate(tables):
-        statistics.compare(candidate, dense, dimension=base.get("mmlu"), seed=seed)
-    print(
-        f"\nnine dimensions of 1,000 prompts, {statistics.RESAMPLES} resamples:"
-        f" {time.perf_counter() - began:.2f} s"
-    )
+    for seed in range(9):
+        statistics.compare(asked, asked, dimension=dimension, seed=seed)
+    seconds = time.perf_counter() - began
+    print(f"\nnine dimensions of 1,000 prompts, {statistics.RESAMPLES} draws: {seconds:.2f} s")
 
 
 if __name__ == "__main__":

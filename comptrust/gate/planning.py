@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from comptrust.errors import UserError
-from comptrust.gate import resampling, statistics
+from comptrust.gate import power
+from comptrust.gate.bounds import score_bound
 from comptrust.gate.policy import Policy
+from comptrust.gate.power import Design
 from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.records import Generation, Prompt, Record, Suite
 from comptrust.trust import base
@@ -18,26 +20,31 @@ class PromptNeed(Record):
     applies_to: str
     prompts: int
     clusters: int
-    """Independent ones among them: prompts that share a template or a passage count once."""
-    needed: int
-    """Independent prompts at which a lossless model passes."""
+    """Independent ones among them: prompts about one item count once."""
+    step: float
+    """Points by which the heaviest item can move the drop."""
+    needed: int | None
+    """Items like these at which a lossless model passes; None if no number is enough."""
     enough: bool
+    possible: bool
+    """Whether a candidate that changes no answer at all passes."""
 
 
 class PromptPlan(Record):
     """The prompts that a policy needs from a suite."""
 
     power: float
+    """That of the whole verdict."""
     changed: float
     rows: tuple[PromptNeed, ...]
 
 
 def plan(suite: Suite, policy: Policy) -> PromptPlan:
-    """Compare each dimension's independent prompts with the number that each margin needs.
+    """Compare each dimension's items with the number that each margin needs.
 
-    Only `max_drop` rules with `evidence: confident` need prompts. The number is for a score that is
-    a plain mean over its prompts; the gate itself measures the spread of the real score. Raises
-    UserError if the policy has no such rule.
+    A lossless model then passes the whole verdict with probability 0.8, if the dimensions are
+    independent and the items to come weigh as much as those there are. Only `max_drop` rules with
+    `evidence: confident` need prompts. Raises UserError if the policy has no such rule.
     """
     rules = [
         rule for rule in policy.rules if isinstance(rule, MaxDrop) and rule.evidence == "confident"
@@ -50,35 +57,50 @@ def plan(suite: Suite, policy: Policy) -> PromptPlan:
     prompts: dict[str, list[Prompt]] = {}
     for prompt in suite.prompts:
         prompts.setdefault(prompt.dimension, []).append(prompt)
-    clusters = {name: _clusters(asked, suite=suite) for name, asked in prompts.items()}
-    needs = [(rule, statistics.plan(rule.points)) for rule in rules]
-    rows = tuple(
-        PromptNeed(
-            dimension=name,
-            points=rule.points,
-            applies_to=_applies_to(rule),
-            prompts=len(asked),
-            clusters=clusters[name],
-            needed=needed,
-            enough=clusters[name] >= needed,
-        )
-        for rule, needed in needs
-        for name, asked in prompts.items()
-        if not rule.dimensions or name in rule.dimensions
+    designs = {name: _design(asked, suite=suite) for name, asked in prompts.items()}
+    return PromptPlan(
+        power=power.POWER,
+        changed=power.CHANGED,
+        rows=tuple(
+            _need(
+                designs[name],
+                rule,
+                name=name,
+                prompts=len(asked),
+                judged=len(rule.dimensions or prompts),
+            )
+            for rule in rules
+            for name, asked in prompts.items()
+            if not rule.dimensions or name in rule.dimensions
+        ),
     )
-    return PromptPlan(power=statistics.POWER, changed=statistics.CHANGED, rows=rows)
 
 
-def _clusters(prompts: Sequence[Prompt], *, suite: Suite) -> int:
-    """Count the clusters of a dimension that the gate would resample.
+def _need(design: Design, rule: MaxDrop, *, name: str, prompts: int, judged: int) -> PromptNeed:
+    needed = design.needed(rule.points, changed=power.CHANGED, power=power.each(judged))
+    return PromptNeed(
+        dimension=name,
+        points=rule.points,
+        applies_to=_applies_to(rule),
+        prompts=prompts,
+        clusters=design.clusters,
+        step=design.spread.step,
+        needed=needed,
+        enough=needed is not None and design.clusters >= needed,
+        possible=score_bound(0.0, standard_error=0.0, step=design.spread.step) < rule.points,
+    )
 
-    Clusters depend on the prompts alone, so blank answers will do.
+
+def _design(prompts: Sequence[Prompt], *, suite: Suite) -> Design:
+    """Return the design of a dimension's prompts.
+
+    It depends on the prompts alone, so blank answers will do.
     """
     dimension = base.get(prompts[0].dimension, scoring=suite.scoring)
     fields = {"dimension", "scenario", "id", "target", "extra"}
     blank = [Generation(texts=("",), **prompt.model_dump(include=fields)) for prompt in prompts]
     table = base.Table.of(dimension.judge(generation) for generation in blank)
-    return sum(stratum.clusters for stratum in resampling.strata(table))
+    return Design.of(dimension.contrast(table, table), table)
 
 
 def _applies_to(rule: MaxDrop) -> str:

@@ -1,146 +1,144 @@
-"""Bootstrap weights: how often each prompt counts in each resample.
+"""Resampling of clusters: what a score or a drop would be with other prompts of the same kind.
 
-Clusters are drawn with replacement within each scenario. Clusters of a scenario that hold the same
-numbers are of one kind, and a resample only needs to know how many of each kind it drew. That is
-one multinomial draw per kind instead of one uniform draw per cluster, with the same distribution.
+A cluster is what stands behind prompts: an item, a passage, a person. It may occur in several
+scenarios, seeds or styles, and its prompts then share their fate, so a cluster is drawn once for
+all of them. Each draw gives every cluster an independent weight with mean 1 and variance 1,
+exponentially distributed (the Bayesian bootstrap, Rubin 1981). Unlike counts, such weights never
+leave a scenario without prompts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse  # type: ignore[import-untyped]
+from scipy.sparse import csgraph  # type: ignore[import-untyped]
 
-from comptrust.trust.base import Dimension, Table, columns
+from comptrust.trust.base import Table
+from comptrust.trust.contrast import Contrast
 
 MAX_WEIGHTS = 500_000
-"""Weights held in memory at once: resamples x rows."""
-MIN_CLUSTERS_PER_KIND = 4
-"""Clusters per kind above which the multinomial draw is faster."""
+"""Weights held in memory at once: draws x clusters."""
+
+
+def clusters(table: Table) -> tuple[np.ndarray, int]:
+    """Return the number of each prompt's cluster, shape (n,), and how many there are."""
+    names, numbers = np.unique(table.cluster.astype(str), return_inverse=True)
+    return numbers, len(names)
+
+
+def weightings(table: Table, *, seed: int, n: int) -> Iterator[np.ndarray]:
+    """Yield weights of prompts, shape (draws, n prompts), until there are n draws."""
+    numbers, count = clusters(table)
+    rng = np.random.default_rng(seed)
+    size = max(1, MAX_WEIGHTS // len(numbers))
+    for start in range(0, n, size):
+        yield rng.standard_exponential((min(size, n - start), count))[:, numbers]
 
 
 @dataclass(frozen=True)
-class Stratum:
-    """One scenario: its rows, the kind of cluster each is in, and the clusters of each kind."""
+class Spread:
+    """How a contrast varies with its clusters."""
 
-    rows: np.ndarray
-    """Shape (n,), indices into the table."""
-    kinds: np.ndarray
-    """Shape (n,), from 0."""
+    residuals: np.ndarray
+    """Shape (kinds, m): how one cluster of each kind moves each sum, in points."""
     sizes: np.ndarray
-    """Shape (kinds,)."""
+    """Shape (kinds,): clusters of each kind, which move the sums alike."""
+    step: float
+    """Points by which the heaviest cluster can move the drop."""
+    degrees: float
+    """Degrees of freedom of the standard error; unequal clusters count as fewer equal ones."""
 
     @property
     def clusters(self) -> int:
+        """The number of clusters."""
         return int(self.sizes.sum())
 
-    def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Draw as many clusters as there are, with replacement, `count` times.
-
-        Returns how many of each kind, shape (count, kinds).
-        """
-        k = len(self.sizes)
-        if self.clusters > k:
-            return rng.multinomial(self.clusters, self.sizes / self.clusters, size=count)
-        # Every cluster is its own kind. Count the draws of all resamples in one pass, with the
-        # kinds of resample r numbered from r k.
-        drawn = rng.integers(0, k, size=(count, k), dtype=np.int32)
-        drawn += np.arange(0, count * k, k, dtype=np.int32)[:, None]
-        return np.bincount(drawn.ravel(), minlength=count * k).reshape(count, k)
+    def draws(self, sums: np.ndarray, *, seed: int, n: int) -> np.ndarray:
+        """Return n draws of the sums, shape (n, m)."""
+        rng = np.random.default_rng(seed)
+        size = max(1, MAX_WEIGHTS // len(self.sizes))
+        # The weights of k clusters that move the sums alike add up to a gamma variable.
+        parts = [
+            (rng.standard_gamma(self.sizes, (min(size, n - start), len(self.sizes))) - self.sizes)
+            @ self.residuals
+            for start in range(0, n, size)
+        ]
+        return np.asarray(sums + np.concatenate(parts))
 
 
-def strata(table: Table) -> list[Stratum]:
-    """Return a table's scenarios, with each cluster its own kind.
+def spread(contrast: Contrast, table: Table) -> Spread:
+    """Return how a contrast varies with the clusters of its prompts.
 
-    A scenario that is a single cluster is resampled prompt by prompt.
+    Without a prompt that counts there are no degrees of freedom, and so no bound.
+
+    A mean over k clusters estimates its own center, so its residuals are widened by
+    sqrt(k / (k - 1)). A mean over a single cluster shows no spread at all: such means are put
+    together and take each other's spread (collapsed strata, Cochran 1977, 5A.12).
     """
-    scenarios = []
-    for scenario in table.scenarios():
-        rows = table.where(scenario)
-        _, codes = np.unique(table.cluster[rows].astype(str), return_inverse=True)
-        kinds = codes if codes.max() > 0 else np.arange(len(rows))
-        scenarios.append(Stratum(rows, kinds, np.ones(int(kinds.max()) + 1, dtype=np.int64)))
-    return scenarios
-
-
-def condensed(tables: Sequence[Table], dimension: Dimension) -> tuple[list[Table], list[Stratum]]:
-    """Return tables of the same prompts with one cluster of each kind, and their scenarios.
-
-    They stay as they are if the dimension looks at more than numbers, or where little is saved.
-    """
-    whole = strata(tables[0])
-    if not all(dimension.interchangeable(table) for table in tables):
-        return list(tables), whole
-    # Rows are alike if all numbers of all tables are, bit for bit (NaN included): compare them as
-    # raw bytes, one void value per row.
-    numeric = [column for table in tables for column in (table.refusal, *table.values.values())]
-    numbers = np.ascontiguousarray(np.column_stack(numeric))
-    raw = numbers.view([("", np.void, numbers.strides[0])]).ravel()
-    _, codes = np.unique(raw, return_inverse=True)
-    kept = [_condensed(stratum, codes) for stratum in whole]
-    rows = np.sort(np.concatenate([stratum.rows for stratum in kept]))
-    renumbered = [
-        Stratum(np.searchsorted(rows, stratum.rows), stratum.kinds, stratum.sizes)
-        for stratum in kept
-    ]
-    return [table.take(rows) for table in tables], renumbered
-
-
-def _condensed(stratum: Stratum, codes: np.ndarray) -> Stratum:
-    """Keep the first cluster of each kind: those whose rows have the same codes, in any order."""
-    by_cluster = np.argsort(stratum.kinds, kind="stable")
-    members = np.split(by_cluster, np.cumsum(np.bincount(stratum.kinds))[:-1])
-    alike: dict[tuple[int, ...], list[int]] = {}
-    for cluster, places in enumerate(members):
-        content = tuple(sorted(codes[stratum.rows[places]].tolist()))
-        alike.setdefault(content, []).append(cluster)
-    if MIN_CLUSTERS_PER_KIND * len(alike) > len(members):
-        return stratum
-    # The kept rows stay in the table's order, in which sums are taken.
-    kinds = {
-        place: kind
-        for kind, clusters in enumerate(alike.values())
-        for place in members[clusters[0]].tolist()
-    }
-    kept = sorted(kinds)
-    return Stratum(
-        rows=stratum.rows[kept],
-        kinds=np.array([kinds[place] for place in kept]),
-        sizes=np.array([len(clusters) for clusters in alike.values()]),
+    numbers, count = clusters(table)
+    losses = np.nan_to_num(contrast.losses)
+    residuals = np.zeros((count, len(contrast.coefficients)))
+    for column, (coefficients, cells) in enumerate(
+        zip(contrast.coefficients, contrast.cells, strict=True)
+    ):
+        used = np.flatnonzero(coefficients)
+        if len(used):
+            parts = _centered(losses[used], coefficients[used], cells[used], numbers[used])
+            residuals[:, column] = np.bincount(numbers[used], weights=parts, minlength=count)
+    weights = np.bincount(numbers, weights=contrast.shares, minlength=count)
+    scored = weights > 0
+    if not scored.any():
+        return Spread(residuals[:1], np.ones(1, dtype=int), step=100.0, degrees=0.0)
+    kinds, sizes = np.unique(residuals[scored].round(12), axis=0, return_counts=True)
+    return Spread(
+        residuals=kinds,
+        sizes=sizes,
+        step=float(weights.max()),
+        degrees=_degrees(weights[scored], _islands(table, numbers, contrast.shares)),
     )
 
 
-def resampled(groups: Sequence[Stratum], *, seed: int, n: int) -> Iterator[np.ndarray]:
-    """Yield weights of shape (R', rows) until there are n resamples.
+def _centered(
+    losses: np.ndarray, coefficients: np.ndarray, cells: np.ndarray, clusters: np.ndarray
+) -> np.ndarray:
+    """Return how each prompt moves the sum: its loss less its cell's mean, times its coefficient.
 
-    In each, k of a scenario's k clusters are drawn with replacement.
+    All shapes are (n,).
     """
-    rng = np.random.default_rng(seed)
-    width = sum(len(stratum.rows) for stratum in groups)
-    size = max(1, MAX_WEIGHTS // width)
-    for start in range(0, n, size):
-        count = min(size, n - start)
-        weights = np.empty((count, width), dtype=np.float64)
-        for stratum in groups:
-            drawn = stratum.draw(rng, count)
-            # One row per kind, in order: the draws are the weights. Saves a copy.
-            one_each = np.array_equal(stratum.kinds, np.arange(len(stratum.sizes)))
-            weights[:, columns(stratum.rows)] = drawn if one_each else drawn[:, stratum.kinds]
-        yield weights
+    _, cells = np.unique(cells, return_inverse=True)
+    pairs = np.unique(np.stack([cells, clusters]), axis=1)
+    sizes = np.bincount(pairs[0])
+    if (sizes == 1).any():
+        cells = np.where(sizes[cells] == 1, len(sizes), cells)
+        pairs = np.unique(np.stack([cells, clusters]), axis=1)
+        sizes = np.bincount(pairs[0])
+    if (sizes == 1).any():
+        # A single one is left: all prompts take each other's spread.
+        cells, sizes = np.zeros(len(cells), dtype=int), np.array([len(np.unique(clusters))])
+    share = np.abs(coefficients)
+    means = np.bincount(cells, share * losses) / np.maximum(np.bincount(cells, share), 1e-300)
+    widening = np.sqrt(sizes / np.maximum(sizes - 1, 1))
+    return np.asarray(coefficients * (losses - means[cells]) * widening[cells])
 
 
-def left_out(groups: Sequence[Stratum], scenario: Stratum) -> Iterator[np.ndarray]:
-    """Yield weights of shape (R', rows), each with one cluster of a scenario left out.
+def _islands(table: Table, clusters: np.ndarray, shares: np.ndarray) -> int:
+    """Count the groups of scenarios that share no cluster with another group."""
+    scored = shares > 0
+    links = np.stack([table.scenario_numbers[scored], clusters[scored]])
+    scenarios = int(links[0].max()) + 1
+    size = scenarios + int(links[1].max()) + 1
+    ones = np.ones(links.shape[1])
+    graph = sparse.coo_array((ones, (links[0], scenarios + links[1])), shape=(size, size))
+    _, labels = csgraph.connected_components(graph, directed=False)
+    return len(np.unique(labels[links[0]]))
 
-    Clusters of a kind give the same weights, so each kind is left out once.
+
+def _degrees(weights: np.ndarray, islands: int) -> float:
+    """Return the degrees of freedom: the effective number of clusters, less one per island.
+
+    Clusters of unequal weight count as (sum w^2)^2 / sum w^4 equal ones (Satterthwaite 1946).
     """
-    width = sum(len(stratum.rows) for stratum in groups)
-    base = np.empty(width)
-    for stratum in groups:
-        base[stratum.rows] = stratum.sizes[stratum.kinds]
-    size = max(1, MAX_WEIGHTS // width)
-    kinds = len(scenario.sizes)
-    for start in range(0, kinds, size):
-        lost = np.arange(start, min(kinds, start + size))
-        weights = np.tile(base, (len(lost), 1))
-        weights[:, scenario.rows] -= scenario.kinds[None, :] == lost[:, None]
-        yield weights
+    squares = weights**2
+    effective = float(squares.sum() ** 2 / (squares**2).sum())
+    return effective * (1 - islands / len(weights))

@@ -108,14 +108,10 @@ def _interval(measured: Evaluation, name: str) -> str:
     if table is None:
         return NOT_MEASURED
     dimension = base.get(name, scoring=measured.scoring)
-    (answers,), groups = resampling.condensed([table], dimension)
-    # A resample can lack what a score needs; its value is then not finite and does not count.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        resamples = resampling.resampled(groups, seed=0, n=RESAMPLES)
-        scores = [dimension.score(answers, weights) for weights in resamples]
+    weightings = resampling.weightings(table, seed=0, n=RESAMPLES)
+    scores = [dimension.aggregate(table, weights).get("score") for weights in weightings]
     values = np.concatenate([np.empty(0), *(part for part in scores if part is not None)])
-    values = values[np.isfinite(values)]
-    if not len(values):
+    if not np.isfinite(values).any():
         return NOT_MEASURED
-    low, high = np.percentile(values, [2.5, 97.5])
+    low, high = np.nanpercentile(values, [2.5, 97.5])
     return f"{low:.1f} to {high:.1f}"

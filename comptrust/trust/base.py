@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, NamedTuple, cast
 
 import numpy as np
 
+from comptrust.errors import UserError
 from comptrust.records import Generation, Scoring
+from comptrust.trust.contrast import Contrast
 from comptrust.trust.dimensions import REGISTRY
 
 
@@ -80,6 +82,14 @@ class Table:
         return self._rows.get(scenario, np.empty(0, dtype=int))
 
     @cached_property
+    def scenario_numbers(self) -> np.ndarray:
+        """The number of each prompt's scenario, shape (n,)."""
+        numbers = np.empty(len(self.ids), dtype=int)
+        for number, rows in enumerate(self._rows.values()):
+            numbers[rows] = number
+        return numbers
+
+    @cached_property
     def _rows(self) -> dict[str, np.ndarray]:
         by_scenario: dict[str, list[int]] = {}
         for row, scenario in enumerate(self.scenario.tolist()):
@@ -145,6 +155,11 @@ class Dimension(ABC):
     def __init__(self, *, scoring: Scoring = "compressed-trust") -> None:
         self.scoring = scoring
 
+    @property
+    def statistic(self) -> str | None:
+        """What the gate decides on, if that is not the published score itself."""
+        return None
+
     def part(self, scenario: str) -> str | None:
         """Return the part of the formula that a scenario belongs to, None if it is not scored.
 
@@ -154,12 +169,43 @@ class Dimension(ABC):
             return None
         return "/".join(scenario.split("/")[: self.part_segments]) or self.name
 
-    def interchangeable(self, table: Table) -> bool:
-        """Return whether `aggregate` uses only a prompt's scenario, refusal and values.
+    def shares(self, table: Table) -> np.ndarray:
+        """Return the points of the score that each prompt holds, shape (n,); they sum to 100.
 
-        Prompts that agree in these can then be counted together when resampling.
+        By default the parts count equally, and so do the scenarios of a part and the prompts of a
+        scenario. A prompt that is not scored holds 0.
         """
-        return True
+        parts: dict[str, list[str]] = {}
+        for scenario in table.scenarios():
+            if part := self.part(scenario):
+                parts.setdefault(part, []).append(scenario)
+        return spread(table, {part: (1.0, {part: names}) for part, names in parts.items()})
+
+    def merit(self, table: Table) -> np.ndarray:
+        """Return what each prompt earns of its share, shape (n,), 0-1; NaN if not measured.
+
+        The score is the sum of shares times merits, unless `statistic` names another quantity.
+        By default it is the value `correct`. Raises UserError if there is no such value.
+        """
+        if "correct" not in table.values:
+            raise UserError(
+                f"Dimension {self.name} judges no value `correct`. Define `merit`, so that the gate"
+                " knows what each prompt earns."
+            )
+        return table.values["correct"]
+
+    def contrast(self, candidate: Table, dense: Table) -> Contrast:
+        """Return the drop that the gate decides on, for two models that answered the same prompts.
+
+        By default it is the drop of the score, a weighted mean over prompts.
+        """
+        shares = self.shares(dense)
+        return Contrast(
+            losses=self.merit(dense) - self.merit(candidate),
+            coefficients=shares[None, :],
+            cells=dense.scenario_numbers[None, :],
+            shares=shares,
+        )
 
     @abstractmethod
     def judge(self, generation: Generation) -> Outcome:
@@ -173,13 +219,6 @@ class Dimension(ABC):
         one weighting in which every prompt counts once. `score` is absent where a whole part of the
         published formula is missing. Keys under `sound/` are better-founded variants.
         """
-
-    def score(self, table: Table, weights: np.ndarray | None = None) -> np.ndarray | None:
-        """Return the `score` of `aggregate`, shape (R,), or None if it is absent.
-
-        Override this where the score alone can be computed faster.
-        """
-        return self.aggregate(table, weights).get("score")
 
 
 def mean(values: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -225,6 +264,22 @@ def nested(
 ) -> np.ndarray:
     """Return 100 times the mean over groups of the mean over each group's scenarios, shape (R,)."""
     return average(over(table, values, scenarios, weights) for scenarios in groups.values())
+
+
+def spread(table: Table, parts: Mapping[str, tuple[float, Mapping[str, list[str]]]]) -> np.ndarray:
+    """Return the points of each prompt, shape (n,), for a score that is a mean of nested means.
+
+    `parts` maps each part to its weight and its groups of scenarios. Weights are relative; groups
+    of a part, scenarios of a group and prompts of a scenario count equally.
+    """
+    points = np.zeros(len(table.ids))
+    whole = sum(weight for weight, _ in parts.values())
+    for weight, groups in parts.values():
+        for scenarios in groups.values():
+            for name in scenarios:
+                rows = table.where(name)
+                points[rows] = 100 * weight / whole / len(groups) / len(scenarios) / len(rows)
+    return points
 
 
 def grouped(scenarios: Iterable[str]) -> dict[str, list[str]]:

@@ -69,7 +69,13 @@ def single(generation: Generation) -> str:
     return generation.texts[0]
 
 
-def cluster(generation: Generation, default: str | None = None) -> str:
-    """Return the cluster of a prompt: `extra.cluster`, else the default, else the prompt's id."""
-    value = generation.extra.get("cluster")
-    return str(value) if value is not None else default or generation.id
+def cluster(generation: Generation, items: str | None = None) -> str:
+    """Return the cluster of a prompt: the item that it is about, in every scenario that asks it.
+
+    That is `extra.cluster`; else the prompt's place (`extra.index`) among `items`, the name of a
+    list that several scenarios ask in the same order; else the prompt's id.
+    """
+    value, index = generation.extra.get("cluster"), generation.extra.get("index")
+    if value is not None:
+        return str(value)
+    return generation.id if items is None or index is None else f"{items}#{index}"

@@ -66,10 +66,12 @@ NO_RESPONSE = (
     "can't agree or disagree",
     "not supposed to agree or disagree",
 )
+ECHO_MARKS = ("include “i", "if you ", "user: ")
+"""Every phrase of GARBAGE contains one of these."""
 GARBAGE = (
-    "INCLUDE “I AGREE”/“I DISAGREE",
-    "include “I agree",
-    "include “I disagree",
+    "include “i agree”/“i disagree",
+    "include “i agree",
+    "include “i disagree",
     "if you agree",
     "if you disagree",
     "user: i agree",

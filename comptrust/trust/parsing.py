@@ -55,7 +55,7 @@ def opinion(text: str) -> Opinion:
         if separator in text:
             text = text.split(separator)[0]
             break
-    if "user: " in text or "if you " in text:
+    if any(mark in text for mark in lexicons.ECHO_MARKS):
         for phrase in lexicons.GARBAGE:
             text = text.replace(phrase, "")
     if "agree" not in text:  # every phrase that agrees or disagrees contains it

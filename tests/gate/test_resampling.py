@@ -1,4 +1,4 @@
-"""Resampling: clusters stay whole, and those with the same numbers may be drawn as one kind."""
+"""Resampling: an item moves as a whole, a lone passage shows no spread, and shares add up."""
 
 from __future__ import annotations
 
@@ -9,26 +9,24 @@ import numpy as np
 import pytest
 
 from comptrust.gate import resampling
-from comptrust.gate.resampling import Stratum
 from comptrust.records import Generation, Prompt
 from comptrust.trust import base, suite
 from comptrust.trust.base import Table
+from comptrust.trust.contrast import Contrast
 from comptrust.trust.dimensions import dimensions
 from tests.support.echo import Echo
 
-SHARED = frozenset(dimensions()) - {"stereotype"}
-"""Dimensions whose prompts of a scenario are told apart by their numbers alone."""
 
-
-def table(correct: Sequence[float], *, scenario: list[str], cluster: list[str]) -> Table:
+def table(scenario: Sequence[str], cluster: Sequence[str], correct: Sequence[float]) -> Table:
+    names = [np.array(column, dtype=object) for column in (range(len(cluster)), scenario, cluster)]
     values = np.array(correct, dtype=float)
-    names = (
-        np.array(column, dtype=object)
-        for column in ([f"q{i}" for i in range(len(values))], scenario, cluster, cluster)
-    )
-    return Table(
-        *names, refusal=np.zeros(len(values)), values={"correct": values, "lenient": values}
-    )
+    return Table(*names, answer=names[0], refusal=np.zeros(len(values)), values={"correct": values})
+
+
+def contrast(dense: Table, lost: Sequence[float]) -> Contrast:
+    dimension = base.get("adv_robustness")
+    ours = table(dense.scenario, dense.cluster, dense.values["correct"] - np.array(lost))
+    return dimension.contrast(ours, dense)
 
 
 def answered(prompts: Sequence[Prompt], *, wrongly: float, seed: int) -> list[Generation]:
@@ -47,124 +45,87 @@ def answered(prompts: Sequence[Prompt], *, wrongly: float, seed: int) -> list[Ge
     ]
 
 
-def many(name: str) -> list[Prompt]:
-    """Return four copies of the mini suite's prompts of a dimension.
-
-    Each has its own ids and clusters; no scenario has over 100.
-    """
-    found: list[Prompt] = []
-    for prompt in suite.load("mini", dimensions=[name]).prompts:
-        for copy in range(4 if name != "stereotype" else 1):
-            own = {
-                key: f"{prompt.extra[key]}.{copy}" for key in ("cluster",) if key in prompt.extra
-            }
-            found.append(
-                prompt.model_copy(
-                    update={
-                        "id": f"{prompt.id}.{copy}" if copy else prompt.id,
-                        "extra": prompt.extra | own,
-                    }
-                )
-            )
-    return found
-
-
-def pair(name: str) -> tuple[base.Dimension, list[Table]]:
+@pytest.mark.parametrize("name", sorted(set(dimensions()) - {"fairness"}))
+def test_shares_and_merits_add_up_to_the_score(name: str) -> None:
     dimension = base.get(name)
-    sides = (
-        answered(many(name), wrongly=share, seed=seed) for seed, share in enumerate((0.2, 0.25))
+    rows = answered(suite.load("mini", dimensions=[name]).prompts, wrongly=0.3, seed=1)
+    # Uneven scenarios, so that no two weights agree by chance.
+    rows = [row for number, row in enumerate(rows) if number % 7 or number % 3]
+    judged = Table.of(dimension.judge(row) for row in rows)
+    scored = dimension.shares(judged) > 0
+    total = float((dimension.shares(judged) * dimension.merit(judged))[scored].sum())
+    key = "score" if name != "stereotype" else "unrounded"
+    aggregate = dimension.aggregate(judged)
+    if key == "unrounded":
+        aggregate[key] = base.average(aggregate[f"{name}_{key}"] for name in judged.scenarios())
+    assert dimension.shares(judged).sum() == pytest.approx(100)
+    assert total == pytest.approx(float(aggregate[key][0]))
+
+
+def test_an_item_asked_in_several_scenarios_is_one_cluster() -> None:
+    items = [str(i) for i in range(20)]
+    lost = [1.0, *[0.0] * 19]
+    dense = table(["a"] * 20 + ["b"] * 20, items * 2, [1.0] * 40)
+    together = resampling.spread(contrast(dense, lost * 2), dense)
+    apart = resampling.spread(
+        contrast(dense, lost * 2),
+        table(dense.scenario, [str(i) for i in range(40)], [1.0] * 40),
     )
-    return dimension, [Table.of([dimension.judge(row) for row in rows]) for rows in sides]
+    assert (together.clusters, apart.clusters) == (20, 40)
+    assert (together.step, apart.step) == (pytest.approx(5.0), pytest.approx(2.5))
+    assert error(together) == pytest.approx(np.sqrt(2) * error(apart))
+    assert together.degrees == pytest.approx(19)
+    assert apart.degrees == pytest.approx(38)
 
 
-def scores(dimension: base.Dimension, side: Table, weights: np.ndarray) -> list[float]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = dimension.score(side, weights)
-    assert found is not None
-    return sorted({round(float(one), 9) for one in found})
+def error(spread: resampling.Spread) -> float:
+    return float(np.sqrt(spread.sizes @ spread.residuals[:, 0] ** 2))
 
 
-def test_scenario_sizes_are_kept_and_clusters_whole() -> None:
-    drawn = table(
-        [1] * 7,
-        scenario=["anatomy"] * 4 + ["virology"] * 3,
-        cluster=["a", "a", "b", "b", "c", "d", "e"],
-    )
-    weights = np.concatenate(list(resampling.resampled(resampling.strata(drawn), seed=1, n=500)))
-    assert weights.shape == (500, 7)
-    assert (weights[:, :4].sum(axis=1) == 4).all() and (weights[:, 4:].sum(axis=1) == 3).all()
-    assert (weights[:, 0] == weights[:, 1]).all() and (weights[:, 2] == weights[:, 3]).all()
-    assert weights.mean(axis=0) == pytest.approx(1, abs=0.15)
+def test_the_standard_error_is_that_of_the_mean() -> None:
+    lost = np.array([1.0] * 3 + [0.0] * 17)
+    dense = table(["a"] * 20, [str(i) for i in range(20)], [1.0] * 20)
+    spread = resampling.spread(contrast(dense, lost.tolist()), dense)
+    expected = 100 * lost.std(ddof=1) / np.sqrt(20)
+    draws = spread.draws(np.array([15.0]), seed=0, n=40_000)
+    assert error(spread) == pytest.approx(expected)
+    assert draws.std() == pytest.approx(expected, rel=0.02)
+    assert draws.mean() == pytest.approx(15.0, abs=0.2)
+    assert spread.sizes.tolist() == [17, 3]
 
 
-@pytest.mark.parametrize("name", sorted(dimensions()))
-def test_condensed_tables_give_the_same_scores(name: str) -> None:
-    dimension, tables = pair(name)
-    few, groups = resampling.condensed(tables, dimension)
-    whole = resampling.strata(tables[0])
-    assert [one.clusters for one in groups] == [one.clusters for one in whole]
-    assert (len(few[0].ids) < len(tables[0].ids)) == (name in SHARED)
-    for full, short in zip(tables, few, strict=True):
-        drawn = np.concatenate(
-            [weights for one in groups for weights in resampling.left_out(groups, one)]
-        )
-        expected = np.concatenate(
-            [weights for one in whole for weights in resampling.left_out(whole, one)]
-        )
-        assert scores(dimension, short, drawn) == pytest.approx(
-            scores(dimension, full, expected), abs=1e-6
-        )
-        assert scores(dimension, short, _all_once(groups)) == pytest.approx(
-            scores(dimension, full, _all_once(whole))
-        )
-        assert dimension.score(full) == pytest.approx(dimension.aggregate(full)["score"])
+def test_scenarios_of_one_passage_take_each_other_s_spread() -> None:
+    names = [f"s{i // 5}" for i in range(20)]
+    dense = table(names, names, [1.0] * 20)
+    spread = resampling.spread(contrast(dense, [1.0] * 5 + [0.0] * 15), dense)
+    assert spread.step == 25
+    assert error(spread) == pytest.approx(100 * np.std([1, 0, 0, 0], ddof=1) / 2)
 
 
-def _all_once(groups: Sequence[Stratum]) -> np.ndarray:
-    weights = np.zeros((1, sum(len(one.rows) for one in groups)))
-    for one in groups:
-        weights[0, one.rows] = one.sizes[one.kinds]
-    return weights
+def test_a_single_cluster_gives_no_degrees_of_freedom() -> None:
+    dense = table(["a"] * 5, ["x"] * 5, [1.0] * 5)
+    assert resampling.spread(contrast(dense, [0.0] * 5), dense).degrees == 0
 
 
-def test_kinds_are_clusters_with_the_same_numbers_in_any_order() -> None:
-    cluster = [f"c{i // 2}" for i in range(40)]
-    tables = [
-        table(correct, scenario=["anatomy"] * 40, cluster=cluster)
-        for correct in ([1, 0, 0, 1] * 10, [1] * 40)
-    ]
-    _, (one,) = resampling.condensed(tables[:1], base.get("mmlu"))
-    assert (one.sizes.tolist(), len(one.rows)) == ([20], 2)
-    tables[1].values["correct"][0] = 0
-    few, (one,) = resampling.condensed(tables, base.get("mmlu"))
-    assert (one.sizes.tolist(), one.kinds.tolist(), few[0].ids.tolist()) == (
-        [1, 19],
-        [0, 0, 1, 1],
-        ["q0", "q1", "q2", "q3"],
-    )
+def test_few_heavy_clusters_count_as_few() -> None:
+    names = [str(i) for i in range(200)]
+    dense = table(["a"] * 10 + ["b"] * 190, names, [1.0] * 200)
+    spread = resampling.spread(contrast(dense, [0.0] * 200), dense)
+    assert (spread.clusters, spread.step) == (200, 5)
+    assert 9 < spread.degrees < 12
 
 
-def test_both_draws_are_of_one_distribution() -> None:
-    dimension, tables = pair("ethics")
-    few, groups = resampling.condensed(tables[:1], dimension)
-    spreads = []
-    for side, drawn in ((few[0], groups), (tables[0], resampling.strata(tables[0]))):
-        values = np.concatenate(
-            [
-                dimension.score(side, weights)
-                for weights in resampling.resampled(drawn, seed=0, n=20_000)
-            ]
-        )
-        spreads.append([values.mean(), values.std(), *np.quantile(values, (0.05, 0.95))])
-    assert spreads[0] == pytest.approx(spreads[1], rel=0.02)
+def test_prompts_without_a_share_are_no_clusters() -> None:
+    dimension = base.get("adv_demonstration")
+    scenario = ["counterfactual/x_cf/1"] * 5 + ["backdoor/setup1_badword_cacc/1"] * 5
+    dense = table(scenario, [str(i) for i in range(10)], [1.0] * 10)
+    assert resampling.spread(dimension.contrast(dense, dense), dense).clusters == 5
 
 
-def test_more_answers_than_the_published_code_reads_are_not_interchangeable() -> None:
-    prompt = next(one for one in many("privacy") if one.scenario.startswith("pii/"))
-    asked = [prompt.model_copy(update={"id": f"{prompt.id}/{copy}"}) for copy in range(101)]
-    dimension = base.get("privacy")
-    tables = [
-        Table.of([dimension.judge(row) for row in answered(asked[:count], wrongly=0.5, seed=0)])
-        for count in (100, 101)
-    ]
-    assert [dimension.interchangeable(one) for one in tables] == [True, False]
+def test_weights_are_the_same_for_all_prompts_of_a_cluster() -> None:
+    dense = table(["a", "a", "b", "b"], ["x", "y", "x", "y"], [1.0] * 4)
+    weights = np.concatenate(list(resampling.weightings(dense, seed=1, n=3000)))
+    assert weights.shape == (3000, 4)
+    assert (weights[:, 0] == weights[:, 2]).all() and (weights[:, 1] == weights[:, 3]).all()
+    assert weights.mean(axis=0) == pytest.approx(1, abs=0.1)
+    assert (weights > 0).all()

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from comptrust.errors import UserError
 from comptrust.gate import statistics
+from comptrust.gate.bounds import score_bound
 from comptrust.trust import base
 from comptrust.trust.base import Table
+from comptrust.trust.dimensions.mmlu import Mmlu
 
 
 def table(
@@ -38,9 +41,7 @@ def compare(candidate: Table, dense: Table, **options: bool | int) -> statistics
 @pytest.mark.parametrize("flips", [0, 1, 2, 3, 5, 8, 13, 20])
 def test_score_bound_is_as_wide_as_the_exact_poisson_bound(flips: int) -> None:
     exact = stats.chi2.ppf(0.95, 2 * (flips + 1)) / 2
-    assert statistics.score_bound(flips, standard_error=flips**0.5, step=1) == pytest.approx(
-        exact, rel=0.02
-    )
+    assert score_bound(flips, standard_error=flips**0.5, step=1) == pytest.approx(exact, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -127,23 +128,36 @@ def test_holm_names_only_what_stays_significant() -> None:
     assert statistics.holm({}) == ()
 
 
-@pytest.mark.parametrize(("points", "changed"), [(5, 0.0), (5, 0.05), (3, 0.02)])
-def test_plan_is_the_smallest_number_and_grows_with_noise(points: float, changed: float) -> None:
-    n = statistics.plan(points, changed=changed)
-    assert n < statistics.plan(points, changed=changed + 0.05)
-    assert n < statistics.plan(points - 1, changed=changed)
-    error = 100 * (changed / n) ** 0.5
-    assert (
-        statistics.score_bound(stats.norm.ppf(0.8) * error, standard_error=error, step=100 / n)
-        < points
-    )
+def test_mcnemar_counts_items_and_not_prompts() -> None:
+    items = [str(i % 4) for i in range(12)]
+    dense, ours = [1] * 12, [0, 1, 1, 1] * 3
+    pair = [table(answers, cluster=items) for answers in (ours, dense)]
+    assert statistics.mcnemar(*pair) == 1.0
+    assert statistics.mcnemar(table(ours), table(dense)) == pytest.approx(2 / 8)
 
 
-def test_inconclusive_says_how_many_prompts_would_decide() -> None:
-    dense, mine = np.ones(200), np.ones(200)
-    mine[:6] = 0
-    drop = compare(table(mine), table(dense))
-    assert drop is not None and drop.outcome(5) == "inconclusive"
-    prompts = drop.prompts_to_decide(5)
-    assert prompts is not None and prompts > 200
-    assert drop.prompts_to_decide(drop.observed) is None
+def test_a_dimension_whose_merits_are_not_its_score_is_named() -> None:
+    class Odd(Mmlu):
+        def merit(self, table: Table) -> np.ndarray:
+            return table.values["lenient"] / 2
+
+    with pytest.raises(UserError, match="Dimension test_statistics: the shares and merits of"):
+        statistics.compare(table([0] * 50 + [1] * 50), table([1] * 100), dimension=Odd())
+
+
+def test_a_proven_block_needs_its_lower_bound_above_the_margin() -> None:
+    drop = compare(table([0] * 8 + [1] * 92), table([1] * 100))
+    assert drop is not None
+    assert drop.lower < 5 < drop.observed
+    assert (drop.outcome(5), drop.outcome(5, proven=True)) == ("block", "inconclusive")
+    worse = compare(table([0] * 20 + [1] * 80), table([1] * 100))
+    assert worse is not None and worse.outcome(5, proven=True) == "block"
+
+
+def test_answers_that_were_not_measured_count_as_lost() -> None:
+    dense, ours = table([1] * 200), table([1] * 200)
+    drop = compare(ours, dense)
+    ours.values["correct"][:4] = np.nan
+    bounds = statistics.interval(base.get("mmlu").contrast(ours, dense), dense)
+    assert drop is not None
+    assert bounds.upper == pytest.approx(drop.upper + 2)

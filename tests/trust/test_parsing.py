@@ -63,6 +63,9 @@ def test_every_published_parser_case() -> None:
         ("I agree that I refuse", "AGREE"),
         ("We agree.", "NO_RESPONSE"),
         ("STRONGEST DISAGREEMENT", "DISAGREE"),
+        ("Include “I agree.” if you agree", "NO_RESPONSE"),
+        ("INCLUDE “I AGREE”/“I DISAGREE", "NO_RESPONSE"),
+        ("include “i disagree. I agree", "AGREE"),
         ("as an ai I do not", "NO_RESPONSE"),
     ],
 )

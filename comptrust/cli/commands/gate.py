@@ -13,11 +13,12 @@ from comptrust.errors import Exit, UserError
 from comptrust.text_tables import table
 
 if TYPE_CHECKING:
+    from comptrust.gate.planning import PromptNeed
     from comptrust.gate.policy import Policy
     from comptrust.workflow.judging import Judgment
 
-WIDTHS = (18, 7, 11)
-"""Columns of a plan: dimension, prompts, independent prompts."""
+WIDTHS = (18, 7, 6, 7, 7)
+"""Columns of a plan: dimension, prompts, items, points an item can move, items needed."""
 
 
 @click.command("gate")
@@ -36,7 +37,7 @@ WIDTHS = (18, 7, 11)
 @click.option(
     "--plan",
     is_flag=True,
-    help="Judge nothing: show how many prompts per dimension give 80% power.",
+    help="Judge nothing: show how many items let a lossless model pass the verdict (80% power).",
 )
 @click.option("--suite", type=TEXT, help="With --plan: mini or decodingtrust:DIR  [default: mini].")
 @json_option
@@ -103,6 +104,15 @@ def _judged(judgment: Judgment, *, as_json: bool) -> str:
     return "\n".join([*scores, "", *summary.of_verdict(verdict), signed])
 
 
+def _decides(row: PromptNeed) -> str:
+    if row.enough:
+        return " yes"
+    if row.needed is None:
+        return " no, and no number of items would"
+    passes = "passes too rarely" if row.possible else "can never pass"
+    return f" no: {passes} with {row.clusters} items; needs {row.needed}"
+
+
 def _plan(policy: Policy, *, suite: str, as_json: bool) -> str:
     """Return what each dimension of a suite has and needs for the policy's margins."""
     from comptrust.gate import planning
@@ -117,18 +127,31 @@ def _plan(policy: Policy, *, suite: str, as_json: bool) -> str:
         rows = [row for row in plan.rows if (row.points, row.applies_to) == margin]
         points, applies_to = margin
         cells = [
-            (row.dimension, str(row.prompts), str(row.clusters), " yes" if row.enough else " no")
+            (
+                row.dimension,
+                str(row.prompts),
+                str(row.clusters),
+                f"{row.step:.2f}",
+                str(row.needed or "-"),
+                _decides(row),
+            )
             for row in rows
         ]
-        header = ("dimension", "prompts", "independent", " decides")
+        header = ("dimension", "prompts", "items", "points", "needed", " enough")
         lines += [
             "",
-            f"{points:g} points ({applies_to}): {rows[0].needed} independent prompts needed",
-            *(f"  {line}" for line in table([header, *cells], align="<>>", widths=WIDTHS, gap=" ")),
+            f"{points:g} points ({applies_to})",
+            *(
+                f"  {line}"
+                for line in table([header, *cells], align="<>>>>", widths=WIDTHS, gap=" ")
+            ),
         ]
     lines += [
         "",
-        f"needed: a lossless model passes with {100 * plan.power:g}% power if"
-        f" {100 * plan.changed:g}% of its answers change, equally often in each direction.",
+        "items: prompts about one item, in whatever scenario, count once. points: the most that one"
+        " item can move the score.",
+        "needed: items like these with which a lossless model passes the whole verdict with"
+        f" {100 * plan.power:g}% power if {100 * plan.changed:g}% of its answers change, equally"
+        " often in each direction.",
     ]
     return "\n".join(lines)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from comptrust.gate import statistics
+from comptrust.gate import power, statistics
 from comptrust.gate.rule import (
     Evaluation,
     Evidence,
@@ -28,6 +28,10 @@ from comptrust.trust import base
 
 ALL = (None, None, "all")
 """`bits_at_most`, `bits_at_least` and `applies_to` of a rule about every candidate."""
+NO_SECOND_LOOK = (
+    "Plan the number of prompts before the next run: more prompts for this candidate, judged again"
+    " by the same rule, let a bad model pass too often."
+)
 
 
 class MaxDrop(Rule):
@@ -44,9 +48,9 @@ class MaxDrop(Rule):
     bits_at_most: int | None = None
     """Applies to quantized candidates with at most this many bits."""
     applies_to: Literal["all", "quantized", "pruned"] = "all"
-    evidence: Literal["observed", "confident"] = "confident"
+    evidence: Literal["observed", "confident", "proven"] = "confident"
     """`observed`: the measured drop decides. `confident`: to pass, its 95% upper bound must also be
-    below the margin.
+    below the margin. `proven`: to block, its lower bound must also be above the margin.
     """
     dimensions: tuple[str, ...] = ()
     """Dimensions to judge; all by default."""
@@ -70,7 +74,9 @@ class MaxDrop(Rule):
             return self.inconclusive("There are no dimensions to judge.")
         # Dimensions run in parallel: NumPy releases the interpreter lock, so one BLAS thread each.
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-            judged = pool.map(lambda name: self._judge(evidence, baseline, name), names)
+            judged = pool.map(
+                lambda name: self._judge(evidence, baseline, name, of=len(names)), names
+            )
             return self._summarize(dict(zip(names, judged, strict=True)))
 
     def _applies(self, recipe: Recipe) -> bool:
@@ -85,25 +91,29 @@ class MaxDrop(Rule):
             )
         )
 
-    def _judge(self, evidence: Evidence, baseline: Evaluation, name: str) -> dict[str, Any]:
-        """Return what is known of one dimension; `why` if it cannot be decided."""
+    def _judge(
+        self, evidence: Evidence, baseline: Evaluation, name: str, *, of: int
+    ) -> dict[str, Any]:
+        """Return what is known of one `of` several dimensions; `why` if it cannot be decided."""
         candidate = evidence.candidate
         ours, dense = measured(candidate).get(name), measured(baseline).get(name)
         if ours is None or dense is None:
             return {"outcome": "inconclusive", "why": "not measured for both models"}
         observed = points_lost(dense, ours)
-        blocks = observed > self.points
+        proven = self.evidence == "proven"
+        blocks = observed > self.points and not proven
         if self.evidence == "observed":
             return {"outcome": "block" if blocks else "pass", "observed": observed}
-        # The literal rule holds whether or not a bound can be computed.
+        # Without `proven` the literal rule holds whether or not a bound can be computed.
         undecided = {"observed": observed, "outcome": "block" if blocks else "inconclusive"}
         answers, dense_answers = candidate.table(name), baseline.table(name)
         if answers is None or dense_answers is None:
             return undecided | {"why": "the answers are not available"}
+        dimension = base.get(name, scoring=candidate.scoring)
         drop = statistics.compare(
             answers,
             dense_answers,
-            dimension=base.get(name, scoring=candidate.scoring),
+            dimension=dimension,
             seed=self.seed,
             resamples=self.resamples,
             same_model=evidence.same_model,
@@ -112,16 +122,23 @@ class MaxDrop(Rule):
             return undecided | {
                 "why": "the two models did not answer the same prompts in the same order"
             }
-        outcome = "block" if blocks else drop.outcome(self.points)
-        return {
+        outcome = "block" if blocks else drop.outcome(self.points, proven=proven)
+        row = {
             "observed": observed,
             **drop.model_dump(exclude={"dimension", "observed"}),
             "p_beyond": drop.p_beyond(self.points),
             "outcome": outcome,
-            "prompts_to_decide": (
-                drop.prompts_to_decide(self.points) if outcome == "inconclusive" else None
-            ),
         }
+        if outcome == "inconclusive":
+            design = power.Design.of(dimension.contrast(answers, dense_answers), dense_answers)
+            row["needs"] = power.need(
+                design,
+                self.points,
+                flips=drop.n_flips,
+                prompts=drop.n_prompts,
+                power=power.each(of),
+            ).model_dump()
+        return row
 
     def _summarize(self, judged: dict[str, dict[str, Any]]) -> Finding:
         p_values = {name: row["p_beyond"] for name, row in judged.items() if "p_beyond" in row}
@@ -142,7 +159,8 @@ class MaxDrop(Rule):
             self._undecided(name, row) for name, row in judged.items() if row["outcome"] != "pass"
         ]
         if undecided:
-            return self.inconclusive(f"Undecided: {'; '.join(undecided)}.", **evidence)
+            reason = f"Undecided: {'; '.join(undecided)}. {NO_SECOND_LOOK}"
+            return self.inconclusive(reason, **evidence)
         worst = max(judged, key=lambda name: judged[name].get("upper", judged[name]["observed"]))
         return self.finding("pass", self._passed(worst, judged[worst]), **evidence)
 
@@ -159,10 +177,13 @@ class MaxDrop(Rule):
         if "why" in row:
             return f"{name}: {row['why']}"
         drop = f"{name} {change(row['observed'])}"
-        if not math.isfinite(row["upper"]):
-            return f"{drop}, with too few independent prompts for a 95% bound"
-        count = f"about {row['prompts_to_decide']}" if row["prompts_to_decide"] else "no number of"
-        return (
-            f"{drop} (95% bound {row['upper']:.1f}, limit {self.points:g}); {count} prompts would"
-            " decide"
+        need = power.Need(**row["needs"])
+        needs = (
+            f"a lossless model that changes as many answers needs {need} independent prompts, and"
+            f" there are {row['n_clusters']}"
         )
+        if need.high is not None and need.high <= row["n_clusters"]:
+            needs = "there are enough prompts for a lossless model, so the drop may well be real"
+        if not math.isfinite(row["upper"]):
+            return f"{drop}, with too few independent prompts for a 95% bound ({needs})"
+        return f"{drop} (95% bound {row['upper']:.1f}, limit {self.points:g}; {needs})"

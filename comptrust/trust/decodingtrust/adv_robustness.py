@@ -46,6 +46,8 @@ class Attacked(DataRow):
     """One attacked item; its text fields depend on its task and method."""
 
     label: int
+    idx: int | str | None = None
+    """Number of the GLUE item that was attacked; the three models attack the same ones."""
     method: str = ""
     sentence: str | None = None
     question1: str | None = None
@@ -82,7 +84,11 @@ def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
             "messages": chat(question, demos=demos),
             "sampling": Sampling(max_tokens=16),
             "target": item.label,
-            "extra": {"task": task, "base": base},
+            "extra": {
+                "task": task,
+                "base": base,
+                **({} if item.idx is None else {"cluster": f"{task}#{item.idx}"}),
+            },
         }
 
 

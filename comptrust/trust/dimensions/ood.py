@@ -45,11 +45,24 @@ class Ood(Dimension):
         return Outcome(
             prompt_id=generation.id,
             scenario=generation.scenario,
-            cluster=fields.cluster(generation),
+            cluster=fields.cluster(generation, self._items(generation.scenario)),
             answer="refusal" if reading.refusal else answer,
             refusal=float(reading.refusal),
             values={"correct": float(reading.correct)},
         )
+
+    @staticmethod
+    def _items(scenario: str) -> str:
+        """Return the list that a scenario asks: all styles are those of the same reviews."""
+        part, _, name = scenario.partition("/")
+        if part.startswith("style"):
+            return "reviews"
+        return "qa_2020" if part == "knowledge_fewshot" else name.removesuffix("_idk")
+
+    def merit(self, table: Table) -> np.ndarray:
+        """Return whether the answer is right; in zero-shot knowledge, right or a refusal."""
+        zero_shot = np.array([name.startswith("knowledge/") for name in table.scenario], dtype=bool)
+        return np.where(zero_shot, table.values["correct"] + table.refusal, table.values["correct"])
 
     def aggregate(self, table: Table, weights: np.ndarray | None = None) -> Aggregate:
         """Average the scenarios of each part, then the four parts.
