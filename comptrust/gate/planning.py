@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from comptrust.errors import UserError
 from comptrust.gate import power
-from comptrust.gate.bounds import score_bound
 from comptrust.gate.policy import Policy
 from comptrust.gate.power import Design
 from comptrust.gate.rules.max_drop import MaxDrop
+from comptrust.gate.statistics import score_bound
 from comptrust.records import Generation, Prompt, Record, Suite
 from comptrust.trust import base
 
@@ -83,10 +83,10 @@ def _need(design: Design, rule: MaxDrop, *, name: str, prompts: int, judged: int
         points=rule.points,
         applies_to=_applies_to(rule),
         prompts=prompts,
-        clusters=design.clusters,
+        clusters=design.spread.clusters,
         step=design.spread.step,
         needed=needed,
-        enough=needed is not None and design.clusters >= needed,
+        enough=needed is not None and design.spread.clusters >= needed,
         possible=score_bound(0.0, standard_error=0.0, step=design.spread.step) < rule.points,
     )
 

@@ -5,14 +5,13 @@ score bound, and its combination of sums. Only the answers are assumed.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
 
 from comptrust.gate import resampling
-from comptrust.gate.bounds import CONFIDENCE, score_bound, students_t
+from comptrust.gate.statistics import CONFIDENCE, score_bound, students_t
 from comptrust.records import Record
 from comptrust.trust.base import Table
 from comptrust.trust.contrast import Contrast
@@ -55,11 +54,6 @@ class Design:
         sums = [np.bincount(numbers, row, count) for row in contrast.coefficients]
         return cls(np.stack(sums), contrast, resampling.spread(contrast, table))
 
-    @property
-    def clusters(self) -> int:
-        """Independent prompts: clusters that hold a share of the score."""
-        return self.spread.clusters
-
     def passes(self, points: float, *, times: float, changed: float, power: float) -> bool:
         """Return whether a lossless model passes with so many times the clusters.
 
@@ -84,18 +78,19 @@ class Design:
 
         It passes with probability `power`. None: no number is enough.
         """
-        low, high = 1 / self.clusters, 1.0
+        clusters = self.spread.clusters
+        low, high = 1 / clusters, 1.0
         while not self.passes(points, times=high, changed=changed, power=power):
             low, high = high, 2 * high
             if high > LARGEST:
                 return None
-        while high / low > 1 + 0.5 / self.clusters and math.ceil(high * self.clusters) > 1:
+        while high / low > 1 + 0.5 / clusters and math.ceil(high * clusters) > 1:
             middle = math.sqrt(low * high)
             if self.passes(points, times=middle, changed=changed, power=power):
                 high = middle
             else:
                 low = middle
-        return math.ceil(high * self.clusters)
+        return math.ceil(high * clusters)
 
 
 def each(dimensions: int, *, power: float = POWER) -> float:
@@ -108,10 +103,6 @@ def need(design: Design, points: float, *, flips: int, prompts: int, power: floa
 
     The interval is that of the share of changed answers (90%, Clopper-Pearson 1934).
     """
-    tail = 1 - CONFIDENCE
-    shares: Sequence[float] = (
-        float(stats.beta.ppf(tail, flips, prompts - flips + 1)) if flips else 0.0,
-        float(stats.beta.ppf(CONFIDENCE, flips + 1, prompts - flips)) if flips < prompts else 1.0,
-    )
+    shares = stats.binomtest(flips, prompts).proportion_ci(2 * CONFIDENCE - 1, method="exact")
     low, high = (design.needed(points, changed=share, power=power) for share in shares)
-    return Need(low=low or int(LARGEST * design.clusters), high=high)
+    return Need(low=low or int(LARGEST * design.spread.clusters), high=high)

@@ -83,9 +83,8 @@ def spread(contrast: Contrast, table: Table) -> Spread:
         zip(contrast.coefficients, contrast.cells, strict=True)
     ):
         used = np.flatnonzero(coefficients)
-        if len(used):
-            parts = _centered(losses[used], coefficients[used], cells[used], numbers[used])
-            residuals[:, column] = np.bincount(numbers[used], weights=parts, minlength=count)
+        parts = _centered(losses[used], coefficients[used], cells[used], numbers[used])
+        residuals[:, column] = np.bincount(numbers[used], weights=parts, minlength=count)
     weights = np.bincount(numbers, weights=contrast.shares, minlength=count)
     scored = weights > 0
     if not scored.any():
@@ -107,12 +106,11 @@ def _centered(
     All shapes are (n,).
     """
     _, cells = np.unique(cells, return_inverse=True)
-    pairs = np.unique(np.stack([cells, clusters]), axis=1)
-    sizes = np.bincount(pairs[0])
+    # Clusters of each cell.
+    sizes = np.bincount(np.unique(np.stack([cells, clusters]), axis=1)[0])
     if (sizes == 1).any():
         cells = np.where(sizes[cells] == 1, len(sizes), cells)
-        pairs = np.unique(np.stack([cells, clusters]), axis=1)
-        sizes = np.bincount(pairs[0])
+        sizes = np.bincount(np.unique(np.stack([cells, clusters]), axis=1)[0])
     if (sizes == 1).any():
         # A single one is left: all prompts take each other's spread.
         cells, sizes = np.zeros(len(cells), dtype=int), np.array([len(np.unique(clusters))])

@@ -1,7 +1,4 @@
-"""Paired statistics of the gate.
-
-How far a dimension fell, and how certain that is.
-"""
+"""Paired statistics of the gate: how far a dimension fell, and how certain that is."""
 
 import math
 from collections.abc import Mapping
@@ -12,11 +9,16 @@ from scipy import special  # type: ignore[import-untyped]
 
 from comptrust.errors import UserError
 from comptrust.gate import resampling
-from comptrust.gate.bounds import CONFIDENCE, score_bound, students_t
 from comptrust.records import Record, Result
 from comptrust.trust.base import Dimension, Table
 from comptrust.trust.contrast import Contrast
 
+CONFIDENCE = 0.95
+SKEW = 0.18
+"""Clusters added to the bound.
+
+With it, the score bound is within 1% of Clopper-Pearson's for 0 to 20 one-sided flips.
+"""
 RESAMPLES = 10_000
 ROUNDING = 1e-6
 """Points by which two ways to add up a score may differ."""
@@ -155,17 +157,36 @@ def interval(
     return Interval(estimate, lower, upper + contrast.unmeasured, error, spread)
 
 
-def holm(p_values: Mapping[str, float], *, level: float = 1 - CONFIDENCE) -> tuple[str, ...]:
-    """Return the names that are significant at a family-wise level, smallest p first.
+def score_bound(observed: float, *, standard_error: float, step: float) -> float:
+    """Return the upper bound U that solves
 
-    Holm 1979.
+        U = observed + SKEW step + z sqrt(standard_error^2 + (U - observed) step).
+
+    The second term under the root is the spread that further losses would bring if the true drop
+    were U (as in Wilson's interval). No loss in n prompts gives 3.0 / n, the rule of three.
     """
-    significant: list[str] = []
-    for rank, (name, p) in enumerate(sorted(p_values.items(), key=lambda pair: pair[1])):
-        if p > level / (len(p_values) - rank):
-            break
-        significant.append(name)
-    return tuple(significant)
+    z = float(special.ndtri(CONFIDENCE))
+    if not math.isfinite(standard_error):
+        return math.inf
+    # With x = U - observed, squaring gives x^2 - 2 half x + base^2 - (z standard_error)^2 = 0; the
+    # larger root is the bound.
+    base = SKEW * step
+    half = (2 * base + z * z * step) / 2
+    return observed + half + math.sqrt(half * half - base * base + (z * standard_error) ** 2)
+
+
+def students_t(degrees: float) -> float:
+    """Return the factor by which Student's t replaces the normal distribution."""
+    if degrees < 1:
+        return math.inf
+    return float(special.stdtrit(degrees, CONFIDENCE) / special.ndtri(CONFIDENCE))
+
+
+def holm(p_values: Mapping[str, float], *, level: float = 1 - CONFIDENCE) -> tuple[str, ...]:
+    """Return the names significant at a family-wise level (Holm 1979), smallest p first."""
+    names = sorted(p_values, key=p_values.__getitem__)
+    fails = [p_values[name] > level / (len(names) - rank) for rank, name in enumerate(names)]
+    return tuple(names[: [*fails, True].index(True)])
 
 
 def mcnemar(candidate: Table, baseline: Table) -> float | None:

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from comptrust.gate import power, statistics
-from comptrust.gate.bounds import score_bound
 from comptrust.gate.power import Design, Need
+from comptrust.gate.statistics import score_bound
 from comptrust.trust import base
 from tests.gate.test_resampling import contrast, table
 

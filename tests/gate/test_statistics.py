@@ -8,7 +8,7 @@ from scipy import stats
 
 from comptrust.errors import UserError
 from comptrust.gate import statistics
-from comptrust.gate.bounds import score_bound
+from comptrust.gate.statistics import score_bound
 from comptrust.trust import base
 from comptrust.trust.base import Table
 from comptrust.trust.dimensions.mmlu import Mmlu
