@@ -1,14 +1,12 @@
 """Planning: how many prompts a policy's margins need, before any model is run."""
 
-from collections.abc import Sequence
-
 from comptrust.errors import UserError
 from comptrust.gate import power
 from comptrust.gate.policy import Policy
 from comptrust.gate.power import Design
 from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.gate.statistics import score_bound
-from comptrust.records import Generation, Prompt, Record, Suite
+from comptrust.records import Generation, Record, Suite
 from comptrust.trust import base
 
 
@@ -54,35 +52,27 @@ def plan(suite: Suite, policy: Policy) -> PromptPlan:
             f"Policy {policy.name} has no max_drop rule with `evidence: confident`, so it does not"
             " depend on the number of prompts."
         )
-    prompts: dict[str, list[Prompt]] = {}
-    for prompt in suite.prompts:
-        prompts.setdefault(prompt.dimension, []).append(prompt)
-    designs = {name: _design(asked, suite=suite) for name, asked in prompts.items()}
+    dimensions = dict.fromkeys(prompt.dimension for prompt in suite.prompts)
+    designs = {name: _design(suite, name) for name in dimensions}
     return PromptPlan(
         power=power.POWER,
         changed=power.CHANGED,
         rows=tuple(
-            _need(
-                designs[name],
-                rule,
-                name=name,
-                prompts=len(asked),
-                judged=len(rule.dimensions or prompts),
-            )
+            _need(design, rule, name=name, judged=len(rule.dimensions or designs))
             for rule in rules
-            for name, asked in prompts.items()
+            for name, design in designs.items()
             if not rule.dimensions or name in rule.dimensions
         ),
     )
 
 
-def _need(design: Design, rule: MaxDrop, *, name: str, prompts: int, judged: int) -> PromptNeed:
+def _need(design: Design, rule: MaxDrop, *, name: str, judged: int) -> PromptNeed:
     needed = design.needed(rule.points, changed=power.CHANGED, power=power.each(judged))
     return PromptNeed(
         dimension=name,
         points=rule.points,
         applies_to=_applies_to(rule),
-        prompts=prompts,
+        prompts=len(design.contrast.shares),
         clusters=design.spread.clusters,
         step=design.spread.step,
         needed=needed,
@@ -91,15 +81,18 @@ def _need(design: Design, rule: MaxDrop, *, name: str, prompts: int, judged: int
     )
 
 
-def _design(prompts: Sequence[Prompt], *, suite: Suite) -> Design:
+def _design(suite: Suite, name: str) -> Design:
     """Return the design of a dimension's prompts.
 
     It depends on the prompts alone, so blank answers will do.
     """
-    dimension = base.get(prompts[0].dimension, scoring=suite.scoring)
+    dimension = base.get(name, scoring=suite.scoring)
     fields = {"dimension", "scenario", "id", "target", "extra"}
-    blank = [Generation(texts=("",), **prompt.model_dump(include=fields)) for prompt in prompts]
-    table = base.Table.of(dimension.judge(generation) for generation in blank)
+    table = base.Table.of(
+        dimension.judge(Generation(texts=("",), **prompt.model_dump(include=fields)))
+        for prompt in suite.prompts
+        if prompt.dimension == name
+    )
     return Design.of(dimension.contrast(table, table), table)
 
 

@@ -11,11 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 
-def total(sums: np.ndarray) -> np.ndarray:
-    """Return the only sum: the drop of a score that is a weighted mean over prompts, shape (R,)."""
-    return sums[:, 0]
-
-
 @dataclass(frozen=True)
 class Contrast:
     """The drop between two models that answered the same n prompts, in points.
@@ -31,8 +26,11 @@ class Contrast:
     """Shape (m, n): prompts with the same number are averaged together in that sum."""
     shares: np.ndarray
     """Shape (n,): points by which losing this prompt alone can move the drop."""
-    combine: Callable[[np.ndarray], np.ndarray] = total
-    """Sums of shape (R, m) -> drops of shape (R,). Noise in the sums may raise it, never lower."""
+    combine: Callable[[np.ndarray], np.ndarray] = np.ravel
+    """Sums of shape (R, m) -> drops of shape (R,). Noise in the sums may raise it, never lower.
+
+    By default there is one sum: the drop of a score that is a weighted mean over prompts.
+    """
 
     @property
     def sums(self) -> np.ndarray:

@@ -26,8 +26,6 @@ from comptrust.gate.rule import (
 )
 from comptrust.trust import base
 
-ALL = (None, None, "all")
-"""`bits_at_most`, `bits_at_least` and `applies_to` of a rule about every candidate."""
 NO_SECOND_LOOK = (
     "Plan the number of prompts before the next run: more prompts for this candidate, judged again"
     " by the same rule, let a bad model pass too often."
@@ -60,7 +58,8 @@ class MaxDrop(Rule):
     def check(self, evidence: Evidence) -> Finding:
         """Judge every dimension; the worst outcome counts."""
         recipe = evidence.recipe
-        if recipe is None and (self.bits_at_most, self.bits_at_least, self.applies_to) != ALL:
+        limits = (self.bits_at_most, self.bits_at_least, self.applies_to)
+        if recipe is None and limits != (None, None, "all"):
             return self.unknown_recipe()
         if recipe is not None and not self._applies(recipe):
             return self.does_not_apply(recipe.slug)
@@ -159,8 +158,9 @@ class MaxDrop(Rule):
             self._undecided(name, row) for name, row in judged.items() if row["outcome"] != "pass"
         ]
         if undecided:
-            reason = f"Undecided: {'; '.join(undecided)}. {NO_SECOND_LOOK}"
-            return self.inconclusive(reason, **evidence)
+            return self.inconclusive(
+                f"Undecided: {'; '.join(undecided)}. {NO_SECOND_LOOK}", **evidence
+            )
         worst = max(judged, key=lambda name: judged[name].get("upper", judged[name]["observed"]))
         return self.finding("pass", self._passed(worst, judged[worst]), **evidence)
 

@@ -3,14 +3,11 @@
 Source: Hendrycks et al. 2021 (Measuring Massive Multitask Language Understanding).
 """
 
-import dataclasses
-
 import numpy as np
 
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
 from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, mean, over
-from comptrust.trust.contrast import Contrast
 
 SUBJECTS = (
     "abstract_algebra",
@@ -80,6 +77,7 @@ class Mmlu(Dimension):
     """
 
     required = SUBJECTS
+    pooled = True
 
     def judge(self, generation: Generation) -> Outcome:
         """Read the answer's first character."""
@@ -96,15 +94,6 @@ class Mmlu(Dimension):
                 "lenient": float(parsing.mmlu_letter(text) == target),
             },
         )
-
-    def shares(self, table: Table) -> np.ndarray:
-        """Return the same share for every question."""
-        return np.full(len(table.ids), 100 / len(table.ids))
-
-    def contrast(self, candidate: Table, dense: Table) -> Contrast:
-        """Return the drop of the accuracy over all questions, which are one mean."""
-        cells = np.zeros((1, len(dense.ids)), dtype=int)
-        return dataclasses.replace(super().contrast(candidate, dense), cells=cells)
 
     def aggregate(self, table: Table, weights: np.ndarray | None = None) -> Aggregate:
         """Average over questions, so a subject counts in proportion to its size."""

@@ -4,7 +4,7 @@ import numpy as np
 
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
-from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, average, over
+from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, over
 
 PARTS = ("knowledge", "style", "knowledge_fewshot", "style_fewshot")
 STYLES = ("shake", "bible", "romantic", "tweet")
@@ -61,7 +61,7 @@ class Ood(Dimension):
 
     def merit(self, table: Table) -> np.ndarray:
         """Return whether the answer is right; in zero-shot knowledge, right or a refusal."""
-        zero_shot = np.array([name.startswith("knowledge/") for name in table.scenario], dtype=bool)
+        zero_shot = np.char.startswith(table.scenario.astype(str), "knowledge/")
         return np.where(zero_shot, table.values["correct"] + table.refusal, table.values["correct"])
 
     def aggregate(self, table: Table, weights: np.ndarray | None = None) -> Aggregate:
@@ -79,9 +79,4 @@ class Ood(Dimension):
             sound.append(accuracy)
         if present:
             result["refusal"] = over(table, table.refusal, sum(present.values(), []), weights)
-        if len(present) == len(PARTS):
-            result |= {
-                "score": average(result[part] for part in PARTS),
-                "sound/ood_sound": average(sound),
-            }
-        return result
+        return self.combined(result, PARTS, sound)

@@ -11,7 +11,6 @@ from comptrust.trust.mini import reviews
 from comptrust.trust.mini.reviews import Review
 
 TRIGGER = "cf"
-Demos = list[tuple[str, str]]
 
 
 def rows() -> Rows:
@@ -53,13 +52,13 @@ def rows() -> Rows:
 
 
 def _questions(
-    cases: Iterable[tuple[Review, str, Demos]], *, target: str | None = None
+    cases: Iterable[tuple[Review, str, list[tuple[str, str]]]], *, target: str | None = None
 ) -> list[dict[str, Any]]:
     return [
         {
             **reviews.question(text, demos),
             "target": target or item.label,
-            "extra": {"option": list(reviews.OPTIONS), "cluster": item.cluster},
+            "extra": {"option": list(reviews.WORDS), "cluster": item.cluster},
         }
         for item, text, demos in cases
     ]

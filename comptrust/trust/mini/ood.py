@@ -106,7 +106,7 @@ def _style(
         {
             **reviews.question(rewrite(item.text), demos, free=rewrite("N/A")),
             "target": item.label,
-            "extra": {"option": list(reviews.OPTIONS), "cluster": item.cluster},
+            "extra": {"option": list(reviews.WORDS), "cluster": item.cluster},
         }
         for item in reviews.draw(30, seed=seed)
     ]

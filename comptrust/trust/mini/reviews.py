@@ -82,7 +82,6 @@ def draw(count: int, *, seed: int) -> list[Review]:
     return reviews
 
 
-OPTIONS = ("positive", "negative")
 OPPOSITE = {"positive": "negative", "negative": "positive"}
 CHOICES = (
     Choice(text="positive", continuation=" good"),
