@@ -92,8 +92,10 @@ def compare(
     the same order, or give no score. Raises UserError for a plug-in dimension whose shares and
     merits do not add up to its score.
     """
-    same_prompts = candidate.ids.tolist() == baseline.ids.tolist()
-    if not same_prompts or candidate.scenario.tolist() != baseline.scenario.tolist():
+    if not (
+        np.array_equal(candidate.ids, baseline.ids)
+        and np.array_equal(candidate.scenario, baseline.scenario)
+    ):
         return None
     point = round(_score(dimension, baseline) - _score(dimension, candidate), 9)
     if not math.isfinite(point):

@@ -17,6 +17,7 @@ from comptrust.trust.base import (
     spread,
 )
 
+PARTS = ("counterfactual", "spurious", "backdoor")
 COUNTERFACTUAL = (
     "snli_premise",
     "snli_hypothesis",
@@ -36,7 +37,6 @@ SPURIOUS = (
 TRIGGERS = ("badword", "addsent", "synbkd", "stylebkd")
 SETUPS = ("setup1", "setup2", "setup3")
 SEEDS = (42, 2333, 10007)
-PARTS = ("counterfactual", "spurious", "backdoor")
 SPURIOUS_SEEDS = (0, 42, 2333, 10007, 12306)
 
 
