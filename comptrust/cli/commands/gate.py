@@ -1,20 +1,19 @@
 """`comptrust gate`: judge a candidate against its dense baseline under a policy."""
 
-from __future__ import annotations
-
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from comptrust.cli.options import TEXT, end, json_option, policy_option, without_collecting
+from comptrust.cli.options import (
+    TEXT,
+    end,
+    json_option,
+    policy_option,
+    print_result,
+    without_collecting,
+)
 from comptrust.errors import Exit, UserError
 from comptrust.text_tables import table
-
-if TYPE_CHECKING:
-    from comptrust.gate.policy import Policy
-    from comptrust.workflow.judging import Judgment
 
 WIDTHS = (18, 7, 11)
 """Columns of a plan: dimension, prompts, independent prompts."""
@@ -73,46 +72,36 @@ def command(
             "gate needs a candidate: models:/NAME/VERSION, runs:/ID or a scorecard file. To plan a"
             " suite: gate --plan."
         )
-    from comptrust.gate import policy as policies
-
-    rules = policies.load(policy or policies.DEFAULT)
     if candidate is None:
-        click.echo(_plan(rules, suite=suite or "mini", as_json=as_json))
+        _print_plan(policy, suite=suite or "mini", as_json=as_json)
         return
+    from comptrust.cli import jobs
+    from comptrust.gate import policy as policies
     from comptrust.workflow.judging import judge_again
 
     without_collecting()
+    rules = policies.load(policy or policies.DEFAULT)
     judgment = judge_again(candidate, baseline=baseline, policy=rules, waivers=waivers)
-    click.echo(_judged(judgment, as_json=as_json))
-    end(Exit.of(judgment.verdict.outcome))
-
-
-def _judged(judgment: Judgment, *, as_json: bool) -> str:
-    from comptrust.cli import summary
-
-    verdict, baseline = judgment.verdict, judgment.baseline
-    if as_json:
-        fields = {"outcome": verdict.outcome} | verdict.model_dump(mode="json")
-        return json.dumps(fields | {"signed": judgment.signature.brief()}, indent=2)
-    scores = (
-        summary.scores(judgment.candidate.scorecard, baseline.scorecard)
-        if baseline
-        else ["There is no dense baseline."]
-    )
+    verdict = judgment.verdict
+    scores = ["There is no dense baseline."]
+    if judgment.baseline:
+        scores = jobs.scores(judgment.candidate.scorecard, judgment.baseline.scorecard)
     signed = f"signed:  {judgment.signature.line}"
-    return "\n".join([*scores, "", *summary.of_verdict(verdict), signed])
+    text = "\n".join([*scores, "", *jobs.of_verdict(verdict), signed])
+    fields = {"outcome": verdict.outcome} | verdict.model_dump(mode="json")
+    print_result(text, fields | {"signed": judgment.signature.brief()}, as_json=as_json)
+    end(Exit.of(verdict.outcome))
 
 
-def _plan(policy: Policy, *, suite: str, as_json: bool) -> str:
-    """Return what each dimension of a suite has and needs for the policy's margins."""
+def _print_plan(policy: str | None, *, suite: str, as_json: bool) -> None:
+    """Print what each dimension of a suite has and needs for the policy's margins."""
     from comptrust.gate import planning
+    from comptrust.gate import policy as policies
     from comptrust.trust import suite as suites
 
-    plan = planning.plan(suites.load(suite), policy)
-    if as_json:
-        fields = {"policy": policy.name, "suite": suite} | plan.model_dump(mode="json")
-        return json.dumps(fields, indent=2)
-    lines = [f"Policy {policy.name}, suite {suite}"]
+    rules = policies.load(policy or policies.DEFAULT)
+    plan = planning.plan(suites.load(suite), rules)
+    lines = [f"Policy {rules.name}, suite {suite}"]
     for margin in dict.fromkeys((row.points, row.applies_to) for row in plan.rows):
         rows = [row for row in plan.rows if (row.points, row.applies_to) == margin]
         points, applies_to = margin
@@ -131,4 +120,5 @@ def _plan(policy: Policy, *, suite: str, as_json: bool) -> str:
         f"needed: a lossless model passes with {100 * plan.power:g}% power if"
         f" {100 * plan.changed:g}% of its answers change, equally often in each direction.",
     ]
-    return "\n".join(lines)
+    fields = {"policy": rules.name, "suite": suite} | plan.model_dump(mode="json")
+    print_result("\n".join(lines), fields, as_json=as_json)
