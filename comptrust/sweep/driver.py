@@ -50,7 +50,7 @@ def drive(sweep: plan.Sweep, engine: Engine, *, view: View) -> Report:
         try:
             driver.drive(parent)
         except BaseException as error:
-            engine.stop()
+            engine.close()
             reason = f"The sweep was stopped ({type(error).__name__})."
             for cell in sweep.cells:
                 sweeps.abandon(cell.key, driver=driver.id, reason=reason, status="KILLED")

@@ -27,7 +27,7 @@ class Scripted(Engine):
     """Ends each cell at once, as its script says."""
 
     def __init__(self, script: Script) -> None:
-        self.script, self.queue, self.seen, self.stopped = script, [], [], False
+        self.script, self.queue, self.seen, self.closed = script, [], [], False
 
     def nodes(self) -> list[Node]:
         return [HERE]
@@ -46,8 +46,8 @@ class Scripted(Engine):
             sweeps.end(run_id, status="FAILED", reason=outcome.reason)
         return [outcome]
 
-    def stop(self) -> None:
-        self.stopped = True
+    def close(self) -> None:
+        self.closed = True
 
 
 def done(task: Task) -> Outcome:
@@ -152,7 +152,7 @@ def test_a_stop_ends_what_this_driver_handed_out_and_nothing_else(place: Place) 
     engine = Scripted(script)
     with pytest.raises(KeyboardInterrupt):
         drive(sweep, engine)
-    assert engine.stopped
+    assert engine.closed
     client = runs.client()
     parent = client.get_run(others[0]).data.tags["mlflow.parentRunId"]
     assert client.get_run(parent).info.status == "KILLED"
