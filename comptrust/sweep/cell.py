@@ -94,9 +94,17 @@ class Outcome:
 
 def ended(cell: Cell, outcome: Outcome) -> dict[str, Any]:
     """Return how a cell ended, as cells.json and the JSON result say it."""
-    names = ("key", "state", "run_id", "version", "verdict", "seconds", "reason")
-    fields = {name: getattr(outcome, name) for name in names}
-    return {"model": cell.recipe.base_model, "recipe": cell.recipe.slug} | fields
+    return {
+        "model": cell.recipe.base_model,
+        "recipe": cell.recipe.slug,
+        "key": outcome.key,
+        "state": outcome.state,
+        "run_id": outcome.run_id,
+        "version": outcome.version,
+        "verdict": outcome.verdict,
+        "seconds": outcome.seconds,
+        "reason": outcome.reason,
+    }
 
 
 def finished(tags: Mapping[str, str]) -> dict[str, Outcome]:

@@ -15,9 +15,6 @@ from comptrust.cli.options import (
 from comptrust.errors import Exit, UserError
 from comptrust.text_tables import table
 
-WIDTHS = (18, 7, 11)
-"""Columns of a plan: dimension, prompts, independent prompts."""
-
 
 @click.command("gate")
 @click.argument("candidate", required=False)
@@ -102,18 +99,18 @@ def _print_plan(policy: str | None, *, suite: str, as_json: bool) -> None:
     rules = policies.load(policy or policies.DEFAULT)
     plan = planning.plan(suites.load(suite), rules)
     lines = [f"Policy {rules.name}, suite {suite}"]
-    for margin in dict.fromkeys((row.points, row.applies_to) for row in plan.rows):
-        rows = [row for row in plan.rows if (row.points, row.applies_to) == margin]
-        points, applies_to = margin
+    for points, applies_to in dict.fromkeys((row.points, row.applies_to) for row in plan.rows):
+        rows = [row for row in plan.rows if (row.points, row.applies_to) == (points, applies_to)]
         cells = [
             (row.dimension, str(row.prompts), str(row.clusters), " yes" if row.enough else " no")
             for row in rows
         ]
         header = ("dimension", "prompts", "independent", " decides")
+        aligned = table([header, *cells], align="<>>", widths=(18, 7, 11), gap=" ")
         lines += [
             "",
             f"{points:g} points ({applies_to}): {rows[0].needed} independent prompts needed",
-            *(f"  {line}" for line in table([header, *cells], align="<>>", widths=WIDTHS, gap=" ")),
+            *(f"  {line}" for line in aligned),
         ]
     lines += [
         "",
