@@ -68,8 +68,8 @@ def test_environment_files_name_no_host_or_machine() -> None:
 def test_entry_point_is_a_command_that_takes_its_parameters(entry: str) -> None:
     point = MLPROJECT["entry_points"][entry]
     words = point["command"].split()
-    assert words[:3] == ["python", "-m", "comptrust"]
-    name = words[3]
+    assert words[:2] == ["python", "-m"] and words[2].startswith("pipelines.")
+    name = words[2].removeprefix("pipelines.")
     command = comptrust.get_command(None, name)  # type: ignore[arg-type]
     assert command is not None, f"no command {name}"
     options = {option for parameter in command.params for option in parameter.opts}

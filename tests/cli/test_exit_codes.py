@@ -188,10 +188,11 @@ def shell(line: str, folder: Path, **more: str) -> subprocess.CompletedProcess[s
     ("broken", "line"),
     [
         ("mlflow", "PYTHON -m comptrust gate runs:/0123456789abcdef0123456789abcdef"),
+        ("mlflow", "PYTHON -m pipelines.gate runs:/0123456789abcdef0123456789abcdef"),
         ("mlflow", "PYTHON -m comptrust.cli.mlflow_server --port 0"),
         ("click", "PYTHON -m comptrust list methods"),
         ("yaml", "PYTHON -m comptrust run --method gptq --bits 4"),
-        ("pydantic", "PYTHON -m comptrust run --method gptq --bits 4"),
+        ("pydantic", "PYTHON -m pipelines.run --method gptq --bits 4"),
     ],
 )
 def test_a_broken_library_is_a_failure_of_the_process(broken: str, line: str, folder: Path) -> None:
