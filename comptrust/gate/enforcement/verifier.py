@@ -105,11 +105,9 @@ class Verifier:
                 f"Its run {run_id} has no signed verdict ({attestations.NAME}). {again}"
             )
         attestation = attestations.read(path)
-        # The files are left out: whether they changed only matters if they are judged again.
-        fileless = attestation.model_copy(update={"files": {}})
-        for problem in (
-            *attestations.problems(attestation, trusted=trusted),
-            *attestations.changes(fileless, artifacts={}, run_id=run_id, model=version.name),
+        # Whether the run's files changed only matters if they are judged again.
+        for problem in attestations.problems(
+            attestation, trusted=trusted, run_id=run_id, model=version.name
         ):
             judged = problem.kind in ("block", "inconclusive")
             raise UserError(f"{problem} {OTHERS if judged else again}")
@@ -127,15 +125,12 @@ class Verifier:
 
         The signed verdict may be of a more lenient policy, so its outcome alone proves nothing.
         """
-        run_id, model = attestation.run_id, attestation.model
-        run_ids = {"candidate": run_id, "baseline": attestation.baseline_run_id}
+        run_ids = {"candidate": attestation.run_id, "baseline": attestation.baseline_run_id}
         names = (*attestations.EVALUATION, attestations.VERDICT)
         folders = {
             role: self._fetch(run, names, temporary / role) for role, run in run_ids.items() if run
         }
-        for problem in attestations.changes(
-            attestation, artifacts=folders, run_id=run_id, model=model
-        ):
+        for problem in attestations.changes(attestation, folders):
             raise UserError(f"{problem} Evaluate and gate it again.")
         evaluations = {
             role: evaluation.load(folder, ref=f"runs:/{run_ids[role]}")
