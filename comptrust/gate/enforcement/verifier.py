@@ -44,7 +44,7 @@ class Verifier:
         version_of: Callable[[str, str], ModelVersion],
     ) -> None:
         self._settings, self._tracking, self._version_of = settings, tracking, version_of
-        self._hasher = files.Hasher()
+        self._memory = digests.Memory({})
         self._passed: dict[tuple[str, str, datetime.date], None] = {}
 
     def verify(
@@ -189,7 +189,7 @@ class Verifier:
             )
         if not folder.is_dir():
             raise UserError("Its files are gone. Register it again.")
-        snapshot = self._hasher.snapshot(folder)
+        snapshot = files.snapshot(folder, self._memory)
         for problem in attestations.changed_artifact(attestation, snapshot.digests):
             raise UserError(f"{problem} Register and gate it again.")
         return None if vouched else snapshot
