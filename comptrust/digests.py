@@ -48,10 +48,12 @@ def identity(path: Path) -> Identity:
 
 
 class Memory:
-    """Digests files and remembers the results while the files are provably untouched."""
+    """Digests files and remembers the results while the files are provably untouched.
+
+    `remembered` are the entries to start with, by absolute path; there may be none.
+    """
 
     def __init__(self, remembered: Mapping[str, Entry]) -> None:
-        """Start with entries by absolute path, which may be none."""
         self._remembered = remembered
         self._new: dict[str, Entry] = {}
 

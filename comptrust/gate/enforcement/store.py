@@ -42,8 +42,11 @@ class GuardedStore(SqlAlchemyStore):
         os.environ.setdefault(plugins.ALLOWED, "")
         self.settings = settings.load(store_uri)
         super().__init__(self.settings.database)
-        served = os.environ.get(mlflow_internals.TRACKING_STORE)
-        tracking = (tracking_uri or served or self.settings.database).removeprefix(settings.SCHEME)
+        tracking = (
+            tracking_uri
+            or os.environ.get(mlflow_internals.TRACKING_STORE)
+            or self.settings.database
+        ).removeprefix(settings.SCHEME)
         self.guard = Guard(
             self.settings,
             Verifier(

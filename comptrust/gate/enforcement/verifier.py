@@ -18,7 +18,7 @@ from comptrust.gate.enforcement import files
 from comptrust.gate.enforcement.settings import Level, Settings
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
-from comptrust.gate.signing import attestations, keys
+from comptrust.gate.signing import attestations, keys, waivers
 from comptrust.gate.verdict import judge
 from comptrust.trust import evaluation
 
@@ -136,13 +136,13 @@ class Verifier:
             role: evaluation.load(folder, ref=f"runs:/{run_ids[role]}")
             for role, folder in folders.items()
         }
-        siblings = [
-            self._sibling(ref, signed, temporary) for ref, signed in attestation.siblings.items()
-        ]
         evidence = Evidence(
-            evaluations["candidate"], evaluations.get("baseline"), siblings=tuple(siblings)
+            evaluations["candidate"],
+            evaluations.get("baseline"),
+            tuple(self._sibling(*sibling, temporary) for sibling in attestation.siblings.items()),
         )
-        verdict = judge(evidence, policy, waivers=attestation.waivers, trusted=trusted)
+        accepted = waivers.accepted(attestation.verdict.findings)
+        verdict = judge(evidence, policy, waivers=accepted, trusted=trusted)
         if verdict.outcome != "pass":
             why = attestations.first_failure(verdict) or "The policy has no rules."
             raise UserError(f"Verdict {verdict.outcome} under policy {policy.name}. {why} {OTHERS}")
@@ -187,8 +187,6 @@ class Verifier:
                 f"Its files are at {uri}, where others can change them. Log the model through this"
                 " server and register it again."
             )
-        if not folder.is_dir():
-            raise UserError("Its files are gone. Register it again.")
         snapshot = files.snapshot(folder, self._memory)
         for problem in attestations.changed_artifact(attestation, snapshot.digests):
             raise UserError(f"{problem} Register and gate it again.")

@@ -54,11 +54,6 @@ class Attestation(keys.SignedRecord):
     issued: AwareDatetime
     expires: AwareDatetime
 
-    @property
-    def waivers(self) -> tuple[waivers.Waiver, ...]:
-        """The signed waivers that the verdict relies on."""
-        return waivers.accepted(self.verdict.findings)
-
 
 class Problem(Record):
     """One thing that is wrong with an attestation or with the files it names."""
@@ -127,8 +122,10 @@ def attest(
             " it again."
         )
     midnight = datetime.time(tzinfo=datetime.UTC)
-    waived = [waiver.until for waiver in waivers.accepted(verdict.findings)]
-    ends = [datetime.datetime.combine(until, midnight) + DAY for until in waived]
+    ends = [
+        datetime.datetime.combine(waiver.until, midnight) + DAY
+        for waiver in waivers.accepted(verdict.findings)
+    ]
     unsigned = Attestation(
         verdict=verdict,
         model=model,
@@ -196,7 +193,7 @@ def problems(
                 f"The waiver of {waiver.who} for {waiver.rule} is not signed by a key that is"
                 " trusted here.",
             )
-            for waiver in attestation.waivers
+            for waiver in waivers.accepted(verdict.findings)
         ),
         (
             verdict.outcome != "pass",

@@ -23,7 +23,7 @@ from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.gate.rules.refusal_shift import RefusalShift
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.attestations import Attestation
-from comptrust.gate.signing.waivers import Waiver
+from comptrust.gate.signing.waivers import Waiver, accepted
 from comptrust.gate.verdict import judge
 from comptrust.records import Finding, Result, Verdict
 from comptrust.trust import evaluation
@@ -387,7 +387,7 @@ def waived(case: Case, until: datetime.date) -> Attestation:
 
 def test_a_verdict_ends_with_the_waiver_that_it_rests_on(case: Case) -> None:
     signed = waived(case, datetime.date(2030, 1, 5))
-    assert [one.who for one in signed.waivers] == ["Ada"]
+    assert [one.who for one in accepted(signed.verdict.findings)] == ["Ada"]
     assert signed.expires == datetime.datetime(2030, 1, 6, tzinfo=datetime.UTC)
     assert waived(case, datetime.date(2031, 1, 1)).expires == NOW + 90 * DAY
 
