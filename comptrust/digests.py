@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Memory:
     `remembered` are the entries to start with, by absolute path; there may be none.
     """
 
-    def __init__(self, remembered: Mapping[str, Entry]) -> None:
+    def __init__(self, remembered: dict[str, Entry]) -> None:
         self._remembered = remembered
         self._new: dict[str, Entry] = {}
 
@@ -79,8 +79,7 @@ def of_folder(
 ) -> dict[str, str]:
     """Digest every file below a folder: relative POSIX path -> SHA-256, sorted by path.
 
-    `hasher` may be one that remembers: `Memory.of_file` within a process and, only where a stale
-    digest does no harm, that of hash_cache.py.
+    Only where a stale digest does no harm may `hasher` be one that remembers (hash_cache.py).
     """
     ignored = set(leave_out)
     files = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -108,7 +108,7 @@ def attest(
                 f"Nothing is signed: the files of {memory.ref} changed while it was judged. Gate it"
                 " again."
             )
-    logged = json.loads(config.read_text(artifacts["candidate"] / VERDICT))
+    logged = config.read_json(artifacts["candidate"] / VERDICT)
     if logged != json.loads(verdict.model_dump_json()):
         raise UserError(
             f"Nothing is signed: someone else judged {evidence.candidate.ref} in the meantime. Gate"
