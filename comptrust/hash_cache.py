@@ -12,7 +12,6 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from comptrust import config, digests
-from comptrust.digests import Entry
 from comptrust.errors import ComptrustError
 
 NAME = "hashes.json"
@@ -39,7 +38,7 @@ class HashCache(digests.Memory):
             digests.write_atomic(self._path, json.dumps(lines) + "\n")
 
 
-def _read(path: Path) -> dict[str, Entry]:
+def _read(path: Path) -> dict[str, digests.Entry]:
     """Return the remembered digests; a missing or broken file holds none."""
     try:
         return ENTRIES.validate_json(path.read_bytes(), strict=True)
