@@ -133,8 +133,8 @@ class MaxDrop(Rule):
         }
         drops = {name: row["observed"] for name, row in judged.items() if row["outcome"] == "block"}
         if drops:
-            ranked = sorted(drops.items(), key=lambda drop: -drop[1])
-            listed = ", ".join(f"{name} {drop:.1f}" for name, drop in ranked)
+            ranked = sorted(drops, key=lambda name: -drops[name])
+            listed = ", ".join(f"{name} {drops[name]:.1f}" for name in ranked)
             return self.finding(
                 "block", f"Dropped more than {self.points:g} points: {listed}.", **evidence
             )
