@@ -18,6 +18,7 @@ from comptrust.errors import ServiceError, UserError
 from comptrust.records import Record
 
 PRIVATE = "signing.pem"
+PUBLIC = "*.pub.pem"
 Trusted = Mapping[str, Ed25519PublicKey]
 """Key id -> public key."""
 S = TypeVar("S", bound="SignedRecord")
@@ -152,7 +153,7 @@ def load_public_keys(folder_or_file: Path | None = None) -> Trusted:
         raise UserError(
             f"There are no public keys at {place}. Name a .pub.pem file or a folder of them."
         )
-    files = sorted(place.glob("*.pub.pem")) if place.is_dir() else [place]
+    files = sorted(place.glob(PUBLIC)) if place.is_dir() else [place]
     public = [_public(path) for path in files]
     for path in [place, *files]:
         if os.name == "posix" and path.stat().st_mode & stat.S_IWOTH:
