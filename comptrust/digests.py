@@ -5,11 +5,19 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from comptrust.errors import ServiceError
+
+SETTLED_SECONDS = 2.0
+"""A file changed more recently than this could change again without a new time stamp."""
+Identity = tuple[int, int, int, int, int]
+"""Device, inode, size, mtime_ns, ctime_ns. Every write moves ctime, and no program can set it."""
+Entry = tuple[int, int, int, int, int, str]
+"""The identity of a file when it was read, and its SHA-256."""
 
 
 def of_value(value: Any) -> str:
@@ -31,6 +39,39 @@ def of_file(path: Path) -> str:
     """Digest the bytes of one file, read now; nothing is remembered."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def identity(path: Path) -> Identity:
+    """Return numbers that stay the same only as long as nobody writes the file."""
+    state = os.stat(path)
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+class Memory:
+    """Digests files and remembers the results while the files are provably untouched.
+
+    `remembered` are the entries to start with, by absolute path; there may be none.
+    """
+
+    def __init__(self, remembered: dict[str, Entry]) -> None:
+        self._remembered = remembered
+        self._new: dict[str, Entry] = {}
+
+    def of_file(self, path: Path) -> str:
+        """Return a file's SHA-256, without reading the file if it is untouched since the last time.
+
+        A file that changed in the last seconds, or while it was read, is not remembered.
+        """
+        key = os.path.abspath(path)
+        before = identity(path)
+        entry = self._new.get(key) or self._remembered.get(key)
+        if entry and entry[:5] == before:
+            return entry[5]
+        settled = before[-1] / 1e9 < time.time() - SETTLED_SECONDS
+        digest = of_file(path)
+        if settled and identity(path) == before:
+            self._new[key] = (*before, digest)
+        return digest
 
 
 def of_folder(

@@ -135,15 +135,15 @@ def check(
         except UserError as error:
             text = f"It is not what the gate wrote. {error}"
             return None, (Problem(kind="changed", file=attestations.NAME, text=text),)
-        problems = attestations.problems(attestation, trusted=trusted)
+        problems = attestations.problems(
+            attestation, trusted=trusted, run_id=version.run_id, model=version.name
+        )
         if not keys.proven(attestation, trusted):
             return attestation, problems
         artifacts = {"candidate": candidate}
         if attestation.baseline_run_id:
             artifacts["baseline"] = _fetch(attestation.baseline_run_id, folder / "baseline")
-        problems += attestations.changes(
-            attestation, artifacts=artifacts, run_id=version.run_id, model=version.name
-        )
+        problems += attestations.changes(attestation, artifacts)
         problems += attestations.changed_artifact(attestation, attestations.held_by(registered))
     return attestation, problems
 
