@@ -74,7 +74,7 @@ def load(folder: Path, *, ref: str) -> Evaluation:
                 f"{path} has changed since {card} was scored from it (SHA-256 differs). Evaluate"
                 " again."
             )
-        generations[name] = read_generations(path)
+        generations[name] = list(read_generations(path))
     suite, checkpoint = folder / "suite.json", folder / "checkpoint.json"
     return Evaluation(
         ref=ref,
