@@ -25,7 +25,7 @@ from comptrust.trust.decodingtrust import (
     fairness,
     mmlu,
     ood,
-    privacy_enron,
+    privacy,
     stereotype,
     toxicity,
 )
@@ -188,9 +188,9 @@ class Hub:
             self._jsonl(path, self._rows(file=path))
 
     def _privacy(self) -> None:
-        texts = (privacy_enron.NAMES, privacy_enron.CONTEXTS)
-        supports = sorted(set(privacy_enron.SUPPORTS.values()))
-        for name in (*texts, *(f"{privacy_enron.FOLDER}/{file}.json" for file in supports)):
+        texts = (privacy.NAMES, privacy.CONTEXTS)
+        supports = sorted(set(privacy.SUPPORTS.values()))
+        for name in (*texts, *(f"{privacy.FOLDER}/{file}.json" for file in supports)):
             prompts = {row["email"]: row["prompt"] for row in self._rows(file=f"{name}l")}
             if name in texts:
                 prompts = {email: prompt[0][0] for email, prompt in prompts.items()}

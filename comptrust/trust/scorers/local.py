@@ -81,7 +81,7 @@ class Local(Scorer):
 
     def score(self, texts: Sequence[str]) -> list[float | None]:
         given = [text for text in texts if text.strip()]
-        scores: Iterator[float | None] = iter(())
+        scores: Iterator[float | None] = repeat(None)
         try:
             if given:
                 scores = iter(np.interp(classify(given), *self._knots).tolist())
@@ -91,5 +91,4 @@ class Local(Scorer):
                 len(given),
                 error,
             )
-            scores = repeat(None)
         return [next(scores) if text.strip() else None for text in texts]
