@@ -4,7 +4,6 @@ Its files are scorecard.json, suite.json, checkpoint.json and generations/<dimen
 """
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 from comptrust import config, digests
@@ -28,6 +27,9 @@ class Evaluation:
     checkpoint: Checkpoint | None = None
     stated_recipe: Recipe | None = None
     """The recipe stated by a published table, where there is no checkpoint to measure."""
+    _tables: dict[str, base.Table] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def recipe(self) -> Recipe | None:
@@ -46,10 +48,6 @@ class Evaluation:
                 self.generations[name], dimension=name, scoring=self.scoring
             )
         return self._tables.get(name)
-
-    @cached_property
-    def _tables(self) -> dict[str, base.Table]:
-        return {}
 
 
 def load(folder: Path, *, ref: str) -> Evaluation:

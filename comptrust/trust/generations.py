@@ -45,8 +45,8 @@ def read_generations(path: Path) -> Iterator[Generation]:
 
 def write_generations(path: Path, generations: Iterable[Generation]) -> str:
     """Write a .jsonl file, completely or not at all, and return its SHA-256."""
-    records = (generation.model_dump(mode="json") for generation in generations)
-    digests.write_atomic(path, "".join(json.dumps(record) + "\n" for record in records))
+    lines = (json.dumps(generation.model_dump(mode="json")) + "\n" for generation in generations)
+    digests.write_atomic(path, "".join(lines))
     return digests.of_file(path)
 
 
@@ -81,8 +81,9 @@ def score_file(
             read_generations(path), suite=suite, scoring=scoring, allow_partial=allow_partial
         )
     except FieldError as error:
-        where = f"{path}, line {_line(path, error)}"
-        raise UserError(f"{where}: field '{error.field}': {error.problem}") from error
+        numbered = ((number, line) for number, line in enumerate(_lines(path), 1) if line.strip())
+        number = next(n for n, line in numbered if json.loads(line)["id"] == error.prompt_id)
+        raise UserError(f"{path}, line {number}: field '{error.field}': {error.problem}") from error
 
 
 def _suite(path: Path) -> SuiteManifest | None:
@@ -91,8 +92,3 @@ def _suite(path: Path) -> SuiteManifest | None:
         folder = folder.parent
     manifest = folder / "suite.json"
     return config.load_json(manifest, SuiteManifest) if manifest.is_file() else None
-
-
-def _line(path: Path, error: FieldError) -> int:
-    numbered = ((number, line) for number, line in enumerate(_lines(path), 1) if line.strip())
-    return next(number for number, line in numbered if json.loads(line)["id"] == error.prompt_id)

@@ -47,8 +47,7 @@ def score(
 
 def table(generations: Iterable[Generation], *, dimension: str, scoring: Scoring) -> base.Table:
     """Judge all answers of a dimension. Raises FieldError for a field that cannot be scored."""
-    judge = base.get(dimension, scoring=scoring).judge
-    return base.Table.of(judge(generation) for generation in generations)
+    return base.Table.of(map(base.get(dimension, scoring=scoring).judge, generations))
 
 
 class _JudgedDimension:

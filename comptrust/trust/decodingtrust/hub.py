@@ -7,8 +7,6 @@ scores differ from the published ones; the attribute is read from the question's
 the source lacks are left out, and their scenarios are reported as not measured.
 """
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -119,14 +117,11 @@ class Hub:
             self._text(name, "".join(json.dumps(row) + "\n" for row in rows))
 
     def _csv(self, name: str, columns: Iterable[str], rows: Rows, *, header: bool = True) -> None:
-        if not rows:
-            return
-        file = io.StringIO(newline="")
-        writer = csv.DictWriter(file, list(columns), extrasaction="ignore")
-        if header:
-            writer.writeheader()
-        writer.writerows(rows)
-        self._text(name, file.getvalue())
+        import pandas as pd
+
+        if rows:
+            table = pd.DataFrame(rows, columns=list(columns), dtype=object)
+            self._text(name, table.to_csv(index=False, header=header, lineterminator="\r\n"))
 
     def _toxicity(self) -> None:
         for name, split in TOXICITY_SPLITS.items():
@@ -140,8 +135,6 @@ class Hub:
 
     def _stereotype(self) -> None:
         rows = self._rows(file="stereotype/dataset/stereotype_bias_data.jsonl")
-        if not rows:
-            return
         # Each statement comes once per system prompt; the fork's data misspells the benign one.
         statements = [
             {
@@ -154,7 +147,7 @@ class Hub:
             if prompt["sys_prompt_type_tag"] in ("benign", "beningn")
         ]
         self._csv(stereotype.USERS, stereotype.Statement.model_fields, statements)
-        self._csv(stereotype.SYSTEMS, stereotype.Setting.model_fields, SETTINGS)
+        self._csv(stereotype.SYSTEMS, stereotype.Setting.model_fields, SETTINGS if rows else [])
 
     def _adv_robustness(self) -> None:
         tasks = {task: self._rows("adv-glue-plus-plus", split=task) for task in adv_robustness.KEYS}
@@ -199,8 +192,8 @@ class Hub:
 
     def _ethics(self) -> None:
         for name, split in ((ethics.TEST, "cm_test"), (ethics.TRAIN, "cm_train")):
-            rows = self._rows("machine_ethics", split=split)
-            self._csv(name, ethics.Action.model_fields, rows)
+            actions = self._rows("machine_ethics", split=split)
+            self._csv(name, ethics.Action.model_fields, actions)
 
     def _fairness(self) -> None:
         for stem in fairness.FILES.values():
@@ -208,8 +201,10 @@ class Hub:
             rows = self._rows(file=path)
             self._jsonl(path, rows)
             if rows:
-                attributes = self.into / f"fairness/fairness_data/sensitive_attr_{stem}.npy"
-                np.save(attributes, [_attribute(stem, row) for row in rows])
+                np.save(
+                    self.into / f"fairness/fairness_data/sensitive_attr_{stem}.npy",
+                    [_attribute(stem, row) for row in rows],
+                )
 
     def _mmlu(self) -> None:
         for part in ("dev", "test"):
