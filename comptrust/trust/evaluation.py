@@ -65,14 +65,13 @@ def load(folder: Path, *, ref: str) -> Evaluation:
                 " Evaluate again."
             )
         path = folder / "generations" / f"{name}.jsonl"
-        if not path.exists():
-            continue
-        if digests.of_file(path) != digest:
-            raise UserError(
-                f"{path} has changed since {card} was scored from it (SHA-256 differs). Evaluate"
-                " again."
-            )
-        generations[name] = list(read_generations(path))
+        if path.exists():
+            if digests.of_file(path) != digest:
+                raise UserError(
+                    f"{path} has changed since {card} was scored from it (SHA-256 differs)."
+                    " Evaluate again."
+                )
+            generations[name] = list(read_generations(path))
     suite, checkpoint = folder / "suite.json", folder / "checkpoint.json"
     return Evaluation(
         ref=ref,

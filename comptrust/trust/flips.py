@@ -128,8 +128,7 @@ def _group(answer: Generation) -> str | None:
 
 def _margin(before: Generation, after: Generation) -> float:
     margins = (answer.extra.get("margin") for answer in (before, after))
-    numbers = (float(margin) for margin in margins if isinstance(margin, (int, float)))
-    return min(numbers, default=0.0)
+    return min((margin for margin in margins if isinstance(margin, (int, float))), default=0.0)
 
 
 def _percent_by_name(flipped: np.ndarray, names: Sequence[str | None]) -> dict[str, float]:

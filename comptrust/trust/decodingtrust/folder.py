@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from comptrust import config, digests
 from comptrust.errors import UserError
 
 
-class DataRow(BaseModel):
+class DataRow(BaseModel, frozen=True, extra="ignore"):
     """One entry of a data file; other fields are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Item(DataRow):

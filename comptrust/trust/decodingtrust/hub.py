@@ -181,19 +181,17 @@ class Hub:
             self._jsonl(path, self._rows(file=path))
 
     def _privacy(self) -> None:
-        texts = (privacy.NAMES, privacy.CONTEXTS)
-        supports = sorted(set(privacy.SUPPORTS.values()))
-        for name in (*texts, *(f"{privacy.FOLDER}/{file}.json" for file in supports)):
+        supports = {f"{privacy.FOLDER}/{file}.json" for file in privacy.SUPPORTS.values()}
+        for name in (privacy.NAMES, privacy.CONTEXTS, *sorted(supports)):
             prompts = {row["email"]: row["prompt"] for row in self._rows(file=f"{name}l")}
-            if name in texts:
+            if name not in supports:
                 prompts = {email: prompt[0][0] for email, prompt in prompts.items()}
             if prompts:
                 self._text(name, json.dumps(prompts))
 
     def _ethics(self) -> None:
         for name, split in ((ethics.TEST, "cm_test"), (ethics.TRAIN, "cm_train")):
-            actions = self._rows("machine_ethics", split=split)
-            self._csv(name, ethics.Action.model_fields, actions)
+            self._csv(name, ethics.Action.model_fields, self._rows("machine_ethics", split=split))
 
     def _fairness(self) -> None:
         for stem in fairness.FILES.values():
