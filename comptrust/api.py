@@ -24,8 +24,7 @@ from comptrust.gate.evidence import Evidence, differences
 from comptrust.gate.statistics import Drop
 from comptrust.records import Checkpoint, Score, Scoring, Verdict
 from comptrust.tracking import evaluations
-from comptrust.trust import base
-from comptrust.trust import files as answers_files
+from comptrust.trust import base, generations
 from comptrust.trust import suite as suites
 from comptrust.trust.evaluation import Evaluation
 
@@ -160,7 +159,7 @@ def score(
     """
     scores: dict[str, Score] = {}
     for path in map(Path, files):
-        for one in answers_files.score_file(path, scoring=scoring, allow_partial=allow_partial):
+        for one in generations.score_file(path, scoring=scoring, allow_partial=allow_partial):
             if one.dimension in scores:
                 raise UserError(
                     f"{path} holds {one.dimension} answers, and so does an earlier file. Score"

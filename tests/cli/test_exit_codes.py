@@ -26,7 +26,7 @@ WORK = {
     "run": ("run --method gptq --bits 4", "comptrust.compression.recipe.build"),
     "compress": ("compress --method gptq --bits 4", "comptrust.compression.recipe.build"),
     "evaluate": ("evaluate model", "comptrust.trust.suite.load"),
-    "score": ("score answers.jsonl", "comptrust.trust.files.score_file"),
+    "score": ("score answers.jsonl", "comptrust.trust.generations.score_file"),
     "gate": ("gate models:/a/1", "comptrust.gate.policy.load"),
     "promote": ("promote a 1 --to staging", "comptrust.tracking.promotion.check_target"),
     "register": (
