@@ -10,10 +10,10 @@ import transformers
 
 from comptrust.models import chat, loading
 from comptrust.models.base import Backend, Tokenizer, chosen, generation, options
+from comptrust.models.inference.engine import Request
 from comptrust.models.inference.packed import Packed, suits
 from comptrust.models.inference.padded import Padded
-from comptrust.models.inference.sampling import Request
-from comptrust.models.inference.spans import Ids, span, token_ids
+from comptrust.models.inference.tokens import Ids, span, token_ids
 from comptrust.records import Generation, Message, Prompt
 
 PROMPTS_PER_CHUNK = 256

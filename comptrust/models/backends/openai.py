@@ -16,7 +16,7 @@ from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.models import chat
 from comptrust.models.base import Backend, Tokenizer, chosen, generation, options, seed
 from comptrust.models.endpoint import Endpoint, Refused
-from comptrust.models.inference.spans import span
+from comptrust.models.inference.tokens import span
 from comptrust.records import Generation, Message, Prompt
 
 DEFAULT_REQUESTS = 32
