@@ -8,10 +8,12 @@ from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32,
 from compressed_tensors.entrypoints.convert import convert_checkpoint
 
 from comptrust.errors import UserError
-from comptrust.models.formats import DEFAULT, INTERLEAVED, LAYOUTS
+from comptrust.models.formats import DEFAULT, LAYOUTS
 
 PACKED_PARTS = ("weight_packed", "weight_scale", "weight_shape", "weight_zero_point")
 """Tensors of a layer in the compressed-tensors format; GPTQ layers have no zero points."""
+INTERLEAVED = (0, 2, 4, 6, 1, 3, 5, 7)
+"""AWQ: the output, of eight, that is stored at each place of a word, lowest bits first."""
 
 
 def rewrite(folder: Path, out: Path, *, name: str, bits: int, group_size: int) -> None:
