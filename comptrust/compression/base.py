@@ -28,6 +28,12 @@ class Pattern(NamedTuple):
         """Read `2:4` as (2, 4); None if there is no pattern."""
         return None if structure in (None, "unstructured") else cls(*map(int, structure.split(":")))
 
+    def fits(self, weight: "torch.Tensor") -> bool:
+        """Return whether the weight, shape (out, in), has the pattern."""
+        if weight.shape[-1] % self.of:
+            return False
+        return bool((weight.reshape(-1, self.of).count_nonzero(dim=1) <= self.kept).all())
+
 
 class Method(BaseModel, ABC):
     """A compression method with its parameters. Its file name is its registered name."""

@@ -55,9 +55,13 @@ def adopt(
         say(f"loading and measuring {folder}")
         if watcher.wants_dense:
             watcher.dense(*loading.load(source.path))  # freed before the other model is loaded
-        form = formats.kind(copy) or formats.DEFAULT
-        resolved = {"revision": source.revision, "group_size": group_size, "format": form}
-        recipe = recipe.model_copy(update=resolved)
+        recipe = recipe.model_copy(
+            update={
+                "revision": source.revision,
+                "group_size": group_size,
+                "format": formats.kind(copy) or formats.DEFAULT,
+            }
+        )
         # packed layers unpack when they first compute
         model, tokenizer = loading.load(copy)
         reload_check = reload.finite(reload.logits(model, tokenizer))
@@ -71,7 +75,7 @@ def adopt(
             sparsity=_sparsity(recipe, model, sizes),
             reload_check=reload_check,
         )
-        watcher.reloaded(model, tokenizer)
+        watcher.loaded = model, tokenizer
         return record
 
 

@@ -109,7 +109,7 @@ def _write(
         sparsity=sparsity,
         reload_check=check,
     )
-    watcher.reloaded(reloaded, tokenizer)
+    watcher.loaded = reloaded, tokenizer
     return record
 
 

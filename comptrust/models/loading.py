@@ -8,7 +8,6 @@ from comptrust.errors import ServiceError, UserError
 from comptrust.models import formats, memory
 from comptrust.models.base import Loaded, Tokenizer
 
-HALF = ("float16", "bfloat16")
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 
 
@@ -56,8 +55,8 @@ def _model(path: Path, *, accelerator: bool, spread: bool) -> tuple[Any, Mapping
     dtype: Any = torch.float32
     if accelerator:
         fields = memory.settings(path)
-        saved_at_16_bits = (fields.get("dtype") or fields.get("torch_dtype")) in HALF
-        dtype = "auto" if memory.quantization(path) or saved_at_16_bits else torch.bfloat16
+        at_16_bits = (fields.get("dtype") or fields.get("torch_dtype")) in ("float16", "bfloat16")
+        dtype = "auto" if memory.quantization(path) or at_16_bits else torch.bfloat16
     if not formats.kind(path):
         return AutoModelForCausalLM.from_pretrained(  # type: ignore[return-value]
             path,

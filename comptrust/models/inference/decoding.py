@@ -39,8 +39,7 @@ class Group:
         # for each row and head.
         queries = query.transpose(0, 1).reshape(rows, heads, queries_per_head, size) * scale
         keys = self.own.keys[layer].flatten(0, 1)[..., : self.used]
-        weights = torch.bmm(queries.flatten(0, 1), keys)
-        weights = weights.view(rows, heads, queries_per_head, self.used)
+        weights = torch.bmm(queries.flatten(0, 1), keys).view(rows, heads, queries_per_head, -1)
         weights += self.mask[:, None, None, : self.used]
 
         # Neighbors with the same beginning attend to it together: their queries are the rows of one
