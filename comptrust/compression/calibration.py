@@ -130,9 +130,11 @@ def _own_answer(
     if tokenizer.chat_template is None:
         inputs: Any = tokenizer(f"{instruction}\n", return_tensors="pt")
     else:
-        turns = [{"role": "user", "content": instruction}]
         inputs = tokenizer.apply_chat_template(
-            turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            [{"role": "user", "content": instruction}],
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
         )
     ids, mask = (inputs[name].to(model.device) for name in ("input_ids", "attention_mask"))
     generate: Any = model.generate

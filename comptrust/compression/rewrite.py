@@ -86,8 +86,11 @@ class _Converter:
         zeros = torch.full(
             (inputs // self.group_size, outputs * self.bits // 32), word, dtype=torch.int32
         )
-        order = (torch.arange(inputs) // self.group_size).to(torch.int32)
-        return {"qweight": packed.T.contiguous(), "qzeros": zeros, "g_idx": order}
+        return {
+            "qweight": packed.T.contiguous(),
+            "qzeros": zeros,
+            "g_idx": (torch.arange(inputs) // self.group_size).to(torch.int32),
+        }
 
     def _awq(
         self, packed: torch.Tensor, points: torch.Tensor, *, outputs: int, inputs: int

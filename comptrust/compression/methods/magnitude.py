@@ -1,11 +1,6 @@
 """Magnitude pruning: the smallest weights of each layer become zero."""
 
-from typing import TYPE_CHECKING
-
-from comptrust.compression.base import Module, Pattern, Pruning, Samples, target_layers
-
-if TYPE_CHECKING:
-    import torch
+from comptrust.compression.base import Module, Pattern, Pruning, Samples, Tensor, target_layers
 
 
 class Magnitude(Pruning):
@@ -21,7 +16,7 @@ class Magnitude(Pruning):
         for layer in target_layers(model).values():
             layer.weight.data *= self.mask(layer.weight.data)
 
-    def mask(self, weight: "torch.Tensor") -> "torch.Tensor":
+    def mask(self, weight: Tensor) -> Tensor:
         """Return which weights stay: a bool tensor of the weight's shape, (out, in).
 
         N:M keeps the N largest of every M consecutive inputs (Mishra et al. 2021). Otherwise, the

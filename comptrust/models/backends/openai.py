@@ -163,8 +163,11 @@ class Openai(Backend):
                 f"{self._where} withheld an answer to prompt '{prompt.id}', so the prompt is not"
                 " scored. Run again to continue."
             )
-        reasons = [str(choice.get("finish_reason") or "stop") for choice in choices]
-        return generation(prompt, texts=contents, finish_reasons=reasons)
+        return generation(
+            prompt,
+            texts=contents,
+            finish_reasons=[str(choice.get("finish_reason") or "stop") for choice in choices],
+        )
 
     def _choose(self, prompt: Prompt) -> Generation:
         continuations = options(prompt)

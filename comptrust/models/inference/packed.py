@@ -153,7 +153,7 @@ def _start(
         first[ids] = logits[-1]
         # the reader lets go of a beginning once its rows are read, but decoding still needs it
         if base := bases[ids]:
-            stores[base] = reader.held[base]
+            stores.setdefault(base, reader.held[base])
     return ordered, Decoding(groups), torch.stack([first[request.ids] for request in ordered])
 
 
