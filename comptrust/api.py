@@ -23,7 +23,7 @@ from comptrust.gate import statistics, verdict
 from comptrust.gate.evidence import Evidence, differences
 from comptrust.gate.statistics import Drop
 from comptrust.records import Checkpoint, Score, Scoring, Verdict
-from comptrust.tracking import evaluations
+from comptrust.tracking import evaluations, registry
 from comptrust.trust import base
 from comptrust.trust import files as answers_files
 from comptrust.trust import suite as suites
@@ -81,10 +81,9 @@ def compress(
     from comptrust.compression import recipe
     from comptrust.models import sources
     from comptrust.workflow import checkpoints
-    from comptrust.workflow.models import local_model
 
     with _quietly(progress):
-        name = local_model(str(model))
+        name = registry.local_model(str(model))
         built = recipe.build(
             model=name,
             method=method,

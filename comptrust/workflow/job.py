@@ -18,8 +18,8 @@ from comptrust.gate.verdict import judge
 from comptrust.models import memory, presets
 from comptrust.models.probe import InMemory
 from comptrust.models.sources import Source
-from comptrust.records import Checkpoint, Recipe, Suite, Verdict
-from comptrust.report import figures
+from comptrust.records import Checkpoint, Recipe, Suite
+from comptrust.report import page
 from comptrust.tracking import evaluations, promotion, registry, runs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
@@ -48,16 +48,13 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobResult:
+class JobResult(signatures.Judgment):
     """The output of `run`."""
 
     checkpoint: Checkpoint
-    candidate: Evaluation
     baseline: Evaluation
-    verdict: Verdict
     version: registry.Version
     seconds: float
-    signature: signatures.SignatureStatus
     decision: promotion.Promotion | None = None
     """None if no promotion was requested."""
 
@@ -78,7 +75,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         evidence = Evidence(candidate=candidate, baseline=baseline, siblings=siblings)
         verdict = judge(evidence, job.policy, trusted=job.signer.trusted)
         log.verdict(verdict)
-        figures.log(log.id)
+        page.log_version(log.id)
         say("registering the version")
         with log.timed("register"):
             version = registry.register(

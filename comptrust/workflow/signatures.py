@@ -1,4 +1,4 @@
-"""Sign a verdict where it is logged, and check it where it is fetched.
+"""Judge again, sign a verdict where it is logged, and check it where it is fetched.
 
 The commands gate, run, promote and verify share this.
 """
@@ -14,16 +14,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from comptrust.errors import UserError
 from comptrust.gate.evidence import Evidence
+from comptrust.gate.policy import Policy
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing import waivers as waiving
 from comptrust.gate.signing.attestations import Attestation, Problem
 from comptrust.gate.signing.waivers import Waiver
+from comptrust.gate.verdict import judge
 from comptrust.records import Result, Verdict
-from comptrust.tracking import promotion, registry, runs
+from comptrust.tracking import evaluations, promotion, registry, runs
 from comptrust.trust.evaluation import Evaluation
 
 ARTIFACTS = (*attestations.EVALUATION, attestations.VERDICT, attestations.NAME)
-REMOTE = ("models:/", "runs:/")
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,15 @@ class Signer:
 
         The result is logged as attestation.json on the candidate's run.
         """
-        evaluations = {"candidate": evidence.candidate}
+        candidate, judged = evidence.candidate, {"candidate": evidence.candidate}
         if evidence.baseline:
-            evaluations["baseline"] = evidence.baseline
-        reason = self._why_not(evaluations)
+            judged["baseline"] = evidence.baseline
+        reason = self._why_not(judged)
         if self.key is None or reason:
             return SignatureStatus(f"no, {reason}")
-        candidate = evidence.candidate
         if version is None and candidate.ref.startswith("models:/"):
             version = registry.resolve(candidate.ref)
-        run_ids = {role: registry.run_of(item.ref) for role, item in evaluations.items()}
+        run_ids = {role: registry.run_of(item.ref) for role, item in judged.items()}
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             artifacts = {role: _fetch(run_id, folder / role) for role, run_id in run_ids.items()}
@@ -95,22 +95,55 @@ class Signer:
                 registered=registered,
             )
         text = attestation.model_dump_json(indent=2)
-        with runs.service():
-            runs.client().log_text(attestation.run_id, text, attestations.NAME)
+        runs.Run(attestation.run_id).text(attestations.NAME, text)
         if version:
             registry.claim(version, verdict)
         until = f"{attestation.expires:%Y-%m-%d %H:%M} UTC"
         return SignatureStatus(f"by key {attestation.key_id}, valid until {until}", attestation)
 
-    def _why_not(self, evaluations: Mapping[str, Evaluation]) -> str | None:
+    def _why_not(self, judged: Mapping[str, Evaluation]) -> str | None:
         if self.key is None:
             return "there is no signing key (comptrust keys init creates one)"
-        for role, evaluation in evaluations.items():
-            if not evaluation.ref.startswith(REMOTE):
+        for role, evaluation in judged.items():
+            if not evaluation.ref.startswith(evaluations.REMOTE):
                 return f"the {role} is a file on this machine, which nobody else could check"
-        if evaluations["candidate"].checkpoint is None:
+        if judged["candidate"].checkpoint is None:
             return "the candidate has no checkpoint.json, so its weights are not known"
         return None
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """A verdict with what it is about."""
+
+    candidate: Evaluation
+    baseline: Evaluation | None
+    verdict: Verdict
+    signature: SignatureStatus
+
+
+def judge_again(
+    candidate: str, *, baseline: str | None, policy: Policy, waivers_file: Path | None
+) -> Judgment:
+    """Judge what was evaluated before, record the verdict on its run and sign it.
+
+    `candidate` is `models:/NAME/VERSION`, `runs:/ID` or a scorecard file. Without `baseline` the
+    logged dense evaluation of the same suite is used. `waivers_file` has signed waivers, beside
+    those logged on the candidate's run.
+    """
+    signer = Signer.load()
+    measured = evaluations.load(candidate)
+    dense = evaluations.load(baseline) if baseline else evaluations.baseline(measured)
+    evidence = Evidence(measured, dense, siblings=evaluations.siblings(candidate))
+    waived = waivers(candidate, file=waivers_file)
+    verdict = judge(evidence, policy, waivers=waived, trusted=signer.trusted)
+    if candidate.startswith(evaluations.REMOTE):
+        from comptrust.report import page
+
+        promotion.record_verdict(candidate, verdict)
+        page.log_version(registry.run_of(candidate))
+    signature = signer.sign(verdict, evidence, days=policy.valid_days)
+    return Judgment(measured, dense, verdict, signature)
 
 
 def check(
@@ -151,7 +184,7 @@ def check(
 def waivers(candidate: str, *, file: Path | None) -> tuple[Waiver, ...]:
     """Return the waivers of a file and those logged on the candidate's run."""
     given = waiving.read(file) if file else ()
-    if not candidate.startswith(REMOTE):
+    if not candidate.startswith(evaluations.REMOTE):
         return given
     with tempfile.TemporaryDirectory() as temporary:
         run_id = registry.run_of(candidate)
@@ -163,8 +196,7 @@ def waivers(candidate: str, *, file: Path | None) -> tuple[Waiver, ...]:
 def log_waivers(ref: str, kept: Sequence[Waiver]) -> str:
     """Log the waivers of a candidate on its run and return where they are."""
     run_id = registry.run_of(ref)
-    with runs.service():
-        runs.client().log_text(run_id, waiving.dumps(kept), waiving.NAME)
+    runs.Run(run_id).text(waiving.NAME, waiving.dumps(kept))
     return f"runs:/{run_id}/{waiving.NAME}"
 
 

@@ -11,7 +11,7 @@ from comptrust.compression import checkpoint
 from comptrust.errors import UserError, unknown
 from comptrust.models import chat, presets, sources
 from comptrust.models.base import BACKENDS, Backend
-from comptrust.workflow.models import local_model
+from comptrust.tracking.registry import local_model
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,12 @@ def target(given: str, options: BackendOptions) -> Target:
 
     Raises UserError for a checkpoint that changed since it was written, or an unknown model.
     """
+    template = options.template or presets.template(given)
     if options.base_url:
         digest = digests.of_value({"server": options.base_url.rstrip("/"), "model": given})
-        template = options.template or presets.template(given)
         return Target(given.replace("/", "--"), digest, None, template)
     source = sources.resolve(local_model(given))
     if not (source.path / checkpoint.NAME).exists():
-        template = options.template or presets.template(given)
         return Target(source.path.name, source.revision, source.path, template)
     if changed := checkpoint.verify(source.path):
         raise UserError(

@@ -14,7 +14,7 @@ from comptrust.text_tables import table
 
 if TYPE_CHECKING:
     from comptrust.gate.policy import Policy
-    from comptrust.workflow.judging import Judgment
+    from comptrust.workflow.signatures import Judgment
 
 WIDTHS = (18, 7, 11)
 """Columns of a plan: dimension, prompts, independent prompts."""
@@ -79,10 +79,10 @@ def command(
     if candidate is None:
         click.echo(_plan(rules, suite=suite or "mini", as_json=as_json))
         return
-    from comptrust.workflow.judging import judge_again
+    from comptrust.workflow.signatures import judge_again
 
     without_collecting()
-    judgment = judge_again(candidate, baseline=baseline, policy=rules, waivers=waivers)
+    judgment = judge_again(candidate, baseline=baseline, policy=rules, waivers_file=waivers)
     click.echo(_judged(judgment, as_json=as_json))
     end(Exit.of(judgment.verdict.outcome))
 
