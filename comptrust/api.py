@@ -183,11 +183,10 @@ def compare(
             f"{judged.ref} and {dense.ref} cannot be compared: {', '.join(different)} differ."
             " Evaluate both on the same suite."
         )
-    names = dict.fromkeys(score.dimension for score in dense.scorecard.scores)
-    names |= dict.fromkeys(score.dimension for score in judged.scorecard.scores)
+    scores = (*dense.scorecard.scores, *judged.scorecard.scores)
     same_model = Evidence(judged, dense).same_model
     drops = {}
-    for name in names:
+    for name in dict.fromkeys(score.dimension for score in scores):
         answers, reference = judged.table(name), dense.table(name)
         drops[name] = (
             statistics.compare(

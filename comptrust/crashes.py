@@ -47,21 +47,15 @@ def missing_extra(error: ModuleNotFoundError) -> UserError | None:
     """
     module = (error.name or "").partition(".")[0]
     package = DISTRIBUTIONS.get(module, module).replace("_", "-")
-    for line in _requirements():
-        match = REQUIREMENT.match(line)
-        if match and match[1].replace("_", "-") == package and match[2] not in COLLECTIONS:
-            return UserError(
-                f"This needs the package '{package}', which is not installed."
-                f" Install it: pip install 'comptrust[{match[2]}]'"
-            )
+    with suppress(PackageNotFoundError):  # a checkout that is not installed
+        for line in requires("comptrust") or []:
+            match = REQUIREMENT.match(line)
+            if match and match[1].replace("_", "-") == package and match[2] not in COLLECTIONS:
+                return UserError(
+                    f"This needs the package '{package}', which is not installed."
+                    f" Install it: pip install 'comptrust[{match[2]}]'"
+                )
     return None
-
-
-def _requirements() -> list[str]:
-    try:
-        return requires("comptrust") or []
-    except PackageNotFoundError:  # a checkout that is not installed
-        return []
 
 
 def _report(error: BaseException, redact: Callable[[str], str]) -> str:

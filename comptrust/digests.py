@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +34,15 @@ def of_file(path: Path) -> str:
 
 
 def of_folder(
-    folder: Path, *, leave_out: Iterable[str] = (), hasher: Callable[[Path], str] = of_file
+    folder: Path, *, leave_out: Collection[str] = (), hasher: Callable[[Path], str] = of_file
 ) -> dict[str, str]:
     """Digest every file below a folder: relative POSIX path -> SHA-256, sorted by path.
 
     Only where a stale digest does no harm may `hasher` be one that remembers (hash_cache.py).
     """
-    ignored = set(leave_out)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     relative = {path.relative_to(folder).as_posix(): path for path in files}
-    return {name: hasher(path) for name, path in relative.items() if name not in ignored}
+    return {name: hasher(path) for name, path in relative.items() if name not in leave_out}
 
 
 @functools.cache

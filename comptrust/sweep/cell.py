@@ -149,12 +149,12 @@ def _work(task: Task, began: float) -> Outcome:
         with runs.service():
             runs.client().log_metric(run_id, sweeps.PROMPTS, report.prompts)
     except (KeyboardInterrupt, SystemExit):
-        sweeps.end(run_id, status="KILLED", reason="The sweep was stopped.")
+        runs.end(run_id, status="KILLED", reason="The sweep was stopped.")
         raise
     except Exception as error:
         _say(store.redacted("".join(traceback.format_exception(error))))
         outcome = _failed(task.key, error, run_id=run_id, prompts=report.prompts)
-        sweeps.end(run_id, status="FAILED", reason=outcome.reason)
+        runs.end(run_id, status="FAILED", reason=outcome.reason)
         return outcome
     return Outcome(
         task.key,

@@ -31,6 +31,7 @@ __all__ = [
     "Run",
     "client",
     "download",
+    "end",
     "experiment_id",
     "read_json",
     "service",
@@ -203,8 +204,14 @@ def _end_abandoned(experiment: str) -> None:
     reason = "The process exited without reporting (killed, or the machine went down)."
     for run in search_runs(query, experiments=[experiment]):
         if not psutil.pid_exists(int(run.data.tags[PROCESS].rpartition(":")[2])):
-            Run(run.info.run_id).tags({REASON: reason})
-            client().set_terminated(run.info.run_id, status="FAILED")
+            end(run.info.run_id, status="FAILED", reason=reason)
+
+
+@service()
+def end(run_id: str, *, status: str, reason: str) -> None:
+    """End a run that did not finish and record why."""
+    client().set_tag(run_id, REASON, redacted(reason)[:500])
+    client().set_terminated(run_id, status=status)
 
 
 @service()
@@ -213,6 +220,7 @@ def download(run_id: str, *, into: Path, only: Sequence[str] = ()) -> Path:
 
     `only` names the ones to download; those that the run does not have are skipped.
     """
+    into.mkdir(parents=True, exist_ok=True)
     names = [item.path for item in client().list_artifacts(run_id)]
     for name in only or names:
         if name in names and name != "model":

@@ -98,7 +98,11 @@ def _client(uri: str) -> MlflowClient:
     with service():
         try:
             if uri.startswith(("postgresql", "mysql")):
-                _connect(uri)
+                from sqlalchemy import NullPool, create_engine
+
+                # Connect once, because MLflow's ten attempts take 100 seconds.
+                options = {"connect_timeout": PROBE_SECONDS}
+                create_engine(uri, connect_args=options, poolclass=NullPool).connect().close()
             client = mlflow.MlflowClient()
             client.search_experiments(max_results=1)
         except ImportError as error:
@@ -142,14 +146,6 @@ def check_folder(uri: str) -> None:
             f"Cannot create the tracking store {path}: {error.strerror}. Set MLFLOW_TRACKING_URI,"
             " or run the command in another folder."
         ) from error
-
-
-def _connect(uri: str) -> None:
-    """Connect to the database once, because MLflow's ten attempts take 100 seconds."""
-    from sqlalchemy import NullPool, create_engine
-
-    options = {"connect_timeout": PROBE_SECONDS}
-    create_engine(uri, connect_args=options, poolclass=NullPool).connect().close()
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,7 +37,7 @@ class Job:
     suite: Suite
     suite_name: str
     policy: Policy
-    signer: signatures.Signer = field(default_factory=signatures.Signer.load)
+    signer: signatures.Signer = field(default_factory=signatures.Signer)
     batch_size: int | None = None
     promote_to: str | None = None
     out: Path | None = None
@@ -63,7 +62,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
     """Carry out a job as one MLflow run; the registered version is created last."""
     start = time.monotonic()
     runs.client()
-    with _start(job.recipe) as log:
+    with runs.start(job.recipe.slug, tags=registry.recipe_tags(job.recipe)) as log:
         checkpoint, models = _checkpoint(log, job, say)
         # The candidate answers while compression still has it in memory, then makes room for the
         # dense model.
@@ -71,8 +70,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         if checkpoint.recipe.method != "none":
             baseline = _dense(checkpoint, job, say)
         log.comparison(candidate, baseline, prompts=job.suite.prompts)
-        siblings = evaluations.siblings_of(checkpoint)
-        evidence = Evidence(candidate=candidate, baseline=baseline, siblings=siblings)
+        evidence = Evidence(candidate, baseline, evaluations.siblings(candidate))
         verdict = judge(evidence, job.policy, trusted=job.signer.trusted)
         log.verdict(verdict)
         page.log_version(log.id)
@@ -97,14 +95,10 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
 
 def register(job: Job, *, say: Say = lambda line: None) -> registry.Version:
     """Register a checkpoint with its measured sizes, but without an evaluation to judge."""
-    with _start(job.recipe) as log:
+    with runs.start(job.recipe.slug, tags=registry.recipe_tags(job.recipe)) as log:
         checkpoint, _ = _checkpoint(log, job, say)
         log.metrics(memory.peak())
         return registry.register(log, checkpoint, None, folder=Path(checkpoint.path))
-
-
-def _start(recipe: Recipe) -> AbstractContextManager[runs.Run]:
-    return runs.start(recipe.slug, tags=registry.recipe_tags(recipe))
 
 
 def _promote(job: Job, version: registry.Version) -> promotion.Promotion:

@@ -3,11 +3,9 @@
 The commands gate, run, promote and verify share this.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -44,18 +42,14 @@ class SignatureStatus:
 
 @dataclass(frozen=True)
 class Signer:
-    """The signing key, if there is one, and the keys trusted here.
+    """The signing key, if there is one, and the keys trusted here; both are read at once.
 
-    Load it before any long work: a key that cannot be used is then an error at once.
+    Create it before any long work: it raises UserError for a file that others can read or that is
+    not a key.
     """
 
-    key: Ed25519PrivateKey | None
-    trusted: Mapping[str, Ed25519PublicKey]
-
-    @classmethod
-    def load(cls) -> Signer:
-        """Read the keys. Raises UserError for a file that others can read or that is not a key."""
-        return cls(keys.signing_key(), keys.load_public_keys())
+    key: Ed25519PrivateKey | None = field(default_factory=keys.signing_key)
+    trusted: Mapping[str, Ed25519PublicKey] = field(default_factory=keys.load_public_keys)
 
     def sign(
         self,
@@ -80,7 +74,10 @@ class Signer:
         run_ids = {role: registry.run_of(item.ref) for role, item in judged.items()}
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            artifacts = {role: _fetch(run_id, folder / role) for role, run_id in run_ids.items()}
+            artifacts = {
+                role: runs.download(run_id, into=folder / role, only=ARTIFACTS)
+                for role, run_id in run_ids.items()
+            }
             registered = None
             if version:
                 registered = registry.download_all(version.ref, into=folder / "registered")
@@ -131,10 +128,10 @@ def judge_again(
     logged dense evaluation of the same suite is used. `waivers_file` has signed waivers, beside
     those logged on the candidate's run.
     """
-    signer = Signer.load()
+    signer = Signer()
     measured = evaluations.load(candidate)
     dense = evaluations.load(baseline) if baseline else evaluations.baseline(measured)
-    evidence = Evidence(measured, dense, siblings=evaluations.siblings(candidate))
+    evidence = Evidence(measured, dense, evaluations.siblings(measured))
     waived = waivers(candidate, file=waivers_file)
     verdict = judge(evidence, policy, waivers=waived, trusted=signer.trusted)
     if candidate.startswith(evaluations.REMOTE):
@@ -156,7 +153,7 @@ def check(
     with tempfile.TemporaryDirectory() as temporary:
         folder = candidate = Path(temporary)
         if version.run_id:
-            candidate = _fetch(version.run_id, folder / "candidate")
+            candidate = runs.download(version.run_id, into=folder / "candidate", only=ARTIFACTS)
         if not (candidate / attestations.NAME).exists():
             text = (
                 "Its verdict is not signed. With a signing key, gate it again: comptrust gate"
@@ -173,7 +170,9 @@ def check(
             return attestation, problems
         artifacts = {"candidate": candidate}
         if attestation.baseline_run_id:
-            artifacts["baseline"] = _fetch(attestation.baseline_run_id, folder / "baseline")
+            artifacts["baseline"] = runs.download(
+                attestation.baseline_run_id, into=folder / "baseline", only=ARTIFACTS
+            )
         problems += attestations.changes(
             attestation, artifacts=artifacts, run_id=version.run_id, model=version.name
         )
@@ -225,8 +224,3 @@ def _model_name(candidate: Evaluation) -> str:
     assert candidate.checkpoint is not None
     recipe = candidate.checkpoint.recipe
     return registry.model_name(recipe.base_model, recipe.revision)
-
-
-def _fetch(run_id: str, into: Path) -> Path:
-    into.mkdir()
-    return runs.download(run_id, into=into, only=ARTIFACTS)

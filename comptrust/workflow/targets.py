@@ -33,7 +33,17 @@ class BackendOptions:
         if self.backend not in BACKENDS.names():
             raise unknown("backend", self.backend, BACKENDS.names())
         if self.backend != "openai":
-            self._check_without_server()
+            needs_server = {
+                "base_url": self.base_url,
+                "serve": self.serve,
+                "tokenizer": self.tokenizer,
+            }
+            for option, value in needs_server.items():
+                if value:
+                    raise UserError(
+                        f"{option} {value} needs backend openai; backend {self.backend} asks the"
+                        " model itself."
+                    )
         elif self.serve and self.base_url:
             raise UserError(
                 f"serve {self.serve} starts its own server; leave out base_url {self.base_url}."
@@ -43,18 +53,6 @@ class BackendOptions:
                 "Backend openai needs base_url, the root of the server's API, such as"
                 " http://localhost:8000/v1, or serve vllm."
             )
-
-    def _check_without_server(self) -> None:
-        for option, value in (
-            ("base_url", self.base_url),
-            ("serve", self.serve),
-            ("tokenizer", self.tokenizer),
-        ):
-            if value:
-                raise UserError(
-                    f"{option} {value} needs backend openai; backend {self.backend} asks the model"
-                    " itself."
-                )
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Scripted(Engine):
         run_id = sweeps.begin(task.parent, task.key, name=task.cell.recipe.slug, driver=task.driver)
         outcome = self.script(task, self.seen.count(task.cell.recipe.slug))
         if outcome.state == "failed":
-            sweeps.end(run_id, status="FAILED", reason=outcome.reason)
+            runs.end(run_id, status="FAILED", reason=outcome.reason)
         return [outcome]
 
     def stop(self) -> None:
