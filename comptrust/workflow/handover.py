@@ -62,8 +62,9 @@ def export(ref: str, folder: Path) -> Handover:
         digests.write_atomic(out / "model" / checkpoint.NAME, description)
         for path in evidence.iterdir():
             shutil.copy(path, out)
-        card = model_card.render(version, measured, verdict, attestation)
-        digests.write_atomic(out / "README.md", card)
+        digests.write_atomic(
+            out / "README.md", model_card.render(version, measured, verdict, attestation)
+        )
         if folder.is_dir():
             folder.rmdir()  # empty, or we would have refused it
         out.rename(folder)

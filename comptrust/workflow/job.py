@@ -103,9 +103,12 @@ def register(job: Job, *, say: Say = lambda line: None) -> registry.Version:
 
 def _promote(job: Job, version: registry.Version) -> promotion.Promotion:
     policy = job.policy.digest
-    check = signatures.promotion_check(policy)
     return promotion.promote(
-        version.name, version.version, to=str(job.promote_to), policy_digest=policy, check=check
+        version.name,
+        version.version,
+        to=str(job.promote_to),
+        policy_digest=policy,
+        check=signatures.promotion_check(policy),
     )
 
 

@@ -67,10 +67,12 @@ class Signer:
         if evidence.baseline:
             judged["baseline"] = evidence.baseline
         reason = self._why_not(judged)
-        if self.key is None or reason:
+        if self.key is None or candidate.checkpoint is None or reason:
             return SignatureStatus(f"no, {reason}")
         if version is None and candidate.ref.startswith("models:/"):
             version = registry.resolve(candidate.ref)
+        recipe = candidate.checkpoint.recipe
+        model = registry.model_name(recipe.base_model, recipe.revision)
         run_ids = {role: registry.run_of(item.ref) for role, item in judged.items()}
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
@@ -86,7 +88,7 @@ class Signer:
                 evidence,
                 artifacts=artifacts,
                 run_ids=run_ids,
-                model=version.name if version else _model_name(candidate),
+                model=version.name if version else model,
                 key=self.key,
                 days=days,
                 registered=registered,
@@ -218,9 +220,3 @@ def promotion_check(policy_digest: str) -> promotion.Check | None:
         return None
 
     return refuse if trusted else None
-
-
-def _model_name(candidate: Evaluation) -> str:
-    assert candidate.checkpoint is not None
-    recipe = candidate.checkpoint.recipe
-    return registry.model_name(recipe.base_model, recipe.revision)
