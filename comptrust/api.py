@@ -23,7 +23,7 @@ from comptrust.gate import statistics, verdict
 from comptrust.gate.evidence import Evidence, differences
 from comptrust.gate.statistics import Drop
 from comptrust.records import Checkpoint, Score, Scoring, Verdict
-from comptrust.tracking import evaluations
+from comptrust.tracking import evaluations, registry
 from comptrust.trust import base, generations
 from comptrust.trust import suite as suites
 from comptrust.trust.evaluation import Evaluation
@@ -80,10 +80,9 @@ def compress(
     from comptrust.compression import recipe
     from comptrust.models import sources
     from comptrust.workflow import checkpoints
-    from comptrust.workflow.models import local_model
 
     with _quietly(progress):
-        name = local_model(str(model))
+        name = registry.local_model(str(model))
         built = recipe.build(
             model=name,
             method=method,
@@ -183,11 +182,10 @@ def compare(
             f"{judged.ref} and {dense.ref} cannot be compared: {', '.join(different)} differ."
             " Evaluate both on the same suite."
         )
-    names = dict.fromkeys(score.dimension for score in dense.scorecard.scores)
-    names |= dict.fromkeys(score.dimension for score in judged.scorecard.scores)
+    scores = (*dense.scorecard.scores, *judged.scorecard.scores)
     same_model = Evidence(judged, dense).same_model
     drops = {}
-    for name in names:
+    for name in dict.fromkeys(score.dimension for score in scores):
         answers, reference = judged.table(name), dense.table(name)
         drops[name] = (
             statistics.compare(

@@ -4,9 +4,9 @@ import functools
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -75,16 +75,18 @@ class Memory:
 
 
 def of_folder(
-    folder: Path, *, leave_out: Iterable[str] = (), hasher: Callable[[Path], str] = of_file
+    folder: Path, *, leave_out: Collection[str] = (), hasher: Callable[[Path], str] = of_file
 ) -> dict[str, str]:
     """Digest every file below a folder: relative POSIX path -> SHA-256, sorted by path.
 
     Only where a stale digest does no harm may `hasher` be one that remembers (hash_cache.py).
     """
-    ignored = set(leave_out)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    relative = {path.relative_to(folder).as_posix(): path for path in files}
-    return {name: hasher(path) for name, path in relative.items() if name not in ignored}
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
+    return {
+        name: hasher(path)
+        for name, path in paths.items()
+        if name not in leave_out and path.is_file()
+    }
 
 
 @functools.cache
@@ -106,18 +108,15 @@ def write_atomic(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            with open(temporary, "x", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)
             os.replace(temporary, path)
         except BaseException:
-            os.unlink(temporary)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise ServiceError(

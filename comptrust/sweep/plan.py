@@ -86,7 +86,7 @@ def build(grid: Grid, *, work: bool) -> Sweep:
 
     file = grid.file
     policy = policies.load(file.policy)
-    signatures.Signer.load()  # report an unusable key now, not in every cell
+    signatures.Signer()  # report an unusable key now, not in every cell
     suite = suites.load(
         file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit
     )

@@ -43,7 +43,7 @@ class Scripted(Engine):
         run_id = sweeps.begin(task.parent, task.key, name=task.cell.recipe.slug, driver=task.driver)
         outcome = self.script(task, self.seen.count(task.cell.recipe.slug))
         if outcome.state == "failed":
-            sweeps.end(run_id, status="FAILED", reason=outcome.reason)
+            runs.end(run_id, status="FAILED", reason=outcome.reason)
         return [outcome]
 
     def close(self) -> None:
@@ -166,7 +166,7 @@ def test_the_run_of_mlflow_run_becomes_the_parent(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = runs.client()
-    run_id = client.create_run(runs.experiment_id(client)).info.run_id
+    run_id = client.create_run(runs.experiment_id()).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
     report, _ = drive(
         sweep_of(place, structure=["2:4"]), Scripted(lambda task, attempt: done(task))

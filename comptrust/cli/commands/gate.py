@@ -74,11 +74,11 @@ def command(
         return
     from comptrust.cli import jobs
     from comptrust.gate import policy as policies
-    from comptrust.workflow.judging import judge_again
+    from comptrust.workflow.signatures import judge_again
 
     without_collecting()
     rules = policies.load(policy or policies.DEFAULT)
-    judgment = judge_again(candidate, baseline=baseline, policy=rules, waivers=waivers)
+    judgment = judge_again(candidate, baseline=baseline, policy=rules, waivers_file=waivers)
     verdict = judgment.verdict
     scores = ["There is no dense baseline."]
     if judgment.baseline:

@@ -55,7 +55,7 @@ def command(
     pairs = _pairs(smaller)
     if ui and not ui.startswith(("http://", "https://")):
         raise UserError(f"--ui '{ui}' is not an http(s) address, such as http://127.0.0.1:5000.")
-    from comptrust.report import entries, figures, page
+    from comptrust.report import entries, page
 
     runs = entries.read(experiment, ui=ui)
     if not runs:
@@ -78,8 +78,8 @@ def command(
         raise ServiceError(f"Cannot write {out}: {error.strerror}. Give another --out.") from error
     say(f"{len(runs)} runs: {out}")
     if log_figures:
-        figures.log_page(out)
-        figures.log_families(families, say=say)
+        page.log_page(out)
+        page.log_families(families, say=say)
 
 
 def _pairs(values: tuple[str, ...]) -> dict[str, str]:

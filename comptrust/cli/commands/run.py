@@ -94,13 +94,13 @@ def command(as_json: bool, **options: Any) -> None:
     """
     from comptrust.cli import jobs
     from comptrust.compression import recipe
-    from comptrust.tracking import promotion
-    from comptrust.workflow import job, models
+    from comptrust.tracking import promotion, registry
+    from comptrust.workflow import job
 
     job_options = {name: options.pop(name) for name in NOT_RECIPE}
     if job_options["promote_to"]:
         promotion.check_target(job_options["promote_to"])
-    options["model"] = models.local_model(options["model"])
+    options["model"] = registry.local_model(options["model"])
     result = job.run(jobs.job(recipe.build(**options), **job_options), say=say)
     jobs.show(result, as_json=as_json)
     if result.decision:

@@ -94,9 +94,10 @@ def _digest(checkpoint: str) -> str:
 
 def _keep(waiver: waivers.Waiver, *, ref: str, out: Path | None) -> str:
     """Add the waiver to a file, or to those logged on the run; return where it is."""
+    from comptrust.tracking.evaluations import REMOTE
     from comptrust.workflow import signatures
 
-    if out is None and ref.startswith(signatures.REMOTE):
+    if out is None and ref.startswith(REMOTE):
         return signatures.log_waivers(ref, [*signatures.waivers(ref, file=None), waiver])
     path = out or Path(waivers.NAME)
     before = waivers.read(path) if path.exists() else ()
