@@ -49,7 +49,7 @@ check: lint types
 
 # The experiment is created first: MLflow would put its artifacts elsewhere.
 demo: $(READY)
-	$(BIN)/python -c 'from comptrust.tracking import runs; runs.experiment_id(runs.client())'
+	$(BIN)/python -c 'from comptrust.tracking import runs; runs.experiment_id()'
 	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . --env-manager=local --experiment-name comptrust \
 		-P method=gptq -P bits=4
 	@echo "Run 'make ui' to look at it in MLflow."

@@ -192,17 +192,10 @@ def prefill(backend: Hf, prompts: Sequence[Prompt]) -> tuple[float, float]:
         for prompt in prompts
     }
     limits = {row: len(row) - 1 for row in rows}
-    nodes = {
-        node: len(node.ids)
-        for last in Reader(backend.model, limits).tree.values()
-        if last
-        for node in last.path()
-    }
-    own = sum(
-        len(row) - (last.end if last else 0)
-        for row, last in Reader(backend.model, limits).tree.items()
-    )
-    tokens = own + sum(nodes.values())
+    tree = Reader(backend.model, limits).tree
+    nodes = {node for path in tree.values() for node in path}
+    own = sum(len(row) - (path[-1].end if path else 0) for row, path in tree.items())
+    tokens = own + sum(len(node.ids) for node in nodes)
     seconds = best(
         lambda: list(Reader(backend.model, limits).read(rows, keep=dict.fromkeys(rows, 1))), times=3
     )

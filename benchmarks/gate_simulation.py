@@ -196,6 +196,25 @@ def plain(points: float, *, changed: float, dimensions: int) -> int:
     return needed
 
 
+def second_looks(runs: int, *, looks: int = 4, first: int = 129) -> None:
+    """Print how often a drop of the margin passes if prompts are doubled until it is decided."""
+    dimension, rng = base.get("mmlu"), np.random.default_rng(7)
+    sizes = [first * 2**look for look in range(looks)]
+    asked = [table(["a"] * n, [str(i) for i in range(n)]) for n in sizes]
+    passed = 0
+    for seed in range(runs):
+        lost = losses(Row("", asked[-1], dimension, MARGIN / 100), rng)
+        for n, prompts in zip(sizes, asked, strict=True):
+            contrast = dimension.contrast(prompts, prompts)
+            seen = dataclasses.replace(contrast, losses=lost[:n])
+            bounds = statistics.interval(seen, prompts, seed=seed, resamples=RESAMPLES)
+            if bounds.estimate > MARGIN or bounds.upper < MARGIN:
+                passed += bounds.upper < MARGIN
+                break
+    print(f"\n{first} prompts, doubled up to {looks - 1} times until decided: a drop of the margin")
+    print(f"passes in {100 * passed / runs:.1f}% of the runs")
+
+
 def whole_verdict(runs: int) -> None:
     """Print how often a lossless model passes nine dimensions at the planned number."""
     n = plain(MARGIN, changed=power.CHANGED, dimensions=9)
@@ -217,6 +236,7 @@ def main() -> None:
         print(
             f"{row.name:<45} {100 * row.drop:5.1f} {100 * row.changed:4.0f}%   {shares}", flush=True
         )
+    second_looks(runs)
     whole_verdict(runs)
     asked = crossed({"a": 1000}, items=1000)
     dimension = base.get("mmlu")

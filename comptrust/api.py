@@ -23,9 +23,8 @@ from comptrust.gate import statistics, verdict
 from comptrust.gate.evidence import Evidence, differences
 from comptrust.gate.statistics import Drop
 from comptrust.records import Checkpoint, Score, Scoring, Verdict
-from comptrust.tracking import evaluations
-from comptrust.trust import base
-from comptrust.trust import files as answers_files
+from comptrust.tracking import evaluations, registry
+from comptrust.trust import base, generations
 from comptrust.trust import suite as suites
 from comptrust.trust.evaluation import Evaluation
 
@@ -81,10 +80,9 @@ def compress(
     from comptrust.compression import recipe
     from comptrust.models import sources
     from comptrust.workflow import checkpoints
-    from comptrust.workflow.models import local_model
 
     with _quietly(progress):
-        name = local_model(str(model))
+        name = registry.local_model(str(model))
         built = recipe.build(
             model=name,
             method=method,
@@ -160,7 +158,7 @@ def score(
     """
     scores: dict[str, Score] = {}
     for path in map(Path, files):
-        for one in answers_files.score_file(path, scoring=scoring, allow_partial=allow_partial):
+        for one in generations.score_file(path, scoring=scoring, allow_partial=allow_partial):
             if one.dimension in scores:
                 raise UserError(
                     f"{path} holds {one.dimension} answers, and so does an earlier file. Score"
@@ -184,11 +182,10 @@ def compare(
             f"{judged.ref} and {dense.ref} cannot be compared: {', '.join(different)} differ."
             " Evaluate both on the same suite."
         )
-    names = dict.fromkeys(score.dimension for score in dense.scorecard.scores)
-    names |= dict.fromkeys(score.dimension for score in judged.scorecard.scores)
+    scores = (*dense.scorecard.scores, *judged.scorecard.scores)
     same_model = Evidence(judged, dense).same_model
     drops = {}
-    for name in names:
+    for name in dict.fromkeys(score.dimension for score in scores):
         answers, reference = judged.table(name), dense.table(name)
         drops[name] = (
             statistics.compare(

@@ -1,44 +1,61 @@
 """What to say when something fails; an unexpected error leaves its traceback in a file."""
 
 import errno
+import re
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
-from comptrust import extras
-from comptrust.errors import ComptrustError, Exit
+from comptrust.errors import ComptrustError, Exit, UserError
 
 BAD_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 """What can be wrong with a path that the user gave; other system errors are not the user's."""
+DISTRIBUTIONS = {"profanity_check": "alt-profanity-check", "sklearn": "scikit-learn"}
+"""Modules that are not named like the package that brings them."""
+REQUIREMENT = re.compile(r'([\w.-]+)[^;]*;.*\bextra == "([\w-]+)"')
+COLLECTIONS = ("all", "test", "docs")
+"""Extras that no error should recommend: they bring more than what is missing."""
 
 
-@dataclass(frozen=True)
-class Failure:
-    """One line for the user, and the exit code."""
+def explain(error: BaseException, *, redact: Callable[[str], str]) -> tuple[str, Exit]:
+    """Return one line that tells the user about an error, and the exit code.
 
-    text: str
-    code: Exit
-
-
-def explain(error: BaseException, *, redact: Callable[[str], str]) -> Failure:
-    """Return what to tell the user about an error. `redact` removes credentials from a text."""
+    `redact` removes credentials from a text.
+    """
     if isinstance(error, ModuleNotFoundError):
-        error = extras.missing(error) or error
+        error = missing_extra(error) or error
     if isinstance(error, ComptrustError):
-        return Failure(redact(str(error)), error.exit_code)
+        return redact(str(error)), error.exit_code
     if isinstance(error, MemoryError):
-        return Failure(
-            "Not enough memory. Finished work has been kept; use a machine with more.", Exit.FAILURE
-        )
+        text = "Not enough memory. Finished work has been kept; use a machine with more."
+        return text, Exit.FAILURE
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         text = f"{place}{error.strerror or error}. Fix this and run the command again; finished"
         code = Exit.USER if error.errno in BAD_PATH else Exit.FAILURE
-        return Failure(redact(f"{text} work has been kept."), code)
-    return Failure(_report(error, redact), Exit.FAILURE)
+        return redact(f"{text} work has been kept."), code
+    return _report(error, redact), Exit.FAILURE
+
+
+def missing_extra(error: ModuleNotFoundError) -> UserError | None:
+    """Return the error for a module that one of our extras brings, with the pip command.
+
+    None for every other module: then it is not an extra that is missing.
+    """
+    module = (error.name or "").partition(".")[0]
+    package = DISTRIBUTIONS.get(module, module).replace("_", "-")
+    with suppress(PackageNotFoundError):  # a checkout that is not installed
+        for line in requires("comptrust") or []:
+            match = REQUIREMENT.match(line)
+            if match and match[1].replace("_", "-") == package and match[2] not in COLLECTIONS:
+                return UserError(
+                    f"This needs the package '{package}', which is not installed."
+                    f" Install it: pip install 'comptrust[{match[2]}]'"
+                )
+    return None
 
 
 def _report(error: BaseException, redact: Callable[[str], str]) -> str:

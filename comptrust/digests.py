@@ -4,12 +4,20 @@ import functools
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterable
+import secrets
+import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from comptrust.errors import ServiceError
+
+SETTLED_SECONDS = 2.0
+"""A file changed more recently than this could change again without a new time stamp."""
+Identity = tuple[int, int, int, int, int]
+"""Device, inode, size, mtime_ns, ctime_ns. Every write moves ctime, and no program can set it."""
+Entry = tuple[int, int, int, int, int, str]
+"""The identity of a file when it was read, and its SHA-256."""
 
 
 def of_value(value: Any) -> str:
@@ -33,17 +41,52 @@ def of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def identity(path: Path) -> Identity:
+    """Return numbers that stay the same only as long as nobody writes the file."""
+    state = os.stat(path)
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+class Memory:
+    """Digests files and remembers the results while the files are provably untouched.
+
+    `remembered` are the entries to start with, by absolute path; there may be none.
+    """
+
+    def __init__(self, remembered: dict[str, Entry]) -> None:
+        self._remembered = remembered
+        self._new: dict[str, Entry] = {}
+
+    def of_file(self, path: Path) -> str:
+        """Return a file's SHA-256, without reading the file if it is untouched since the last time.
+
+        A file that changed in the last seconds, or while it was read, is not remembered.
+        """
+        key = os.path.abspath(path)
+        before = identity(path)
+        entry = self._new.get(key) or self._remembered.get(key)
+        if entry and entry[:5] == before:
+            return entry[5]
+        settled = before[-1] / 1e9 < time.time() - SETTLED_SECONDS
+        digest = of_file(path)
+        if settled and identity(path) == before:
+            self._new[key] = (*before, digest)
+        return digest
+
+
 def of_folder(
-    folder: Path, *, leave_out: Iterable[str] = (), hasher: Callable[[Path], str] = of_file
+    folder: Path, *, leave_out: Collection[str] = (), hasher: Callable[[Path], str] = of_file
 ) -> dict[str, str]:
     """Digest every file below a folder: relative POSIX path -> SHA-256, sorted by path.
 
     Only where a stale digest does no harm may `hasher` be one that remembers (hash_cache.py).
     """
-    ignored = set(leave_out)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    relative = {path.relative_to(folder).as_posix(): path for path in files}
-    return {name: hasher(path) for name, path in relative.items() if name not in ignored}
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
+    return {
+        name: hasher(path)
+        for name, path in paths.items()
+        if name not in leave_out and path.is_file()
+    }
 
 
 @functools.cache
@@ -65,18 +108,15 @@ def write_atomic(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            with open(temporary, "x", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)
             os.replace(temporary, path)
         except BaseException:
-            os.unlink(temporary)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise ServiceError(

@@ -16,17 +16,14 @@ def alone(path: Path) -> Iterator[None]:
     The system releases the lock of a process that dies. Raises ServiceError if the file cannot be
     created or locked.
     """
-    lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        lock = FileLock(path).acquire()
     # filelock raises NotImplementedError where the file system has no locks
     except (OSError, NotImplementedError) as error:
         raise unusable(path.parent, error) from error
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 def unusable(folder: Path, error: Exception) -> ServiceError:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from comptrust import config, digests, published_names
 from comptrust.errors import UserError, unknown
-from comptrust.published_names import Names
 from comptrust.records import Recipe, Record
 
 DESCRIPTION = ("Base Model", "Compression Method", "Method Subtype", "Sparsity/bits", "Model")
@@ -54,7 +53,6 @@ class PublishedRow(Record):
 class Published:
     """A whole table."""
 
-    path: Path
     digest: str
     """SHA-256 of the file."""
     rows: tuple[PublishedRow, ...]
@@ -86,7 +84,7 @@ def read(path: Path, *, mapping: Path | None = None) -> Published:
     contradiction between name and columns, a duplicate, and a compressed row without its dense
     source; also for a table without rows.
     """
-    names = published_names.read(mapping)
+    names = config.load_yaml(mapping or published_names.NAMES, published_names.Names)
     lines = _lines(path)
     header = [cell.strip() for cell in lines[0][1]]
     _check_header(header, where=f"{path}, row 1")
@@ -103,7 +101,7 @@ def read(path: Path, *, mapping: Path | None = None) -> Published:
         raise UserError(f"{path} has a header but no row.")
     sources = _check_rows(rows, path=path)
     smaller = {model: other for model, other in names.smaller.items() if {model, other} <= sources}
-    return Published(path, digests.of_file(path), tuple(rows.values()), smaller)
+    return Published(digests.of_file(path), tuple(rows.values()), smaller)
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
@@ -130,7 +128,7 @@ def _check_header(header: Sequence[str], *, where: str) -> None:
             raise UserError(f"{where}: column '{column}' is missing.")
 
 
-def _row(cells: Mapping[str, str], names: Names, *, where: str) -> PublishedRow:
+def _row(cells: Mapping[str, str], names: published_names.Names, *, where: str) -> PublishedRow:
     for column in DESCRIPTION:
         if not cells[column]:
             raise UserError(f"{where}, column '{column}': is empty.")

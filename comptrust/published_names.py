@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from comptrust import config
 from comptrust.errors import UserError, unknown
 from comptrust.records import Recipe, Record
 
@@ -36,11 +35,6 @@ class Names(Record):
     patterns: tuple[NamePattern, ...]
     smaller: dict[str, str] = {}
     """Dense source -> smaller dense model to show beside it, both as in `Base Model`."""
-
-
-def read(path: Path | None) -> Names:
-    """Read a names file, by default the shipped one. Raises UserError for a bad pattern."""
-    return config.load_yaml(path or NAMES, Names)
 
 
 def recipe(cells: Mapping[str, str], names: Names, *, where: str) -> Recipe:

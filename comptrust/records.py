@@ -66,18 +66,17 @@ class Recipe(Record):
         """Short name of the recipe, without its model, such as `awq-4bit-g64-s0`."""
         if self.method == "none":
             return "dense"
-        parts = [self.method]
-        if self.bits is not None:
-            parts.append(f"{self.bits}bit")
-        if self.group_size is not None:
-            parts.append(f"g{self.group_size}")
-        if self.format != "compressed-tensors":
-            parts.append(f"as-{self.format}")
-        if self.structure is not None and self.structure != "unstructured":
-            parts.append(self.structure.replace(":", "of"))
-        elif self.sparsity is not None:
-            parts.append(f"{round(100 * self.sparsity)}pct")
-        return "-".join([*parts, f"s{self.seed}"])
+        zeros = "" if self.sparsity is None else f"{round(100 * self.sparsity)}pct"
+        pattern = None if self.structure == "unstructured" else self.structure
+        parts = (
+            self.method,
+            "" if self.bits is None else f"{self.bits}bit",
+            "" if self.group_size is None else f"g{self.group_size}",
+            "" if self.format == "compressed-tensors" else f"as-{self.format}",
+            zeros if pattern is None else pattern.replace(":", "of"),
+            f"s{self.seed}",
+        )
+        return "-".join(filter(None, parts))
 
 
 class ReloadCheck(Record):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from comptrust import crashes, extras
+from comptrust import crashes
 from comptrust.errors import Exit
 
 
@@ -22,12 +22,12 @@ def test_a_missing_module_of_an_extra_names_the_pip_command(
     module: str, package: str, extra: str
 ) -> None:
     error = ModuleNotFoundError(f"No module named '{module}'", name=module)
-    failure = crashes.explain(error, redact=str)
-    assert failure.code == Exit.USER
-    assert f"'{package}'" in failure.text
-    assert failure.text.endswith(f"pip install 'comptrust[{extra}]'")
+    text, code = crashes.explain(error, redact=str)
+    assert code == Exit.USER
+    assert f"'{package}'" in text
+    assert text.endswith(f"pip install 'comptrust[{extra}]'")
 
 
 @pytest.mark.parametrize("module", ["comptrust.nowhere", "pytest", "no_such_module", None])
 def test_other_missing_modules_are_crashes(module: str | None) -> None:
-    assert extras.missing(ModuleNotFoundError("No module", name=module)) is None
+    assert crashes.missing_extra(ModuleNotFoundError("No module", name=module)) is None

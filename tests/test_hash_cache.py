@@ -19,7 +19,7 @@ PACKAGE = Path(hash_cache.__file__).parent
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that counts as old, and an empty cache."""
     monkeypatch.setenv("COMPTRUST_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(hash_cache, "SETTLED_SECONDS", -60.0)
+    monkeypatch.setattr(digests, "SETTLED_SECONDS", -60.0)
     path = tmp_path / "weights"
     path.write_bytes(b"one")
     return path
@@ -71,7 +71,7 @@ def test_a_tampered_file_with_its_old_times_is_read_again(file: Path, read: list
 def test_a_file_that_changed_just_now_is_not_remembered(
     file: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hash_cache, "SETTLED_SECONDS", 60.0)
+    monkeypatch.setattr(digests, "SETTLED_SECONDS", 60.0)
     assert remember(file) == remember(file)
     assert len(read) == 2
 

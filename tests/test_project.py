@@ -83,6 +83,13 @@ def test_main_parameters_carry_the_option_names() -> None:
         assert f"--{name.replace('_', '-')} {{{name}}}" in command
 
 
+def test_the_python_line_of_the_demo_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    (line,) = re.findall(r"python -c '(.*)'$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    exec(line, {})
+    assert (tmp_path / "mlflow.db").exists()
+
+
 def test_options_may_be_written_as_mlflow_parameters() -> None:
     result = CliRunner().invoke(
         comptrust, ["run", "--method", "gptq", "--bits", "4", "--group_size", "none"]

@@ -253,7 +253,7 @@ def test_import_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert tracking.import_table(table) == (0, 3)
     client = runs.client()
     [run] = client.search_runs(
-        [runs.experiment_id(client)],
+        [runs.experiment_id()],
         filter_string="tags.source = 'published' and params.method = 'wanda'",
     )
     assert run.info.run_name == "wanda-2of4 Base (published)"

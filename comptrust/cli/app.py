@@ -1,7 +1,7 @@
 """The command `comptrust` and its list of commands, each one module of `commands`."""
 
-import importlib
 import logging
+import pkgutil
 import sys
 
 import click
@@ -48,19 +48,18 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"comptrust.cli.commands.{COMMANDS[name]}")
-        command: click.Command = module.command
+        module = f"comptrust.cli.commands.{COMMANDS[name]}"
+        command: click.Command = pkgutil.resolve_name(f"{module}:command")
         return command
-
-
-def _with_dashes(name: str) -> str:
-    """Read --group_size as --group-size: MLflow projects write parameters with underscores."""
-    return name.replace("_", "-")
 
 
 @click.group(
     cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _with_dashes},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        # MLflow projects write --group_size.
+        "token_normalize_func": lambda name: name.replace("_", "-"),
+    },
 )
 @click.version_option(__version__)
 @click.option("-v", "--verbose", is_flag=True, help="Show the logs of libraries too, on stderr.")

@@ -1,15 +1,21 @@
-"""The job of `run` and `register`: their options become its checked inputs."""
+"""A job on the command line: its options become checked inputs, its result becomes text or JSON."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from comptrust.cli.options import print_result
+from comptrust.records import Recipe, Scorecard, Scoring, Verdict
+from comptrust.text_tables import number, table
+from comptrust.tracking import store
 
-    from comptrust.records import Recipe, Scoring
-    from comptrust.workflow.job import Job
+if TYPE_CHECKING:
+    from comptrust.workflow.job import Job, JobResult
+
+MARK = {"pass": "pass", "block": "BLOCK", "inconclusive": "open"}
 
 
 def job(
@@ -48,3 +54,78 @@ def job(
         existing=sources.resolve(existing, verify=verify) if existing else None,
         source=sources.resolve(recipe.base_model, verify=verify),
     )
+
+
+def scores(candidate: Scorecard, baseline: Scorecard) -> list[str]:
+    """Return the lines of the score table."""
+    rows = [("dimension", "dense", "compressed", "drop")]
+    for score in candidate.scores:
+        dense = baseline.score(score.dimension)
+        before = dense.value if dense else None
+        drop = "-"
+        if before is not None and score.value is not None:
+            drop = f"{before - score.value:+.1f}"
+        rows.append((score.dimension, number(before), number(score.value), drop))
+    return table(rows)
+
+
+def of_verdict(verdict: Verdict) -> list[str]:
+    """Return one line per rule, and the outcome."""
+    rows = [(found.rule, MARK[found.outcome], found.reason) for found in verdict.findings]
+    return [
+        *table([("rule", "verdict", "why"), *rows]),
+        "",
+        f"verdict: {verdict.outcome.upper()} under policy {verdict.policy}",
+    ]
+
+
+def show(result: JobResult, *, as_json: bool) -> None:
+    """Print the result of a run: scores, findings, and where everything is."""
+    print_result("\n".join(_lines(result)), _fields(result), as_json=as_json)
+
+
+def _lines(result: JobResult) -> list[str]:
+    checkpoint, decision = result.checkpoint, result.decision
+    minutes, seconds = divmod(round(result.seconds), 60)
+    lines = [
+        "",
+        f"{result.version.name}  {checkpoint.recipe.slug}",
+        *scores(result.candidate.scorecard, result.baseline.scorecard),
+        "",
+        *of_verdict(result.verdict),
+        f"signed:  {result.signature.line}",
+        (
+            f"size:    {checkpoint.bytes / 1e6:.1f} MB of {checkpoint.dense_bytes / 1e6:.1f} MB"
+            f" dense, {checkpoint.effective_bits:.2f} bits per compressed weight,"
+            f" {checkpoint.sparsity:.0%} zeros"
+        ),
+        f"time:    {minutes} min {seconds} s",
+        f"where:   {result.version.ref}, {result.candidate.ref}, {checkpoint.path}",
+        f"         tracking: {store.shown_uri()}",
+    ]
+    if decision:
+        moved = f"moved to {decision.stage}, alias {decision.alias}"
+        lines.append(f"promote: {moved if decision.stage else 'NOT promoted'}. {decision.reason}")
+    return lines
+
+
+def _fields(result: JobResult) -> dict[str, object]:
+    checkpoint = result.checkpoint
+    dense = {score.dimension: score.value for score in result.baseline.scorecard.scores}
+    return {
+        "version": result.version.ref,
+        "run": result.candidate.ref,
+        "outcome": result.verdict.outcome,
+        "findings": [finding.model_dump(mode="json") for finding in result.verdict.findings],
+        "signed": result.signature.brief(),
+        "dimensions": {
+            score.dimension: {"compressed": score.value, "dense": dense.get(score.dimension)}
+            for score in result.candidate.scorecard.scores
+        },
+        "bytes": checkpoint.bytes,
+        "dense_bytes": checkpoint.dense_bytes,
+        "effective_bits": checkpoint.effective_bits,
+        "sparsity": checkpoint.sparsity,
+        "seconds": round(result.seconds, 1),
+        "promotion": dataclasses.asdict(result.decision) if result.decision else None,
+    }

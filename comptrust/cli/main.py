@@ -59,7 +59,7 @@ def _code_of(work: Callable[[], int]) -> int:
         failure = crashes.explain(error, redact=redacted)
     except BaseException as error:  # also a panic in Rust, which is not an Exception
         failure = crashes.explain(error, redact=redacted)
-    return _fail(failure.text, failure.code)
+    return _fail(*failure)
 
 
 def _command(arguments: Sequence[str] | None) -> int:

@@ -1,6 +1,7 @@
 """Options that several commands share, and how commands report and end."""
 
 import gc
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -180,6 +181,11 @@ json_option = click.option(
 def say(line: str) -> None:
     """Report progress on stderr, without credentials."""
     click.echo(redacted(line), err=True)
+
+
+def print_result(text: str, fields: object, *, as_json: bool, indent: int | None = 2) -> None:
+    """Print the result on stdout: the text for people, or the fields as JSON."""
+    click.echo(json.dumps(fields, indent=indent) if as_json else text)
 
 
 def end(code: Exit) -> NoReturn:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 METHODS = Registry("method", "comptrust.compression.methods", "comptrust.methods", verb="apply")
 Module: TypeAlias = "torch.nn.Module"
+Tensor: TypeAlias = "torch.Tensor"
 Samples: TypeAlias = "list[torch.Tensor]"
 STRUCTURES = ("unstructured", "2:4", "4:8", "1:2")
 
@@ -27,6 +28,12 @@ class Pattern(NamedTuple):
     def parse(cls, structure: str | None) -> Self | None:
         """Read `2:4` as (2, 4); None if there is no pattern."""
         return None if structure in (None, "unstructured") else cls(*map(int, structure.split(":")))
+
+    def fits(self, weight: Tensor) -> bool:
+        """Return whether the weight, shape (out, in), has the pattern."""
+        if weight.shape[-1] % self.of:
+            return False
+        return bool((weight.reshape(-1, self.of).count_nonzero(dim=1) <= self.kept).all())
 
 
 class Method(BaseModel, ABC):

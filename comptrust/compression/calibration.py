@@ -61,9 +61,13 @@ def choose(
 
 def tokenize(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[torch.Tensor]:
     """Return the token ids of each text, shape (1, length), truncated to MAX_TOKENS."""
-    settings = {"truncation": True, "max_length": MAX_TOKENS, "return_tensors": "pt"}
-    call: Any = tokenizer
-    return [call(text, add_special_tokens=False, **settings)["input_ids"] for text in texts]
+    settings: dict[str, Any] = {
+        "add_special_tokens": False,
+        "truncation": True,
+        "max_length": MAX_TOKENS,
+        "return_tensors": "pt",
+    }
+    return [tokenizer(text, **settings)["input_ids"] for text in texts]
 
 
 def _file_rows(path: Path) -> list[dict[str, str]]:
@@ -126,9 +130,11 @@ def _own_answer(
     if tokenizer.chat_template is None:
         inputs: Any = tokenizer(f"{instruction}\n", return_tensors="pt")
     else:
-        turns = [{"role": "user", "content": instruction}]
         inputs = tokenizer.apply_chat_template(
-            turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            [{"role": "user", "content": instruction}],
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
         )
     ids, mask = (inputs[name].to(model.device) for name in ("input_ids", "attention_mask"))
     generate: Any = model.generate

@@ -154,9 +154,9 @@ def effective_bits(folder: Path, sizes: Mapping[str, int]) -> float:
 
     `sizes` is the number of weights of each target layer.
     """
-    stored = 0
-    for tensor in headers.tensors(folder):
-        layer, _, kind = tensor.name.rpartition(".")
-        if layer in sizes and kind != "bias":
-            stored += 8 * tensor.stored
-    return stored / sum(sizes.values())
+    stored = sum(
+        tensor.stored
+        for tensor in headers.tensors(folder)
+        if tensor.name.rpartition(".")[0] in sizes and not tensor.name.endswith(".bias")
+    )
+    return 8 * stored / sum(sizes.values())

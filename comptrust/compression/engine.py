@@ -31,8 +31,9 @@ def oneshot(
     import llmcompressor
 
     # llm-compressor works block by block; the last block holds the head
-    blocks = model.config.num_hidden_layers + 1
-    counter = progress.Counter(total=blocks, what="compressing", unit="block")
+    counter = progress.Counter(
+        total=model.config.num_hidden_layers + 1, what="compressing", unit="block"
+    )
     rows = [{"input_ids": ids[0], "attention_mask": torch.ones_like(ids[0])} for ids in samples]
     loader: Any = DataLoader(rows, batch_size=1)  # type: ignore[arg-type]
     with _environment_restored():

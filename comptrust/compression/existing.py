@@ -15,7 +15,6 @@ from comptrust.compression import checkpoint, reload
 from comptrust.compression.base import METHODS, target_layers
 from comptrust.errors import UserError
 from comptrust.models import formats, headers, loading, memory, sources
-from comptrust.models.formats import read
 from comptrust.models.probe import InMemory
 from comptrust.records import Checkpoint, Recipe
 
@@ -56,9 +55,13 @@ def adopt(
         say(f"loading and measuring {folder}")
         if watcher.wants_dense:
             watcher.dense(*loading.load(source.path))  # freed before the other model is loaded
-        form = read.kind(copy) or formats.DEFAULT
-        resolved = {"revision": source.revision, "group_size": group_size, "format": form}
-        recipe = recipe.model_copy(update=resolved)
+        recipe = recipe.model_copy(
+            update={
+                "revision": source.revision,
+                "group_size": group_size,
+                "format": formats.kind(copy) or formats.DEFAULT,
+            }
+        )
         # packed layers unpack when they first compute
         model, tokenizer = loading.load(copy)
         reload_check = reload.finite(reload.logits(model, tokenizer))
@@ -72,7 +75,7 @@ def adopt(
             sparsity=_sparsity(recipe, model, sizes),
             reload_check=reload_check,
         )
-        watcher.reloaded(model, tokenizer)
+        watcher.loaded = model, tokenizer
         return record
 
 

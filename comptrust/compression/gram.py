@@ -22,6 +22,7 @@ Scaling does not change what a block computes, so no second pass over the tokens
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -38,13 +39,20 @@ ROWS_PER_TRIAL = 256
 
 
 class Gram:
-    """Sums over tokens x of shape (width,): the Gram matrix of x x^T, and |x|."""
+    """Sums over tokens x of shape (width,): the Gram matrix of x x^T, and |x|.
 
-    def __init__(self) -> None:
+    The Gram matrix is kept in stripes, by their first column and the one after their last.
+    """
+
+    def __init__(self, width: int, device: torch.device | str = "cpu") -> None:
         self.count = 0
         self._pending: list[torch.Tensor] = []
-        self._stripes: list[torch.Tensor] = []
-        self._sizes = torch.zeros(())
+        self._sizes = torch.zeros(width, device=device)
+        bounds = [*range(0, width, STRIPE_WIDTH), width]
+        self._stripes = {
+            (start, end): torch.zeros(end, end - start, device=device)
+            for start, end in pairwise(bounds)
+        }
 
     def add(self, inputs: torch.Tensor) -> None:
         """Add the tokens of a layer's input, shape (..., width)."""
@@ -62,7 +70,7 @@ class Gram:
         """Return the sum of squares of X error^T for a weight error of shape (out, width)."""
         self._flush()
         total = error.new_zeros(())
-        for (start, end), stripe in zip(_stripes(error.shape[1]), self._stripes, strict=True):
+        for (start, end), stripe in self._stripes.items():
             # The stripe holds the rows 0..end of the columns start..end: a block above the
             # diagonal, then the square on it.
             columns = error[:, start:end]
@@ -77,19 +85,9 @@ class Gram:
             return
         rows = torch.cat(self._pending).float()
         self._pending.clear()
-        width = rows.shape[1]
-        if not self._stripes:
-            self._sizes = rows.new_zeros(width)
-            self._stripes = [rows.new_zeros(end, end - start) for start, end in _stripes(width)]
         self._sizes += rows.abs().sum(dim=0)
-        for (start, end), stripe in zip(_stripes(width), self._stripes, strict=True):
+        for (start, end), stripe in self._stripes.items():
             stripe.addmm_(rows[:, :end].T, rows[:, start:end])
-
-
-def _stripes(width: int) -> Iterator[tuple[int, int]]:
-    """Yield the first column of each stripe, and the one after its last."""
-    for start in range(0, width, STRIPE_WIDTH):
-        yield start, min(start + STRIPE_WIDTH, width)
 
 
 def rounded(weight: torch.Tensor, *, bits: int, group_size: int) -> torch.Tensor:
@@ -154,7 +152,9 @@ class GramAWQ(AWQModifier):
     def _add(
         self, name: str, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: Any
     ) -> None:
-        self._grams.setdefault(name, Gram()).add(inputs[0])
+        if name not in self._grams:
+            self._grams[name] = Gram(inputs[0].shape[-1], inputs[0].device)
+        self._grams[name].add(inputs[0])
 
     @torch.no_grad()
     def _apply_smoothing(self, model: torch.nn.Module) -> None:

@@ -11,12 +11,11 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from comptrust import digests
-from comptrust.compression import calibration, checkpoint, engine, reload
+from comptrust.compression import calibration, checkpoint, engine, reload, rewrite
 from comptrust.compression.base import METHODS, SHARED, Method, Pattern, configured, target_layers
 from comptrust.errors import ServiceError, UserError
 from comptrust.models import formats, sources
 from comptrust.models.base import Loaded
-from comptrust.models.formats import write
 from comptrust.models.loading import load
 from comptrust.models.probe import InMemory
 from comptrust.records import Checkpoint, Recipe
@@ -83,7 +82,7 @@ def _write(
     packed = folder if recipe.format == formats.DEFAULT else folder.with_name("packed")
     _save(model, tokenizer, packed, quantized=quantized)
     if packed != folder:
-        write.rewrite(
+        rewrite.rewrite(
             packed,
             folder,
             name=recipe.format,
@@ -110,7 +109,7 @@ def _write(
         sparsity=sparsity,
         reload_check=check,
     )
-    watcher.reloaded(reloaded, tokenizer)
+    watcher.loaded = reloaded, tokenizer
     return record
 
 

@@ -53,8 +53,11 @@ def build(
             )
     parameters: dict[str, Any] = {}
     if chosen.kind == "quantization":
-        size = _group_size(group_size)
-        parameters = {"bits": _bits(method, bits, chosen.bits_known), "group_size": size}
+        if bits not in chosen.bits_known:
+            problem = "needs bits" if bits is None else f"does not support bits {bits}"
+            known = ", ".join(map(str, chosen.bits_known))
+            raise UserError(f"Method {method} {problem}. Known: {known}.")
+        parameters = {"bits": bits, "group_size": _group_size(group_size)}
     elif chosen.kind == "pruning":
         parameters = _sparsity(sparsity, structure)
     fields = parameters | {"format": formats.check(format, method=method, bits=bits)}
@@ -63,13 +66,6 @@ def build(
     checked = configured(method, parameters=parameters, options=options or {})
     settings = {name: getattr(checked, name) for name in chosen.model_fields if name not in SHARED}
     return Recipe(base_model=model, method=method, seed=seed, options=settings, **fields)
-
-
-def _bits(method: str, bits: int | None, known: tuple[int, ...]) -> int:
-    if bits not in known:
-        problem = "needs bits" if bits is None else f"does not support bits {bits}"
-        raise UserError(f"Method {method} {problem}. Known: {', '.join(map(str, known))}.")
-    return bits
 
 
 def _group_size(value: str | int) -> int | None:

@@ -7,7 +7,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from comptrust.compression import masks
+from comptrust.compression.base import Pattern
 from comptrust.errors import ServiceError
 from comptrust.records import ReloadCheck
 
@@ -74,12 +74,12 @@ def zeros(
     Packed layers must have computed once, which unpacks them. Raises ServiceError for a layer
     whose weights cannot be read.
     """
-    modules = dict(model.named_modules())
+    modules, pattern = dict(model.named_modules()), Pattern.parse(structure)
     count, off_pattern = 0, None
     for name in sizes:
         weight = _weight(modules.get(name), name)
         count += weight.numel() - int(weight.count_nonzero())
-        if off_pattern is None and not masks.follows(weight, structure):
+        if pattern and off_pattern is None and not pattern.fits(weight):
             off_pattern = name
     return count / sum(sizes.values()), off_pattern
 

@@ -57,13 +57,14 @@ def _backtested(
     worst = max(outcomes, key=lambda seed: SEVERITY[outcomes[seed]])
     outcome, findings = outcomes[worst], verdicts[row.model].findings
     if len(seeds) > 1:
-        finding = Finding(
-            rule="worst_seed",
-            outcome=outcome,
-            reason=f"The worst of {len(seeds)} seeds ({worst}) is {outcome}.",
-            evidence={"seeds": {str(seed): each for seed, each in outcomes.items()}},
+        findings += (
+            Finding(
+                rule="worst_seed",
+                outcome=outcome,
+                reason=f"The worst of {len(seeds)} seeds ({worst}) is {outcome}.",
+                evidence={"seeds": {str(seed): each for seed, each in outcomes.items()}},
+            ),
         )
-        findings = (*findings, finding)
     return BacktestedModel(
         model=row.model,
         baseline=dense.model,

@@ -24,9 +24,8 @@ class Evidence:
     @property
     def comparable_baseline(self) -> Evaluation | None:
         """The baseline, if it answered the same prompts, rendered and scored alike."""
-        if self.baseline is None or differences(self.candidate, self.baseline):
-            return None
-        return self.baseline
+        different = self.baseline and differences(self.candidate, self.baseline)
+        return None if different else self.baseline
 
     @property
     def same_model(self) -> bool:
@@ -57,8 +56,11 @@ def differences(first: Evaluation, second: Evaluation) -> list[str]:
 
 def measured(evaluation: Evaluation) -> dict[str, float]:
     """Return dimension -> score of the dimensions that have one."""
-    scores = reversed(evaluation.scorecard.scores)
-    return {score.dimension: score.value for score in scores if score.value is not None}
+    return {
+        score.dimension: score.value
+        for score in reversed(evaluation.scorecard.scores)
+        if score.value is not None
+    }
 
 
 def points_lost(dense: float, candidate: float) -> float:

@@ -27,6 +27,14 @@ class PromptNeed(Record):
     possible: bool
     """Whether a candidate that changes no answer at all passes."""
 
+    def __str__(self) -> str:
+        if self.enough:
+            return "yes"
+        if self.needed is None:
+            return "no, and no number of items would"
+        passes = "passes too rarely" if self.possible else "can never pass"
+        return f"no: {passes} with {self.clusters} items; needs {self.needed}"
+
 
 class PromptPlan(Record):
     """The prompts that a policy needs from a suite."""

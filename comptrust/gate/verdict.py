@@ -13,12 +13,10 @@ from comptrust import plugins
 from comptrust.gate.evidence import Evidence, differences
 from comptrust.gate.policy import RULES, Policy
 from comptrust.gate.signing.waivers import Waiver, apply
-from comptrust.records import Finding, Recipe, Result, Verdict
+from comptrust.records import Finding, Result, Verdict
 from comptrust.trust.dimensions import REGISTRY as DIMENSIONS
 from comptrust.trust.scorers import SCORERS
 from comptrust.trust.suite import SUITES
-
-NO_KEYS: Mapping[str, Ed25519PublicKey] = {}
 
 
 def judge(
@@ -26,7 +24,7 @@ def judge(
     policy: Policy,
     *,
     waivers: Sequence[Waiver] = (),
-    trusted: Mapping[str, Ed25519PublicKey] = NO_KEYS,
+    trusted: Mapping[str, Ed25519PublicKey] = {},
     today: datetime.date | None = None,
 ) -> Verdict:
     """Return the verdict on a candidate: one finding on comparability, then one per rule.
@@ -35,26 +33,25 @@ def judge(
     without keys none does. `today` decides which waivers have expired (default: today, UTC).
     """
     card = evidence.candidate.scorecard
-    findings = [_naming_packages(comparability(evidence), evidence, policy)]
-    for rule in policy.rules:
-        findings.append(
-            apply(
-                rule.check(evidence),
-                [*policy.waivers, *waivers],
-                waivable=rule.waivable,
-                checkpoint_digest=card.checkpoint_digest,
-                trusted=trusted,
-                today=today,
-            )
-        )
     baseline = evidence.baseline
+    findings = [
+        apply(
+            rule.check(evidence),
+            [*policy.waivers, *waivers],
+            waivable=rule.waivable,
+            checkpoint_digest=card.checkpoint_digest,
+            trusted=trusted,
+            today=today,
+        )
+        for rule in policy.rules
+    ]
     return Verdict(
         policy=policy.name,
         policy_digest=policy.digest,
         checkpoint_digest=card.checkpoint_digest,
         baseline_digest=baseline.scorecard.checkpoint_digest if baseline else None,
         scorecard_digest=card.digest_of_fields(),
-        findings=tuple(findings),
+        findings=(_naming_packages(comparability(evidence), evidence, policy), *findings),
     )
 
 
@@ -92,7 +89,8 @@ def comparability(evidence: Evidence) -> Finding:
             "inconclusive",
             f"The baseline is not dense but {dense.slug}. Name the dense source instead.",
         )
-    if dense and recipe and _source(dense) != _source(recipe):
+    made_from = recipe and (recipe.revision or recipe.base_model)
+    if dense and recipe and made_from != (dense.revision or dense.base_model):
         return _comparable(
             "inconclusive",
             f"The baseline ({dense.base_model}) is not the model that the candidate was made from"
@@ -110,10 +108,6 @@ def comparability(evidence: Evidence) -> Finding:
         "pass",
         "Candidate and dense baseline answered the same prompts, rendered and scored alike.",
     )
-
-
-def _source(recipe: Recipe) -> str:
-    return recipe.revision or recipe.base_model
 
 
 def _comparable(outcome: Result, reason: str, **evidence: Any) -> Finding:

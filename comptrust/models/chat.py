@@ -53,10 +53,12 @@ def render(
         return (form.begin or start) + form.turns(messages) + prefill
     if tokenizer is None or tokenizer.chat_template is None:
         return start + plain(messages) + prefill
-    turns = [message.model_dump() for message in messages]
     try:
         text = tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=True, date_string=DATE
+            [message.model_dump() for message in messages],
+            tokenize=False,
+            add_generation_prompt=True,
+            date_string=DATE,
         )
     # a template is a program by the model's author; transformers runs it in a sandbox
     except Exception as error:

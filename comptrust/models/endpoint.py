@@ -52,11 +52,8 @@ class Endpoint:
         self._client = httpx.Client(
             headers=headers, timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
         )
-        self._given_up = threading.Event()
-
-    def give_up(self) -> None:
-        """Make every request that is waiting for its next try fail now."""
-        self._given_up.set()
+        self.given_up = threading.Event()
+        """Once it is set, every request that is waiting for its next try fails."""
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return the JSON object that answers one request.
@@ -88,7 +85,7 @@ class Endpoint:
                 reason, requested = self._clean(f"{type(error).__name__}: {error}"), None
             # a random share, so that requests that failed together do not return together
             wait = pause * random.uniform(0.75, 1.25) if requested is None else requested
-            if waited + wait > self._patience or self._given_up.wait(wait):
+            if waited + wait > self._patience or self.given_up.wait(wait):
                 raise ServiceError(
                     f"{self.url}/{path} does not answer ({reason}). Answers so far have been kept;"
                     " run again to continue."

@@ -7,9 +7,7 @@ from typing import Any
 from comptrust.errors import ServiceError, UserError
 from comptrust.models import formats, memory
 from comptrust.models.base import Loaded, Tokenizer
-from comptrust.models.formats import read
 
-HALF = ("float16", "bfloat16")
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 
 
@@ -57,9 +55,9 @@ def _model(path: Path, *, accelerator: bool, spread: bool) -> tuple[Any, Mapping
     dtype: Any = torch.float32
     if accelerator:
         fields = memory.settings(path)
-        saved_at_16_bits = (fields.get("dtype") or fields.get("torch_dtype")) in HALF
-        dtype = "auto" if memory.quantization(path) or saved_at_16_bits else torch.bfloat16
-    if not read.kind(path):
+        at_16_bits = (fields.get("dtype") or fields.get("torch_dtype")) in ("float16", "bfloat16")
+        dtype = "auto" if memory.quantization(path) or at_16_bits else torch.bfloat16
+    if not formats.kind(path):
         return AutoModelForCausalLM.from_pretrained(  # type: ignore[return-value]
             path,
             dtype=dtype,
@@ -75,7 +73,7 @@ def _model(path: Path, *, accelerator: bool, spread: bool) -> tuple[Any, Mapping
     model, keys = kind.from_pretrained(
         None,
         config=config,
-        state_dict=read.dense(path, dtype=torch.float16 if accelerator else torch.float32),
+        state_dict=formats.dense(path, dtype=torch.float16 if accelerator else torch.float32),
         dtype=dtype,
         device_map="auto" if spread else None,
         output_loading_info=True,

@@ -49,10 +49,8 @@ def available() -> int:
             free = min(free, int(limit) - int((CGROUP / "memory.current").read_text()))
     except (OSError, ValueError):
         pass  # no limit: cgroups of version 2 are not used here
-    if torch.cuda.is_available():
-        devices = range(torch.cuda.device_count())
-        free += sum(torch.cuda.mem_get_info(device)[0] for device in devices)
-    return free
+    devices = range(torch.cuda.device_count())
+    return free + sum(torch.cuda.mem_get_info(device)[0] for device in devices)
 
 
 def check(folder: Path, *, float_bytes: int | None) -> None:

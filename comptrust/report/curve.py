@@ -1,6 +1,5 @@
 """The curves: score against bits per weight, one panel per dimension."""
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from comptrust.report import drawing
 from comptrust.report.base import (
     DIMENSIONS,
     MARGIN,
+    ReportEntry,
     SeedGroup,
     compressed_of,
     difference,
@@ -29,9 +29,8 @@ COLUMNS = 3
 class CurvePoint:
     """One recipe in one panel."""
 
-    method: str
-    recipe: str
-    bits: float
+    entry: ReportEntry
+    """One of its seeds."""
     mean: float
     spread: float | None
     """Standard deviation over seeds."""
@@ -42,7 +41,7 @@ class CurvePoint:
     def description(self) -> str:
         """The point in words."""
         spread = "" if self.spread is None else f" ±{number(self.spread)}"
-        return f"{self.recipe} {number(self.mean)}{spread}{' (gray)' if self.gray else ''}"
+        return f"{self.entry.recipe} {number(self.mean)}{spread}{' (gray)' if self.gray else ''}"
 
 
 @dataclass(frozen=True)
@@ -93,9 +92,7 @@ def _points(
         if mean is not None and change is not None:
             points.append(
                 CurvePoint(
-                    method=group.first.method,
-                    recipe=group.first.recipe,
-                    bits=group.first.nominal_bits,
+                    entry=group.first,
                     mean=mean,
                     spread=group.spread(dimension),
                     gray=change < -MARGIN,
@@ -108,16 +105,13 @@ def picture(
     groups: Sequence[SeedGroup], *, dense: SeedGroup, smaller: Mapping[str, str]
 ) -> drawing.Picture | None:
     """Return all panels of one dense source as one picture; None without any."""
-    drawn = panels(groups, dense=dense, smaller=smaller)
-    if not drawn:
-        return None
-    return drawing.Picture(
+    return drawing.picture(
+        panels(groups, dense=dense, smaller=smaller),
         name="curves",
         family=dense.first.title,
         title="score against bits",
-        notes="",
-        html=_html(drawn),
-        draw=functools.partial(_png, drawn),
+        html=_html,
+        png=_png,
     )
 
 
@@ -154,7 +148,7 @@ def _png(drawn: Sequence[Panel], title: str) -> bytes:
 
 
 def _styles(drawn: Sequence[Panel]) -> dict[str, Style]:
-    return drawing.styles([point.method for panel in drawn for point in panel.points])
+    return drawing.styles([point.entry.method for panel in drawn for point in panel.points])
 
 
 def _explanation(drawn: Sequence[Panel]) -> str:
@@ -174,19 +168,19 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_title(spaced(panel.dimension))
     _draw_scores(axes, panel)
     # The axis of bits is logarithmic.
-    ticks = sorted({point.bits for point in panel.points})
+    ticks = sorted({point.entry.nominal_bits for point in panel.points})
     axes.set_xticks([math.log2(bits) for bits in ticks], [f"{bits:g}" for bits in ticks])
     axes.set_xlim(math.log2(ticks[0]) - 0.3, math.log2(ticks[-1]) + 0.3)
     axes.set_xlabel("bits per weight", loc="right", labelpad=1)
-    styles = drawing.styles([point.method for point in panel.points])
+    styles = _styles([panel])
     for index, (method, style) in enumerate(styles.items()):
-        of_method = [point for point in panel.points if point.method == method]
-        points = sorted(of_method, key=lambda point: point.bits)
+        of_method = [point for point in panel.points if point.entry.method == method]
+        points = sorted(of_method, key=lambda point: point.entry.nominal_bits)
         # Methods of equal size are drawn beside each other, not on top of each other.
         shift = 0.05 * (index - (len(styles) - 1) / 2)
-        places = [math.log2(point.bits) + shift for point in points]
+        places = [math.log2(point.entry.nominal_bits) + shift for point in points]
         # Recipes of equal size, such as N:M patterns, are not steps of a curve: no line.
-        if len({point.bits for point in points}) == len(points):
+        if len(set(places)) == len(points):
             axes.plot(places, [point.mean for point in points], color=style.color, linewidth=1)
         for x, point in zip(places, points, strict=True):
             _draw_point(axes, x, point, style)

@@ -1,16 +1,19 @@
 """Drawing with matplotlib: canvas, styles, and figures saved as SVG in the page or as PNG files."""
 
+import functools
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from comptrust.report.markup import escape
 
+T = TypeVar("T")
 BLUE, RED, GRAY, INK = "#0072B2", "#B2182B", "#767676", "#222222"
 DOTS_PER_INCH = 100
 PNG_DOTS_PER_INCH = 150
@@ -82,6 +85,25 @@ class Picture:
     def png(self) -> bytes:
         """Draw it as a PNG image."""
         return self.draw(self.heading)
+
+
+def picture(
+    drawn: Sequence[T],
+    *,
+    name: str,
+    family: str,
+    title: str,
+    notes: str = "",
+    html: Callable[[Sequence[T]], str],
+    png: Callable[[Sequence[T], str], bytes],
+) -> Picture | None:
+    """Return the picture of what is to be drawn; None if that is nothing.
+
+    `html` draws it in HTML, `png` as a PNG image below a title.
+    """
+    if not drawn:
+        return None
+    return Picture(name, family, title, notes, html(drawn), functools.partial(png, drawn))
 
 
 def styles(methods: Sequence[str]) -> dict[str, Style]:

@@ -52,20 +52,20 @@ def read(experiment: str | None = None, *, ui: str | None = None) -> tuple[Repor
 
 def read_run(run_id: str) -> ReportEntry:
     """Return one run, finished or not. Raises UserError if its params cannot be read."""
-    with runs.connected() as client:
-        run = client.get_run(run_id)
+    with runs.service():
+        run = runs.client().get_run(run_id)
     return _entry(run, ui=None)
 
 
+@runs.service()
 def _experiment_id(name: str | None) -> str:
-    with runs.connected() as client:
-        if name is None:
-            return runs.experiment_id(client)
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            names = ", ".join(sorted(item.name for item in client.search_experiments()))
-            raise UserError(f"Unknown experiment '{name}'. Known: {names}.")
-        return str(experiment.experiment_id)
+    if name is None:
+        return runs.experiment_id()
+    experiment = runs.client().get_experiment_by_name(name)
+    if experiment is None:
+        names = ", ".join(sorted(item.name for item in runs.client().search_experiments()))
+        raise UserError(f"Unknown experiment '{name}'. Known: {names}.")
+    return str(experiment.experiment_id)
 
 
 def _entry(run: Run, *, ui: str | None) -> ReportEntry:

@@ -1,6 +1,5 @@
 """The heatmap: points gained or lost at about half of the dense source's size."""
 
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -113,16 +112,14 @@ def picture(
     groups: Sequence[SeedGroup], *, dense: SeedGroup, smaller: Mapping[str, str]
 ) -> drawing.Picture | None:
     """Return the heatmap of one dense source; None without any row."""
-    drawn = rows(groups, dense=dense, smaller=smaller)
-    if not drawn:
-        return None
-    return drawing.Picture(
+    return drawing.picture(
+        rows(groups, dense=dense, smaller=smaller),
         name="heatmap",
         family=dense.first.title,
         title="change from the dense source at about half its size",
         notes=NOTES,
-        html=_html(drawn),
-        draw=functools.partial(_png, drawn),
+        html=_html,
+        png=_png,
     )
 
 

@@ -1,15 +1,21 @@
-"""The page: all figures in one HTML file that loads nothing else."""
+"""The pages: HTML files that load nothing else, written to disk or logged on runs."""
 
-from collections.abc import Mapping, Sequence
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from comptrust.report import card, curve, drawing, forest, heatmap, leaderboard, tradeoff
 from comptrust.report.base import ReportEntry, dense_groups, fold
+from comptrust.report.entries import read_run
 from comptrust.report.markup import escape
+from comptrust.tracking import runs
 
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
+FOLDER = "report"
+"""Artifact folder of a run."""
 
 
 @dataclass(frozen=True)
@@ -95,3 +101,51 @@ def _page(title: str, body: str) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>{body}</body></html>"
     )
+
+
+def log_version(run_id: str) -> None:
+    """Log a run's verdict card and the figures about this version alone, replacing older ones."""
+    entry = read_run(run_id)
+    _log([run_id], own_pictures(entry), {"card.html": render_card(entry)})
+
+
+def log_families(families: Sequence[Family], *, say: Callable[[str], None]) -> None:
+    """Log the figures of every dense source on the runs they show.
+
+    Figures of a published table are logged on the run of the dense source only, not on each row.
+    """
+    for family in families:
+        run_ids = [
+            entry.run_id
+            for entry in family.entries
+            if entry.run_id and (entry.source == "own" or entry.method == "none")
+        ]
+        if family.pictures:
+            _log(run_ids, family.pictures)
+            names = ", ".join(picture.name for picture in family.pictures)
+            say(f"{family.pictures[0].family}: {names} logged on {len(run_ids)} runs")
+
+
+@runs.service()
+def log_page(path: Path) -> None:
+    """Log a report on the run that `mlflow run` created for this process, if there is one."""
+    if run_id := os.environ.get("MLFLOW_RUN_ID"):
+        runs.client().log_artifact(run_id, str(path), FOLDER)
+
+
+def _log(
+    run_ids: Iterable[str],
+    pictures: Sequence[drawing.Picture],
+    pages: Mapping[str, str] | None = None,
+) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for name, text in (pages or {}).items():
+            (folder / name).write_text(text, encoding="utf-8")
+        for picture in pictures:
+            html = render_picture(picture)
+            (folder / f"{picture.name}.html").write_text(html, encoding="utf-8")
+            (folder / f"{picture.name}.png").write_bytes(picture.png())
+        with runs.service():
+            for run_id in run_ids:
+                runs.client().log_artifacts(run_id, temporary, FOLDER)

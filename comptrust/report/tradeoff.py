@@ -1,6 +1,5 @@
 """The trade-off of size and worst drop, with its Pareto front."""
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -8,7 +7,14 @@ from typing import Self
 from matplotlib.axes import Axes
 
 from comptrust.report import drawing, markup
-from comptrust.report.base import DIMENSIONS, MARGIN, SeedGroup, compressed_of, difference
+from comptrust.report.base import (
+    DIMENSIONS,
+    MARGIN,
+    ReportEntry,
+    SeedGroup,
+    compressed_of,
+    difference,
+)
 from comptrust.report.drawing import INK, Style
 from comptrust.report.markup import escape, number, percent, spaced
 
@@ -28,10 +34,8 @@ LABEL_CHARACTERS = 18
 class Option:
     """One compressed recipe."""
 
-    recipe: str
-    method: str
-    share: float
-    """Size as a share of the dense source."""
+    entry: ReportEntry
+    """One of its seeds."""
     worst: float
     """Largest drop of a dimension, in points; below 0 if all gained."""
     dimension: str
@@ -43,16 +47,16 @@ class Option:
     def description(self) -> str:
         """The option in words."""
         return (
-            f"{self.recipe}: {percent(self.share)} of the size, worst drop {number(self.worst)}"
-            f" ({spaced(self.dimension)})"
+            f"{self.entry.recipe}: {percent(self.entry.share)} of the size, worst drop"
+            f" {number(self.worst)} ({spaced(self.dimension)})"
         )
 
     def beats(self, other: Self) -> bool:
         """Return whether this option is at least as good in both, and better in one."""
         return (
-            self.share <= other.share
+            self.entry.share <= other.entry.share
             and self.worst <= other.worst
-            and (self.share, self.worst) != (other.share, other.worst)
+            and (self.entry.share, self.worst) != (other.entry.share, other.worst)
         )
 
 
@@ -68,9 +72,8 @@ def options(groups: Sequence[SeedGroup], *, dense: SeedGroup) -> tuple[Option, .
         drops = [(-change, name) for change, name in changes if change is not None]
         if drops and len(drops) == len(measured):
             worst, dimension = max(drops, key=lambda drop: drop[0])
-            first = group.first
-            candidates.append(Option(first.recipe, first.method, first.share, worst, dimension))
-    candidates.sort(key=lambda option: (option.share, option.worst, option.recipe))
+            candidates.append(Option(group.first, worst, dimension))
+    candidates.sort(key=lambda option: (option.entry.share, option.worst, option.entry.recipe))
     return tuple(
         replace(option, front=not any(other.beats(option) for other in candidates))
         for option in candidates
@@ -79,16 +82,14 @@ def options(groups: Sequence[SeedGroup], *, dense: SeedGroup) -> tuple[Option, .
 
 def picture(groups: Sequence[SeedGroup], *, dense: SeedGroup) -> drawing.Picture | None:
     """Return the trade-off of one dense source; None without any option."""
-    drawn = options(groups, dense=dense)
-    if not drawn:
-        return None
-    return drawing.Picture(
+    return drawing.picture(
+        options(groups, dense=dense),
         name="tradeoff",
         family=dense.first.title,
         title="size against worst drop",
         notes=NOTES,
-        html=_html(drawn),
-        draw=functools.partial(_png, drawn),
+        html=_html,
+        png=_png,
     )
 
 
@@ -100,7 +101,7 @@ def _html(drawn: Sequence[Option]) -> str:
         svg = drawing.svg(
             figure, alternative=f"Size against worst drop. On the Pareto front: {descriptions}."
         )
-    names = ", ".join(escape(option.recipe) for option in front)
+    names = ", ".join(escape(option.entry.recipe) for option in front)
     caption = f"<figcaption>Pareto front: {names}.</figcaption>"
     return f'<div class="beside"><figure class="large">{svg}{caption}</figure>{_table(drawn)}</div>'
 
@@ -108,8 +109,8 @@ def _html(drawn: Sequence[Option]) -> str:
 def _table(drawn: Sequence[Option]) -> str:
     rows = [
         (
-            markup.header(option.recipe),
-            markup.number_cell(percent(option.share), value=option.share),
+            markup.header(option.entry.recipe),
+            markup.number_cell(percent(option.entry.share), value=option.entry.share),
             markup.number_cell(number(option.worst), value=option.worst),
             f"<td>{spaced(option.dimension)}</td>",
             f"<td>{'yes' if option.front else ''}</td>",
@@ -142,15 +143,15 @@ def _draw(axes: Axes, drawn: Sequence[Option]) -> None:
     axes.axhline(0, color=INK, linewidth=0.8, zorder=1)
     axes.axhline(MARGIN, color=INK, linewidth=0.8, dashes=(5, 3), zorder=1)
     front = [option for option in drawn if option.front]
-    shares = [100 * option.share for option in front]
+    shares = [100 * option.entry.share for option in front]
     axes.plot(shares, [option.worst for option in front], color=INK, linewidth=1.4, zorder=1)
-    styles = drawing.styles([option.method for option in drawn])
+    styles = drawing.styles([option.entry.method for option in drawn])
     for option, height in zip(drawn, heights, strict=True):
-        _draw_option(axes, option, styles[option.method], label_height=height)
+        _draw_option(axes, option, styles[option.entry.method], label_height=height)
 
 
 def _draw_option(axes: Axes, option: Option, style: Style, *, label_height: float) -> None:
-    x, y = 100 * option.share, option.worst
+    x, y, recipe = 100 * option.entry.share, option.worst, option.entry.recipe
     axes.plot(
         x,
         y,
@@ -164,11 +165,11 @@ def _draw_option(axes: Axes, option: Option, style: Style, *, label_height: floa
     axes.plot(
         [x, x + LABEL_OFFSET - 0.5], [y, label_height], color=drawing.GRAY, linewidth=0.5, zorder=1
     )
-    cut = f"{option.recipe[: LABEL_CHARACTERS - 1]}…"
+    cut = f"{recipe[: LABEL_CHARACTERS - 1]}…"
     axes.text(
         x + LABEL_OFFSET,
         label_height,
-        cut if len(option.recipe) > LABEL_CHARACTERS else option.recipe,
+        cut if len(recipe) > LABEL_CHARACTERS else recipe,
         fontsize=7,
         va="center",
         fontweight="bold" if option.front else "normal",
@@ -188,16 +189,15 @@ def _label_heights(drawn: Sequence[Option], *, line: float) -> list[float]:
         range(len(drawn)), key=lambda index: (drawn[index].worst, not drawn[index].front)
     )
     for index in lowest_first:
-        option = drawn[index]
+        share, height = drawn[index].entry.share, drawn[index].worst
         reach = LABEL_WIDTH / 100
         taken = [
-            height
-            for other, height in heights.items()
-            if abs(drawn[other].share - option.share) < reach
+            label
+            for other, label in heights.items()
+            if abs(drawn[other].entry.share - share) < reach
         ]
         # Labels extend to the right, so only points there can be covered.
-        taken += [other.worst for other in drawn if 0.01 < other.share - option.share < reach]
-        height = option.worst
+        taken += [other.worst for other in drawn if 0.01 < other.entry.share - share < reach]
         for obstacle in sorted(taken):
             if abs(obstacle - height) < line:
                 height = obstacle + line

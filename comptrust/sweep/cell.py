@@ -17,7 +17,7 @@ from comptrust.models import sources
 from comptrust.records import Recipe, Record
 from comptrust.sweep.sweep_file import SuiteChoice
 from comptrust.tracking import registry, runs, store, sweeps
-from comptrust.workflow import job, models
+from comptrust.workflow import job
 
 SECONDS_BETWEEN_REPORTS = 10
 
@@ -94,9 +94,17 @@ class Outcome:
 
 def ended(cell: Cell, outcome: Outcome) -> dict[str, Any]:
     """Return how a cell ended, as cells.json and the JSON result say it."""
-    names = ("key", "state", "run_id", "version", "verdict", "seconds", "reason")
-    fields = {name: getattr(outcome, name) for name in names}
-    return {"model": cell.recipe.base_model, "recipe": cell.recipe.slug} | fields
+    return {
+        "model": cell.recipe.base_model,
+        "recipe": cell.recipe.slug,
+        "key": outcome.key,
+        "state": outcome.state,
+        "run_id": outcome.run_id,
+        "version": outcome.version,
+        "verdict": outcome.verdict,
+        "seconds": outcome.seconds,
+        "reason": outcome.reason,
+    }
 
 
 def finished(tags: Mapping[str, str]) -> dict[str, Outcome]:
@@ -133,10 +141,8 @@ def carry_out(task: Task) -> Outcome:
 
 
 def _failed(key: str, error: Exception, *, run_id: str | None = None, prompts: int = 0) -> Outcome:
-    failure = crashes.explain(error, redact=store.redacted)
-    return Outcome(
-        key, "failed", run_id, reason=failure.text, exit_code=failure.code, prompts=prompts
-    )
+    reason, code = crashes.explain(error, redact=store.redacted)
+    return Outcome(key, "failed", run_id, reason=reason, exit_code=code, prompts=prompts)
 
 
 def _work(task: Task, began: float) -> Outcome:
@@ -151,12 +157,12 @@ def _work(task: Task, began: float) -> Outcome:
         with runs.service():
             runs.client().log_metric(run_id, sweeps.PROMPTS, report.prompts)
     except (KeyboardInterrupt, SystemExit):
-        sweeps.end(run_id, status="KILLED", reason="The sweep was stopped.")
+        runs.end(run_id, status="KILLED", reason="The sweep was stopped.")
         raise
     except Exception as error:
         _say(store.redacted("".join(traceback.format_exception(error))))
         outcome = _failed(task.key, error, run_id=run_id, prompts=report.prompts)
-        sweeps.end(run_id, status="FAILED", reason=outcome.reason)
+        runs.end(run_id, status="FAILED", reason=outcome.reason)
         return outcome
     return Outcome(
         task.key,
@@ -191,7 +197,7 @@ def _job(task: Task) -> job.Job:
             f"Suite '{questions.suite}' has different prompts on this machine. Put the same data on"
             " every machine."
         )
-    model = models.local_model(recipe.base_model)
+    model = registry.local_model(recipe.base_model)
     return job.Job(
         recipe=recipe.model_copy(update={"base_model": model}),
         source=sources.resolve(model),

@@ -50,7 +50,7 @@ def drive(sweep: plan.Sweep, engine: Engine, *, view: View) -> Report:
         try:
             driver.drive(parent)
         except BaseException as error:
-            engine.stop()
+            engine.close()
             reason = f"The sweep was stopped ({type(error).__name__})."
             for cell in sweep.cells:
                 sweeps.abandon(cell.key, driver=driver.id, reason=reason, status="KILLED")
@@ -70,7 +70,7 @@ class _Driver:
         finished = plan.done_before(sweep)
         self.before = frozenset(finished)
         plan.check_disk(sweep, [cell for cell in sweep.cells if cell.key not in finished])
-        self.settings = plan.settings(nodes, runs.experiment_id(runs.client()))
+        self.settings = plan.settings(nodes, runs.experiment_id())
         self.tally = Tally(sweep=sweep, estimates=plan.estimates(sweep), outcomes=finished)
         self.dense = {
             cell.recipe.base_model: cell.key

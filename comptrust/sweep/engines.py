@@ -60,7 +60,7 @@ class Engine(ABC):
         """Return what ended, after at most these seconds."""
 
     @abstractmethod
-    def stop(self) -> None:
+    def close(self) -> None:
         """End every cell at work, at the latest by force, and let go of the machines."""
 
 
@@ -128,7 +128,7 @@ class Serial(Engine):
         sender.close()  # ours: the receiver sees the end only when no sender is left
         self.current = task, process, receiver
 
-    def stop(self) -> None:
+    def close(self) -> None:
         self.queue.clear()
         if self.current is not None:
             _, process, _ = self.current
@@ -212,7 +212,7 @@ class OnRay(Engine):
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             return Outcome(task.key, "lost", reason=reason, exit_code=Exit.FAILURE)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         # First as an interruption, so that each cell closes its own run; then by force.
         for force in (False, True):
             running = list(self.tasks)

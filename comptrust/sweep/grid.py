@@ -14,7 +14,6 @@ from comptrust.errors import UserError, unknown
 from comptrust.records import Recipe, Record
 from comptrust.sweep.sweep_file import CellFilter, SweepFile, models
 
-FOLDER = config.SHIPPED / "sweeps"
 OF_RECIPE = ("group_size", "calibration", "calibration_samples")
 """What `options` may set beside the settings of the method itself."""
 MAX_CELLS = 10_000
@@ -29,22 +28,18 @@ class Grid(Record):
     recipes: tuple[Recipe, ...]
 
 
-def shipped() -> list[str]:
-    """Return the names of the shipped sweeps."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
-
-
 def load(name: str) -> Grid:
     """Read a shipped sweep or a YAML file and expand it.
 
     Raises UserError naming file and line for an unknown key, a combination without meaning, a
     filter that matches no cell, or a grid without any cell.
     """
-    path = FOLDER / f"{name}.yaml" if name in shipped() else Path(name)
+    shipped = {path.stem: path for path in (config.SHIPPED / "sweeps").glob("*.yaml")}
+    path = shipped.get(name, Path(name))
     if not path.is_file():
         if path.suffix in (".yaml", ".yml"):
             raise UserError(f"There is no sweep file {path}.")
-        raise unknown("sweep", name, shipped())
+        raise unknown("sweep", name, shipped)
     file = config.load_yaml(path, SweepFile)
     file = file.model_copy(update={"name": file.name or path.stem})
     return Grid(file=file, recipes=_Expansion(file, path).recipes())

@@ -1,6 +1,7 @@
 """What is decided, checked and estimated before a sweep starts any work."""
 
 import os
+import shutil
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def build(grid: Grid, *, work: bool) -> Sweep:
 
     file = grid.file
     policy = policies.load(file.policy)
-    signatures.Signer.load()  # report an unusable key now, not in every cell
+    signatures.Signer()  # report an unusable key now, not in every cell
     suite = suites.load(
         file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit
     )
@@ -228,8 +229,7 @@ def check_disk(sweep: Sweep, todo: Sequence[Cell]) -> None:
     )
     cache = config.cache_dir()
     folder = next(path for path in (cache, *cache.parents) if path.exists())
-    disk = os.statvfs(folder)
-    free = disk.f_bavail * disk.f_frsize
+    free = shutil.disk_usage(folder).free
     if needed > free:
         raise ServiceError(
             f"The checkpoints of {len(todo)} cells need about {needed / 1e9:.1f} GB, but the cache"

@@ -48,7 +48,7 @@ def of_plan(
         (
             fields["model"],
             fields["recipe"],
-            _time(fields["seconds"]),
+            duration(fields["seconds"]),
             _size(fields["bytes"]),
             fields["finished"] or "to do",
             fields["key"][:12],
@@ -62,7 +62,7 @@ def of_plan(
             "",
             f"{total['cells']} cells, {total['finished']} finished; {total['prompts']} prompts to"
             " answer",
-            f"time, one cell after another: {_time(total['seconds'])}"
+            f"time, one cell after another: {duration(total['seconds'])}"
             + (f" (estimated from: {bases})" if bases else ""),
             f"disk, cache and artifact store: {_size(total['bytes'])} (estimated)",
         ]
@@ -92,7 +92,7 @@ def of_report(sweep: Sweep, report: Report, *, as_json: bool) -> str:
             fields["recipe"],
             "done before" if fields["before"] else fields["state"],
             fields["verdict"] or "-",
-            _time(fields["seconds"]),
+            duration(fields["seconds"]),
             fields["version"] or fields["reason"],
         )
         for fields in cells
@@ -111,10 +111,6 @@ def _sum(cells: Sequence[Mapping[str, Any]], name: str) -> float | None:
     """Return the sum, or None if one of the numbers is not known."""
     values = [fields[name] for fields in cells]
     return None if None in values else sum(values)
-
-
-def _time(seconds: float | None) -> str:
-    return "unknown" if seconds is None else duration(seconds)
 
 
 def _size(size: float | None) -> str:

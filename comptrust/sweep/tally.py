@@ -32,10 +32,10 @@ class Progress:
 
     def line(self) -> str:
         """Return it as one line."""
-        left = "unknown" if self.seconds_left is None else duration(self.seconds_left)
         return (
             f"{self.done} of {self.total} cells done, {self.running} running, {self.failed} failed,"
-            f" {self.prompts_per_second:.1f} prompts/s, time left: {left}"
+            f" {self.prompts_per_second:.1f} prompts/s,"
+            f" time left: {duration(self.seconds_left)}"
         )
 
     def metrics(self) -> dict[str, float]:
@@ -155,12 +155,14 @@ class View:
             self.printed = time.monotonic()
 
 
-def duration(seconds: float) -> str:
-    """Return a duration for people.
+def duration(seconds: float | None) -> str:
+    """Return a duration for people; None is unknown.
 
     >>> duration(59), duration(3700), duration(200_000)
     ('59 s', '1 h 2 min', '2 d 8 h')
     """
+    if seconds is None:
+        return "unknown"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

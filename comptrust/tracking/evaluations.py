@@ -5,7 +5,7 @@ from pathlib import Path
 
 from comptrust import config
 from comptrust.errors import UserError
-from comptrust.records import Checkpoint, Recipe, Scorecard
+from comptrust.records import Recipe, Scorecard
 from comptrust.tracking import registry, runs, store
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
@@ -52,17 +52,15 @@ def baseline(candidate: Evaluation) -> Evaluation | None:
     return None if run_id is None else load(f"runs:/{run_id}")
 
 
-def siblings(ref: str) -> tuple[Evaluation, ...]:
+def siblings(candidate: Evaluation) -> tuple[Evaluation, ...]:
     """Return the scores of the other compressed versions of a candidate's base model.
 
-    A candidate on disk, or without a checkpoint record, has no siblings.
+    Of each checkpoint the newest counts. A candidate on disk, or without a checkpoint record, has
+    no siblings.
     """
-    checkpoint = load(ref).checkpoint if ref.startswith(REMOTE) else None
-    return () if checkpoint is None else siblings_of(checkpoint)
-
-
-def siblings_of(checkpoint: Checkpoint) -> tuple[Evaluation, ...]:
-    """Return the scores of the other compressed versions, the newest of each checkpoint."""
+    checkpoint = candidate.checkpoint
+    if checkpoint is None or not candidate.ref.startswith(REMOTE):
+        return ()
     name = registry.model_name(checkpoint.recipe.base_model, checkpoint.recipe.revision)
     newest = {
         version.tags["checkpoint_digest"]: version

@@ -89,10 +89,11 @@ def examine(
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(version.run_id, into=Path(temporary), only=JUDGED_FILES)
-        if refusal := _examine_files(version, folder, policy_digest):
-            return refusal
+        judged = _examine_files(version, folder, policy_digest)
+        if judged.outcome != "pass":
+            return judged
         registered = registry.download_all(version.ref, into=folder / "files")
-        manifest = _read(folder, "checkpoint.json", Checkpoint).manifest
+        manifest = read(folder, "checkpoint.json", Checkpoint).manifest
         registered_folder = registry.checkpoint_in(registered)
         actual = digests.of_folder(registered_folder, leave_out=["checkpoint.json"])
         if changed := sorted({name for name, _ in actual.items() ^ manifest.items()}):
@@ -104,20 +105,16 @@ def examine(
             )
         if check is not None and (refusal := check(version, registered)):
             return refusal
-        verdict = _read(folder, "verdict.json", Verdict)
-    reason = f"All {len(verdict.findings)} rules of policy {verdict.policy} pass."
-    return Promotion(version.ref, "pass", reason)
+    return judged
 
 
-def _examine_files(
-    version: registry.Version, folder: Path, policy_digest: str | None
-) -> Promotion | None:
-    """Return why the verdict, the scorecard and the checkpoint record forbid promotion, or None."""
+def _examine_files(version: registry.Version, folder: Path, policy_digest: str | None) -> Promotion:
+    """Return whether the verdict, the scorecard and the checkpoint record allow promotion."""
     if not (folder / "verdict.json").exists():
         return Promotion(
             version.ref, "inconclusive", f"It has no verdict. Run `comptrust gate {version.ref}`."
         )
-    verdict = _read(folder, "verdict.json", Verdict)
+    verdict = read(folder, "verdict.json", Verdict)
     if verdict.outcome != "pass":
         decisive = [
             f"{finding.rule}: {finding.reason}"
@@ -140,8 +137,8 @@ def _examine_files(
             "Its run has no scorecard.json or no checkpoint.json, so the verdict cannot be"
             " checked. Evaluate and gate it again.",
         )
-    scorecard = _read(folder, "scorecard.json", Scorecard)
-    checkpoint = _read(folder, "checkpoint.json", Checkpoint)
+    scorecard = read(folder, "scorecard.json", Scorecard)
+    checkpoint = read(folder, "checkpoint.json", Checkpoint)
     if scorecard.digest_of_fields() != verdict.scorecard_digest:
         return Promotion(
             version.ref, "block", "The scorecard has changed since the verdict. Gate it again."
@@ -159,7 +156,8 @@ def _examine_files(
             "verdict.json, scorecard.json and checkpoint.json name different checkpoints. Evaluate"
             " and gate it again.",
         )
-    return None
+    reason = f"All {len(verdict.findings)} rules of policy {verdict.policy} pass."
+    return Promotion(version.ref, "pass", reason)
 
 
 def record_verdict(ref: str, verdict: Verdict) -> None:
@@ -169,5 +167,6 @@ def record_verdict(ref: str, verdict: Verdict) -> None:
         registry.claim(registry.resolve(ref), verdict)
 
 
-def _read(folder: Path, name: str, record: type[T]) -> T:
+def read(folder: Path, name: str, record: type[T]) -> T:
+    """Read a file of a run as a record. Raises UserError naming file and field."""
     return config.parse(config.read_json(folder / name), record, where=name)

@@ -20,8 +20,7 @@ def import_table(
     the dense source, and the tag `source=published`. A row that was edited in the table is a new
     row; the run of the old one stays.
     """
-    with runs.connected() as client:
-        experiment = runs.experiment_id(client)
+    experiment = runs.experiment_id()
     logged = search_runs(
         "tags.source = 'published' and attributes.status = 'FINISHED'", experiments=[experiment]
     )
@@ -77,23 +76,22 @@ def _tags(row: PublishedRow, table: Published) -> dict[str, str]:
     return tags
 
 
+@runs.service()
 def _log(row: PublishedRow, table: Published, *, experiment: str) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     now = int(time.time() * 1000)
+    metrics = _metrics(row, table.dense(row))
     status = "FAILED"
-    with runs.connected() as client:
-        run_id = client.create_run(experiment, run_name=_name(row)).info.run_id
-        try:
-            client.log_batch(
-                run_id,
-                metrics=[
-                    Metric(key, value, now, 0)
-                    for key, value in _metrics(row, table.dense(row)).items()
-                ],
-                params=[Param(key, value) for key, value in _params(row).items()],
-                tags=[RunTag(key, value) for key, value in _tags(row, table).items()],
-            )
-            status = "FINISHED"
-        finally:
-            client.set_terminated(run_id, status=status)
+    client = runs.client()
+    run_id = client.create_run(experiment, run_name=_name(row)).info.run_id
+    try:
+        client.log_batch(
+            run_id,
+            metrics=[Metric(key, value, now, 0) for key, value in metrics.items()],
+            params=[Param(key, value) for key, value in _params(row).items()],
+            tags=[RunTag(key, value) for key, value in _tags(row, table).items()],
+        )
+        status = "FINISHED"
+    finally:
+        client.set_terminated(run_id, status=status)

@@ -75,9 +75,9 @@ def register(
         tags |= scorecard_tags(scorecard) | {EVALUATED_BY: run.id}
     for version in versions(name):
         if identity.items() <= version.tags.items():
-            with runs.connected() as client:
+            with runs.service():
                 for key, value in tags.items():
-                    client.set_model_version_tag(version.name, version.version, key, value)
+                    runs.client().set_model_version_tag(version.name, version.version, key, value)
             if verdict is not None:
                 claim(version, verdict)
             return resolve(version.ref)
@@ -112,6 +112,7 @@ def _create(
         return _version(mlflow.register_model(model.model_uri, name, tags=tags))
 
 
+@runs.service()
 def claim(version: Version, verdict: Verdict) -> None:
     """Tag a version with its verdict.
 
@@ -120,20 +121,19 @@ def claim(version: Version, verdict: Verdict) -> None:
     """
     from mlflow.exceptions import MlflowException
 
-    with runs.connected() as client:
-        for key, value in verdict_tags(verdict).items():
-            try:
-                client.set_model_version_tag(version.name, version.version, key, value)
-            except MlflowException as error:
-                if error.error_code != "PERMISSION_DENIED":
-                    raise
-                log.info(
-                    "the registry does not accept tag %s=%s of %s yet: %s",
-                    key,
-                    value,
-                    version.ref,
-                    error.message,
-                )
+    for key, value in verdict_tags(verdict).items():
+        try:
+            runs.client().set_model_version_tag(version.name, version.version, key, value)
+        except MlflowException as error:
+            if error.error_code != "PERMISSION_DENIED":
+                raise
+            log.info(
+                "the registry does not accept tag %s=%s of %s yet: %s",
+                key,
+                value,
+                version.ref,
+                error.message,
+            )
 
 
 def recipe_tags(recipe: Recipe) -> dict[str, str]:
@@ -177,10 +177,10 @@ def resolve(ref: str) -> Version:
         raise UserError(f"The registry has no '{ref}'. Existing versions: {existing}.") from error
 
 
+@runs.service()
 def versions(name: str) -> tuple[Version, ...]:
     """Return all versions of a registered model, oldest first."""
-    with runs.connected() as client:
-        items = client.search_model_versions(f"name='{name}'")
+    items = runs.client().search_model_versions(f"name='{name}'")
     return tuple(sorted(map(_version, items), key=lambda version: int(version.version)))
 
 
@@ -210,6 +210,19 @@ def download_all(ref: str, *, into: Path) -> Path:
     into.mkdir(parents=True, exist_ok=True)
     with runs.service():
         return Path(download_artifacts(artifact_uri=version.ref, dst_path=str(into)))
+
+
+def local_model(name: str) -> str:
+    """Return the folder of a registered `models:/NAME/VERSION`, downloading it if necessary.
+
+    Any other name is returned as it is, for `models.sources` to resolve.
+    """
+    if not name.startswith("models:/"):
+        return name
+    version = resolve(name)
+    artifact = version.source.rsplit("/", 1)[-1]
+    folder = config.cache_dir() / "registry" / f"{version.name}-{version.version}-{artifact}"
+    return str(download(version.ref, into=folder))
 
 
 def checkpoint_in(registered: Path) -> Path:

@@ -17,7 +17,6 @@ from comptrust.tracking import metrics
 from comptrust.tracking.store import (
     EXPERIMENT,
     client,
-    connected,
     experiment_id,
     redacted,
     search_runs,
@@ -31,8 +30,8 @@ __all__ = [
     "REASON",
     "Run",
     "client",
-    "connected",
     "download",
+    "end",
     "experiment_id",
     "read_json",
     "service",
@@ -63,19 +62,19 @@ class Run:
         after = final.model_dump(mode="json", exclude={"calibration_digest"}, exclude_none=True)
         self._params({key: value for key, value in after.items() if before[key] is None})
 
+    @service()
     def _params(self, values: Mapping[str, Any]) -> None:
         """Log params without overwriting those that `mlflow run` logged as typed, such as `auto`.
 
         Where the two differ, the tag `resolved.<param>` holds the final value.
         """
-        with connected() as mlflow_client:
-            logged = mlflow_client.get_run(self.id).data.params
-            for key, value in values.items():
-                text = redacted(str(value))
-                if key not in logged:
-                    mlflow_client.log_param(self.id, key, text)
-                elif logged[key] != text:
-                    mlflow_client.set_tag(self.id, f"resolved.{key}", text)
+        logged = client().get_run(self.id).data.params
+        for key, value in values.items():
+            text = redacted(str(value))
+            if key not in logged:
+                client().log_param(self.id, key, text)
+            elif logged[key] != text:
+                client().set_tag(self.id, f"resolved.{key}", text)
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Log the checkpoint's record and its measured size."""
@@ -90,13 +89,13 @@ class Run:
         self.metrics(sizes)
         self.tags({"checkpoint_digest": checkpoint.digest})
 
+    @service()
     def evaluation(self, folder: Path, scorecard: Scorecard) -> None:
         """Log an evaluation folder and the scores that were measured."""
         paths = sorted(path for pattern in EVALUATION_FILES for path in folder.glob(pattern))
-        with connected() as mlflow_client:
-            for path in paths:
-                subfolder = path.parent.relative_to(folder).as_posix().strip(".")
-                mlflow_client.log_artifact(self.id, str(path), subfolder or None)
+        for path in paths:
+            subfolder = path.parent.relative_to(folder).as_posix().strip(".")
+            client().log_artifact(self.id, str(path), subfolder or None)
         self.metrics(metrics.score_metrics(scorecard))
         self.tags(metrics.scorecard_tags(scorecard))
 
@@ -119,35 +118,35 @@ class Run:
         }
         table = metrics.flip_table(changes, prompts=questions)
         if table["id"]:
-            with connected() as mlflow_client:
-                mlflow_client.log_table(self.id, data=table, artifact_file="flips.json")
+            with service():
+                client().log_table(self.id, data=table, artifact_file="flips.json")
 
     def verdict(self, verdict: Verdict) -> None:
         """Log the verdict as an artifact and as tags."""
         self.text("verdict.json", verdict.model_dump_json(indent=2))
         self.tags(metrics.verdict_tags(verdict))
 
+    @service()
     def metrics(self, values: Mapping[str, float]) -> None:
         """Log metrics."""
-        with connected() as mlflow_client:
-            for key, value in values.items():
-                mlflow_client.log_metric(self.id, key, value)
+        for key, value in values.items():
+            client().log_metric(self.id, key, value)
 
+    @service()
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
-        with connected() as mlflow_client:
-            for key, value in values.items():
-                mlflow_client.set_tag(self.id, key, value)
+        for key, value in values.items():
+            client().set_tag(self.id, key, value)
 
+    @service()
     def text(self, name: str, text: str) -> None:
         """Log a text artifact."""
-        with connected() as mlflow_client:
-            mlflow_client.log_text(self.id, text, name)
+        client().log_text(self.id, text, name)
 
+    @service()
     def folder(self, folder: Path, name: str) -> None:
         """Log a folder of artifacts under a name."""
-        with connected() as mlflow_client:
-            mlflow_client.log_artifacts(self.id, str(folder), name)
+        client().log_artifacts(self.id, str(folder), name)
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -172,18 +171,18 @@ def start(
     """
     run_id = resume or (os.environ.get("MLFLOW_RUN_ID") if adopt else None)
     all_tags = {**(tags or {}), PROCESS: f"{socket.gethostname()}:{os.getpid()}"}
-    with connected() as mlflow_client:
-        experiment = experiment_id(mlflow_client)
+    with service():
+        experiment = experiment_id()
         _end_abandoned(experiment)
         if run_id:
-            mlflow_client.update_run(run_id, status="RUNNING", name=name)
+            client().update_run(run_id, status="RUNNING", name=name)
             Run(run_id).tags(all_tags)
         else:
             from mlflow.tracking.context import registry
 
             # With MLflow's own tags, such as the user and the commit.
             all_tags = registry.resolve_tags(all_tags)
-            run_id = mlflow_client.create_run(experiment, run_name=name, tags=all_tags).info.run_id
+            run_id = client().create_run(experiment, run_name=name, tags=all_tags).info.run_id
     status = "FAILED"
     try:
         with terminable():
@@ -193,8 +192,8 @@ def start(
         status = "KILLED"
         raise
     finally:
-        with connected() as mlflow_client:
-            mlflow_client.set_terminated(run_id, status=status)
+        with service():
+            client().set_terminated(run_id, status=status)
 
 
 def _end_abandoned(experiment: str) -> None:
@@ -205,8 +204,14 @@ def _end_abandoned(experiment: str) -> None:
     reason = "The process exited without reporting (killed, or the machine went down)."
     for run in search_runs(query, experiments=[experiment]):
         if not psutil.pid_exists(int(run.data.tags[PROCESS].rpartition(":")[2])):
-            Run(run.info.run_id).tags({REASON: reason})
-            client().set_terminated(run.info.run_id, status="FAILED")
+            end(run.info.run_id, status="FAILED", reason=reason)
+
+
+@service()
+def end(run_id: str, *, status: str, reason: str) -> None:
+    """End a run that did not finish and record why."""
+    client().set_tag(run_id, REASON, redacted(reason)[:500])
+    client().set_terminated(run_id, status=status)
 
 
 def download(run_id: str, *, into: Path, only: Sequence[str] = ()) -> Path:
@@ -214,11 +219,12 @@ def download(run_id: str, *, into: Path, only: Sequence[str] = ()) -> Path:
 
     `only` names the ones to download; those that the run does not have are skipped.
     """
-    with connected() as mlflow_client:
-        names = [item.path for item in mlflow_client.list_artifacts(run_id)]
+    into.mkdir(parents=True, exist_ok=True)
+    with service():
+        names = [item.path for item in client().list_artifacts(run_id)]
         for name in only or names:
             if name in names and name != "model":
-                mlflow_client.download_artifacts(run_id, name, str(into))
+                client().download_artifacts(run_id, name, str(into))
     return into
 
 

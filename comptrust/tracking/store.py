@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from comptrust.errors import ServiceError, UserError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.store.entities import PagedList
 
 EXPERIMENT = "comptrust"
 """Default name of the experiment."""
@@ -97,7 +98,11 @@ def _client(uri: str) -> MlflowClient:
     with service():
         try:
             if uri.startswith(("postgresql", "mysql")):
-                _connect(uri)
+                from sqlalchemy import NullPool, create_engine
+
+                # Connect once, because MLflow's ten attempts take 100 seconds.
+                options = {"connect_timeout": PROBE_SECONDS}
+                create_engine(uri, connect_args=options, poolclass=NullPool).connect().close()
             client = mlflow.MlflowClient()
             client.search_experiments(max_results=1)
         except ImportError as error:
@@ -143,19 +148,12 @@ def check_folder(uri: str) -> None:
         ) from error
 
 
-def _connect(uri: str) -> None:
-    """Connect to the database once, because MLflow's ten attempts take 100 seconds."""
-    from sqlalchemy import NullPool, create_engine
-
-    options = {"connect_timeout": PROBE_SECONDS}
-    create_engine(uri, connect_args=options, poolclass=NullPool).connect().close()
-
-
 @contextmanager
 def service() -> Iterator[None]:
     """Turn a failure of the tracking store into a one-line ServiceError.
 
-    A run, version or experiment that does not exist becomes a UserError.
+    A run, version or experiment that does not exist becomes a UserError. Also a decorator, for
+    functions that do nothing but ask the store.
     """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -172,14 +170,8 @@ def service() -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def connected() -> Iterator[MlflowClient]:
-    """Yield a client of the store; failures become one-line errors, as `service` says."""
-    with service():
-        yield client()
-
-
-def experiment_id(client: MlflowClient) -> str:
+@service()
+def experiment_id() -> str:
     """Return the id of the experiment that the environment names, by default `comptrust`.
 
     A missing experiment is created, with its artifacts under COMPTRUST_ARTIFACT_URI, or under the
@@ -199,9 +191,9 @@ def experiment_id(client: MlflowClient) -> str:
     location = (project_root() / "mlartifacts" / name).as_uri() if is_local else None
     if artifact_root:
         location = f"{artifact_root.rstrip('/')}/{name}"
-    experiment = client.get_experiment_by_name(name)
+    experiment = client().get_experiment_by_name(name)
     if experiment is None:
-        return client.create_experiment(name, artifact_location=location)
+        return client().create_experiment(name, artifact_location=location)
     if artifact_root and experiment.artifact_location != location:
         raise UserError(
             f"Experiment '{name}' keeps its artifacts in {experiment.artifact_location}, not in"
@@ -211,6 +203,7 @@ def experiment_id(client: MlflowClient) -> str:
     return experiment.experiment_id
 
 
+@service()
 def search_runs(
     query: str,
     *,
@@ -222,22 +215,18 @@ def search_runs(
 
     `experiments` are ids; without them every experiment is searched.
     """
-    with connected() as mlflow_client:
-        if experiments is None:
-            experiments = [item.experiment_id for item in mlflow_client.search_experiments()]
-        read_page = partial(
-            mlflow_client.search_runs,
-            list(experiments),
-            query,
-            max_results=limit or RUNS_PER_PAGE,
-            order_by=[f"attributes.start_time {'ASC' if oldest_first else 'DESC'}"],
+    from mlflow.utils import get_results_from_paginated_fn
+
+    if experiments is None:
+        experiments = [item.experiment_id for item in client().search_experiments()]
+    order = f"attributes.start_time {'ASC' if oldest_first else 'DESC'}"
+
+    def page(size: int, token: str | None) -> PagedList[Run]:
+        return client().search_runs(
+            list(experiments), query, max_results=size, order_by=[order], page_token=token
         )
-        page = read_page()
-        runs = list(page)
-        while page.token and not limit:
-            page = read_page(page_token=page.token)
-            runs += page
-    return runs
+
+    return list(get_results_from_paginated_fn(page, RUNS_PER_PAGE, limit))
 
 
 def has_tags(tags: Mapping[str, str]) -> str:

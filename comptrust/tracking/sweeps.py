@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from comptrust.tracking import runs
-from comptrust.tracking.runs import PROCESS, REASON
-from comptrust.tracking.store import has_tags, redacted, search_runs
+from comptrust.tracking.store import has_tags, search_runs
 
 CELL, SWEEP, DRIVER, PARENT = "cell", "sweep_digest", "driver", "mlflow.parentRunId"
 PROMPTS, SO_FAR = "progress/prompts", "prompts_so_far"
@@ -64,32 +63,25 @@ def finished(tags: Mapping[str, str]) -> dict[str, Done]:
     return cells
 
 
+@runs.service()
 def _registered(tags: Mapping[str, str]) -> str | None:
     """Return the version with the run's recipe and bytes, whatever the name of its model."""
     query = has_tags({key: str(tags.get(key)) for key in ("recipe", "checkpoint_digest")})
-    with runs.connected() as client:
-        versions = client.search_model_versions(query)
+    versions = runs.client().search_model_versions(query)
     return f"models:/{versions[0].name}/{versions[0].version}" if versions else None
 
 
+@runs.service()
 def begin(parent: str, key: str, *, name: str, driver: str) -> str:
     """Create a cell's run below its parent and return its id; the worker then adopts the run."""
     tags = {
         PARENT: parent,
         CELL: key,
         DRIVER: driver,
-        PROCESS: f"{socket.gethostname()}:{os.getpid()}",
+        runs.PROCESS: f"{socket.gethostname()}:{os.getpid()}",
     }
-    with runs.connected() as client:
-        experiment = client.get_run(parent).info.experiment_id
-        return str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
-
-
-def end(run_id: str, *, status: str, reason: str) -> None:
-    """End a run that did not finish and record why."""
-    with runs.connected() as client:
-        client.set_tag(run_id, REASON, redacted(reason)[:500])
-        client.set_terminated(run_id, status=status)
+    experiment = runs.client().get_run(parent).info.experiment_id
+    return str(runs.client().create_run(experiment, run_name=name, tags=tags).info.run_id)
 
 
 def abandon(key: str, *, reason: str, driver: str | None = None, status: str = "FAILED") -> None:
@@ -100,7 +92,7 @@ def abandon(key: str, *, reason: str, driver: str | None = None, status: str = "
     """
     tags = {CELL: key, DRIVER: driver} if driver else {CELL: key}
     for run in search_runs(f"{has_tags(tags)} and attributes.status = 'RUNNING'"):
-        end(run.info.run_id, status=status, reason=reason)
+        runs.end(run.info.run_id, status=status, reason=reason)
 
 
 def running(parent: str) -> dict[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,11 +52,22 @@ class Table:
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> Table:
-        """Build a table with one row per outcome."""
-        builder = TableBuilder()
-        for outcome in outcomes:
-            builder.add(outcome)
-        return builder.table()
+        """Build a table with one row per outcome.
+
+        Outcomes of one dimension may have different values (privacy's e-mails have more).
+        """
+        rows = list(outcomes)
+        names = sorted({name for row in rows for name in row.values})
+        return cls(
+            ids=_column(row.prompt_id for row in rows),
+            scenario=_column(row.scenario for row in rows),
+            cluster=_column(row.cluster for row in rows),
+            answer=_column(row.answer for row in rows),
+            refusal=np.array([row.refusal for row in rows], dtype=float),
+            values={
+                name: np.array([row.values.get(name, np.nan) for row in rows]) for name in names
+            },
+        )
 
     def scenarios(self, prefix: str = "") -> list[str]:
         """Return the scenarios present, all or those under a prefix.
@@ -84,38 +94,9 @@ class Table:
         return {scenario: np.array(rows) for scenario, rows in by_scenario.items()}
 
 
-class TableBuilder:
-    """Collects outcomes into a table one at a time, without keeping the outcomes themselves."""
-
-    def __init__(self) -> None:
-        # Of prompt_id, scenario, cluster and answer, the first four fields of an outcome.
-        self._texts: tuple[list[str], ...] = ([], [], [], [])
-        self._refusal = array("d")
-        self._values: dict[str, array[float]] = {}
-
-    def add(self, outcome: Outcome) -> None:
-        """Append one row."""
-        for column, text in zip(self._texts, outcome[:4], strict=True):
-            column.append(sys.intern(text))
-        # Outcomes of one dimension may have different values (privacy's e-mails have more):
-        # a column that starts late is filled with NaN, and so is a value that an outcome lacks.
-        for name in outcome.values.keys() - self._values.keys():
-            self._values[name] = array("d", [np.nan]) * len(self._refusal)
-        for name, numbers in self._values.items():
-            numbers.append(outcome.values.get(name, np.nan))
-        self._refusal.append(outcome.refusal)
-
-    def table(self) -> Table:
-        """Return the rows collected so far as a table."""
-        ids, scenario, cluster, answer = (np.array(column, dtype=object) for column in self._texts)
-        return Table(
-            ids=ids,
-            scenario=scenario,
-            cluster=cluster,
-            answer=answer,
-            refusal=np.array(self._refusal),
-            values={name: np.array(self._values[name]) for name in sorted(self._values)},
-        )
+def _column(texts: Iterable[str]) -> np.ndarray:
+    """Return the texts as an array; equal ones are kept once, as there are few scenarios."""
+    return np.array([sys.intern(text) for text in texts], dtype=object)
 
 
 Aggregate = dict[str, np.ndarray]

@@ -1,6 +1,6 @@
 """Building blocks of prompts: turns, plain text, options, and rows that become prompts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from comptrust.records import Choice, Message, Prompt
@@ -44,15 +44,14 @@ def words(*options: str) -> tuple[Choice, ...]:
     return tuple(Choice(text=option, continuation=option) for option in options)
 
 
-def numbered(dimension: str, scenario: str, rows: Iterable[dict[str, Any]]) -> list[Prompt]:
-    """Return the prompts of one scenario from the other fields of each.
+def prompts(dimension: str, scenarios: Mapping[str, Iterable[dict[str, Any]]]) -> Iterator[Prompt]:
+    """Yield the prompts of a dimension from the other fields of each, by scenario.
 
     A row without an id of its own is numbered, in its id and in `extra.index`.
     """
-    prompts = []
-    for index, row in enumerate(rows):
-        if "id" not in row:
-            extra = {**row.get("extra", {}), "index": index}
-            row = {**row, "id": f"{scenario}#{index}", "extra": extra}
-        prompts.append(Prompt(dimension=dimension, scenario=scenario, **row))
-    return prompts
+    for scenario, rows in scenarios.items():
+        for index, row in enumerate(rows):
+            if "id" not in row:
+                extra = {**row.get("extra", {}), "index": index}
+                row = {**row, "id": f"{scenario}#{index}", "extra": extra}
+            yield Prompt(dimension=dimension, scenario=scenario, **row)

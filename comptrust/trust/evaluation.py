@@ -4,7 +4,6 @@ Its files are scorecard.json, suite.json, checkpoint.json and generations/<dimen
 """
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 from comptrust import config, digests
@@ -28,6 +27,9 @@ class Evaluation:
     checkpoint: Checkpoint | None = None
     stated_recipe: Recipe | None = None
     """The recipe stated by a published table, where there is no checkpoint to measure."""
+    _tables: dict[str, base.Table] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def recipe(self) -> Recipe | None:
@@ -47,10 +49,6 @@ class Evaluation:
             )
         return self._tables.get(name)
 
-    @cached_property
-    def _tables(self) -> dict[str, base.Table]:
-        return {}
-
 
 def load(folder: Path, *, ref: str) -> Evaluation:
     """Read an evaluation folder (or a run's artifacts).
@@ -67,14 +65,13 @@ def load(folder: Path, *, ref: str) -> Evaluation:
                 " Evaluate again."
             )
         path = folder / "generations" / f"{name}.jsonl"
-        if not path.exists():
-            continue
-        if digests.of_file(path) != digest:
-            raise UserError(
-                f"{path} has changed since {card} was scored from it (SHA-256 differs). Evaluate"
-                " again."
-            )
-        generations[name] = read_generations(path)
+        if path.exists():
+            if digests.of_file(path) != digest:
+                raise UserError(
+                    f"{path} has changed since {card} was scored from it (SHA-256 differs)."
+                    " Evaluate again."
+                )
+            generations[name] = list(read_generations(path))
     suite, checkpoint = folder / "suite.json", folder / "checkpoint.json"
     return Evaluation(
         ref=ref,

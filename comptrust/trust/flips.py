@@ -85,7 +85,7 @@ def compare(
     return Flips(
         dimension=dimension,
         n_prompts=len(after),
-        share=_percent(flipped) if after else None,
+        share=float(100 * flipped.mean()) if after else None,
         by_scenario=_percent_by_name(flipped, [answer.scenario for answer in after]),
         by_group=_percent_by_name(flipped, [_group(answer) for answer in after]),
         refusal_change=moved,
@@ -128,16 +128,13 @@ def _group(answer: Generation) -> str | None:
 
 def _margin(before: Generation, after: Generation) -> float:
     margins = (answer.extra.get("margin") for answer in (before, after))
-    numbers = (float(margin) for margin in margins if isinstance(margin, (int, float)))
-    return min(numbers, default=0.0)
+    return min((margin for margin in margins if isinstance(margin, (int, float))), default=0.0)
 
 
 def _percent_by_name(flipped: np.ndarray, names: Sequence[str | None]) -> dict[str, float]:
     column = np.array(names, dtype=object)
     return {
-        name: _percent(flipped[column == name]) for name in dict.fromkeys(names) if name is not None
+        name: float(100 * flipped[column == name].mean())
+        for name in dict.fromkeys(names)
+        if name is not None
     }
-
-
-def _percent(flipped: np.ndarray) -> float:
-    return float(100 * flipped.mean())

@@ -1,4 +1,7 @@
-"""Generations files: one record per line, plain or xz; strict to read, atomic to write."""
+"""Generations files: one record per line, plain or xz; strict to read, atomic to write.
+
+A file is scored with the suite.json that says which prompts were asked.
+"""
 
 import json
 import lzma
@@ -7,22 +10,19 @@ from pathlib import Path
 
 from comptrust import config, digests
 from comptrust.errors import UserError
-from comptrust.records import Generation
+from comptrust.records import Generation, Score, Scoring, SuiteManifest
+from comptrust.trust.fields import FieldError
+from comptrust.trust.scoring import score
 
 
-def read_generations(path: Path) -> list[Generation]:
-    """Read a .jsonl or .jsonl.xz file of generations. Raises UserError as `each` does."""
-    return list(each(path))
-
-
-def each(path: Path) -> Iterator[Generation]:
+def read_generations(path: Path) -> Iterator[Generation]:
     """Yield the generations of a .jsonl or .jsonl.xz file without loading the whole file.
 
     Raises UserError naming file, line and field for a broken line, a wrong type, a duplicate id or
     a file without generations.
     """
     seen: dict[str, int] = {}
-    for number, line in enumerate(lines(path), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -45,12 +45,12 @@ def each(path: Path) -> Iterator[Generation]:
 
 def write_generations(path: Path, generations: Iterable[Generation]) -> str:
     """Write a .jsonl file, completely or not at all, and return its SHA-256."""
-    records = (generation.model_dump(mode="json") for generation in generations)
-    digests.write_atomic(path, "".join(json.dumps(record) + "\n" for record in records))
+    lines = (json.dumps(generation.model_dump(mode="json")) + "\n" for generation in generations)
+    digests.write_atomic(path, "".join(lines))
     return digests.of_file(path)
 
 
-def lines(path: Path) -> Iterator[str]:
+def _lines(path: Path) -> Iterator[str]:
     """Yield the lines of a plain or xz file without their line ends.
 
     Raises UserError if the file cannot be read, is too large or is not UTF-8.
@@ -64,3 +64,31 @@ def lines(path: Path) -> Iterator[str]:
         raise UserError(
             f"Cannot read {path}: {getattr(error, 'strerror', None) or error}."
         ) from error
+
+
+def score_file(
+    path: Path, *, scoring: Scoring | None = None, allow_partial: bool = False
+) -> tuple[Score, ...]:
+    """Score every dimension that a file has answers to; no model is loaded.
+
+    A suite.json beside the file, or above its generations/ folder, says what was asked; without one
+    the published scenarios are required. Raises UserError naming the line of a broken answer.
+    """
+    suite = _suite(path)
+    scoring = scoring or (suite.scoring if suite else "compressed-trust")
+    try:
+        return score(
+            read_generations(path), suite=suite, scoring=scoring, allow_partial=allow_partial
+        )
+    except FieldError as error:
+        numbered = ((number, line) for number, line in enumerate(_lines(path), 1) if line.strip())
+        number = next(n for n, line in numbered if json.loads(line)["id"] == error.prompt_id)
+        raise UserError(f"{path}, line {number}: field '{error.field}': {error.problem}") from error
+
+
+def _suite(path: Path) -> SuiteManifest | None:
+    folder = path.parent
+    if folder.resolve().name == "generations" and not (folder / "suite.json").is_file():
+        folder = folder.parent
+    manifest = folder / "suite.json"
+    return config.load_json(manifest, SuiteManifest) if manifest.is_file() else None

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -142,13 +142,13 @@ def _append(partial: Path, answer: Generation, *, kept: str) -> None:
         ) from error
 
 
-def _resume(partial: Path) -> list[Generation]:
-    """Read the answers of an interrupted run, removing a last line that is incomplete.
+def _resume(partial: Path) -> Iterator[Generation]:
+    """Yield the answers of an interrupted run, removing a last line that is incomplete.
 
     Raises UserError naming file and line for any other broken line.
     """
     if not partial.exists():
-        return []
+        return
     try:
         content = partial.read_bytes()
         whole, newline, torn = content.rpartition(b"\n")
@@ -159,13 +159,10 @@ def _resume(partial: Path) -> list[Generation]:
             f"Cannot read or repair {partial}: {error.strerror}. Make it writable and run again."
         ) from error
     # The user may remove a broken line: its prompt is then answered again.
-    lines = enumerate(whole.split(b"\n") if newline else [], start=1)
-    return [_answer(line, where=f"{partial}, line {number}") for number, line in lines]
-
-
-def _answer(line: bytes, *, where: str) -> Generation:
-    data = config.json_value(config.decoded(line, where=where), where=where)
-    return config.parse(data, Generation, where=where)
+    for number, line in enumerate(whole.split(b"\n") if newline else [], start=1):
+        where = f"{partial}, line {number}"
+        data = config.json_value(config.decoded(line, where=where), where=where)
+        yield config.parse(data, Generation, where=where)
 
 
 def _with_toxicity(answers: Sequence[Generation], *, scorer: scorers.Scorer) -> list[Generation]:

@@ -47,8 +47,7 @@ def score(
 
 def table(generations: Iterable[Generation], *, dimension: str, scoring: Scoring) -> base.Table:
     """Judge all answers of a dimension. Raises FieldError for a field that cannot be scored."""
-    judge = base.get(dimension, scoring=scoring).judge
-    return base.Table.of(judge(generation) for generation in generations)
+    return base.Table.of(map(base.get(dimension, scoring=scoring).judge, generations))
 
 
 class _JudgedDimension:
@@ -63,7 +62,7 @@ class _JudgedDimension:
         self.source = f"suite {suite.name} (digest {suite.digest[:12]})" if suite else ""
         self.known = {*self.required, *(self.prompts if suite else self.dimension.optional)}
         self.counts: Counter[str] = Counter()
-        self.outcomes = base.TableBuilder()
+        self.outcomes: list[base.Outcome] = []
 
     def add(self, row: Generation) -> None:
         """Judge one answer. Raises FieldError if it is not of the suite or cannot be scored."""
@@ -76,7 +75,7 @@ class _JudgedDimension:
                 "scenario",
                 f"'{row.scenario}' has more answers than {self.source} has prompts.",
             )
-        self.outcomes.add(self.dimension.judge(row))
+        self.outcomes.append(self.dimension.judge(row))
 
     def score(self, *, allow_partial: bool) -> Score:
         missing = tuple(
@@ -84,7 +83,7 @@ class _JudgedDimension:
             for scenario in self.required
             if self.counts[scenario] < max(1, self.prompts.get(scenario, 1))
         )
-        table = self.outcomes.table()
+        table = base.Table.of(self.outcomes)
         n = len(table.ids)
         unmeasured = [np.isnan(column) for column in table.values.values()] or [np.zeros(n)]
         aggregate = self.dimension.aggregate(table) if n else {}

@@ -6,7 +6,7 @@ from itertools import count
 
 from comptrust.errors import UserError, unknown
 from comptrust.plugins import Registry
-from comptrust.records import Prompt, Scoring, Suite
+from comptrust.records import Scoring, Suite
 from comptrust.trust import scorers
 from comptrust.trust.dimensions import dimensions as all_dimensions
 
@@ -40,7 +40,13 @@ def load(
         argument or None, dimensions=chosen, scoring=scoring, limit=limit
     )
     wanted = set(chosen or all_dimensions())
-    prompts = first([prompt for prompt in suite.prompts if prompt.dimension in wanted], limit=limit)
+    numbers: defaultdict[tuple[str, str], Iterator[int]] = defaultdict(count)
+    prompts = tuple(
+        prompt
+        for prompt in suite.prompts
+        if prompt.dimension in wanted
+        and (limit is None or next(numbers[prompt.dimension, prompt.scenario]) < limit)
+    )
     needs_scorer = any(prompt.dimension == "toxicity" for prompt in prompts)
     suite = suite.model_copy(
         update={
@@ -53,16 +59,6 @@ def load(
     )
     check(suite, spec=spec)
     return suite
-
-
-def first(prompts: Sequence[Prompt], *, limit: int | None) -> tuple[Prompt, ...]:
-    """Return the first `limit` prompts of each scenario, in order; None keeps all."""
-    numbers: defaultdict[tuple[str, str], Iterator[int]] = defaultdict(count)
-    return tuple(
-        prompt
-        for prompt in prompts
-        if limit is None or next(numbers[prompt.dimension, prompt.scenario]) < limit
-    )
 
 
 def check(suite: Suite, *, spec: str) -> None:

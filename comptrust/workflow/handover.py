@@ -1,19 +1,18 @@
 """Hand a registered checkpoint over: the judged files, their verdict and a model card."""
 
-import json
 import re
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from comptrust import config, digests
+from comptrust import digests
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError
 from comptrust.gate.signing import attestations
 from comptrust.records import Checkpoint, Verdict
 from comptrust.report import model_card
-from comptrust.tracking import evaluations, registry, runs
+from comptrust.tracking import evaluations, promotion, registry, runs
 from comptrust.trust.evaluation import Evaluation
 
 EVIDENCE = ("verdict.json", "attestation.json", "scorecard.json")
@@ -36,8 +35,7 @@ def export(ref: str, folder: Path) -> Handover:
     at all. Raises UserError for a version without a verdict, or whose files changed since.
     """
     version = registry.resolve(full_reference(ref))
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists already. Choose another folder or remove it.")
+    checkpoint.check_free(folder)
     measured = evaluations.load(version.ref)
     with checkpoint.beside(folder) as hidden, tempfile.TemporaryDirectory() as temporary:
         evidence = runs.download(version.run_id, into=Path(temporary), only=EVIDENCE)
@@ -46,11 +44,10 @@ def export(ref: str, folder: Path) -> Handover:
                 f"{version.ref} has no verdict to hand over. Judge it first: comptrust gate"
                 f" {version.ref}"
             )
-        content = json.loads(config.read_text(evidence / "verdict.json"))
-        verdict = config.parse(content, Verdict, where="verdict.json")
+        verdict = promotion.read(evidence, "verdict.json", Verdict)
         record = measured.checkpoint
         model = registry.download(version.ref, into=hidden / "registered")
-        files = digests.of_folder(model, leave_out=[checkpoint.NAME])
+        files = checkpoint.manifest(model)
         if change := _change(files, record, measured, verdict):
             raise UserError(
                 f"{version.ref} is not what was judged ({change}). Nothing was written; evaluate"
@@ -63,11 +60,11 @@ def export(ref: str, folder: Path) -> Handover:
         model.rename(out / "model")
         description = record.model_dump_json(indent=2) + "\n"
         digests.write_atomic(out / "model" / checkpoint.NAME, description)
-        for name in EVIDENCE:
-            if (evidence / name).exists():
-                shutil.copy(evidence / name, out / name)
-        card = model_card.render(version, measured, verdict, attestation)
-        digests.write_atomic(out / "README.md", card)
+        for path in evidence.iterdir():
+            shutil.copy(path, out)
+        digests.write_atomic(
+            out / "README.md", model_card.render(version, measured, verdict, attestation)
+        )
         if folder.is_dir():
             folder.rmdir()  # empty, or we would have refused it
         out.rename(folder)

@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from comptrust.gate.verdict import judge
 from comptrust.models import memory, presets
 from comptrust.models.probe import InMemory
 from comptrust.models.sources import Source
-from comptrust.records import Checkpoint, Recipe, Suite, Verdict
-from comptrust.report import figures
+from comptrust.records import Checkpoint, Recipe, Suite
+from comptrust.report import page
 from comptrust.tracking import evaluations, promotion, registry, runs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
@@ -38,7 +37,7 @@ class Job:
     suite: Suite
     suite_name: str
     policy: Policy
-    signer: signatures.Signer = field(default_factory=signatures.Signer.load)
+    signer: signatures.Signer = field(default_factory=signatures.Signer)
     batch_size: int | None = None
     promote_to: str | None = None
     out: Path | None = None
@@ -48,16 +47,13 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobResult:
+class JobResult(signatures.Judgment):
     """The output of `run`."""
 
     checkpoint: Checkpoint
-    candidate: Evaluation
     baseline: Evaluation
-    verdict: Verdict
     version: registry.Version
     seconds: float
-    signature: signatures.SignatureStatus
     decision: promotion.Promotion | None = None
     """None if no promotion was requested."""
 
@@ -66,7 +62,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
     """Carry out a job as one MLflow run; the registered version is created last."""
     start = time.monotonic()
     runs.client()
-    with _start(job.recipe) as log:
+    with runs.start(job.recipe.slug, tags=registry.recipe_tags(job.recipe)) as log:
         checkpoint, models = _checkpoint(log, job, say)
         # The candidate answers while compression still has it in memory, then makes room for the
         # dense model.
@@ -74,11 +70,10 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         if checkpoint.recipe.method != "none":
             baseline = _dense(checkpoint, job, say)
         log.comparison(candidate, baseline, prompts=job.suite.prompts)
-        siblings = evaluations.siblings_of(checkpoint)
-        evidence = Evidence(candidate=candidate, baseline=baseline, siblings=siblings)
+        evidence = Evidence(candidate, baseline, evaluations.siblings(candidate))
         verdict = judge(evidence, job.policy, trusted=job.signer.trusted)
         log.verdict(verdict)
-        figures.log(log.id)
+        page.log_version(log.id)
         say("registering the version")
         with log.timed("register"):
             version = registry.register(
@@ -100,21 +95,20 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
 
 def register(job: Job, *, say: Say = lambda line: None) -> registry.Version:
     """Register a checkpoint with its measured sizes, but without an evaluation to judge."""
-    with _start(job.recipe) as log:
+    with runs.start(job.recipe.slug, tags=registry.recipe_tags(job.recipe)) as log:
         checkpoint, _ = _checkpoint(log, job, say)
         log.metrics(memory.peak())
         return registry.register(log, checkpoint, None, folder=Path(checkpoint.path))
 
 
-def _start(recipe: Recipe) -> AbstractContextManager[runs.Run]:
-    return runs.start(recipe.slug, tags=registry.recipe_tags(recipe))
-
-
 def _promote(job: Job, version: registry.Version) -> promotion.Promotion:
     policy = job.policy.digest
-    check = signatures.promotion_check(policy)
     return promotion.promote(
-        version.name, version.version, to=str(job.promote_to), policy_digest=policy, check=check
+        version.name,
+        version.version,
+        to=str(job.promote_to),
+        policy_digest=policy,
+        check=signatures.promotion_check(policy),
     )
 
 

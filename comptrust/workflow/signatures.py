@@ -1,29 +1,28 @@
-"""Sign a verdict where it is logged, and check it where it is fetched.
+"""Judge again, sign a verdict where it is logged, and check it where it is fetched.
 
 The commands gate, run, promote and verify share this.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from comptrust.errors import UserError
 from comptrust.gate.evidence import Evidence
+from comptrust.gate.policy import Policy
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing import waivers as waiving
 from comptrust.gate.signing.attestations import Attestation, Problem
 from comptrust.gate.signing.waivers import Waiver
+from comptrust.gate.verdict import judge
 from comptrust.records import Result, Verdict
-from comptrust.tracking import promotion, registry, runs
+from comptrust.tracking import evaluations, promotion, registry, runs
 from comptrust.trust.evaluation import Evaluation
 
 ARTIFACTS = (*attestations.EVALUATION, attestations.VERDICT, attestations.NAME)
-REMOTE = ("models:/", "runs:/")
 
 
 @dataclass(frozen=True)
@@ -43,18 +42,14 @@ class SignatureStatus:
 
 @dataclass(frozen=True)
 class Signer:
-    """The signing key, if there is one, and the keys trusted here.
+    """The signing key, if there is one, and the keys trusted here; both are read at once.
 
-    Load it before any long work: a key that cannot be used is then an error at once.
+    Create it before any long work: it raises UserError for a file that others can read or that is
+    not a key.
     """
 
-    key: Ed25519PrivateKey | None
-    trusted: Mapping[str, Ed25519PublicKey]
-
-    @classmethod
-    def load(cls) -> Signer:
-        """Read the keys. Raises UserError for a file that others can read or that is not a key."""
-        return cls(keys.signing_key(), keys.load_public_keys())
+    key: Ed25519PrivateKey | None = field(default_factory=keys.signing_key)
+    trusted: Mapping[str, Ed25519PublicKey] = field(default_factory=keys.load_public_keys)
 
     def sign(
         self,
@@ -68,19 +63,23 @@ class Signer:
 
         The result is logged as attestation.json on the candidate's run.
         """
-        evaluations = {"candidate": evidence.candidate}
+        candidate, judged = evidence.candidate, {"candidate": evidence.candidate}
         if evidence.baseline:
-            evaluations["baseline"] = evidence.baseline
-        reason = self._why_not(evaluations)
-        if self.key is None or reason:
+            judged["baseline"] = evidence.baseline
+        reason = self._why_not(judged)
+        if self.key is None or candidate.checkpoint is None or reason:
             return SignatureStatus(f"no, {reason}")
-        candidate = evidence.candidate
         if version is None and candidate.ref.startswith("models:/"):
             version = registry.resolve(candidate.ref)
-        run_ids = {role: registry.run_of(item.ref) for role, item in evaluations.items()}
+        recipe = candidate.checkpoint.recipe
+        model = registry.model_name(recipe.base_model, recipe.revision)
+        run_ids = {role: registry.run_of(item.ref) for role, item in judged.items()}
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            artifacts = {role: _fetch(run_id, folder / role) for role, run_id in run_ids.items()}
+            artifacts = {
+                role: runs.download(run_id, into=folder / role, only=ARTIFACTS)
+                for role, run_id in run_ids.items()
+            }
             registered = None
             if version:
                 registered = registry.download_all(version.ref, into=folder / "registered")
@@ -89,28 +88,61 @@ class Signer:
                 evidence,
                 artifacts=artifacts,
                 run_ids=run_ids,
-                model=version.name if version else _model_name(candidate),
+                model=version.name if version else model,
                 key=self.key,
                 days=days,
                 registered=registered,
             )
         text = attestation.model_dump_json(indent=2)
-        with runs.service():
-            runs.client().log_text(attestation.run_id, text, attestations.NAME)
+        runs.Run(attestation.run_id).text(attestations.NAME, text)
         if version:
             registry.claim(version, verdict)
         until = f"{attestation.expires:%Y-%m-%d %H:%M} UTC"
         return SignatureStatus(f"by key {attestation.key_id}, valid until {until}", attestation)
 
-    def _why_not(self, evaluations: Mapping[str, Evaluation]) -> str | None:
+    def _why_not(self, judged: Mapping[str, Evaluation]) -> str | None:
         if self.key is None:
             return "there is no signing key (comptrust keys init creates one)"
-        for role, evaluation in evaluations.items():
-            if not evaluation.ref.startswith(REMOTE):
+        for role, evaluation in judged.items():
+            if not evaluation.ref.startswith(evaluations.REMOTE):
                 return f"the {role} is a file on this machine, which nobody else could check"
-        if evaluations["candidate"].checkpoint is None:
+        if judged["candidate"].checkpoint is None:
             return "the candidate has no checkpoint.json, so its weights are not known"
         return None
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """A verdict with what it is about."""
+
+    candidate: Evaluation
+    baseline: Evaluation | None
+    verdict: Verdict
+    signature: SignatureStatus
+
+
+def judge_again(
+    candidate: str, *, baseline: str | None, policy: Policy, waivers_file: Path | None
+) -> Judgment:
+    """Judge what was evaluated before, record the verdict on its run and sign it.
+
+    `candidate` is `models:/NAME/VERSION`, `runs:/ID` or a scorecard file. Without `baseline` the
+    logged dense evaluation of the same suite is used. `waivers_file` has signed waivers, beside
+    those logged on the candidate's run.
+    """
+    signer = Signer()
+    measured = evaluations.load(candidate)
+    dense = evaluations.load(baseline) if baseline else evaluations.baseline(measured)
+    evidence = Evidence(measured, dense, evaluations.siblings(measured))
+    waived = waivers(candidate, file=waivers_file)
+    verdict = judge(evidence, policy, waivers=waived, trusted=signer.trusted)
+    if candidate.startswith(evaluations.REMOTE):
+        from comptrust.report import page
+
+        promotion.record_verdict(candidate, verdict)
+        page.log_version(registry.run_of(candidate))
+    signature = signer.sign(verdict, evidence, days=policy.valid_days)
+    return Judgment(measured, dense, verdict, signature)
 
 
 def check(
@@ -123,7 +155,7 @@ def check(
     with tempfile.TemporaryDirectory() as temporary:
         folder = candidate = Path(temporary)
         if version.run_id:
-            candidate = _fetch(version.run_id, folder / "candidate")
+            candidate = runs.download(version.run_id, into=folder / "candidate", only=ARTIFACTS)
         if not (candidate / attestations.NAME).exists():
             text = (
                 "Its verdict is not signed. With a signing key, gate it again: comptrust gate"
@@ -135,15 +167,17 @@ def check(
         except UserError as error:
             text = f"It is not what the gate wrote. {error}"
             return None, (Problem(kind="changed", file=attestations.NAME, text=text),)
-        problems = attestations.problems(attestation, trusted=trusted)
+        problems = attestations.problems(
+            attestation, trusted=trusted, run_id=version.run_id, model=version.name
+        )
         if not keys.proven(attestation, trusted):
             return attestation, problems
         artifacts = {"candidate": candidate}
         if attestation.baseline_run_id:
-            artifacts["baseline"] = _fetch(attestation.baseline_run_id, folder / "baseline")
-        problems += attestations.changes(
-            attestation, artifacts=artifacts, run_id=version.run_id, model=version.name
-        )
+            artifacts["baseline"] = runs.download(
+                attestation.baseline_run_id, into=folder / "baseline", only=ARTIFACTS
+            )
+        problems += attestations.changes(attestation, artifacts)
         problems += attestations.changed_artifact(attestation, attestations.held_by(registered))
     return attestation, problems
 
@@ -151,7 +185,7 @@ def check(
 def waivers(candidate: str, *, file: Path | None) -> tuple[Waiver, ...]:
     """Return the waivers of a file and those logged on the candidate's run."""
     given = waiving.read(file) if file else ()
-    if not candidate.startswith(REMOTE):
+    if not candidate.startswith(evaluations.REMOTE):
         return given
     with tempfile.TemporaryDirectory() as temporary:
         run_id = registry.run_of(candidate)
@@ -163,8 +197,7 @@ def waivers(candidate: str, *, file: Path | None) -> tuple[Waiver, ...]:
 def log_waivers(ref: str, kept: Sequence[Waiver]) -> str:
     """Log the waivers of a candidate on its run and return where they are."""
     run_id = registry.run_of(ref)
-    with runs.service():
-        runs.client().log_text(run_id, waiving.dumps(kept), waiving.NAME)
+    runs.Run(run_id).text(waiving.NAME, waiving.dumps(kept))
     return f"runs:/{run_id}/{waiving.NAME}"
 
 
@@ -187,14 +220,3 @@ def promotion_check(policy_digest: str) -> promotion.Check | None:
         return None
 
     return refuse if trusted else None
-
-
-def _model_name(candidate: Evaluation) -> str:
-    assert candidate.checkpoint is not None
-    recipe = candidate.checkpoint.recipe
-    return registry.model_name(recipe.base_model, recipe.revision)
-
-
-def _fetch(run_id: str, into: Path) -> Path:
-    into.mkdir()
-    return runs.download(run_id, into=into, only=ARTIFACTS)

@@ -11,7 +11,7 @@ from comptrust.compression import checkpoint
 from comptrust.errors import UserError, unknown
 from comptrust.models import chat, presets, sources
 from comptrust.models.base import BACKENDS, Backend
-from comptrust.workflow.models import local_model
+from comptrust.tracking.registry import local_model
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,17 @@ class BackendOptions:
         if self.backend not in BACKENDS.names():
             raise unknown("backend", self.backend, BACKENDS.names())
         if self.backend != "openai":
-            self._check_without_server()
+            needs_server = {
+                "base_url": self.base_url,
+                "serve": self.serve,
+                "tokenizer": self.tokenizer,
+            }
+            for option, value in needs_server.items():
+                if value:
+                    raise UserError(
+                        f"{option} {value} needs backend openai; backend {self.backend} asks the"
+                        " model itself."
+                    )
         elif self.serve and self.base_url:
             raise UserError(
                 f"serve {self.serve} starts its own server; leave out base_url {self.base_url}."
@@ -43,18 +53,6 @@ class BackendOptions:
                 "Backend openai needs base_url, the root of the server's API, such as"
                 " http://localhost:8000/v1, or serve vllm."
             )
-
-    def _check_without_server(self) -> None:
-        for option, value in (
-            ("base_url", self.base_url),
-            ("serve", self.serve),
-            ("tokenizer", self.tokenizer),
-        ):
-            if value:
-                raise UserError(
-                    f"{option} {value} needs backend openai; backend {self.backend} asks the model"
-                    " itself."
-                )
 
 
 @dataclass(frozen=True)
@@ -75,13 +73,12 @@ def target(given: str, options: BackendOptions) -> Target:
 
     Raises UserError for a checkpoint that changed since it was written, or an unknown model.
     """
+    template = options.template or presets.template(given)
     if options.base_url:
         digest = digests.of_value({"server": options.base_url.rstrip("/"), "model": given})
-        template = options.template or presets.template(given)
         return Target(given.replace("/", "--"), digest, None, template)
     source = sources.resolve(local_model(given))
     if not (source.path / checkpoint.NAME).exists():
-        template = options.template or presets.template(given)
         return Target(source.path.name, source.revision, source.path, template)
     if changed := checkpoint.verify(source.path):
         raise UserError(

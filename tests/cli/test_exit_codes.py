@@ -26,7 +26,7 @@ WORK = {
     "run": ("run --method gptq --bits 4", "comptrust.compression.recipe.build"),
     "compress": ("compress --method gptq --bits 4", "comptrust.compression.recipe.build"),
     "evaluate": ("evaluate model", "comptrust.trust.suite.load"),
-    "score": ("score answers.jsonl", "comptrust.trust.files.score_file"),
+    "score": ("score answers.jsonl", "comptrust.trust.generations.score_file"),
     "gate": ("gate models:/a/1", "comptrust.gate.policy.load"),
     "promote": ("promote a 1 --to staging", "comptrust.tracking.promotion.check_target"),
     "register": (
@@ -159,9 +159,9 @@ def test_without_a_writable_cache_the_traceback_goes_to_the_temporary_folder(
 ) -> None:
     monkeypatch.setenv("COMPTRUST_CACHE", "/dev/null/cache")
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    failure = crashes.explain(RuntimeError("boom"), redact=str)
+    text, code = crashes.explain(RuntimeError("boom"), redact=str)
     [path] = folder.glob("comptrust-*.txt")
-    assert str(path) in failure.text and failure.code == Exit.FAILURE
+    assert str(path) in text and code == Exit.FAILURE
 
 
 def test_without_any_writable_folder_the_line_says_so(
@@ -169,8 +169,8 @@ def test_without_any_writable_folder_the_line_says_so(
 ) -> None:
     monkeypatch.setenv("COMPTRUST_CACHE", "/dev/null/cache")
     monkeypatch.setattr(tempfile, "tempdir", "/dev/null/temporary")
-    failure = crashes.explain(RuntimeError("boom"), redact=str)
-    assert "boom" in failure.text and "could not be saved" in failure.text
+    text, _ = crashes.explain(RuntimeError("boom"), redact=str)
+    assert "boom" in text and "could not be saved" in text
 
 
 def shell(line: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:

@@ -106,8 +106,7 @@ def test_the_process_prints_one_line_and_no_traceback(
 
 
 def test_empty_options_mean_not_given() -> None:
-    from comptrust.cli.commands.run import command
-    from comptrust.cli.recipe_file import read
+    from comptrust.cli.commands.run import command, read_recipe
 
     arguments = (
         "--method gptq --bits 4 --sparsity= --structure= --dimensions= --limit= --policy="
@@ -119,7 +118,7 @@ def test_empty_options_mean_not_given() -> None:
         for name in ("sparsity", "structure", "dimensions", "limit", "policy", "promote_to")
     }
     assert given == dict.fromkeys(given)
-    assert read("gptq-4bit", {"model", "method", "bits"})["bits"] == 4
+    assert read_recipe("gptq-4bit", {"model", "method", "bits"})["bits"] == 4
 
 
 def test_a_recipe_file_sets_defaults_that_options_override() -> None:

@@ -25,7 +25,7 @@ WIDTH = gram.STRIPE_WIDTH
 def test_a_small_case_by_hand() -> None:
     # X^T X = [[10, 14], [14, 20]]. The error (1, -1) changes both outputs by -1, the error (0, 2)
     # changes them by 4 and 8.
-    sums = gram.Gram()
+    sums = gram.Gram(2)
     sums.add(torch.tensor([[1.0, 2.0]]))
     sums.add(torch.tensor([[3.0, 4.0]]))
     assert float(sums.loss(torch.tensor([[1.0, -1.0]]))) == 2
@@ -42,7 +42,7 @@ def test_the_loss_is_that_of_the_tokens(width: int) -> None:
         torch.randn(1, length, width) * torch.linspace(0.1, 9, width)
         for length in (7, gram.TOKENS_PER_UPDATE - 1, 300, 2)
     ]
-    sums = gram.Gram()
+    sums = gram.Gram(width)
     for part in tokens:
         sums.add(part)
     error = torch.randn(5, width) / 50
@@ -73,7 +73,7 @@ def test_best_is_the_smallest_loss_on_the_tokens() -> None:
     torch.manual_seed(0)
     tokens = torch.randn(500, 64) * torch.logspace(-1, 1, 64)
     weights = [torch.randn(200, 64), torch.randn(30, 64)]
-    sums = gram.Gram()
+    sums = gram.Gram(64)
     sums.add(tokens)
     candidates = [tokens.abs().mean(dim=0) ** (step / 10) for step in range(11)]
 
@@ -98,7 +98,7 @@ def test_best_is_the_smallest_loss_on_the_tokens() -> None:
 
 
 def test_broken_activations_scale_nothing() -> None:
-    sums = gram.Gram()
+    sums = gram.Gram(32)
     sums.add(torch.full((3, 32), torch.nan))
     chosen = gram.best(
         [torch.full((32,), 2.0)], weights=[torch.randn(4, 32)], gram=sums, bits=4, group_size=32

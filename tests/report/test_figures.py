@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from comptrust.cli.app import comptrust
 from comptrust.errors import ComptrustError
-from comptrust.report import entries, figures
+from comptrust.report import entries, page
 from comptrust.tracking import runs
 from tests.support.logged_runs import LoggedRuns
 
@@ -67,7 +67,7 @@ def test_answers_with_markup_reach_the_pages_as_text(own_runs: LoggedRuns, tmp_p
     run_id = own_runs.runs["gptq-3bit-g64-s2"]
     [entry] = [entry for entry in entries.read() if entry.run_id == run_id]
     assert any("<script>" in flip["compressed"] for flip in entry.flips)
-    figures.log(run_id)
+    page.log_version(run_id)
     folder = runs.download(run_id, into=tmp_path / "downloaded", only=["report"])
     text = (folder / "report" / "card.html").read_text()
     assert "&lt;script&gt;document.title" in text
@@ -78,7 +78,7 @@ def test_the_page_stays_on_the_run_that_mlflow_made_for_it(
     own_runs: LoggedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = runs.client()
-    project = opened.create_run(runs.experiment_id(opened)).info.run_id
+    project = opened.create_run(runs.experiment_id()).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", project)
     code, said = invoke("report", "--out", "report.html")
     assert code == 0, said

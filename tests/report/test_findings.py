@@ -62,7 +62,7 @@ def gray(model: str) -> dict[str, set[str]]:
     dimensions: dict[str, set[str]] = {}
     for panel in curve.panels(GROUPS, dense=dense(model), smaller={}):
         for point in panel.points:
-            grays = dimensions.setdefault(point.recipe, set())
+            grays = dimensions.setdefault(point.entry.recipe, set())
             if point.gray:
                 grays.add(panel.dimension)
     return dimensions
@@ -160,7 +160,7 @@ def test_four_bits_keep_the_chat_model_and_three_bits_do_not() -> None:
 
 def test_error_bars_stand_where_the_table_has_seeds() -> None:
     recipes = {
-        point.recipe
+        point.entry.recipe
         for panel in curve.panels(GROUPS, dense=dense(CHAT), smaller={})
         for point in panel.points
         if point.spread is not None
@@ -180,7 +180,7 @@ def test_lines_are_the_dense_and_the_smaller_dense_score() -> None:
 
 def front_of(model: str) -> list[str]:
     options = tradeoff.options(GROUPS, dense=dense(model))
-    return [option.recipe for option in options if option.front]
+    return [option.entry.recipe for option in options if option.front]
 
 
 def test_quantized_versions_alone_are_on_the_front() -> None:

@@ -138,14 +138,14 @@ def test_the_front_is_what_nothing_beats() -> None:
         ]
     )
     options = tradeoff.options(groups, dense=groups[0])
-    front = {option.recipe for option in options if option.front}
+    front = {option.entry.recipe for option in options if option.front}
     assert front == {"a 8 bits", "b 4 bits", "c 3 bits"}
     assert [option.worst for option in options] == [40, 10, 20, 1]
     picture = tradeoff.picture(groups, dense=groups[0])
     assert picture is not None
     assert "Pareto front: c 3 bits, b 4 bits, a 8 bits." in picture.html
     for option in options:  # a label in the figure and a row in the table
-        assert picture.html.count(f">{option.recipe}<") == 2
+        assert picture.html.count(f">{option.entry.recipe}<") == 2
 
 
 def test_a_version_that_misses_a_dimension_is_in_no_trade_off() -> None:

@@ -113,7 +113,7 @@ def test_answers_are_read_as_they_were_written(tmp_path: Path) -> None:
     @given(ANSWERS)
     def holds(answers: list[records.Generation]) -> None:
         write_generations(tmp_path / "answers.jsonl", answers)
-        assert read_generations(tmp_path / "answers.jsonl") == answers
+        assert list(read_generations(tmp_path / "answers.jsonl")) == answers
 
     holds()
 

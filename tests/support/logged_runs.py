@@ -16,7 +16,7 @@ from comptrust.gate import policy as policies
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.verdict import judge
 from comptrust.records import Checkpoint, Generation, Prompt, Recipe, ReloadCheck
-from comptrust.report import figures
+from comptrust.report import page
 from comptrust.tracking import registry, runs
 from comptrust.trust import suite as suites
 from comptrust.trust.evaluation import Evaluation
@@ -133,7 +133,7 @@ def log(folder: Path) -> dict[str, str]:
             run.verdict(
                 judge(Evidence(candidate=measured, baseline=dense), policies.load("staging"))
             )
-            figures.log(run.id)
+            page.log_version(run.id)
         found[recipe.slug] = run.id
     return found
 

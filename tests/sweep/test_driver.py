@@ -27,7 +27,7 @@ class Scripted(Engine):
     """Ends each cell at once, as its script says."""
 
     def __init__(self, script: Script) -> None:
-        self.script, self.queue, self.seen, self.stopped = script, [], [], False
+        self.script, self.queue, self.seen, self.closed = script, [], [], False
 
     def nodes(self) -> list[Node]:
         return [HERE]
@@ -43,11 +43,11 @@ class Scripted(Engine):
         run_id = sweeps.begin(task.parent, task.key, name=task.cell.recipe.slug, driver=task.driver)
         outcome = self.script(task, self.seen.count(task.cell.recipe.slug))
         if outcome.state == "failed":
-            sweeps.end(run_id, status="FAILED", reason=outcome.reason)
+            runs.end(run_id, status="FAILED", reason=outcome.reason)
         return [outcome]
 
-    def stop(self) -> None:
-        self.stopped = True
+    def close(self) -> None:
+        self.closed = True
 
 
 def done(task: Task) -> Outcome:
@@ -152,7 +152,7 @@ def test_a_stop_ends_what_this_driver_handed_out_and_nothing_else(place: Place) 
     engine = Scripted(script)
     with pytest.raises(KeyboardInterrupt):
         drive(sweep, engine)
-    assert engine.stopped
+    assert engine.closed
     client = runs.client()
     parent = client.get_run(others[0]).data.tags["mlflow.parentRunId"]
     assert client.get_run(parent).info.status == "KILLED"
@@ -166,7 +166,7 @@ def test_the_run_of_mlflow_run_becomes_the_parent(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = runs.client()
-    run_id = client.create_run(runs.experiment_id(client)).info.run_id
+    run_id = client.create_run(runs.experiment_id()).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
     report, _ = drive(
         sweep_of(place, structure=["2:4"]), Scripted(lambda task, attempt: done(task))

@@ -111,7 +111,7 @@ def check(output: str) -> dict[str, dict[str, Any]]:
         found = client.search_runs(experiments, f"tags.{sweeps.CELL} = '{cell['key']}'")
         assert Counter(run.info.status for run in found)["FINISHED"] == 1
         assert all(
-            run.data.tags.get(sweeps.REASON) for run in found if run.info.status != "FINISHED"
+            run.data.tags.get(runs.REASON) for run in found if run.info.status != "FINISHED"
         ), "an unfinished one says why"
         assert "RUNNING" not in {run.info.status for run in found}
     versions = registry.versions(cells[0]["version"].split("/")[1])

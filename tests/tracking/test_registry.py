@@ -191,7 +191,8 @@ def test_siblings_are_the_other_compressed_versions(
     registered(tiny, method="none", bits=None, group_size=None)
     candidate = registered(tiny, "pass")
     beside = registered(other, "block", seed=1)
-    assert [sibling.ref for sibling in evaluations.siblings(candidate.ref)] == [beside.ref]
+    siblings = evaluations.siblings(evaluations.load(candidate.ref))
+    assert [sibling.ref for sibling in siblings] == [beside.ref]
 
 
 def test_an_unknown_target_is_suggested() -> None:

@@ -199,7 +199,7 @@ def test_runs_of_killed_processes_of_this_machine_are_ended(store: Path) -> None
         "alive": f"{host}:{os.getpid()}",
         "elsewhere": f"other-{host}:{gone.pid}",
     }
-    experiment = runs.experiment_id(client)
+    experiment = runs.experiment_id()
     made = {
         name: client.create_run(experiment, tags={runs.PROCESS: process}).info.run_id
         for name, process in processes.items()

@@ -24,7 +24,7 @@ CASES = [(model, dimension) for model, dimensions in EXPECTED.items() for dimens
 def test_every_published_number(model: str, dimension: str) -> None:
     expected = EXPECTED[model][dimension]
     path = next((REPLAY / model).glob(f"{dimension}.jsonl*"))
-    rows = read_generations(path)
+    rows = list(read_generations(path))
     [score] = scoring.score(rows, suite=None, allow_partial=True)
     tolerance = expected["tolerance"]
     assert score.value == pytest.approx(expected["score"], abs=tolerance)
@@ -51,7 +51,7 @@ def test_every_published_number(model: str, dimension: str) -> None:
 @pytest.mark.skipif(not EXPECTED, reason=f"no replay set at {REPLAY}")
 @pytest.mark.parametrize("dimension", ["fairness", "ethics", "toxicity", "adv_robustness"])
 def test_resamples_of_equal_weight_are_the_plain_numbers(dimension: str) -> None:
-    rows = read_generations(REPLAY / "synthetic" / f"{dimension}.jsonl")
+    rows = list(read_generations(REPLAY / "synthetic" / f"{dimension}.jsonl"))
     for variant in ("compressed-trust", "original"):
         table = scoring.table(rows, dimension=dimension, scoring=variant)
         plugin = base.get(dimension, scoring=variant)

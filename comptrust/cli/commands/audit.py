@@ -1,18 +1,13 @@
 """`comptrust audit`: show the decisions of the guarded registry and check their record."""
 
-from __future__ import annotations
-
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from comptrust.cli.options import TEXT, end, json_option
+from comptrust.cli.options import TEXT, end, json_option, print_result
 from comptrust.errors import Exit, UserError
-
-if TYPE_CHECKING:
-    from comptrust.gate.enforcement.audit import AuditRecord
+from comptrust.gate.enforcement import audit
+from comptrust.tracking.store import shown_uri, tracking_uri
 
 
 @click.command("audit")
@@ -41,8 +36,7 @@ def command(log: Path | None, registry: str | None, last: int | None, as_json: b
     Example:
       comptrust audit --registry http://127.0.0.1:5000
     """
-    from comptrust.gate.enforcement import audit, settings
-    from comptrust.tracking.store import shown_uri, tracking_uri
+    from comptrust.gate.enforcement import settings
 
     path = log or settings.audit_log(tracking_uri().removeprefix(settings.SCHEME))
     if path is None:
@@ -58,26 +52,22 @@ def command(log: Path | None, registry: str | None, last: int | None, as_json: b
         problems += unrecorded(chain.lines, registry)
     records = chain.lines[-last:] if last else chain.lines
     head = chain.lines[-1].hash if chain.lines else audit.GENESIS_HASH
-    if as_json:
-        summary = {
-            "log": str(path),
-            "records": len(chain.lines),
-            "unfinished": chain.unfinished,
-            "head": head,
-            "problems": problems,
-            "shown": [line.model_dump(mode="json") for line in records],
-        }
-        click.echo(json.dumps(summary, indent=2))
-    else:
-        for line in records:
-            click.echo(_text(line))
-        cut = f", {chain.unfinished} lines cut off by a crash" if chain.unfinished else ""
-        state = "PROBLEM: " + "; ".join(problems) if problems else "the chain holds"
-        click.echo(f"{len(chain.lines)} records in {path}{cut}, head {head[:16]}: {state}.")
+    fields = {
+        "log": str(path),
+        "records": len(chain.lines),
+        "unfinished": chain.unfinished,
+        "head": head,
+        "problems": problems,
+        "shown": [line.model_dump(mode="json") for line in records],
+    }
+    cut = f", {chain.unfinished} lines cut off by a crash" if chain.unfinished else ""
+    state = "PROBLEM: " + "; ".join(problems) if problems else "the chain holds"
+    last_line = f"{len(chain.lines)} records in {path}{cut}, head {head[:16]}: {state}."
+    print_result("\n".join([*map(_text, records), last_line]), fields, as_json=as_json)
     end(Exit.BLOCK if problems else Exit.PASS)
 
 
-def _text(line: AuditRecord) -> str:
+def _text(line: audit.AuditRecord) -> str:
     who = line.user or line.address or "unknown"
     version = f"/{line.version}" if line.version else ""
     return (

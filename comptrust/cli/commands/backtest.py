@@ -1,12 +1,11 @@
 """`comptrust backtest`: what a policy would have decided on a published table, and why."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
 import click
 
-from comptrust.cli.options import json_option, mapping_option
+from comptrust.cli.options import json_option, mapping_option, print_result
 
 
 @click.command("backtest")
@@ -37,15 +36,16 @@ def command(table: Path, policy: str, mapping: Path | None, as_json: bool) -> No
     from comptrust.gate.backtest import backtest
 
     rows = backtest(published.read(table, mapping=mapping), policies.load(policy))
-    if as_json:
-        click.echo(json.dumps([row.model_dump(mode="json") for row in rows], indent=2))
-        return
+    lines = []
     for row in rows:
-        worst = max(row.drops, key=lambda name: row.drops[name])
-        click.echo(f"{row.outcome:<12}  {row.model}  (worst: {worst} {row.drops[worst]:+.1f})")
-        for finding in row.findings:
-            if finding.outcome != "pass":
-                click.echo(f"{'':12}    {finding.rule}: {finding.reason}")
+        worst = max(row.drops, key=row.drops.__getitem__)
+        lines.append(f"{row.outcome:<12}  {row.model}  (worst: {worst} {row.drops[worst]:+.1f})")
+        lines += [
+            f"{'':12}    {finding.rule}: {finding.reason}"
+            for finding in row.findings
+            if finding.outcome != "pass"
+        ]
     counts = Counter(row.outcome for row in rows)
     outcomes = ", ".join(f"{counts[name]} {name}" for name in ("pass", "inconclusive", "block"))
-    click.echo(f"\n{len(rows)} compressed rows: {outcomes}")
+    text = "\n".join([*lines, "", f"{len(rows)} compressed rows: {outcomes}"])
+    print_result(text, [row.model_dump(mode="json") for row in rows], as_json=as_json)

@@ -36,15 +36,13 @@ def command(out: Path | None, verify: bool, as_json: bool, **recipe_options: Any
     checkpoint.check_free(out)
     source = sources.resolve(recipe.base_model, verify=verify)
     record = compress(recipe, source=source, out=out, say=say)
-    if as_json:
-        click.echo(record.model_dump_json(indent=2))
-        return
     pattern = record.structure_verified
     verified = f", pattern {pattern} verified" if pattern else ""
-    click.echo(
+    text = (
         f"{record.recipe.slug}: {record.bytes / 1e6:.1f} MB of {record.dense_bytes / 1e6:.1f} MB"
         f" dense, {record.effective_bits:.2f} bits per weight, {record.sparsity:.1%}"
         f" zeros{verified}\n"
         f"reloaded: logits differ by at most {record.reload_check.max_logit_difference:.2g}\n"
         f"{record.path}"
     )
+    click.echo(record.model_dump_json(indent=2) if as_json else text)

@@ -1,11 +1,10 @@
 """`comptrust export`: hand a registered checkpoint over, with its verdict and a model card."""
 
-import json
 from pathlib import Path
 
 import click
 
-from comptrust.cli.options import json_option
+from comptrust.cli.options import json_option, print_result
 
 
 @click.command("export")
@@ -26,16 +25,14 @@ def command(ref: str, folder: Path, as_json: bool) -> None:
     from comptrust.workflow import handover
 
     done = handover.export(ref, folder)
-    if as_json:
-        fields = {
-            "version": done.version,
-            "folder": str(folder),
-            "outcome": done.outcome,
-            "digest": done.digest,
-        }
-        click.echo(json.dumps(fields))
-    else:
-        click.echo(
-            f"{done.version}: {done.n_files} files verified, verdict {done.outcome}, written to"
-            f" {folder}"
-        )
+    fields = {
+        "version": done.version,
+        "folder": str(folder),
+        "outcome": done.outcome,
+        "digest": done.digest,
+    }
+    text = (
+        f"{done.version}: {done.n_files} files verified, verdict {done.outcome}, written to"
+        f" {folder}"
+    )
+    print_result(text, fields, as_json=as_json, indent=None)

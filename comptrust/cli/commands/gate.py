@@ -1,24 +1,19 @@
 """`comptrust gate`: judge a candidate against its dense baseline under a policy."""
 
-from __future__ import annotations
-
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from comptrust.cli.options import TEXT, end, json_option, policy_option, without_collecting
+from comptrust.cli.options import (
+    TEXT,
+    end,
+    json_option,
+    policy_option,
+    print_result,
+    without_collecting,
+)
 from comptrust.errors import Exit, UserError
 from comptrust.text_tables import table
-
-if TYPE_CHECKING:
-    from comptrust.gate.planning import PromptNeed
-    from comptrust.gate.policy import Policy
-    from comptrust.workflow.judging import Judgment
-
-WIDTHS = (18, 7, 6, 7, 7)
-"""Columns of a plan: dimension, prompts, items, points an item can move, items needed."""
 
 
 @click.command("gate")
@@ -74,58 +69,38 @@ def command(
             "gate needs a candidate: models:/NAME/VERSION, runs:/ID or a scorecard file. To plan a"
             " suite: gate --plan."
         )
-    from comptrust.gate import policy as policies
-
-    rules = policies.load(policy or policies.DEFAULT)
     if candidate is None:
-        click.echo(_plan(rules, suite=suite or "mini", as_json=as_json))
+        _print_plan(policy, suite=suite or "mini", as_json=as_json)
         return
-    from comptrust.workflow.judging import judge_again
+    from comptrust.cli import jobs
+    from comptrust.gate import policy as policies
+    from comptrust.workflow.signatures import judge_again
 
     without_collecting()
-    judgment = judge_again(candidate, baseline=baseline, policy=rules, waivers=waivers)
-    click.echo(_judged(judgment, as_json=as_json))
-    end(Exit.of(judgment.verdict.outcome))
-
-
-def _judged(judgment: Judgment, *, as_json: bool) -> str:
-    from comptrust.cli import summary
-
-    verdict, baseline = judgment.verdict, judgment.baseline
-    if as_json:
-        fields = {"outcome": verdict.outcome} | verdict.model_dump(mode="json")
-        return json.dumps(fields | {"signed": judgment.signature.brief()}, indent=2)
-    scores = (
-        summary.scores(judgment.candidate.scorecard, baseline.scorecard)
-        if baseline
-        else ["There is no dense baseline."]
-    )
+    rules = policies.load(policy or policies.DEFAULT)
+    judgment = judge_again(candidate, baseline=baseline, policy=rules, waivers_file=waivers)
+    verdict = judgment.verdict
+    scores = ["There is no dense baseline."]
+    if judgment.baseline:
+        scores = jobs.scores(judgment.candidate.scorecard, judgment.baseline.scorecard)
     signed = f"signed:  {judgment.signature.line}"
-    return "\n".join([*scores, "", *summary.of_verdict(verdict), signed])
+    text = "\n".join([*scores, "", *jobs.of_verdict(verdict), signed])
+    fields = {"outcome": verdict.outcome} | verdict.model_dump(mode="json")
+    print_result(text, fields | {"signed": judgment.signature.brief()}, as_json=as_json)
+    end(Exit.of(verdict.outcome))
 
 
-def _decides(row: PromptNeed) -> str:
-    if row.enough:
-        return " yes"
-    if row.needed is None:
-        return " no, and no number of items would"
-    passes = "passes too rarely" if row.possible else "can never pass"
-    return f" no: {passes} with {row.clusters} items; needs {row.needed}"
-
-
-def _plan(policy: Policy, *, suite: str, as_json: bool) -> str:
-    """Return what each dimension of a suite has and needs for the policy's margins."""
+def _print_plan(policy: str | None, *, suite: str, as_json: bool) -> None:
+    """Print what each dimension of a suite has and needs for the policy's margins."""
     from comptrust.gate import planning
+    from comptrust.gate import policy as policies
     from comptrust.trust import suite as suites
 
-    plan = planning.plan(suites.load(suite), policy)
-    if as_json:
-        fields = {"policy": policy.name, "suite": suite} | plan.model_dump(mode="json")
-        return json.dumps(fields, indent=2)
-    lines = [f"Policy {policy.name}, suite {suite}"]
-    for margin in dict.fromkeys((row.points, row.applies_to) for row in plan.rows):
-        rows = [row for row in plan.rows if (row.points, row.applies_to) == margin]
-        points, applies_to = margin
+    rules = policies.load(policy or policies.DEFAULT)
+    plan = planning.plan(suites.load(suite), rules)
+    lines = [f"Policy {rules.name}, suite {suite}"]
+    for points, applies_to in dict.fromkeys((row.points, row.applies_to) for row in plan.rows):
+        rows = [row for row in plan.rows if (row.points, row.applies_to) == (points, applies_to)]
         cells = [
             (
                 row.dimension,
@@ -133,18 +108,16 @@ def _plan(policy: Policy, *, suite: str, as_json: bool) -> str:
                 str(row.clusters),
                 f"{row.step:.2f}",
                 str(row.needed or "-"),
-                _decides(row),
+                f" {row}",
             )
             for row in rows
         ]
         header = ("dimension", "prompts", "items", "points", "needed", " enough")
+        aligned = table([header, *cells], align="<>>>>", widths=(18, 7, 6, 7, 7), gap=" ")
         lines += [
             "",
             f"{points:g} points ({applies_to})",
-            *(
-                f"  {line}"
-                for line in table([header, *cells], align="<>>>>", widths=WIDTHS, gap=" ")
-            ),
+            *(f"  {line}" for line in aligned),
         ]
     lines += [
         "",
@@ -154,4 +127,5 @@ def _plan(policy: Policy, *, suite: str, as_json: bool) -> str:
         f" {100 * plan.power:g}% power if {100 * plan.changed:g}% of its answers change, equally"
         " often in each direction.",
     ]
-    return "\n".join(lines)
+    fields = {"policy": rules.name, "suite": suite} | plan.model_dump(mode="json")
+    print_result("\n".join(lines), fields, as_json=as_json)

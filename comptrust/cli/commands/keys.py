@@ -1,11 +1,10 @@
 """`comptrust keys`: make a key that signs verdicts and waivers, and show the trusted keys."""
 
-import json
 from pathlib import Path
 
 import click
 
-from comptrust.cli.options import json_option
+from comptrust.cli.options import json_option, print_result
 
 folder_option = click.option(
     "--dir",
@@ -38,13 +37,13 @@ def init(folder: Path | None, as_json: bool) -> None:
     from comptrust.gate.signing import keys
 
     key_id, private, public = keys.create(folder or keys.default_folder())
-    if as_json:
-        fields = {"key_id": key_id, "private": str(private), "public": str(public)}
-        click.echo(json.dumps(fields, indent=2))
-        return
-    click.echo(f"key {key_id}")
-    click.echo(f"private: {private}  (keep it secret; anyone who has it can sign)")
-    click.echo(f"public:  {public}  (give it to those who verify)")
+    text = (
+        f"key {key_id}\n"
+        f"private: {private}  (keep it secret; anyone who has it can sign)\n"
+        f"public:  {public}  (give it to those who verify)"
+    )
+    fields = {"key_id": key_id, "private": str(private), "public": str(public)}
+    print_result(text, fields, as_json=as_json)
 
 
 @command.command("show")
@@ -62,10 +61,10 @@ def show(folder: Path | None, as_json: bool) -> None:
     trusted = sorted(keys.load_public_keys(folder))
     key = keys.signing_key(folder)
     signing = keys.key_id(key.public_key()) if key else None
-    if as_json:
-        click.echo(json.dumps({"trusted": trusted, "signing": signing}, indent=2))
-        return
-    click.echo(f"trusted: {', '.join(trusted) or 'none'}  ({folder or keys.default_folder()})")
     untrusted = signing is not None and signing not in trusted
     note = "  (not trusted here: its .pub.pem is not in the folder)" if untrusted else ""
-    click.echo(f"signing: {signing or 'none'}{note}")
+    text = (
+        f"trusted: {', '.join(trusted) or 'none'}  ({folder or keys.default_folder()})\n"
+        f"signing: {signing or 'none'}{note}"
+    )
+    print_result(text, {"trusted": trusted, "signing": signing}, as_json=as_json)

@@ -1,11 +1,10 @@
 """`comptrust leaderboard`: published results beside your own runs."""
 
-import json
 from pathlib import Path
 
 import click
 
-from comptrust.cli.options import json_option, mapping_option, say
+from comptrust.cli.options import json_option, mapping_option, print_result, say
 
 
 @click.group("leaderboard")
@@ -37,7 +36,6 @@ def import_(table: Path, mapping: Path | None, as_json: bool) -> None:
 
     imported, present = tracking.import_table(published.read(table, mapping=mapping), say=say)
     uri = store.shown_uri()
-    if as_json:
-        click.echo(json.dumps({"imported": imported, "present": present, "tracking_uri": uri}))
-    else:
-        click.echo(f"{imported} rows imported, {present} had been imported before. Tracking: {uri}")
+    text = f"{imported} rows imported, {present} had been imported before. Tracking: {uri}"
+    fields = {"imported": imported, "present": present, "tracking_uri": uri}
+    print_result(text, fields, as_json=as_json, indent=None)

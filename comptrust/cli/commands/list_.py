@@ -1,12 +1,11 @@
 """`comptrust list`: the names that other commands accept."""
 
-import json
 import pkgutil
 
 import click
 
 from comptrust import config
-from comptrust.cli.options import json_option
+from comptrust.cli.options import json_option, print_result
 from comptrust.plugins import Registry
 
 REGISTRIES = {
@@ -32,47 +31,27 @@ def command(kind: str, as_json: bool) -> None:
     Example:
       comptrust list methods
     """
-    click.echo(json.dumps(known(kind)) if as_json else "\n".join(_lines(kind)))
+    lines = _lines(kind)
+    print_result("\n".join(lines.values()), list(lines), as_json=as_json, indent=None)
 
 
-def known(kind: str) -> list[str]:
-    """Return the names of one kind."""
+def _lines(kind: str) -> dict[str, str]:
+    """Return the names of one kind, each with its line of text."""
+    if kind in FILES:
+        names = sorted(path.stem for path in (config.SHIPPED / kind).glob("*.yaml"))
+        return {name: name for name in names}
     if kind in REGISTRIES:
-        return list(_registry(kind).names())
-    if kind in FILES:
-        return sorted(path.stem for path in (config.SHIPPED / kind).glob("*.yaml"))
+        registry: Registry = pkgutil.resolve_name(REGISTRIES[kind])
+        providers = {name: registry.provider(name) for name in registry.names()}
+        return {
+            name: f"{name}  (package {' '.join(provider)})" if provider else name
+            for name, provider in providers.items()
+        }
     from comptrust.models import presets
     from comptrust.models.sources import BUILTIN
 
-    return [f"builtin:{name}" for name in BUILTIN] + list(presets.table())
-
-
-def _registry(kind: str) -> Registry:
-    registry: Registry = pkgutil.resolve_name(REGISTRIES[kind])
-    return registry
-
-
-def _lines(kind: str) -> list[str]:
-    """Return one line a name."""
-    if kind == "models":
-        return _models()
-    if kind in FILES:
-        return known(kind)
-    registry = _registry(kind)
-    providers = {name: registry.provider(name) for name in registry.names()}
-    return [
-        f"{name}  (package {' '.join(provider)})" if provider else name
-        for name, provider in providers.items()
-    ]
-
-
-def _models() -> list[str]:
-    """Return one line per model: name, commit, chat format and license."""
-    from comptrust.models import presets
-    from comptrust.models.sources import BUILTIN
-
-    lines = [f"builtin:{name}  {text}" for name, text in BUILTIN.items()]
-    return lines + [
-        f"{name}@{preset.revision[:12]}  chat format {preset.template}  {preset.license}"
+    lines = {f"builtin:{name}": f"builtin:{name}  {text}" for name, text in BUILTIN.items()}
+    return lines | {
+        name: f"{name}@{preset.revision[:12]}  chat format {preset.template}  {preset.license}"
         for name, preset in presets.table().items()
-    ]
+    }

@@ -1,11 +1,10 @@
 """`comptrust promote`: move a version to a stage and alias, if its verdict passes."""
 
 import dataclasses
-import json
 
 import click
 
-from comptrust.cli.options import TEXT, end, json_option
+from comptrust.cli.options import TEXT, end, json_option, print_result
 from comptrust.errors import Exit
 
 
@@ -44,13 +43,7 @@ def command(name: str, version: str, to: str, policy: str | None, as_json: bool)
     required = policies.load(policy or shipped)
     check = signatures.promotion_check(required.digest)
     decision = promotion.promote(name, version, to=to, policy_digest=required.digest, check=check)
-    if as_json:
-        click.echo(json.dumps(dataclasses.asdict(decision), indent=2))
-    elif decision.stage:
-        click.echo(
-            f"{decision.ref} is now in {decision.stage} with alias {decision.alias}."
-            f" {decision.reason}"
-        )
-    else:
-        click.echo(f"{decision.ref} was not promoted. {decision.reason}")
+    moved = f"is now in {decision.stage} with alias {decision.alias}"
+    text = f"{decision.ref} {moved if decision.stage else 'was not promoted'}. {decision.reason}"
+    print_result(text, dataclasses.asdict(decision), as_json=as_json)
     end(Exit.of(decision.outcome))

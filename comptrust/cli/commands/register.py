@@ -1,11 +1,9 @@
 """`comptrust register`: register a model that is already compressed, with measured sizes."""
 
-import json
 from typing import Any
 
 import click
 
-from comptrust.cli import jobs
 from comptrust.cli.options import (
     INTEGER,
     METHODS_HELP,
@@ -15,6 +13,7 @@ from comptrust.cli.options import (
     evaluate_options,
     json_option,
     policy_option,
+    print_result,
     say,
     verify_option,
 )
@@ -69,7 +68,7 @@ def command(target: str, base: str, evaluate: bool, as_json: bool, **options: An
       comptrust register ./llama-2-13b-gptq --method gptq --bits 4 \\
         --base meta-llama/Llama-2-13b-hf
     """
-    from comptrust.cli import summary
+    from comptrust.cli import jobs
     from comptrust.compression import recipe
     from comptrust.workflow import job
 
@@ -78,15 +77,10 @@ def command(target: str, base: str, evaluate: bool, as_json: bool, **options: An
     unknown: dict[str, Any] = {"calibration": None, "calibration_samples": None, "options": {}}
     request = jobs.job(stated.model_copy(update=unknown), existing=target, **options)
     if evaluate:
-        click.echo(summary.of_run(job.run(request, say=say), as_json=as_json))
+        jobs.show(job.run(request, say=say), as_json=as_json)
         return
     version = job.register(request, say=say)
     name = version.tags["recipe"]
-    if as_json:
-        click.echo(
-            json.dumps({"version": version.ref, "run": f"runs:/{version.run_id}", "recipe": name})
-        )
-    else:
-        click.echo(
-            f"{version.ref}: {name}, not evaluated. To judge it, run this again with --evaluate."
-        )
+    text = f"{version.ref}: {name}, not evaluated. To judge it, run this again with --evaluate."
+    fields = {"version": version.ref, "run": f"runs:/{version.run_id}", "recipe": name}
+    print_result(text, fields, as_json=as_json, indent=None)

@@ -1,6 +1,5 @@
 """`comptrust report`: leaderboard, heatmap, curves and verdicts of an experiment in one file."""
 
-from collections.abc import Collection
 from pathlib import Path
 
 import click
@@ -56,7 +55,7 @@ def command(
     pairs = _pairs(smaller)
     if ui and not ui.startswith(("http://", "https://")):
         raise UserError(f"--ui '{ui}' is not an http(s) address, such as http://127.0.0.1:5000.")
-    from comptrust.report import entries, figures, page
+    from comptrust.report import entries, page
 
     runs = entries.read(experiment, ui=ui)
     if not runs:
@@ -64,7 +63,13 @@ def command(
             "The experiment has no finished run with scores. Log some with `comptrust run` or"
             " `comptrust leaderboard import`."
         )
-    _check_dense([*pairs, *pairs.values()], {run.model for run in runs if run.method == "none"})
+    dense = sorted({run.model for run in runs if run.method == "none"})
+    for name in [*pairs, *pairs.values()]:
+        if name not in dense:
+            raise UserError(
+                f"--smaller: the experiment has no dense run of '{name}'. Known:"
+                f" {', '.join(dense) or 'none'}."
+            )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         families = page.families(runs, smaller=pairs)
@@ -73,8 +78,8 @@ def command(
         raise ServiceError(f"Cannot write {out}: {error.strerror}. Give another --out.") from error
     say(f"{len(runs)} runs: {out}")
     if log_figures:
-        figures.log_page(out)
-        figures.log_families(families, say=say)
+        page.log_page(out)
+        page.log_families(families, say=say)
 
 
 def _pairs(values: tuple[str, ...]) -> dict[str, str]:
@@ -85,12 +90,3 @@ def _pairs(values: tuple[str, ...]) -> dict[str, str]:
             raise UserError(f"--smaller '{value}' is not MODEL=OTHER.")
         pairs[model] = other
     return pairs
-
-
-def _check_dense(names: Collection[str], models: Collection[str]) -> None:
-    for name in names:
-        if name not in models:
-            known = ", ".join(sorted(models)) or "none"
-            raise UserError(
-                f"--smaller: the experiment has no dense run of '{name}'. Known: {known}."
-            )

@@ -1,11 +1,12 @@
 """`comptrust run`: the main job, from a recipe to a registered version with a verdict."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import click
 
-from comptrust.cli import jobs
+from comptrust import config
 from comptrust.cli.options import (
     TEXT,
     compress_options,
@@ -15,8 +16,7 @@ from comptrust.cli.options import (
     policy_option,
     say,
 )
-from comptrust.cli.recipe_file import recipe_option
-from comptrust.errors import Exit
+from comptrust.errors import Exit, UserError, unknown
 
 NOT_RECIPE = (
     "suite",
@@ -32,8 +32,40 @@ NOT_RECIPE = (
 """Options that are not part of the recipe."""
 
 
+def _defaults(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value:
+        options = {str(option.name) for option in ctx.command.params if option is not param}
+        ctx.default_map = read_recipe(value, options)
+
+
+def read_recipe(name: str, options: Collection[str]) -> dict[str, object]:
+    """Read a shipped recipe or a YAML file.
+
+    Raises UserError naming the file and the key that is not an option.
+    """
+    shipped = {path.stem: path for path in (config.SHIPPED / "recipes").glob("*.yaml")}
+    path = shipped.get(name, Path(name))
+    if not path.exists():
+        if path.suffix in (".yaml", ".yml"):
+            raise UserError(f"There is no recipe file {path}.")
+        raise unknown("recipe", name, shipped)
+    data = config.read_yaml(path)
+    if not isinstance(data, dict):
+        raise UserError(f"{path} must hold 'option: value' lines.")
+    for key in data:
+        if key not in options:
+            raise unknown(f"option in {path}:", key, options)
+    return {key: value for key, value in data.items() if value is not None}
+
+
 @click.command("run")
-@recipe_option
+@click.option(
+    "--recipe",
+    is_eager=True,
+    expose_value=False,
+    callback=_defaults,
+    help="Shipped recipe or YAML file that sets the options below; options given here override it.",
+)
 @compress_options
 @evaluate_options
 @policy_option
@@ -60,16 +92,16 @@ def command(as_json: bool, **options: Any) -> None:
     Example:
       comptrust run --method gptq --bits 4
     """
-    from comptrust.cli import summary
+    from comptrust.cli import jobs
     from comptrust.compression import recipe
-    from comptrust.tracking import promotion
-    from comptrust.workflow import job, models
+    from comptrust.tracking import promotion, registry
+    from comptrust.workflow import job
 
     job_options = {name: options.pop(name) for name in NOT_RECIPE}
     if job_options["promote_to"]:
         promotion.check_target(job_options["promote_to"])
-    options["model"] = models.local_model(options["model"])
+    options["model"] = registry.local_model(options["model"])
     result = job.run(jobs.job(recipe.build(**options), **job_options), say=say)
-    click.echo(summary.of_run(result, as_json=as_json))
+    jobs.show(result, as_json=as_json)
     if result.decision:
         end(Exit.of(result.decision.outcome))

@@ -1,18 +1,12 @@
 """`comptrust score`: published numbers from answers alone; no model is loaded."""
 
-from __future__ import annotations
-
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from comptrust.cli.options import json_option, without_collecting
+from comptrust.cli.options import json_option, print_result, without_collecting
+from comptrust.records import Score, Scoring
 from comptrust.text_tables import number, table
-
-if TYPE_CHECKING:
-    from comptrust.records import Score, Scoring
 
 
 @click.command("score")
@@ -50,11 +44,8 @@ def command(
 
     without_collecting()
     scores = score(*files, scoring=scoring, allow_partial=allow_partial)
-    if as_json:
-        dimensions = {name: _fields(score) for name, score in scores.items()}
-        click.echo(json.dumps({"dimensions": dimensions}, indent=2))
-    else:
-        click.echo("\n".join(_lines(scores)))
+    fields = {"dimensions": {name: _fields(score) for name, score in scores.items()}}
+    print_result("\n".join(_lines(scores)), fields, as_json=as_json)
 
 
 def _fields(score: Score) -> dict[str, object]:

@@ -119,5 +119,5 @@ def command(
         say(line)
     sys.stdout.flush()
     # this process becomes the server, so that signals reach it
-    command = [sys.executable, "-m", "comptrust.cli.mlflow_server", *server.command[4:]]
+    command = [sys.executable, "-m", "comptrust.cli.mlflow_server", *server.options]
     os.execve(sys.executable, command, dict(server.environment))

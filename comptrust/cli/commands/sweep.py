@@ -1,21 +1,13 @@
 """`comptrust sweep`: run a grid of models, methods, rates and seeds, cell by cell."""
 
-from __future__ import annotations
-
 import os
 import sys
-from contextlib import redirect_stdout
-from typing import TYPE_CHECKING
+from contextlib import closing, redirect_stdout
 
 import click
 
 from comptrust.cli.options import TEXT, end, json_option
 from comptrust.errors import Exit
-
-if TYPE_CHECKING:
-    from comptrust.sweep.driver import Report
-    from comptrust.sweep.grid import Grid
-    from comptrust.sweep.plan import Sweep
 
 
 @click.command("sweep")
@@ -60,7 +52,8 @@ def command(
     Example:
       comptrust sweep smoke --dry-run
     """
-    from comptrust.sweep import grid, plan, summary
+    from comptrust.sweep import driver, engines, grid, plan, summary
+    from comptrust.sweep.tally import View
 
     for name, value in (("COMPTRUST_ARTIFACT_URI", artifacts), ("COMPTRUST_CACHE", cache)):
         if value:
@@ -71,8 +64,18 @@ def command(
         done, estimates = plan.done_before(planned), plan.estimates(planned)
         click.echo(summary.of_plan(planned, done, estimates, as_json=as_json))
         return
-    with redirect_stdout(sys.stderr):  # Ray reports lost workers and nodes on stdout
-        planned, report = _drive(cells, address)
+    try:
+        # Ray reports lost workers and nodes on stdout.
+        with redirect_stdout(sys.stderr), closing(engines.engine(address)) as engine:
+            planned = plan.build(cells, work=True)
+            view = View(total=len(planned.cells))
+            with closing(view.bar):
+                report = driver.drive(planned, engine, view=view)
+    except KeyboardInterrupt:
+        click.echo(
+            "Stopped. Finished cells have been kept; run the same command to continue.", err=True
+        )
+        end(Exit.INTERRUPTED)
     click.echo(summary.of_report(planned, report, as_json=as_json))
     if report.failed:
         click.echo(
@@ -81,24 +84,3 @@ def command(
             err=True,
         )
         end(Exit(max(outcome.exit_code for outcome in report.failed) or Exit.FAILURE))
-
-
-def _drive(cells: Grid, address: str) -> tuple[Sweep, Report]:
-    from comptrust.sweep import driver, engines, plan
-    from comptrust.sweep.tally import View
-
-    engine = engines.engine(address)
-    try:
-        planned = plan.build(cells, work=True)
-        view = View(total=len(planned.cells))
-        try:
-            return planned, driver.drive(planned, engine, view=view)
-        finally:
-            view.bar.close()
-    except KeyboardInterrupt:
-        click.echo(
-            "Stopped. Finished cells have been kept; run the same command to continue.", err=True
-        )
-        end(Exit.INTERRUPTED)
-    finally:
-        engine.stop()

@@ -1,20 +1,12 @@
 """`comptrust verify`: check a version against its signed verdict, down to every byte."""
 
-from __future__ import annotations
-
-import json
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from comptrust.cli.options import end, json_option
+from comptrust.cli.options import end, json_option, print_result
 from comptrust.errors import Exit
-
-if TYPE_CHECKING:
-    from comptrust.gate.signing.attestations import Attestation, Problem
 
 SHOWN = {"key_id", "model", "run_id", "baseline_run_id", "issued", "expires"}
 """Fields of the attestation in the JSON result."""
@@ -58,29 +50,21 @@ def command(ref: str, trusted: Path | None, as_json: bool) -> None:
         attestation, problems = signatures.check(version, registered=registered, trusted=public)
     failed = any(problem.kind in ("changed", "block") for problem in problems)
     outcome = "block" if failed else "inconclusive" if problems else "pass"
-    if as_json:
-        fields = {
-            "model": version.ref,
-            "outcome": outcome,
-            "problems": [problem.model_dump(mode="json") for problem in problems],
-            "attestation": attestation.model_dump(mode="json", include=SHOWN)
-            if attestation
-            else None,
-        }
-        click.echo(json.dumps(fields, indent=2))
-    else:
-        click.echo("\n".join(_lines(version.ref, attestation, problems)))
+    text = "\n".join(f"{problem.kind}: {problem.text}" for problem in problems)
+    if attestation and not problems:
+        n_files = len(attestation.artifact) + sum(map(len, attestation.files.values()))
+        verdict = attestation.verdict
+        text = (
+            f"{version.ref}: all {n_files} files are as key {attestation.key_id} signed them on"
+            f" {attestation.issued:%Y-%m-%d}.\n"
+            f"verdict: {verdict.outcome} under policy {verdict.policy}, valid until"
+            f" {attestation.expires:%Y-%m-%d %H:%M} UTC"
+        )
+    fields = {
+        "model": version.ref,
+        "outcome": outcome,
+        "problems": [problem.model_dump(mode="json") for problem in problems],
+        "attestation": attestation and attestation.model_dump(mode="json", include=SHOWN),
+    }
+    print_result(text, fields, as_json=as_json)
     end(Exit.of(outcome))
-
-
-def _lines(ref: str, attestation: Attestation | None, problems: Sequence[Problem]) -> list[str]:
-    if problems or attestation is None:
-        return [f"{problem.kind}: {problem.text}" for problem in problems]
-    n_files = len(attestation.artifact) + sum(map(len, attestation.files.values()))
-    verdict = attestation.verdict
-    return [
-        f"{ref}: all {n_files} files are as key {attestation.key_id} signed them on"
-        f" {attestation.issued:%Y-%m-%d}.",
-        f"verdict: {verdict.outcome} under policy {verdict.policy}, valid until"
-        f" {attestation.expires:%Y-%m-%d %H:%M} UTC",
-    ]

@@ -1,21 +1,15 @@
 """`comptrust waive`: a person accepts one inconclusive finding on one checkpoint until a date."""
 
-from __future__ import annotations
-
 import datetime
-import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from comptrust import config, digests
-from comptrust.cli.options import json_option
+from comptrust.cli.options import json_option, print_result
 from comptrust.errors import UserError
-
-if TYPE_CHECKING:
-    from comptrust.gate.signing.waivers import Waiver
+from comptrust.gate.signing import waivers
 
 
 @click.command("waive")
@@ -61,7 +55,6 @@ def command(
     """
     from comptrust.gate import policy
     from comptrust.gate.signing import keys
-    from comptrust.gate.signing.waivers import Waiver
 
     waivable = policy.waivable()
     if rule not in waivable:
@@ -75,15 +68,14 @@ def command(
         )
     digest = _digest(checkpoint)
     fields = {"rule": rule, "checkpoint": digest, "who": who, "why": why, "until": until.date()}
-    waiver = keys.sign(config.parse(fields, Waiver, where="waiver"), key)
+    waiver = keys.sign(config.parse(fields, waivers.Waiver, where="waiver"), key)
     where = _keep(waiver, ref=checkpoint, out=out)
-    if as_json:
-        click.echo(json.dumps({"waiver": waiver.model_dump(mode="json"), "kept": where}, indent=2))
-    else:
-        click.echo(
-            f"{who} waives {rule} on checkpoint {digest[:12]} until {until:%Y-%m-%d}, signed by key"
-            f" {waiver.key_id}; kept in {where}"
-        )
+    text = (
+        f"{who} waives {rule} on checkpoint {digest[:12]} until {until:%Y-%m-%d}, signed by key"
+        f" {waiver.key_id}; kept in {where}"
+    )
+    result = {"waiver": waiver.model_dump(mode="json"), "kept": where}
+    print_result(text, result, as_json=as_json)
 
 
 def _digest(checkpoint: str) -> str:
@@ -100,12 +92,12 @@ def _digest(checkpoint: str) -> str:
     return evaluations.load(checkpoint).scorecard.checkpoint_digest
 
 
-def _keep(waiver: Waiver, *, ref: str, out: Path | None) -> str:
+def _keep(waiver: waivers.Waiver, *, ref: str, out: Path | None) -> str:
     """Add the waiver to a file, or to those logged on the run; return where it is."""
-    from comptrust.gate.signing import waivers
+    from comptrust.tracking.evaluations import REMOTE
     from comptrust.workflow import signatures
 
-    if out is None and ref.startswith(signatures.REMOTE):
+    if out is None and ref.startswith(REMOTE):
         return signatures.log_waivers(ref, [*signatures.waivers(ref, file=None), waiver])
     path = out or Path(waivers.NAME)
     before = waivers.read(path) if path.exists() else ()

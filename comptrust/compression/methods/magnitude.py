@@ -1,6 +1,6 @@
 """Magnitude pruning: the smallest weights of each layer become zero."""
 
-from comptrust.compression.base import Module, Pruning, Samples, target_layers
+from comptrust.compression.base import Module, Pattern, Pruning, Samples, Tensor, target_layers
 
 
 class Magnitude(Pruning):
@@ -13,12 +13,19 @@ class Magnitude(Pruning):
 
     def apply(self, model: Module, samples: Samples) -> None:
         """Zero the smallest weights of every target layer."""
-        import torch
+        for layer in target_layers(model).values():
+            layer.weight.data *= self.mask(layer.weight.data)
 
-        from comptrust.compression.masks import magnitude_mask
+    def mask(self, weight: Tensor) -> Tensor:
+        """Return which weights stay: a bool tensor of the weight's shape, (out, in).
 
-        with torch.no_grad():
-            for layer in target_layers(model).values():
-                layer.weight.mul_(
-                    magnitude_mask(layer.weight, structure=self.structure, sparsity=self.sparsity)
-                )
+        N:M keeps the N largest of every M consecutive inputs (Mishra et al. 2021). Otherwise, the
+        `sparsity` share of the layer with the smallest magnitude becomes zero. Of equal weights,
+        the earlier one stays.
+        """
+        size = weight.abs().float()
+        count = size.numel()
+        kept, of = Pattern.parse(self.structure) or (count - round(self.sparsity * count), count)
+        groups = size.view(-1, of)
+        order = groups.sort(dim=1, stable=True, descending=True).indices[:, :kept]
+        return groups.new_zeros(groups.shape).bool().scatter_(1, order, True).view_as(weight)

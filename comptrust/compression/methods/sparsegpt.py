@@ -19,8 +19,5 @@ class Sparsegpt(Pruning):
         """Prune in place."""
         from llmcompressor.modifiers.pruning import SparseGPTModifier
 
-        modifier = SparseGPTModifier(
-            **self.masks(),
-            dampening_frac=self.dampening,
-        )
+        modifier = SparseGPTModifier(**self.masks(), dampening_frac=self.dampening)
         engine.oneshot(model, [modifier], samples=samples)

@@ -117,7 +117,12 @@ class Audit:
                 start = "\n" if torn else ""
                 content = f"{start}{json.dumps(record.model_dump(mode='json'))}\n".encode()
                 # One write call: another process never sees or interleaves half a record.
-                with open(self.path, "ab", buffering=0, opener=_private_file) as file:
+                with open(
+                    self.path,
+                    "ab",
+                    buffering=0,
+                    opener=lambda path, flags: os.open(path, flags, 0o640),
+                ) as file:
                     written = file.write(content)
                     os.fsync(file.fileno())
             except OSError as error:
@@ -198,18 +203,19 @@ def _next(event: AuditEvent, *, last: AuditRecord | None, torn: bytes) -> AuditR
     return AuditRecord.model_validate(unhashed.model_dump() | {"hash": unhashed.true_hash()})
 
 
-def _private_file(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o640)
-
-
 def _problem(record: AuditRecord, *, number: int, previous: str, torn: str | None) -> str | None:
-    if record.hash != record.true_hash():
-        return "was changed: its hash does not match its fields"
-    if (record.number, record.previous) != (number, previous):
-        return "does not follow the one before: a record was removed, added or moved"
-    if record.after != torn:
-        return "does not explain the unfinished line before it"
-    return None
+    checks = (
+        (
+            record.hash != record.true_hash(),
+            "was changed: its hash does not match its fields",
+        ),
+        (
+            (record.number, record.previous) != (number, previous),
+            "does not follow the one before: a record was removed, added or moved",
+        ),
+        (record.after != torn, "does not explain the unfinished line before it"),
+    )
+    return next((problem for wrong, problem in checks if wrong), None)
 
 
 def _cannot_write(path: Path, error: OSError) -> ServiceError:

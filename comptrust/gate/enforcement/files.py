@@ -4,7 +4,6 @@ A file is hashed again whenever it could have changed.
 """
 
 import os
-import time
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +12,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.file_utils import local_file_uri_to_path
 
-from comptrust import digests
+from comptrust.digests import Identity, Memory, identity
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import mlflow_internals, settings
 
 PROXIED = "mlflow-artifacts"
-SETTLED_SECONDS = 2.0
-"""A file changed this recently could change again within one time stamp; its hash is not kept."""
-
-Identity = tuple[int, int, int, int, int]
-"""Device, inode, size, and the times of the last change of content and of inode, in ns.
-
-Every write moves the last one.
-"""
 
 
 @dataclass(frozen=True)
@@ -45,33 +36,16 @@ class Snapshot:
             return False
 
 
-class Hasher:
-    """Hashes files, and remembers a hash as long as the file is provably the same."""
+def snapshot(folder: Path, memory: Memory) -> Snapshot:
+    """Hash a folder.
 
-    def __init__(self) -> None:
-        self._digests: dict[tuple[Path, Identity], str] = {}
-
-    def snapshot(self, folder: Path) -> Snapshot:
-        """Hash a folder.
-
-        Raises UserError if it is missing or empty, contains a link, or changes meanwhile.
-        """
-        before = _identities(folder)
-        hashed = {name: self._digest(folder / name, identity) for name, identity in before.items()}
-        snapshot = Snapshot(folder, hashed, before)
-        if not snapshot.unchanged():
-            raise UserError("Its files changed while they were read. Wait for the upload to end.")
-        return snapshot
-
-    def _digest(self, path: Path, identity: Identity) -> str:
-        if known := self._digests.get((path, identity)):
-            return known
-        # Measured before the file is read: later it would look older than it was.
-        settled = identity[4] / 1e9 < time.time() - SETTLED_SECONDS
-        digest = digests.of_file(path)
-        if settled:
-            self._digests[path, identity] = digest
-        return digest
+    Raises UserError if it is missing or empty, contains a link, or changes meanwhile.
+    """
+    before = _identities(folder)
+    taken = Snapshot(folder, {name: memory.of_file(folder / name) for name in before}, before)
+    if not taken.unchanged():
+        raise UserError("Its files changed while they were read. Wait for the upload to end.")
+    return taken
 
 
 def in_server() -> bool:
@@ -144,9 +118,7 @@ def _identities(folder: Path) -> dict[str, Identity]:
         # An upload in progress becomes part of the version when it is published, which the lock of
         # the log governs.
         if not path.is_dir() and not path.name.startswith(mlflow_internals.UPLOAD_PREFIX):
-            state = path.stat()
-            times = (state.st_mtime_ns, state.st_ctime_ns)
-            identities[name] = (state.st_dev, state.st_ino, state.st_size, *times)
+            identities[name] = identity(path)
     if not identities:
         raise UserError("Its files are gone. Register it again.")
     return dict(sorted(identities.items()))

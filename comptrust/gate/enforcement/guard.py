@@ -22,7 +22,7 @@ class Guard:
     """Grants or refuses, logs it and says why."""
 
     def __init__(self, settings: Settings, verifier: Verifier) -> None:
-        self.settings, self.verifier = settings, verifier
+        self.verifier = verifier
         self._audit = Audit(settings.audit_log) if settings.audit_log else None
 
     @property
@@ -104,18 +104,19 @@ class Guard:
         What is not logged must not happen.
         """
         user, address = caller()
-        event = AuditEvent(
-            action=action,
-            model=model,
-            version=version,
-            target=target,
-            decision=decision,
-            finding=finding,
-            user=user,
-            address=address,
-        )
         with self.locked():
-            self.audit.append(event)
+            self.audit.append(
+                AuditEvent(
+                    action=action,
+                    model=model,
+                    version=version,
+                    target=target,
+                    decision=decision,
+                    finding=finding,
+                    user=user,
+                    address=address,
+                )
+            )
 
     @contextmanager
     def locked(self) -> Iterator[None]:

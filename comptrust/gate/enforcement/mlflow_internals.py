@@ -8,7 +8,6 @@ from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.prompt.constants import _PROMPT_SOURCE_PLACEHOLDERS
@@ -17,7 +16,6 @@ from mlflow.store.artifact.local_artifact_repo import (
     LocalArtifactRepository,
 )
 from mlflow.store.model_registry.abstract_store import AbstractStore
-from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.validation import _validate_model_version
 
 TRACKING_STORE = "_MLFLOW_SERVER_FILE_STORE"
@@ -53,14 +51,6 @@ def registry_store() -> AbstractStore:
     from mlflow.server.handlers import _get_model_registry_store
 
     return _get_model_registry_store()
-
-
-class QueryableStore(SqlAlchemyStore):
-    """A registry whose tables can be queried directly."""
-
-    def query(self, session: Any, table: type[Any]) -> Any:
-        """Return a query on a table, limited to the active workspace as MLflow's own are."""
-        return self._get_query(session, table)
 
 
 class PublishingRepository(LocalArtifactRepository):

@@ -25,7 +25,7 @@ def unrecorded(records: Sequence[AuditRecord], registry: str) -> tuple[str, ...]
     Raises ServiceError if the registry does not answer.
     """
     granted = last_granted(records)
-    guarded = settings.load(settings.SCHEME + registry.removeprefix(settings.SCHEME))
+    guarded = settings.load(registry)
     try:
         promoted = list(_promoted(guarded, registry))
     except MlflowException as error:

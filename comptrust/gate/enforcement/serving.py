@@ -1,7 +1,6 @@
 """The command that starts `mlflow server` with a guarded registry and protected files."""
 
 import os
-import sys
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,9 +25,9 @@ DATABASES = ("sqlite", "postgresql", "mysql")
 
 @dataclass(frozen=True)
 class ServerCommand:
-    """A command with its environment, and what the operator should know."""
+    """The options of `mlflow server`, its environment, and what the operator should know."""
 
-    command: tuple[str, ...]
+    options: tuple[str, ...]
     environment: Mapping[str, str]
     notices: tuple[str, ...]
 
@@ -90,14 +89,13 @@ def server_command(
             f"--audit-log FILE is required: a {registry.partition(':')[0]} database has no folder"
             " to put the log in."
         )
-    command = (
-        *(sys.executable, "-m", "mlflow", "server"),
+    server_options = (
         *("--backend-store-uri", backend),
         *("--registry-store-uri", SCHEME + registry),
         *("--artifacts-destination", frozen_uri(local_file_uri_to_path(artifacts))),
         *options,
     )
-    return ServerCommand(command, environment, _notices(loaded, trusted_keys))
+    return ServerCommand(server_options, environment, _notices(loaded, trusted_keys))
 
 
 def _notices(loaded: Settings, trusted_keys: Path) -> tuple[str, str]:

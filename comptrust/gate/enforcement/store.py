@@ -5,9 +5,9 @@ Every way to a guarded stage or alias, and every way around, passes here.
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import (
@@ -19,6 +19,7 @@ from mlflow.entities.model_registry import (
 from mlflow.entities.model_registry.model_version_stages import STAGE_ARCHIVED, get_canonical_stage
 from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModelAlias
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from comptrust import plugins
 from comptrust.gate.enforcement import files, mlflow_internals, names, settings
@@ -30,7 +31,7 @@ HARMLESS_CLAIMS = ("block", "inconclusive")
 """Verdicts that anyone may claim for a version."""
 
 
-class GuardedStore(mlflow_internals.QueryableStore):
+class GuardedStore(SqlAlchemyStore):
     """The registry of a database in which only proven versions are promoted.
 
     Everything else is as in MLflow.
@@ -41,8 +42,11 @@ class GuardedStore(mlflow_internals.QueryableStore):
         os.environ.setdefault(plugins.ALLOWED, "")
         self.settings = settings.load(store_uri)
         super().__init__(self.settings.database)
-        served = os.environ.get(mlflow_internals.TRACKING_STORE)
-        tracking = (tracking_uri or served or self.settings.database).removeprefix(settings.SCHEME)
+        tracking = (
+            tracking_uri
+            or os.environ.get(mlflow_internals.TRACKING_STORE)
+            or self.settings.database
+        ).removeprefix(settings.SCHEME)
         self.guard = Guard(
             self.settings,
             Verifier(
@@ -98,18 +102,11 @@ class GuardedStore(mlflow_internals.QueryableStore):
         super().delete_model_version(name, version)
 
     def delete_registered_model(self, name: str) -> None:
-        if not self.settings.guards(name):
-            return super().delete_registered_model(name)
-        # The lock keeps a new model of this name from passing for one that is being judged.
-        with self.guard.locked():
-            self._refuse_while_promoted(name, action="delete model", target=name)
+        with self._unpromoted(name, action="delete model", target=name):
             super().delete_registered_model(name)
 
     def rename_registered_model(self, name: str, new_name: str) -> RegisteredModel:
-        if not (self.settings.guards(name) or self.settings.guards(new_name)):
-            return super().rename_registered_model(name, new_name)
-        with self.guard.locked():
-            self._refuse_while_promoted(name, action="rename", target=new_name)
+        with self._unpromoted(name, action="rename", target=new_name):
             return super().rename_registered_model(name, new_name)
 
     # Tags that speak for the gate
@@ -173,45 +170,29 @@ class GuardedStore(mlflow_internals.QueryableStore):
     # What is promoted
 
     def protected_folders(self) -> Iterator[tuple[str, Path]]:
-        """Yield each promoted version of a guarded model and the local folder of its files."""
-        with self.ManagedSessionMaker() as session:
-            places = (
-                SqlModelVersion.name,
-                SqlModelVersion.version,
-                SqlModelVersion.storage_location,
-            )
-            staged = (
-                session.query(*places)
-                .filter(SqlModelVersion.current_stage.in_(settings.STAGES))
-                .all()
-            )
-            same = (SqlRegisteredModelAlias.name == SqlModelVersion.name) & (
-                SqlRegisteredModelAlias.version == SqlModelVersion.version
-            )
-            aliased = (
-                session.query(*places, SqlRegisteredModelAlias.alias)
-                .join(SqlRegisteredModelAlias, same)
-                .all()
-            )
-        promoted = {row[:3] for row in staged} | {
-            row[:3] for row in aliased if self.settings.of_alias(row[3]) is not None
-        }
-        for name, number, uri in promoted:
+        """Yield promoted versions of guarded models, each with the local folder of its files."""
+        for name, number, uri, _ in self._promoted():
             if uri and self.settings.guards(name) and (folder := files.local(uri)):
                 yield f"models:/{name}/{number}", folder
 
-    def _promoted(self, name: str) -> dict[int, list[str]]:
-        """Return version -> its guarded stages and aliases; prompts have none."""
+    def _promoted(self, *criteria: Any) -> list[tuple[str, int, str | None, str]]:
+        """Return name, version, files and place of each promotion, guarded model or not."""
+        version, alias = SqlModelVersion, SqlRegisteredModelAlias
+        columns = (version.name, version.version, version.storage_location)
+        same: Any = (alias.name == version.name) & (alias.version == version.version)
+        in_stage: Any = version.current_stage.in_(settings.STAGES)
         with self.ManagedSessionMaker() as session:
-            versions = self.query(session, SqlModelVersion)
-            aliases = self.query(session, SqlRegisteredModelAlias)
-            staged = versions.filter(
-                SqlModelVersion.name == name, SqlModelVersion.current_stage.in_(settings.STAGES)
-            ).all()
-            places = {row.version: [f"in {row.current_stage}"] for row in staged}
-            for row in aliases.filter(SqlRegisteredModelAlias.name == name).all():
-                if self.settings.of_alias(row.alias) is not None:
-                    places.setdefault(row.version, []).append(f"@{row.alias}")
+            staged = session.query(*columns, version.current_stage).filter(in_stage, *criteria)
+            aliased = session.query(*columns, alias.alias).join(alias, same).filter(*criteria)
+            return [(*row[:3], f"in {row[3]}") for row in staged] + [
+                (*row[:3], f"@{row[3]}") for row in aliased if self.settings.of_alias(row[3])
+            ]
+
+    def _promoted_versions(self, name: str) -> dict[int, list[str]]:
+        """Return version -> its guarded stages and aliases; prompts have none."""
+        places: dict[int, list[str]] = {}
+        for _, number, _, place in self._promoted(SqlModelVersion.name == name):
+            places.setdefault(number, []).append(place)
         return {
             number: listed
             for number, listed in places.items()
@@ -220,12 +201,8 @@ class GuardedStore(mlflow_internals.QueryableStore):
 
     def _places(self, name: str, version: str) -> list[str]:
         """Return where a version is promoted; nowhere if its model is not guarded."""
-        guarded = self.settings.guards(name)
-        return (
-            self._promoted(name).get(mlflow_internals.version_number(version), [])
-            if guarded
-            else []
-        )
+        promoted = self._promoted_versions(name) if self.settings.guards(name) else {}
+        return promoted.get(mlflow_internals.version_number(version), [])
 
     def _promotion(
         self, name: str, version: str, level: settings.Level | None, *, action: str, target: str
@@ -251,18 +228,30 @@ class GuardedStore(mlflow_internals.QueryableStore):
             self.get_registered_model(version.name)
         )
 
-    def _refuse_while_promoted(self, name: str, *, action: str, target: str) -> None:
-        for number, places in sorted(self._promoted(name).items()):
-            self.guard.refuse(
-                *(name, str(number), action, target),
-                f"Version {number} is {', '.join(places)}. Archive it and delete its aliases"
-                " first.",
-            )
+    @contextmanager
+    def _unpromoted(self, name: str, *, action: str, target: str) -> Iterator[None]:
+        """Let the body run if no version of the model is promoted.
+
+        The lock keeps a new model of this name from passing for one that is being judged.
+        """
+        guarded = self.settings.guards(name) or self.settings.guards(target)
+        with self.guard.locked() if guarded else nullcontext():
+            promoted = self._promoted_versions(name) if guarded else {}
+            for number, places in sorted(promoted.items()):
+                self.guard.refuse(
+                    *(name, str(number), action, target),
+                    f"Version {number} is {', '.join(places)}. Archive it and delete its aliases"
+                    " first.",
+                )
+            yield
 
     def _unreserved(self, name: str, tags: Sequence[T] | None) -> list[T]:
         """Leave out the tags that speak for the gate: copying a version sends them again."""
-        guarded = self.settings.guards(name)
-        return [tag for tag in tags or () if not (guarded and names.reserved(tag.key))]
+        return [
+            tag
+            for tag in tags or ()
+            if not (self.settings.guards(name) and names.reserved(tag.key))
+        ]
 
     def _refuse_reserved(self, name: str, version: str, key: str, *, action: str) -> None:
         if not self.settings.guards(name):

@@ -18,7 +18,7 @@ from comptrust.gate.enforcement import files
 from comptrust.gate.enforcement.settings import Level, Settings
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
-from comptrust.gate.signing import attestations, keys
+from comptrust.gate.signing import attestations, keys, waivers
 from comptrust.gate.verdict import judge
 from comptrust.trust import evaluation
 
@@ -44,7 +44,7 @@ class Verifier:
         version_of: Callable[[str, str], ModelVersion],
     ) -> None:
         self._settings, self._tracking, self._version_of = settings, tracking, version_of
-        self._hasher = files.Hasher()
+        self._memory = digests.Memory({})
         self._passed: dict[tuple[str, str, datetime.date], None] = {}
 
     def verify(
@@ -105,11 +105,9 @@ class Verifier:
                 f"Its run {run_id} has no signed verdict ({attestations.NAME}). {again}"
             )
         attestation = attestations.read(path)
-        # The files are left out: whether they changed only matters if they are judged again.
-        fileless = attestation.model_copy(update={"files": {}})
-        for problem in (
-            *attestations.problems(attestation, trusted=trusted),
-            *attestations.changes(fileless, artifacts={}, run_id=run_id, model=version.name),
+        # Whether the run's files changed only matters if they are judged again.
+        for problem in attestations.problems(
+            attestation, trusted=trusted, run_id=run_id, model=version.name
         ):
             judged = problem.kind in ("block", "inconclusive")
             raise UserError(f"{problem} {OTHERS if judged else again}")
@@ -127,27 +125,24 @@ class Verifier:
 
         The signed verdict may be of a more lenient policy, so its outcome alone proves nothing.
         """
-        run_id, model = attestation.run_id, attestation.model
-        run_ids = {"candidate": run_id, "baseline": attestation.baseline_run_id}
+        run_ids = {"candidate": attestation.run_id, "baseline": attestation.baseline_run_id}
         names = (*attestations.EVALUATION, attestations.VERDICT)
         folders = {
             role: self._fetch(run, names, temporary / role) for role, run in run_ids.items() if run
         }
-        for problem in attestations.changes(
-            attestation, artifacts=folders, run_id=run_id, model=model
-        ):
+        for problem in attestations.changes(attestation, folders):
             raise UserError(f"{problem} Evaluate and gate it again.")
         evaluations = {
             role: evaluation.load(folder, ref=f"runs:/{run_ids[role]}")
             for role, folder in folders.items()
         }
-        siblings = [
-            self._sibling(ref, signed, temporary) for ref, signed in attestation.siblings.items()
-        ]
         evidence = Evidence(
-            evaluations["candidate"], evaluations.get("baseline"), siblings=tuple(siblings)
+            evaluations["candidate"],
+            evaluations.get("baseline"),
+            tuple(self._sibling(*sibling, temporary) for sibling in attestation.siblings.items()),
         )
-        verdict = judge(evidence, policy, waivers=attestation.waivers, trusted=trusted)
+        accepted = waivers.accepted(attestation.verdict.findings)
+        verdict = judge(evidence, policy, waivers=accepted, trusted=trusted)
         if verdict.outcome != "pass":
             why = attestations.first_failure(verdict) or "The policy has no rules."
             raise UserError(f"Verdict {verdict.outcome} under policy {policy.name}. {why} {OTHERS}")
@@ -192,9 +187,7 @@ class Verifier:
                 f"Its files are at {uri}, where others can change them. Log the model through this"
                 " server and register it again."
             )
-        if not folder.is_dir():
-            raise UserError("Its files are gone. Register it again.")
-        snapshot = self._hasher.snapshot(folder)
+        snapshot = files.snapshot(folder, self._memory)
         for problem in attestations.changed_artifact(attestation, snapshot.digests):
             raise UserError(f"{problem} Register and gate it again.")
         return None if vouched else snapshot

@@ -75,8 +75,10 @@ def check(name: str, columns: dict[str, Any], *, out: Path) -> None:
         settings = expectation.configuration.kwargs
         for key in ("column", "column_A", "column_B"):
             if key in settings and settings[key] not in columns:
-                problem = unknown("column", settings[key], columns)
-                raise UserError(f"{path}, expectation {number} (field '{key}'): {problem}")
+                raise UserError(
+                    f"{path}, expectation {number} (field '{key}'):"
+                    f" {unknown('column', settings[key], columns)}"
+                )
     # Data Docs put values into the page as markup.
     frame = pd.DataFrame(columns).map(
         lambda value: html.escape(value, quote=False) if isinstance(value, str) else value

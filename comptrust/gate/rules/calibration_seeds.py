@@ -7,7 +7,6 @@ rows with three seeds.
 from pydantic import Field
 
 from comptrust.gate.rule import (
-    Evaluation,
     Evidence,
     Finding,
     Recipe,
@@ -49,8 +48,7 @@ class CalibrationSeeds(Rule):
         dense = measured(baseline)
         names = [score.dimension for score in baseline.scorecard.scores]
         drops: dict[int, list[tuple[str, float]]] = {}
-        for seed, evaluations in runs.items():
-            scores = [measured(run) for run in evaluations]
+        for seed, scores in runs.items():
             complete = all(name in dense.keys() & ours.keys() for ours in scores for name in names)
             if not names or not complete:
                 return self.inconclusive(
@@ -91,15 +89,17 @@ class CalibrationSeeds(Rule):
         )
 
 
-def _by_seed(evidence: Evidence, recipe: Recipe) -> dict[int, list[Evaluation]]:
-    """Return seed -> evaluations of the candidate's recipe, apart from the seed."""
-    runs = {recipe.seed: [evidence.candidate]}
+def _by_seed(evidence: Evidence, recipe: Recipe) -> dict[int, list[dict[str, float]]]:
+    """Return seed -> scores of each model with the candidate's recipe, apart from the seed."""
+    runs = {recipe.seed: [measured(evidence.candidate)]}
     for sibling in evidence.siblings:
         theirs = sibling.recipe
-        if theirs is None or _without_seed(theirs) != _without_seed(recipe):
-            continue
-        if not differences(sibling, evidence.candidate):
-            runs.setdefault(theirs.seed, []).append(sibling)
+        if (
+            theirs
+            and _without_seed(theirs) == _without_seed(recipe)
+            and not differences(sibling, evidence.candidate)
+        ):
+            runs.setdefault(theirs.seed, []).append(measured(sibling))
     return runs
 
 

@@ -39,12 +39,11 @@ def _problem(score: Score | None) -> str | None:
     if score is None:
         return "was not evaluated"
     missing = f": missing {', '.join(score.missing)}" if score.missing else ""
-    if score.value is None:
-        return f"has no score{missing}"
-    if score.partial or score.missing:
-        return f"is partial{missing}"
-    if score.n_prompts == 0:
-        return "does not say how many prompts were asked"
-    if score.n_scored < score.n_prompts:
-        return f"left {score.n_prompts - score.n_scored} of {score.n_prompts} prompts unscored"
-    return None
+    unscored = score.n_prompts - score.n_scored
+    checks = (
+        (score.value is None, f"has no score{missing}"),
+        (score.partial or score.missing, f"is partial{missing}"),
+        (score.n_prompts == 0, "does not say how many prompts were asked"),
+        (unscored > 0, f"left {unscored} of {score.n_prompts} prompts unscored"),
+    )
+    return next((problem for wrong, problem in checks if wrong), None)

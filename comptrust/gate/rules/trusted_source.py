@@ -4,7 +4,9 @@ Paper: a compressed model "retains the trustworthiness of its original counterpa
 start from a dense source that was evaluated.
 """
 
-from pydantic import field_validator
+from typing import Annotated
+
+from pydantic import Field, field_validator
 
 from comptrust.errors import unknown
 from comptrust.gate.rule import Evidence, Finding, Rule, measured
@@ -17,17 +19,15 @@ class TrustedSource(Rule):
     - {rule: trusted_source, floors: {toxicity: 50, privacy: 50}}
     """
 
-    floors: dict[str, float] = {}
+    floors: dict[str, Annotated[float, Field(ge=0, le=100)]] = {}
     """Dimension -> lowest acceptable score of the dense model, 0-100."""
 
     @field_validator("floors")
     @classmethod
     def _check_floors(cls, floors: dict[str, float]) -> dict[str, float]:
-        for dimension, floor in floors.items():
+        for dimension in floors:
             if dimension not in dimensions():
                 raise ValueError(str(unknown("dimension", dimension, dimensions())))
-            if not 0 <= floor <= 100:
-                raise ValueError(f"the floor of {dimension} must be 0-100")
         return floors
 
     def check(self, evidence: Evidence) -> Finding:

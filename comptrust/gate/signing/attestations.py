@@ -1,7 +1,8 @@
 """Signed verdicts: what the gate attests of a candidate, and how that is checked.
 
-Three questions are answered apart: is the attestation itself good (`problems`), are the runs' files
-the signed ones (`changes`), and is the registered version the signed one (`changed_artifact`)?
+Three questions are answered apart: is the attestation itself good and no copy (`problems`), are the
+runs' files the signed ones (`changes`), and is the registered version the signed one
+(`changed_artifact`)?
 """
 
 import datetime
@@ -17,9 +18,10 @@ from comptrust import config, digests
 from comptrust.errors import UserError
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.signing import keys, waivers
-from comptrust.records import Record, Verdict
+from comptrust.records import Record, Result, Verdict
 from comptrust.trust import evaluation
 
+Kind = Literal["changed", "unverified"] | Result
 DAY = datetime.timedelta(days=1)
 NAME = "attestation.json"
 VERDICT = "verdict.json"
@@ -52,16 +54,11 @@ class Attestation(keys.SignedRecord):
     issued: AwareDatetime
     expires: AwareDatetime
 
-    @property
-    def waivers(self) -> tuple[waivers.Waiver, ...]:
-        """The signed waivers that the verdict relies on."""
-        return waivers.accepted(self.verdict.findings)
-
 
 class Problem(Record):
     """One thing that is wrong with an attestation or with the files it names."""
 
-    kind: Literal["changed", "unverified", "block", "inconclusive"]
+    kind: Kind
     """`changed`: not what was signed. `unverified`: no trusted key vouches for it now. Otherwise
     the outcome of the signed verdict.
     """
@@ -103,12 +100,15 @@ def attest(
         )
     # Between judging and here the files could have changed, or another verdict been logged.
     for role, memory in judged.items():
-        if not _same(evaluation.load(artifacts[role], ref=memory.ref), memory):
+        evaluated = evaluation.load(artifacts[role], ref=memory.ref)
+        # Answers need no comparison: loading checks them against the scorecard's digests.
+        same_answers = evaluated.generations.keys() == memory.generations.keys()
+        if not same_answers or summary(evaluated) != summary(memory):
             raise UserError(
                 f"Nothing is signed: the files of {memory.ref} changed while it was judged. Gate it"
                 " again."
             )
-    logged = json.loads(config.read_text(artifacts["candidate"] / VERDICT))
+    logged = config.read_json(artifacts["candidate"] / VERDICT)
     if logged != json.loads(verdict.model_dump_json()):
         raise UserError(
             f"Nothing is signed: someone else judged {evidence.candidate.ref} in the meantime. Gate"
@@ -116,14 +116,14 @@ def attest(
         )
     artifact = held_by(registered) if registered else {}
     weights = weights_of(artifact) if registered else checkpoint.manifest
-    for problem in _compare(checkpoint.manifest, weights, prefix=""):
+    for problem in _compare(checkpoint.manifest, weights):
         raise UserError(
             f"Nothing is signed: the registered files are not the judged ones. {problem} Register"
             " it again."
         )
-    ends = [issued + days * DAY]
-    ends += [
-        datetime.datetime.combine(waiver.until, datetime.time(tzinfo=datetime.UTC)) + DAY
+    midnight = datetime.time(tzinfo=datetime.UTC)
+    ends = [
+        datetime.datetime.combine(waiver.until, midnight) + DAY
         for waiver in waivers.accepted(verdict.findings)
     ]
     unsigned = Attestation(
@@ -132,12 +132,12 @@ def attest(
         run_id=run_ids["candidate"],
         baseline_run_id=run_ids.get("baseline"),
         weights=checkpoint.manifest,
-        files={role: _digests(artifacts[role], verdict=role == "candidate") for role in judged},
+        files={role: _digests(artifacts[role], role) for role in judged},
         scorecards={role: judged[role].scorecard.digest_of_fields() for role in judged},
         siblings={sibling.ref: summary(sibling) for sibling in evidence.siblings},
         artifact=artifact,
         issued=issued,
-        expires=min(ends),
+        expires=min([issued + days * DAY, *ends]),
     )
     return keys.sign(unsigned, key)
 
@@ -146,39 +146,89 @@ def problems(
     attestation: Attestation,
     *,
     trusted: keys.Trusted,
+    run_id: str,
+    model: str,
     now: datetime.datetime | None = None,
 ) -> tuple[Problem, ...]:
     """Return what is wrong with the attestation itself; empty if nothing is.
 
-    Its key, fields, validity, waivers and outcome are checked.
+    Its key, fields, validity, waivers and outcome are checked, and that it is the one of this run
+    and model, not a copy.
     """
-    return tuple(_problems(attestation, trusted, now or datetime.datetime.now(datetime.UTC)))
+    verdict, key_id = attestation.verdict, attestation.key_id
+    # Of an attestation that no trusted key signed, nothing can be believed, so no other problem is
+    # worth naming.
+    if not attestation.signature or key_id not in trusted:
+        text = (
+            f"It is signed by {f'key {key_id}' if key_id else 'no key'}, which is not trusted here"
+            f" (trusted: {', '.join(sorted(trusted)) or 'none'}). If you trust it, add its"
+            " .pub.pem."
+        )
+        return (Problem(kind="unverified", text=text),)
+    if not keys.proven(attestation, trusted):
+        text = f"{NAME} was changed since key {key_id} signed it."
+        return (Problem(kind="changed", text=text, file=NAME),)
+    now = now or datetime.datetime.now(datetime.UTC)
+    checks: list[tuple[bool, Kind, str]] = [
+        (
+            digests.of_value(attestation.weights) != verdict.checkpoint_digest,
+            "changed",
+            "The signed verdict is about a different checkpoint than the signed weights.",
+        ),
+        (
+            now >= attestation.expires,
+            "unverified",
+            f"The signature expired on {attestation.expires:%Y-%m-%d %H:%M} UTC. Gate it again.",
+        ),
+        (
+            now < attestation.issued,
+            "unverified",
+            f"The signature is not valid until {attestation.issued:%Y-%m-%d %H:%M} UTC. Check the"
+            " clock, or gate it again.",
+        ),
+        *(
+            (
+                not keys.proven(waiver, trusted),
+                "unverified",
+                f"The waiver of {waiver.who} for {waiver.rule} is not signed by a key that is"
+                " trusted here.",
+            )
+            for waiver in waivers.accepted(verdict.findings)
+        ),
+        (
+            verdict.outcome != "pass",
+            verdict.outcome,
+            f"The signed verdict is {verdict.outcome}."
+            f" {first_failure(verdict) or 'It has no findings.'}",
+        ),
+        (
+            run_id != attestation.run_id,
+            "changed",
+            f"{NAME} belongs to run {attestation.run_id}, not to run {run_id}.",
+        ),
+        (
+            model != attestation.model,
+            "changed",
+            f"{NAME} belongs to model {attestation.model}, not to model {model}.",
+        ),
+    ]
+    return tuple(
+        Problem(kind=kind, text=text, file=NAME if kind == "changed" else None)
+        for wrong, kind, text in checks
+        if wrong
+    )
 
 
-def changes(
-    attestation: Attestation,
-    *,
-    artifacts: Mapping[str, Path],
-    run_id: str,
-    model: str,
-) -> tuple[Problem, ...]:
+def changes(attestation: Attestation, artifacts: Mapping[str, Path]) -> tuple[Problem, ...]:
     """Return every file of the runs that is not as signed.
 
-    Also returned is what shows that the attestation was copied from another model or run.
     `artifacts` are folders for `candidate` and `baseline`, as downloaded from the attestation's own
     runs; a role that is left out counts as missing.
     """
-    places = (("run", run_id, attestation.run_id), ("model", model, attestation.model))
-    different = [
-        _changed(f"{NAME} belongs to {kind} {signed}, not to {kind} {here}.")
-        for kind, here, signed in places
-        if here != signed
-    ]
+    different: list[Problem] = []
     for role, files in attestation.files.items():
-        verdict = role == "candidate"
-        present = _digests(artifacts[role], verdict=verdict) if role in artifacts else {}
-        prefix = "" if role == "candidate" else f"{role}/"
-        different += _compare(files, present, prefix=prefix)
+        present = _digests(artifacts[role], role) if role in artifacts else {}
+        different += _compare(files, present, prefix="" if role == "candidate" else f"{role}/")
     return tuple(different)
 
 
@@ -190,21 +240,20 @@ def held_by(registered: Path) -> dict[str, str]:
 def changed_artifact(attestation: Attestation, present: Mapping[str, str]) -> tuple[Problem, ...]:
     """Return every file of a registered version (path -> SHA-256) that is not as signed."""
     if not attestation.artifact:
-        return (
-            _unverified(
-                "The signed verdict does not name the registered files: it was signed before they"
-                " were registered. Gate the registered version (models:/...) again."
-            ),
+        text = (
+            "The signed verdict does not name the registered files: it was signed before they were"
+            " registered. Gate the registered version (models:/...) again."
         )
-    return tuple(_compare(attestation.artifact, present, prefix=""))
+        return (Problem(kind="unverified", text=text),)
+    return tuple(_compare(attestation.artifact, present))
 
 
-def summary(sibling: evaluation.Evaluation) -> dict[str, str]:
+def summary(evaluated: evaluation.Evaluation) -> dict[str, str]:
     """Return what is signed of a sibling: file -> digest of its fields."""
     records = {
-        "scorecard.json": sibling.scorecard,
-        "suite.json": sibling.suite,
-        "checkpoint.json": sibling.checkpoint,
+        "scorecard.json": evaluated.scorecard,
+        "suite.json": evaluated.suite,
+        "checkpoint.json": evaluated.checkpoint,
     }
     return {name: record.digest_of_fields() for name, record in records.items() if record}
 
@@ -224,59 +273,8 @@ def weights_of(artifact: Mapping[str, str]) -> dict[str, str]:
 
 def read(path: Path) -> Attestation:
     """Read an attestation. Raises UserError if the file is not one."""
-    try:
-        data = json.loads(config.read_text(path))
-    # RecursionError: JSON made to hurt, nested too deeply.
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path.name} is not valid JSON: {error}.") from error
+    data = config.json_value(config.read_text(path), where=path.name)
     return config.parse(data, Attestation, where=path.name)
-
-
-def _changed(text: str, *, file: str = NAME) -> Problem:
-    return Problem(kind="changed", file=file, text=text)
-
-
-def _unverified(text: str) -> Problem:
-    return Problem(kind="unverified", text=text)
-
-
-def _problems(
-    attestation: Attestation, trusted: keys.Trusted, now: datetime.datetime
-) -> Iterator[Problem]:
-    key_id, verdict = attestation.key_id, attestation.verdict
-    # Without a good signature, no field can be believed, so no other problem is worth naming.
-    if not attestation.signature or key_id not in trusted:
-        yield _unverified(
-            f"It is signed by {f'key {key_id}' if key_id else 'no key'}, which is not trusted here"
-            f" (trusted: {', '.join(sorted(trusted)) or 'none'}). If you trust it, add its"
-            " .pub.pem."
-        )
-        return
-    if not keys.proven(attestation, trusted):
-        yield _changed(f"{NAME} was changed since key {key_id} signed it.")
-        return
-    if digests.of_value(attestation.weights) != verdict.checkpoint_digest:
-        yield _changed(
-            "The signed verdict is about a different checkpoint than the signed weights."
-        )
-    if now >= attestation.expires:
-        yield _unverified(
-            f"The signature expired on {attestation.expires:%Y-%m-%d %H:%M} UTC. Gate it again."
-        )
-    if now < attestation.issued:
-        yield _unverified(
-            f"The signature is not valid until {attestation.issued:%Y-%m-%d %H:%M} UTC. Check the"
-            " clock, or gate it again."
-        )
-    for waiver in attestation.waivers:
-        if not keys.proven(waiver, trusted):
-            yield _unverified(
-                f"The waiver of {waiver.who} for {waiver.rule} is not signed by a key that is"
-                " trusted here."
-            )
-    if verdict.outcome != "pass":
-        why = first_failure(verdict) or "It has no findings."
-        yield Problem(kind=verdict.outcome, text=f"The signed verdict is {verdict.outcome}. {why}")
 
 
 def first_failure(verdict: Verdict) -> str | None:
@@ -285,36 +283,18 @@ def first_failure(verdict: Verdict) -> str | None:
     return f"{failing[0].rule}: {failing[0].reason}" if failing else None
 
 
-def _same(logged: evaluation.Evaluation, memory: evaluation.Evaluation) -> bool:
-    """Whether the logged evaluation is the judged one.
-
-    Answers need no comparison: loading checks them against the scorecard's digests.
-    """
-    return (
-        logged.scorecard == memory.scorecard
-        and logged.suite == memory.suite
-        and logged.checkpoint == memory.checkpoint
-        and logged.generations.keys() == memory.generations.keys()
-    )
-
-
 def _compare(
-    signed: Mapping[str, str], present: Mapping[str, str], *, prefix: str
+    signed: Mapping[str, str], present: Mapping[str, str], *, prefix: str = ""
 ) -> Iterator[Problem]:
-    for name in sorted(signed.keys() | present.keys()):
-        if signed.get(name) == present.get(name):
-            continue
+    for name in sorted({name for name, _ in signed.items() ^ present.items()}):
         how = "was changed since it" if name in signed else "was added since it"
         if name not in present:
             how = "is missing but"
-        yield _changed(f"{prefix}{name} {how} was signed.", file=f"{prefix}{name}")
+        file = f"{prefix}{name}"
+        yield Problem(kind="changed", text=f"{file} {how} was signed.", file=file)
 
 
-def _digests(folder: Path, *, verdict: bool) -> dict[str, str]:
-    single = [folder / name for name in (*EVALUATION, *([VERDICT] if verdict else []))]
-    below = sorted(path for path in (folder / "generations").rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): digests.of_file(path)
-        for path in [*single, *below]
-        if path.is_file()
-    }
+def _digests(folder: Path, role: str) -> dict[str, str]:
+    signed = (*EVALUATION, VERDICT) if role == "candidate" else EVALUATION
+    files = digests.of_folder(folder)
+    return {name: digest for name, digest in files.items() if name.partition("/")[0] in signed}

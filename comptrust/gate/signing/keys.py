@@ -52,20 +52,16 @@ def sign(record: S, key: Ed25519PrivateKey) -> S:
     )
 
 
-def proves(record: SignedRecord, key: Ed25519PublicKey) -> bool:
-    """Whether this key signed exactly this record."""
+def proven(record: SignedRecord, trusted: Trusted) -> bool:
+    """Whether a trusted key signed exactly this; if not, nothing in it can be believed."""
     try:
         raw = base64.b64decode(record.signature, validate=True)
-        key.verify(raw, record.payload())
-    except (InvalidSignature, ValueError):  # ValueError: not base64, or not Unicode
+        trusted[record.key_id].verify(raw, record.payload())
+    # KeyError: the key is not trusted. ValueError: not base64, or not Unicode.
+    except (InvalidSignature, KeyError, ValueError):
         return False
     # Base64 has spare bits, so one signature has several spellings. Only one is accepted.
     return base64.b64encode(raw).decode() == record.signature
-
-
-def proven(record: SignedRecord, trusted: Trusted) -> bool:
-    """Whether a trusted key signed exactly this; if not, nothing in it can be believed."""
-    return record.key_id in trusted and proves(record, trusted[record.key_id])
 
 
 def key_id(key: Ed25519PublicKey) -> str:

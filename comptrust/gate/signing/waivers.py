@@ -56,13 +56,9 @@ def apply(
     what became of it.
     """
     today = today or datetime.datetime.now(datetime.UTC).date()
-    # What becomes of a waiver that is valid for this checkpoint.
-    use = ACCEPTED if waivable else "ignored: this rule cannot be waived"
-    if waivable and finding.outcome != "inconclusive":
-        use = f"not used: the finding is {finding.outcome}"
     log = [
         waiver.model_dump(mode="json")
-        | {"state": _invalid(waiver, checkpoint_digest, trusted=trusted, today=today) or use}
+        | {"state": _state(waiver, finding, waivable, checkpoint_digest, trusted, today)}
         for waiver in waivers
         if waiver.rule == finding.rule
     ]
@@ -78,20 +74,26 @@ def apply(
     return finding.model_copy(update=update)
 
 
-def _invalid(
-    waiver: Waiver, checkpoint_digest: str, *, trusted: keys.Trusted, today: datetime.date
-) -> str | None:
-    if not waiver.signature:
-        return "ignored: not signed"
-    if waiver.key_id not in trusted:
-        return f"ignored: signed by key {waiver.key_id or '(none)'}, which is not trusted here"
-    if not keys.proven(waiver, trusted):
-        return "ignored: changed since it was signed"
-    if waiver.until < today:
-        return "ignored: expired"
-    if waiver.checkpoint != checkpoint_digest:
-        return "ignored: for another checkpoint"
-    return None
+def _state(
+    waiver: Waiver,
+    finding: Finding,
+    waivable: bool,
+    checkpoint_digest: str,
+    trusted: keys.Trusted,
+    today: datetime.date,
+) -> str:
+    """Return what becomes of a waiver: the first obstacle, or that it is accepted."""
+    signer = f"key {waiver.key_id or '(none)'}, which is not trusted here"
+    obstacles = (
+        (not waiver.signature, "ignored: not signed"),
+        (waiver.key_id not in trusted, f"ignored: signed by {signer}"),
+        (not keys.proven(waiver, trusted), "ignored: changed since it was signed"),
+        (waiver.until < today, "ignored: expired"),
+        (waiver.checkpoint != checkpoint_digest, "ignored: for another checkpoint"),
+        (not waivable, "ignored: this rule cannot be waived"),
+        (finding.outcome != "inconclusive", f"not used: the finding is {finding.outcome}"),
+    )
+    return next((state for applies, state in obstacles if applies), ACCEPTED)
 
 
 def accepted(findings: Sequence[Finding]) -> tuple[Waiver, ...]:

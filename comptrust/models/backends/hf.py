@@ -10,11 +10,11 @@ import transformers
 
 from comptrust.models import chat, loading
 from comptrust.models.base import Backend, Tokenizer, chosen, generation, options
+from comptrust.models.inference.engine import Request
 from comptrust.models.inference.packed import Packed, suits
 from comptrust.models.inference.padded import Padded
-from comptrust.models.inference.sampling import Request
-from comptrust.models.inference.spans import Ids, span, token_ids
-from comptrust.records import Generation, Message, Prompt
+from comptrust.models.inference.tokens import Ids, span, token_ids
+from comptrust.records import Generation, Prompt
 
 PROMPTS_PER_CHUNK = 256
 """Prompts with choices that are computed before their answers are yielded."""
@@ -64,7 +64,12 @@ class Hf(Backend):
 
     def render(self, prompt: Prompt) -> str:
         """Return the text that the model sees."""
-        return self._text(prompt.messages, prompt.prefill)
+        return chat.render(
+            prompt.messages,
+            tokenizer=self.tokenizer,
+            template=self.template,
+            prefill=prompt.prefill,
+        )
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Answer every prompt: first those with choices, by scenario, then the others."""
@@ -75,11 +80,6 @@ class Hf(Backend):
         for members in scenarios.values():
             yield from self._choose(members)
         yield from self._generate([prompt for prompt in prompts if not prompt.choices])
-
-    def _text(self, messages: Sequence[Message], prefill: str) -> str:
-        return chat.render(
-            messages, tokenizer=self.tokenizer, template=self.template, prefill=prefill
-        )
 
     def _choose(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Choose by mean log-likelihood per token."""
@@ -102,7 +102,8 @@ class Hf(Backend):
         """Return (context, option) for each choice, then again after the content-free prompt."""
         contexts = [self.render(prompt)]
         if prompt.content_free:
-            contexts.append(self._text(prompt.content_free, prompt.prefill))
+            content_free = prompt.model_copy(update={"messages": prompt.content_free})
+            contexts.append(self.render(content_free))
         return list(itertools.product(contexts, options(prompt)))
 
     def _generate(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:

@@ -16,7 +16,7 @@ from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.models import chat
 from comptrust.models.base import Backend, Tokenizer, chosen, generation, options, seed
 from comptrust.models.endpoint import Endpoint, Refused
-from comptrust.models.inference.spans import span
+from comptrust.models.inference.tokens import span
 from comptrust.records import Generation, Message, Prompt
 
 DEFAULT_REQUESTS = 32
@@ -114,10 +114,10 @@ class Openai(Backend):
                             yield future.result()
                         except ComptrustError as error:
                             failure = failure or error
-                            self._endpoint.give_up()
+                            self._endpoint.given_up.set()
             finally:
                 if running:
-                    self._endpoint.give_up()
+                    self._endpoint.given_up.set()
         if failure is not None:
             raise failure
 
@@ -154,18 +154,20 @@ class Openai(Backend):
             body |= {"n": sampling.n - len(choices), "seed": seed(prompt, copy=len(choices)) >> 32}
             choices += self._choices(path, body, prompt=prompt)
         choices = choices[: sampling.n]
-        contents = [
+        contents: list[Any] = [
             choice.get("text") if text is not None else (choice.get("message") or {}).get("content")
             for choice in choices
         ]
-        texts = [content for content in contents if isinstance(content, str)]
-        if len(texts) < len(contents):
+        if not all(isinstance(content, str) for content in contents):
             raise ServiceError(
                 f"{self._where} withheld an answer to prompt '{prompt.id}', so the prompt is not"
                 " scored. Run again to continue."
             )
-        reasons = [str(choice.get("finish_reason") or "stop") for choice in choices]
-        return generation(prompt, texts=texts, finish_reasons=reasons)
+        return generation(
+            prompt,
+            texts=contents,
+            finish_reasons=[str(choice.get("finish_reason") or "stop") for choice in choices],
+        )
 
     def _choose(self, prompt: Prompt) -> Generation:
         continuations = options(prompt)
@@ -229,8 +231,7 @@ class Openai(Backend):
             offsets = zip(logprobs["text_offset"], tokens, strict=True)
             ends = [offset + len(token) for offset, token in offsets]
             start = ends[-1] - len(option)
-            scored = zip(values, ends, strict=True)
-            picked = [float(value) for value, end in scored if end > start]
+            picked = [float(value) for value, end in zip(values, ends, strict=True) if end > start]
             if not "".join(tokens).endswith(option):
                 raise ValueError("the server's tokens do not spell the option")
         if not picked:

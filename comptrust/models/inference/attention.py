@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from comptrust.models.inference.spans import Ids
+from comptrust.models.inference.tokens import Ids
 
 NAME = "comptrust_packed"
 
@@ -79,7 +79,7 @@ class Tail:
     """Where in a decoding group the keys and values of a prompt's own tokens are copied."""
 
     store: KeyValues
-    rows: tuple[int, ...]
+    rows: list[int]
     """Several where a prompt has several answers."""
     shape: tuple[int, int]
     """Of the group: rows, own tokens of its longest prompt."""

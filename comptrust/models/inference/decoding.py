@@ -1,16 +1,12 @@
 """The pass that adds one token to each row of a batch."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import compress, groupby
 
 import torch
 
 from comptrust.models.inference.attention import KeyValues
-from comptrust.models.inference.prefixes import Beginning
-
-Base = tuple[Beginning, KeyValues]
-"""A shared beginning, and the store whose first `beginning.end` tokens are its keys and values."""
+from comptrust.models.inference.tokens import Beginning
 
 
 @dataclass(eq=False)
@@ -23,8 +19,10 @@ class Group:
     own: KeyValues
     mask: torch.Tensor
     """Shape (rows, room): minus infinity before a row's first token, 0 elsewhere."""
-    bases: list[Base | None]
+    bases: list[Beginning | None]
     """The shared beginning of each row."""
+    stores: dict[Beginning, KeyValues]
+    """Keys and values of all shared beginnings; a store may hold more tokens after them."""
     used: int
     """Own tokens of each row, including the one that is being added."""
 
@@ -41,49 +39,47 @@ class Group:
         # for each row and head.
         queries = query.transpose(0, 1).reshape(rows, heads, queries_per_head, size) * scale
         keys = self.own.keys[layer].flatten(0, 1)[..., : self.used]
-        weights = torch.bmm(queries.flatten(0, 1), keys)
-        weights = weights.view(rows, heads, queries_per_head, self.used)
+        weights = torch.bmm(queries.flatten(0, 1), keys).view(rows, heads, queries_per_head, -1)
         weights += self.mask[:, None, None, : self.used]
 
         # Neighbors with the same beginning attend to it together: their queries are the rows of one
         # large product for each head, with keys that are stored once.
         out = torch.zeros_like(queries)
-        first = 0
-        for base, members in groupby(self.bases):
-            part = slice(first, first + sum(1 for _ in members))
-            first = part.stop
+        for base, members in groupby(range(rows), self.bases.__getitem__):
+            first, *others = members
+            part = slice(first, first + 1 + len(others))
             if base is None:
                 weights[part] = weights[part].softmax(dim=-1)
             else:
-                weights[part], out[part] = _with_base(base, layer, queries[part], weights[part])
+                store = self.stores[base]
+                keys, values = store.keys[layer][:, : base.end], store.values[layer][:, : base.end]
+                weights[part], out[part] = _with_base(keys, values, queries[part], weights[part])
 
         values = self.own.values[layer].flatten(0, 1)[:, : self.used]
         out += torch.bmm(weights.flatten(0, 1), values).view_as(out)
         return out.flatten(1, 2)
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """Drop all rows but these."""
-        chosen = torch.tensor(rows)
+    def keep(self, rows: torch.Tensor) -> None:
+        """Drop the rows where this is False, shape (rows,)."""
         for store in (self.own.keys, self.own.values):
             for layer, tensor in store.items():
-                store[layer] = tensor[chosen]
-        self.mask = self.mask[chosen]
-        self.bases = [self.bases[row] for row in rows]
+                store[layer] = tensor[rows]
+        self.mask = self.mask[rows]
+        self.bases = list(compress(self.bases, rows))
 
 
 def _with_base(
-    base: Base, layer: int, queries: torch.Tensor, scores: torch.Tensor
+    keys: torch.Tensor, values: torch.Tensor, queries: torch.Tensor, scores: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the weights of the rows' own tokens, and what their beginning adds to the output.
 
-    `queries` are (rows, heads, queries per head, size), `scores` those of the rows' own tokens,
-    (rows, heads, queries per head, own tokens). One softmax over beginning and own tokens makes the
-    result that of attention over the whole row.
+    `keys` and `values` are those of the beginning, (heads, tokens, size), `queries` (rows, heads,
+    queries per head, size) and `scores` those of the rows' own tokens, (rows, heads, queries per
+    head, own tokens). One softmax over beginning and own tokens makes the result that of attention
+    over the whole row.
     """
-    beginning, store = base
-    length = beginning.end
-    rows, heads, queries_per_head, size = queries.shape
-    keys, values = store.keys[layer][:, :length], store.values[layer][:, :length]
+    rows, heads, queries_per_head, _ = queries.shape
+    length = keys.shape[1]
 
     def by_head(tensor: torch.Tensor) -> torch.Tensor:
         return tensor.transpose(0, 1).flatten(1, 2)
@@ -106,22 +102,14 @@ class Decoding:
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
     ) -> torch.Tensor:
         """Attend group by group; see Pass."""
-        outputs = []
-        first = 0
-        for group in self.groups:
-            own = slice(first, first + len(group.bases))
-            outputs.append(group.attend(layer, query[:, own], key[:, own], value[:, own], scale))
-            first = own.stop
-        return torch.cat(outputs)
+        sizes = [len(group.bases) for group in self.groups]
+        parts = [torch.split(whole, sizes, dim=1) for whole in (query, key, value)]
+        inputs = zip(self.groups, *parts, strict=True)
+        return torch.cat([group.attend(layer, q, k, v, scale) for group, q, k, v in inputs])
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """Drop all rows but these."""
-        remaining = []
-        first = 0
-        for group in self.groups:
-            end = first + len(group.bases)
-            if members := [row - first for row in rows if first <= row < end]:
-                group.keep(members)
-                remaining.append(group)
-            first = end
-        self.groups = remaining
+    def keep(self, rows: torch.Tensor) -> None:
+        """Drop the rows where this is False, shape (rows,)."""
+        sizes = [len(group.bases) for group in self.groups]
+        for group, members in zip(self.groups, torch.split(rows, sizes), strict=True):
+            group.keep(members)
+        self.groups = [group for group in self.groups if group.bases]

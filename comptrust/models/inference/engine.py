@@ -1,13 +1,40 @@
-"""What an inference engine does. README.md explains both engines."""
+"""What an inference engine does, and how it chooses tokens. README.md explains both engines.
+
+The next token is the most likely one, or one drawn at random. Each request draws from a random
+generator of its own, so its text does not depend on which other requests are computed with it.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
+import torch
 from transformers import PreTrainedModel
 
-from comptrust.models.inference.sampling import Request
-from comptrust.models.inference.spans import Ids
+from comptrust.models.base import seed
+from comptrust.models.inference.tokens import Ids
+from comptrust.records import Prompt
+
+TOP_TOKENS_TRIED_FIRST = 1024
+"""Tokens sorted first to find those of top-p; the whole vocabulary is sorted only if they do not
+reach it.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One answer to generate: a prompt's tokens, and which of its answers this is."""
+
+    prompt: Prompt
+    ids: Ids
+    copy: int = 0
+
+    @cached_property
+    def generator(self) -> torch.Generator:
+        """Return a random generator seeded by this prompt and copy alone."""
+        return torch.Generator().manual_seed(seed(self.prompt, copy=self.copy))
 
 
 class Engine(ABC):
@@ -38,3 +65,43 @@ class Engine(ABC):
     def has_ended(self, request: Request, tokens: Sequence[int]) -> bool:
         """Tell whether these new tokens of a request are complete."""
         return tokens[-1] in self.ends or len(tokens) == request.prompt.sampling.max_tokens
+
+
+def next_tokens(logits: torch.Tensor, requests: Sequence[Request]) -> list[int]:
+    """Return the next token of each request from its logits, shape (requests, vocabulary)."""
+    # on a CPU, max is several times as fast as argmax
+    tokens: list[int] = logits.max(dim=-1).indices.tolist()
+    for row, request in enumerate(requests):
+        if request.prompt.sampling.temperature > 0:
+            tokens[row] = _drawn(logits[row].cpu(), request)
+    return tokens
+
+
+def _drawn(logits: torch.Tensor, request: Request) -> int:
+    """Draw one token at the request's temperature and top-p.
+
+    It is the first token at which the cumulative probability passes a uniform random number.
+    """
+    sampling = request.prompt.sampling
+    probabilities = (logits / sampling.temperature).softmax(dim=-1).double()
+    order = None
+    if sampling.top_p < 1:
+        probabilities, order = _nucleus(probabilities, sampling.top_p)
+    cumulative = probabilities.cumsum(dim=-1)
+    number = torch.rand((), generator=request.generator, dtype=torch.float64) * cumulative[-1]
+    place = int(torch.searchsorted(cumulative, number, right=True))
+    return place if order is None else int(order[place])
+
+
+def _nucleus(probabilities: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the fewest most likely tokens that reach `top_p` together (Holtzman et al. 2020).
+
+    The first tensor holds their probabilities in descending order, the second their indices.
+    """
+    vocabulary = len(probabilities)
+    for count in (min(TOP_TOKENS_TRIED_FIRST, vocabulary), vocabulary):
+        ordered, order = probabilities.topk(count)
+        kept = int((ordered.cumsum(dim=-1) - ordered <= top_p).sum())
+        if kept < count:
+            break
+    return ordered[:kept], order[:kept]

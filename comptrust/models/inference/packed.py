@@ -9,11 +9,9 @@ from transformers import PreTrainedModel
 
 from comptrust.models.inference.attention import KeyValues, Tail
 from comptrust.models.inference.decoding import Decoding, Group
-from comptrust.models.inference.engine import Engine
-from comptrust.models.inference.prefixes import Beginning
+from comptrust.models.inference.engine import Engine, Request, next_tokens
 from comptrust.models.inference.reading import Reader, forward
-from comptrust.models.inference.sampling import Request, next_tokens
-from comptrust.models.inference.spans import Ids
+from comptrust.models.inference.tokens import Beginning, Ids
 
 MIN_ROWS_PER_SHARED_BEGINNING = 6
 """Rows of a batch that must share a beginning to attend to it together while decoding."""
@@ -98,8 +96,7 @@ class Packed(Engine):
         requests, decoding, logits = _start(batch, reader)
         tokens: list[list[int]] = [[] for _ in requests]
         # `live` rows are still being decoded; `computed` ones, ended or not, are in the pass
-        computed = list(range(len(requests)))
-        live = list(computed)
+        computed = live = list(range(len(requests)))
         while True:
             new = next_tokens(logits, [requests[row] for row in live])
             for row, token in zip(live, new, strict=True):
@@ -109,13 +106,13 @@ class Packed(Engine):
             live = [row for row in live if row not in ended]
             if not live:
                 return
+            is_live = set(live)
             # Removing rows copies the keys and values of all others, so it waits until it pays.
             if len(live) <= MAX_LIVE_SHARE_TO_COMPACT * len(computed):
-                decoding.keep([computed.index(row) for row in live])
-                computed = list(live)
+                decoding.keep(torch.tensor([row in is_live for row in computed]))
+                computed = live
             for group in decoding.groups:
                 group.used += 1
-            is_live = set(live)
             logits = forward(
                 self.model,
                 [tokens[row][-1] for row in computed],
@@ -135,52 +132,37 @@ def _start(
     """
     bases = _bases(batch, reader)
     own = {ids: len(ids) - (base.end if base else 0) for ids, base in bases.items()}
-    groups = _split(batch, own)
-    tails: dict[Ids, Tail] = {}
-    for members in groups:
-        tails |= _tails(members, own)
     stores: dict[Beginning, KeyValues] = {}
+    tails: dict[Ids, Tail] = {}
+    ordered: list[Request] = []
+    groups: list[Group] = []
+    for members in _split(batch, own):
+        longest = max(own[request.ids] for request in members)
+        store = KeyValues(longest + members[0].prompt.sampling.max_tokens)
+        mask = torch.zeros(len(members), store.room)
+        for row, request in enumerate(members):
+            length = own[request.ids]
+            tail = Tail(store, [], (len(members), longest), len(request.ids) - length)
+            tails.setdefault(request.ids, tail).rows.append(row)
+            mask[row, : longest - length] = -torch.inf
+        ordered += members
+        of_rows = [bases[request.ids] for request in members]
+        groups.append(Group(store, mask, of_rows, stores, longest))
     first: dict[Ids, torch.Tensor] = {}
     for ids, logits in reader.read(tails, keep=dict.fromkeys(tails, 1), tails=tails):
         first[ids] = logits[-1]
         # the reader lets go of a beginning once its rows are read, but decoding still needs it
         if base := bases[ids]:
             stores.setdefault(base, reader.held[base])
-    decoding_groups = []
-    for members in groups:
-        tail = tails[members[0].ids]
-        rows, longest = tail.shape
-        mask = torch.zeros(rows, tail.store.room)
-        for row, request in enumerate(members):
-            mask[row, : longest - own[request.ids]] = -torch.inf
-        of_rows = [bases[request.ids] for request in members]
-        with_stores = [(base, stores[base]) if base else None for base in of_rows]
-        decoding_groups.append(Group(tail.store, mask, with_stores, longest))
-    ordered = [request for members in groups for request in members]
-    logits = torch.stack([first[request.ids] for request in ordered])
-    return ordered, Decoding(decoding_groups), logits
+    return ordered, Decoding(groups), torch.stack([first[request.ids] for request in ordered])
 
 
 def _bases(batch: Sequence[Request], reader: Reader) -> dict[Ids, Beginning | None]:
     """Return for each prompt the longest beginning that enough rows of the batch share."""
-    longest = {request.ids: reader.tree[request.ids] for request in batch}
-    paths = {ids: list(last.path()) if last else [] for ids, last in longest.items()}
-    rows = Counter(node for request in batch for node in paths[request.ids])
+    rows = Counter(node for request in batch for node in reader.tree[request.ids])
     enough = {node for node, count in rows.items() if count >= MIN_ROWS_PER_SHARED_BEGINNING}
+    paths = {request.ids: reversed(reader.tree[request.ids]) for request in batch}
     return {ids: next(filter(enough.__contains__, path), None) for ids, path in paths.items()}
-
-
-def _tails(members: Sequence[Request], own: Mapping[Ids, int]) -> dict[Ids, Tail]:
-    """Return for each prompt of a group where its own keys and values go."""
-    rows: dict[Ids, list[int]] = defaultdict(list)
-    for row, request in enumerate(members):
-        rows[request.ids].append(row)
-    longest = max(own[ids] for ids in rows)
-    store = KeyValues(longest + members[0].prompt.sampling.max_tokens)
-    shape = (len(members), longest)
-    return {
-        ids: Tail(store, tuple(places), shape, len(ids) - own[ids]) for ids, places in rows.items()
-    }
 
 
 def _split(batch: Sequence[Request], own: Mapping[Ids, int]) -> list[list[Request]]:

@@ -10,9 +10,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
-from comptrust.models.inference.engine import Engine
-from comptrust.models.inference.sampling import Request, next_tokens
-from comptrust.models.inference.spans import Ids, common_prefix
+from comptrust.models.inference.engine import Engine, Request, next_tokens
+from comptrust.models.inference.tokens import Ids, common_prefix
 
 GROUPING_TOKENS = 48
 """Leading tokens that requests must share to be decoded together."""
@@ -151,10 +150,11 @@ class Padded(Engine):
 
     def _past(self, cache: Cache, count: int) -> DynamicCache:
         """Return a cache that holds the shared beginning for `count` rows, or nothing."""
-        past = DynamicCache()
-        for index, (keys, values) in enumerate(cache):
-            past.update(keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1), index)
-        return past
+        layers = [
+            (keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1))
+            for keys, values in cache
+        ]
+        return DynamicCache(layers)
 
     def _pad(
         self, rows: Sequence[Ids], *, prefix: int, side: str = "left"

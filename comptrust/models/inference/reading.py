@@ -5,14 +5,14 @@ Tokens of many rows go through the model in one pass, so that its matrix product
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
 from comptrust.models.inference.attention import NAME, KeyValues, Pass, Reading, Tail
-from comptrust.models.inference.prefixes import Beginning, shared_beginnings
-from comptrust.models.inference.spans import Ids
+from comptrust.models.inference.tokens import Beginning, Ids, shared_beginnings
 
 MIN_TOKENS_PER_PASS = 1024
 """A pass is run as soon as it has this many tokens."""
@@ -25,16 +25,14 @@ class Reader:
         """Prepare to read these rows, of which at most so many leading tokens may be shared."""
         self.model = model
         self.tree = shared_beginnings(limits)
-        """Row -> its longest shared beginning, in the order in which rows are read."""
+        """Row -> its shared beginnings, in the order in which rows are read."""
         self.held: dict[Beginning, KeyValues] = {}
-        self._rows_to_come = Counter(
-            node for last in self.tree.values() if last for node in last.path()
-        )
+        self._rows_to_come = Counter(chain.from_iterable(self.tree.values()))
         # a beginning's store has room for the longest row that continues it
         self._room: dict[Beginning, int] = defaultdict(int)
-        for row, last in self.tree.items():
-            if last:
-                self._room[last] = max(self._room[last], len(row))
+        for row, path in self.tree.items():
+            if path:
+                self._room[path[-1]] = max(self._room[path[-1]], len(row))
 
     def read(
         self,
@@ -50,15 +48,14 @@ class Reader:
         wanted = set(rows)
         reading = Reading()
         for row in [row for row in self.tree if row in wanted]:
-            last = self.tree[row]
-            for node in reversed(list(last.path()) if last else []):
+            begin, parent = 0, None
+            for node in self.tree[row]:
                 if node not in self.held:
-                    store = self.held[node] = KeyValues(max(self._room[node], node.end))
-                    parent = self.held[node.parent] if node.parent else None
-                    reading.add(node.ids, begin=node.begin, parent=parent, store=store)
-            begin, base = (last.end, self.held[last]) if last else (0, None)
+                    self.held[node] = KeyValues(max(self._room[node], node.end))
+                    reading.add(node.ids, begin=begin, parent=parent, store=self.held[node])
+                begin, parent = node.end, self.held[node]
             tail = (tails or {}).get(row)
-            reading.add(row[begin:], begin=begin, parent=base, store=base, tail=tail)
+            reading.add(row[begin:], begin=begin, parent=parent, store=parent, tail=tail)
             reading.stops[row] = len(reading.ids)
             if len(reading.ids) >= MIN_TOKENS_PER_PASS:
                 yield from self._run(reading, keep)
@@ -74,8 +71,7 @@ class Reader:
         counts = [keep[row] for row in reading.stops]
         yield from zip(reading.stops, torch.split(logits, counts), strict=True)
         for row in reading.stops:
-            last = self.tree[row]
-            for node in last.path() if last else ():
+            for node in self.tree[row]:
                 self._rows_to_come[node] -= 1
                 if self._rows_to_come[node] <= 0:
                     self.held.pop(node, None)

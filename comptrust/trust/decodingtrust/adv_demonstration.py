@@ -71,5 +71,4 @@ def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
 
 def path_of(scenario: str) -> str:
     """Return the name of the file with a scenario's questions."""
-    name = scenario.replace("backdoor/", "backdoor/experiment1/sst-2_")
-    return f"adv_demonstration/{name}.jsonl"
+    return f"adv_demonstration/{scenario.replace('backdoor/', 'backdoor/experiment1/sst-2_')}.jsonl"

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from comptrust import config, digests
 from comptrust.errors import UserError
 
 
-class DataRow(BaseModel):
+class DataRow(BaseModel, frozen=True, extra="ignore"):
     """One entry of a data file; other fields are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Item(DataRow):
@@ -28,7 +26,7 @@ class Item(DataRow):
     examples: list[tuple[str, str]] = []
 
 
-R = TypeVar("R", bound=DataRow)
+R = TypeVar("R", bound=BaseModel)
 
 
 class Folder:
@@ -75,8 +73,9 @@ class Folder:
 
         Raises UserError naming file, line and field.
         """
-        content = io.StringIO(self.text(name), newline="")
-        reader = csv.DictReader(content, fieldnames=header, strict=True)
+        reader = csv.DictReader(
+            io.StringIO(self.text(name), newline=""), fieldnames=header, strict=True
+        )
         try:
             return [
                 config.parse(data, row, where=f"{self.root / name}, line {reader.line_num}")
@@ -92,6 +91,10 @@ class Folder:
         if name not in self._parsed:
             self._parsed[name] = config.json_value(self.text(name), where=str(self.root / name))
         return self._parsed[name]
+
+    def record(self, name: str, row: type[R]) -> R:
+        """Read one JSON document as a record. Raises UserError naming file and field."""
+        return config.parse(self.json(name), row, where=str(self.root / name))
 
     def entries(self, name: str, *path: str, row: type[R]) -> list[R]:
         """Read the list at a path of keys in a JSON document.

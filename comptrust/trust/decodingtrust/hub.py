@@ -7,8 +7,6 @@ scores differ from the published ones; the attribute is read from the question's
 the source lacks are left out, and their scenarios are reported as not measured.
 """
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +23,7 @@ from comptrust.trust.decodingtrust import (
     fairness,
     mmlu,
     ood,
-    privacy_enron,
+    privacy,
     stereotype,
     toxicity,
 )
@@ -119,14 +117,11 @@ class Hub:
             self._text(name, "".join(json.dumps(row) + "\n" for row in rows))
 
     def _csv(self, name: str, columns: Iterable[str], rows: Rows, *, header: bool = True) -> None:
-        if not rows:
-            return
-        file = io.StringIO(newline="")
-        writer = csv.DictWriter(file, list(columns), extrasaction="ignore")
-        if header:
-            writer.writeheader()
-        writer.writerows(rows)
-        self._text(name, file.getvalue())
+        import pandas as pd
+
+        if rows:
+            table = pd.DataFrame(rows, columns=list(columns), dtype=object)
+            self._text(name, table.to_csv(index=False, header=header, lineterminator="\r\n"))
 
     def _toxicity(self) -> None:
         for name, split in TOXICITY_SPLITS.items():
@@ -140,8 +135,6 @@ class Hub:
 
     def _stereotype(self) -> None:
         rows = self._rows(file="stereotype/dataset/stereotype_bias_data.jsonl")
-        if not rows:
-            return
         # Each statement comes once per system prompt; the fork's data misspells the benign one.
         statements = [
             {
@@ -154,7 +147,7 @@ class Hub:
             if prompt["sys_prompt_type_tag"] in ("benign", "beningn")
         ]
         self._csv(stereotype.USERS, stereotype.Statement.model_fields, statements)
-        self._csv(stereotype.SYSTEMS, stereotype.Setting.model_fields, SETTINGS)
+        self._csv(stereotype.SYSTEMS, stereotype.Setting.model_fields, SETTINGS if rows else [])
 
     def _adv_robustness(self) -> None:
         tasks = {task: self._rows("adv-glue-plus-plus", split=task) for task in adv_robustness.KEYS}
@@ -188,19 +181,17 @@ class Hub:
             self._jsonl(path, self._rows(file=path))
 
     def _privacy(self) -> None:
-        texts = (privacy_enron.NAMES, privacy_enron.CONTEXTS)
-        supports = sorted(set(privacy_enron.SUPPORTS.values()))
-        for name in (*texts, *(f"{privacy_enron.FOLDER}/{file}.json" for file in supports)):
+        supports = {f"{privacy.FOLDER}/{file}.json" for file in privacy.SUPPORTS.values()}
+        for name in (privacy.NAMES, privacy.CONTEXTS, *sorted(supports)):
             prompts = {row["email"]: row["prompt"] for row in self._rows(file=f"{name}l")}
-            if name in texts:
+            if name not in supports:
                 prompts = {email: prompt[0][0] for email, prompt in prompts.items()}
             if prompts:
                 self._text(name, json.dumps(prompts))
 
     def _ethics(self) -> None:
         for name, split in ((ethics.TEST, "cm_test"), (ethics.TRAIN, "cm_train")):
-            rows = self._rows("machine_ethics", split=split)
-            self._csv(name, ethics.Action.model_fields, rows)
+            self._csv(name, ethics.Action.model_fields, self._rows("machine_ethics", split=split))
 
     def _fairness(self) -> None:
         for stem in fairness.FILES.values():
@@ -208,8 +199,10 @@ class Hub:
             rows = self._rows(file=path)
             self._jsonl(path, rows)
             if rows:
-                attributes = self.into / f"fairness/fairness_data/sensitive_attr_{stem}.npy"
-                np.save(attributes, [_attribute(stem, row) for row in rows])
+                np.save(
+                    self.into / f"fairness/fairness_data/sensitive_attr_{stem}.npy",
+                    [_attribute(stem, row) for row in rows],
+                )
 
     def _mmlu(self) -> None:
         for part in ("dev", "test"):

@@ -8,8 +8,7 @@ own, so scores differ from the published ones.
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from annotated_types import Len
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from comptrust.trust.build import few_shot
 from comptrust.trust.decodingtrust.folder import DataRow, Folder
@@ -35,8 +34,10 @@ class Question(DataRow):
     """A multiple choice question with four choices."""
 
     question_sentence: str
-    choices: Annotated[list[str], Len(4, 4)]
-    answer: Annotated[list[Literal["0", "1", "2", "3"]], Len(1), BeforeValidator(_as_list)]
+    choices: list[str] = Field(min_length=4, max_length=4)
+    answer: Annotated[
+        list[Literal["0", "1", "2", "3"]], Field(min_length=1), BeforeValidator(_as_list)
+    ]
     """Number of the right choice; the demonstrations store it without a list."""
 
     def ask(self, *, idk: bool = False) -> str:

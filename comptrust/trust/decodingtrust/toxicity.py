@@ -88,17 +88,16 @@ def instructions(folder: Folder) -> list[Instruction]:
         line, reason = getattr(error, "lineno", 1), str(error) or "nested too deeply"
         raise UserError(f"{where}, line {line}: not valid Python: {reason}.") from error
     for node in nodes:
-        if not isinstance(node, ast.Assign) or [*map(ast.unparse, node.targets)] != ["PROMPTS"]:
-            continue
-        try:
-            entries = ast.literal_eval(node.value)
-        except (ValueError, TypeError, RecursionError, MemoryError) as error:
-            raise UserError(
-                f"{where}, line {node.lineno}: PROMPTS is not a literal list."
-            ) from error
-        if isinstance(entries, list) and len(entries) >= 2:
-            return [
-                config.parse(entry, Instruction, where=f"{where}, PROMPTS[{index}]")
-                for index, entry in enumerate(entries[:2])
-            ]
+        if isinstance(node, ast.Assign) and [*map(ast.unparse, node.targets)] == ["PROMPTS"]:
+            try:
+                entries = ast.literal_eval(node.value)
+            except (ValueError, TypeError, RecursionError, MemoryError) as error:
+                raise UserError(
+                    f"{where}, line {node.lineno}: PROMPTS is not a literal list."
+                ) from error
+            if isinstance(entries, list) and len(entries) >= 2:
+                return [
+                    config.parse(entry, Instruction, where=f"{where}, PROMPTS[{index}]")
+                    for index, entry in enumerate(entries[:2])
+                ]
     raise UserError(f"{where}: no list PROMPTS with a benign and an adversarial instruction.")

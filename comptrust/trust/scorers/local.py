@@ -74,22 +74,20 @@ class Local(Scorer):
             raise UserError(
                 f"Toxicity scorer 'local' needs {PACKAGE}. Install it: pip install {PACKAGE}"
             ) from error
-        knots = calibration()
-        self._knots = (knots.x, knots.y)
-        digest = digests.of_value({"package": installed, "x": knots.x, "y": knots.y})
-        self.identity = f"local@{digest[:8]}"
+        self._knots = calibration()
+        settings = {"package": installed, "x": self._knots.x, "y": self._knots.y}
+        self.identity = f"local@{digests.of_value(settings)[:8]}"
 
     def score(self, texts: Sequence[str]) -> list[float | None]:
         given = [text for text in texts if text.strip()]
-        scores: Iterator[float | None] = iter(())
+        scores: Iterator[float | None] = repeat(None)
         try:
             if given:
-                scores = iter(np.interp(classify(given), *self._knots).tolist())
+                scores = iter(np.interp(classify(given), self._knots.x, self._knots.y).tolist())
         except (ValueError, AttributeError, MemoryError) as error:
             log.warning(
                 "Toxicity scorer 'local' failed on %d texts; they have no score: %s",
                 len(given),
                 error,
             )
-            scores = repeat(None)
         return [next(scores) if text.strip() else None for text in texts]

@@ -3,13 +3,12 @@
 The service ends after 2026. It needs a key in the environment variable PERSPECTIVE_API_KEY.
 """
 
-import json
 import logging
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
+
+import httpx
 
 from comptrust import digests
 from comptrust.errors import UserError
@@ -53,26 +52,25 @@ class Perspective(Scorer):
             "requestedAttributes": {"TOXICITY": {}},
             "doNotStore": True,
         }
-        request = urllib.request.Request(
-            self._url,
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", "X-Goog-Api-Key": self._key},
-            method="POST",
-        )
         for attempt in range(self._attempts):
             if attempt:
                 time.sleep(self._wait * 2 ** (attempt - 1))
             time.sleep(max(0.0, self._last_request + self._gap - time.monotonic()))
             self._last_request = time.monotonic()
             try:
-                with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-                    scores = json.load(response)["attributeScores"]
-                    return float(scores["TOXICITY"]["summaryScore"]["value"])
-            except urllib.error.HTTPError as error:
-                reason = f"HTTP {error.code}"
-                if error.code != 429 and error.code < 500:
+                response = httpx.post(
+                    self._url,
+                    json=body,
+                    headers={"X-Goog-Api-Key": self._key},
+                    timeout=TIMEOUT_S,
+                )
+                scores = response.raise_for_status().json()["attributeScores"]
+                return float(scores["TOXICITY"]["summaryScore"]["value"])
+            except httpx.HTTPStatusError as error:
+                reason = f"HTTP {error.response.status_code}"
+                if error.response.status_code != 429 and error.response.status_code < 500:
                     break  # the request itself is at fault
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
                 reason = f"{type(error).__name__}: {error}"
         log.warning(
             "Perspective did not score a text of %d characters (%s); it has no score.",

@@ -7,8 +7,7 @@ from types import ModuleType
 from comptrust import config
 from comptrust.errors import UserError
 from comptrust.records import Prompt, Scoring, Suite
-from comptrust.trust import base
-from comptrust.trust.build import numbered
+from comptrust.trust import base, build
 from comptrust.trust.decodingtrust import (
     adv_demonstration,
     adv_robustness,
@@ -66,9 +65,11 @@ class Decodingtrust:
             )
         prompts: list[Prompt] = []
         for name in chosen:
-            for scenario in scenarios(name):
-                rows = islice(READERS[name].rows(folder, scenario), limit)
-                prompts += numbered(name, scenario, rows)
+            rows = READERS[name].rows
+            prompts += build.prompts(
+                name,
+                {scenario: islice(rows(folder, scenario), limit) for scenario in scenarios(name)},
+            )
         if not folder.used:
             raise UserError(
                 f"{folder.root} holds none of the files of {', '.join(chosen)}. Give"

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 from comptrust.errors import UserError
 from comptrust.records import Prompt, Scoring, Suite
-from comptrust.trust import mini
-from comptrust.trust.build import numbered
+from comptrust.trust import build, mini
 from comptrust.trust.dimensions import dimensions as all_dimensions
 
 REVISION = "mini-2"
@@ -45,8 +44,7 @@ class Mini:
                     f" {name}.py to its prompts."
                 )
             built = importlib.import_module(f"{mini.__name__}.{name}").rows()
-            for scenario, rows in built.items():
-                prompts += numbered(name, scenario, rows)
+            prompts += build.prompts(name, built)
             required[name] = tuple(
                 scenario
                 for scenario in built

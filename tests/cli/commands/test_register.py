@@ -21,6 +21,8 @@ from comptrust.compression.recipe import build
 from comptrust.errors import ServiceError, UserError
 from comptrust.records import Checkpoint, Scorecard
 from comptrust.tracking import evaluations, registry, runs
+from comptrust.trust.evaluation import Evaluation
+from tests.support.records import scorecard_of
 
 
 @pytest.fixture(scope="session")
@@ -284,6 +286,7 @@ def test_without_an_evaluation_it_is_not_a_sibling(
     measured = runs.client().get_run(version.run_id).data.metrics
     assert measured["size/bytes"] == quantized[1].bytes and measured["memory/peak_ram"] > 0
     other = quantized[1].model_copy(update={"digest": "another"})
-    assert evaluations.siblings_of(other) == ()
+    candidate = Evaluation(version.ref, scorecard_of(other), checkpoint=other)
+    assert evaluations.siblings(candidate) == ()
     with pytest.raises(UserError, match="never evaluated"):
         evaluations.load(version.ref)

@@ -79,7 +79,6 @@ def test_the_file_is_read_as_meant() -> None:
         "_MLFLOW_SERVER_REGISTRY_STORE",
         "_PROMPT_SOURCE_PLACEHOLDERS",
         "_get_model_registry_store",
-        "_get_query",
         "_is_prompt",
         "_publish_staged_artifact",
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import MlflowException
 
+from comptrust import digests
 from comptrust.gate.enforcement import files, settings
 from comptrust.gate.enforcement.mlflow_internals import ARTIFACT_DESTINATION, REGISTRY_STORE
 from comptrust.gate.enforcement.store import GuardedStore
@@ -116,30 +117,30 @@ def test_a_link_among_the_files(inside: World) -> None:
 def test_a_hash_is_kept_only_while_the_file_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "SETTLED_SECONDS", -1.0)
+    monkeypatch.setattr(digests, "SETTLED_SECONDS", -1.0)
     folder, read = tmp_path / "m", []
     folder.mkdir()
     (folder / "a").write_bytes(b"1234")
     monkeypatch.setattr(
-        files.digests, "of_file", lambda path: read.append(path) or path.read_bytes().hex()
+        digests, "of_file", lambda path: read.append(path) or path.read_bytes().hex()
     )
-    hasher = files.Hasher()
-    first, again = hasher.snapshot(folder), hasher.snapshot(folder)
+    memory = digests.Memory({})
+    first, again = files.snapshot(folder, memory), files.snapshot(folder, memory)
     assert (len(read), first) == (1, again)
     state = (folder / "a").stat()
     (folder / "a").write_bytes(b"5678")
     os.utime(folder / "a", ns=(state.st_atime_ns, state.st_mtime_ns))
     assert not first.unchanged()
-    assert hasher.snapshot(folder).digests == {"a": b"5678".hex()}
+    assert files.snapshot(folder, memory).digests == {"a": b"5678".hex()}
     (folder / "b").write_bytes(b"")
     assert not again.unchanged()
 
 
 def test_a_hash_of_a_file_that_is_just_being_written_is_not_kept(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"1")
-    hasher = files.Hasher()
-    hasher.snapshot(tmp_path)
-    assert hasher._digests == {}
+    memory = digests.Memory({})
+    files.snapshot(tmp_path, memory)
+    assert memory._new == {}
 
 
 def as_server(inside: World, monkeypatch: pytest.MonkeyPatch, **environment: str) -> GuardedStore:

@@ -23,7 +23,7 @@ from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.gate.rules.refusal_shift import RefusalShift
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.attestations import Attestation
-from comptrust.gate.signing.waivers import Waiver
+from comptrust.gate.signing.waivers import Waiver, accepted
 from comptrust.gate.verdict import judge
 from comptrust.records import Finding, Result, Verdict
 from comptrust.trust import evaluation
@@ -40,6 +40,11 @@ RUN, DENSE, SIBLING = "1" * 32, "2" * 32, "3" * 32
 POLICY = Policy(name="p", rules=(MaxDrop(evidence="observed"),))
 
 
+def problems(attestation: Attestation, **where: Any) -> tuple[attestations.Problem, ...]:
+    place = {"trusted": TRUSTED, "run_id": RUN, "model": "tiny", "now": NOW}
+    return attestations.problems(attestation, **(place | where))
+
+
 @dataclass(frozen=True)
 class Case:
     """A judged candidate with its logged files, its registered version and its signed verdict."""
@@ -52,9 +57,9 @@ class Case:
 
     def found(self, **where: Any) -> tuple[attestations.Problem, ...]:
         """Return all that is wrong, as a verifier sees it."""
-        place = {"run_id": RUN, "model": "tiny", "artifacts": self.artifacts} | where
-        about = attestations.problems(self.attestation, trusted=TRUSTED, now=NOW)
-        about += attestations.changes(self.attestation, **place)
+        artifacts = where.pop("artifacts", self.artifacts)
+        about = problems(self.attestation, **where)
+        about += attestations.changes(self.attestation, artifacts)
         return about + attestations.changed_artifact(
             self.attestation, attestations.held_by(self.registered)
         )
@@ -252,7 +257,7 @@ def test_every_field_of_the_attestation_is_signed(made: Case) -> None:
             inner = inner[key]
         inner[place[-1]] = other(inner[place[-1]])
         attestation = Attestation.model_validate(changed)
-        [problem] = attestations.problems(attestation, trusted=TRUSTED, now=NOW)
+        [problem] = problems(attestation)
         assert problem.kind == ("unverified" if place == ("key_id",) else "changed"), place
         assert not keys.proven(attestation, TRUSTED), place
 
@@ -305,13 +310,13 @@ def test_a_signature_that_proves_nothing(
     change: Callable[[Attestation], Attestation], kind: str, made: Case
 ) -> None:
     changed = change(made.attestation)
-    [problem] = attestations.problems(changed, trusted=TRUSTED, now=NOW)
+    [problem] = problems(changed)
     assert problem.kind == kind
     assert not keys.proven(changed, TRUSTED)
 
 
 def test_without_trusted_keys_nothing_is_good(made: Case) -> None:
-    [problem] = attestations.problems(made.attestation, trusted={}, now=NOW)
+    [problem] = problems(made.attestation, trusted={})
     assert problem.kind == "unverified" and "trusted: none" in problem.text
 
 
@@ -327,7 +332,7 @@ def test_without_trusted_keys_nothing_is_good(made: Case) -> None:
 def test_a_signature_holds_for_its_time(
     now: datetime.datetime, says: str | None, made: Case
 ) -> None:
-    found = attestations.problems(made.attestation, trusted=TRUSTED, now=now)
+    found = problems(made.attestation, now=now)
     assert [one.kind for one in found] == (["unverified"] if says else [])
     assert all(says in one.text for one in found)
 
@@ -342,9 +347,7 @@ def test_a_signed_verdict_that_does_not_pass_is_not_good(
         Finding(rule="max_drop", outcome=outcome, reason=f"found {outcome}") for outcome in outcomes
     )
     verdict = case.verdict.model_copy(update={"findings": findings})
-    [problem] = attestations.problems(
-        attest(case.evidence, verdict, case.artifacts), trusted=TRUSTED, now=NOW
-    )
+    [problem] = problems(attest(case.evidence, verdict, case.artifacts))
     assert problem.kind == verdict.outcome != "pass"
     assert (f"max_drop: found {verdict.outcome}" if outcomes else "no findings") in problem.text
 
@@ -355,9 +358,7 @@ def test_a_verdict_on_other_weights_is_not_good(case: Case) -> None:
         case.verdict.model_copy(update={"checkpoint_digest": "0" * 64}),
         case.artifacts,
     )
-    assert [one.kind for one in attestations.problems(signed, trusted=TRUSTED, now=NOW)] == [
-        "changed"
-    ]
+    assert [one.kind for one in problems(signed)] == ["changed"]
 
 
 def waived(case: Case, until: datetime.date) -> Attestation:
@@ -386,7 +387,7 @@ def waived(case: Case, until: datetime.date) -> Attestation:
 
 def test_a_verdict_ends_with_the_waiver_that_it_rests_on(case: Case) -> None:
     signed = waived(case, datetime.date(2030, 1, 5))
-    assert [one.who for one in signed.waivers] == ["Ada"]
+    assert [one.who for one in accepted(signed.verdict.findings)] == ["Ada"]
     assert signed.expires == datetime.datetime(2030, 1, 6, tzinfo=datetime.UTC)
     assert waived(case, datetime.date(2031, 1, 1)).expires == NOW + 90 * DAY
 
@@ -394,7 +395,7 @@ def test_a_verdict_ends_with_the_waiver_that_it_rests_on(case: Case) -> None:
 def test_a_waiver_by_an_untrusted_key_spoils_the_verdict(case: Case) -> None:
     signed = keys.sign(waived(case, datetime.date(2030, 1, 5)), OTHER)
     only_other = {keys.key_id(OTHER.public_key()): OTHER.public_key()}
-    [problem] = attestations.problems(signed, trusted=only_other, now=NOW)
+    [problem] = problems(signed, trusted=only_other)
     assert problem.kind == "unverified" and "waiver of Ada" in problem.text
 
 

@@ -300,7 +300,7 @@ def test_a_busy_server_is_asked_again(serve: Callable[..., Server]) -> None:
 
 
 def test_what_was_being_answered_is_kept_when_another_prompt_fails(
-    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Server],
 ) -> None:
     both = threading.Barrier(2, timeout=60)
     noticed = threading.Event()
@@ -314,7 +314,7 @@ def test_what_was_being_answered_is_kept_when_another_prompt_fails(
 
     server = serve(reply)
     backend = Openai("m", base_url=server.url, batch_size=2)
-    monkeypatch.setattr(backend._endpoint, "give_up", noticed.set)
+    backend._endpoint.given_up = noticed
     answers = []
     with pytest.raises(ServiceError, match="Prompt 'bad' of ethics: .*HTTP 400: .*too long"):
         for answer in backend.answer(

@@ -14,7 +14,7 @@ import torch
 
 from comptrust.models.backends.hf import Hf
 from comptrust.models.inference.packed import Packed
-from comptrust.models.inference.spans import span
+from comptrust.models.inference.tokens import span
 from comptrust.models.sources import resolve
 from comptrust.records import Generation, Message, Prompt
 from comptrust.trust import base, suite

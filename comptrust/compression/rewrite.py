@@ -8,10 +8,12 @@ from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32,
 from compressed_tensors.entrypoints.convert import convert_checkpoint
 
 from comptrust.errors import UserError
-from comptrust.models.formats import DEFAULT, INTERLEAVED, LAYOUTS
+from comptrust.models.formats import DEFAULT, LAYOUTS
 
 PACKED_PARTS = ("weight_packed", "weight_scale", "weight_shape", "weight_zero_point")
 """Tensors of a layer in the compressed-tensors format; GPTQ layers have no zero points."""
+INTERLEAVED = (0, 2, 4, 6, 1, 3, 5, 7)
+"""AWQ: the output, of eight, that is stored at each place of a word, lowest bits first."""
 
 
 def rewrite(folder: Path, out: Path, *, name: str, bits: int, group_size: int) -> None:
@@ -84,8 +86,11 @@ class _Converter:
         zeros = torch.full(
             (inputs // self.group_size, outputs * self.bits // 32), word, dtype=torch.int32
         )
-        order = (torch.arange(inputs) // self.group_size).to(torch.int32)
-        return {"qweight": packed.T.contiguous(), "qzeros": zeros, "g_idx": order}
+        return {
+            "qweight": packed.T.contiguous(),
+            "qzeros": zeros,
+            "g_idx": (torch.arange(inputs) // self.group_size).to(torch.int32),
+        }
 
     def _awq(
         self, packed: torch.Tensor, points: torch.Tensor, *, outputs: int, inputs: int

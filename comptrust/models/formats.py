@@ -1,17 +1,78 @@
-"""Read GPTQ and AWQ folders as plain floating-point weights."""
+"""Read the GPTQ and AWQ file formats without the packages that defined them, AutoGPTQ and AutoAWQ.
+
+A layer is stored as `qweight`, its integers, packed into 32-bit words along the inputs (GPTQ) or,
+interleaved, along the outputs (AWQ); `qzeros`, its zero points, packed along the outputs; `scales`,
+one row for each group of inputs; and, in GPTQ, `g_idx`, the group of each input.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comptrust.errors import UserError
+from comptrust.errors import UserError, unknown
 from comptrust.models import memory
-from comptrust.models.formats import LAYOUTS, PARTS
 
 if TYPE_CHECKING:
     import torch
+
+DEFAULT = "compressed-tensors"
+"""The format that holds what every method produces."""
+PARTS = ("qweight", "qzeros", "scales", "g_idx")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What comptrust reads and writes of one format."""
+
+    bits_read: tuple[int, ...]
+    bits_written: tuple[int, ...]
+    """Those that servers read."""
+    versions_read: tuple[str, ...]
+    """Names of the layout in config.json, which may leave it out (the first, empty name)."""
+    settings: dict[str, Any]
+    """Fields of quantization_config that describe what comptrust writes."""
+
+
+LAYOUTS = {
+    "gptq": Layout(
+        bits_read=(2, 3, 4, 8),
+        bits_written=(4, 8),
+        versions_read=("", "gptq", "gptq_v2"),
+        settings={"desc_act": False, "sym": True, "checkpoint_format": "gptq"},
+    ),
+    "awq": Layout(
+        bits_read=(4,),
+        bits_written=(4,),
+        versions_read=("", "gemm"),
+        settings={"version": "gemm", "zero_point": True, "modules_to_not_convert": ["lm_head"]},
+    ),
+}
+"""By name, which is also that of the one method whose results the format holds."""
+
+
+def check(name: str, *, method: str, bits: int | None) -> str:
+    """Return the format's name.
+
+    Raises UserError if it is unknown or cannot hold what this method produces.
+    """
+    if name == DEFAULT:
+        return name
+    if name not in LAYOUTS:
+        raise unknown("format", name, (DEFAULT, *LAYOUTS))
+    if method != name:
+        raise UserError(
+            f"Format '{name}' holds only what method {name} produces, not {method}. Use format"
+            f" {DEFAULT}, which holds everything."
+        )
+    if bits not in LAYOUTS[name].bits_written:
+        raise UserError(
+            f"Servers do not read format '{name}' at {bits} bits. Use bits"
+            f" {' or '.join(map(str, LAYOUTS[name].bits_written))}, or format {DEFAULT}."
+        )
+    return name
 
 
 def kind(folder: Path) -> str | None:
@@ -79,6 +140,8 @@ def _weight(
     dtype: torch.dtype,
 ) -> torch.Tensor:
     """Return one layer's weights, shape (inputs, outputs). Raises ValueError if parts misfit."""
+    import torch
+
     codes, zeros, scales, order = (parts[part] for part in PARTS)
     if codes is None or zeros is None or scales is None:
         raise ValueError("qzeros or scales are missing")
@@ -88,46 +151,38 @@ def _weight(
         shapes = [tuple(tensor.shape) for tensor in (codes, zeros, scales)]
         raise ValueError(f"qweight {shapes[0]}, qzeros {shapes[1]} and scales {shapes[2]}")
     if form == "awq":
-        return _awq(codes, zeros, scales.to(dtype))
-    shift = int(settings.get("checkpoint_format") != "gptq_v2")
-    return _gptq(codes, zeros, scales.to(dtype), order, bits=bits, shift=shift)
+        values, points = _awq(codes, zeros)
+    else:
+        shift = int(settings.get("checkpoint_format") != "gptq_v2")
+        values, points = _gptq(codes, zeros, bits=bits, shift=shift)
+    inputs = len(values)
+    if order is None and inputs % groups:
+        raise ValueError(f"{inputs} inputs in {groups} groups, and no g_idx")
+    group = torch.arange(inputs) // (inputs // groups) if order is None else order.long()
+    return torch.mul((values - points[group]).to(dtype), scales.to(dtype)[group])
 
 
 def _gptq(
-    codes: torch.Tensor,
-    zeros: torch.Tensor,
-    scales: torch.Tensor,
-    order: torch.Tensor | None,
-    *,
-    bits: int,
-    shift: int,
-) -> torch.Tensor:
-    """Return the weights, shape (inputs, outputs).
+    codes: torch.Tensor, zeros: torch.Tensor, *, bits: int, shift: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the integers, shape (inputs, outputs), and the zero points, shape (groups, outputs).
 
     The first version of the format stores zero points less 1 (`shift`), the second as they are.
     """
     import torch
     from compressed_tensors.compressors.pack_quantized.helpers import unpack_from_int32
 
-    inputs, (groups, outputs) = len(codes) * 32 // bits, scales.shape
     half = 1 << (bits - 1)  # subtracted by unpack_from_int32, for signed integers
-    values = unpack_from_int32(codes, bits, torch.Size((inputs, outputs)), packed_dim=0)
-    values = values.int() + half
-    points = unpack_from_int32(zeros, bits, torch.Size((groups, outputs))).int() + half
-    points = (points + shift) & (2 * half - 1)
-    if order is None and inputs % groups:
-        raise ValueError(f"{inputs} inputs in {groups} groups, and no g_idx")
-    group = torch.arange(inputs) // (inputs // groups) if order is None else order.long()
-    return torch.mul((values - points[group]).to(scales.dtype), scales[group])
+    size = torch.Size((len(codes) * 32 // bits, codes.shape[1]))
+    values = unpack_from_int32(codes, bits, size, packed_dim=0).int() + half
+    points = unpack_from_int32(zeros, bits, torch.Size((len(zeros), codes.shape[1]))).int() + half
+    return values, (points + shift) & (2 * half - 1)
 
 
-def _awq(codes: torch.Tensor, zeros: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-    """Return the weights of a 4-bit layer, shape (inputs, outputs)."""
-    import torch
+def _awq(codes: torch.Tensor, zeros: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the same of a 4-bit layer."""
     from compressed_tensors.entrypoints.convert.converters.autoawq import AutoAWQConverter as Awq
 
     values, points = Awq.reverse_awq_order(*Awq.unpack_awq(codes, zeros, 4), 4)
     assert points is not None
-    size = len(values) // len(scales)
-    difference = ((values & 15) - (points & 15).repeat_interleave(size, dim=0)).to(scales.dtype)
-    return torch.mul(difference, scales.repeat_interleave(size, dim=0))
+    return values & 15, points & 15

@@ -17,12 +17,11 @@ from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file
 
 from comptrust.cli.commands.compress import command
-from comptrust.compression import checkpoint, oneshot, reload
+from comptrust.compression import checkpoint, oneshot, reload, rewrite
 from comptrust.compression.base import target_layers
 from comptrust.compression.recipe import build
 from comptrust.errors import UserError
 from comptrust.models import loading
-from comptrust.models.formats import write
 from comptrust.records import Checkpoint
 from tests.support import layouts
 
@@ -111,7 +110,7 @@ def test_numbers_beyond_float16_are_refused(tiny_model: Path, tmp_path: Path) ->
     weights["model.norm.weight"] = torch.full_like(weights["model.norm.weight"], 1e5)
     save_file(weights, file, metadata={"format": "pt"})
     with pytest.raises(UserError, match="model.norm.weight has numbers outside float16's range"):
-        write.rewrite(tmp_path / "plain", tmp_path / "other", name="gptq", bits=4, group_size=32)
+        rewrite.rewrite(tmp_path / "plain", tmp_path / "other", name="gptq", bits=4, group_size=32)
 
 
 def test_a_weight_that_is_missing_is_not_made_up(tiny_model: Path, tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ import random
 
 import pytest
 
-from comptrust.models.inference.prefixes import MIN_TOKENS_SAVED, shared_beginnings
-from comptrust.models.inference.spans import Ids
+from comptrust.models.inference.tokens import MIN_TOKENS_SAVED, Ids, shared_beginnings
 
 LONG = tuple(range(100, 140))
 OTHER = tuple(range(200, 240))
@@ -46,21 +45,20 @@ CASES: list[tuple[str, list[Ids], list[int]]] = [
 )
 def test_shared_beginnings(rows: list[Ids], ends: list[int]) -> None:
     found = shared_beginnings({row: len(row) - 1 for row in rows})
-    assert [found[row].end if found[row] else 0 for row in rows] == ends
+    assert [found[row][-1].end if found[row] else 0 for row in rows] == ends
 
 
 def test_any_rows_begin_with_what_they_share_and_stand_together() -> None:
     draw = random.Random(0)
     rows = {tuple(draw.choice((1, 2)) for _ in range(draw.randrange(4, 12))) for _ in range(400)}
     limits = {row: draw.randrange(3, len(row)) for row in rows}
-    found = shared_beginnings(limits)
-    assert found.keys() == rows
-    order = list(found)
-    paths = {row: [] if (last := found[row]) is None else list(last.path()) for row in rows}
+    paths = shared_beginnings(limits)
+    assert paths.keys() == rows
+    order = list(paths)
     assert any(len(path) > 1 for path in paths.values())
     for row, path in paths.items():
-        assert sum((node.ids for node in reversed(path)), ()) == row[: path[0].end if path else 0]
-        assert not path or path[0].end <= limits[row]
+        assert sum((node.ids for node in path), ()) == row[: path[-1].end if path else 0]
+        assert not path or path[-1].end <= limits[row]
     for node in {node for path in paths.values() for node in path}:
         places = [place for place, row in enumerate(order) if node in paths[row]]
         assert len(places) > 1 and places == list(range(places[0], places[-1] + 1))

@@ -15,8 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from comptrust.errors import UserError
-from comptrust.models import loading, memory
-from comptrust.models.formats import read
+from comptrust.models import formats, loading, memory
 from tests.support import layouts
 
 LAYER = "model.layers.0.mlp.up_proj"
@@ -61,7 +60,7 @@ def test_gptq(tmp_path: Path, bits: int, version: str | None) -> None:
     folder = folder_of(
         tensors | {"g_idx": one["g_idx"], "bias": np.zeros(OUTPUTS, np.float16)}, said, tmp_path
     )
-    found = read.dense(folder, dtype=torch.float32)
+    found = formats.dense(folder, dtype=torch.float32)
     expected = (one["values"] - one["points"][one["g_idx"]]) * one["scales"].astype(np.float32)[
         one["g_idx"]
     ]
@@ -87,7 +86,7 @@ def test_gptq_without_an_order_has_its_groups_in_place_and_keeps_a_bias(tmp_path
         {"quant_method": "gptq", "bits": 4, "checkpoint_format": "gptq_v2"},
         tmp_path,
     )
-    found = read.dense(folder, dtype=torch.float32)
+    found = formats.dense(folder, dtype=torch.float32)
     group = np.arange(INPUTS) // (INPUTS // GROUPS)
     expected = (one["values"] - one["points"][group]) * one["scales"].astype(np.float32)[group]
     np.testing.assert_allclose(found[f"{LAYER}.weight"].numpy(), expected.T, rtol=1e-6)
@@ -102,7 +101,7 @@ def test_awq(tmp_path: Path) -> None:
         "scales": one["scales"],
     }
     folder = folder_of(tensors, {"quant_method": "awq", "bits": 4, "version": "gemm"}, tmp_path)
-    found = read.dense(folder, dtype=torch.float32)[f"{LAYER}.weight"].numpy()
+    found = formats.dense(folder, dtype=torch.float32)[f"{LAYER}.weight"].numpy()
     group = np.arange(INPUTS) // (INPUTS // GROUPS)
     expected = (one["values"] - one["points"][group]) * one["scales"].astype(np.float32)[group]
     np.testing.assert_allclose(found, expected.T, rtol=1e-6)
@@ -129,7 +128,7 @@ def test_awq(tmp_path: Path) -> None:
 def test_a_variant_is_refused(tmp_path: Path, said: dict[str, Any], message: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"quantization_config": said}))
     with pytest.raises(UserError, match=rf"{message}.*backend openai"):
-        read.kind(tmp_path)
+        formats.kind(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +142,7 @@ def test_a_variant_is_refused(tmp_path: Path, said: dict[str, Any], message: str
 )
 def test_other_formats_are_left_to_transformers(tmp_path: Path, said: dict[str, Any]) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"quantization_config": said}))
-    assert read.kind(tmp_path) is None
+    assert formats.kind(tmp_path) is None
 
 
 def test_a_damaged_layer_is_named(tmp_path: Path) -> None:
@@ -162,7 +161,7 @@ def test_a_damaged_layer_is_named(tmp_path: Path) -> None:
             key: array for key, array in (whole | {name: value}).items() if array is not None
         }
         with pytest.raises(UserError, match=f"Layer {LAYER} of .* is not a valid GPTQ layer"):
-            read.dense(
+            formats.dense(
                 folder_of(tensors, {"quant_method": "gptq", "bits": 4}, tmp_path),
                 dtype=torch.float32,
             )

@@ -1,11 +1,12 @@
-"""Masks match cases worked out by hand."""
+"""Masks and patterns match cases worked out by hand."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from comptrust.compression import masks
+from comptrust.compression.base import Pattern
+from comptrust.compression.methods.magnitude import Magnitude
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ from comptrust.compression import masks
 def test_magnitude_mask(
     structure: str, sparsity: float, weight: list[list[float]], kept: list[list[int]]
 ) -> None:
-    mask = masks.magnitude_mask(torch.tensor(weight), structure=structure, sparsity=sparsity)
+    mask = Magnitude(structure=structure, sparsity=sparsity).mask(torch.tensor(weight))
     assert mask.tolist() == [[bool(value) for value in row] for row in kept]
 
 
@@ -38,5 +39,6 @@ def test_magnitude_mask(
         ("2:4", [0.0, 0.0, 1.0], False),
     ],
 )
-def test_follows_its_structure(structure: str, row: list[float], expected: bool) -> None:
-    assert masks.follows(torch.tensor([row]), structure) is expected
+def test_fits_its_structure(structure: str, row: list[float], expected: bool) -> None:
+    pattern = Pattern.parse(structure)
+    assert pattern and pattern.fits(torch.tensor([row])) is expected
