@@ -144,7 +144,6 @@ def _row(cells: Mapping[str, str], names: published_names.Names, *, where: str) 
 
 
 def _percent(cells: Mapping[str, str], column: str, *, where: str) -> float:
-    """Return a cell in percent."""
     text, highest = cells[column], 1 if column in FRACTIONS else 100
     try:
         value = float(text)

@@ -39,7 +39,6 @@ TEXT = OptionalValue(str, "text")
 def _settings(
     ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Read NAME=VALUE pairs."""
     from comptrust import config
 
     pairs: dict[str, Any] = {}

@@ -50,15 +50,15 @@ def plan(suite: Suite, policy: Policy) -> PromptPlan:
 
     A lossless model then passes the whole verdict with probability 0.8, if the dimensions are
     independent and the items to come weigh as much as those there are. Only `max_drop` rules with
-    `evidence: confident` need prompts. Raises UserError if the policy has no such rule.
+    `evidence: confident` or `proven` need prompts. Raises UserError if there is no such rule.
     """
     rules = [
-        rule for rule in policy.rules if isinstance(rule, MaxDrop) and rule.evidence == "confident"
+        rule for rule in policy.rules if isinstance(rule, MaxDrop) and rule.evidence != "observed"
     ]
     if not rules:
         raise UserError(
-            f"Policy {policy.name} has no max_drop rule with `evidence: confident`, so it does not"
-            " depend on the number of prompts."
+            f"Policy {policy.name} has no max_drop rule with `evidence: confident` or `proven`, so"
+            " it does not depend on the number of prompts."
         )
     dimensions = dict.fromkeys(prompt.dimension for prompt in suite.prompts)
     designs = {name: _design(suite, name) for name in dimensions}

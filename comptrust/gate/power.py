@@ -12,7 +12,6 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from comptrust.gate import resampling
 from comptrust.gate.statistics import CONFIDENCE, score_bound, students_t
-from comptrust.records import Record
 from comptrust.trust.base import Table
 from comptrust.trust.contrast import Contrast
 
@@ -23,19 +22,6 @@ CHANGED = 0.02
 DRAWS = 4000
 LARGEST = 1e6
 """Multiple of a suite beyond which no number of prompts is reported."""
-
-
-class Need(Record):
-    """The prompts that a margin needs in one dimension, judged with others."""
-
-    low: int
-    high: int | None
-    """None: no number of prompts is enough."""
-
-    def __str__(self) -> str:
-        if self.high is None:
-            return f"more than {self.low}"
-        return str(self.low) if self.low == self.high else f"{self.low} to {self.high}"
 
 
 @dataclass(frozen=True)
@@ -98,11 +84,14 @@ def each(dimensions: int, *, power: float = POWER) -> float:
     return float(power ** (1 / max(1, dimensions)))
 
 
-def need(design: Design, points: float, *, flips: int, prompts: int, power: float) -> Need:
+def need(
+    design: Design, points: float, *, flips: int, prompts: int, power: float
+) -> tuple[int | None, int | None]:
     """Return what a lossless model needs that changes answers as often as a candidate did.
 
-    The interval is that of the share of changed answers (90%, Clopper-Pearson 1934).
+    The ends are those of the share of changed answers (90%, Clopper-Pearson 1934); None: no number
+    is enough.
     """
     shares = stats.binomtest(flips, prompts).proportion_ci(2 * CONFIDENCE - 1, method="exact")
     low, high = (design.needed(points, changed=share, power=power) for share in shares)
-    return Need(low=low or int(LARGEST * design.spread.clusters), high=high)
+    return low, high

@@ -210,7 +210,6 @@ def mcnemar(candidate: Table, baseline: Table) -> float | None:
 
 
 def _score(dimension: Dimension, table: Table) -> float:
-    """Return the published score, NaN if there is none."""
     with np.errstate(divide="ignore", invalid="ignore"):
         score = dimension.aggregate(table).get("score")
     return math.nan if score is None else float(score[0])

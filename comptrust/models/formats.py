@@ -180,7 +180,6 @@ def _gptq(
 
 
 def _awq(codes: torch.Tensor, zeros: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the same of a 4-bit layer."""
     from compressed_tensors.entrypoints.convert.converters.autoawq import AutoAWQConverter as Awq
 
     values, points = Awq.reverse_awq_order(*Awq.unpack_awq(codes, zeros, 4), 4)

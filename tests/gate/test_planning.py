@@ -39,10 +39,10 @@ def test_prompts_that_share_an_item_count_once(share: int) -> None:
     needed = plan(suite(400 * share, share=share), policy.load("staging")).rows[0].needed
     assert needed is not None
     for n, enough in ((needed - 2, False), (needed + 2, True)):
-        (row,) = plan(suite(n * share, share=share), policy.load("staging")).rows
+        row, _ = plan(suite(n * share, share=share), policy.load("staging")).rows
         assert (row.prompts, row.clusters, row.enough, row.possible) == (n * share, n, enough, True)
         assert row.needed == pytest.approx(needed, abs=1)
-    (row,) = plan(suite(20 * share, share=share), policy.load("staging")).rows
+    row, _ = plan(suite(20 * share, share=share), policy.load("staging")).rows
     assert not row.possible
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from comptrust.gate import power, statistics
-from comptrust.gate.power import Design, Need
+from comptrust.gate.power import Design
 from comptrust.gate.statistics import score_bound
 from comptrust.trust import base
 from tests.gate.test_resampling import contrast, table
@@ -55,15 +55,16 @@ def test_all_dimensions_together_have_the_power() -> None:
 def test_the_need_is_an_interval_around_the_share_of_changed_answers(
     flips: int, least: int
 ) -> None:
-    need = power.need(design(200), 5, flips=flips, prompts=200, power=0.8)
+    low, high = power.need(design(200), 5, flips=flips, prompts=200, power=0.8)
     exact = design(200).needed(5, changed=flips / 200, power=0.8)
-    assert exact is not None and need.high is not None
-    assert least < need.low <= exact <= need.high
+    assert exact is not None and low is not None and high is not None
+    assert least < low <= exact <= high
 
 
-def test_where_every_answer_changes_more_prompts_are_reported_in_words() -> None:
-    assert (str(Need(low=5, high=9)), str(Need(low=7, high=7))) == ("5 to 9", "7")
-    assert str(Need(low=10, high=None)) == "more than 10"
+def test_a_single_cluster_is_never_enough() -> None:
+    dense = table(["a"] * 9, ["x"] * 9, [1.0] * 9)
+    alone = Design.of(contrast(dense, [0.0] * 9), dense)
+    assert power.need(alone, 5, flips=0, prompts=9, power=0.8) == (None, None)
 
 
 def test_a_gap_needs_more_prompts_than_a_mean() -> None:

@@ -136,7 +136,7 @@ class MaxDrop(Rule):
                 flips=drop.n_flips,
                 prompts=drop.n_prompts,
                 power=power.each(of),
-            ).model_dump()
+            )
         return row
 
     def _summarize(self, judged: dict[str, dict[str, Any]]) -> Finding:
@@ -177,12 +177,15 @@ class MaxDrop(Rule):
         if "why" in row:
             return f"{name}: {row['why']}"
         drop = f"{name} {change(row['observed'])}"
-        need = power.Need(**row["needs"])
+        low, high = row["needs"]
+        span = f"at least {low}" if high is None else f"{low} to {high}"
         needs = (
-            f"a lossless model that changes as many answers needs {need} independent prompts, and"
+            f"a lossless model that changes as many answers needs {span} independent prompts, and"
             f" there are {row['n_clusters']}"
         )
-        if need.high is not None and need.high <= row["n_clusters"]:
+        if low is None:
+            needs = "no number of prompts like these is enough"
+        elif high is not None and high <= row["n_clusters"]:
             needs = "there are enough prompts for a lossless model, so the drop may well be real"
         if not math.isfinite(row["upper"]):
             return f"{drop}, with too few independent prompts for a 95% bound ({needs})"

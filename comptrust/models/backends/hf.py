@@ -82,7 +82,6 @@ class Hf(Backend):
         yield from self._generate([prompt for prompt in prompts if not prompt.choices])
 
     def _choose(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
-        """Choose by mean log-likelihood per token."""
         # Prompts share contexts and options, so each pair is tokenized and scored once a chunk.
         pairs: dict[tuple[str, str], tuple[Ids, Ids]] = {}
         for start in range(0, len(prompts), PROMPTS_PER_CHUNK):

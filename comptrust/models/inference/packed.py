@@ -189,7 +189,6 @@ def _split(batch: Sequence[Request], own: Mapping[Ids, int]) -> list[list[Reques
 
 
 def _token_bytes(model: PreTrainedModel) -> int:
-    """Return the bytes of one token's keys and values."""
     config = model.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
