@@ -117,7 +117,7 @@ class Serial(Engine):
         process.join()
         self.current = None
         reason = f"The process ended with exit code {process.exitcode}."
-        return [outcome or Outcome(task.key, "lost", reason=reason, exit_code=Exit.FAILURE)]
+        return [outcome or Outcome(task.cell.key, "lost", reason=reason, exit_code=Exit.FAILURE)]
 
     def _start(self, task: Task) -> None:
         # spawn: a forked process would inherit open database connections and threads
@@ -207,10 +207,10 @@ class OnRay(Engine):
             # comptrust is not installed on that machine
             cause = str(getattr(error, "cause", error)).strip().splitlines()[-1]
             reason = f"Could not start: {cause}"
-            return Outcome(task.key, "failed", reason=reason, exit_code=Exit.FAILURE)
+            return Outcome(task.cell.key, "failed", reason=reason, exit_code=Exit.FAILURE)
         except self.ray.exceptions.RayError as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            return Outcome(task.key, "lost", reason=reason, exit_code=Exit.FAILURE)
+            return Outcome(task.cell.key, "lost", reason=reason, exit_code=Exit.FAILURE)
 
     def close(self) -> None:
         # First as an interruption, so that each cell closes its own run; then by force.
