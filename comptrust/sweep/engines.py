@@ -215,12 +215,13 @@ class OnRay(Engine):
     def close(self) -> None:
         # First as an interruption, so that each cell closes its own run; then by force.
         for force in (False, True):
-            running = list(self.tasks)
-            for reference in running:
+            for reference in self.tasks:
                 with suppress(self.ray.exceptions.RayError):
                     self.ray.cancel(reference, force=force)
-            if running:
-                ended, _ = self.ray.wait(running, num_returns=len(running), timeout=SECONDS_TO_STOP)
+            if self.tasks:
+                ended, _ = self.ray.wait(
+                    list(self.tasks), num_returns=len(self.tasks), timeout=SECONDS_TO_STOP
+                )
                 for reference in ended:
                     del self.tasks[reference]
         self.ray.shutdown()
