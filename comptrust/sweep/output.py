@@ -139,7 +139,7 @@ def of_plan(sweep: Sweep, *, as_json: bool) -> str:
     )
 
 
-def of_end(
+def of_result(
     sweep: Sweep, outcomes: Mapping[str, Outcome], *, run: str, seconds: float, as_json: bool
 ) -> str:
     """Return how every cell ended. `run` is the id of the sweep's run."""
@@ -186,7 +186,7 @@ def duration(seconds: float | None) -> str:
     """Return a duration for people; None is unknown.
 
     >>> duration(59), duration(3700), duration(200_000)
-    ('59 s', '1 h 2 min', '2 d 8 h')
+    ('59 s', '1 h 1 min', '2 d 7 h')
     """
     if seconds is None:
         return "unknown"

@@ -74,7 +74,7 @@ def command(
         )
         end(Exit.INTERRUPTED)
     run, seconds = driver.parent.id, driver.seconds
-    text = output.of_end(planned, driver.outcomes, run=run, seconds=seconds, as_json=as_json)
+    text = output.of_result(planned, driver.outcomes, run=run, seconds=seconds, as_json=as_json)
     click.echo(text)
     if driver.failed:
         click.echo(
