@@ -1,4 +1,4 @@
-"""One cell: its key, a hash of what it does, and the process that carries it out at most once."""
+"""One cell, and the process that carries it out at most once."""
 
 import os
 import sys
@@ -14,41 +14,30 @@ from comptrust import config, crashes, digests, locks, process, progress
 from comptrust.errors import ServiceError, UserError
 from comptrust.gate.policy import Policy
 from comptrust.models import sources
-from comptrust.records import Recipe, Record
-from comptrust.sweep.sweep_file import SuiteChoice
+from comptrust.records import Recipe
+from comptrust.sweep.sweep_file import SweepFile
 from comptrust.tracking import registry, runs, store, sweeps
 from comptrust.workflow import job
 
 SECONDS_BETWEEN_REPORTS = 10
 
 
-class Questions(SuiteChoice):
-    """How to load the suite on the machine that runs the cell."""
-
-    digest: str
-    """Of the loaded suite; a machine that loads another one refuses the cell."""
-    n_prompts: int
-
-
-class Cell(Record):
-    """One recipe on one suite."""
+@dataclass(frozen=True)
+class Cell:
+    """One recipe on one suite, and what it will take."""
 
     recipe: Recipe
-    identity: str
-    """Digest or commit of the dense model's files."""
-    questions: Questions
+    key: str
+    """SHA-256 of recipe, model files, suite and code.
 
-    @property
-    def key(self) -> str:
-        """SHA-256 of recipe, model files, suite and code.
-
-        The content of a model folder counts, its path does not.
-        """
-        name = registry.model_name(self.recipe.base_model, self.identity)
-        recipe = self.recipe.model_copy(update={"base_model": name, "revision": self.identity})
-        return digests.of_value(
-            [recipe.digest_of_fields(), self.questions.digest, digests.of_code()]
-        )
+    The content of a model folder counts, its path does not.
+    """
+    seconds: float | None
+    """Estimated duration."""
+    basis: str
+    """What the seconds were estimated from."""
+    bytes: float | None
+    """On disk: the checkpoint in the cache and again in the artifact store, and the answers."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +48,17 @@ class Task:
     """
 
     cell: Cell
-    key: str
-    """The cell's key, by the driver's code."""
+    file: SweepFile
+    """Says which suite to load on the machine that runs the cell."""
+    suite_digest: str
+    """Of the driver's suite; a machine that loads another one refuses the cell."""
     policy: Policy
-    batch_size: int | None
-    threads: int
     parent: str
     """Id of the sweep's run."""
     driver: str
     """Id of the driver that hands the cell out; a driver ends only its own runs."""
     settings: Mapping[str, str]
-    """Environment of the process: where runs, artifacts and cache are."""
+    """Environment of the process: where runs, artifacts and cache are, and how many threads."""
     code: str
     """Digest of the driver's code; a machine with other code refuses the cell."""
 
@@ -118,26 +107,25 @@ def carry_out(task: Task) -> Outcome:
     Every error becomes an outcome with its reason; only an interruption ends the process.
     """
     process.prepare()
-    threads = str(task.threads)
-    os.environ.update(task.settings, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
+    os.environ.update(task.settings)
     os.environ.pop("MLFLOW_RUN_ID", None)  # that of the sweep, if it runs under `mlflow run`
-    folder = config.cache_dir() / "cells"
+    key, folder = task.cell.key, config.cache_dir() / "cells"
     try:
         # This imports MLflow and opens the store, as every run does: not an overhead of the sweep.
         runs.client()
         began = time.monotonic()
-        with locks.alone(folder / f"{task.key}.lock"), _output_in(folder / f"{task.key}.log"):
+        with locks.alone(folder / f"{key}.lock"), _output_in(folder / f"{key}.log"):
             # Another sweep may have finished it while we waited for the lock.
-            if done := finished({sweeps.CELL: task.key}).get(task.key):
+            if done := finished({sweeps.CELL: key}).get(key):
                 return done
             # We hold the lock, so a run of this cell that is still open has lost its process.
             sweeps.abandon(
-                task.key,
+                key,
                 reason="The process exited without reporting (killed, or the machine went down).",
             )
             return _work(task, began)
     except Exception as error:
-        return _failed(task.key, error)
+        return _failed(key, error)
 
 
 def _failed(key: str, error: Exception, *, run_id: str | None = None, prompts: int = 0) -> Outcome:
@@ -146,7 +134,8 @@ def _failed(key: str, error: Exception, *, run_id: str | None = None, prompts: i
 
 
 def _work(task: Task, began: float) -> Outcome:
-    run_id = sweeps.begin(task.parent, task.key, name=task.cell.recipe.slug, driver=task.driver)
+    key = task.cell.key
+    run_id = sweeps.begin(task.parent, key, name=task.cell.recipe.slug, driver=task.driver)
     os.environ["MLFLOW_RUN_ID"] = run_id  # the job adopts this run instead of starting its own
     report = _Report(run_id)
     work_began = time.monotonic()
@@ -161,11 +150,11 @@ def _work(task: Task, began: float) -> Outcome:
         raise
     except Exception as error:
         _say(store.redacted("".join(traceback.format_exception(error))))
-        outcome = _failed(task.key, error, run_id=run_id, prompts=report.prompts)
+        outcome = _failed(key, error, run_id=run_id, prompts=report.prompts)
         runs.end(run_id, status="FAILED", reason=outcome.reason)
         return outcome
     return Outcome(
-        task.key,
+        key,
         "done",
         run_id,
         result.version.ref,
@@ -180,21 +169,18 @@ def _job(task: Task) -> job.Job:
     """Load what the cell needs on this machine and check that it is what the driver saw."""
     from comptrust.trust import suite as suites
 
-    recipe, questions = task.cell.recipe, task.cell.questions
+    recipe, file = task.cell.recipe, task.file
     if digests.of_code() != task.code:
         raise ServiceError(
             "This machine runs a different version of comptrust from the one that started the"
             " sweep. Install the same version."
         )
     suite = suites.load(
-        questions.suite,
-        dimensions=questions.dimensions,
-        scoring=questions.scoring,
-        limit=questions.limit,
+        file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit
     )
-    if suite.digest != questions.digest:
+    if suite.digest != task.suite_digest:
         raise UserError(
-            f"Suite '{questions.suite}' has different prompts on this machine. Put the same data on"
+            f"Suite '{file.suite}' has different prompts on this machine. Put the same data on"
             " every machine."
         )
     model = registry.local_model(recipe.base_model)
@@ -202,9 +188,9 @@ def _job(task: Task) -> job.Job:
         recipe=recipe.model_copy(update={"base_model": model}),
         source=sources.resolve(model),
         suite=suite,
-        suite_name=questions.suite,
+        suite_name=file.suite,
         policy=task.policy,
-        batch_size=task.batch_size,
+        batch_size=file.batch_size,
     )
 
 

@@ -3,75 +3,40 @@
 import json
 import time
 import uuid
-from collections import Counter
-from dataclasses import dataclass
+from collections import Counter, defaultdict, deque
+from contextlib import closing
+from statistics import fmean
+from typing import TextIO
 
 from comptrust import digests
 from comptrust.sweep import plan
 from comptrust.sweep.cell import Cell, Outcome, Task, ended
 from comptrust.sweep.engines import Engine
-from comptrust.sweep.tally import Tally, View
+from comptrust.sweep.output import Progress, View, rate
 from comptrust.tracking import runs, sweeps
 
 SECONDS_BETWEEN_POLLS = 5.0
 MIN_SECONDS_BETWEEN_METRICS, SHARE_BETWEEN_METRICS = 15.0, 0.01
 """Metrics are logged every 1% of the time so far, so that a long sweep logs hundreds of values and
 not tens of thousands."""
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-@dataclass(frozen=True)
-class Report:
-    """How a sweep ended."""
+class Driver:
+    """Carries out the cells of a sweep that are not finished yet, and knows how far they are."""
 
-    parent: str
-    """Id of the parent run."""
-    outcomes: dict[str, Outcome]
-    """By key, in the order of the cells."""
-    before: frozenset[str]
-    """Keys of the cells that were finished before this sweep started."""
-    seconds: float
+    def __init__(self, sweep: plan.Sweep, engine: Engine, *, stream: TextIO | None = None) -> None:
+        """Check, before any work, that there is room for the cells that are not finished.
 
-    @property
-    def failed(self) -> list[Outcome]:
-        """The cells that failed or were lost."""
-        return [outcome for outcome in self.outcomes.values() if outcome.state != "done"]
-
-
-def drive(sweep: plan.Sweep, engine: Engine, *, view: View) -> Report:
-    """Carry out the cells that are not finished yet.
-
-    When this is interrupted, or fails, every cell at work is stopped and its run is closed.
-    """
-    driver = _Driver(sweep, engine, view)
-    tags = {"sweep": sweep.file.name, sweeps.SWEEP: sweep.digest}
-    with runs.start(
-        sweep.file.name, resume=sweeps.parent_to_resume(sweep.digest), tags=tags
-    ) as parent:
-        try:
-            driver.drive(parent)
-        except BaseException as error:
-            engine.close()
-            reason = f"The sweep was stopped ({type(error).__name__})."
-            for cell in sweep.cells:
-                sweeps.abandon(cell.key, driver=driver.id, reason=reason, status="KILLED")
-            raise
-        outcomes = driver.tally.outcomes
-        rows = [ended(cell, outcomes[cell.key]) for cell in sweep.cells]
-        parent.text("cells.json", json.dumps(rows, indent=2))
-        return Report(parent.id, outcomes, driver.before, time.monotonic() - driver.began)
-
-
-class _Driver:
-    def __init__(self, sweep: plan.Sweep, engine: Engine, view: View) -> None:
-        """Check, before any work, that there is room for the cells that are not finished."""
-        self.sweep, self.engine, self.view = sweep, engine, view
+        Progress is shown on `stream`, by default stderr.
+        """
+        self.sweep, self.engine = sweep, engine
         nodes = engine.nodes()
-        self.requests = plan.requests(sweep, nodes)
-        finished = plan.done_before(sweep)
-        self.before = frozenset(finished)
-        plan.check_disk(sweep, [cell for cell in sweep.cells if cell.key not in finished])
+        self.requests = {
+            name: plan.request(known, sweep, nodes) for name, known in sweep.facts.items()
+        }
+        plan.check_disk(sweep)
         self.settings = plan.settings(nodes, runs.experiment_id())
-        self.tally = Tally(sweep=sweep, estimates=plan.estimates(sweep), outcomes=finished)
         self.dense = {
             cell.recipe.base_model: cell.key
             for cell in reversed(sweep.cells)
@@ -79,29 +44,68 @@ class _Driver:
         }
         """Model -> key of its dense cell, the first one."""
         self.id = uuid.uuid4().hex
+        self.outcomes = dict(sweep.finished)
+        """Key -> outcome, of the cells that have ended for good."""
         self.attempts = Counter[str]()
         """Key -> how often the cell was handed to the engine."""
         self.started = set[str]()
         """Keys of the cells that the engine has."""
+        self.running: dict[str, int] = {}
+        """Key -> prompts answered so far, of the cells at work."""
+        self.answered = Counter[str]()
+        """Key -> prompts answered during this sweep, also by cells that have ended or were lost."""
+        self.counts = deque[tuple[float, int]]()
+        """The last minute of (time, prompts answered)."""
         self.polled = self.logged = 0.0
         self.began = time.monotonic()
+        self.view = View(total=len(sweep.cells), stream=stream)
 
-    def drive(self, parent: runs.Run) -> None:
-        self.parent = parent
-        if self.before:
-            self._show(f"{len(self.before)} cells were finished before")
-        while self.tally.open_cells:
+    @property
+    def failed(self) -> list[Outcome]:
+        """The cells that failed or were lost."""
+        return [outcome for outcome in self.outcomes.values() if outcome.state != "done"]
+
+    @property
+    def open_cells(self) -> list[Cell]:
+        """The cells without an outcome."""
+        return [cell for cell in self.sweep.cells if cell.key not in self.outcomes]
+
+    def drive(self) -> None:
+        """Carry out the cells that are not finished yet.
+
+        When this is interrupted, or fails, every cell at work is stopped and its run is closed.
+        """
+        name, digest = self.sweep.file.name, self.sweep.digest
+        tags = {"sweep": name, sweeps.SWEEP: digest}
+        run = runs.start(name, resume=sweeps.parent_to_resume(digest), tags=tags)
+        with closing(self.view.bar), run as self.parent:
+            try:
+                self._drive()
+            except BaseException as error:
+                self.engine.close()
+                reason = f"The sweep was stopped ({type(error).__name__})."
+                for cell in self.sweep.cells:
+                    sweeps.abandon(cell.key, driver=self.id, reason=reason, status="KILLED")
+                raise
+            rows = [ended(cell, self.outcomes[cell.key]) for cell in self.sweep.cells]
+            self.parent.text("cells.json", json.dumps(rows, indent=2))
+            self.seconds = time.monotonic() - self.began
+
+    def _drive(self) -> None:
+        if self.outcomes:
+            self._report(f"{len(self.outcomes)} cells were finished before")
+        while self.open_cells:
             self._start_cells()
             for outcome in self.engine.wait(SECONDS_BETWEEN_POLLS):
                 self._end_cell(outcome)
             self._poll()
-        self._log(force=True)
+        self._report(log=True)
 
     def _start_cells(self) -> None:
         """Hand over every cell whose dense model is done."""
-        for cell in [cell for cell in self.tally.open_cells if cell.key not in self.started]:
+        for cell in [cell for cell in self.open_cells if cell.key not in self.started]:
             # A compressed model is compared with its dense source, which all its cells share.
-            outcome = self.tally.outcomes.get(self.dense[cell.recipe.base_model])
+            outcome = self.outcomes.get(self.dense[cell.recipe.base_model])
             if cell.recipe.method == "none" or (outcome and outcome.state == "done"):
                 self._start(cell)
             elif outcome:
@@ -121,13 +125,12 @@ class _Driver:
         self.engine.submit(
             Task(
                 cell=cell,
-                key=cell.key,
+                file=self.sweep.file,
+                suite_digest=self.sweep.suite.digest,
                 policy=self.sweep.policy,
-                batch_size=self.sweep.file.batch_size,
-                threads=request.cpus,
                 parent=self.parent.id,
                 driver=self.id,
-                settings=self.settings,
+                settings=self.settings | dict.fromkeys(THREADS, str(request.cpus)),
                 code=digests.of_code(),
             ),
             request,
@@ -137,35 +140,63 @@ class _Driver:
         """Take an outcome; a lost cell is open again until its retries are used up."""
         cell = next(cell for cell in self.sweep.cells if cell.key == outcome.key)
         self.started.discard(outcome.key)
-        self.tally.running.pop(outcome.key, None)
+        self.running.pop(outcome.key, None)
         name = f"{cell.recipe.base_model} {cell.recipe.slug}"
         if outcome.state == "lost":
             # its process could not close its own run
             sweeps.abandon(outcome.key, driver=self.id, reason=outcome.reason)
             if self.attempts[outcome.key] <= self.sweep.file.resources.retries:
-                self._show(f"lost, restarting: {name}: {outcome.reason}")
+                self._report(f"lost, restarting: {name}: {outcome.reason}")
                 return
-        self.tally.outcomes[outcome.key] = outcome
-        self.tally.count({outcome.key: outcome.prompts})
-        self._show(f"{outcome.state}: {name}: {outcome.verdict or outcome.reason}")
-        self._log(force=True)
+        self.outcomes[outcome.key] = outcome
+        self.answered |= Counter({outcome.key: outcome.prompts})
+        self._report(f"{outcome.state}: {name}: {outcome.verdict or outcome.reason}", log=True)
 
     def _poll(self) -> None:
         """Read from the tracking store how far the cells at work are, and show it."""
         if time.monotonic() - self.polled >= SECONDS_BETWEEN_POLLS:
             self.polled = time.monotonic()
             counts = sweeps.running(self.parent.id)
-            self.tally.running = {key: counts[key] for key in counts if key in self.started}
-            self.tally.count(self.tally.running)
-            self._show()
-            self._log()
+            self.running = {key: counts[key] for key in counts if key in self.started}
+            # The larger of both numbers: a cell that starts again after a loss counts from 0.
+            self.answered |= Counter(self.running)
+            self._report()
 
-    def _show(self, event: str = "") -> None:
-        self.view.show(self.tally.progress(), event)
-
-    def _log(self, *, force: bool = False) -> None:
-        now = time.monotonic()
+    def _report(self, event: str = "", *, log: bool = False) -> None:
+        """Show the progress, and log it as metrics if that is due or `log` is set."""
+        progress, now = self._progress(), time.monotonic()
+        self.view.show(progress, event)
         pause = max(MIN_SECONDS_BETWEEN_METRICS, (now - self.began) * SHARE_BETWEEN_METRICS)
-        if force or now - self.logged >= pause:
+        if log or now - self.logged >= pause:
             self.logged = now
-            self.parent.metrics(self.tally.progress().metrics())
+            self.parent.metrics(progress.metrics())
+
+    def _progress(self) -> Progress:
+        return Progress(
+            total=len(self.sweep.cells),
+            done=len(self.outcomes) - len(self.failed),
+            running=len(self.running),
+            failed=len(self.failed),
+            prompts_per_second=rate(self.counts, self.answered.total(), now=time.monotonic()),
+            seconds_left=self._seconds_left(),
+        )
+
+    def _seconds_left(self) -> float | None:
+        """Return the seconds until the end if as many cells as now keep running side by side.
+
+        An open cell takes as long as the finished cells of its method did, else as estimated; None
+        if that is not known for every cell.
+        """
+        durations: dict[str, list[float]] = defaultdict(list)
+        for cell in self.sweep.cells:
+            outcome = self.outcomes.get(cell.key)
+            if outcome and outcome.seconds:
+                durations[cell.recipe.method].append(outcome.seconds)
+        means = {method: fmean(values) for method, values in durations.items()}
+        left = 0.0
+        for cell in self.open_cells:
+            seconds = means.get(cell.recipe.method, cell.seconds)
+            if seconds is None:
+                return None
+            left += seconds * (1 - self.running.get(cell.key, 0) / len(self.sweep.suite.prompts))
+        return max(0.0, left) / max(1, len(self.running))

@@ -117,7 +117,7 @@ class Serial(Engine):
         process.join()
         self.current = None
         reason = f"The process ended with exit code {process.exitcode}."
-        return [outcome or Outcome(task.key, "lost", reason=reason, exit_code=Exit.FAILURE)]
+        return [outcome or Outcome(task.cell.key, "lost", reason=reason, exit_code=Exit.FAILURE)]
 
     def _start(self, task: Task) -> None:
         # spawn: a forked process would inherit open database connections and threads
@@ -207,20 +207,21 @@ class OnRay(Engine):
             # comptrust is not installed on that machine
             cause = str(getattr(error, "cause", error)).strip().splitlines()[-1]
             reason = f"Could not start: {cause}"
-            return Outcome(task.key, "failed", reason=reason, exit_code=Exit.FAILURE)
+            return Outcome(task.cell.key, "failed", reason=reason, exit_code=Exit.FAILURE)
         except self.ray.exceptions.RayError as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            return Outcome(task.key, "lost", reason=reason, exit_code=Exit.FAILURE)
+            return Outcome(task.cell.key, "lost", reason=reason, exit_code=Exit.FAILURE)
 
     def close(self) -> None:
         # First as an interruption, so that each cell closes its own run; then by force.
         for force in (False, True):
-            running = list(self.tasks)
-            for reference in running:
+            for reference in self.tasks:
                 with suppress(self.ray.exceptions.RayError):
                     self.ray.cancel(reference, force=force)
-            if running:
-                ended, _ = self.ray.wait(running, num_returns=len(running), timeout=SECONDS_TO_STOP)
+            if self.tasks:
+                ended, _ = self.ray.wait(
+                    list(self.tasks), num_returns=len(self.tasks), timeout=SECONDS_TO_STOP
+                )
                 for reference in ended:
                     del self.tasks[reference]
         self.ray.shutdown()

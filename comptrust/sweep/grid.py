@@ -71,8 +71,9 @@ class _Expansion:
             given = excluded.model_dump(exclude_none=True)
             kept = [recipe for recipe in cells if not _matches(given, recipe)]
             if len(kept) == len(cells):
-                what = f"exclude {given} matches no cell. Remove or correct it."
-                raise self.error(what, "exclude", number)
+                raise self.error(
+                    f"exclude {given} matches no cell. Remove or correct it.", "exclude", number
+                )
             cells = kept
         dense_only = self.names[len(self.compressed) :]
         if not cells and not dense_only:
@@ -141,8 +142,7 @@ class _Expansion:
             raise self.error("a model is listed twice.", "models")
         # Refuse a grid that is too large before it is expanded; the count is an upper bound.
         rates = len(file.bits) + len(file.sparsity) + len(file.structure) + 1
-        per_model = len(file.methods) * rates + len(file.include)
-        most = len(self.names) * per_model * len(self.seeds)
+        most = len(self.names) * len(self.seeds) * (len(file.methods) * rates + len(file.include))
         if most > MAX_CELLS:
             raise self.error(
                 f"the grid may have {most} cells; the limit is {MAX_CELLS}. Split it into several"
@@ -170,8 +170,9 @@ class _Expansion:
         if included.method is None:
             raise self.error("include needs a method.", *place)
         if included.model is not None and included.model not in self.names:
-            problem = unknown("model of this sweep", included.model, self.names)
-            raise self.error(str(problem), *place)
+            raise self.error(
+                str(unknown("model of this sweep", included.model, self.names)), *place
+            )
         fields = included.model_dump(include={"bits", "sparsity", "structure"}, exclude_none=True)
         return [
             recipe

@@ -10,12 +10,13 @@ from statistics import fmean
 from comptrust import config, digests
 from comptrust.errors import ServiceError, UserError
 from comptrust.gate import policy as policies
+from comptrust.records import Recipe, Suite
 from comptrust.sweep import facts
-from comptrust.sweep.cell import Cell, Outcome, Questions, finished
+from comptrust.sweep.cell import Cell, Outcome, finished
 from comptrust.sweep.engines import Capacity, Node
 from comptrust.sweep.grid import Grid
-from comptrust.sweep.sweep_file import Resources, SweepFile, models
-from comptrust.tracking import store, sweeps
+from comptrust.sweep.sweep_file import SweepFile, models
+from comptrust.tracking import registry, store, sweeps
 from comptrust.workflow import signatures
 
 REFERENCE_WEIGHTS = 134_515_008
@@ -54,25 +55,17 @@ Passwords and keys are not passed on: each machine has its own.
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """What a cell will take."""
-
-    seconds: float | None
-    basis: str
-    """What the seconds were estimated from."""
-    bytes: float | None
-    """On disk: the checkpoint in the cache and again in the artifact store, and the answers."""
-
-
-@dataclass(frozen=True)
 class Sweep:
     """A grid with everything that was looked up for it."""
 
     digest: str
     cells: tuple[Cell, ...]
     """The dense ones first."""
+    finished: dict[str, Outcome]
+    """Key -> outcome, of the cells that any sweep, on any machine, had finished."""
     facts: dict[str, facts.Facts]
     """By the model's name."""
+    suite: Suite
     policy: policies.Policy
     file: SweepFile
 
@@ -90,80 +83,75 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     suite = suites.load(
         file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit
     )
-    questions = Questions(
-        suite=file.suite,
-        dimensions=file.dimensions,
-        limit=file.limit,
-        scoring=file.scoring,
-        digest=suite.digest,
-        n_prompts=len(suite.prompts),
-    )
     of_models = {model.name: facts.of(model, work=work) for model in models(file)}
+    past = sweeps.past(digests.of_code())
     cells = tuple(
-        Cell(
-            recipe=recipe,
-            identity=of_models[recipe.base_model].identity or "",
-            questions=questions,
-        )
+        _cell(recipe, of_models[recipe.base_model], suite, past, on_gpu=file.resources.gpus > 0)
         for recipe in grid.recipes
     )
-    # What a cell may use and how the sweep is described do not make it another sweep.
-    digest = digests.of_value(file.model_dump(mode="json", exclude={"resources", "description"}))
-    return Sweep(digest, cells, of_models, policy, file)
-
-
-def done_before(sweep: Sweep) -> dict[str, Outcome]:
-    """Return key -> the cells of this sweep that any sweep, on any machine, has finished."""
-    outcomes = finished(
-        {"suite_digest": sweep.cells[0].questions.digest, "code_digest": digests.of_code()}
+    outcomes = finished({"suite_digest": suite.digest, "code_digest": digests.of_code()})
+    return Sweep(
+        # What a cell may use and how the sweep is described do not make it another sweep.
+        digest=digests.of_value(file.model_dump(mode="json", exclude={"resources", "description"})),
+        cells=cells,
+        finished={cell.key: outcomes[cell.key] for cell in cells if cell.key in outcomes},
+        facts=of_models,
+        suite=suite,
+        policy=policy,
+        file=file,
     )
-    return {cell.key: outcomes[cell.key] for cell in sweep.cells if cell.key in outcomes}
 
 
-def estimates(sweep: Sweep) -> dict[str, Estimate]:
-    """Return key -> estimate.
+def _cell(
+    recipe: Recipe, known: facts.Facts, suite: Suite, past: Sequence[sweeps.Past], *, on_gpu: bool
+) -> Cell:
+    identity, n_prompts = known.identity or "", len(suite.prompts)
+    name = registry.model_name(recipe.base_model, identity)
+    content = recipe.model_copy(update={"base_model": name, "revision": identity})
+    checkpoint = known.checkpoint_bytes(recipe)
+    size = None if checkpoint is None else 2 * checkpoint + RUN_BYTES + ANSWER_BYTES * n_prompts
+    seconds, basis = _seconds(recipe, known, past, n_prompts, on_gpu=on_gpu)
+    return Cell(
+        recipe=recipe,
+        key=digests.of_value([content.digest_of_fields(), suite.digest, digests.of_code()]),
+        seconds=seconds,
+        basis=basis,
+        bytes=size,
+    )
+
+
+def _seconds(
+    recipe: Recipe,
+    known: facts.Facts,
+    past: Sequence[sweeps.Past],
+    n_prompts: int,
+    *,
+    on_gpu: bool,
+) -> tuple[float | None, str]:
+    """Estimate the duration of a cell, and say from what.
 
     It comes from finished cells of the same model where there are any, else it is scaled by size
     from measurements of a small model.
     """
-    past = sweeps.past(digests.of_code())
-    return {cell.key: _estimate(cell, sweep, past) for cell in sweep.cells}
-
-
-def _estimate(cell: Cell, sweep: Sweep, past: Sequence[sweeps.Past]) -> Estimate:
-    recipe, n_prompts = cell.recipe, cell.questions.n_prompts
-    known = sweep.facts[recipe.base_model]
-    checkpoint = known.checkpoint_bytes(recipe)
-    size = None if checkpoint is None else 2 * checkpoint + RUN_BYTES + ANSWER_BYTES * n_prompts
     of_model = [run for run in past if run.model == recipe.base_model and run.prompts]
     compress = [run.compress for run in of_model if run.method == recipe.method]
     if compress:
         # the time to answer hardly depends on the method, so all cells of the model count
         per_prompt = sum(run.evaluate for run in of_model) / sum(run.prompts for run in of_model)
-        seconds = fmean(compress) + per_prompt * n_prompts
-        return Estimate(seconds, f"{len(compress)} finished cells", size)
-    measured = recipe.method in REFERENCE_COMPRESS and not sweep.file.resources.gpus
-    if known.weights is None or not measured:
-        return Estimate(None, "nothing measured yet", size)
+        return fmean(compress) + per_prompt * n_prompts, f"{len(compress)} finished cells"
+    if known.weights is None or recipe.method not in REFERENCE_COMPRESS or on_gpu:
+        return None, "nothing measured yet"
     at_reference = REFERENCE_COMPRESS[recipe.method] + REFERENCE_PROMPT * n_prompts
     seconds = known.weights / REFERENCE_WEIGHTS * at_reference
-    return Estimate(seconds, "size, from SmolLM2-135M on 2 CPU cores", size)
+    return seconds, "size, from SmolLM2-135M on 2 CPU cores"
 
 
-def requests(sweep: Sweep, nodes: Sequence[Node]) -> dict[str, Capacity]:
-    """Return model -> what each of its cells needs.
+def request(known: facts.Facts, sweep: Sweep, nodes: Sequence[Node]) -> Capacity:
+    """Return what each cell of a model needs.
 
     Raises UserError, with the figures, if no machine has that much.
     """
-    return {
-        name: _request(known, sweep.file.resources, nodes, n_cells=len(sweep.cells))
-        for name, known in sweep.facts.items()
-    }
-
-
-def _request(
-    known: facts.Facts, resources: Resources, nodes: Sequence[Node], *, n_cells: int
-) -> Capacity:
+    resources = sweep.file.resources
     gpus = resources.gpus
     per_weight = BESIDE_GPU if gpus else ON_CPU
     memory = PROCESS_BYTES + per_weight * (known.weights or 0)
@@ -193,7 +181,7 @@ def _request(
     if cpus == "auto":
         # As many cells as fit run side by side and share the machine's CPUs.
         by_gpu = int(node.gpus / gpus) if gpus else node.cpus
-        cpus = node.cpus // min(node.cpus, int(node.memory / memory), by_gpu, n_cells)
+        cpus = node.cpus // min(node.cpus, int(node.memory / memory), by_gpu, len(sweep.cells))
     if cpus > node.cpus:
         raise UserError(
             f"resources request {cpus} CPUs per cell, but the largest machine has {node.cpus}."
@@ -222,8 +210,9 @@ def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:
     } | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_ID": experiment}
 
 
-def check_disk(sweep: Sweep, todo: Sequence[Cell]) -> None:
+def check_disk(sweep: Sweep) -> None:
     """Raise ServiceError if the cache's disk is too small for the estimated checkpoints."""
+    todo = [cell for cell in sweep.cells if cell.key not in sweep.finished]
     needed = sum(
         sweep.facts[cell.recipe.base_model].checkpoint_bytes(cell.recipe) or 0.0 for cell in todo
     )

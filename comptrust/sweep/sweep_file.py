@@ -52,18 +52,13 @@ class Resources(Record):
     """How often a cell restarts within one sweep after its process or machine was lost."""
 
 
-class SuiteChoice(Record):
-    """A suite, and how much of it."""
+class SweepFile(Record):
+    """The file."""
 
     suite: str = "mini"
     dimensions: tuple[str, ...] | None = None
     limit: int | None = None
     scoring: Scoring = "compressed-trust"
-
-
-class SweepFile(SuiteChoice):
-    """The file."""
-
     name: str = ""
     """Defaults to the file's name."""
     description: str = ""

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from comptrust.errors import ServiceError, UserError
-from comptrust.sweep import driver, engines, grid, plan
+from comptrust.sweep import engines, grid, plan
 from comptrust.sweep.cell import Outcome, Task
+from comptrust.sweep.driver import Driver
 from comptrust.sweep.engines import Capacity, Engine, Node
-from comptrust.sweep.tally import View
 from comptrust.tracking import runs, sweeps
 from tests.support.sweeps import Place
 
@@ -40,7 +40,9 @@ class Scripted(Engine):
             return []
         task = self.queue.pop(0)
         self.seen.append(task.cell.recipe.slug)
-        run_id = sweeps.begin(task.parent, task.key, name=task.cell.recipe.slug, driver=task.driver)
+        run_id = sweeps.begin(
+            task.parent, task.cell.key, name=task.cell.recipe.slug, driver=task.driver
+        )
         outcome = self.script(task, self.seen.count(task.cell.recipe.slug))
         if outcome.state == "failed":
             runs.end(run_id, status="FAILED", reason=outcome.reason)
@@ -51,7 +53,9 @@ class Scripted(Engine):
 
 
 def done(task: Task) -> Outcome:
-    return Outcome(task.key, "done", version="models:/x/1", verdict="pass", seconds=10.0, prompts=4)
+    return Outcome(
+        task.cell.key, "done", version="models:/x/1", verdict="pass", seconds=10.0, prompts=4
+    )
 
 
 def sweep_of(place: Place, **fields: object) -> plan.Sweep:
@@ -63,12 +67,11 @@ def sweep_of(place: Place, **fields: object) -> plan.Sweep:
     return plan.build(grid.load(str(place.sweep("study", **given))), work=True)
 
 
-def drive(sweep: plan.Sweep, engine: Engine) -> tuple[driver.Report, str]:
+def drive(sweep: plan.Sweep, engine: Engine) -> tuple[Driver, str]:
     said = io.StringIO()
-    return (
-        driver.drive(sweep, engine, view=View(total=len(sweep.cells), stream=said)),
-        said.getvalue(),
-    )
+    driver = Driver(sweep, engine, stream=said)
+    driver.drive()
+    return driver, said.getvalue()
 
 
 def children(parent: str) -> dict[str, list[tuple[str, str | None]]]:
@@ -88,7 +91,7 @@ def test_dense_comes_first_and_the_parent_run_has_the_final_metrics(place: Place
     engine = Scripted(lambda task, attempt: done(task))
     report, said = drive(sweep_of(place), engine)
     assert engine.seen == ["dense", "magnitude-2of4-s0", "magnitude-4of8-s0"] and not report.failed
-    parent = runs.client().get_run(report.parent)
+    parent = runs.client().get_run(report.parent.id)
     assert parent.info.status == "FINISHED" and parent.data.tags["sweep"] == "study"
     figures = {
         name: parent.data.metrics[f"sweep/{name}"]
@@ -96,7 +99,7 @@ def test_dense_comes_first_and_the_parent_run_has_the_final_metrics(place: Place
     }
     assert figures == {"total": 3, "done": 3, "running": 0, "failed": 0, "seconds_left": 0}
     with tempfile.TemporaryDirectory() as folder:
-        rows = runs.read_json(report.parent, "cells.json", into=Path(folder))
+        rows = runs.read_json(report.parent.id, "cells.json", into=Path(folder))
     assert [(row["recipe"], row["state"]) for row in rows] == [
         (name, "done") for name in engine.seen
     ]
@@ -106,7 +109,7 @@ def test_dense_comes_first_and_the_parent_run_has_the_final_metrics(place: Place
 def test_a_failed_dense_model_takes_its_cells_along_and_a_rerun_tries_again(place: Place) -> None:
     sweep = sweep_of(place)
     engine = Scripted(
-        lambda task, attempt: Outcome(task.key, "failed", reason="no weights", exit_code=2)
+        lambda task, attempt: Outcome(task.cell.key, "failed", reason="no weights", exit_code=2)
     )
     report, _ = drive(sweep, engine)
     assert engine.seen == ["dense"]
@@ -115,17 +118,17 @@ def test_a_failed_dense_model_takes_its_cells_along_and_a_rerun_tries_again(plac
     ] * 2
     again = Scripted(lambda task, attempt: done(task))
     second, _ = drive(sweep, again)
-    assert not second.failed and second.parent == report.parent, (
+    assert not second.failed and second.parent.id == report.parent.id, (
         "the same sweep goes on under the same run"
     )
-    assert children(report.parent)["dense"].count(("FAILED", "no weights")) == 1
+    assert children(report.parent.id)["dense"].count(("FAILED", "no weights")) == 1
 
 
 @pytest.mark.parametrize(("losses", "state", "starts"), [(1, "done", 2), (2, "lost", 2)])
 def test_a_lost_cell_is_restarted_once(losses: int, state: str, starts: int, place: Place) -> None:
     def script(task: Task, attempt: int) -> Outcome:
         if task.cell.recipe.method == "magnitude" and attempt <= losses:
-            return Outcome(task.key, "lost", reason="node died", exit_code=4)
+            return Outcome(task.cell.key, "lost", reason="node died", exit_code=4)
         return done(task)
 
     sweep = sweep_of(place, structure=["2:4"])
@@ -133,7 +136,7 @@ def test_a_lost_cell_is_restarted_once(losses: int, state: str, starts: int, pla
     report, said = drive(sweep, engine)
     assert engine.seen.count("magnitude-2of4-s0") == starts
     assert report.outcomes[sweep.cells[1].key].state == state
-    ended = children(report.parent)["magnitude-2of4-s0"]
+    ended = children(report.parent.id)["magnitude-2of4-s0"]
     assert ended.count(("FAILED", "node died")) == losses and "lost, restarting" in said
 
 
@@ -144,7 +147,7 @@ def test_a_stop_ends_what_this_driver_handed_out_and_nothing_else(place: Place) 
     def script(task: Task, attempt: int) -> Outcome:
         if task.cell.recipe.method == "magnitude":
             others.append(
-                sweeps.begin(task.parent, task.key, name="of another driver", driver="another")
+                sweeps.begin(task.parent, task.cell.key, name="of another driver", driver="another")
             )
             raise KeyboardInterrupt
         return done(task)
@@ -171,7 +174,7 @@ def test_the_run_of_mlflow_run_becomes_the_parent(
     report, _ = drive(
         sweep_of(place, structure=["2:4"]), Scripted(lambda task, attempt: done(task))
     )
-    assert report.parent == run_id
+    assert report.parent.id == run_id
 
 
 SMALL = Node(host="small", cpus=2, memory=1e9, gpus=0)
@@ -207,9 +210,8 @@ REQUESTS = [
 def test_the_resources_that_a_cell_requests(
     nodes: list[Node], resources: dict[str, object], expected: Capacity, place: Place
 ) -> None:
-    assert plan.requests(sweep_of(place, resources=resources), nodes) == {
-        str(place.model): expected
-    }
+    sweep = sweep_of(place, resources=resources)
+    assert plan.request(sweep.facts[str(place.model)], sweep, nodes) == expected
 
 
 TOO_MUCH = [
@@ -244,8 +246,9 @@ TOO_MUCH = [
 def test_a_request_that_no_machine_fits_is_refused_with_figures(
     nodes: list[Node], resources: dict[str, object], message: str, place: Place
 ) -> None:
+    sweep = sweep_of(place, resources=resources)
     with pytest.raises(UserError) as caught:
-        plan.requests(sweep_of(place, resources=resources), nodes)
+        plan.request(sweep.facts[str(place.model)], sweep, nodes)
     assert message in str(caught.value)
 
 

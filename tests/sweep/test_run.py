@@ -117,7 +117,8 @@ def test_a_killed_process_is_a_lost_cell(place: Place) -> None:
     sweep = plan.build(grid.load(str(place.sweep("study", methods=["none"]))), work=True)
     cell = sweep.cells[0]
     engine = engines.Serial()
-    task = Task(cell, cell.key, sweep.policy, 1, 1, parent="none", driver="d", settings={}, code="")
+    suite = sweep.suite.digest
+    task = Task(cell, sweep.file, suite, sweep.policy, parent="", driver="", settings={}, code="")
     engine.submit(task, Capacity(cpus=1, memory=1e9))
     assert engine.wait(0.01) == []
     assert engine.current is not None

@@ -52,35 +52,34 @@ def command(
     Example:
       comptrust sweep smoke --dry-run
     """
-    from comptrust.sweep import driver, engines, grid, plan, summary
-    from comptrust.sweep.tally import View
+    from comptrust.sweep import engines, grid, output, plan
+    from comptrust.sweep.driver import Driver
 
     for name, value in (("COMPTRUST_ARTIFACT_URI", artifacts), ("COMPTRUST_CACHE", cache)):
         if value:
             os.environ[name] = value
     cells = grid.load(sweep)
     if dry_run:
-        planned = plan.build(cells, work=False)
-        done, estimates = plan.done_before(planned), plan.estimates(planned)
-        click.echo(summary.of_plan(planned, done, estimates, as_json=as_json))
+        click.echo(output.of_plan(plan.build(cells, work=False), as_json=as_json))
         return
     try:
         # Ray reports lost workers and nodes on stdout.
         with redirect_stdout(sys.stderr), closing(engines.engine(address)) as engine:
             planned = plan.build(cells, work=True)
-            view = View(total=len(planned.cells))
-            with closing(view.bar):
-                report = driver.drive(planned, engine, view=view)
+            driver = Driver(planned, engine)
+            driver.drive()
     except KeyboardInterrupt:
         click.echo(
             "Stopped. Finished cells have been kept; run the same command to continue.", err=True
         )
         end(Exit.INTERRUPTED)
-    click.echo(summary.of_report(planned, report, as_json=as_json))
-    if report.failed:
+    run, seconds = driver.parent.id, driver.seconds
+    text = output.of_result(planned, driver.outcomes, run=run, seconds=seconds, as_json=as_json)
+    click.echo(text)
+    if driver.failed:
         click.echo(
-            f"Error: {len(report.failed)} of {len(planned.cells)} cells failed; the others have"
+            f"Error: {len(driver.failed)} of {len(planned.cells)} cells failed; the others have"
             " been kept. Run the same command again to retry the failed ones.",
             err=True,
         )
-        end(Exit(max(outcome.exit_code for outcome in report.failed) or Exit.FAILURE))
+        end(Exit(max(outcome.exit_code for outcome in driver.failed) or Exit.FAILURE))

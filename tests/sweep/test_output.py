@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections import deque
 
 import pytest
 
-from comptrust.sweep.tally import Progress, Rate, View, duration
+from comptrust.sweep.output import Progress, View, duration, rate
 
 STATE = Progress(total=9, done=3, running=2, failed=1, prompts_per_second=12.34, seconds_left=3700)
 
@@ -57,13 +58,13 @@ def test_a_terminal_shows_one_line_and_keeps_events() -> None:
 
 
 @pytest.mark.parametrize(
-    ("counts", "rate"),
+    ("counts", "expected"),
     [([(0, 0)], 0.0), ([(0, 0), (10, 50)], 5.0), ([(0, 0), (60, 60), (120, 360)], 5.0)],
     ids=["one", "two", "last minute"],
 )
-def test_rate(counts: list[tuple[float, int]], rate: float) -> None:
-    seen = Rate()
-    assert [seen.add(prompts, now=now) for now, prompts in counts][-1] == rate
+def test_rate(counts: list[tuple[float, int]], expected: float) -> None:
+    seen = deque[tuple[float, int]]()
+    assert [rate(seen, prompts, now=now) for now, prompts in counts][-1] == expected
 
 
 @pytest.mark.parametrize(
