@@ -10,7 +10,7 @@ from comptrust.gate import power, statistics
 from comptrust.gate.power import Design
 from comptrust.gate.statistics import score_bound
 from comptrust.trust import base
-from tests.gate.test_resampling import contrast, table
+from tests.support.tables import contrast, people, table
 
 
 def design(n: int, *, lost: int = 0) -> Design:
@@ -68,8 +68,6 @@ def test_a_single_cluster_is_never_enough() -> None:
 
 
 def test_a_gap_needs_more_prompts_than_a_mean() -> None:
-    from tests.trust.test_contrast import people
-
     dense = people(np.zeros(16))
     gaps = Design.of(base.get("fairness").contrast(dense, dense), dense)
     wide = gaps.needed(5, changed=0.02, power=0.8)

@@ -12,21 +12,9 @@ from comptrust.gate import resampling
 from comptrust.records import Generation, Prompt
 from comptrust.trust import base, suite
 from comptrust.trust.base import Table
-from comptrust.trust.contrast import Contrast
 from comptrust.trust.dimensions import dimensions
 from tests.support.echo import Echo
-
-
-def table(scenario: Sequence[str], cluster: Sequence[str], correct: Sequence[float]) -> Table:
-    names = [np.array(column, dtype=object) for column in (range(len(cluster)), scenario, cluster)]
-    values = np.array(correct, dtype=float)
-    return Table(*names, answer=names[0], refusal=np.zeros(len(values)), values={"correct": values})
-
-
-def contrast(dense: Table, lost: Sequence[float]) -> Contrast:
-    dimension = base.get("adv_robustness")
-    ours = table(dense.scenario, dense.cluster, dense.values["correct"] - np.array(lost))
-    return dimension.contrast(ours, dense)
+from tests.support.tables import contrast, table
 
 
 def answered(prompts: Sequence[Prompt], *, wrongly: float, seed: int) -> list[Generation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,7 @@ def test_what_cannot_be_compared_never_passes(evidence: Evidence, outcome: str) 
 def test_a_model_passes_against_itself() -> None:
     dense = evaluation(DENSE, {"mmlu": 80.0}, correct=320, size=1000)
     staging = policies.load("staging")
-    asked = staging.model_copy(update={"rules": (Complete(), *staging.rules[1:])})
+    asked = dataclasses.replace(staging, rules=(Complete(), *staging.rules[1:]))
     assert judge(Evidence(dense, dense), asked).outcome == "pass"
     verdict = judge(Evidence(dense, dense), staging)
     incomplete = [finding.rule for finding in verdict.findings if finding.outcome != "pass"]

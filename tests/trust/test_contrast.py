@@ -10,20 +10,8 @@ import pytest
 from comptrust.gate import statistics
 from comptrust.records import Generation
 from comptrust.trust import base
-from comptrust.trust.base import Table
 from comptrust.trust.contrast import Contrast
-
-
-def people(prediction: np.ndarray, *, settings: int = 2) -> Table:
-    """Return eight people in each setting, two of each sex and label."""
-    index = np.arange(8 * settings)
-    names = np.array([f"zero_shot_br_{i // 8}" for i in index], dtype=object)
-    values = {
-        "prediction": prediction.astype(float),
-        "label": (index // 2 % 2).astype(float),
-        "sensitive": (index % 2).astype(float),
-    }
-    return Table(index.astype(object), names, index.astype(object), names, 0.0 * index, values)
+from tests.support.tables import people
 
 
 def test_without_a_change_nothing_moved() -> None:
