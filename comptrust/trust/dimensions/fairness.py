@@ -117,18 +117,19 @@ class Fairness(Dimension):
         """Return coefficients and cells of the signed gaps, each (3 x settings, n).
 
         A gap is the rate of positive predictions of group 1 minus that of group 0: among all of
-        a setting, among those with label 1, and among those with label 0.
+        a setting, among those with label 1, and among those with label 0. As in the score, the rate
+        of an empty class is 0, and there is no gap in a setting of one group.
         """
         label, group = table.values["label"], table.values["sensitive"]
         coefficients, cells = [], []
         for setting in table.scenarios():
             rows = table.scenario == setting
+            both = len(np.unique(group[rows])) == 2
             for among in (rows, rows & (label == 1), rows & (label == 0)):
                 members = [among & (group == 0), among & (group == 1)]
                 sizes = [int(member.sum()) for member in members]
                 signed = members[1] / max(1, sizes[1]) - members[0] / max(1, sizes[0])
-                # Without anybody of one group there is no gap.
-                coefficients.append(100.0 * all(sizes) * signed)
+                coefficients.append(100.0 * both * signed)
                 cells.append(members[0] + 2 * members[1])
         return np.stack(coefficients), np.stack(cells)
 
