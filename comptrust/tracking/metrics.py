@@ -40,8 +40,14 @@ def scorecard_tags(scorecard: Scorecard) -> dict[str, str]:
         "checkpoint_digest": scorecard.checkpoint_digest,
         "suite_digest": scorecard.suite_digest,
         "rendering_digest": scorecard.rendering_digest,
+        "engine": engine(scorecard),
         "scorecard_digest": scorecard.digest_of_fields(),
     }
+
+
+def engine(scorecard: Scorecard) -> str:
+    """Return the engine's name, dtype and versions as one tag, without quotes, as queries need."""
+    return ", ".join(scorecard.engine.values()).replace("'", "")
 
 
 def verdict_tags(verdict: Verdict) -> dict[str, str]:

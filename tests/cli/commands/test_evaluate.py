@@ -59,8 +59,6 @@ def server() -> Iterator[str]:
 def test_a_served_model(server: str, tmp_path: Path) -> None:
     arguments = [
         "org/served",
-        "--backend",
-        "openai",
         "--base-url",
         server,
         *MMLU,
@@ -87,6 +85,24 @@ def test_a_served_model(server: str, tmp_path: Path) -> None:
     )
 
 
+def test_the_dtype_is_another_evaluation_and_recorded(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for dtype, computed in (("auto", "float32"), ("bfloat16", "bfloat16")):
+        line = [str(tiny_model), "--engine", "hf", "--dtype", dtype, *MMLU, "--json"]
+        done = CliRunner().invoke(command, line, catch_exceptions=False)
+        card = Scorecard.model_validate_json(done.stdout)
+        assert card.engine["dtype"] == f"torch.{computed}"
+        assert card.provenance["weights"] == "dense (BF16)"
+    plain, other = sorted((tmp_path / "out" / "evaluations").iterdir())
+    assert other.name == f"{plain.name}-bfloat16"
+    other.rename(tmp_path / "kept")
+    again = [str(tiny_model), "--dtype", "bfloat16", *MMLU, "--out", str(plain)]
+    with pytest.raises(UserError, match="another model, suite or backend"):
+        CliRunner().invoke(command, again, catch_exceptions=False)
+
+
 def test_a_folder_with_another_template(tiny_model: Path, tmp_path: Path) -> None:
     arguments = [
         str(tiny_model),
@@ -110,15 +126,20 @@ def test_a_folder_with_another_template(tiny_model: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["m", "--backend", "openai"], "needs base_url.* or serve vllm"),
+        (["m", "--backend", "openai"], "needs base_url.*use engine vllm"),
+        (["m", "--engine", "vlm"], "Did you mean 'vllm'"),
+        (["m", "--engine", "hf", "--base-url", "http://localhost/v1"], "needs engine openai"),
         (
             ["m", "--backend", "openai", "--serve", "vllm", "--base-url", "http://localhost/v1"],
             "leave out base_url",
         ),
-        (["m", "--serve", "vllm"], "needs backend openai"),
-        (["m", "--tokenizer", "m"], "needs backend openai"),
+        (["m", "--engine", "hf", "--serve", "vllm"], "needs engine openai"),
+        (["m", "--tokenizer", "m"], "needs engine openai"),
         (["m", "--backend", "openai", "--base-url", "localhost:8000"], "not an http"),
-        (["m", "--base-url", "http://localhost/v1"], "needs backend openai"),
+        (
+            ["m", "--base-url", "http://localhost/v1", "--dtype", "float32"],
+            "dtype float32 cannot be set with engine openai",
+        ),
         (["m", "--template", "vicuna"], "Did you mean 'vicuna_v1.1'"),
         (
             [
