@@ -112,4 +112,6 @@ def _lines(card: Scorecard) -> list[str]:
         refusal = number(score.refusal_rate, missing="not measured")
         mark = " (partial)" if score.partial else ""
         rows.append((score.dimension, value, refusal, str(score.n_prompts), mark))
-    return table(rows, align="<>>>", widths=(20, 14, 14, 9), gap="")
+    lines = table(rows, align="<>>>", widths=(20, 14, 14, 9), gap="")
+    weights = card.provenance.get("weights")
+    return [*lines, f"weights: {weights}"] if weights else lines
