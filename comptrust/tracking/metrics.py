@@ -36,7 +36,9 @@ def drop_metrics(candidate: Scorecard, baseline: Scorecard) -> dict[str, float]:
 
 def scorecard_tags(scorecard: Scorecard) -> dict[str, str]:
     """Return the tags by which an evaluation can be found."""
+    weights = scorecard.provenance.get("weights")
     return {
+        **({"weights": weights} if weights else {}),
         "checkpoint_digest": scorecard.checkpoint_digest,
         "suite_digest": scorecard.suite_digest,
         "rendering_digest": scorecard.rendering_digest,

@@ -121,9 +121,7 @@ def test_a_run_hashes_and_loads_as_little_as_it_can(
     assert set(counted.hashed.values()) == {1}
 
 
-def test_the_dense_model_is_measured_once_in_each_dtype(
-    counted: Counted, tiny_model: Path
-) -> None:
+def test_the_dense_model_is_measured_once_in_each_dtype(counted: Counted, tiny_model: Path) -> None:
     dense = set()
     for dtype in ("auto", "bfloat16", "auto", "bfloat16"):
         result = json.loads(run(tiny_model, f"{MAGNITUDE} --dtype {dtype}").stdout)
