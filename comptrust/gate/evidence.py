@@ -42,7 +42,7 @@ def differences(first: Evaluation, second: Evaluation) -> list[str]:
 
     The suite digest covers prompts, sampling, scoring and scorers; the rendering digest covers the
     template and the text that the model saw. What computed the answers, in which dtype and
-    versions, must be the same too: float32 and bfloat16 alone change more answers than 8 bits.
+    versions, must be the same too: between float32 and bfloat16 alone, answers change.
     """
     protocols = [
         {
