@@ -9,8 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
+from comptrust.cli.app import comptrust
 from comptrust.cli.commands.evaluate import command
 from comptrust.errors import UserError
 from comptrust.records import Scorecard
@@ -183,3 +184,51 @@ def test_a_changed_checkpoint_is_refused(tiny_model: Path, tmp_path: Path) -> No
         CliRunner().invoke(
             command, [str(folder), *MMLU, "--out", str(tmp_path / "out")], catch_exceptions=False
         )
+
+
+def test_evaluations_of_folders_are_compared_only_with_a_proven_dense_one(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*line: str) -> Result:
+        return CliRunner().invoke(comptrust, line, catch_exceptions=False)
+
+    for bits in ("3", "8"):
+        made = [
+            "--model",
+            str(tiny_model),
+            "--method",
+            "rtn",
+            "--bits",
+            bits,
+            "--out",
+            f"rtn{bits}",
+        ]
+        assert call("compress", *made).exit_code == 0
+    for name in (str(tiny_model), "rtn3", "rtn8"):
+        done = call("evaluate", name, *MMLU, "--out", f"of/{Path(name).name}")
+        assert done.exit_code == 0
+    dense, three, eight = f"of/{tiny_model.name}", "of/rtn3", "of/rtn8"
+    assert json.loads(Path(eight, "checkpoint.json").read_text())["recipe"]["bits"] == 8
+    Path("mine.yaml").write_text("name: mine\nrules: [{rule: complete, dimensions: [mmlu]}]\n")
+    policy = ("--policy", "mine.yaml", "--json")
+
+    def comparable(baseline: str, *more: str) -> tuple[str, str]:
+        done = call("gate", eight, "--baseline", baseline, *(more or policy))
+        first = json.loads(done.stdout)["findings"][0]
+        return first["outcome"], first["reason"]
+
+    assert comparable(dense)[0] == "pass"
+    assert "is not dense but rtn-3bit" in comparable(three)[1]
+    Path(three, "checkpoint.json").unlink()  # as in an evaluation by another program
+    outcome, reason = comparable(three)
+    assert outcome == "inconclusive" and "its weights are quantized" in reason
+    card = json.loads(Path(three, "scorecard.json").read_text())
+    del card["provenance"]["weights"]
+    Path(three, "scorecard.json").write_text(json.dumps(card))
+    outcome, reason = comparable(three)
+    assert outcome == "inconclusive" and "Nothing shows that the baseline is dense" in reason
+    Path("theirs.yaml").write_text(Path("mine.yaml").read_text() + "dense: declared\n")
+    assert comparable(three, "--policy", "theirs.yaml", "--json")[0] == "pass"
