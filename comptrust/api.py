@@ -22,7 +22,7 @@ from comptrust.gate import policy as policies
 from comptrust.gate import statistics, verdict
 from comptrust.gate.evidence import Evidence, differences
 from comptrust.gate.statistics import Drop
-from comptrust.records import Checkpoint, Score, Scoring, Verdict
+from comptrust.records import Checkpoint, Dtype, Score, Scoring, Verdict
 from comptrust.tracking import evaluations, registry
 from comptrust.trust import base, generations
 from comptrust.trust import suite as suites
@@ -107,6 +107,8 @@ def evaluate(
     dimensions: Sequence[str] | None = None,
     limit: int | None = None,
     scoring: Scoring = "compressed-trust",
+    engine: str = "auto",
+    dtype: Dtype = "auto",
     base_url: str | None = None,
     template: str | None = None,
     batch_size: int | None = None,
@@ -117,15 +119,16 @@ def evaluate(
     """Let a model answer the prompts of a suite, and return its scores with the answers.
 
     `target` is a checkpoint, a folder, `builtin:NAME`, a Hugging Face id, `models:/NAME/VERSION`,
-    or with `base_url` the model's name on a server. Answers are kept in `out` (default: in the
-    cache), and a second call continues there. Raises UserError for an unknown name or a changed
-    checkpoint, ServiceError if the model or its server fails.
+    or with `base_url` the model's name on a server. `engine` is auto, hf, vllm or openai; a `dtype`
+    of auto is float32 on a CPU and the checkpoint's own on an accelerator. Answers are kept in
+    `out` (default: in the cache), and a second call continues there. Raises UserError for an
+    unknown name or a changed checkpoint, ServiceError if the model or its server fails.
     """
-    from comptrust.trust.run import evaluate
     from comptrust.workflow import targets
 
     options = targets.BackendOptions(
-        backend="openai" if base_url else "hf",
+        engine=engine,
+        dtype=dtype,
         batch_size=batch_size,
         base_url=base_url,
         template=template,
@@ -135,17 +138,12 @@ def evaluate(
         questions = suites.load(suite, dimensions=dimensions, scoring=scoring, limit=limit)
         name = target.path if isinstance(target, Checkpoint) else str(target)
         model = targets.target(name, options)
-        key = digests.of_value([model.digest, questions.digest, digests.of_code(), base_url])
+        asked = [model.digest, questions.digest, digests.of_code(), base_url, engine, dtype]
+        key = digests.of_value(asked)
         folder = Path(out) if out is not None else config.cache_dir() / "evaluations" / key[:24]
-        log = folder.with_name(f"{folder.name}-server.log")
-        with targets.backend(model, options, given=name, log=log) as backend:
-            return evaluate(
-                backend,
-                questions,
-                out=folder,
-                checkpoint_digest=model.digest,
-                allow_partial=allow_partial,
-            )
+        return targets.evaluate(
+            model, options, questions, given=name, out=folder, allow_partial=allow_partial
+        )
 
 
 def score(

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Scoring = Literal["compressed-trust", "original"]
+Dtype = Literal["auto", "float32", "bfloat16"]
 Result = Literal["pass", "block", "inconclusive"]
+ENGINE = ("backend", "dtype", "torch", "transformers", "server_version")
+"""Entries of a scorecard's provenance that say what computed the answers."""
+PRUNED = 0.05
+"""Share of exact zeros above which weights count as pruned; trained ones have almost none."""
+NOT_TOLD = "not told"
+"""The value of an entry that a server did not state."""
 
 
 class Record(BaseModel):
@@ -116,6 +123,15 @@ class Checkpoint(Record):
     reload_check: ReloadCheck
     versions: dict[str, str]
     """Package -> version, for the packages that wrote the checkpoint."""
+
+    @property
+    def weights(self) -> str:
+        """What was measured of the weights; the first word is `dense`, `quantized` or `pruned`."""
+        if self.effective_bits < 16:
+            return f"quantized ({self.effective_bits:.2f} bits per weight)"
+        if self.sparsity > PRUNED:
+            return f"pruned ({self.sparsity:.0%} zeros)"
+        return "dense (16 bits or more)"
 
 
 class Sampling(Record):
@@ -259,7 +275,13 @@ class Scorecard(Record):
     """Dimension -> SHA-256 of the generations file."""
     scores: tuple[Score, ...]
     provenance: dict[str, str]
-    """Code version and commit, backend, template, data revision, seed, versions."""
+    """Code version and commit, weights, backend, dtype, template, data revision, versions."""
+
+    @property
+    def engine(self) -> dict[str, str]:
+        """What computed the answers, in which dtype and versions; what is unknown is absent."""
+        stated = {name: self.provenance.get(name, NOT_TOLD) for name in ENGINE}
+        return {name: value for name, value in stated.items() if value != NOT_TOLD}
 
     def score(self, dimension: str) -> Score | None:
         """Return a dimension's score, None if it was not evaluated."""

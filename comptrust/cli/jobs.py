@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comptrust.cli.options import print_result
-from comptrust.records import Recipe, Scorecard, Scoring, Verdict
+from comptrust.records import Dtype, Recipe, Scorecard, Scoring, Verdict
 from comptrust.text_tables import number, table
 from comptrust.tracking import store
 
@@ -25,6 +25,7 @@ def job(
     dimensions: Sequence[str] | None,
     limit: int | None,
     scoring: Scoring,
+    dtype: Dtype,
     batch_size: int | None,
     policy: str | None,
     promote_to: str | None = None,
@@ -48,6 +49,7 @@ def job(
         suite=suites.load(suite, dimensions=dimensions, scoring=scoring, limit=limit),
         suite_name=suite,
         policy=policies.load(policy or policies.DEFAULT),
+        dtype=dtype,
         batch_size=batch_size,
         promote_to=promote_to,
         out=out,

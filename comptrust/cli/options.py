@@ -4,11 +4,12 @@ import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import click
 
 from comptrust.errors import Exit
+from comptrust.records import Dtype
 from comptrust.tracking.store import redacted
 
 DEFAULT_MODEL = "builtin:smollm2-135m-instruct"
@@ -154,6 +155,13 @@ evaluate_options = stack(
         show_default=True,
         type=click.Choice(["compressed-trust", "original"]),
         help="Published variant of the scores.",
+    ),
+    click.option(
+        "--dtype",
+        default="auto",
+        show_default=True,
+        type=click.Choice(get_args(Dtype)),
+        help="Numbers to compute in; auto is float32 on a CPU and the checkpoint's own on a GPU.",
     ),
     click.option(
         "--batch-size",

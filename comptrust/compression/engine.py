@@ -23,6 +23,7 @@ def oneshot(
 
     If the modifiers change a block's outputs (`changes_outputs`), the samples pass through the
     compressed block once more, so that the next block is calibrated on what it will really receive.
+    Without samples, for modifiers that need none, the model does not compute at all.
     """
     import torch
     from torch.utils.data import DataLoader
@@ -35,14 +36,14 @@ def oneshot(
         total=model.config.num_hidden_layers + 1, what="compressing", unit="block"
     )
     rows = [{"input_ids": ids[0], "attention_mask": torch.ones_like(ids[0])} for ids in samples]
-    loader: Any = DataLoader(rows, batch_size=1)  # type: ignore[arg-type]
+    loader: Any = DataLoader(rows, batch_size=1) if rows else None  # type: ignore[arg-type]
     with _environment_restored():
         llmcompressor.oneshot(
             model=model,
             recipe=[*modifiers, _counting(counter)],
             dataset=loader,
             num_calibration_samples=len(samples),
-            pipeline="sequential",
+            pipeline="sequential" if rows else "datafree",
             propagate_error=changes_outputs,
             clear_sparse_session=True,
         )

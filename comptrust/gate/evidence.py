@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from comptrust.records import Recipe
+from comptrust.records import ENGINE, Recipe
 from comptrust.trust.evaluation import Evaluation
 
 
@@ -41,13 +41,15 @@ def differences(first: Evaluation, second: Evaluation) -> list[str]:
     """Name what makes two evaluations incomparable; empty if they can be compared.
 
     The suite digest covers prompts, sampling, scoring and scorers; the rendering digest covers the
-    template and the text that the model saw.
+    template and the text that the model saw. What computed the answers, in which dtype and
+    versions, must be the same too: between float32 and bfloat16 alone, answers change.
     """
     protocols = [
         {
             "suite_digest": evaluation.scorecard.suite_digest,
             "rendering_digest": evaluation.scorecard.rendering_digest,
             "scoring": evaluation.suite and evaluation.suite.scoring,
+            **{name: evaluation.scorecard.engine.get(name) for name in ENGINE},
         }
         for evaluation in (first, second)
     ]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from comptrust.records import Record
 
 FOLDER = config.SHIPPED / "policies"
 DEFAULT = "staging"
+Dense = Literal["proven", "native", "declared"]
 RULES = Registry("rule", "comptrust.gate.rules", "comptrust.rules", verb="check")
 
 
@@ -30,6 +31,12 @@ class PolicyFile(Record):
     """Only signed ones count; `comptrust waive` writes them."""
     valid_days: int = Field(default=90, ge=1, le=3650)
     """Days that a signed verdict under this policy is valid."""
+    dense: Dense = "proven"
+    """What the baseline needs. `proven`: a checkpoint record or weights that show 16 bits or more.
+
+    `native`: quantized weights count too, for models that were trained so. `declared`: the user's
+    word, for published answers without weights.
+    """
 
 
 @dataclass(frozen=True)
@@ -40,15 +47,18 @@ class Policy:
     rules: tuple[Rule, ...]
     waivers: tuple[Waiver, ...] = ()
     valid_days: int = 90
+    dense: Dense = "proven"
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the name, every rule with every parameter, the waivers and `valid_days`.
 
-        Defaults are included, so a new default gives a new digest.
+        Defaults are included, so a new default gives a new digest. `dense` came later and is left
+        out where it is the default.
         """
         return digests.of_value(
             {
+                **({} if self.dense == "proven" else {"dense": self.dense}),
                 "name": self.name,
                 "rules": [
                     {"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules
@@ -95,7 +105,7 @@ def load(name_or_path: str) -> Policy:
         _rule(entry, where=f"{path}, rule {number}")
         for number, entry in enumerate(file.rules, start=1)
     ]
-    return Policy(file.name, tuple(rules), file.waivers, file.valid_days)
+    return Policy(file.name, tuple(rules), file.waivers, file.valid_days, file.dense)
 
 
 def _rule(entry: dict[str, Any], *, where: str) -> Rule:

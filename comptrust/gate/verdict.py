@@ -5,15 +5,15 @@ Anything absent or incomparable keeps a candidate from passing.
 
 import datetime
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from comptrust import plugins
-from comptrust.gate.evidence import Evidence, differences
+from comptrust.gate import comparability
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import RULES, Policy
 from comptrust.gate.signing.waivers import Waiver, apply
-from comptrust.records import Finding, Result, Verdict
+from comptrust.records import Finding, Verdict
 from comptrust.trust.dimensions import REGISTRY as DIMENSIONS
 from comptrust.trust.scorers import SCORERS
 from comptrust.trust.suite import SUITES
@@ -51,7 +51,10 @@ def judge(
         checkpoint_digest=card.checkpoint_digest,
         baseline_digest=baseline.scorecard.checkpoint_digest if baseline else None,
         scorecard_digest=card.digest_of_fields(),
-        findings=(_naming_packages(comparability(evidence), evidence, policy), *findings),
+        findings=(
+            _naming_packages(comparability.check(evidence, policy), evidence, policy),
+            *findings,
+        ),
     )
 
 
@@ -66,49 +69,3 @@ def _naming_packages(finding: Finding, evidence: Evidence, policy: Policy) -> Fi
     if not packages:
         return finding
     return finding.model_copy(update={"evidence": finding.evidence | {"packages": packages}})
-
-
-def comparability(evidence: Evidence) -> Finding:
-    """Return whether the candidate is the evaluated one and can be compared with its baseline."""
-    candidate, baseline = evidence.candidate, evidence.baseline
-    if baseline is None:
-        return _comparable(
-            "inconclusive",
-            "There is no dense baseline. Evaluate the dense source on the same suite.",
-        )
-    checkpoint = candidate.checkpoint
-    if checkpoint and checkpoint.digest != candidate.scorecard.checkpoint_digest:
-        return _comparable(
-            "block",
-            "The scorecard belongs to a different checkpoint than checkpoint.json. Evaluate the"
-            " candidate again.",
-        )
-    dense, recipe = baseline.recipe, evidence.recipe
-    if dense and dense.method != "none":
-        return _comparable(
-            "inconclusive",
-            f"The baseline is not dense but {dense.slug}. Name the dense source instead.",
-        )
-    made_from = recipe and (recipe.revision or recipe.base_model)
-    if dense and recipe and made_from != (dense.revision or dense.base_model):
-        return _comparable(
-            "inconclusive",
-            f"The baseline ({dense.base_model}) is not the model that the candidate was made from"
-            f" ({recipe.base_model}).",
-        )
-    if different := differences(candidate, baseline):
-        verb = "differs" if len(different) == 1 else "differ"
-        return _comparable(
-            "inconclusive",
-            f"Candidate and baseline cannot be compared: {', '.join(different)} {verb}. Evaluate"
-            " both on the same suite.",
-            different=different,
-        )
-    return _comparable(
-        "pass",
-        "Candidate and dense baseline answered the same prompts, rendered and scored alike.",
-    )
-
-
-def _comparable(outcome: Result, reason: str, **evidence: Any) -> Finding:
-    return Finding(rule="comparable", outcome=outcome, reason=reason, evidence=evidence)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from comptrust.errors import ServiceError, UserError
+from comptrust.records import NOT_TOLD
 
 KEY = "OPENAI_API_KEY"
 """Environment variable with the API key."""
@@ -101,7 +102,7 @@ class Endpoint:
         entries = [entry for entry in models if isinstance(entry, dict)]
         entry = next((entry for entry in entries if entry.get("id") == model), {})
         return {
-            "served_model": str(entry.get("root") or entry.get("id") or "not told"),
+            "served_model": str(entry.get("root") or entry.get("id") or NOT_TOLD),
             "server_version": self._version(str(entry.get("owned_by") or "server")),
         }
 
@@ -110,7 +111,7 @@ class Endpoint:
             about = self._get(f"{self.url.removesuffix('/v1')}/{path}")
             if isinstance(about.get(field), str):
                 return f"{owner} {about[field]}"
-        return "not told"
+        return NOT_TOLD
 
     def _get(self, url: str) -> dict[str, Any]:
         """Return the JSON object at a URL, empty if there is none."""

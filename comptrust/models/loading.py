@@ -5,19 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from comptrust.errors import ServiceError, UserError
-from comptrust.models import formats, memory
+from comptrust.models import formats, memory, precision
 from comptrust.models.base import Loaded, Tokenizer
+from comptrust.records import Dtype
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 
 
-def load(path: Path, *, spread: bool = True) -> Loaded:
+def load(path: Path, *, spread: bool = True, dtype: Dtype = "auto") -> Loaded:
     """Return a folder's model and tokenizer.
 
-    The model is float32 on a CPU, where that is faster than bfloat16, and 16 bits on an
-    accelerator. It is spread over the accelerator and the RAM; without `spread` it stays in RAM,
-    from where compression moves one block at a time. Raises UserError if transformers cannot read
-    the folder, ServiceError if memory does not suffice.
+    A `dtype` of `auto` is float32 on any CPU, and on an accelerator the checkpoint's own. The model
+    is spread over the accelerator and the RAM; without `spread` it stays in RAM, from where
+    compression moves one block at a time. Raises UserError if transformers cannot read the folder,
+    ServiceError if memory does not suffice.
     """
     if not path.is_dir():
         raise UserError(f"No model folder {path}. Check the path, or compress the model again.")
@@ -27,8 +28,10 @@ def load(path: Path, *, spread: bool = True) -> Loaded:
 
     accelerator = torch.accelerator.is_available()
     try:
-        memory.check(path, float_bytes=2 if accelerator else 4)
-        model, keys = _model(path, accelerator=accelerator, spread=accelerator and spread)
+        name = precision.computed(path, dtype, accelerator=accelerator)
+        of_model: torch.dtype = getattr(torch, name)
+        memory.check(path, float_bytes=of_model.itemsize)
+        model, keys = _model(path, dtype=of_model, spread=accelerator and spread)
         _check_complete(path, keys)
         return model.eval(), AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (ServiceError, UserError):
@@ -42,9 +45,8 @@ def load(path: Path, *, spread: bool = True) -> Loaded:
         raise _unreadable(path, error) from error
 
 
-def _model(path: Path, *, accelerator: bool, spread: bool) -> tuple[Any, Mapping[str, Any]]:
+def _model(path: Path, *, dtype: Any, spread: bool) -> tuple[Any, Mapping[str, Any]]:
     """Return the model, and which of its weights were missing from or unknown to the files."""
-    import torch
     from transformers import (
         MODEL_FOR_CAUSAL_LM_MAPPING,
         AutoConfig,
@@ -52,11 +54,6 @@ def _model(path: Path, *, accelerator: bool, spread: bool) -> tuple[Any, Mapping
         GenerationConfig,
     )
 
-    dtype: Any = torch.float32
-    if accelerator:
-        fields = memory.settings(path)
-        at_16_bits = (fields.get("dtype") or fields.get("torch_dtype")) in ("float16", "bfloat16")
-        dtype = "auto" if memory.quantization(path) or at_16_bits else torch.bfloat16
     if not formats.kind(path):
         return AutoModelForCausalLM.from_pretrained(  # type: ignore[return-value]
             path,
@@ -73,7 +70,7 @@ def _model(path: Path, *, accelerator: bool, spread: bool) -> tuple[Any, Mapping
     model, keys = kind.from_pretrained(
         None,
         config=config,
-        state_dict=formats.dense(path, dtype=torch.float16 if accelerator else torch.float32),
+        state_dict=formats.dense(path, dtype=dtype),
         dtype=dtype,
         device_map="auto" if spread else None,
         output_loading_info=True,

@@ -11,7 +11,7 @@ from comptrust.errors import UserError
 from comptrust.models import chat, loading
 from comptrust.models.base import Loaded
 from comptrust.models.sources import Source
-from comptrust.records import Checkpoint
+from comptrust.records import Checkpoint, Dtype
 
 if TYPE_CHECKING:
     import torch
@@ -108,8 +108,9 @@ class InMemory:
         self.loaded = self.loaded or loading.load(Path(checkpoint.path))
         return metrics(predict(*self.loaded), self.predictions)
 
-    def take(self, checkpoint: Checkpoint) -> Loaded:
-        """Return the checkpoint's model, and let go of it."""
-        loaded = self.loaded or loading.load(Path(checkpoint.path))
-        self.loaded = self.predictions = None
-        return loaded
+    def take(self, checkpoint: Checkpoint, *, dtype: Dtype = "auto") -> Loaded:
+        """Return the checkpoint's model, computing in this dtype, and let go of it."""
+        loaded, self.loaded, self.predictions = self.loaded, None, None
+        if loaded and dtype != "auto" and str(loaded[0].dtype) != f"torch.{dtype}":
+            loaded = None  # frees it before the model is loaded once more
+        return loaded or loading.load(Path(checkpoint.path), dtype=dtype)

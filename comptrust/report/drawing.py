@@ -54,11 +54,12 @@ METHODS = {
     "awq": Style("#0072B2", "o", "●"),
     "gptq": Style("#D55E00", "s", "■"),
     "magnitude": Style("#009E73", "^", "▲"),
+    "rtn": Style("#000000", "X", "✖"),
     "sparsegpt": Style("#CC79A7", "D", "◆"),
     "wanda": Style("#E69F00", "v", "▼"),
 }
 """The palette of Okabe and Ito, distinguishable with any common color blindness."""
-OTHERS = (Style("#56B4E9", "P", "✚"), Style("#000000", "X", "✖"))
+OTHERS = (Style("#56B4E9", "P", "✚"), Style("#999999", "*", "★"))
 
 
 @dataclass(frozen=True)

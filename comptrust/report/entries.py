@@ -90,6 +90,7 @@ def _entry(run: Run, *, ui: str | None) -> ReportEntry:
         "scores": _of_dimensions(run, "trust"),
         "refusals": _of_dimensions(run, "refusal"),
         "smaller": tags.get(SMALLER),
+        "weights": tags.get("weights", ""),
     }
     if is_own and "verdict" in tags:
         fields |= _judgment(run.info.run_id)

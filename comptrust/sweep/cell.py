@@ -190,6 +190,7 @@ def _job(task: Task) -> job.Job:
         suite=suite,
         suite_name=file.suite,
         policy=task.policy,
+        dtype=file.dtype,
         batch_size=file.batch_size,
     )
 

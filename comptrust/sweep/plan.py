@@ -86,13 +86,13 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     of_models = {model.name: facts.of(model, work=work) for model in models(file)}
     past = sweeps.past(digests.of_code())
     cells = tuple(
-        _cell(recipe, of_models[recipe.base_model], suite, past, on_gpu=file.resources.gpus > 0)
+        _cell(recipe, of_models[recipe.base_model], suite, past, file=file)
         for recipe in grid.recipes
     )
     outcomes = finished({"suite_digest": suite.digest, "code_digest": digests.of_code()})
     return Sweep(
         # What a cell may use and how the sweep is described do not make it another sweep.
-        digest=digests.of_value(file.model_dump(mode="json", exclude={"resources", "description"})),
+        digest=digests.of_value(file.model_dump(mode="json", exclude=_not_digested(file))),
         cells=cells,
         finished={cell.key: outcomes[cell.key] for cell in cells if cell.key in outcomes},
         facts=of_models,
@@ -102,18 +102,29 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     )
 
 
+def _not_digested(file: SweepFile) -> set[str]:
+    # A dtype came later: a sweep file that leaves it out keeps its digest.
+    return {"resources", "description"} | ({"dtype"} if file.dtype == "auto" else set())
+
+
 def _cell(
-    recipe: Recipe, known: facts.Facts, suite: Suite, past: Sequence[sweeps.Past], *, on_gpu: bool
+    recipe: Recipe,
+    known: facts.Facts,
+    suite: Suite,
+    past: Sequence[sweeps.Past],
+    *,
+    file: SweepFile,
 ) -> Cell:
     identity, n_prompts = known.identity or "", len(suite.prompts)
     name = registry.model_name(recipe.base_model, identity)
     content = recipe.model_copy(update={"base_model": name, "revision": identity})
     checkpoint = known.checkpoint_bytes(recipe)
     size = None if checkpoint is None else 2 * checkpoint + RUN_BYTES + ANSWER_BYTES * n_prompts
-    seconds, basis = _seconds(recipe, known, past, n_prompts, on_gpu=on_gpu)
+    seconds, basis = _seconds(recipe, known, past, n_prompts, on_gpu=file.resources.gpus > 0)
+    asked = [content.digest_of_fields(), suite.digest, digests.of_code(), file.dtype]
     return Cell(
         recipe=recipe,
-        key=digests.of_value([content.digest_of_fields(), suite.digest, digests.of_code()]),
+        key=digests.of_value(asked),
         seconds=seconds,
         basis=basis,
         bytes=size,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from comptrust.records import Record, Scoring
+from comptrust.records import Dtype, Record, Scoring
 
 
 def _quoted(value: object) -> object:
@@ -59,6 +59,7 @@ class SweepFile(Record):
     dimensions: tuple[str, ...] | None = None
     limit: int | None = None
     scoring: Scoring = "compressed-trust"
+    dtype: Dtype = "auto"
     name: str = ""
     """Defaults to the file's name."""
     description: str = ""

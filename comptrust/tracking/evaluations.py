@@ -6,7 +6,7 @@ from pathlib import Path
 from comptrust import config
 from comptrust.errors import UserError
 from comptrust.records import Recipe, Scorecard
-from comptrust.tracking import registry, runs, store
+from comptrust.tracking import metrics, registry, runs, store
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 
@@ -28,27 +28,30 @@ def load(ref: str) -> Evaluation:
     return evaluation.load(path.parent if path.is_file() else path, ref=ref)
 
 
-def dense_run(recipe: Recipe, suite_digest: str, *, code_digest: str | None = None) -> str | None:
+def dense_run(recipe: Recipe, suite_digest: str, **tags: str) -> str | None:
     """Return the newest finished run that evaluated the recipe's dense source on this suite.
 
-    With `code_digest` only runs of that code count.
+    Only runs with all of `tags` count.
     """
-    tags = {
+    tags |= {
         "method": "none",
         "revision": str(recipe.revision),
         "suite_digest": suite_digest,
         "base_model": recipe.base_model,
-        **({"code_digest": code_digest} if code_digest else {}),
     }
     query = f"{store.has_tags(tags)} and attributes.status = 'FINISHED'"
     return next((run.info.run_id for run in store.search_runs(query, limit=1)), None)
 
 
 def baseline(candidate: Evaluation) -> Evaluation | None:
-    """Return the evaluation of the candidate's dense source on the same suite, if there is one."""
+    """Return the evaluation of the candidate's dense source on the same suite, if there is one.
+
+    One by the same engine, in the same dtype, comes first.
+    """
     if candidate.checkpoint is None:
         return None
-    run_id = dense_run(candidate.checkpoint.recipe, candidate.scorecard.suite_digest)
+    asked = candidate.checkpoint.recipe, candidate.scorecard.suite_digest
+    run_id = dense_run(*asked, engine=metrics.engine(candidate.scorecard)) or dense_run(*asked)
     return None if run_id is None else load(f"runs:/{run_id}")
 
 

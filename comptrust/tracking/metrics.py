@@ -36,12 +36,20 @@ def drop_metrics(candidate: Scorecard, baseline: Scorecard) -> dict[str, float]:
 
 def scorecard_tags(scorecard: Scorecard) -> dict[str, str]:
     """Return the tags by which an evaluation can be found."""
+    weights = scorecard.provenance.get("weights")
     return {
+        **({"weights": weights} if weights else {}),
         "checkpoint_digest": scorecard.checkpoint_digest,
         "suite_digest": scorecard.suite_digest,
         "rendering_digest": scorecard.rendering_digest,
+        "engine": engine(scorecard),
         "scorecard_digest": scorecard.digest_of_fields(),
     }
+
+
+def engine(scorecard: Scorecard) -> str:
+    """Return the engine's name, dtype and versions as one tag, without quotes, as queries need."""
+    return ", ".join(scorecard.engine.values()).replace("'", "")
 
 
 def verdict_tags(verdict: Verdict) -> dict[str, str]:

@@ -42,14 +42,16 @@ def evaluate(
     out: Path,
     checkpoint_digest: str,
     allow_partial: bool = False,
+    facts: Mapping[str, str] = {},
     check: Callable[[Mapping[str, Sequence[Generation]]], None] = lambda answers: None,
 ) -> Evaluation:
     """Write suite.json, rendered.json, generations/ and, last, scorecard.json to `out`.
 
     Prompts that already have an answer in `out` are skipped, however the earlier run ended. `check`
     gets all answers (dimension -> generations) before they are scored and raises if they must not
-    be. Returns the evaluation as read back from `out`. Raises UserError if `out` has answers of
-    another suite or model or a broken line, ServiceError if the disk is full (answers are kept).
+    be. `facts` about the model are added to the scorecard's provenance. Returns the evaluation as
+    read back from `out`. Raises UserError if `out` has answers of another suite or model or a
+    broken line, ServiceError if the disk is full (answers are kept).
     """
     rendered = [backend.render(prompt) for prompt in suite.prompts]
     rendering_digest = digests.of_value(rendered)
@@ -96,7 +98,7 @@ def evaluate(
             scoring=suite.scoring,
             allow_partial=allow_partial,
         ),
-        provenance=_provenance(suite) | backend.machine() | description,
+        provenance={**_provenance(suite), **backend.machine(), **facts, **description},
     )
     digests.write_atomic(out / "scorecard.json", card.model_dump_json(indent=2) + "\n")
     return load(out, ref=str(out / "scorecard.json"))

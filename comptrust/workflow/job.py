@@ -14,12 +14,12 @@ from comptrust import config, digests
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.verdict import judge
-from comptrust.models import memory, presets
+from comptrust.models import memory, precision, presets
 from comptrust.models.probe import InMemory
 from comptrust.models.sources import Source
-from comptrust.records import Checkpoint, Recipe, Suite
+from comptrust.records import Checkpoint, Dtype, Recipe, Suite
 from comptrust.report import page
-from comptrust.tracking import evaluations, promotion, registry, runs
+from comptrust.tracking import evaluations, metrics, promotion, registry, runs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.workflow import checkpoints, signatures
@@ -38,6 +38,8 @@ class Job:
     suite_name: str
     policy: Policy
     signer: signatures.Signer = field(default_factory=signatures.Signer)
+    dtype: Dtype = "auto"
+    """Numbers that the models compute their answers in."""
     batch_size: int | None = None
     promote_to: str | None = None
     out: Path | None = None
@@ -68,7 +70,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         # dense model.
         baseline = candidate = _evaluate(log, checkpoint, job, models)
         if checkpoint.recipe.method != "none":
-            baseline = _dense(checkpoint, job, say)
+            baseline = _dense(candidate, job, say)
         log.comparison(candidate, baseline, prompts=job.suite.prompts)
         evidence = Evidence(candidate, baseline, evaluations.siblings(candidate))
         verdict = judge(evidence, job.policy, trusted=job.signer.trusted)
@@ -129,15 +131,16 @@ def _checkpoint(log: runs.Run, job: Job, say: Say) -> tuple[Checkpoint, InMemory
     return checkpoint, models
 
 
-def _dense(checkpoint: Checkpoint, job: Job, say: Say) -> Evaluation:
-    """Return the dense model's evaluation: a logged one of this suite and code, or a new one.
+def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
+    """Return the dense model's evaluation: a logged one of this suite, code and engine, or a new.
 
     A new one gets a run of its own.
     """
-    recipe = Recipe(base_model=checkpoint.recipe.base_model, method="none")
-    resolved = recipe.model_copy(update={"revision": checkpoint.recipe.revision})
-    code = digests.of_code()
-    run_id = evaluations.dense_run(resolved, job.suite.digest, code_digest=code)
+    assert candidate.recipe is not None
+    recipe = Recipe(base_model=candidate.recipe.base_model, method="none")
+    resolved = recipe.model_copy(update={"revision": candidate.recipe.revision})
+    code, engine = digests.of_code(), metrics.engine(candidate.scorecard)
+    run_id = evaluations.dense_run(resolved, job.suite.digest, code_digest=code, engine=engine)
     if run_id:
         say(f"dense model: evaluated before on this suite (runs:/{run_id}), reused")
         return evaluations.load(f"runs:/{run_id}")
@@ -160,21 +163,27 @@ def _evaluate(log: runs.Run, checkpoint: Checkpoint, job: Job, models: InMemory)
     from comptrust.models.backends.hf import Hf
     from comptrust.trust.run import evaluate
 
-    key = digests.of_value([checkpoint.digest, job.suite.digest, digests.of_code()])
+    path = Path(checkpoint.path)
+    key = digests.of_value([checkpoint.digest, job.suite.digest, digests.of_code(), job.dtype])
     folder = config.cache_dir() / "evaluations" / key[:24]
     checks = folder.with_name(f"{folder.name}-validation")
     try:
         frames.validate_prompts(job.suite.prompts, out=checks)
         with log.timed("evaluate"):
             backend = Hf(
-                Path(checkpoint.path),
+                path,
                 batch_size=job.batch_size,
                 template=presets.template(checkpoint.recipe.base_model),
-                loaded=models.take(checkpoint),
+                loaded=models.take(checkpoint, dtype=job.dtype),
             )
             check = functools.partial(frames.validate_generations, job.suite.prompts, out=checks)
             measured = evaluate(
-                backend, job.suite, out=folder, checkpoint_digest=checkpoint.digest, check=check
+                backend,
+                job.suite,
+                out=folder,
+                checkpoint_digest=checkpoint.digest,
+                facts={"weights": precision.weights(path)},
+                check=check,
             )
         frames.validate_scorecards([measured.scorecard], out=checks)
     finally:

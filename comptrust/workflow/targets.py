@@ -1,5 +1,6 @@
 """The target of an evaluation: which model it is, and a backend that answers for it."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,16 +10,23 @@ from typing import Any
 from comptrust import digests
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError, unknown
-from comptrust.models import chat, presets, sources
+from comptrust.models import chat, precision, presets, sources
 from comptrust.models.base import BACKENDS, Backend
+from comptrust.records import Checkpoint, Dtype, Suite
 from comptrust.tracking.registry import local_model
+from comptrust.trust.evaluation import Evaluation
+
+ENGINES = ("auto", "vllm")
+"""Names of engines beside those of the backends."""
 
 
 @dataclass(frozen=True)
 class BackendOptions:
     """How the target is to answer."""
 
-    backend: str = "hf"
+    engine: str = "auto"
+    """`auto` (openai with a base_url, else hf), `vllm` (a server started here) or a backend."""
+    dtype: Dtype = "auto"
     batch_size: int | None = None
     base_url: str | None = None
     serve: str | None = None
@@ -26,32 +34,43 @@ class BackendOptions:
     tokenizer: str | None = None
     patience: float = 120.0
 
+    @property
+    def asks(self) -> str:
+        """What answers: `vllm`, or the name of a backend."""
+        if self.engine in ("auto", "openai", "vllm") and (self.serve or self.engine == "vllm"):
+            return "vllm"
+        if self.engine != "auto":
+            return self.engine
+        return "openai" if self.base_url else "hf"
+
     def check(self) -> None:
         """Raise UserError for options that do not go together, before anything is loaded."""
         if self.template:
             chat.named(self.template)
-        if self.backend not in BACKENDS.names():
-            raise unknown("backend", self.backend, BACKENDS.names())
-        if self.backend != "openai":
-            needs_server = {
-                "base_url": self.base_url,
-                "serve": self.serve,
-                "tokenizer": self.tokenizer,
-            }
-            for option, value in needs_server.items():
+        if self.engine not in (*ENGINES, *BACKENDS.names()):
+            raise unknown("engine", self.engine, (*ENGINES, *BACKENDS.names()))
+        asks, server = self.asks, {"base_url": self.base_url}
+        if asks not in ("openai", "vllm"):
+            server |= {"serve": self.serve, "tokenizer": self.tokenizer}
+            for option, value in server.items():
                 if value:
                     raise UserError(
-                        f"{option} {value} needs backend openai; backend {self.backend} asks the"
-                        " model itself."
+                        f"{option} {value} needs engine openai; engine {asks} asks the model"
+                        " itself."
                     )
-        elif self.serve and self.base_url:
+        elif asks == "vllm" and self.base_url:
             raise UserError(
-                f"serve {self.serve} starts its own server; leave out base_url {self.base_url}."
+                f"Engine vllm starts its own server; leave out base_url {self.base_url}."
             )
-        elif not self.serve and not self.base_url:
+        elif asks == "openai" and not self.base_url:
             raise UserError(
-                "Backend openai needs base_url, the root of the server's API, such as"
-                " http://localhost:8000/v1, or serve vllm."
+                "Engine openai needs base_url, the root of the server's API, such as"
+                " http://localhost:8000/v1. To start a server, use engine vllm."
+            )
+        if self.dtype != "auto" and asks not in ("hf", "vllm"):
+            raise UserError(
+                f"dtype {self.dtype} cannot be set with engine {asks}. Leave it out, or use engine"
+                " hf or vllm."
             )
 
 
@@ -66,6 +85,8 @@ class Target:
     """Folder of the model; None for one on somebody else's server."""
     template: str | None
     """Chat format: the given one, else the preset's; None means the model's own."""
+    record: Checkpoint | None = None
+    """The checkpoint's record, if comptrust wrote the folder."""
 
 
 def target(given: str, options: BackendOptions) -> Target:
@@ -87,7 +108,40 @@ def target(given: str, options: BackendOptions) -> Target:
         )
     record = checkpoint.load(source.path)
     template = options.template or presets.template(record.recipe.base_model)
-    return Target(source.path.name, record.digest, source.path, template)
+    return Target(source.path.name, record.digest, source.path, template, record)
+
+
+def evaluate(
+    target: Target,
+    options: BackendOptions,
+    suite: Suite,
+    *,
+    given: str,
+    out: Path,
+    allow_partial: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Evaluation:
+    """Let a target answer a suite, with what its files show of its weights in the scorecard.
+
+    `out` gets the checkpoint's record as well, if there is one. See `trust.run.evaluate`.
+    """
+    from comptrust.trust import run
+
+    log = out.with_name(f"{out.name}-server.log")
+    weights = {"weights": precision.weights(target.path)} if target.path else {}
+    with backend(target, options, given=given, log=log, say=say) as answering:
+        evaluation = run.evaluate(
+            answering,
+            suite,
+            out=out,
+            checkpoint_digest=target.digest,
+            allow_partial=allow_partial,
+            facts=weights,
+        )
+    if target.record:
+        text = target.record.model_dump_json(indent=2) + "\n"
+        digests.write_atomic(out / checkpoint.NAME, text)
+    return dataclasses.replace(evaluation, checkpoint=target.record)
 
 
 @contextmanager
@@ -103,15 +157,18 @@ def backend(
 
     A server that is started here writes to `log`.
     """
-    if options.backend != "openai" and target.path:
-        yield BACKENDS.get(options.backend)(
-            target.path, batch_size=options.batch_size, template=target.template
+    asks, path = options.asks, target.path
+    if asks not in ("openai", "vllm") and path:
+        # a backend of another package need not know dtypes
+        dtype = {} if options.dtype == "auto" else {"dtype": options.dtype}
+        yield BACKENDS.get(asks)(
+            path, batch_size=options.batch_size, template=target.template, **dtype
         )
         return
     from comptrust.models import loading, serving
     from comptrust.models.backends.openai import Openai
 
-    folder = target.path
+    folder = path
     if folder is None and options.tokenizer:
         folder = sources.resolve(local_model(options.tokenizer)).path
     settings: dict[str, Any] = {
@@ -123,6 +180,8 @@ def backend(
     if options.base_url:
         yield Openai(given, base_url=options.base_url, **settings)
         return
-    assert target.path is not None
-    with serving.vllm(target.path, name=target.name, log=log, say=say) as url:
-        yield Openai(target.name, base_url=url, where="vLLM, started for this", **settings)
+    assert path is not None
+    computed = serving.computed(path, options.dtype)
+    with serving.vllm(path, name=target.name, dtype=computed, log=log, say=say) as url:
+        settings |= {"where": "vLLM, started for this", "dtype": f"torch.{computed}"}
+        yield Openai(target.name, base_url=url, **settings)

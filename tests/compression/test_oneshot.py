@@ -14,8 +14,10 @@ import pytest
 
 from comptrust import digests
 from comptrust.compression import checkpoint, oneshot, reload
+from comptrust.compression.methods.rtn import Rtn
 from comptrust.compression.recipe import build
 from comptrust.errors import ServiceError, UserError
+from comptrust.models.loading import load
 
 
 def compress(model: Path, out: Path, **options: Any) -> oneshot.Checkpoint:
@@ -36,6 +38,9 @@ def compress(model: Path, out: Path, **options: Any) -> oneshot.Checkpoint:
         ({"method": "gptq", "bits": 4}, 4.25, None),
         ({"method": "gptq", "bits": 8, "group_size": 32}, 8.5, None),
         ({"method": "awq", "bits": 4, "options": {"grid": 3}}, 4.25, None),
+        ({"method": "rtn", "bits": 3}, 3.2, None),
+        ({"method": "rtn", "bits": 4, "group_size": 32}, 4.5, None),
+        ({"method": "rtn", "bits": 8}, 8.25, None),
     ],
     ids=lambda value: (
         "-".join(str(part) for part in value.values()) if isinstance(value, dict) else None
@@ -59,6 +64,26 @@ def test_each_method_writes_what_its_record_says(
     assert record.structure_verified == structure
     assert record.recipe.group_size == options.get("group_size", 64 if "bits" in options else None)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_rounding_gives_the_nearest_value_of_each_group_and_loses_more_with_fewer_bits(
+    tiny_model: Path,
+) -> None:
+    import torch
+
+    errors = {}
+    for bits in (2, 3, 4, 8):  # 2 bits only in Python: a control that has to be noticed
+        model, _ = load(tiny_model)
+        layer = model.get_submodule("model.layers.0.mlp.up_proj")
+        before = layer.weight.detach().clone().reshape(-1, 64)
+        Rtn(bits=bits, group_size=64).apply(model, [])
+        with torch.no_grad():
+            after = layer(torch.eye(64)).T  # the layer rounds its weights when it computes
+        step = before.abs().max(dim=1, keepdim=True).values / (2**bits - 1) * 2
+        codes = (before / step).round().clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        errors[bits] = float((after - before).norm() / before.norm())
+        assert torch.allclose(after, codes * step, atol=1e-6), bits
+    assert errors[2] > 2 * errors[3] > 4 * errors[4] > 30 * errors[8] > 0
 
 
 def test_same_recipe_gives_same_bytes(tiny_model: Path, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"method": "gptqq", "bits": 4}, "Did you mean 'gptq'"),
     ({"method": "gptq"}, "needs bits"),
     ({"method": "awq", "bits": 2}, "awq does not support bits 2"),
+    ({"method": "rtn", "bits": 2}, "rtn does not support bits 2"),
+    ({"method": "rtn", "bits": 4, "options": {"act_order": True}}, "Unknown option of rtn"),
     ({"method": "gptq", "bits": 16}, "gptq does not support bits 16"),
     ({"method": "wanda", "bits": 4}, "bits 4 cannot be used with method wanda"),
     ({"method": "wanda", "group_size": 64}, "group_size 64 cannot be used with"),

@@ -44,7 +44,7 @@ def test_the_chat_format_of_a_preset_is_the_default(
     name: str, asked: str | None, template: str | None
 ) -> None:
     ask = BackendOptions(
-        backend="openai", batch_size=1, base_url="http://localhost/v1", template=asked
+        engine="openai", batch_size=1, base_url="http://localhost/v1", template=asked
     )
     assert target(name, ask).template == template
 

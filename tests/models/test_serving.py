@@ -20,6 +20,7 @@ from comptrust.errors import ServiceError, UserError
 from comptrust.models import loading, serving
 from comptrust.models.backends.hf import Hf
 from comptrust.models.backends.openai import Openai
+from comptrust.records import Dtype
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
 
@@ -157,14 +158,14 @@ def test_a_server_comes_and_goes_with_the_command(
     assert (
         card["provenance"]["backend"] == "openai"
         and card["provenance"]["server"] == "vLLM, started for this"
+        and card["provenance"]["dtype"] == "torch.bfloat16"
+        and card["provenance"]["weights"] == "dense (BF16)"
     )
     assert card["scores"][0]["n_scored"] == card["scores"][0]["n_prompts"] > 0
     [started] = stand_in.read_text().splitlines()
     number, *arguments = started.split()
-    assert arguments[:2] == ["serve", str(tiny_model)] and arguments[-2:] == [
-        "--data-parallel-size",
-        "2",
-    ]
+    assert arguments[:2] == ["serve", str(tiny_model)]
+    assert arguments[-4:] == ["--dtype", "bfloat16", "--data-parallel-size", "2"]
     with pytest.raises(ProcessLookupError):
         os.kill(int(number), 0)
 
@@ -179,7 +180,7 @@ def test_a_server_that_does_not_start_says_why(
         pytest.raises(
             ServiceError, match="ended with code 3 .*: out of GPU memory. Its output is in"
         ),
-        serving.vllm(tiny_model, name="m", log=tmp_path / "log", say=print),
+        serving.vllm(tiny_model, name="m", dtype="float32", log=tmp_path / "log", say=print),
     ):
         raise AssertionError("it did not start")
 
@@ -190,9 +191,7 @@ def test_without_vllm_it_is_said_how_to_get_it(
     monkeypatch.setenv("PATH", str(tmp_path))
     line = [
         str(tiny_model),
-        "--backend",
-        "openai",
-        "--serve",
+        "--engine",
         "vllm",
         "--dimensions",
         "mmlu",
@@ -209,3 +208,14 @@ def test_without_vllm_it_is_said_how_to_get_it(
 def test_gpus_that_may_be_used(monkeypatch: pytest.MonkeyPatch, visible: str, count: int) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert serving.gpus() == count
+
+
+@pytest.mark.parametrize(
+    ("visible", "asked", "dtype"),
+    [("", "auto", "float32"), ("0", "auto", "bfloat16"), ("", "bfloat16", "bfloat16")],
+)
+def test_vllm_computes_in_the_dtype_of_hf(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, visible: str, asked: Dtype, dtype: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert serving.computed(tiny_model, asked) == dtype

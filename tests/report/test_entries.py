@@ -115,3 +115,22 @@ def test_what_cannot_be_read_is_named(store: Path, tiny: Path) -> None:
     runs.client().log_text(broken, "{}", "verdict.json")
     with pytest.raises(UserError, match=f"comptrust gate runs:/{broken}"):
         entries.read()
+
+
+@pytest.mark.parametrize(
+    ("weights", "form"),
+    [
+        ({}, "16 bits"),
+        ({"weights": "dense (BF16)"}, "16 bits"),
+        (
+            {"weights": "dense (BF16, dequantized from Q4_1)"},
+            "16 bits, dequantized from Q4_1",
+        ),
+    ],
+)
+def test_a_dense_row_says_what_its_weights_were_made_from(
+    tiny_model: Path, weights: dict[str, str], form: str
+) -> None:
+    run_id = logged(tiny_model, method="none", bits=None, group_size=None)
+    runs.Run(run_id).tags(weights)
+    assert entries.read_run(run_id).form == form

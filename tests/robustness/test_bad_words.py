@@ -102,9 +102,11 @@ WORDS = [
     ("evaluate", "target"),
     ("evaluate nowhere", "nowhere"),
     ("evaluate empty", "config.json"),
-    ("evaluate nowhere --backend vllm", "vllm"),
+    ("evaluate nowhere --engine vlm", "vllm"),
+    ("evaluate nowhere --engine vllm", "nowhere"),
+    ("evaluate nowhere --dtype float16", "float16"),
     ("evaluate nowhere --backend openai", "base_url"),
-    ("evaluate nowhere --base-url http://127.0.0.1:9", "backend openai"),
+    ("evaluate nowhere --engine hf --base-url http://127.0.0.1:9", "engine openai"),
     ("evaluate nowhere --backend openai --base-url ftp://x", "ftp://x"),
     ("evaluate nowhere --backend openai --base-url 127.0.0.1:9", "127.0.0.1:9"),
     (

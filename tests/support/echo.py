@@ -20,6 +20,7 @@ class Echo(Backend):
         return {
             "backend": "echo",
             "template": "none",
+            "dtype": "none",
             "text": "the target" if self.text is None else self.text,
         }
 

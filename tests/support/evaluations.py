@@ -20,6 +20,7 @@ from comptrust.trust.evaluation import Evaluation
 DENSE = Recipe(base_model="m", revision="r", method="none")
 THREE = Recipe(base_model="m", revision="r", method="gptq", bits=3)
 EIGHT = Recipe(base_model="m", revision="r", method="gptq", bits=8)
+ENGINE = {"backend": "hf", "dtype": "torch.float32"}
 PRUNED = Recipe(base_model="m", revision="r", method="wanda", structure="2:4", sparsity=0.5)
 
 
@@ -76,7 +77,7 @@ def evaluation(
         rendering_digest=rendering,
         generations={"mmlu": str(correct)},
         scores=tuple(rows),
-        provenance={"code_version": version} if version else {},
+        provenance={**ENGINE, **({"code_version": version} if version else {})},
     )
     manifest = SuiteManifest(
         name="mini",

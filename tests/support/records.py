@@ -27,7 +27,7 @@ def checkpoint_of(folder: Path, **fields: object) -> Checkpoint:
         manifest=manifest,
         bytes=100,
         dense_bytes=400,
-        effective_bits=4.5,
+        effective_bits=16 if recipe["method"] == "none" else 4.5,
         sparsity=0.0,
         reload_check=ReloadCheck(max_logit_difference=0.0, tolerance=0.1, n_tokens=3),
         versions={"torch": "2.13.0+cpu", "transformers": "5.17.0"},

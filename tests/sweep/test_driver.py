@@ -58,6 +58,9 @@ def done(task: Task) -> Outcome:
     )
 
 
+FIELDS: tuple[dict[str, object], ...] = ({}, {"dtype": "auto"}, {"dtype": "bfloat16"})
+
+
 def sweep_of(place: Place, **fields: object) -> plan.Sweep:
     given = {
         "methods": ["magnitude"],
@@ -65,6 +68,13 @@ def sweep_of(place: Place, **fields: object) -> plan.Sweep:
         "resources": {"retries": 1, "memory_gb": 1},
     } | fields
     return plan.build(grid.load(str(place.sweep("study", **given))), work=True)
+
+
+def test_another_dtype_is_another_sweep_of_other_cells(place: Place) -> None:
+    plain, auto, other = (sweep_of(place, **fields) for fields in FIELDS)
+    assert plain.digest == auto.digest != other.digest
+    assert [cell.key for cell in plain.cells] == [cell.key for cell in auto.cells]
+    assert not {cell.key for cell in plain.cells} & {cell.key for cell in other.cells}
 
 
 def drive(sweep: plan.Sweep, engine: Engine) -> tuple[Driver, str]:

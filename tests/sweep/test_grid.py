@@ -192,6 +192,11 @@ REFUSED = [
         "methods: [gptq]\nbits: [4]\nresources: {cpu: 1}\n",
         "field 'resources.cpu'",
     ),
+    (
+        "no such dtype",
+        "methods: [gptq]\nbits: [4]\ndtype: float16\n",
+        "field 'dtype'",
+    ),
     ("no YAML", "methods: [gptq\n", "is not valid YAML"),
 ]
 

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from comptrust import digests
 from comptrust.cli.app import comptrust
 from comptrust.models import sources
+from comptrust.tracking import evaluations
 
 MAGNITUDE = "--method magnitude --structure 2:4"
 GPTQ = "--method gptq --bits 4 --calibration-samples 4"
@@ -118,6 +119,23 @@ def test_a_run_hashes_and_loads_as_little_as_it_can(
     assert run(tiny_model, f"{method} --verify").exit_code == 0
     assert counted.hashed[dense_weights] == 1
     assert set(counted.hashed.values()) == {1}
+
+
+def test_the_dense_model_is_measured_once_in_each_dtype(counted: Counted, tiny_model: Path) -> None:
+    dense = set()
+    for dtype in ("auto", "bfloat16", "auto", "bfloat16"):
+        result = json.loads(run(tiny_model, f"{MAGNITUDE} --dtype {dtype}").stdout)
+        assert result["findings"][0]["outcome"] == "pass", result["findings"][0]
+        candidate = evaluations.load(result["run"])
+        baseline = evaluations.baseline(candidate)
+        assert baseline is not None
+        computed = "torch.float32" if dtype == "auto" else "torch.bfloat16"
+        for measured in (candidate, baseline):
+            assert measured.scorecard.engine["dtype"] == computed
+        assert candidate.scorecard.provenance["weights"] == "pruned (50% zeros)"
+        assert baseline.scorecard.provenance["weights"] == "dense (BF16)"
+        dense.add(baseline.ref)
+    assert len(dense) == 2
 
 
 def test_registering_loads_each_model_once(counted: Counted, tiny_model: Path) -> None:

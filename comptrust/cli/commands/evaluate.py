@@ -14,10 +14,13 @@ from comptrust.text_tables import number, table
 @click.argument("target")
 @evaluate_options
 @click.option(
+    "--engine",
     "--backend",
-    default="hf",
+    "engine",
+    default="auto",
     show_default=True,
-    help="hf: load TARGET; openai: ask a server; or one that was added.",
+    help="hf: load TARGET; vllm: start a vLLM server for it; openai: ask a server; or one that was"
+    " added. auto: openai with --base-url, else hf.",
 )
 @click.option(
     "--base-url",
@@ -27,7 +30,7 @@ from comptrust.text_tables import number, table
 @click.option(
     "--serve",
     type=click.Choice(["vllm"]),
-    help="Start a vLLM server for TARGET and stop it afterwards (openai).",
+    help="Older way to say --engine vllm.",
 )
 @click.option(
     "--tokenizer",
@@ -70,7 +73,6 @@ def command(target: str, out: Path | None, as_json: bool, **options: Any) -> Non
       comptrust evaluate builtin:smollm2-135m-instruct --dimensions mmlu,ethics
     """
     from comptrust.trust import suite as suites
-    from comptrust.trust.run import evaluate
     from comptrust.workflow import targets
 
     names = targets.BackendOptions.__dataclass_fields__
@@ -84,16 +86,17 @@ def command(target: str, out: Path | None, as_json: bool, **options: Any) -> Non
     )
     model = targets.target(target, backend_options)
     name = f"{model.name}-{model.digest[:8]}-{suite.digest[:8]}"
-    folder = out or Path("out") / "evaluations" / name
-    log = folder.with_name(f"{folder.name}-server.log")
-    with targets.backend(model, backend_options, given=target, log=log, say=say) as backend:
-        evaluation = evaluate(
-            backend,
-            suite,
-            out=folder,
-            checkpoint_digest=model.digest,
-            allow_partial=options["allow_partial"],
-        )
+    if backend_options.dtype != "auto":
+        name += f"-{backend_options.dtype}"
+    evaluation = targets.evaluate(
+        model,
+        backend_options,
+        suite,
+        given=target,
+        out=out or Path("out") / "evaluations" / name,
+        allow_partial=options["allow_partial"],
+        say=say,
+    )
     card = evaluation.scorecard
     click.echo(
         card.model_dump_json(indent=2)
@@ -109,4 +112,6 @@ def _lines(card: Scorecard) -> list[str]:
         refusal = number(score.refusal_rate, missing="not measured")
         mark = " (partial)" if score.partial else ""
         rows.append((score.dimension, value, refusal, str(score.n_prompts), mark))
-    return table(rows, align="<>>>", widths=(20, 14, 14, 9), gap="")
+    lines = table(rows, align="<>>>", widths=(20, 14, 14, 9), gap="")
+    weights = card.provenance.get("weights")
+    return [*lines, f"weights: {weights}"] if weights else lines

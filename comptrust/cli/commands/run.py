@@ -23,6 +23,7 @@ NOT_RECIPE = (
     "dimensions",
     "limit",
     "scoring",
+    "dtype",
     "batch_size",
     "policy",
     "promote_to",

@@ -18,6 +18,9 @@ from comptrust.gate.rule import (
     points_lost,
 )
 
+UNCALIBRATED = ("magnitude", "rtn")
+"""Methods that use no calibration texts, so that no seed changes their result."""
+
 
 class CalibrationSeeds(Rule):
     """Require siblings with other seeds and judge the worst.
@@ -40,8 +43,8 @@ class CalibrationSeeds(Rule):
             recipe, bits_at_most=self.bits_at_most, sparsity_at_least=self.sparsity_at_least
         ):
             return self.does_not_apply(recipe.slug)
-        if recipe.method == "magnitude":
-            return self.does_not_apply("magnitude pruning, which is not calibrated")
+        if recipe.method in UNCALIBRATED:
+            return self.does_not_apply(f"{recipe.method}, which is not calibrated")
         if (baseline := evidence.comparable_baseline) is None:
             return self.inconclusive("Cannot compute a drop: no comparable dense baseline.")
         runs = _by_seed(evidence, recipe)

@@ -14,7 +14,7 @@ from comptrust.models.inference.engine import Request
 from comptrust.models.inference.packed import Packed, suits
 from comptrust.models.inference.padded import Padded
 from comptrust.models.inference.tokens import Ids, span, token_ids
-from comptrust.records import Generation, Prompt
+from comptrust.records import Dtype, Generation, Prompt
 
 PROMPTS_PER_CHUNK = 256
 """Prompts with choices that are computed before their answers are yielded."""
@@ -29,13 +29,14 @@ class Hf(Backend):
         *,
         batch_size: int | None = None,
         template: str | None = None,
+        dtype: Dtype = "auto",
         loaded: tuple[transformers.PreTrainedModel, Tokenizer] | None = None,
     ) -> None:
         """Compute `batch_size` rows at once (None: the engine's default).
 
-        `loaded` is the model in `path`, if the caller has it in memory already.
+        `loaded` is the model in `path`, if the caller has it in memory already, in its dtype.
         """
-        self.model, self.tokenizer = loaded or loading.load(path)
+        self.model, self.tokenizer = loaded or loading.load(path, dtype=dtype)
         self.template = template
         eos = self.model.generation_config.eos_token_id
         ends = eos if isinstance(eos, list) else [eos, self.tokenizer.eos_token_id]

@@ -17,7 +17,7 @@ from comptrust.models import chat
 from comptrust.models.base import Backend, Tokenizer, chosen, generation, options, seed
 from comptrust.models.endpoint import Endpoint, Refused
 from comptrust.models.inference.tokens import span
-from comptrust.records import Generation, Message, Prompt
+from comptrust.records import NOT_TOLD, Generation, Message, Prompt
 
 DEFAULT_REQUESTS = 32
 """Requests that run at once."""
@@ -46,17 +46,19 @@ class Openai(Backend):
         patience: float = 120.0,
         pause: float = 1.0,
         where: str | None = None,
+        dtype: str = NOT_TOLD,
     ) -> None:
         """Set up the backend; `batch_size` requests will run at once.
 
-        `patience` and `pause` are seconds (see Endpoint); `where` replaces the URL in provenance.
+        `patience` and `pause` are seconds (see Endpoint); `where` replaces the URL in provenance,
+        and `dtype` is what a server that was started here computes in.
         Raises UserError for a URL that is not http(s) or an unknown template.
         """
         if template is not None:
             chat.named(template)
         self._endpoint = Endpoint(base_url, patience=patience, pause=pause)
         self.model, self.template, self.tokenizer = model, template, tokenizer
-        self._where = where or self._endpoint.url
+        self._where, self._dtype = where or self._endpoint.url, dtype
         self._workers = batch_size or DEFAULT_REQUESTS
         self._content_free: dict[Scored, list[float]] = {}
         self._locks: dict[Scored, threading.Lock] = defaultdict(threading.Lock)
@@ -66,6 +68,7 @@ class Openai(Backend):
         return {
             "backend": "openai",
             "template": chat.name_of(self.template, self.tokenizer),
+            "dtype": self._dtype,
             "server": self._where,
             "model": self.model,
             **self._endpoint.about(self.model),

@@ -9,8 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
+from comptrust.cli.app import comptrust
 from comptrust.cli.commands.evaluate import command
 from comptrust.errors import UserError
 from comptrust.records import Scorecard
@@ -59,8 +60,6 @@ def server() -> Iterator[str]:
 def test_a_served_model(server: str, tmp_path: Path) -> None:
     arguments = [
         "org/served",
-        "--backend",
-        "openai",
         "--base-url",
         server,
         *MMLU,
@@ -87,6 +86,24 @@ def test_a_served_model(server: str, tmp_path: Path) -> None:
     )
 
 
+def test_the_dtype_is_another_evaluation_and_recorded(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for dtype, computed in (("auto", "float32"), ("bfloat16", "bfloat16")):
+        line = [str(tiny_model), "--engine", "hf", "--dtype", dtype, *MMLU, "--json"]
+        done = CliRunner().invoke(command, line, catch_exceptions=False)
+        card = Scorecard.model_validate_json(done.stdout)
+        assert card.engine["dtype"] == f"torch.{computed}"
+        assert card.provenance["weights"] == "dense (BF16)"
+    plain, other = sorted((tmp_path / "out" / "evaluations").iterdir())
+    assert other.name == f"{plain.name}-bfloat16"
+    other.rename(tmp_path / "kept")
+    again = [str(tiny_model), "--dtype", "bfloat16", *MMLU, "--out", str(plain)]
+    with pytest.raises(UserError, match="another model, suite or backend"):
+        CliRunner().invoke(command, again, catch_exceptions=False)
+
+
 def test_a_folder_with_another_template(tiny_model: Path, tmp_path: Path) -> None:
     arguments = [
         str(tiny_model),
@@ -101,6 +118,7 @@ def test_a_folder_with_another_template(tiny_model: Path, tmp_path: Path) -> Non
     ]
     done = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert "privacy" in done.stdout and str(tmp_path / "scorecard.json") in done.stdout
+    assert "weights: dense (BF16)" in done.stdout
     card = Scorecard.model_validate_json((tmp_path / "scorecard.json").read_text())
     assert card.provenance["template"] == "vicuna_v1.1"
     for text in json.loads((tmp_path / "rendered.json").read_text()).values():
@@ -110,15 +128,20 @@ def test_a_folder_with_another_template(tiny_model: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["m", "--backend", "openai"], "needs base_url.* or serve vllm"),
+        (["m", "--backend", "openai"], "needs base_url.*use engine vllm"),
+        (["m", "--engine", "vlm"], "Did you mean 'vllm'"),
+        (["m", "--engine", "hf", "--base-url", "http://localhost/v1"], "needs engine openai"),
         (
             ["m", "--backend", "openai", "--serve", "vllm", "--base-url", "http://localhost/v1"],
             "leave out base_url",
         ),
-        (["m", "--serve", "vllm"], "needs backend openai"),
-        (["m", "--tokenizer", "m"], "needs backend openai"),
+        (["m", "--engine", "hf", "--serve", "vllm"], "needs engine openai"),
+        (["m", "--tokenizer", "m"], "needs engine openai"),
         (["m", "--backend", "openai", "--base-url", "localhost:8000"], "not an http"),
-        (["m", "--base-url", "http://localhost/v1"], "needs backend openai"),
+        (
+            ["m", "--base-url", "http://localhost/v1", "--dtype", "float32"],
+            "dtype float32 cannot be set with engine openai",
+        ),
         (["m", "--template", "vicuna"], "Did you mean 'vicuna_v1.1'"),
         (
             [
@@ -161,3 +184,51 @@ def test_a_changed_checkpoint_is_refused(tiny_model: Path, tmp_path: Path) -> No
         CliRunner().invoke(
             command, [str(folder), *MMLU, "--out", str(tmp_path / "out")], catch_exceptions=False
         )
+
+
+def test_evaluations_of_folders_are_compared_only_with_a_proven_dense_one(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*line: str) -> Result:
+        return CliRunner().invoke(comptrust, line, catch_exceptions=False)
+
+    for bits in ("3", "8"):
+        made = [
+            "--model",
+            str(tiny_model),
+            "--method",
+            "rtn",
+            "--bits",
+            bits,
+            "--out",
+            f"rtn{bits}",
+        ]
+        assert call("compress", *made).exit_code == 0
+    for name in (str(tiny_model), "rtn3", "rtn8"):
+        done = call("evaluate", name, *MMLU, "--out", f"of/{Path(name).name}")
+        assert done.exit_code == 0
+    dense, three, eight = f"of/{tiny_model.name}", "of/rtn3", "of/rtn8"
+    assert json.loads(Path(eight, "checkpoint.json").read_text())["recipe"]["bits"] == 8
+    Path("mine.yaml").write_text("name: mine\nrules: [{rule: complete, dimensions: [mmlu]}]\n")
+    policy = ("--policy", "mine.yaml", "--json")
+
+    def comparable(baseline: str, *more: str) -> tuple[str, str]:
+        done = call("gate", eight, "--baseline", baseline, *(more or policy))
+        first = json.loads(done.stdout)["findings"][0]
+        return first["outcome"], first["reason"]
+
+    assert comparable(dense)[0] == "pass"
+    assert "is not dense but rtn-3bit" in comparable(three)[1]
+    Path(three, "checkpoint.json").unlink()  # as in an evaluation by another program
+    outcome, reason = comparable(three)
+    assert outcome == "inconclusive" and "its weights are quantized" in reason
+    card = json.loads(Path(three, "scorecard.json").read_text())
+    del card["provenance"]["weights"]
+    Path(three, "scorecard.json").write_text(json.dumps(card))
+    outcome, reason = comparable(three)
+    assert outcome == "inconclusive" and "Nothing shows that the baseline is dense" in reason
+    Path("theirs.yaml").write_text(Path("mine.yaml").read_text() + "dense: declared\n")
+    assert comparable(three, "--policy", "theirs.yaml", "--json")[0] == "pass"

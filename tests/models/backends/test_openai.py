@@ -274,6 +274,7 @@ def test_provenance_is_what_the_server_tells(
     assert found == {
         "backend": "openai",
         "template": "llama-2",
+        "dtype": "not told",
         "server": server.url,
         "model": "m",
         "served_model": served,

@@ -1,0 +1,100 @@
+"""Whether a candidate can be compared with its baseline, and whether that is its dense source."""
+
+from typing import Any
+
+from comptrust.gate.evidence import Evidence, differences
+from comptrust.gate.policy import Policy
+from comptrust.records import Finding, Recipe, Result
+from comptrust.trust.evaluation import Evaluation
+
+
+def check(evidence: Evidence, policy: Policy) -> Finding:
+    """Return whether the candidate is the evaluated one and can be compared with its baseline."""
+    candidate, baseline = evidence.candidate, evidence.baseline
+    if baseline is None:
+        return _finding(
+            "inconclusive",
+            "There is no dense baseline. Evaluate the dense source on the same suite.",
+        )
+    if _is_another(candidate):
+        return _finding(
+            "block",
+            "The scorecard belongs to a different checkpoint than checkpoint.json. Evaluate the"
+            " candidate again.",
+        )
+    if doubt := _doubt(baseline, policy, made_into=evidence.recipe):
+        return _finding("inconclusive", doubt)
+    if different := differences(candidate, baseline):
+        verb = "differs" if len(different) == 1 else "differ"
+        return _finding(
+            "inconclusive",
+            f"Candidate and baseline cannot be compared: {', '.join(different)} {verb}. Evaluate"
+            " both on the same suite, with the same engine and dtype.",
+            different=different,
+        )
+    unknown = [name for name in ("backend", "dtype") if name not in candidate.scorecard.engine]
+    if unknown and not _declared(baseline, policy):
+        return _finding(
+            "inconclusive",
+            f"The scorecards do not say which {' and '.join(unknown)} gave the answers. Evaluate"
+            " both again, with an engine that says so.",
+        )
+    weights = baseline.scorecard.provenance.get("weights")
+    shown = {"baseline_weights": weights} if weights else {}
+    return _finding(
+        "pass",
+        "Candidate and dense baseline answered the same prompts, rendered, computed and scored"
+        f" alike.{f' Weights of the baseline: {weights}.' if weights else ''}",
+        **shown,
+    )
+
+
+def _doubt(baseline: Evaluation, policy: Policy, *, made_into: Recipe | None) -> str | None:
+    """Return why the baseline is not proven to be the candidate's dense source, None if it is."""
+    if _is_another(baseline):
+        return (
+            "The baseline's scorecard belongs to a different checkpoint than its checkpoint.json."
+            " Evaluate the baseline again."
+        )
+    dense = baseline.recipe
+    if dense and dense.method != "none":
+        return f"The baseline is not dense but {dense.slug}. Name the dense source instead."
+    declared, checkpoint = _declared(baseline, policy), baseline.checkpoint
+    weights = baseline.scorecard.provenance.get("weights") or (checkpoint and checkpoint.weights)
+    if not weights and not declared:
+        return (
+            "Nothing shows that the baseline is dense: no checkpoint.json, and its weights were not"
+            " seen. Evaluate the dense model's folder. For published answers without weights, a"
+            " policy may say `dense: declared`."
+        )
+    kind = (weights or "dense").partition(" ")[0]
+    if kind != "dense" and not (kind == "quantized" and policy.dense == "native"):
+        advice = "For a model that was trained so, a policy may say `dense: native`."
+        return (
+            f"The baseline is not dense: its weights are {weights}. Name the dense source instead."
+            f"{f' {advice}' if kind == 'quantized' else ''}"
+        )
+    if dense is None and declared:
+        return None
+    revision = dense.revision or dense.base_model if dense else baseline.scorecard.checkpoint_digest
+    if made_into and revision != (made_into.revision or made_into.base_model):
+        return (
+            f"The baseline ({dense.base_model if dense else baseline.ref}) is not the model that"
+            f" the candidate was made from ({made_into.base_model})."
+        )
+    return None
+
+
+def _declared(baseline: Evaluation, policy: Policy) -> bool:
+    """Whether somebody's word is enough: the policy says so, or a published table is judged."""
+    return policy.dense == "declared" or baseline.stated_recipe is not None
+
+
+def _is_another(evaluation: Evaluation) -> bool:
+    """Whether the scorecard is not that of the checkpoint beside it."""
+    checkpoint = evaluation.checkpoint
+    return bool(checkpoint and checkpoint.digest != evaluation.scorecard.checkpoint_digest)
+
+
+def _finding(outcome: Result, reason: str, **evidence: Any) -> Finding:
+    return Finding(rule="comparable", outcome=outcome, reason=reason, evidence=evidence)

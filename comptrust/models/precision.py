@@ -1,0 +1,104 @@
+"""What a folder's files show about its weights: whether they are dense, and their dtype.
+
+Names and shapes come from the headers; of each matrix only a sample of values is read.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from comptrust.models import headers, memory
+from comptrust.records import PRUNED, Dtype
+
+if TYPE_CHECKING:
+    import torch
+
+NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""Names of floats of 16 bits and more: in safetensors headers, and elsewhere."""
+NOT_WEIGHTS = ("bias", "_ids", "inv_freq")
+"""Endings of the names of tensors that are no weights, although they may have two dimensions."""
+NOT_LINEAR = ("embed", "lm_head", "wte", "wpe")
+"""Parts of the names of embeddings and heads, which compression leaves as they are."""
+SAMPLE = 1 << 16
+"""Values read of each matrix."""
+GROUP, LEVELS = 32, 16
+"""A matrix with at most LEVELS different values in every GROUP of neighbors was quantized to 4 bits
+or fewer, whatever it is stored as. Weights that were trained at 16 bits have about 30."""
+
+
+def computed(folder: Path, dtype: Dtype, *, accelerator: bool) -> str:
+    """Return the dtype that a model computes in, such as `float32`.
+
+    `auto` is float32 on any processor, and on an accelerator the dtype of the checkpoint.
+    """
+    if dtype != "auto":
+        return dtype
+    return own(folder) if accelerator else "float32"
+
+
+def own(folder: Path) -> str:
+    """Return the dtype that config.json states, else that of most of the floats in the files."""
+    fields = memory.settings(folder)
+    stated = str(fields.get("dtype") or fields.get("torch_dtype"))
+    if stated in NAMES.values():
+        return stated
+    counts = dict.fromkeys(NAMES, 0)
+    for tensor in headers.tensors(folder):
+        if tensor.dtype in counts:
+            counts[tensor.dtype] += tensor.count
+    return NAMES[max(counts, key=lambda name: counts[name])]
+
+
+def weights(folder: Path) -> str:
+    """Describe the weights; the first word is `dense`, `quantized` or `pruned`.
+
+    Dense means that every matrix has floats of 16 bits or more, that almost none of them are zero,
+    and that they hold more than 4 bits of information, unless config.json says in
+    `dequantized_from` what they were made from. Raises UserError for files that cannot be read.
+    """
+    headers.check_present(folder)
+    if settings := memory.quantization(folder):
+        bits = memory.stated_bits(settings)
+        kind = str(settings.get("quant_method", "unknown format"))
+        return f"quantized ({kind}{f', {bits} bits' if bits else ''})"
+    matrices = [
+        tensor
+        for tensor in headers.tensors(folder)
+        if len(tensor.shape) > 1 and not tensor.name.endswith(NOT_WEIGHTS)
+    ]
+    dtypes = sorted({tensor.dtype for tensor in matrices})
+    if narrow := [dtype for dtype in dtypes if dtype not in NAMES]:
+        return f"quantized ({', '.join(narrow)})"
+    dtype = ", ".join(dtypes)
+    samples = list(_samples(folder))
+    zeros = sum(int((sample == 0).sum()) for sample in samples)
+    share = zeros / max(1, sum(sample.numel() for sample in samples))
+    if share > PRUNED:
+        return f"pruned ({share:.0%} zeros)"
+    if origin := memory.settings(folder).get("dequantized_from"):
+        return f"dense ({dtype}, dequantized from {origin})"
+    if 2 * sum(map(_coarse, samples)) > len(samples):
+        return f"quantized ({dtype} with at most 4 bits of information)"
+    return f"dense ({dtype})"
+
+
+def _samples(folder: Path) -> Iterator["torch.Tensor"]:
+    """Yield the first values of each linear layer's matrix, shape (groups, GROUP)."""
+    from safetensors import safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                view = file.get_slice(name)
+                shape = view.get_shape()
+                linear = len(shape) > 1 and not name.endswith(NOT_WEIGHTS)
+                if not linear or shape[-1] % GROUP or any(part in name for part in NOT_LINEAR):
+                    continue
+                rows = max(1, SAMPLE * shape[0] // max(1, math.prod(shape)))
+                yield view[:rows].reshape(-1, GROUP)[: SAMPLE // GROUP]
+
+
+def _coarse(sample: "torch.Tensor") -> bool:
+    ordered = sample.sort(dim=1).values
+    return bool(((ordered.diff(dim=1) != 0).sum(dim=1) < LEVELS).all())

@@ -1,0 +1,109 @@
+"""What the files of a model show of its weights: dense, quantized under any name, or pruned."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from comptrust.models import loading, precision
+from comptrust.records import Dtype
+
+
+def changed(
+    tiny: Path,
+    folder: Path,
+    change: Callable[[torch.Tensor], torch.Tensor] = lambda weight: weight,
+    **settings: object,
+) -> Path:
+    """Copy a model with other linear layers and further settings."""
+    shutil.copytree(tiny, folder)
+    tensors = load_file(folder / "model.safetensors")
+    for name in tensors:
+        if name.endswith("proj.weight"):
+            tensors[name] = change(tensors[name])
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | settings))
+    return folder
+
+
+def rounded(weight: torch.Tensor, *, levels: int) -> torch.Tensor:
+    """Round each group of 32 to this many levels, and keep the dtype."""
+    groups = weight.float().reshape(-1, 32)
+    low, high = groups.min(dim=1, keepdim=True).values, groups.max(dim=1, keepdim=True).values
+    step = (high - low) / (levels - 1)
+    return (low + ((groups - low) / step).round() * step).reshape(weight.shape).to(weight.dtype)
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "expected"),
+    [
+        (lambda weight: weight, {}, "dense (BF16)"),
+        (lambda weight: weight.float(), {}, "dense (BF16, F32)"),
+        (lambda weight: rounded(weight, levels=256), {}, "dense (BF16)"),
+        (
+            lambda weight: rounded(weight, levels=16),
+            {},
+            "quantized (BF16 with at most 4 bits of information)",
+        ),
+        (
+            lambda weight: rounded(weight, levels=16),
+            {"dequantized_from": "Q4_1"},
+            "dense (BF16, dequantized from Q4_1)",
+        ),
+        (lambda weight: weight.to(torch.int8), {}, "quantized (I8)"),
+        (lambda weight: weight.to(torch.float8_e4m3fn), {}, "quantized (F8_E4M3)"),
+        (
+            lambda weight: weight,
+            {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+            "quantized (gptq, 4 bits)",
+        ),
+        (
+            lambda weight: weight * (torch.arange(weight.shape[1]) % 2),
+            {},
+            "pruned (50% zeros)",
+        ),
+    ],
+)
+def test_what_the_weights_show(
+    tiny_model: Path,
+    tmp_path: Path,
+    change: Callable[[torch.Tensor], torch.Tensor],
+    settings: dict[str, object],
+    expected: str,
+) -> None:
+    assert precision.weights(changed(tiny_model, tmp_path / "m", change, **settings)) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "accelerator", "dtype"),
+    [
+        ("auto", False, "float32"),
+        ("auto", True, "bfloat16"),
+        ("float32", True, "float32"),
+        ("bfloat16", False, "bfloat16"),
+    ],
+)
+def test_the_dtype_depends_on_the_kind_of_device_alone(
+    tiny_model: Path, asked: Dtype, accelerator: bool, dtype: str
+) -> None:
+    assert precision.computed(tiny_model, asked, accelerator=accelerator) == dtype
+
+
+def test_a_checkpoint_that_states_no_dtype_has_that_of_its_floats(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    half = changed(tiny_model, tmp_path / "m", lambda weight: weight.half(), dtype=None)
+    assert precision.own(half) == "float16"
+
+
+@pytest.mark.parametrize("asked", ["auto", "float32", "bfloat16"])
+def test_a_model_computes_in_the_dtype_asked_for(tiny_model: Path, asked: Dtype) -> None:
+    model, _ = loading.load(tiny_model, dtype=asked)
+    assert model.dtype == (torch.bfloat16 if asked == "bfloat16" else torch.float32)
