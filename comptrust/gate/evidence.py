@@ -48,6 +48,7 @@ def differences(first: Evaluation, second: Evaluation) -> list[str]:
             "suite_digest": evaluation.scorecard.suite_digest,
             "rendering_digest": evaluation.scorecard.rendering_digest,
             "scoring": evaluation.suite and evaluation.suite.scoring,
+            "limit": evaluation.suite and evaluation.suite.limit,
         }
         for evaluation in (first, second)
     ]
