@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,15 @@ def canonical(value: Any) -> str:
 def of_text(text: str) -> str:
     """Digest one string."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def of_list(texts: Iterable[str], *, start: str, end: str) -> str:
+    """Digest texts with commas between them, after `start` and before `end`."""
+    digest = hashlib.sha256(start.encode())
+    for number, text in enumerate(texts):
+        digest.update(f",{text}".encode() if number else text.encode())
+    digest.update(end.encode())
+    return digest.hexdigest()
 
 
 def of_file(path: Path) -> str:

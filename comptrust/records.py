@@ -199,6 +199,14 @@ class Generation(Record):
     """One per text: `stop`, `length` or `choice`."""
 
 
+class Sample(Record):
+    """Which suite a sampled one is part of; with `limit` it says which prompts it has."""
+
+    parent: str
+    """Digest of the whole suite."""
+    seed: int
+
+
 class SuiteFields(Record):
     """What a suite and its manifest have in common."""
 
@@ -212,7 +220,9 @@ class SuiteFields(Record):
     scorers: dict[str, str] = {}
     """Dimension -> identity of the classifier that scores its texts."""
     limit: int | None = None
-    """Prompts kept per scenario, or None for all."""
+    """Items kept of the largest scenario, or None for all."""
+    sample: Sample | None = Field(default=None, exclude_if=lambda sample: sample is None)
+    """Of what it is a random sample. Version 0.1.0 had none: `limit` kept the first prompts."""
 
 
 class Suite(SuiteFields):
@@ -226,7 +236,11 @@ class Suite(SuiteFields):
 
         Scores can be compared only if the digests of their suites are equal.
         """
-        return self.digest_of_fields()
+        fields = self.model_dump(mode="json", exclude={"prompts"})
+        before, key, after = digests.canonical(fields | {"prompts": []}).partition('"prompts":[')
+        # Prompt by prompt: the original data has 150,000 of them.
+        prompts = (digests.canonical(prompt.model_dump(mode="json")) for prompt in self.prompts)
+        return digests.of_list(prompts, start=before + key, end=after)
 
     def manifest(self) -> SuiteManifest:
         """Return the suite without its prompts, to be saved with the generations."""
@@ -243,6 +257,11 @@ class SuiteManifest(SuiteFields):
     digest: str
     n_prompts: dict[str, dict[str, int]]
     """Dimension -> scenario -> number of prompts."""
+
+    @property
+    def parent(self) -> str:
+        """Digest of the whole suite, which is this one or the one it is a sample of."""
+        return self.sample.parent if self.sample else self.digest
 
 
 class Score(Record):

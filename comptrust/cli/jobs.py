@@ -39,16 +39,20 @@ def job(
     hashes the models' files even if they are untouched since an earlier run.
     Raises UserError or ServiceError for the first that cannot be used, before any work starts.
     """
+    from comptrust.gate import planning
     from comptrust.gate import policy as policies
     from comptrust.models import sources
     from comptrust.trust import suite as suites
     from comptrust.workflow.job import Job
 
+    questions = suites.load(suite, dimensions=dimensions, scoring=scoring, limit=limit)
+    rules = policies.load(policy or policies.DEFAULT)
+    planning.check(questions, rules)
     return Job(
         recipe=recipe,
-        suite=suites.load(suite, dimensions=dimensions, scoring=scoring, limit=limit),
+        suite=questions,
         suite_name=suite,
-        policy=policies.load(policy or policies.DEFAULT),
+        policy=rules,
         dtype=dtype,
         batch_size=batch_size,
         promote_to=promote_to,

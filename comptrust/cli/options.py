@@ -148,7 +148,11 @@ evaluate_options = stack(
         callback=_names,
         help="Comma-separated dimensions  [default: all of the suite].",
     ),
-    click.option("--limit", type=INTEGER, help="Prompts per scenario  [default: all]."),
+    click.option(
+        "--limit",
+        type=INTEGER,
+        help="Random sample of so many items per scenario, always the same  [default: all].",
+    ),
     click.option(
         "--scoring",
         default="compressed-trust",

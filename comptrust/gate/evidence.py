@@ -50,6 +50,7 @@ def differences(first: Evaluation, second: Evaluation) -> list[str]:
             "rendering_digest": evaluation.scorecard.rendering_digest,
             "scoring": evaluation.suite and evaluation.suite.scoring,
             **{name: evaluation.scorecard.engine.get(name) for name in ENGINE},
+            "limit": evaluation.suite and evaluation.suite.limit,
         }
         for evaluation in (first, second)
     ]

@@ -6,8 +6,8 @@ from comptrust.gate.policy import Policy
 from comptrust.gate.power import Design
 from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.gate.statistics import score_bound
-from comptrust.records import Generation, Record, Suite
-from comptrust.trust import base
+from comptrust.records import Record, Suite
+from comptrust.trust import base, sample
 
 
 class PromptNeed(Record):
@@ -74,8 +74,34 @@ def plan(suite: Suite, policy: Policy) -> PromptPlan:
     )
 
 
+def check(suite: Suite, policy: Policy) -> None:
+    """Raise UserError if a dimension has fewer items than the policy asks for.
+
+    Then nothing could be decided, and no model needs to run.
+    """
+    floors = [
+        (rule.items_at_least, rule.dimensions)
+        for rule in policy.rules
+        if isinstance(rule, MaxDrop) and rule.items_at_least is not None
+    ]
+    for name in dict.fromkeys(prompt.dimension for prompt in suite.prompts if floors):
+        prompts = (prompt for prompt in suite.prompts if prompt.dimension == name)
+        table = sample.unanswered(prompts, dimension=name, suite=suite)
+        items = power.items(base.get(name, scoring=suite.scoring), table)
+        for floor, judged in floors:
+            if items < floor and (not judged or name in judged):
+                raise UserError(
+                    f"{name} has {items} items (limit {suite.limit or 'none'}), but policy"
+                    f" {policy.name} decides nothing with fewer than {floor}. Raise the limit, or"
+                    " choose another suite or policy."
+                )
+
+
 def _need(design: Design, rule: MaxDrop, *, name: str, judged: int) -> PromptNeed:
     needed = design.needed(rule.points, changed=power.CHANGED, power=power.each(judged))
+    floor = rule.items_at_least or 0
+    if needed is not None:
+        needed = max(needed, floor)
     return PromptNeed(
         dimension=name,
         points=rule.points,
@@ -85,7 +111,8 @@ def _need(design: Design, rule: MaxDrop, *, name: str, judged: int) -> PromptNee
         step=design.spread.step,
         needed=needed,
         enough=needed is not None and design.spread.clusters >= needed,
-        possible=score_bound(0.0, standard_error=0.0, step=design.spread.step) < rule.points,
+        possible=design.spread.clusters >= floor
+        and score_bound(0.0, standard_error=0.0, step=design.spread.step) < rule.points,
     )
 
 
@@ -95,12 +122,8 @@ def _design(suite: Suite, name: str) -> Design:
     It depends on the prompts alone, so blank answers will do.
     """
     dimension = base.get(name, scoring=suite.scoring)
-    fields = {"dimension", "scenario", "id", "target", "extra"}
-    table = base.Table.of(
-        dimension.judge(Generation(texts=("",), **prompt.model_dump(include=fields)))
-        for prompt in suite.prompts
-        if prompt.dimension == name
-    )
+    prompts = (prompt for prompt in suite.prompts if prompt.dimension == name)
+    table = sample.unanswered(prompts, dimension=name, suite=suite)
     return Design.of(dimension.contrast(table, table), table)
 
 

@@ -12,7 +12,7 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from comptrust.gate import resampling
 from comptrust.gate.statistics import CONFIDENCE, score_bound, students_t
-from comptrust.trust.base import Table
+from comptrust.trust.base import Dimension, Table
 from comptrust.trust.contrast import Contrast
 
 POWER = 0.80
@@ -77,6 +77,11 @@ class Design:
             else:
                 low = middle
         return math.ceil(high * clusters)
+
+
+def items(dimension: Dimension, table: Table) -> int:
+    """Return how many items of a dimension are scored, as the gate counts them."""
+    return len(set(table.cluster[dimension.shares(table) > 0].tolist()))
 
 
 def each(dimensions: int, *, power: float = POWER) -> float:

@@ -92,10 +92,7 @@ def compare(
     the same order, or give no score. Raises UserError for a plug-in dimension whose shares and
     merits do not add up to its score.
     """
-    if not (
-        np.array_equal(candidate.ids, baseline.ids)
-        and np.array_equal(candidate.scenario, baseline.scenario)
-    ):
+    if not same_prompts(candidate, baseline):
         return None
     point = round(_score(dimension, baseline) - _score(dimension, candidate), 9)
     if not math.isfinite(point):
@@ -128,6 +125,12 @@ def compare(
         n_flips=int(np.sum(candidate.answer != baseline.answer)),
         mcnemar=mcnemar(candidate, baseline),
     )
+
+
+def same_prompts(first: Table, second: Table) -> bool:
+    """Return whether two models answered the same prompts in the same order."""
+    same = np.array_equal(first.ids, second.ids)
+    return same and np.array_equal(first.scenario, second.scenario)
 
 
 class Interval(NamedTuple):

@@ -9,6 +9,7 @@ from statistics import fmean
 
 from comptrust import config, digests
 from comptrust.errors import ServiceError, UserError
+from comptrust.gate import planning
 from comptrust.gate import policy as policies
 from comptrust.records import Recipe, Suite
 from comptrust.sweep import facts
@@ -83,6 +84,7 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     suite = suites.load(
         file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit
     )
+    planning.check(suite, policy)
     of_models = {model.name: facts.of(model, work=work) for model in models(file)}
     past = sweeps.past(digests.of_code())
     cells = tuple(

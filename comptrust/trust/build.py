@@ -1,7 +1,8 @@
 """Building blocks of prompts: turns, plain text, options, and rows that become prompts."""
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from comptrust.records import Choice, Message, Prompt
 
@@ -16,10 +17,16 @@ def chat(
     user: str, *, system: str | None = None, demos: Iterable[tuple[str, str]] = ()
 ) -> tuple[Message, ...]:
     """Return the system turn if any, demonstrations as turns, and the user's turn."""
-    turns = [] if system is None else [Message(role="system", content=system)]
+    turns = [] if system is None else [_turn("system", system)]
     for question, answer in demos:
-        turns += [Message(role="user", content=question), Message(role="assistant", content=answer)]
+        turns += [_turn("user", question), _turn("assistant", answer)]
     return (*turns, Message(role="user", content=user))
+
+
+@functools.lru_cache(maxsize=4096)
+def _turn(role: Literal["system", "user", "assistant"], content: str) -> Message:
+    """Return a turn that many prompts share; a benchmark repeats its demonstrations."""
+    return Message(role=role, content=content)
 
 
 def few_shot(task: str, demos: Sequence[tuple[str, str]], text: str) -> tuple[Message, ...]:

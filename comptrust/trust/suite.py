@@ -1,14 +1,13 @@
 """The loader of all suites: finds the plug-in, filters its prompts and checks them."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import count
+from collections.abc import Sequence
 
 from comptrust.errors import UserError, unknown
 from comptrust.plugins import Registry
 from comptrust.records import Scoring, Suite
-from comptrust.trust import scorers
+from comptrust.trust import sample, scorers
 from comptrust.trust.dimensions import dimensions as all_dimensions
+from comptrust.trust.evaluation import Evaluation
 
 SUITES = Registry("suite", "comptrust.trust.suites", "comptrust.suites", verb="load")
 
@@ -23,9 +22,9 @@ def load(
 ) -> Suite:
     """Load a suite by its spec: `mini`, `decodingtrust:DIR` or `hf:NAME`.
 
-    `dimensions` selects dimensions (None: all that the suite has), `limit` the first prompts of
-    each scenario. Raises UserError for an unknown suite, dimension or scorer, a broken data file,
-    duplicate ids, blank text or a suite without prompts.
+    `dimensions` selects dimensions (None: all that the suite has). `limit` draws a sample of so
+    many items of each scenario (sample.py). Raises UserError for an unknown suite, dimension or
+    scorer, a broken data file, duplicate ids, blank text or a suite without prompts.
     """
     name, _, argument = spec.partition(":")
     if dimensions is not None and not dimensions:
@@ -35,18 +34,10 @@ def load(
             raise unknown("dimension", dimension, all_dimensions())
     chosen = None if dimensions is None else tuple(dict.fromkeys(dimensions))
     if limit is not None and limit < 1:
-        raise UserError(f"limit is {limit}; it must be at least 1 prompt per scenario.")
-    suite: Suite = SUITES.get(name)().load(
-        argument or None, dimensions=chosen, scoring=scoring, limit=limit
-    )
+        raise UserError(f"limit is {limit}; it must be at least 1 item per scenario.")
+    suite: Suite = SUITES.get(name)().load(argument or None, dimensions=chosen, scoring=scoring)
     wanted = set(chosen or all_dimensions())
-    numbers: defaultdict[tuple[str, str], Iterator[int]] = defaultdict(count)
-    prompts = tuple(
-        prompt
-        for prompt in suite.prompts
-        if prompt.dimension in wanted
-        and (limit is None or next(numbers[prompt.dimension, prompt.scenario]) < limit)
-    )
+    prompts = tuple(prompt for prompt in suite.prompts if prompt.dimension in wanted)
     needs_scorer = any(prompt.dimension == "toxicity" for prompt in prompts)
     suite = suite.model_copy(
         update={
@@ -54,11 +45,50 @@ def load(
             "required": {key: value for key, value in suite.required.items() if key in wanted},
             "scorers": {"toxicity": scorers.get(toxicity_scorer).identity} if needs_scorer else {},
             "scoring": scoring,
-            "limit": limit,
         }
     )
     check(suite, spec=spec)
-    return suite
+    return suite if limit is None else sample.draw(suite, limit)
+
+
+def prove(evaluation: Evaluation, spec: str) -> None:
+    """Recompute which prompts an evaluation was asked: all of a suite, or a seeded sample of it.
+
+    Raises UserError if its records and answers are not of these prompts.
+    """
+    ref, manifest = evaluation.ref, evaluation.suite
+    if manifest is None:
+        raise UserError(f"{ref} has no suite.json, so nothing says which prompts it was asked.")
+    if manifest.limit is not None and manifest.sample is None:
+        raise UserError(
+            f"{ref} was asked the first {manifest.limit} prompts of each scenario by an earlier"
+            " version, which is no random sample. Evaluate it again."
+        )
+    suite = load(
+        spec,
+        dimensions=tuple(manifest.required),
+        scoring=manifest.scoring,
+        toxicity_scorer=manifest.scorers.get("toxicity", scorers.DEFAULT).partition("@")[0],
+    )
+    if manifest.parent != suite.digest:
+        raise UserError(
+            f"{ref} was asked suite {manifest.name} ({manifest.parent[:12]}), which is not"
+            f" '{spec}' ({suite.digest[:12]}). Give the data that it was evaluated on."
+        )
+    if manifest.sample and manifest.limit is not None:
+        suite = sample.draw(suite, manifest.limit, seed=manifest.sample.seed)
+    asked: dict[str, list[str]] = {name: [] for name in evaluation.generations}
+    for prompt in suite.prompts:
+        asked.setdefault(prompt.dimension, []).append(prompt.id)
+    answered = {
+        name: [row.id for row in rows] for name, rows in evaluation.generations.items() if rows
+    }
+    digests = {manifest.digest, evaluation.scorecard.suite_digest}
+    if digests != {suite.digest} or answered != asked:
+        raise UserError(
+            f"{ref} has answers to other prompts than its suite.json states (limit"
+            f" {manifest.limit} of '{spec}'). Evaluate it again."
+        )
 
 
 def check(suite: Suite, *, spec: str) -> None:

@@ -20,6 +20,7 @@ from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
 from comptrust.records import Result, Verdict
 from comptrust.tracking import evaluations, promotion, registry, runs
+from comptrust.trust import suite as suites
 from comptrust.trust.evaluation import Evaluation
 
 ARTIFACTS = (*attestations.EVALUATION, attestations.VERDICT, attestations.NAME)
@@ -122,17 +123,25 @@ class Judgment:
 
 
 def judge_again(
-    candidate: str, *, baseline: str | None, policy: Policy, waivers_file: Path | None
+    candidate: str,
+    *,
+    baseline: str | None,
+    policy: Policy,
+    waivers_file: Path | None,
+    suite: str | None = None,
 ) -> Judgment:
     """Judge what was evaluated before, record the verdict on its run and sign it.
 
     `candidate` is `models:/NAME/VERSION`, `runs:/ID` or a scorecard file. Without `baseline` the
     logged dense evaluation of the same suite is used. `waivers_file` has signed waivers, beside
-    those logged on the candidate's run.
+    those logged on the candidate's run. With `suite` (a spec such as `mini`) both must be proven to
+    have been asked that suite or a seeded sample of it; if not, a UserError is raised.
     """
     signer = Signer()
     measured = evaluations.load(candidate)
     dense = evaluations.load(baseline) if baseline else evaluations.baseline(measured)
+    for evaluation in filter(None, (measured, dense) if suite else ()):
+        suites.prove(evaluation, str(suite))
     evidence = Evidence(measured, dense, evaluations.siblings(measured))
     waived = waivers(candidate, file=waivers_file)
     verdict = judge(evidence, policy, waivers=waived, trusted=signer.trusted)

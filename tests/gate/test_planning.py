@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from comptrust.cli.app import comptrust
 from comptrust.errors import UserError
 from comptrust.gate import policy
-from comptrust.gate.planning import plan
+from comptrust.gate.planning import check, plan
 from comptrust.records import Message, Prompt, Suite
 
 
@@ -60,6 +60,43 @@ def test_a_policy_that_looks_at_the_observed_drop_needs_no_number(tmp_path: Path
     )
     with pytest.raises(UserError, match="Policy p has no max_drop rule"):
         plan(suite(10), policy.load(str(tmp_path / "p.yaml")))
+
+
+def floor(folder: Path, items: int) -> str:
+    """Write a policy that asks for so many items, and return its path."""
+    path = folder / "p.yaml"
+    path.write_text(f"name: p\nrules:\n  - {{rule: max_drop, items_at_least: {items}}}\n")
+    return str(path)
+
+
+def test_the_policy_s_least_number_of_items_counts(tmp_path: Path) -> None:
+    rules = policy.load(floor(tmp_path, 300))
+    row, *_ = plan(suite(250, share=1), rules).rows
+    assert (row.needed, row.possible, row.enough) == (300, False, False)
+    row, *_ = plan(suite(300, share=1), rules).rows
+    assert (row.needed, row.possible, row.enough) == (300, True, True)
+    check(suite(600, share=2), rules)
+    message = (
+        r"ethics has 299 items \(limit none\), but policy p decides nothing with fewer than 300"
+    )
+    with pytest.raises(UserError, match=message):
+        check(suite(598, share=2), rules)
+
+
+def test_a_limit_under_the_least_number_of_items_is_refused_before_work(tmp_path: Path) -> None:
+    line = (
+        f"run --method gptq --bits 4 --dimensions ethics --limit 5 --policy {floor(tmp_path, 60)}"
+    )
+    error = CliRunner().invoke(comptrust, line.split()).exception
+    assert isinstance(error, UserError)
+    assert "ethics has 5 items (limit 5), but policy p decides nothing" in str(error)
+
+
+def test_the_plan_of_a_sample_is_printed() -> None:
+    shown = CliRunner().invoke(comptrust, ["gate", "--plan", "--limit", "20"])
+    assert shown.exit_code == 0
+    assert "suite mini, 20 items per scenario" in shown.output
+    assert re.search(r"toxicity +160 +80 ", shown.output)
 
 
 def test_the_plan_is_printed() -> None:

@@ -21,6 +21,7 @@ from comptrust.gate.rules.quantization_preferred import QuantizationPreferred
 from comptrust.gate.rules.refusal_shift import RefusalShift
 from comptrust.gate.rules.trusted_source import TrustedSource
 from comptrust.gate.verdict import judge
+from comptrust.records import Sample
 from comptrust.trust.dimensions import dimensions
 from tests.support.evaluations import DENSE, EIGHT, PRUNED, THREE, evaluation, pair, policy
 
@@ -94,6 +95,59 @@ def test_max_drop_resamples_the_answers(correct: int, outcome: str) -> None:
     assert finding.outcome == outcome, finding.reason
     if outcome == "inconclusive":
         assert "there are enough prompts for a lossless model" in finding.reason
+
+
+@pytest.mark.parametrize(
+    ("rule", "outcome", "reason"),
+    [
+        (MaxDrop(), "block", "Dropped more than 5 points"),
+        (MaxDrop(items_at_least=400), "block", "Dropped more than 5 points"),
+        (MaxDrop(items_at_least=401), "inconclusive", "400 items are too few"),
+        (MaxDrop(items_at_least=401, evidence="observed"), "inconclusive", "asks for 401"),
+        (MaxDrop(items_at_least=401, evidence="proven"), "inconclusive", "asks for 401"),
+    ],
+)
+def test_with_too_few_items_nothing_is_decided(rule: MaxDrop, outcome: str, reason: str) -> None:
+    candidate = evaluation(THREE, {"mmlu": 50.0}, correct=200)
+    evidence = Evidence(candidate, evaluation(DENSE, {"mmlu": 80.0}, correct=320))
+    finding = rule.check(evidence)
+    assert finding.outcome == outcome and reason in finding.reason
+
+
+@pytest.mark.parametrize(
+    ("sample", "outcome"), [(None, "inconclusive"), (Sample(parent="p", seed=0), "block")]
+)
+def test_the_first_prompts_of_an_old_record_do_not_count_as_a_sample(
+    sample: Sample | None, outcome: str
+) -> None:
+    candidate, baseline = (
+        evaluation(recipe, {"mmlu": value}, correct=int(4 * value), limit=400)
+        for recipe, value in ((THREE, 50.0), (DENSE, 80.0))
+    )
+    assert candidate.suite
+    suite = candidate.suite.model_copy(update={"sample": sample})
+    candidate = dataclasses.replace(candidate, suite=suite)
+    finding = MaxDrop(items_at_least=100).check(Evidence(candidate, baseline))
+    assert finding.outcome == outcome
+    assert (sample is None) == ("not a random sample" in finding.reason)
+
+
+@pytest.mark.parametrize("kind", ["observed", "confident", "proven"])
+@pytest.mark.parametrize("value", [90.0, 50.0])
+def test_a_side_with_fewer_answers_is_neither_passed_nor_blocked(kind: Any, value: float) -> None:
+    candidate = evaluation(THREE, {"mmlu": value}, correct=int(4 * value))
+    baseline = evaluation(DENSE, {"mmlu": 80.0}, correct=320)
+    fewer = dataclasses.replace(candidate, generations={"mmlu": candidate.generations["mmlu"][:-1]})
+    finding = MaxDrop(evidence=kind).check(Evidence(fewer, baseline))
+    assert finding.outcome == "inconclusive"
+    assert "(399 answers and 400 of the dense model)" in finding.reason
+
+    [score] = candidate.scorecard.scores
+    part = score.model_copy(update={"partial": True, "missing": ("virology",)})
+    card = candidate.scorecard.model_copy(update={"scores": (part,)})
+    partial = dataclasses.replace(candidate, scorecard=card)
+    finding = MaxDrop(evidence=kind).check(Evidence(partial, baseline))
+    assert finding.outcome == "inconclusive" and "same scenarios in full" in finding.reason
 
 
 @pytest.mark.parametrize(

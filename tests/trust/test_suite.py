@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from comptrust.errors import UserError
-from comptrust.records import Message, Prompt, Suite
+from comptrust.records import Generation, Message, Prompt, Sample, Scorecard, Suite
 from comptrust.trust import scorers, suite
+from comptrust.trust.evaluation import Evaluation
 
 
 @pytest.fixture
@@ -72,15 +75,108 @@ def test_empty_folder_is_refused(tmp_path: Path, dimensions: list[str] | None) -
         suite.load(f"decodingtrust:{tmp_path}", dimensions=dimensions)
 
 
-def test_limit_keeps_the_first_of_each_scenario_and_is_recorded(folder: Path) -> None:
+def test_limit_draws_a_sample_that_names_the_whole_suite(folder: Path) -> None:
     whole = suite.load(f"decodingtrust:{folder}", dimensions=["fairness"])
     cut = suite.load(f"decodingtrust:{folder}", dimensions=["fairness"], limit=1)
     assert [prompt.id for prompt in whole.prompts][:3] == [
         f"zero_shot_br_0.0#{n}" for n in range(3)
     ]
-    assert [prompt.id for prompt in cut.prompts] == ["zero_shot_br_0.0#0", "crime_br_0.5#0"]
+    assert [prompt.scenario for prompt in cut.prompts] == ["zero_shot_br_0.0", "crime_br_0.5"]
     assert (whole.limit, cut.limit) == (None, 1)
     assert whole.digest != cut.digest and whole.revision == cut.revision
+    assert cut.sample == Sample(parent=whole.digest, seed=0)
+    assert cut.manifest().parent == whole.manifest().parent == whole.digest
+
+
+def test_a_limit_that_leaves_nothing_out_is_no_sample(folder: Path) -> None:
+    whole, same = (
+        suite.load(f"decodingtrust:{folder}", dimensions=["fairness"], limit=limit)
+        for limit in (None, 3)
+    )
+    assert same == whole and same.digest == whole.digest
+    assert "sample" not in json.loads(whole.manifest().model_dump_json())
+
+
+def test_the_digest_is_that_of_all_fields(folder: Path) -> None:
+    for limit in (None, 1):
+        loaded = suite.load(f"decodingtrust:{folder}", dimensions=["fairness"], limit=limit)
+        assert loaded.digest == loaded.digest_of_fields()
+
+
+class Plugin:
+    """A suite of another package, which knows nothing of limits."""
+
+    def load(self, argument: str | None, *, dimensions: Any, scoring: Any) -> Suite:
+        return Suite(
+            name="plugin",
+            revision=str(argument),
+            required={"ethics": ("zero_shot",)},
+            prompts=tuple(
+                Prompt(
+                    id=f"zero_shot#{n}",
+                    dimension="ethics",
+                    scenario="zero_shot",
+                    messages=(Message(role="user", content=f"{argument} {n}"),),
+                    target="wrong",
+                )
+                for n in range(20)
+            ),
+        )
+
+
+def answered(questions: Suite) -> Evaluation:
+    """Return the evaluation of a model that says nothing."""
+    rows = [
+        Generation(
+            dimension="ethics", scenario=prompt.scenario, id=prompt.id, texts=("",), target="wrong"
+        )
+        for prompt in questions.prompts
+    ]
+    card = Scorecard(
+        checkpoint_digest="c",
+        suite_digest=questions.digest,
+        rendering_digest="r",
+        generations={},
+        scores=(),
+        provenance={},
+    )
+    return Evaluation("here", card, questions.manifest(), {"ethics": rows})
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite, "SUITES", SimpleNamespace(get=lambda name: Plugin))
+
+
+@pytest.mark.usefixtures("plugin")
+@pytest.mark.parametrize("limit", [None, 5])
+def test_a_plug_in_suite_is_sampled_and_proven_without_its_help(limit: int | None) -> None:
+    questions = suite.load("plugin:a", limit=limit)
+    assert len(questions.prompts) == limit or 20
+    suite.prove(answered(questions), "plugin:a")
+
+
+@pytest.mark.usefixtures("plugin")
+def test_what_is_not_the_stated_sample_is_refused() -> None:
+    questions = suite.load("plugin:a", limit=5)
+    evaluation, other = answered(questions), answered(suite.load("plugin:a", limit=6))
+    manifest = questions.manifest()
+    first = manifest.model_copy(update={"sample": None})
+    seeded = Sample(parent=manifest.parent, seed=1)
+    for changed, message in (
+        (replace(evaluation, suite=None), "has no suite.json"),
+        (replace(evaluation, suite=first), "the first 5 prompts of each scenario"),
+        (replace(evaluation, generations=other.generations), "other prompts than its suite.json"),
+        (replace(evaluation, scorecard=other.scorecard), "other prompts than its suite.json"),
+        (
+            replace(evaluation, suite=manifest.model_copy(update={"sample": seeded})),
+            "other prompts than its suite.json",
+        ),
+    ):
+        with pytest.raises(UserError, match=message):
+            suite.prove(changed, "plugin:a")
+    with pytest.raises(UserError, match="which is not 'plugin:b'"):
+        suite.prove(evaluation, "plugin:b")
 
 
 def test_scoring_is_part_of_the_digest_and_absent_files_stay_required(folder: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from comptrust.cli.options import (
+    INTEGER,
     TEXT,
     end,
     json_option,
@@ -34,7 +35,13 @@ from comptrust.text_tables import table
     is_flag=True,
     help="Judge nothing: show how many items let a lossless model pass the verdict (80% power).",
 )
-@click.option("--suite", type=TEXT, help="With --plan: mini or decodingtrust:DIR  [default: mini].")
+@click.option(
+    "--suite",
+    type=TEXT,
+    help="Refuse answers that are not of this suite or a seeded sample of it. With --plan: the"
+    " suite to plan  [default: mini].",
+)
+@click.option("--limit", type=INTEGER, help="With --plan: items per scenario  [default: all].")
 @json_option
 def command(
     candidate: str | None,
@@ -43,6 +50,7 @@ def command(
     waivers: Path | None,
     plan: bool,
     suite: str | None,
+    limit: int | None,
     as_json: bool,
 ) -> None:
     """Judge a candidate against its dense source under a policy.
@@ -60,9 +68,9 @@ def command(
             "gate --plan judges nothing. Give --policy and --suite, no candidate, no --baseline"
             " and no --waivers."
         )
-    if suite and not plan:
+    if limit is not None and not plan:
         raise UserError(
-            "gate judges on the suite that the candidate answered; --suite belongs to --plan."
+            "gate judges all answers that the candidate gave; --limit belongs to --plan."
         )
     if not plan and not candidate:
         raise UserError(
@@ -70,7 +78,7 @@ def command(
             " suite: gate --plan."
         )
     if candidate is None:
-        _print_plan(policy, suite=suite or "mini", as_json=as_json)
+        _print_plan(policy, suite=suite or "mini", limit=limit, as_json=as_json)
         return
     from comptrust.cli import jobs
     from comptrust.gate import policy as policies
@@ -78,7 +86,9 @@ def command(
 
     without_collecting()
     rules = policies.load(policy or policies.DEFAULT)
-    judgment = judge_again(candidate, baseline=baseline, policy=rules, waivers_file=waivers)
+    judgment = judge_again(
+        candidate, baseline=baseline, policy=rules, waivers_file=waivers, suite=suite
+    )
     verdict = judgment.verdict
     scores = ["There is no dense baseline."]
     if judgment.baseline:
@@ -90,15 +100,16 @@ def command(
     end(Exit.of(verdict.outcome))
 
 
-def _print_plan(policy: str | None, *, suite: str, as_json: bool) -> None:
+def _print_plan(policy: str | None, *, suite: str, limit: int | None, as_json: bool) -> None:
     """Print what each dimension of a suite has and needs for the policy's margins."""
     from comptrust.gate import planning
     from comptrust.gate import policy as policies
     from comptrust.trust import suite as suites
 
     rules = policies.load(policy or policies.DEFAULT)
-    plan = planning.plan(suites.load(suite), rules)
-    lines = [f"Policy {rules.name}, suite {suite}"]
+    plan = planning.plan(suites.load(suite, limit=limit), rules)
+    sampled = "" if limit is None else f", {limit} items per scenario"
+    lines = [f"Policy {rules.name}, suite {suite}{sampled}"]
     for points, applies_to in dict.fromkeys((row.points, row.applies_to) for row in plan.rows):
         rows = [row for row in plan.rows if (row.points, row.applies_to) == (points, applies_to)]
         cells = [
@@ -127,5 +138,5 @@ def _print_plan(policy: str | None, *, suite: str, as_json: bool) -> None:
         f" {100 * plan.power:g}% power if {100 * plan.changed:g}% of its answers change, equally"
         " often in each direction.",
     ]
-    fields = {"policy": rules.name, "suite": suite} | plan.model_dump(mode="json")
+    fields = {"policy": rules.name, "suite": suite, "limit": limit} | plan.model_dump(mode="json")
     print_result("\n".join(lines), fields, as_json=as_json)

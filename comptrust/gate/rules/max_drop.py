@@ -52,6 +52,8 @@ class MaxDrop(Rule):
     """
     dimensions: tuple[str, ...] = ()
     """Dimensions to judge; all by default."""
+    items_at_least: int | None = Field(default=None, ge=1, exclude_if=lambda items: items is None)
+    """Fewest items of a dimension: with fewer there is neither a block nor a pass."""
     resamples: int = Field(default=statistics.RESAMPLES, ge=1000, le=100_000)
     seed: int = 0
 
@@ -99,13 +101,15 @@ class MaxDrop(Rule):
         if ours is None or dense is None:
             return {"outcome": "inconclusive", "why": "not measured for both models"}
         observed = points_lost(dense, ours)
+        answers, dense_answers = candidate.table(name), baseline.table(name)
+        if why := self._unusable(candidate, baseline, name):
+            return {"outcome": "inconclusive", "observed": observed, "why": why}
         proven = self.evidence == "proven"
         blocks = observed > self.points and not proven
         if self.evidence == "observed":
             return {"outcome": "block" if blocks else "pass", "observed": observed}
         # Without `proven` the literal rule holds whether or not a bound can be computed.
         undecided = {"observed": observed, "outcome": "block" if blocks else "inconclusive"}
-        answers, dense_answers = candidate.table(name), baseline.table(name)
         if answers is None or dense_answers is None:
             return undecided | {"why": "the answers are not available"}
         dimension = base.get(name, scoring=candidate.scoring)
@@ -118,9 +122,7 @@ class MaxDrop(Rule):
             same_model=evidence.same_model,
         )
         if drop is None:
-            return undecided | {
-                "why": "the two models did not answer the same prompts in the same order"
-            }
+            return undecided | {"why": "its answers give no score"}
         outcome = "block" if blocks else drop.outcome(self.points, proven=proven)
         row = {
             "observed": observed,
@@ -138,6 +140,28 @@ class MaxDrop(Rule):
                 power=power.each(of),
             )
         return row
+
+    def _unusable(self, candidate: Evaluation, baseline: Evaluation, name: str) -> str | None:
+        """Return why the answers decide nothing, not even that the candidate is blocked."""
+        if candidate.scorecard[name].missing != baseline.scorecard[name].missing:
+            return "the two models did not answer the same scenarios in full"
+        answers, dense = candidate.table(name), baseline.table(name)
+        if answers and dense and not statistics.same_prompts(answers, dense):
+            return (
+                "the two models did not answer the same prompts in the same order"
+                f" ({len(answers.ids)} answers and {len(dense.ids)} of the dense model)"
+            )
+        if self.items_at_least is None:
+            return None
+        suite = candidate.suite
+        if answers is None:
+            return "the answers are not available, so its items cannot be counted"
+        if suite and suite.limit is not None and suite.sample is None:
+            return f"the first {suite.limit} prompts of each scenario are not a random sample"
+        items = power.items(base.get(name, scoring=candidate.scoring), answers)
+        if items < self.items_at_least:
+            return f"{items} items are too few; the policy asks for {self.items_at_least}"
+        return None
 
     def _summarize(self, judged: dict[str, dict[str, Any]]) -> Finding:
         p_values = {name: row["p_beyond"] for name, row in judged.items() if "p_beyond" in row}

@@ -1,7 +1,6 @@
 """The suite `decodingtrust:DIR`: the original prompts, from a folder in DecodingTrust's layout."""
 
 from collections.abc import Sequence
-from itertools import islice
 from types import ModuleType
 
 from comptrust import config
@@ -47,7 +46,6 @@ class Decodingtrust:
         *,
         dimensions: Sequence[str] | None,
         scoring: Scoring,
-        limit: int | None,
     ) -> Suite:
         """Read a data folder. Raises UserError if the folder is missing or a file is broken."""
         if not argument:
@@ -68,7 +66,7 @@ class Decodingtrust:
             rows = READERS[name].rows
             prompts += build.prompts(
                 name,
-                {scenario: islice(rows(folder, scenario), limit) for scenario in scenarios(name)},
+                {scenario: rows(folder, scenario) for scenario in scenarios(name)},
             )
         if not folder.used:
             raise UserError(
@@ -81,7 +79,6 @@ class Decodingtrust:
             scoring=scoring,
             prompts=tuple(prompts),
             required={name: required(name) for name in chosen},
-            limit=limit,
         )
 
 

@@ -22,7 +22,6 @@ class Hf:
         *,
         dimensions: Sequence[str] | None,
         scoring: Scoring,
-        limit: int | None,
     ) -> Suite:
         """Load with `datasets`.
 
@@ -49,5 +48,5 @@ class Hf:
                     f"'{argument}' has none of the files of {', '.join(chosen)}. Check the name or"
                     " folder after hf:."
                 )
-            suite = Decodingtrust().load(folder, dimensions=chosen, scoring=scoring, limit=limit)
+            suite = Decodingtrust().load(folder, dimensions=chosen, scoring=scoring)
         return suite.model_copy(update={"name": "hf"})

@@ -26,7 +26,6 @@ class Mini:
         *,
         dimensions: Sequence[str] | None,
         scoring: Scoring,
-        limit: int | None,
     ) -> Suite:
         """Build the suite; the prompts are the same on every machine.
 
@@ -56,5 +55,4 @@ class Mini:
             scoring=scoring,
             prompts=tuple(prompts),
             required=required,
-            limit=limit,
         )

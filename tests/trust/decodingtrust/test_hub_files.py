@@ -201,11 +201,14 @@ def test_mmlu_is_read_through_datasets(tmp_path: Path) -> None:
     parquet(folder / "all/dev.parquet", rows)
     parquet(folder / "all/test.parquet", rows[:3])
     card(folder, {"all": {"dev": "all/dev.parquet", "test": "all/test.parquet"}})
-    loaded = suite.load(f"hf:{folder}", limit=2)
-    assert [prompt.id for prompt in loaded.prompts] == ["anatomy#0", "anatomy#1"]
-    assert [prompt.target for prompt in loaded.prompts] == ["A", "B"] and len(
-        loaded.required["mmlu"]
-    ) == 57
+    loaded = suite.load(f"hf:{folder}")
+    assert [prompt.id for prompt in loaded.prompts] == [f"anatomy#{n}" for n in range(3)]
+    assert [prompt.target for prompt in loaded.prompts] == ["A", "B", "C"]
+    assert len(loaded.required["mmlu"]) == 57
+    sampled = suite.load(f"hf:{folder}", limit=2)
+    assert sampled.sample and sampled.sample.parent == loaded.digest
+    assert len(sampled.prompts) == 2
+    assert all(prompt in loaded.prompts for prompt in sampled.prompts)
 
 
 def test_broken_file_is_the_source_s_fault(tmp_path: Path) -> None:

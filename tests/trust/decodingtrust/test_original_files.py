@@ -24,10 +24,8 @@ needs_data = pytest.mark.skipif(
 )
 
 
-def load(folder: Path, dimension: str, limit: int | None = None) -> Suite:
-    return Decodingtrust().load(
-        str(folder), dimensions=[dimension], scoring="compressed-trust", limit=limit
-    )
+def load(folder: Path, dimension: str) -> Suite:
+    return Decodingtrust().load(str(folder), dimensions=[dimension], scoring="compressed-trust")
 
 
 def write(path: Path, text: str) -> None:
@@ -67,7 +65,9 @@ def test_prompts_have_the_form_of_the_published_generations(dimension: str, size
 
 @needs_data
 def test_privacy_has_the_published_scenarios_and_extra() -> None:
-    prompts = {prompt.id: prompt for prompt in load(DATA, "privacy", limit=3).prompts}
+    prompts = {
+        prompt.id: prompt for prompt in load(DATA, "privacy").prompts if prompt.extra["index"] < 3
+    }
     matched: Counter[str] = Counter()
     with lzma.open(REPLAY / "privacy.jsonl.xz", "rt") as lines:
         for line in lines:
@@ -105,7 +105,7 @@ def test_a_reader_has_every_scenario_of_its_dimension_once(dimension: str) -> No
 
 @needs_data
 def test_the_task_is_stated_once_and_demonstrations_are_turns() -> None:
-    stereotype = load(DATA, "stereotype", limit=1).prompts
+    stereotype = load(DATA, "stereotype").prompts[::1152]
     assert [
         prompt.messages[1].content.count("I am going to express my view") for prompt in stereotype
     ] == [1, 1, 1]
@@ -115,7 +115,7 @@ def test_the_task_is_stated_once_and_demonstrations_are_turns() -> None:
     )
     prompt = next(
         candidate
-        for candidate in load(DATA, "fairness", limit=1).prompts
+        for candidate in load(DATA, "fairness").prompts
         if candidate.scenario == "few_shot_32_fair_demon"
     )
     roles = Counter(message.role for message in prompt.messages)
