@@ -105,8 +105,9 @@ def _scores(measured: Evaluation, verdict: Verdict) -> str:
 def _interval(measured: Evaluation, name: str) -> str:
     """Return the 95% bootstrap interval of a score, from prompts resampled as the gate does it."""
     table = measured.table(name)
-    if table is None:
+    if table is None or not table.given.any():
         return NOT_MEASURED
+    table = table.select(table.given)
     dimension = base.get(name, scoring=measured.scoring)
     weightings = resampling.weightings(table, seed=0, n=RESAMPLES)
     scores = [dimension.aggregate(table, weights).get("score") for weights in weightings]

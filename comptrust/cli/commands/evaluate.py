@@ -93,6 +93,7 @@ def command(target: str, out: Path | None, as_json: bool, **options: Any) -> Non
             out=folder,
             checkpoint_digest=model.digest,
             allow_partial=options["allow_partial"],
+            say=say,
         )
     card = evaluation.scorecard
     click.echo(
@@ -108,5 +109,7 @@ def _lines(card: Scorecard) -> list[str]:
         value = number(score.value, missing="not measured")
         refusal = number(score.refusal_rate, missing="not measured")
         mark = " (partial)" if score.partial else ""
+        if score.withheld:
+            mark += f" ({score.n_withheld} not given)"
         rows.append((score.dimension, value, refusal, str(score.n_prompts), mark))
     return table(rows, align="<>>>", widths=(20, 14, 14, 9), gap="")

@@ -240,7 +240,7 @@ def test_the_beginning_of_text_is_left_to_the_server(
         "Bearer secret",
     )
     assert backend.render(prompt) == "<s>[INST] Hello? [/INST] So"
-    assert (answer.texts, answer.finish_reasons) == ((" Yes.",), ("stop",))
+    assert (answer.texts, answer.finish_reasons) == (("Yes.",), ("stop",))
 
 
 LISTED = {"data": [{"id": "m", "root": "org/m", "owned_by": "vllm"}]}
