@@ -85,11 +85,14 @@ def generation(
 ) -> Generation:
     """Build the answer to a prompt from what the model wrote after it.
 
-    Reasoning blocks are cut off and kept, then one leading space. `rendered` is the prompt's text,
-    which may open such a block; `reasoning` is what a server has cut off already.
+    Reasoning blocks are cut off and kept, then one leading space, and the mark of a last character
+    that the length limit cut in two, which some servers leave out. `rendered` is the prompt's text,
+    which may open a block; `reasoning` is what a server has cut off already.
     """
     # A lone surrogate, which a server may send, could not be written as UTF-8.
     valid = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
+    pairs = zip(valid, finish_reasons, strict=True)
+    valid = [text.rstrip("\ufffd") if reason == "length" else text for text, reason in pairs]
     thoughts = list(reasoning) or [""] * len(valid)
     if not prompt.choices:
         parts = [blocks.split(text, opened=blocks.opens(rendered)) for text in valid]
