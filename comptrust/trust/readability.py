@@ -19,6 +19,7 @@ READABLE = (
     "not able to",
     "as an ai",
     "language model",
+    "don't know",
     "don't have",
     "do not have",
     "not appropriate",

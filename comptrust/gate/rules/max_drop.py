@@ -195,6 +195,8 @@ class MaxDrop(Rule):
         drop = f"{name} {change(row['observed'])}"
         low, high = row["needs"]
         span = f"at least {low}" if high is None else f"{low} to {high}"
+        if row.get("n_withheld"):
+            drop += f", {row['n_withheld']} answers not given and counted as lost"
         needs = (
             f"a lossless model that changes as many answers needs {span} independent prompts, and"
             f" there are {row['n_clusters']}"

@@ -332,16 +332,22 @@ def test_an_answer_reads_alike_whatever_the_tokenizer_puts_before_it(
 def test_a_model_that_computes_no_numbers_is_not_scored(
     engine: type[Packed | Padded], choices: tuple[Choice, ...], tiny_model: Path, tmp_path: Path
 ) -> None:
-    broken = Hf(tiny_model)
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(tiny_model, tmp_path / "broken")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"].fill_(float("nan"))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    broken = Hf(folder)
+    assert isinstance(broken.engine, Padded)
     broken.engine = engine(broken.model, batch_size=2, ends=broken.ends)
-    broken.model.model.norm.weight.data.fill_(float("nan"))
     prompts = tuple(
         prompt.model_copy(update={"choices": choices}) for prompt in questions.suite().prompts
     )
     suite = questions.suite().model_copy(update={"prompts": prompts})
     with pytest.raises(ServiceError, match=r"Prompt 'mmlu#\d' of mmlu: .* not finite \(nan\)"):
-        evaluate(broken, suite, out=tmp_path, checkpoint_digest="c")
-    assert not (tmp_path / "scorecard.json").exists()
+        evaluate(broken, suite, out=tmp_path / "out", checkpoint_digest="c")
+    assert not (tmp_path / "out" / "scorecard.json").exists()
 
 
 def test_prompts_beyond_the_window_are_left_out_and_named_first(
