@@ -92,7 +92,9 @@ def _scores(measured: Evaluation, verdict: Verdict) -> str:
                 NOT_MEASURED if score.value is None else f"{score.value:.1f}",
                 _interval(measured, score.dimension),
                 text,
-                str(score.n_prompts),
+                f"{score.n_scored} of {score.n_prompts}"
+                if score.withheld
+                else str(score.n_prompts),
             )
         )
     suite = f"{measured.suite.name} {measured.suite.revision}" if measured.suite else "unknown"
