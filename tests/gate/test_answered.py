@@ -100,6 +100,9 @@ def test_prompts_beyond_the_window_are_left_out_of_both_sides() -> None:
     assert finding.outcome == "pass" and "100 prompts beyond the context window" in finding.reason
     drop = compared(both)
     assert (drop.observed, drop.n_prompts, drop.n_withheld) == (0, 300, 0)
+    # 4 of the 300 prompts that are left are more than 1%
+    some = evidence(["A"] * N, {**beyond, **dict.fromkeys(range(100, 104), "abort")}, beyond)
+    assert "4 of 400 prompts" in Answered().check(some).reason
     # a window that only the candidate lacks is no reason to leave anything out
     smaller = evidence(["A"] * N, beyond, {})
     assert Answered().check(smaller).outcome == "inconclusive"

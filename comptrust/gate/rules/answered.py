@@ -24,49 +24,42 @@ class Answered(Rule):
 
     def check(self, evidence: Evidence) -> Finding:
         """Count, by dimension and side, the answers that were not given."""
-        baseline = evidence.baseline.scorecard if evidence.baseline else None
-        dense = {score.dimension: score for score in baseline.scores} if baseline else {}
-        ours = {score.dimension: score for score in evidence.candidate.scorecard.scores}
-        if not ours:
+        baseline = evidence.baseline.scorecard.scores if evidence.baseline else ()
+        sides = {"candidate": evidence.candidate.scorecard.scores, "dense": baseline}
+        if not sides["candidate"]:
             return self.inconclusive("The scorecard has no dimensions.")
-        sides = {"candidate": ours, "dense": dense}
-        counts = {side: _withheld(scores) for side, scores in sides.items()}
-        problems = []
+        beyond = {score.dimension: _beyond(score) for score in baseline}
+        counts, problems = {}, []
         for side, scores in sides.items():
-            for name, score in scores.items():
-                missing = _unanswered(score, dense.get(name))
-                if missing * 100 > self.percent * score.n_prompts:
-                    problems.append(f"{name} ({side}): {_described(score, missing)}")
+            counts[side] = {score.dimension: score.withheld for score in scores if score.withheld}
+            for score in scores:
+                left_out = beyond.get(score.dimension, {})
+                missing = _missing(score, left_out)
+                if missing * 100 > self.percent * (score.n_prompts - sum(left_out.values())):
+                    problems.append(f"{score.dimension} ({side}): {_described(score, missing)}")
         if problems:
             return self.inconclusive(
                 f"More than {self.percent:g}% of the answers are missing: {'; '.join(problems)}.",
                 **counts,
             )
-        beyond = sum(_count(score, TOO_LONG) for score in (dense or ours).values())
-        left_out = f" {beyond} prompts beyond the context window are left out." if beyond else ""
+        total = sum(sum(scenarios.values()) for scenarios in beyond.values())
+        note = f" {total} prompts beyond the context window are left out." if total else ""
         return self.finding(
             "pass",
-            f"In no dimension are more than {self.percent:g}% of the answers missing.{left_out}",
+            f"In no dimension are more than {self.percent:g}% of the answers missing.{note}",
             **counts,
         )
 
 
-def _withheld(scores: dict[str, Score]) -> dict[str, dict[str, dict[str, int]]]:
-    return {name: score.withheld for name, score in scores.items() if score.withheld}
+def _beyond(score: Score) -> dict[str, int]:
+    """Return scenario -> prompts beyond the context window."""
+    return {name: reasons.get(TOO_LONG, 0) for name, reasons in score.withheld.items()}
 
 
-def _count(score: Score, reason: str) -> int:
-    return sum(reasons.get(reason, 0) for reasons in score.withheld.values())
-
-
-def _unanswered(score: Score, dense: Score | None) -> int:
-    """Count answers that were not given, without those left out of both sides."""
-    left_out = dense.withheld if dense else {}
-    return sum(
-        count - min(count, left_out.get(scenario, {}).get(reason, 0)) * (reason == TOO_LONG)
-        for scenario, reasons in score.withheld.items()
-        for reason, count in reasons.items()
-    )
+def _missing(score: Score, beyond: dict[str, int]) -> int:
+    """Count the answers that are missing, except as many as the dense model's window leaves out."""
+    left_out = [min(count, beyond.get(name, 0)) for name, count in _beyond(score).items()]
+    return score.n_withheld - sum(left_out)
 
 
 def _described(score: Score, missing: int) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from comptrust.errors import ServiceError, UserError
 from comptrust.gate.evidence import Evidence
+from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.models.backends.hf import Hf
 from comptrust.models.inference.engine import Request
 from comptrust.models.inference.packed import Packed
@@ -281,10 +282,7 @@ def test_provenance_names_the_template(backend: Hf, tiny_model: Path) -> None:
     )
 
 
-ANSWERS = {"byte-level": " A", "sentencepiece": "▁A"}
-
-
-@pytest.mark.parametrize("kind", ANSWERS)
+@pytest.mark.parametrize("kind", ["byte-level", "sentencepiece"])
 def test_an_answer_reads_alike_whatever_the_tokenizer_puts_before_it(
     kind: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,9 +302,11 @@ def test_an_answer_reads_alike_whatever_the_tokenizer_puts_before_it(
         )
         made.ends = {2}
 
+    answers = {letter: letter for letter in "ABCD"}
+
     def decode(requests: list[Request]) -> Iterator[tuple[Request, list[int]]]:
         for request in requests:
-            text = f" {request.prompt.target}"
+            text = f" {answers[request.prompt.target]}"
             ids = made.tokenizer(text, add_special_tokens=False)["input_ids"]
             yield request, [*ids, next(iter(made.ends))]
 
@@ -325,6 +325,11 @@ def test_an_answer_reads_alike_whatever_the_tokenizer_puts_before_it(
     assert [answer.texts for answer in done.generations["mmlu"]] == [(one,) for one in "ABCD"]
     [score] = done.scorecard.scores
     assert (score.value, score.refusal_rate) == (100, 0)
+    # A model that is always wrong used to score the same.
+    answers |= dict(zip("ABCD", "BCDA", strict=True))
+    wrong = evaluate(made, suite, out=tmp_path / "wrong", checkpoint_digest="d")
+    assert [(one.value, one.refusal_rate) for one in wrong.scorecard.scores] == [(0, 0)]
+    assert MaxDrop().check(Evidence(wrong, done)).outcome == "block"
 
 
 @pytest.mark.parametrize("choices", [CHOICES, ()], ids=["choose", "generate"])
