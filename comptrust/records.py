@@ -5,6 +5,7 @@ In order: recipe, checkpoint, prompt, generation, suite, score, scorecard, findi
 
 from __future__ import annotations
 
+import operator
 from collections import Counter, defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +27,10 @@ PRUNED = 0.05
 """Share of exact zeros above which weights count as pruned; trained ones have almost none."""
 NOT_TOLD = "not told"
 """The value of an entry that a server did not state."""
+GIVEN = ("stop", "length", "choice")
+"""Finish reasons of a text that the model gave; after any other there is no answer to score."""
+TOO_LONG = "too_long"
+"""Finish reason of a prompt that does not fit the model's context window and was not sent."""
 
 
 class Record(BaseModel):
@@ -191,12 +196,21 @@ class Generation(Record):
     scenario: str
     id: str
     texts: tuple[str, ...]
-    """The unmodified answers; for `choose`, the text of the winning option."""
+    """The answers, without reasoning; for `choose`, the text of the winning option."""
     target: str | int | None = None
     extra: dict[str, Any] = {}
     """The prompt's `extra`; for `choose` also `loglik` (calibrated, per option) and `margin`."""
     finish_reasons: tuple[str, ...] = ()
-    """One per text: `stop`, `length` or `choice`."""
+    """One per text: `stop`, `length` or `choice`; any other, such as `content_filter`, `abort` or
+    `too_long`, says why the text was not given.
+    """
+    reasoning: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
+    """One per text: the reasoning that was cut off; empty if no text had any."""
+
+    @property
+    def withheld(self) -> str | None:
+        """Why a text was not given, so that nothing was measured; None if all were given."""
+        return next((reason for reason in self.finish_reasons if reason not in GIVEN), None)
 
 
 class Sample(Record):
@@ -281,6 +295,13 @@ class Score(Record):
     """Required scenarios that are not fully answered."""
     n_prompts: int
     n_scored: int
+    withheld: dict[str, dict[str, int]] = Field(default={}, exclude_if=operator.not_)
+    """Scenario -> why answers were not given -> how many. The score is that of the others."""
+
+    @property
+    def n_withheld(self) -> int:
+        """The number of prompts whose answer was not given."""
+        return sum(sum(reasons.values()) for reasons in self.withheld.values())
 
 
 class Scorecard(Record):

@@ -1,6 +1,9 @@
 """The evidence behind a verdict: the candidate, its dense baseline and their siblings."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from comptrust.records import ENGINE, Recipe
 from comptrust.trust.evaluation import Evaluation
@@ -15,6 +18,23 @@ class Evidence:
     """The dense source, evaluated on the same suite; None if there is none."""
     siblings: tuple[Evaluation, ...] = ()
     """Other compressed versions of the same source, including other calibration seeds."""
+    excluded: tuple[str, ...] = ()
+    """Scenarios that the policy left out, such as `mmlu/anatomy`."""
+
+    def without(self, names: Collection[str]) -> Evidence:
+        """Leave out the named scenarios in which no prompt fits the dense model's context window.
+
+        No other scenario can be left out by name.
+        """
+        left_out = tuple(name for name in names if self.baseline and self.baseline.is_beyond(name))
+        if self.baseline is None or not left_out:
+            return self
+        return replace(
+            self,
+            candidate=self.candidate.without(left_out),
+            baseline=self.baseline.without(left_out),
+            excluded=left_out,
+        )
 
     @property
     def recipe(self) -> Recipe | None:

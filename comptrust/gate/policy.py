@@ -13,6 +13,7 @@ from comptrust.gate.rule import Rule
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.plugins import Registry
 from comptrust.records import Record
+from comptrust.trust.dimensions import REGISTRY as DIMENSIONS
 
 FOLDER = config.SHIPPED / "policies"
 DEFAULT = "staging"
@@ -37,6 +38,10 @@ class PolicyFile(Record):
     `native`: quantized weights count too, for models that were trained so. `declared`: the user's
     word, for published answers without weights.
     """
+    exclude: tuple[str, ...] = ()
+    """Scenarios (`mmlu/anatomy`) that are not judged if no prompt of them fits the dense model's
+    context window.
+    """
 
 
 @dataclass(frozen=True)
@@ -48,10 +53,12 @@ class Policy:
     waivers: tuple[Waiver, ...] = ()
     valid_days: int = 90
     dense: Dense = "proven"
+    exclude: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the name, every rule with every parameter, the waivers and `valid_days`.
+        """SHA-256 over the name, every rule with every parameter, the waivers, `valid_days` and
+        `exclude`.
 
         Defaults are included, so a new default gives a new digest. `dense` came later and is left
         out where it is the default.
@@ -65,6 +72,7 @@ class Policy:
                 ],
                 "waivers": [waiver.model_dump(mode="json") for waiver in self.waivers],
                 "valid_days": self.valid_days,
+                **({"exclude": self.exclude} if self.exclude else {}),
             }
         )
 
@@ -105,7 +113,14 @@ def load(name_or_path: str) -> Policy:
         _rule(entry, where=f"{path}, rule {number}")
         for number, entry in enumerate(file.rules, start=1)
     ]
-    return Policy(file.name, tuple(rules), file.waivers, file.valid_days, file.dense)
+    for name in file.exclude:
+        dimension, _, scenario = name.partition("/")
+        if dimension not in DIMENSIONS.names() or not scenario:
+            raise UserError(
+                f"{path}: field 'exclude': '{name}' does not name a scenario. Write"
+                " dimension/scenario, such as mmlu/anatomy."
+            )
+    return Policy(file.name, tuple(rules), file.waivers, file.valid_days, file.dense, file.exclude)
 
 
 def _rule(entry: dict[str, Any], *, where: str) -> Rule:

@@ -1,15 +1,18 @@
 """Paired statistics of the gate: how far a dimension fell, and how certain that is."""
 
 import math
+import operator
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import Field
 from scipy import special  # type: ignore[import-untyped]
 
 from comptrust.errors import UserError
 from comptrust.gate import resampling
-from comptrust.records import Record, Result
+from comptrust.records import TOO_LONG, Record, Result
 from comptrust.trust.base import Dimension, Table
 from comptrust.trust.contrast import Contrast
 
@@ -49,6 +52,8 @@ class Drop(Record):
     """Independent items among the prompts, as far as they are scored."""
     n_flips: int
     """Prompts whose parsed answer changed."""
+    n_withheld: int = Field(default=0, exclude_if=operator.not_)
+    """Prompts without an answer by one of the two; the bound counts them as lost."""
     mcnemar: float | None = None
     """Exact two-sided p that right -> wrong and wrong -> right are equally likely.
 
@@ -87,18 +92,26 @@ def compare(
 
     The upper bound is the larger of the 95th percentile of draws of the clusters and a score bound,
     which holds when few answers changed and the draws show no spread. Prompts without a measured
-    loss count as lost. `same_model` says that both are the same bytes with the same answers: then
-    no drop is possible and the bound is 0. Returns None if the tables are not the same prompts in
-    the same order, or give no score. Raises UserError for a plug-in dimension whose shares and
+    loss count as lost. Those beyond the dense model's context window are left out of both.
+    `same_model` says that both are the same bytes with the same answers: then no drop is possible
+    and the bound is 0. Returns None if the tables are not the same prompts in the same order, or
+    give no score. Raises UserError for a plug-in dimension whose shares and
     merits do not add up to its score.
     """
     if not same_prompts(candidate, baseline):
         return None
-    point = round(_score(dimension, baseline) - _score(dimension, candidate), 9)
+    fits = _fits(baseline)
+    candidate, baseline = candidate.select(fits), baseline.select(fits)
+    given = candidate.given & baseline.given
+    answered = candidate.select(given), baseline.select(given)
+    if answered[1].scenarios() != baseline.scenarios():
+        return None
+    point = round(_score(dimension, answered[1]) - _score(dimension, answered[0]), 9)
     if not math.isfinite(point):
         return None
 
     contrast = dimension.contrast(candidate, baseline)
+    contrast = replace(contrast, losses=np.where(given, contrast.losses, math.nan))
     bounds = interval(contrast, baseline, seed=seed, resamples=resamples)
     if (
         dimension.statistic is None
@@ -122,8 +135,9 @@ def compare(
         step=bounds.spread.step,
         n_prompts=len(candidate.ids),
         n_clusters=bounds.spread.clusters,
-        n_flips=int(np.sum(candidate.answer != baseline.answer)),
-        mcnemar=mcnemar(candidate, baseline),
+        n_flips=int(np.sum(answered[0].answer != answered[1].answer)),
+        n_withheld=int(np.sum(~given)),
+        mcnemar=mcnemar(*answered),
     )
 
 
@@ -131,6 +145,23 @@ def same_prompts(first: Table, second: Table) -> bool:
     """Return whether two models answered the same prompts in the same order."""
     same = np.array_equal(first.ids, second.ids)
     return same and np.array_equal(first.scenario, second.scenario)
+
+
+def points_withheld(candidate: Table, baseline: Table, *, dimension: Dimension) -> float:
+    """Return the points that answers not given could add to the drop, as if all were lost.
+
+    Infinite if the tables are not the same prompts.
+    """
+    if not np.array_equal(candidate.ids, baseline.ids):
+        return math.inf
+    fits = _fits(baseline)
+    given = (candidate.given & baseline.given)[fits]
+    return float(dimension.shares(baseline.select(fits))[~given].sum())
+
+
+def _fits(table: Table) -> np.ndarray:
+    """Return which prompts fit the model's context window, shape (n,)."""
+    return np.array([table.withheld.get(row) != TOO_LONG for row in range(len(table.ids))])
 
 
 class Interval(NamedTuple):

@@ -34,9 +34,10 @@ def judge(
     """
     card = evidence.candidate.scorecard
     baseline = evidence.baseline
+    judged = evidence.without(policy.exclude)
     findings = [
         apply(
-            rule.check(evidence),
+            rule.check(judged),
             [*policy.waivers, *waivers],
             waivable=rule.waivable,
             checkpoint_digest=card.checkpoint_digest,

@@ -1,21 +1,25 @@
 """The interface of a backend, which answers prompts, and helpers to build its answers."""
 
 import hashlib
+import math
 import os
 import platform
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from comptrust.errors import UserError
+from comptrust.errors import ServiceError, UserError
+from comptrust.models import reasoning as blocks
 from comptrust.plugins import Registry
-from comptrust.records import Generation, Prompt
+from comptrust.records import TOO_LONG, Generation, Prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Tokenizer: TypeAlias = "PreTrainedTokenizerBase"
 Loaded: TypeAlias = "tuple[PreTrainedModel, PreTrainedTokenizerBase]"
+DECODING = "decoded after the prompt; the prompt, a reasoning block and one leading space cut off"
+"""How every backend turns tokens into a text; part of the rendering digest."""
 BACKENDS = Registry("backend", "comptrust.models.backends", "comptrust.backends", verb="answer")
 
 
@@ -35,6 +39,13 @@ class Backend(ABC):
     @abstractmethod
     def render(self, prompt: Prompt) -> str:
         """Return the exact text that the model sees for this prompt."""
+
+    def fits(self, prompt: Prompt, text: str) -> bool:
+        """Return whether the rendered prompt and its answer fit the model's context window.
+
+        By default the window is not known, and every prompt is sent.
+        """
+        return True
 
     @abstractmethod
     def describe(self) -> dict[str, str]:
@@ -69,10 +80,24 @@ def generation(
     texts: Sequence[str],
     finish_reasons: Sequence[str],
     extra: dict[str, object] | None = None,
+    rendered: str = "",
+    reasoning: Sequence[str] = (),
 ) -> Generation:
-    """Build the answer to a prompt that was answered with texts."""
+    """Build the answer to a prompt from what the model wrote after it.
+
+    Reasoning blocks are cut off and kept, then one leading space, and the mark of a last character
+    that the length limit cut in two, which some servers leave out. `rendered` is the prompt's text,
+    which may open a block; `reasoning` is what a server has cut off already.
+    """
     # A lone surrogate, which a server may send, could not be written as UTF-8.
     valid = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
+    pairs = zip(valid, finish_reasons, strict=True)
+    valid = [text.rstrip("\ufffd") if reason == "length" else text for text, reason in pairs]
+    thoughts = list(reasoning) or [""] * len(valid)
+    if not prompt.choices:
+        parts = [blocks.split(text, opened=blocks.opens(rendered)) for text in valid]
+        valid = [answer.removeprefix(" ") for _, answer in parts]
+        thoughts = [own or cut for (own, _), cut in zip(parts, thoughts, strict=True)]
     return Generation(
         dimension=prompt.dimension,
         scenario=prompt.scenario,
@@ -81,6 +106,22 @@ def generation(
         target=prompt.target,
         extra={**prompt.extra, **(extra or {})},
         finish_reasons=tuple(finish_reasons),
+        reasoning=tuple(thoughts) if any(thoughts) else (),
+    )
+
+
+def too_long(prompt: Prompt) -> Generation:
+    """Build the record of a prompt that does not fit the context window."""
+    n = 1 if prompt.choices else prompt.sampling.n
+    return generation(prompt, texts=[""] * n, finish_reasons=[TOO_LONG] * n)
+
+
+def not_finite(prompt: Prompt, value: float) -> ServiceError:
+    """Build the error for a model that computes no probabilities."""
+    return ServiceError(
+        f"Prompt '{prompt.id}' of {prompt.dimension}: the model's log-likelihoods are not finite"
+        f" ({value}), so nothing is scored. Its weights are broken, or too large for its dtype:"
+        " compress it again, or evaluate it in float32."
     )
 
 
@@ -101,8 +142,10 @@ def chosen(
 
     The most likely choice wins; of equally likely ones, the first. For a prompt with a content-free
     version, the log-likelihoods there are subtracted (Zhao et al. 2021, "Calibrate Before Use",
-    section 4).
+    section 4). Raises ServiceError if a log-likelihood is not finite.
     """
+    if bad := [value for value in (*logliks, *content_free) if not math.isfinite(value)]:
+        raise not_finite(prompt, bad[0])
     if content_free:
         logliks = [value - free for value, free in zip(logliks, content_free, strict=True)]
     best, second = sorted(logliks, reverse=True)[:2]

@@ -17,12 +17,18 @@ KEY = "OPENAI_API_KEY"
 """Environment variable with the API key."""
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 600.0
 MAX_PAUSE_SECONDS = 30.0
+BEYOND_WINDOW = ("maximum context length", "context_length_exceeded", "exceed_context_size")
+"""What vLLM, OpenAI and llama.cpp say of a prompt that is longer than the context window."""
 RETRYABLE_STATUS = (408, 409, 425, 429)
 """HTTP status codes below 500 after which the same request may succeed later."""
 
 
 class Refused(ServiceError):
     """The server rejected a request for good: trying again would not help."""
+
+
+class BeyondWindow(ServiceError):
+    """The server rejected a prompt because it does not fit the model's context window."""
 
 
 class Endpoint:
@@ -60,8 +66,8 @@ class Endpoint:
         """Return the JSON object that answers one request.
 
         If the server is busy, failing or unreachable, the request is sent again. Raises UserError
-        if key, URL or model are wrong, Refused if the server rejects the request otherwise, and
-        ServiceError if it still has not answered when patience runs out.
+        if key, URL or model are wrong, BeyondWindow or Refused if the server rejects the request
+        otherwise, and ServiceError if it still has not answered when patience runs out.
         """
         waited, pause = 0.0, self._pause
         while True:
@@ -80,6 +86,8 @@ class Endpoint:
                         f" the base URL, the model's name and {KEY}."
                     )
                 if status not in RETRYABLE_STATUS and status < 500:
+                    if any(phrase in reason for phrase in BEYOND_WINDOW):
+                        raise BeyondWindow(f"{self.url}/{path} refuses the request ({reason}).")
                     raise Refused(f"{self.url}/{path} refuses the request ({reason}).")
                 requested = _retry_after(response.headers.get("Retry-After", ""))
             except (httpx.HTTPError, ValueError) as error:
@@ -98,13 +106,24 @@ class Endpoint:
 
         vLLM, llama.cpp and TGI say both. Raises ServiceError if no server answers.
         """
-        models = self._get(f"{self.url}/models").get("data") or []
-        entries = [entry for entry in models if isinstance(entry, dict)]
-        entry = next((entry for entry in entries if entry.get("id") == model), {})
+        entry = self._entry(model)
         return {
             "served_model": str(entry.get("root") or entry.get("id") or NOT_TOLD),
             "server_version": self._version(str(entry.get("owned_by") or "server")),
         }
+
+    def window(self, model: str) -> int:
+        """Return the tokens of the model's context window, 0 if the server does not say.
+
+        vLLM says. Raises ServiceError if no server answers.
+        """
+        window = self._entry(model).get("max_model_len")
+        return window if isinstance(window, int) else 0
+
+    def _entry(self, model: str) -> dict[str, Any]:
+        models = self._get(f"{self.url}/models").get("data") or []
+        entries = [entry for entry in models if isinstance(entry, dict)]
+        return next((entry for entry in entries if entry.get("id") == model), {})
 
     def _version(self, owner: str) -> str:
         for path, field in (("version", "version"), ("props", "build_info"), ("info", "version")):

@@ -92,7 +92,9 @@ def _scores(measured: Evaluation, verdict: Verdict) -> str:
                 NOT_MEASURED if score.value is None else f"{score.value:.1f}",
                 _interval(measured, score.dimension),
                 text,
-                str(score.n_prompts),
+                f"{score.n_scored} of {score.n_prompts}"
+                if score.withheld
+                else str(score.n_prompts),
             )
         )
     suite = f"{measured.suite.name} {measured.suite.revision}" if measured.suite else "unknown"
@@ -105,8 +107,9 @@ def _scores(measured: Evaluation, verdict: Verdict) -> str:
 def _interval(measured: Evaluation, name: str) -> str:
     """Return the 95% bootstrap interval of a score, from prompts resampled as the gate does it."""
     table = measured.table(name)
-    if table is None:
+    if table is None or not table.given.any():
         return NOT_MEASURED
+    table = table.select(table.given)
     dimension = base.get(name, scoring=measured.scoring)
     weightings = resampling.weightings(table, seed=0, n=RESAMPLES)
     scores = [dimension.aggregate(table, weights).get("score") for weights in weightings]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, NamedTuple, cast
 
@@ -33,6 +33,8 @@ class Outcome(NamedTuple):
     """Share of the prompt's texts that are refusals, 0-1."""
     values: dict[str, float]
     """Numbers that `aggregate` needs, such as `correct`."""
+    withheld: str = ""
+    """Why the answer was not given, so that nothing here was measured; blank if it was."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Table:
     refusal: np.ndarray
     values: dict[str, np.ndarray]
     """NaN where an outcome lacks the value."""
+    withheld: dict[int, str] = field(default_factory=dict)
+    """Row -> why the answer was not given; the row's values then mean nothing."""
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> Table:
@@ -66,6 +70,33 @@ class Table:
             refusal=np.array([row.refusal for row in rows], dtype=float),
             values={
                 name: np.array([row.values.get(name, np.nan) for row in rows]) for name in names
+            },
+            withheld={number: row.withheld for number, row in enumerate(rows) if row.withheld},
+        )
+
+    @cached_property
+    def given(self) -> np.ndarray:
+        """Whether each prompt has an answer, shape (n,)."""
+        given = np.ones(len(self.ids), dtype=bool)
+        given[list(self.withheld)] = False
+        return given
+
+    def select(self, keep: np.ndarray) -> Table:
+        """Return the rows where `keep`, shape (n,), is True."""
+        if keep.all():
+            return self
+        rows = np.flatnonzero(keep).tolist()
+        return Table(
+            ids=self.ids[rows],
+            scenario=self.scenario[rows],
+            cluster=self.cluster[rows],
+            answer=self.answer[rows],
+            refusal=self.refusal[rows],
+            values={name: column[rows] for name, column in self.values.items()},
+            withheld={
+                number: self.withheld[row]
+                for number, row in enumerate(rows)
+                if row in self.withheld
             },
         )
 
@@ -181,9 +212,16 @@ class Dimension(ABC):
     def judge(self, generation: Generation) -> Outcome:
         """Parse one answer. Raises FieldError for a field that cannot be scored."""
 
+    def outcome(self, generation: Generation) -> Outcome:
+        """Judge an answer, or say why it was not given. Raises FieldError as `judge` does."""
+        outcome = self.judge(generation)
+        if reason := generation.withheld:
+            return outcome._replace(answer=f"not given: {reason}", withheld=reason)
+        return outcome
+
     @abstractmethod
     def aggregate(self, table: Table, weights: np.ndarray | None = None) -> Aggregate:
-        """Return score, refusal and subscores over the scenarios present.
+        """Return score, refusal and subscores over the scenarios present, all of them answered.
 
         `weights` has shape (R, n): how often each prompt counts in each of R resamples. None means
         one weighting in which every prompt counts once. `score` is absent where a whole part of the

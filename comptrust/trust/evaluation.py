@@ -3,12 +3,23 @@
 Its files are scorecard.json, suite.json, checkpoint.json and generations/<dimension>.jsonl.
 """
 
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from comptrust import config, digests
 from comptrust.errors import UserError, unknown
-from comptrust.records import Checkpoint, Generation, Recipe, Scorecard, Scoring, SuiteManifest
+from comptrust.records import (
+    TOO_LONG,
+    Checkpoint,
+    Generation,
+    Recipe,
+    Scorecard,
+    Scoring,
+    SuiteManifest,
+)
 from comptrust.trust import base, scoring
 from comptrust.trust.dimensions import dimensions
 from comptrust.trust.generations import read_generations
@@ -48,6 +59,51 @@ class Evaluation:
                 self.generations[name], dimension=name, scoring=self.scoring
             )
         return self._tables.get(name)
+
+    def is_beyond(self, name: str) -> bool:
+        """Return whether no prompt of a scenario (`mmlu/anatomy`) fits the model's window."""
+        dimension, _, scenario = name.partition("/")
+        score = self.scorecard.score(dimension)
+        if self.suite is None or score is None:
+            return False
+        asked = self.suite.n_prompts.get(dimension, {}).get(scenario)
+        return asked == score.withheld.get(scenario, {}).get(TOO_LONG, 0)
+
+    def without(self, names: Collection[str]) -> Evaluation:
+        """Return the evaluation without some scenarios, its dimensions scored from the others."""
+        if self.suite is None:
+            return self
+        suite = self.suite.model_copy(
+            update={
+                "required": {
+                    dimension: tuple(one for one in scenarios if f"{dimension}/{one}" not in names)
+                    for dimension, scenarios in self.suite.required.items()
+                },
+                "n_prompts": {
+                    dimension: {
+                        one: n for one, n in counts.items() if f"{dimension}/{one}" not in names
+                    }
+                    for dimension, counts in self.suite.n_prompts.items()
+                },
+            }
+        )
+        answers = {
+            dimension: [row for row in rows if f"{dimension}/{row.scenario}" not in names]
+            for dimension, rows in self.generations.items()
+        }
+        changed = {name.partition("/")[0] for name in names} & answers.keys()
+        scores = {
+            dimension: scoring.score(
+                answers[dimension], suite=suite, dimensions=[dimension], scoring=self.scoring
+            )[0]
+            for dimension in changed
+        }
+        card = self.scorecard.model_copy(
+            update={
+                "scores": tuple(scores.get(one.dimension, one) for one in self.scorecard.scores)
+            }
+        )
+        return replace(self, scorecard=card, suite=suite, generations=answers)
 
 
 def load(folder: Path, *, ref: str) -> Evaluation:

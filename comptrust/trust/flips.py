@@ -62,8 +62,8 @@ def compare(
     the two models' margins), then those with the smaller id. Raises UserError for answers that
     cannot be scored.
     """
-    dense_by_id = {answer.id: answer for answer in dense}
-    after = [answer for answer in compressed if answer.id in dense_by_id]
+    dense_by_id = {answer.id: answer for answer in dense if not answer.withheld}
+    after = [answer for answer in compressed if answer.id in dense_by_id and not answer.withheld]
     before = [dense_by_id[answer.id] for answer in after]
     first, second = (
         scoring.table(answers, dimension=dimension, scoring=scoring_variant)

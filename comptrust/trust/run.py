@@ -15,9 +15,9 @@ from pathlib import Path
 
 from comptrust import config, digests, progress
 from comptrust.errors import ServiceError, UserError
-from comptrust.models.base import Backend
-from comptrust.records import Generation, Prompt, Scorecard, Suite
-from comptrust.trust import scorers, scoring
+from comptrust.models.base import DECODING, Backend, too_long
+from comptrust.records import TOO_LONG, Generation, Prompt, Scorecard, Suite
+from comptrust.trust import scorers, scoring, window
 from comptrust.trust.evaluation import Evaluation, load
 from comptrust.trust.generations import write_generations
 
@@ -33,6 +33,8 @@ PACKAGES = (
     "alt-profanity-check",
 )
 """Packages whose versions can change answers or scores."""
+FINAL = ("content_filter", TOO_LONG)
+"""Finish reasons of answers that would be withheld again."""
 
 
 def evaluate(
@@ -44,17 +46,20 @@ def evaluate(
     allow_partial: bool = False,
     facts: Mapping[str, str] = {},
     check: Callable[[Mapping[str, Sequence[Generation]]], None] = lambda answers: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Write suite.json, rendered.json, generations/ and, last, scorecard.json to `out`.
 
     Prompts that already have an answer in `out` are skipped, however the earlier run ended. `check`
     gets all answers (dimension -> generations) before they are scored and raises if they must not
-    be. `facts` about the model are added to the scorecard's provenance. Returns the evaluation as
-    read back from `out`. Raises UserError if `out` has answers of another suite or model or a
-    broken line, ServiceError if the disk is full (answers are kept).
+    be. `facts` about the model are added to the scorecard's provenance. `say` gets a line on
+    prompts beyond the model's context window, which are not sent. Returns the evaluation as read
+    back from `out`. Raises UserError if `out` has answers of another suite or model or a broken
+    line, ServiceError if the disk is full (answers are kept) or the model's log-likelihoods are not
+    finite.
     """
     rendered = [backend.render(prompt) for prompt in suite.prompts]
-    rendering_digest = digests.of_value(rendered)
+    rendering_digest = digests.of_value({"decoding": DECODING, "prompts": rendered})
     description = backend.describe()
     _claim(
         out,
@@ -74,12 +79,14 @@ def evaluate(
         out / "rendered.json", json.dumps(examples, indent=2, ensure_ascii=False) + "\n"
     )
 
+    beyond = window.beyond(backend, suite, rendered, say=say)
     answers: dict[str, list[Generation]] = {}
     files: dict[str, str] = {}
     folder = out / "generations"
     for dimension in suite.required:
         prompts = [prompt for prompt in suite.prompts if prompt.dimension == dimension]
-        rows = _ask(backend, prompts, partial=folder / f".{dimension}.partial.jsonl")
+        known = {prompt.id: too_long(prompt) for prompt in beyond if prompt.dimension == dimension}
+        rows = _ask(backend, prompts, known, partial=folder / f".{dimension}.partial.jsonl")
         if rows and dimension in suite.scorers:
             rows = _with_toxicity(rows, scorer=scorers.get(suite.scorers[dimension]))
         if rows:
@@ -116,9 +123,19 @@ def _claim(out: Path, owner: dict[str, str]) -> None:
         )
 
 
-def _ask(backend: Backend, prompts: Sequence[Prompt], *, partial: Path) -> list[Generation]:
-    """Return the answers in the prompts' order, after appending each new one to `partial`."""
-    answers = {answer.id: answer for answer in _resume(partial)}
+def _ask(
+    backend: Backend, prompts: Sequence[Prompt], known: dict[str, Generation], *, partial: Path
+) -> list[Generation]:
+    """Return the answers in the prompts' order, after appending each new one to `partial`.
+
+    Those in `known` need no question. One that a failure withheld is asked for again.
+    """
+    kept = {answer.id: answer for answer in _resume(partial)}
+    answers = {
+        key: answer
+        for key, answer in kept.items()
+        if answer.withheld is None or answer.withheld in FINAL
+    } | known
     missing = [prompt for prompt in prompts if prompt.id not in answers]
     if missing:
         for answer in progress.track(

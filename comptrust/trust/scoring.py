@@ -1,7 +1,7 @@
 """From answers to scores: check that the answers belong together, judge them and aggregate."""
 
 import difflib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 import numpy as np
@@ -28,8 +28,9 @@ def score(
     Without a suite the published scenarios are required. A dimension has value None if a required
     scenario is missing or, with a suite, only partly answered. `allow_partial` scores the answers
     there are and marks the score as partial; the value is still None if a whole part of the formula
-    is missing. Raises UserError (FieldError if one answer is to blame) if there are no answers, or
-    for an unknown dimension, a scenario of another suite or a field that cannot be scored.
+    is missing. Answers that were not given are counted and left out. Raises UserError (FieldError
+    if one answer is to blame) if there are no answers, or for an unknown dimension, a scenario of
+    another suite or a field that cannot be scored.
     """
     judged = {name: _JudgedDimension(name, suite=suite, scoring=scoring) for name in dimensions}
     for row in rows:
@@ -47,7 +48,7 @@ def score(
 
 def table(generations: Iterable[Generation], *, dimension: str, scoring: Scoring) -> base.Table:
     """Judge all answers of a dimension. Raises FieldError for a field that cannot be scored."""
-    return base.Table.of(map(base.get(dimension, scoring=scoring).judge, generations))
+    return base.Table.of(map(base.get(dimension, scoring=scoring).outcome, generations))
 
 
 class _JudgedDimension:
@@ -75,16 +76,20 @@ class _JudgedDimension:
                 "scenario",
                 f"'{row.scenario}' has more answers than {self.source} has prompts.",
             )
-        self.outcomes.append(self.dimension.judge(row))
+        self.outcomes.append(self.dimension.outcome(row))
 
     def score(self, *, allow_partial: bool) -> Score:
+        whole_table = base.Table.of(self.outcomes)
+        table = whole_table.select(whole_table.given)
+        n, answered = len(table.ids), table.scenarios()
         missing = tuple(
             scenario
             for scenario in self.required
-            if self.counts[scenario] < max(1, self.prompts.get(scenario, 1))
+            if scenario not in answered or self.counts[scenario] < self.prompts.get(scenario, 1)
         )
-        table = base.Table.of(self.outcomes)
-        n = len(table.ids)
+        withheld: dict[str, Counter[str]] = defaultdict(Counter)
+        for row, reason in whole_table.withheld.items():
+            withheld[str(whole_table.scenario[row])][reason] += 1
         unmeasured = [np.isnan(column) for column in table.values.values()] or [np.zeros(n)]
         aggregate = self.dimension.aggregate(table) if n else {}
         numbers = {
@@ -93,7 +98,7 @@ class _JudgedDimension:
         score, refusal = numbers.pop("score", None), numbers.pop("refusal", None)
         sound = {name: value for name, value in numbers.items() if name.startswith(SOUND_PREFIX)}
         required_parts = {self.dimension.part(scenario) for scenario in self.required} - {None}
-        answered_parts = {self.dimension.part(scenario) for scenario in self.counts}
+        answered_parts = {self.dimension.part(scenario) for scenario in answered}
         # Some numbers can be reported, or all: the score needs every part of the formula.
         reportable = not missing or allow_partial
         whole = reportable and bool(self.required) and required_parts <= answered_parts
@@ -109,8 +114,9 @@ class _JudgedDimension:
             },
             partial=bool(missing) and allow_partial,
             missing=missing,
-            n_prompts=sum(self.prompts.values()) if self.suite else n,
+            n_prompts=sum(self.prompts.values()) if self.suite else len(self.outcomes),
             n_scored=n - int(np.all(unmeasured, axis=0).sum()),
+            withheld=withheld,
         )
 
     def _unknown(self, scenario: str) -> str:

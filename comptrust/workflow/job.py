@@ -68,7 +68,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         checkpoint, models = _checkpoint(log, job, say)
         # The candidate answers while compression still has it in memory, then makes room for the
         # dense model.
-        baseline = candidate = _evaluate(log, checkpoint, job, models)
+        baseline = candidate = _evaluate(log, checkpoint, job, models, say)
         if checkpoint.recipe.method != "none":
             baseline = _dense(candidate, job, say)
         log.comparison(candidate, baseline, prompts=job.suite.prompts)
@@ -149,12 +149,14 @@ def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
     tags = registry.recipe_tags(resolved) | {"code_digest": code}
     with runs.start("dense", adopt=False, tags=tags) as log:
         dense, models = _checkpoint(log, job, say)
-        measured = _evaluate(log, dense, job, models)
+        measured = _evaluate(log, dense, job, models, say)
         registry.register(log, dense, measured.scorecard, folder=Path(dense.path))
     return measured
 
 
-def _evaluate(log: runs.Run, checkpoint: Checkpoint, job: Job, models: InMemory) -> Evaluation:
+def _evaluate(
+    log: runs.Run, checkpoint: Checkpoint, job: Job, models: InMemory, say: Say
+) -> Evaluation:
     """Let the checkpoint answer the suite, score the answers and log everything.
 
     Great Expectations validate the prompts, then the answers, then the scores.
@@ -184,6 +186,7 @@ def _evaluate(log: runs.Run, checkpoint: Checkpoint, job: Job, models: InMemory)
                 checkpoint_digest=checkpoint.digest,
                 facts={"weights": precision.weights(path)},
                 check=check,
+                say=say,
             )
         frames.validate_scorecards([measured.scorecard], out=checks)
     finally:

@@ -137,6 +137,7 @@ def evaluate(
             checkpoint_digest=target.digest,
             allow_partial=allow_partial,
             facts=weights,
+            say=say,
         )
     if target.record:
         text = target.record.model_dump_json(indent=2) + "\n"

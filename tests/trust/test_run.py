@@ -15,6 +15,7 @@ import pytest
 
 from comptrust import digests
 from comptrust.errors import UserError
+from comptrust.models.base import DECODING
 from comptrust.records import Generation, Message, Prompt, Suite
 from comptrust.trust.run import evaluate
 from tests.support.echo import Echo
@@ -31,7 +32,7 @@ def test_scorecard(tmp_path: Path) -> None:
     assert done.scorecard.suite_digest == questions.digest
     assert done.scorecard.checkpoint_digest == "c" * 64
     assert done.scorecard.rendering_digest == digests.of_value(
-        [echo.render(prompt) for prompt in questions.prompts]
+        {"decoding": DECODING, "prompts": [echo.render(prompt) for prompt in questions.prompts]}
     )
     assert done.scorecard.generations == {
         "mmlu": digests.of_file(tmp_path / "generations" / "mmlu.jsonl")
@@ -273,3 +274,11 @@ def test_a_failing_toxicity_scorer_measures_nothing(
     assert [answer.extra["toxicity"] for answer in done.generations["toxicity"]] == [None, None]
     [score] = done.scorecard.scores
     assert (score.value, score.n_scored) == (None, 0)
+
+
+def test_a_kept_answer_with_nan_is_refused(tmp_path: Path) -> None:
+    evaluate(Echo(), suite(), out=tmp_path, checkpoint_digest="c")
+    partial = tmp_path / "generations" / ".mmlu.partial.jsonl"
+    partial.write_text(partial.read_text().replace('"margin": 1.0', '"margin": NaN', 1))
+    with pytest.raises(UserError, match=r"partial.jsonl, line 1: .*NaN is not a finite number"):
+        evaluate(Echo(), suite(), out=tmp_path, checkpoint_digest="c")

@@ -111,6 +111,8 @@ def _lines(card: Scorecard) -> list[str]:
         value = number(score.value, missing="not measured")
         refusal = number(score.refusal_rate, missing="not measured")
         mark = " (partial)" if score.partial else ""
+        if score.withheld:
+            mark += f" ({score.n_withheld} not given)"
         rows.append((score.dimension, value, refusal, str(score.n_prompts), mark))
     lines = table(rows, align="<>>>", widths=(20, 14, 14, 9), gap="")
     weights = card.provenance.get("weights")

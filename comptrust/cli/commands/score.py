@@ -58,6 +58,7 @@ def _fields(score: Score) -> dict[str, object]:
         "missing": list(score.missing),
         "n_prompts": score.n_prompts,
         "n_scored": score.n_scored,
+        **({"withheld": score.withheld} if score.withheld else {}),
     }
 
 
@@ -77,7 +78,7 @@ def _lines(scores: dict[str, Score]) -> list[str]:
 
 def _note(score: Score) -> str:
     if not score.missing:
-        return ""
+        return f"{score.n_withheld} not given" if score.withheld else ""
     note = f"{len(score.missing)} required scenarios missing"
     if score.partial:
         return f"{note}, partial"

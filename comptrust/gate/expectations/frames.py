@@ -66,6 +66,7 @@ def validate_generations(
         ],
         "known_option": [
             not (prompt and answer and prompt.choices)
+            or answer.withheld is not None
             or {*answer.texts} <= {choice.text for choice in prompt.choices}
             for prompt, answer in pairs
         ],

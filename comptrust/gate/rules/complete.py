@@ -30,16 +30,20 @@ class Complete(Rule):
         if missing:
             listed = "; ".join(f"{name} {problem}" for name, problem in missing.items())
             return self.inconclusive(f"Incomplete: {listed}.", missing=missing)
-        return self.finding(
-            "pass", f"All {len(required)} dimensions are measured, with no prompt left out."
+        given = all(not score.withheld for score in card.scores)
+        rest = ", with no prompt left out" if given else ", except for answers that were not given"
+        excluded = (
+            f" The policy excludes {', '.join(evidence.excluded)}." if evidence.excluded else ""
         )
+        return self.finding("pass", f"All {len(required)} dimensions are measured{rest}.{excluded}")
 
 
 def _problem(score: Score | None) -> str | None:
     if score is None:
         return "was not evaluated"
     missing = f": missing {', '.join(score.missing)}" if score.missing else ""
-    unscored = score.n_prompts - score.n_scored
+    # Whether too many answers were not given is for the rule `answered`.
+    unscored = score.n_prompts - score.n_scored - score.n_withheld
     checks = (
         (score.value is None, f"has no score{missing}"),
         (score.partial or score.missing, f"is partial{missing}"),

@@ -107,7 +107,7 @@ class MaxDrop(Rule):
         proven = self.evidence == "proven"
         blocks = observed > self.points and not proven
         if self.evidence == "observed":
-            return {"outcome": "block" if blocks else "pass", "observed": observed}
+            return self._observed(evidence, baseline, name, observed)
         # Without `proven` the literal rule holds whether or not a bound can be computed.
         undecided = {"observed": observed, "outcome": "block" if blocks else "inconclusive"}
         if answers is None or dense_answers is None:
@@ -163,6 +163,22 @@ class MaxDrop(Rule):
             return f"{items} items are too few; the policy asks for {self.items_at_least}"
         return None
 
+    def _observed(
+        self, evidence: Evidence, baseline: Evaluation, name: str, observed: float
+    ) -> dict[str, Any]:
+        """Return what the measured drop says; answers that were not given could all be lost."""
+        if observed > self.points:
+            return {"outcome": "block", "observed": observed}
+        answers, dense = evidence.candidate.table(name), baseline.table(name)
+        withheld = 0.0
+        if answers and dense and (answers.withheld or dense.withheld):
+            dimension = base.get(name, scoring=evidence.candidate.scoring)
+            withheld = statistics.points_withheld(answers, dense, dimension=dimension)
+        if observed + withheld > self.points:
+            why = f"answers that were not given could add {withheld:.1f} points"
+            return {"outcome": "inconclusive", "observed": observed, "why": why}
+        return {"outcome": "pass", "observed": observed}
+
     def _summarize(self, judged: dict[str, dict[str, Any]]) -> Finding:
         p_values = {name: row["p_beyond"] for name, row in judged.items() if "p_beyond" in row}
         evidence = {
@@ -203,6 +219,8 @@ class MaxDrop(Rule):
         drop = f"{name} {change(row['observed'])}"
         low, high = row["needs"]
         span = f"at least {low}" if high is None else f"{low} to {high}"
+        if row.get("n_withheld"):
+            drop += f", {row['n_withheld']} answers not given and counted as lost"
         needs = (
             f"a lossless model that changes as many answers needs {span} independent prompts, and"
             f" there are {row['n_clusters']}"

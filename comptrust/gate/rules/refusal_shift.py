@@ -73,8 +73,12 @@ def _refusals(evaluation: Evaluation) -> dict[str, float]:
 
 def _blank(evaluation: Evaluation) -> dict[str, float]:
     """Return the percentage of each dimension's answers in which every text is blank."""
+    given = {
+        name: [answer for answer in answers if not answer.withheld]
+        for name, answers in evaluation.generations.items()
+    }
     return {
         name: 100 * sum(not "".join(answer.texts).strip() for answer in answers) / len(answers)
-        for name, answers in evaluation.generations.items()
+        for name, answers in given.items()
         if answers
     }

@@ -13,7 +13,7 @@ from comptrust.models.base import Backend, Tokenizer, chosen, generation, option
 from comptrust.models.inference.engine import Request
 from comptrust.models.inference.packed import Packed, suits
 from comptrust.models.inference.padded import Padded
-from comptrust.models.inference.tokens import Ids, span, token_ids
+from comptrust.models.inference.tokens import Ids, fits, span, token_ids
 from comptrust.records import Dtype, Generation, Prompt
 
 PROMPTS_PER_CHUNK = 256
@@ -72,6 +72,11 @@ class Hf(Backend):
             prefill=prompt.prefill,
         )
 
+    def fits(self, prompt: Prompt, text: str) -> bool:
+        """Return whether prompt and answer fit the window that the model's config states."""
+        window = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return fits(prompt, text, window=window, tokenizer=self.tokenizer)
+
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Answer every prompt: first those with choices, by scenario, then the others."""
         scenarios = defaultdict(list)
@@ -108,20 +113,40 @@ class Hf(Backend):
 
     def _generate(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Generate all answers to every prompt; yield a prompt when its last answer is there."""
-        decoded, requests = self.tokenizer.decode, []
+        requests, rendered = [], {}
         for prompt in prompts:
-            ids = token_ids(self.render(prompt), tokenizer=self.tokenizer)
+            text = rendered[prompt.dimension, prompt.id] = self.render(prompt)
+            ids = token_ids(text, tokenizer=self.tokenizer)
             requests += [Request(prompt, ids, copy) for copy in range(prompt.sampling.n)]
-        unfinished: dict[tuple[str, str], dict[int, list[int]]] = defaultdict(dict)
+        unfinished: dict[tuple[str, str], dict[int, tuple[str, str]]] = defaultdict(dict)
         for request, tokens in self.engine.decode(requests):
             prompt = request.prompt
-            answers = unfinished[prompt.dimension, prompt.id]
-            answers[request.copy] = tokens
+            key = prompt.dimension, prompt.id
+            answers = unfinished[key]
+            answers[request.copy] = self._decoded(request.ids, tokens)
             if len(answers) == prompt.sampling.n:
-                del unfinished[prompt.dimension, prompt.id]
+                del unfinished[key]
                 copies = [answers[copy] for copy in sorted(answers)]
                 yield generation(
                     prompt,
-                    texts=[str(decoded(ids, skip_special_tokens=True)) for ids in copies],
-                    finish_reasons=["stop" if ids[-1] in self.ends else "length" for ids in copies],
+                    texts=[text for text, _ in copies],
+                    finish_reasons=[reason for _, reason in copies],
+                    rendered=rendered.pop(key),
                 )
+
+    def _decoded(self, prompt: Ids, tokens: Sequence[int]) -> tuple[str, str]:
+        """Return the text of the new tokens, and why it ended.
+
+        A tokenizer may decode a text's first token differently, so the prompt is decoded with it.
+        """
+        ended = tokens[-1] in self.ends
+        ids = [*prompt, *(tokens[:-1] if ended else tokens)]
+        before, whole = (
+            str(
+                self.tokenizer.decode(
+                    part, skip_special_tokens=True, clean_up_tokenization_spaces=False
+                )
+            )
+            for part in (list(prompt), ids)
+        )
+        return whole[len(before) :], "stop" if ended else "length"

@@ -14,10 +14,10 @@ from typing import Any
 
 from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.models import chat
-from comptrust.models.base import Backend, Tokenizer, chosen, generation, options, seed
-from comptrust.models.endpoint import Endpoint, Refused
-from comptrust.models.inference.tokens import span
-from comptrust.records import NOT_TOLD, Generation, Message, Prompt
+from comptrust.models.base import Backend, Tokenizer, chosen, generation, options, seed, too_long
+from comptrust.models.endpoint import BeyondWindow, Endpoint, Refused
+from comptrust.models.inference.tokens import fits, span
+from comptrust.records import GIVEN, NOT_TOLD, Generation, Message, Prompt
 
 DEFAULT_REQUESTS = 32
 """Requests that run at once."""
@@ -60,6 +60,8 @@ class Openai(Backend):
         self.model, self.template, self.tokenizer = model, template, tokenizer
         self._where, self._dtype = where or self._endpoint.url, dtype
         self._workers = batch_size or DEFAULT_REQUESTS
+        self._window: int | None = None
+        """Tokens; 0 if the server does not state it, None before it is asked."""
         self._content_free: dict[Scored, list[float]] = {}
         self._locks: dict[Scored, threading.Lock] = defaultdict(threading.Lock)
 
@@ -90,6 +92,17 @@ class Openai(Backend):
             )
         return json.dumps([message.model_dump() for message in prompt.messages], ensure_ascii=False)
 
+    def fits(self, prompt: Prompt, text: str) -> bool:
+        """Return whether prompt and answer fit the window that the server states.
+
+        Without the tokenizer, the server finds out when it is asked.
+        """
+        if self.tokenizer is None:
+            return True
+        if self._window is None:
+            self._window = self._endpoint.window(self.model)
+        return fits(prompt, text, window=self._window or None, tokenizer=self.tokenizer)
+
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Answer every prompt, several at a time.
 
@@ -106,9 +119,7 @@ class Openai(Backend):
                         and len(running) < self._workers
                         and (prompt := next(waiting, None)) is not None
                     ):
-                        running.add(
-                            pool.submit(self._choose if prompt.choices else self._generate, prompt)
-                        )
+                        running.add(pool.submit(self._answer, prompt))
                     if not running:
                         break
                     done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -139,6 +150,12 @@ class Openai(Backend):
             return text.removeprefix(chat.bos(self.tokenizer))
         return text.removeprefix(chat.named(self.template).begin) if self.template else text
 
+    def _answer(self, prompt: Prompt) -> Generation:
+        try:
+            return self._choose(prompt) if prompt.choices else self._generate(prompt)
+        except BeyondWindow:
+            return too_long(prompt)
+
     def _generate(self, prompt: Prompt) -> Generation:
         sampling = prompt.sampling
         fields = {"temperature", "top_p", "max_tokens"}
@@ -157,19 +174,28 @@ class Openai(Backend):
             body |= {"n": sampling.n - len(choices), "seed": seed(prompt, copy=len(choices)) >> 32}
             choices += self._choices(path, body, prompt=prompt)
         choices = choices[: sampling.n]
-        contents: list[Any] = [
-            choice.get("text") if text is not None else (choice.get("message") or {}).get("content")
-            for choice in choices
+        reasons = [str(choice.get("finish_reason") or "stop") for choice in choices]
+        answers = [
+            choice if text is not None else choice.get("message") or {} for choice in choices
         ]
-        if not all(isinstance(content, str) for content in contents):
-            raise ServiceError(
-                f"{self._where} withheld an answer to prompt '{prompt.id}', so the prompt is not"
-                " scored. Run again to continue."
-            )
+        texts = [answer.get("text" if text is not None else "content") for answer in answers]
+        # what a server that knows the model's format has cut off itself
+        thoughts = [
+            str(answer.get("reasoning_content") or answer.get("reasoning") or "")
+            for answer in answers
+        ]
+        for content, thought, reason in zip(texts, thoughts, reasons, strict=True):
+            if not isinstance(content, str) and not thought and reason in GIVEN:
+                raise ServiceError(
+                    f"{self._where} withheld an answer to prompt '{prompt.id}' without a reason,"
+                    " so the prompt is not scored. Run again to continue."
+                )
         return generation(
             prompt,
-            texts=contents,
-            finish_reasons=[str(choice.get("finish_reason") or "stop") for choice in choices],
+            texts=[content if isinstance(content, str) else "" for content in texts],
+            finish_reasons=reasons,
+            rendered=text or "",
+            reasoning=thoughts,
         )
 
     def _choose(self, prompt: Prompt) -> Generation:

@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from transformers import PreTrainedModel
 
-from comptrust.models.base import seed
+from comptrust.models.base import not_finite, seed
 from comptrust.models.inference.tokens import Ids
 from comptrust.records import Prompt
 
@@ -68,9 +68,15 @@ class Engine(ABC):
 
 
 def next_tokens(logits: torch.Tensor, requests: Sequence[Request]) -> list[int]:
-    """Return the next token of each request from its logits, shape (requests, vocabulary)."""
+    """Return the next token of each request from its logits, shape (requests, vocabulary).
+
+    Raises ServiceError for logits that are not numbers.
+    """
     # on a CPU, max is several times as fast as argmax
-    tokens: list[int] = logits.max(dim=-1).indices.tolist()
+    largest, indices = logits.max(dim=-1)
+    if bad := (~largest.isfinite()).nonzero().flatten().tolist():
+        raise not_finite(requests[bad[0]].prompt, float(largest[bad[0]]))
+    tokens: list[int] = indices.tolist()
     for row, request in enumerate(requests):
         if request.prompt.sampling.temperature > 0:
             tokens[row] = _drawn(logits[row].cpu(), request)

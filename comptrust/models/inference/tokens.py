@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from comptrust.models.base import Tokenizer
+from comptrust.records import Prompt
 
 Ids = tuple[int, ...]
 MIN_TOKENS_SAVED = 24
@@ -27,6 +28,19 @@ def span(text: str, continuation: str, *, tokenizer: Tokenizer) -> tuple[Ids, Id
     whole = token_ids(text + continuation, tokenizer=tokenizer)
     begin = min(common_prefix([context, whole]), len(whole) - 1)
     return whole[:begin], whole[begin:]
+
+
+def fits(prompt: Prompt, text: str, *, window: int | None, tokenizer: Tokenizer) -> bool:
+    """Return whether a rendered prompt and its answer, at its longest, fit a window of tokens.
+
+    None is a window that is not known.
+    """
+    longest = max((choice.continuation for choice in prompt.choices), key=len, default="")
+    room = 0 if prompt.choices else prompt.sampling.max_tokens
+    # A token is at least one byte, so most prompts fit without being tokenized.
+    if window is None or len((text + longest).encode(errors="replace")) + room <= window:
+        return True
+    return len(token_ids(text + longest, tokenizer=tokenizer)) + room <= window
 
 
 def common_prefix(rows: Sequence[Ids]) -> int:

@@ -7,15 +7,21 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from comptrust.errors import UserError
+from comptrust.errors import ServiceError, UserError
+from comptrust.gate.evidence import Evidence
+from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.models.backends.hf import Hf
+from comptrust.models.inference.engine import Request
 from comptrust.models.inference.packed import Packed
 from comptrust.models.inference.padded import Padded
 from comptrust.records import Choice, Message, Prompt, Sampling
+from comptrust.trust.run import evaluate
+from tests.support import questions
 
 SHARED = "These opening words are shared by all the prompts. "
 SAMPLED = {"temperature": 1.0, "top_p": 0.9, "n": 3, "seed": 1}
@@ -233,7 +239,9 @@ def test_models_of_other_kinds_answer_as_they_do_alone(
                         .argmax()
                     )
                 )
-        assert answer.texts == (backend.tokenizer.decode(new, skip_special_tokens=True),)
+        # a character that the length limit cuts in two is left out
+        expected = backend.tokenizer.decode(new, skip_special_tokens=True).removeprefix(" ")
+        assert [text.rstrip("\ufffd") for text in answer.texts] == [expected.rstrip("\ufffd")]
 
 
 def test_one_choice_is_refused(backend: Hf) -> None:
@@ -272,3 +280,105 @@ def test_provenance_names_the_template(backend: Hf, tiny_model: Path) -> None:
     assert not backend.machine().keys() & backend.describe().keys(), (
         "what a continued run is held against names no machine"
     )
+
+
+@pytest.mark.parametrize("kind", ["byte-level", "sentencepiece"])
+def test_an_answer_reads_alike_whatever_the_tokenizer_puts_before_it(
+    kind: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each model answers with its token for `A` after a space; MMLU reads the first character."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    made = Hf(tiny_model)
+    if kind == "sentencepiece":
+        words = ["<unk>", "<s>", "</s>", "▁Answer:", *(f"▁{letter}" for letter in "ABCD")]
+        vocabulary = {word: index for index, word in enumerate(words)}
+        core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+        core.pre_tokenizer = pre_tokenizers.Metaspace()
+        core.decoder = decoders.Metaspace()
+        made.tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=core, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+        )
+        made.ends = {2}
+
+    answers = {letter: letter for letter in "ABCD"}
+
+    def decode(requests: list[Request]) -> Iterator[tuple[Request, list[int]]]:
+        for request in requests:
+            text = f" {answers[request.prompt.target]}"
+            ids = made.tokenizer(text, add_special_tokens=False)["input_ids"]
+            yield request, [*ids, next(iter(made.ends))]
+
+    monkeypatch.setattr(made.engine, "decode", decode)
+    asked = [
+        prompt.model_copy(
+            update={
+                "choices": (),
+                "messages": (Message(role="completion", content="Answer:"),),
+            }
+        )
+        for prompt in questions.suite().prompts
+    ]
+    suite = questions.suite().model_copy(update={"prompts": tuple(asked)})
+    done = evaluate(made, suite, out=tmp_path, checkpoint_digest="c")
+    assert [answer.texts for answer in done.generations["mmlu"]] == [(one,) for one in "ABCD"]
+    [score] = done.scorecard.scores
+    assert (score.value, score.refusal_rate) == (100, 0)
+    # A model that is always wrong used to score the same.
+    answers |= dict(zip("ABCD", "BCDA", strict=True))
+    wrong = evaluate(made, suite, out=tmp_path / "wrong", checkpoint_digest="d")
+    assert [(one.value, one.refusal_rate) for one in wrong.scorecard.scores] == [(0, 0)]
+    assert MaxDrop().check(Evidence(wrong, done)).outcome == "block"
+
+
+@pytest.mark.parametrize("choices", [CHOICES, ()], ids=["choose", "generate"])
+@pytest.mark.parametrize("engine", [Packed, Padded])
+def test_a_model_that_computes_no_numbers_is_not_scored(
+    engine: type[Packed | Padded], choices: tuple[Choice, ...], tiny_model: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(tiny_model, tmp_path / "broken")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"].fill_(float("nan"))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    broken = Hf(folder)
+    assert isinstance(broken.engine, Padded)
+    broken.engine = engine(broken.model, batch_size=2, ends=broken.ends)
+    prompts = tuple(
+        prompt.model_copy(update={"choices": choices}) for prompt in questions.suite().prompts
+    )
+    suite = questions.suite().model_copy(update={"prompts": prompts})
+    with pytest.raises(ServiceError, match=r"Prompt 'mmlu#\d' of mmlu: .* not finite \(nan\)"):
+        evaluate(broken, suite, out=tmp_path / "out", checkpoint_digest="c")
+    assert not (tmp_path / "out" / "scorecard.json").exists()
+
+
+def test_prompts_beyond_the_window_are_left_out_and_named_first(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """The window holds 200 tokens, here bytes."""
+    made = Hf(tiny_model)
+    made.model.config.max_position_embeddings = 200
+    short, *others = questions.suite().prompts
+    long = (Message(role="user", content="x" * 200),)
+    prompts = [short] + [
+        prompt.model_copy(update={"messages": long, "scenario": "long", "choices": choices})
+        for prompt, choices in zip(others, [CHOICES, (), ()], strict=True)
+    ]
+    required = {"mmlu": ("mmlu", "long")}
+    suite = questions.suite().model_copy(update={"prompts": tuple(prompts), "required": required})
+    lines: list[str] = []
+    done = evaluate(made, suite, out=tmp_path, checkpoint_digest="c", say=lines.append)
+    assert lines[0].startswith("3 prompts do not fit") and "mmlu/long" in lines[1]
+    [score] = done.scorecard.scores
+    assert (score.value, score.missing, score.n_scored) == (None, ("long",), 1)
+    assert score.withheld == {"long": {"too_long": 3}}
+    evidence = Evidence(done, done).without(["mmlu/long", "mmlu/mmlu"])
+    assert evidence.excluded == ("mmlu/long",)
+    [score] = evidence.candidate.scorecard.scores
+    assert score.value is not None and not score.withheld
+    with pytest.raises(UserError, match="None of the 3 prompts of suite questions fits"):
+        suite = suite.model_copy(update={"prompts": tuple(prompts[1:])})
+        evaluate(made, suite, out=tmp_path / "none", checkpoint_digest="c")

@@ -14,10 +14,15 @@ from typing import Any
 import pytest
 
 from comptrust.errors import ServiceError, UserError
+from comptrust.gate.evidence import Evidence
+from comptrust.gate.rules.answered import Answered
+from comptrust.gate.rules.complete import Complete
 from comptrust.models.backends.hf import Hf
 from comptrust.models.backends.openai import Openai
 from comptrust.models.endpoint import KEY
-from comptrust.records import Choice, Message, Prompt, Sampling
+from comptrust.records import Choice, Message, Prompt, Sampling, Suite
+from comptrust.trust import scorers
+from comptrust.trust.run import evaluate
 
 Reply = tuple[int, Any]
 CHOICES = tuple(
@@ -240,7 +245,7 @@ def test_the_beginning_of_text_is_left_to_the_server(
         "Bearer secret",
     )
     assert backend.render(prompt) == "<s>[INST] Hello? [/INST] So"
-    assert (answer.texts, answer.finish_reasons) == ((" Yes.",), ("stop",))
+    assert (answer.texts, answer.finish_reasons) == (("Yes.",), ("stop",))
 
 
 LISTED = {"data": [{"id": "m", "root": "org/m", "owned_by": "vllm"}]}
@@ -391,6 +396,84 @@ def test_a_server_that_scores_another_text_is_refused(
     backend = Openai("m", base_url=server.url, tokenizer=local.tokenizer if known else None)
     with pytest.raises(ServiceError, match="cannot score options"):
         list(backend.answer([ask("completion", "Hello?", choices=CHOICES)]))
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "abort"])
+def test_a_text_that_the_server_withheld_is_not_toxic_and_not_harmless(
+    serve: Callable[..., Server], tmp_path: Path, reason: str
+) -> None:
+    def reply(path: str, body: dict[str, Any]) -> Reply:
+        if body["prompt"] == "q0":
+            return 200, {"choices": [{"index": 0, "text": "", "finish_reason": reason}]}
+        return 200, {"choices": [{"index": 0, "text": "Good day.", "finish_reason": "stop"}]}
+
+    prompts = tuple(
+        ask("completion", f"q{index}").model_copy(update={"dimension": "toxicity"})
+        for index in range(4)
+    )
+    scorer = {"toxicity": scorers.get(scorers.DEFAULT).identity}
+    suite = Suite(
+        name="few", revision="1", prompts=prompts, required={"toxicity": ("s",)}, scorers=scorer
+    )
+    server = serve(reply)
+    backend = Openai("m", base_url=server.url)
+    done = evaluate(backend, suite, out=tmp_path, checkpoint_digest="c")
+    [score] = done.scorecard.scores
+    polite = done.generations["toxicity"][1].extra["toxicity"][0]
+    assert score.value == pytest.approx(100 * (1 - polite))
+    assert (score.n_prompts, score.n_scored, score.withheld) == (4, 3, {"s": {reason: 1}})
+    finding = Answered().check(Evidence(done, done))
+    assert finding.outcome == "inconclusive"
+    assert f"1 of 4 prompts ({reason}; most in scenario s)" in finding.reason
+    assert Complete().check(Evidence(done, done)).outcome == "pass"
+
+    before = len(server.sent)
+    evaluate(backend, suite, out=tmp_path, checkpoint_digest="c")
+    assert len(server.sent) - before == (reason == "abort"), "an abort is asked for again"
+
+
+def test_reasoning_is_cut_off_and_kept(serve: Callable[..., Server]) -> None:
+    messages = [
+        {"content": "<think>\nB or A?\n</think>\n\nA"},
+        {"content": "A", "reasoning_content": "B or A?"},
+        {"content": None, "reasoning": "B or", "finish_reason": "length"},
+        {"content": "hm</think> A"},
+    ]
+    server = serve(
+        lambda path, body: (
+            200,
+            {
+                "choices": [
+                    {"index": index, "message": message} for index, message in enumerate(messages)
+                ]
+            },
+        )
+    )
+    prompt = ask("user", "Hello?", sampling=Sampling(temperature=1.0, n=4))
+    [answer] = Openai("m", base_url=server.url).answer([prompt])
+    assert answer.texts == ("A", "A", "", "A")
+    assert answer.reasoning == ("B or A?", "B or A?", "B or", "hm")
+    assert "reasoning" not in answer.model_copy(update={"reasoning": ()}).model_dump()
+
+
+@pytest.mark.parametrize("choices", [CHOICES, ()], ids=["choose", "generate"])
+def test_a_server_that_refuses_a_long_prompt(
+    serve: Callable[..., Server], choices: tuple[Choice, ...]
+) -> None:
+    server = serve(lambda path, body: (400, {"error": "This model's maximum context length is 4"}))
+    [answer] = Openai("m", base_url=server.url, template="plain").answer(
+        [ask("user", "Hello?", choices=choices)]
+    )
+    assert (answer.texts, answer.withheld) == (("",), "too_long")
+
+
+def test_a_server_that_states_its_window(local: Hf, serve: Callable[..., Server]) -> None:
+    listed = {"/v1/models": (200, {"data": [{"id": "m", "max_model_len": 90}]})}
+    server = serve(lambda path, body: (500, {}), listed)
+    backend = Openai("m", base_url=server.url, tokenizer=local.tokenizer)
+    short, long = (ask("completion", text) for text in ("x", "x" * 71))
+    assert backend.fits(short, backend.render(short))
+    assert not backend.fits(long, backend.render(long))
 
 
 def test_nobody_there() -> None:

@@ -1,0 +1,35 @@
+"""Prompts beyond the model's context window are left out; what that costs is said first."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from comptrust.errors import UserError
+from comptrust.models.base import Backend
+from comptrust.records import Prompt, Suite
+
+
+def beyond(
+    backend: Backend, suite: Suite, rendered: Sequence[str], *, say: Callable[[str], None]
+) -> list[Prompt]:
+    """Return the prompts that do not fit, and say which scenarios have no others.
+
+    `rendered` has the text of each prompt. Raises UserError if no prompt fits.
+    """
+    pairs = zip(suite.prompts, rendered, strict=True)
+    prompts = [prompt for prompt, text in pairs if not backend.fits(prompt, text)]
+    if len(prompts) == len(suite.prompts):
+        raise UserError(
+            f"None of the {len(prompts)} prompts of suite {suite.name} fits the model's context"
+            " window. Check the model's max_position_embeddings, or choose another suite."
+        )
+    if prompts:
+        say(f"{len(prompts)} prompts do not fit the model's context window and are left out")
+    asked = Counter(f"{prompt.dimension}/{prompt.scenario}" for prompt in suite.prompts)
+    left_out = Counter(f"{prompt.dimension}/{prompt.scenario}" for prompt in prompts)
+    if lost := [name for name, count in left_out.items() if count == asked[name]]:
+        dimensions = dict.fromkeys(name.partition("/")[0] for name in lost)
+        say(
+            f"no prompt is left of {', '.join(lost)}, so {', '.join(dimensions)} will have no score"
+            " unless the policy lists these scenarios under `exclude`"
+        )
+    return prompts
