@@ -7,7 +7,7 @@ from comptrust.gate.power import Design
 from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.gate.statistics import score_bound
 from comptrust.records import Generation, Record, Suite
-from comptrust.trust import base
+from comptrust.trust import base, scorers
 
 
 class PromptNeed(Record):
@@ -66,7 +66,13 @@ def plan(suite: Suite, policy: Policy) -> PromptPlan:
         power=power.POWER,
         changed=power.CHANGED,
         rows=tuple(
-            _need(design, rule, name=name, judged=len(rule.dimensions or designs))
+            _need(
+                design,
+                rule,
+                name=name,
+                judged=len(rule.dimensions or designs),
+                fidelity=scorers.fidelity(suite.scorers.get(name)),
+            )
             for rule in rules
             for name, design in designs.items()
             if not rule.dimensions or name in rule.dimensions
@@ -74,8 +80,9 @@ def plan(suite: Suite, policy: Policy) -> PromptPlan:
     )
 
 
-def _need(design: Design, rule: MaxDrop, *, name: str, judged: int) -> PromptNeed:
-    needed = design.needed(rule.points, changed=power.CHANGED, power=power.each(judged))
+def _need(design: Design, rule: MaxDrop, *, name: str, judged: int, fidelity: float) -> PromptNeed:
+    shown = rule.points * fidelity
+    needed = design.needed(shown, changed=power.CHANGED, power=power.each(judged))
     return PromptNeed(
         dimension=name,
         points=rule.points,
@@ -85,7 +92,7 @@ def _need(design: Design, rule: MaxDrop, *, name: str, judged: int) -> PromptNee
         step=design.spread.step,
         needed=needed,
         enough=needed is not None and design.spread.clusters >= needed,
-        possible=score_bound(0.0, standard_error=0.0, step=design.spread.step) < rule.points,
+        possible=score_bound(0.0, standard_error=0.0, step=design.spread.step) < shown,
     )
 
 

@@ -49,6 +49,10 @@ class Drop(Record):
     """Independent items among the prompts, as far as they are scored."""
     n_flips: int
     """Prompts whose parsed answer changed."""
+    fidelity: float = 1.0
+    """Share of a true drop that the classifier shows that scores the texts; the bound is divided by
+    it.
+    """
     mcnemar: float | None = None
     """Exact two-sided p that right -> wrong and wrong -> right are equally likely.
 
@@ -82,15 +86,17 @@ def compare(
     seed: int = 0,
     resamples: int = RESAMPLES,
     same_model: bool = False,
+    fidelity: float = 1.0,
 ) -> Drop | None:
     """Return the paired drop of one dimension.
 
     The upper bound is the larger of the 95th percentile of draws of the clusters and a score bound,
     which holds when few answers changed and the draws show no spread. Prompts without a measured
     loss count as lost. `same_model` says that both are the same bytes with the same answers: then
-    no drop is possible and the bound is 0. Returns None if the tables are not the same prompts in
-    the same order, or give no score. Raises UserError for a plug-in dimension whose shares and
-    merits do not add up to its score.
+    no drop is possible and the bound is 0. `fidelity` is that of the classifier that scores the
+    texts, 0-1, see `revealed`. Returns None if the tables are not the same prompts in the same
+    order, or give no score. Raises UserError for a plug-in dimension whose shares and merits do not
+    add up to its score.
     """
     if not (
         np.array_equal(candidate.ids, baseline.ids)
@@ -120,12 +126,13 @@ def compare(
         observed=point,
         estimate=bounds.estimate,
         lower=bounds.lower,
-        upper=0.0 if same_model and unchanged else bounds.upper,
+        upper=0.0 if same_model and unchanged else revealed(bounds.upper, fidelity),
         standard_error=bounds.standard_error,
         step=bounds.spread.step,
         n_prompts=len(candidate.ids),
         n_clusters=bounds.spread.clusters,
         n_flips=int(np.sum(candidate.answer != baseline.answer)),
+        fidelity=fidelity,
         mcnemar=mcnemar(candidate, baseline),
     )
 
@@ -157,6 +164,15 @@ def interval(
     )
     lower = float(np.quantile(draws, 1 - CONFIDENCE, method="lower"))
     return Interval(estimate, lower, upper + contrast.unmeasured, error, spread)
+
+
+def revealed(upper: float, fidelity: float) -> float:
+    """Return the bound of the true drop, given that of the measured one.
+
+    A classifier that errs as often on both models' texts shows only a part of a drop, its fidelity
+    (Rogan and Gladen 1978; for scores, regression dilution: Spearman 1904).
+    """
+    return upper / fidelity if upper > 0 else upper
 
 
 def score_bound(observed: float, *, standard_error: float, step: float) -> float:
