@@ -51,7 +51,7 @@ def make(dense: Evaluation, policy: Policy) -> Control:
         )
     rules = [rule for rule in policy.rules if isinstance(rule, MaxDrop)]
     margins = sorted({*MARGINS, *(rule.points for rule in rules)})
-    names = [name for name in measured(dense) if name in dense.generations]
+    names = [name for name in dense.generations if name in measured(dense)]
     earlier = dense.control
     others = [row for row in earlier.ruined if row.kind != CONSTANT] if earlier else []
     return Control(
@@ -133,9 +133,11 @@ def _collapsed(answers: Sequence[Generation]) -> Iterable[Generation]:
     }
     for answer in answers:
         example = examples[answer.scenario]
-        given = {name: example.extra[name] for name in ANSWERED if name in example.extra}
-        update = {"texts": example.texts, "extra": answer.extra | given}
-        yield answer.model_copy(update=update)
+        asked = {key: value for key, value in answer.extra.items() if key not in ANSWERED}
+        given = {key: value for key, value in example.extra.items() if key in ANSWERED}
+        # All that belongs to the prompt stays, all that belongs to its answer is the example's.
+        prompt = {"id": answer.id, "target": answer.target, "extra": asked | given}
+        yield example.model_copy(update=prompt)
 
 
 def noticed(
@@ -151,8 +153,8 @@ def noticed(
     What a rule finds without looking at answers, such as a missing checkpoint, does not count.
     """
     found = {}
-    for name in measured(dense):
-        if name in ruined:
+    for name in dense.generations:
+        if name in ruined and name in measured(dense):
             alone, copy, other = (
                 _alone(dense, name, rows, digest)
                 for rows, digest in (

@@ -5,6 +5,7 @@ the noise floor, and a copy with 2-bit weights answers everything.
 """
 
 import dataclasses
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -151,15 +152,14 @@ def _floor(dense: Evaluation, noisy: list[Evaluation], name: str) -> float:
 def _whole_drop(copy: Table, same: Table, whole: Table, dense: Evaluation, name: str) -> float:
     """Return what the drop on a sample says of the |drop| on all items.
 
-    The items of a sample vary, and so the drop on few items is larger than that on all of them.
-    With n of N items, the share 1 - n/N of that variance is left out (finite population correction,
-    Cochran 1977, 2.6).
+    On n of N items a drop has a sampling variance of 1 - n/N times its squared standard error
+    (finite population correction, Cochran 1977, 2.6), which its square contains on average.
     """
     contrast = base.get(name, scoring=dense.scoring).contrast(copy, same)
     bounds = statistics.interval(contrast, same, resamples=control.RESAMPLES)
     share = resampling.clusters(same)[1] / resampling.clusters(whole)[1]
-    variance = bounds.standard_error**2
-    return float(np.sqrt(max(bounds.estimate**2 - (1 - share) * variance, share * variance)))
+    square = bounds.estimate**2 - (1 - share) * bounds.standard_error**2
+    return math.sqrt(max(0.0, square))
 
 
 def _rows(table: Table, rows: np.ndarray) -> Table:
