@@ -17,7 +17,6 @@ from comptrust.gate.policy import Policy
 from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.records import Generation
 from comptrust.trust import base, scoring
-from comptrust.trust.base import Dimension, Table
 from comptrust.trust.control import Control, Planted, Ruined
 from comptrust.trust.evaluation import Evaluation
 
@@ -30,6 +29,7 @@ MARGINS = (3.0, 5.0)
 """Those of the shipped policies; a policy's own ones are added."""
 ANSWERED = ("loglik", "margin", "toxicity")
 """Fields of `extra` that come with an answer, not with its prompt."""
+CONSTANT, FEW_BITS = "constant answers", "2-bit weights"
 WORSE = ("pass", "inconclusive", "block")
 
 
@@ -73,47 +73,27 @@ def plant(dense: Evaluation, name: str, points: float) -> Planted:
     dimension = base.get(name, scoring=dense.scoring)
     table = dense.table(name)
     assert table is not None
-    scored_by_classifier = dense.suite is not None and name in dense.suite.scorers
-    if scored_by_classifier and len(np.unique(dimension.merit(table))) < min(2, len(table.ids)):
-        why = "every answer has the same value, as if the scorer returned a constant"
-        return Planted(dimension=name, points=points, noticed=0.0, why=why)
+    harm, unchanged = dimension.harm(table), dimension.contrast(table, table)
     fidelity = dense.fidelity(name)
     damage = (points + BEYOND) * fidelity
-    noticed = _noticed(dimension, table, points=points, damage=damage, fidelity=fidelity)
-    if noticed is None:
-        left = _drop(dimension, table, dimension.harm(table))
+    left = dataclasses.replace(unchanged, losses=harm).estimate
+    why = None
+    if dense.suite and name in dense.suite.scorers and len(table.ids) > len(np.unique(harm)) == 1:
+        why = "every answer has the same value, as if the scorer returned a constant"
+    elif left < damage:
         why = f"it cannot lose {damage:.1f} points; {left:.1f} are left"
+    if why:
         return Planted(dimension=name, points=points, noticed=0.0, why=why)
-    return Planted(dimension=name, points=points, noticed=noticed)
-
-
-def _noticed(
-    dimension: Dimension, table: Table, *, points: float, damage: float, fidelity: float
-) -> float | None:
-    """Return the share of the seeds that do not pass; None if so much damage cannot be done."""
-    harm = dimension.harm(table)
-    largest = _drop(dimension, table, harm)
-    if largest < damage:
-        return None
     numbers, count = resampling.clusters(table)
-    unchanged = dimension.contrast(table, table)
     noticed = 0
     for seed in range(SEEDS):
-        fallen = np.random.default_rng(seed).random(count)[numbers] < damage / largest
+        fallen = np.random.default_rng(seed).random(count)[numbers] < damage / left
         planted = dataclasses.replace(unchanged, losses=unchanged.losses + fallen * harm)
         # Above the margin no bound can be below it.
         noticed += planted.estimate >= points or points <= statistics.revealed(
             statistics.interval(planted, table, seed=seed, resamples=RESAMPLES).upper, fidelity
         )
-    return noticed / SEEDS
-
-
-def _drop(dimension: Dimension, table: Table, losses: np.ndarray) -> float:
-    contrast = dimension.contrast(table, table)
-    return dataclasses.replace(contrast, losses=losses).estimate
-
-
-CONSTANT, FEW_BITS = "constant answers", "2-bit weights"
+    return Planted(dimension=name, points=points, noticed=noticed / SEEDS)
 
 
 def constant(dense: Evaluation) -> dict[str, list[Generation]]:
