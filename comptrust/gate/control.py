@@ -73,7 +73,10 @@ def plant(dense: Evaluation, name: str, points: float) -> Planted:
     dimension = base.get(name, scoring=dense.scoring)
     table = dense.table(name)
     assert table is not None
-    harm, unchanged = dimension.harm(table), dimension.contrast(table, table)
+    try:
+        harm, unchanged = dimension.harm(table), dimension.contrast(table, table)
+    except UserError as error:  # a plug-in that does not say what a prompt earns
+        return Planted(dimension=name, points=points, noticed=0.0, why=str(error))
     fidelity = dense.fidelity(name)
     damage = (points + BEYOND) * fidelity
     left = dataclasses.replace(unchanged, losses=harm).estimate

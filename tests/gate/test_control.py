@@ -75,6 +75,16 @@ def test_planted_flips_are_noticed_where_there_is_something_to_lose(
     assert (why is None and planted.why is None) or (why and str(planted.why).startswith(why))
 
 
+def test_a_dimension_without_merits_notices_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base.Dimension, "merit", raise_)
+    planted = control.plant(dense(), "mmlu", 5.0)
+    assert (planted.noticed, planted.why) == (0.0, "no merit")
+
+
+def raise_(*arguments: object) -> None:
+    raise UserError("no merit")
+
+
 def test_planted_flips_are_worth_the_margin_and_five_points_on_average(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
