@@ -3,6 +3,10 @@
 It is `control.json` beside the scorecard. The gate shows its noise floors beside every drop.
 """
 
+from typing import Annotated
+
+from pydantic import Field
+
 from comptrust.records import Record
 
 NAME = "control.json"
@@ -14,7 +18,7 @@ class Planted(Record):
     dimension: str
     points: float
     """The margin of `max_drop`; the planted drop is larger, by `beyond`."""
-    noticed: float
+    noticed: float = Field(ge=0, le=1)
     """Share of the planted drops that `max_drop` did not let pass, 0-1."""
     why: str | None = None
     """Why nothing was noticed: such a drop cannot be planted."""
@@ -41,7 +45,7 @@ class Control(Record):
     """Points by which a planted drop is larger than its margin, on average."""
     planted: tuple[Planted, ...]
     ruined: tuple[Ruined, ...] = ()
-    floors: dict[str, float] = {}
+    floors: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
     """Dimension -> 95th percentile of |drop| in points if the weights change by 0.1%; empty if not
     measured.
     """
