@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from comptrust.cli.app import comptrust
 from comptrust.errors import UserError
+from comptrust.records import Suite
+from comptrust.trust import suite as suites
 from comptrust.trust.control import NAME, Control
 from tests.support.stores import RUN_VARIABLES
 
@@ -70,3 +73,19 @@ def test_an_evaluation_on_disk_keeps_its_control(here: Path, tiny_model: Path) -
     (here / "dense" / NAME).write_text(other.model_dump_json())
     with pytest.raises(UserError, match="belongs to another scorecard"):
         CliRunner().invoke(comptrust, ["control", "dense"], catch_exceptions=False)
+
+
+def test_a_model_is_evaluated_first(
+    here: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = suites.load
+
+    def few(spec: str, **options: Any) -> Suite:
+        return load(spec, dimensions=["mmlu"], limit=1)
+
+    monkeypatch.setattr(suites, "load", few)
+    printed = json.loads(call(f"control {tiny_model} --policy literal --json").stdout)
+    kept = Path(printed["evaluation"]).with_name(NAME)
+    assert json.loads(kept.read_text())["floors"] == printed["floors"]
+    assert printed["floors"].keys() == {"mmlu"}
+    assert {ruined["policy"] for ruined in printed["ruined"]} == {"literal"}
