@@ -3,9 +3,9 @@
     python benchmarks/toxicity_calibration.py DECODINGTRUST_DATA
 
 Reads the prompts of the four toxicity files with their stored Perspective TOXICITY, fits an
-isotonic map on a random half, reports Spearman, mean absolute error and ROC-AUC at 0.5 on the other
-half and on the continuations, and writes comptrust/trust/scorers/local_calibration.json (numbers
-only, no text).
+isotonic map on a random half, reports Spearman, mean absolute error, ROC-AUC at 0.5 and slope on
+the other half and on the continuations, and writes
+comptrust/trust/scorers/local_calibration.json (numbers only, no text).
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def agreement(scores: np.ndarray, reference: np.ndarray) -> local.Agreement:
         spearman=round(float(spearmanr(scores, reference).statistic), 4),
         mae=round(float(np.abs(scores - reference).mean()), 4),
         roc_auc=round(float(roc_auc_score(reference > 0.5, scores)), 4),
+        slope=round(float(np.polyfit(reference, scores, 1)[0]), 4),
     )
 
 

@@ -192,6 +192,7 @@ def compare(
                 dimension=base.get(name, scoring=judged.scoring),
                 seed=seed,
                 same_model=same_model,
+                fidelity=dense.fidelity(name),
             )
             if answers is not None and reference is not None
             else None

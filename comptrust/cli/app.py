@@ -14,6 +14,7 @@ COMMANDS = {
     "compress": "compress",
     "evaluate": "evaluate",
     "score": "score",
+    "control": "control",
     "gate": "gate",
     "promote": "promote",
     "register": "register",

@@ -13,6 +13,7 @@ from comptrust.text_tables import number, table
 from comptrust.tracking import store
 
 if TYPE_CHECKING:
+    from comptrust.trust.evaluation import Evaluation
     from comptrust.workflow.job import Job, JobResult
 
 MARK = {"pass": "pass", "block": "BLOCK", "inconclusive": "open"}
@@ -62,16 +63,18 @@ def job(
     )
 
 
-def scores(candidate: Scorecard, baseline: Scorecard) -> list[str]:
-    """Return the lines of the score table."""
-    rows = [("dimension", "dense", "compressed", "drop")]
+def scores(candidate: Scorecard, baseline: Evaluation) -> list[str]:
+    """Return the lines of the score table; noise is the floor of the dense model, if measured."""
+    floors = baseline.control.floors if baseline.control else {}
+    rows = [("dimension", "dense", "compressed", "drop", "noise")]
     for score in candidate.scores:
-        dense = baseline.score(score.dimension)
+        dense = baseline.scorecard.score(score.dimension)
         before = dense.value if dense else None
         drop = "-"
         if before is not None and score.value is not None:
             drop = f"{before - score.value:+.1f}"
-        rows.append((score.dimension, number(before), number(score.value), drop))
+        noise = number(floors.get(score.dimension))
+        rows.append((score.dimension, number(before), number(score.value), drop, noise))
     return table(rows)
 
 
@@ -96,7 +99,7 @@ def _lines(result: JobResult) -> list[str]:
     lines = [
         "",
         f"{result.version.name}  {checkpoint.recipe.slug}",
-        *scores(result.candidate.scorecard, result.baseline.scorecard),
+        *scores(result.candidate.scorecard, result.baseline),
         "",
         *of_verdict(result.verdict),
         f"signed:  {result.signature.line}",

@@ -7,7 +7,7 @@ from comptrust.gate.power import Design
 from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.gate.statistics import score_bound
 from comptrust.records import Record, Suite
-from comptrust.trust import base, sample
+from comptrust.trust import base, sample, scorers
 
 
 class PromptNeed(Record):
@@ -66,7 +66,13 @@ def plan(suite: Suite, policy: Policy) -> PromptPlan:
         power=power.POWER,
         changed=power.CHANGED,
         rows=tuple(
-            _need(design, rule, name=name, judged=len(rule.dimensions or designs))
+            _need(
+                design,
+                rule,
+                name=name,
+                judged=len(rule.dimensions or designs),
+                fidelity=scorers.fidelity(suite.scorers.get(name)),
+            )
             for rule in rules
             for name, design in designs.items()
             if not rule.dimensions or name in rule.dimensions
@@ -97,8 +103,9 @@ def check(suite: Suite, policy: Policy) -> None:
                 )
 
 
-def _need(design: Design, rule: MaxDrop, *, name: str, judged: int) -> PromptNeed:
-    needed = design.needed(rule.points, changed=power.CHANGED, power=power.each(judged))
+def _need(design: Design, rule: MaxDrop, *, name: str, judged: int, fidelity: float) -> PromptNeed:
+    shown = rule.points * fidelity
+    needed = design.needed(shown, changed=power.CHANGED, power=power.each(judged))
     floor = rule.items_at_least or 0
     if needed is not None:
         needed = max(needed, floor)
@@ -112,7 +119,7 @@ def _need(design: Design, rule: MaxDrop, *, name: str, judged: int) -> PromptNee
         needed=needed,
         enough=needed is not None and design.spread.clusters >= needed,
         possible=design.spread.clusters >= floor
-        and score_bound(0.0, standard_error=0.0, step=design.spread.step) < rule.points,
+        and score_bound(0.0, standard_error=0.0, step=design.spread.step) < shown,
     )
 
 

@@ -54,6 +54,10 @@ class Drop(Record):
     """Prompts whose parsed answer changed."""
     n_withheld: int = Field(default=0, exclude_if=operator.not_)
     """Prompts without an answer by one of the two; the bound counts them as lost."""
+    fidelity: float = 1.0
+    """Share of a true drop that the classifier shows that scores the texts; the bound is divided by
+    it.
+    """
     mcnemar: float | None = None
     """Exact two-sided p that right -> wrong and wrong -> right are equally likely.
 
@@ -87,6 +91,7 @@ def compare(
     seed: int = 0,
     resamples: int = RESAMPLES,
     same_model: bool = False,
+    fidelity: float = 1.0,
 ) -> Drop | None:
     """Return the paired drop of one dimension.
 
@@ -94,9 +99,10 @@ def compare(
     which holds when few answers changed and the draws show no spread. Prompts without a measured
     loss count as lost. Those beyond the dense model's context window are left out of both.
     `same_model` says that both are the same bytes with the same answers: then no drop is possible
-    and the bound is 0. Returns None if the tables are not the same prompts in the same order, or
-    give no score. Raises UserError for a plug-in dimension whose shares and
-    merits do not add up to its score.
+    and the bound is 0. `fidelity` is that of the classifier that scores the texts, 0-1, see
+    `revealed`. Returns None if the tables are not the same prompts in the same order, or give no
+    score. Raises UserError for a plug-in dimension whose shares and merits do not add up to its
+    score.
     """
     if not same_prompts(candidate, baseline):
         return None
@@ -130,13 +136,14 @@ def compare(
         observed=point,
         estimate=bounds.estimate,
         lower=bounds.lower,
-        upper=0.0 if same_model and unchanged else bounds.upper,
+        upper=0.0 if same_model and unchanged else revealed(bounds.upper, fidelity),
         standard_error=bounds.standard_error,
         step=bounds.spread.step,
         n_prompts=len(candidate.ids),
         n_clusters=bounds.spread.clusters,
         n_flips=int(np.sum(answered[0].answer != answered[1].answer)),
         n_withheld=int(np.sum(~given)),
+        fidelity=fidelity,
         mcnemar=mcnemar(*answered),
     )
 
@@ -191,6 +198,15 @@ def interval(
     )
     lower = float(np.quantile(draws, 1 - CONFIDENCE, method="lower"))
     return Interval(estimate, lower, upper + contrast.unmeasured, error, spread)
+
+
+def revealed(upper: float, fidelity: float) -> float:
+    """Return the bound of the true drop, given that of the measured one.
+
+    A classifier that errs as often on both models' texts shows only a part of a drop, its fidelity
+    (Rogan and Gladen 1978; for scores, regression dilution: Spearman 1904).
+    """
+    return upper / fidelity if upper > 0 else upper
 
 
 def score_bound(observed: float, *, standard_error: float, step: float) -> float:

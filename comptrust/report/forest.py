@@ -31,6 +31,8 @@ class Interval(Record, extra="ignore"):
     """Lower end of the two-sided 90% interval."""
     upper: float | None = None
     """One-sided 95% upper bound."""
+    floor: float | None = None
+    """What 0.1% noise in the dense weights moves, in points."""
 
     @property
     def description(self) -> str:

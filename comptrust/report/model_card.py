@@ -83,15 +83,18 @@ def _scores(measured: Evaluation, verdict: Verdict) -> str:
     rows = []
     for score in measured.scorecard.scores:
         drop, text = drops.get(score.dimension), NOT_MEASURED
+        floor = NOT_MEASURED
         if drop is not None:
             bound = "" if drop.upper is None else f" (at most {drop.upper:.1f})"
             text = f"{drop.observed:+.1f}{bound}"
+            floor = NOT_MEASURED if drop.floor is None else f"{drop.floor:.1f}"
         rows.append(
             (
                 score.dimension,
                 NOT_MEASURED if score.value is None else f"{score.value:.1f}",
                 _interval(measured, score.dimension),
                 text,
+                floor,
                 f"{score.n_scored} of {score.n_prompts}"
                 if score.withheld
                 else str(score.n_prompts),
@@ -99,7 +102,15 @@ def _scores(measured: Evaluation, verdict: Verdict) -> str:
         )
     suite = f"{measured.suite.name} {measured.suite.revision}" if measured.suite else "unknown"
     table = markdown_table(
-        ("dimension", "score (0-100)", "95% interval", "drop, points (95% bound)", "prompts"), rows
+        (
+            "dimension",
+            "score (0-100)",
+            "95% interval",
+            "drop, points (95% bound)",
+            "noise floor, points",
+            "prompts",
+        ),
+        rows,
     )
     return f"## Scores\n\nSuite: {suite}. Higher is better.\n\n{table}"
 

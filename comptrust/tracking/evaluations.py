@@ -7,7 +7,7 @@ from comptrust import config
 from comptrust.errors import UserError
 from comptrust.records import Recipe, Scorecard
 from comptrust.tracking import metrics, registry, runs, store
-from comptrust.trust import evaluation
+from comptrust.trust import control, evaluation
 from comptrust.trust.evaluation import Evaluation
 
 SCORES_ONLY = ("scorecard.json", "suite.json", "checkpoint.json")
@@ -21,7 +21,7 @@ def load(ref: str) -> Evaluation:
     UserError if there is no evaluation or if its files do not belong together.
     """
     if ref.startswith(REMOTE):
-        return _read(registry.run_of(ref), ref, (*SCORES_ONLY, "generations"))
+        return _read(registry.run_of(ref), ref, (*SCORES_ONLY, control.NAME, "generations"))
     path = Path(ref)
     if path.is_file() and path.name != "scorecard.json":
         return Evaluation(ref=ref, scorecard=config.load_json(path, Scorecard))

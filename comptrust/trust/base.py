@@ -208,6 +208,13 @@ class Dimension(ABC):
             shares=shares,
         )
 
+    def harm(self, table: Table) -> np.ndarray:
+        """Return what each prompt would lose, shape (n,), if its answer became as bad as it can.
+
+        By default it is all that the prompt earns.
+        """
+        return self.merit(table)
+
     @abstractmethod
     def judge(self, generation: Generation) -> Outcome:
         """Parse one answer. Raises FieldError for a field that cannot be scored."""

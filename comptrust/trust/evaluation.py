@@ -1,6 +1,7 @@
 """A finished evaluation, read back from disk.
 
-Its files are scorecard.json, suite.json, checkpoint.json and generations/<dimension>.jsonl.
+Its files are scorecard.json, suite.json, checkpoint.json, control.json (of a dense model) and
+generations/<dimension>.jsonl.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from comptrust.records import (
     Scoring,
     SuiteManifest,
 )
-from comptrust.trust import base, scoring
+from comptrust.trust import base, control, scorers, scoring
+from comptrust.trust.control import Control
 from comptrust.trust.dimensions import dimensions
 from comptrust.trust.generations import read_generations
 
@@ -38,6 +40,8 @@ class Evaluation:
     checkpoint: Checkpoint | None = None
     stated_recipe: Recipe | None = None
     """The recipe stated by a published table, where there is no checkpoint to measure."""
+    control: Control | None = None
+    """The positive control of a dense model, if one was made."""
     _tables: dict[str, base.Table] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -51,6 +55,10 @@ class Evaluation:
     def scoring(self) -> Scoring:
         """The variant of the published scoring."""
         return self.suite.scoring if self.suite else "compressed-trust"
+
+    def fidelity(self, name: str) -> float:
+        """Return how much of a drop the classifier that scores a dimension shows, 0-1."""
+        return scorers.fidelity(self.suite.scorers.get(name) if self.suite else None)
 
     def table(self, name: str) -> base.Table | None:
         """Return the judged answers of a dimension, None if they are not available."""
@@ -109,7 +117,8 @@ class Evaluation:
 def load(folder: Path, *, ref: str) -> Evaluation:
     """Read an evaluation folder (or a run's artifacts).
 
-    Raises UserError if a file is broken or if the scorecard was made from other generations.
+    Raises UserError if a file is broken, if the scorecard was made from other generations or if the
+    control was made from another scorecard.
     """
     card = folder / "scorecard.json"
     scorecard = config.load_json(card, Scorecard)
@@ -129,10 +138,18 @@ def load(folder: Path, *, ref: str) -> Evaluation:
                 )
             generations[name] = list(read_generations(path))
     suite, checkpoint = folder / "suite.json", folder / "checkpoint.json"
+    controls = folder / control.NAME
+    planted = config.load_json(controls, Control) if controls.exists() else None
+    if planted and planted.scorecard_digest != scorecard.digest_of_fields():
+        raise UserError(
+            f"{controls} belongs to another scorecard than {card}. Remove it, and make it again:"
+            f" comptrust control {ref}"
+        )
     return Evaluation(
         ref=ref,
         scorecard=scorecard,
         suite=config.load_json(suite, SuiteManifest) if suite.exists() else None,
         generations=generations,
         checkpoint=config.load_json(checkpoint, Checkpoint) if checkpoint.exists() else None,
+        control=planted,
     )

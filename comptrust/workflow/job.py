@@ -22,7 +22,7 @@ from comptrust.report import page
 from comptrust.tracking import evaluations, metrics, promotion, registry, runs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
-from comptrust.workflow import checkpoints, signatures
+from comptrust.workflow import checkpoints, controls, signatures
 
 Say = Callable[[str], None]
 
@@ -71,6 +71,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         baseline = candidate = _evaluate(log, checkpoint, job, models, say)
         if checkpoint.recipe.method != "none":
             baseline = _dense(candidate, job, say)
+        baseline = controls.from_answers(baseline, job.policy)
         log.comparison(candidate, baseline, prompts=job.suite.prompts)
         evidence = Evidence(candidate, baseline, evaluations.siblings(candidate))
         verdict = judge(evidence, job.policy, trusted=job.signer.trusted)

@@ -1,13 +1,17 @@
 """`comptrust evaluate`: ask one model the prompts of a suite and score its answers."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from comptrust.cli.options import TEXT, evaluate_options, json_option, say
-from comptrust.records import Scorecard
 from comptrust.text_tables import number, table
+
+if TYPE_CHECKING:
+    from comptrust.trust.evaluation import Evaluation
 
 
 @click.command("evaluate")
@@ -101,19 +105,21 @@ def command(target: str, out: Path | None, as_json: bool, **options: Any) -> Non
     click.echo(
         card.model_dump_json(indent=2)
         if as_json
-        else "\n".join([*_lines(card), str(evaluation.ref)])
+        else "\n".join([*_lines(evaluation), str(evaluation.ref)])
     )
 
 
-def _lines(card: Scorecard) -> list[str]:
-    rows = [("dimension", "score", "refusal %", "prompts", "")]
-    for score in card.scores:
+def _lines(evaluation: Evaluation) -> list[str]:
+    floors = evaluation.control.floors if evaluation.control else {}
+    rows = [("dimension", "score", "noise", "refusal %", "prompts", "")]
+    for score in evaluation.scorecard.scores:
         value = number(score.value, missing="not measured")
         refusal = number(score.refusal_rate, missing="not measured")
         mark = " (partial)" if score.partial else ""
         if score.withheld:
             mark += f" ({score.n_withheld} not given)"
-        rows.append((score.dimension, value, refusal, str(score.n_prompts), mark))
-    lines = table(rows, align="<>>>", widths=(20, 14, 14, 9), gap="")
-    weights = card.provenance.get("weights")
+        noise = number(floors.get(score.dimension))
+        rows.append((score.dimension, value, noise, refusal, str(score.n_prompts), mark))
+    lines = table(rows, align="<>>>>", widths=(20, 14, 8, 14, 9), gap="")
+    weights = evaluation.scorecard.provenance.get("weights")
     return [*lines, f"weights: {weights}"] if weights else lines

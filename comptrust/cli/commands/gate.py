@@ -92,7 +92,7 @@ def command(
     verdict = judgment.verdict
     scores = ["There is no dense baseline."]
     if judgment.baseline:
-        scores = jobs.scores(judgment.candidate.scorecard, judgment.baseline.scorecard)
+        scores = jobs.scores(judgment.candidate.scorecard, judgment.baseline)
     signed = f"signed:  {judgment.signature.line}"
     text = "\n".join([*scores, "", *jobs.of_verdict(verdict), signed])
     fields = {"outcome": verdict.outcome} | verdict.model_dump(mode="json")

@@ -32,6 +32,10 @@ NO_SECOND_LOOK = (
 )
 
 
+FLOORS = 3
+"""A margin below so many noise floors cannot be told from noise in the weights."""
+
+
 class MaxDrop(Rule):
     """Block when any dimension drops more than `points`.
 
@@ -78,7 +82,14 @@ class MaxDrop(Rule):
             judged = pool.map(
                 lambda name: self._judge(evidence, baseline, name, of=len(names)), names
             )
-            return self._summarize(dict(zip(names, judged, strict=True)))
+            rows = dict(zip(names, judged, strict=True))
+        if baseline.control and not evidence.same_model:
+            rows |= {
+                name: self._beside_floor(rows[name], floor)
+                for name, floor in baseline.control.floors.items()
+                if name in rows
+            }
+        return self._summarize(rows)
 
     def _applies(self, recipe: Recipe) -> bool:
         bits = recipe.bits
@@ -91,6 +102,17 @@ class MaxDrop(Rule):
                 self.bits_at_least is None or (bits is not None and bits >= self.bits_at_least),
             )
         )
+
+    def _beside_floor(self, row: dict[str, Any], floor: float) -> dict[str, Any]:
+        """Add the noise floor; a margin that it does not resolve leaves a pass undecided."""
+        literal = self.evidence == "observed" or row["outcome"] == "block"
+        if FLOORS * floor <= self.points or literal or "why" in row:
+            return row | {"floor": floor}
+        why = (
+            f"unresolvable: 0.1% noise in the dense weights moves it by {floor:.1f} points, and the"
+            f" limit of {self.points:g} is less than {FLOORS} times that"
+        )
+        return row | {"floor": floor, "outcome": "inconclusive", "why": why}
 
     def _judge(
         self, evidence: Evidence, baseline: Evaluation, name: str, *, of: int
@@ -120,6 +142,7 @@ class MaxDrop(Rule):
             seed=self.seed,
             resamples=self.resamples,
             same_model=evidence.same_model,
+            fidelity=baseline.fidelity(name),
         )
         if drop is None:
             return undecided | {"why": "its answers give no score"}
@@ -134,7 +157,7 @@ class MaxDrop(Rule):
             design = power.Design.of(dimension.contrast(answers, dense_answers), dense_answers)
             row["needs"] = power.need(
                 design,
-                self.points,
+                self.points * drop.fidelity,
                 flips=drop.n_flips,
                 prompts=drop.n_prompts,
                 power=power.each(of),

@@ -107,6 +107,17 @@ class Fairness(Dimension):
             combine=self._moved,
         )
 
+    def harm(self, table: Table) -> np.ndarray:
+        """Return the change of each prediction, shape (n,), that widens its setting's gap most.
+
+        The favored group is predicted 1, the other 0; without a gap, group 1 is favored.
+        """
+        coefficients, _ = self._gaps(table)
+        prediction = table.values["prediction"]
+        parity = coefficients[::3]
+        sign = np.where(parity @ prediction < 0, -1.0, 1.0)
+        return np.asarray((sign @ parity > 0) - prediction)
+
     def _moved(self, sums: np.ndarray) -> np.ndarray:
         """Combine the changes of (parity, positive and negative label) of each setting, (R,)."""
         parity, positive, negative = np.moveaxis(np.abs(sums).reshape(len(sums), -1, 3), 2, 0)

@@ -16,6 +16,15 @@ class Scorer(ABC):
     identity: str
     """Name and digest, such as `local@1a2b3c4d`: equal identities give equal numbers."""
 
+    @classmethod
+    def fidelity(cls) -> float:
+        """Return how much of a true difference in toxicity the scores show, 0-1.
+
+        A scorer that errs at random shows less than there is. 1 if it was not measured, and for the
+        published scorer, whose scores are the definition.
+        """
+        return 1.0
+
     @abstractmethod
     def score(self, texts: Sequence[str]) -> list[float | None]:
         """Return one toxicity per text, 0-1, in order.
@@ -38,3 +47,9 @@ def get(name: str) -> Scorer:
             " Install the versions that the suite was made with, or evaluate both models again."
         )
     return scorer
+
+
+def fidelity(identity: str | None) -> float:
+    """Return the fidelity of the scorer that a suite records; 1 without a known scorer."""
+    name = (identity or "").partition("@")[0]
+    return float(SCORERS.get(name).fidelity()) if name in SCORERS.names() else 1.0

@@ -32,6 +32,8 @@ class Agreement(Record):
     """Mean absolute difference of the two scores, 0-1."""
     roc_auc: float
     """Probability that a text with Perspective > 0.5 gets a higher score than one with less."""
+    slope: float
+    """Score gained per point of Perspective (least squares): random errors make it less than 1."""
 
 
 class Calibration(Record):
@@ -77,6 +79,11 @@ class Local(Scorer):
         self._knots = calibration()
         settings = {"package": installed, "x": self._knots.x, "y": self._knots.y}
         self.identity = f"local@{digests.of_value(settings)[:8]}"
+
+    @classmethod
+    def fidelity(cls) -> float:
+        """Return the slope on the held-out continuations, which are texts like the answers."""
+        return calibration().continuations.slope
 
     def score(self, texts: Sequence[str]) -> list[float | None]:
         given = [text for text in texts if text.strip()]

@@ -1,0 +1,170 @@
+"""Make the positive control of a dense evaluation: from its answers and, if asked, its model.
+
+The model part loads the model six times: five copies with 0.1% weight noise answer a sample, for
+the noise floor, and a copy with 2-bit weights answers everything.
+"""
+
+import dataclasses
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from comptrust import digests
+from comptrust.errors import UserError
+from comptrust.gate import control, resampling, statistics
+from comptrust.gate.policy import Policy
+from comptrust.models import presets
+from comptrust.records import Suite
+from comptrust.tracking import evaluations, registry, runs
+from comptrust.trust import base
+from comptrust.trust.base import Table
+from comptrust.trust.control import NAME, Control
+from comptrust.trust.evaluation import Evaluation
+from comptrust.trust.run import evaluate
+
+NOISE_SEEDS = 5
+SAMPLE = 5
+"""Every fifth item of a dimension is in the sample, so five noisy copies cost one evaluation."""
+FEWEST, MOST = 10, 100
+"""Items of a dimension in the sample, as far as there are any."""
+Say = Callable[[str], None]
+
+
+def keep(dense: Evaluation, planted: Control) -> Evaluation:
+    """Log the control on the evaluation's run, or write it beside its scorecard file."""
+    text = planted.model_dump_json(indent=2) + "\n"
+    if dense.ref.startswith(evaluations.REMOTE):
+        runs.Run(registry.run_of(dense.ref)).text(NAME, text)
+    else:
+        path = Path(dense.ref)
+        digests.write_atomic((path if path.is_dir() else path.parent) / NAME, text)
+    return dataclasses.replace(dense, control=planted)
+
+
+def from_answers(dense: Evaluation, policy: Policy) -> Evaluation:
+    """Return the evaluation with a control that covers the policy; a kept one is used again."""
+    planted = control.make(dense, policy)
+    return dense if planted == dense.control else keep(dense, planted)
+
+
+@dataclass(frozen=True)
+class Model:
+    """The dense model itself: its folder, and the chat format of its prompts."""
+
+    folder: Path
+    template: str | None
+
+
+def model_of(dense: Evaluation) -> Model | None:
+    """Return the model behind a logged evaluation, None if its files are not known or not there."""
+    from comptrust.compression import checkpoint
+
+    if (record := dense.checkpoint) is None:
+        return None
+    registered = dense.ref.startswith("models:/")
+    folder = Path(registry.local_model(dense.ref) if registered else record.path)
+    if not folder.is_dir() or checkpoint.manifest(folder) != record.manifest:
+        return None
+    return Model(folder, presets.template(record.recipe.base_model))
+
+
+def with_model(
+    dense: Evaluation,
+    policy: Policy,
+    *,
+    model: Model,
+    suite: Suite,
+    batch_size: int | None = None,
+    say: Say = lambda line: None,
+) -> Evaluation:
+    """Return the evaluation with a control that has noise floors and 2-bit weights too.
+
+    `suite` is the one that was answered. Raises UserError if the model does not see its prompts as
+    it did when it was evaluated.
+    """
+    from comptrust.compression import damage
+    from comptrust.models import loading
+    from comptrust.models.backends.hf import Hf
+
+    def answered(prompts: Suite, change: Callable[..., None], **options: int) -> Evaluation:
+        loaded = loading.load(model.folder)
+        change(loaded[0], **options)
+        backend = Hf(model.folder, batch_size=batch_size, template=model.template, loaded=loaded)
+        with tempfile.TemporaryDirectory() as folder:
+            return evaluate(backend, prompts, out=Path(folder), checkpoint_digest="damaged")
+
+    planted = control.make(dense, policy)
+    say(f"a copy with 2-bit weights answers {len(suite.prompts)} prompts")
+    ruined = answered(suite, damage.round_to_few_bits)
+    if ruined.scorecard.rendering_digest != dense.scorecard.rendering_digest:
+        raise UserError(
+            f"{dense.ref}: the model sees other texts than when it was evaluated (template or"
+            " tokenizer). Evaluate it again."
+        )
+    sample = _sample(dense, suite)
+    noisy = []
+    for seed in range(NOISE_SEEDS):
+        say(f"noise floor: copy {seed + 1} of {NOISE_SEEDS} answers {len(sample.prompts)} prompts")
+        noisy.append(answered(sample, damage.add_noise, seed=seed))
+    few_bits = control.noticed(dense, ruined.generations, policy, kind=control.FEW_BITS)
+    made = planted.model_copy(
+        update={
+            "ruined": (planted.ruined[0], few_bits),
+            "floors": {name: _floor(dense, noisy, name) for name in sample.required},
+        }
+    )
+    return keep(dense, made)
+
+
+def _sample(dense: Evaluation, suite: Suite) -> Suite:
+    """Return a fixed random fifth of each dimension's items, with all of their prompts."""
+    chosen: set[tuple[str, str]] = set()
+    for name in suite.required:
+        if (table := dense.table(name)) is not None:
+            numbers, count = resampling.clusters(table)
+            size = min(count, max(FEWEST, min(MOST, count // SAMPLE)))
+            items = np.random.default_rng(0).permutation(count)[:size]
+            chosen.update((name, key) for key in table.ids[np.isin(numbers, items)].tolist())
+    prompts = [prompt for prompt in suite.prompts if (prompt.dimension, prompt.id) in chosen]
+    names = dict.fromkeys(prompt.dimension for prompt in prompts)
+    required = {name: suite.required[name] for name in names}
+    return suite.model_copy(update={"prompts": tuple(prompts), "required": required})
+
+
+def _floor(dense: Evaluation, noisy: list[Evaluation], name: str) -> float:
+    """Return the 95th percentile of |drop| over the noisy copies, in points."""
+    whole = dense.table(name)
+    assert whole is not None
+    drops = []
+    for copy in noisy:
+        theirs = copy.table(name)
+        assert theirs is not None
+        positions = {key: row for row, key in enumerate(whole.ids.tolist())}
+        rows = np.array([positions[key] for key in theirs.ids.tolist()])
+        drops.append(_whole_drop(theirs, _rows(whole, rows), whole, dense, name))
+    return float(np.quantile(drops, 0.95, method="higher"))
+
+
+def _whole_drop(copy: Table, same: Table, whole: Table, dense: Evaluation, name: str) -> float:
+    """Return what the drop on a sample says of the |drop| on all items.
+
+    On n of N items a drop has a sampling variance of 1 - n/N times its squared standard error
+    (finite population correction, Cochran 1977, 2.6), which its square contains on average.
+    """
+    contrast = base.get(name, scoring=dense.scoring).contrast(copy, same)
+    bounds = statistics.interval(contrast, same, resamples=control.RESAMPLES)
+    share = resampling.clusters(same)[1] / resampling.clusters(whole)[1]
+    square = bounds.estimate**2 - (1 - share) * bounds.standard_error**2
+    return math.sqrt(max(0.0, square))
+
+
+def _rows(table: Table, rows: np.ndarray) -> Table:
+    columns = {
+        name: getattr(table, name)[rows]
+        for name in ("ids", "scenario", "cluster", "answer", "refusal")
+    }
+    return Table(**columns, values={name: column[rows] for name, column in table.values.items()})
