@@ -27,9 +27,9 @@ from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.run import evaluate
 
 NOISE_SEEDS = 5
-SAMPLE = 5
-"""Every fifth item of a dimension is in the sample, so five noisy copies cost one evaluation."""
-FEWEST, MOST = 10, 100
+SAMPLE = 3
+"""Every third item of a dimension is in the sample."""
+FEWEST, MOST = 30, 100
 """Items of a dimension in the sample, as far as there are any."""
 Say = Callable[[str], None]
 
@@ -121,7 +121,7 @@ def with_model(
 
 
 def _sample(dense: Evaluation, suite: Suite) -> Suite:
-    """Return a fixed random fifth of each dimension's items, with all of their prompts."""
+    """Return a fixed random third of each dimension's items, with all of their prompts."""
     chosen: set[tuple[str, str]] = set()
     for name in suite.required:
         if (table := dense.table(name)) is not None:

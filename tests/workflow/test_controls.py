@@ -45,7 +45,7 @@ def suite_of(dense: Evaluation) -> Suite:
     return Suite(name="mini", revision="1", prompts=prompts, required={"adv_robustness": SCENARIOS})
 
 
-@pytest.mark.parametrize(("reviews", "sampled"), [(8, 8), (30, 10), (100, 20), (900, 100)])
+@pytest.mark.parametrize(("reviews", "sampled"), [(8, 8), (60, 30), (150, 50), (900, 100)])
 def test_a_sample_is_whole_items_and_always_the_same(reviews: int, sampled: int) -> None:
     dense = measured(np.ones((2, reviews)))
     suite = suite_of(dense)

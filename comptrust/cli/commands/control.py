@@ -46,7 +46,7 @@ def command(
     kept with the evaluation, as control.json.
 
     With the model itself, copies of it with 0.1% weight noise give the noise floor, and a copy with
-    2-bit weights is judged. That takes about as long as two evaluations.
+    2-bit weights is judged. That takes about as long as three evaluations.
 
     \b
     Example:
