@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from comptrust.errors import UserError
 from comptrust.models import headers, memory
 from comptrust.records import PRUNED, Dtype
 
@@ -57,6 +58,8 @@ def weights(folder: Path) -> str:
     and that they hold more than 4 bits of information, unless config.json says in
     `dequantized_from` what they were made from. Raises UserError for files that cannot be read.
     """
+    from safetensors import SafetensorError
+
     headers.check_present(folder)
     if settings := memory.quantization(folder):
         bits = memory.stated_bits(settings)
@@ -71,7 +74,10 @@ def weights(folder: Path) -> str:
     if narrow := [dtype for dtype in dtypes if dtype not in NAMES]:
         return f"quantized ({', '.join(narrow)})"
     dtype = ", ".join(dtypes)
-    samples = list(_samples(folder))
+    try:
+        samples = list(_samples(folder))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"Cannot read the weights in {folder}: {error}.") from error
     zeros = sum(int((sample == 0).sum()) for sample in samples)
     share = zeros / max(1, sum(sample.numel() for sample in samples))
     if share > PRUNED:

@@ -128,8 +128,9 @@ def evaluate(
     from comptrust.trust import run
 
     log = out.with_name(f"{out.name}-server.log")
-    weights = {"weights": precision.weights(target.path)} if target.path else {}
     with backend(target, options, given=given, log=log, say=say) as answering:
+        # loading comes first: it says best what is wrong with a folder
+        weights = {"weights": precision.weights(target.path)} if target.path else {}
         evaluation = run.evaluate(
             answering,
             suite,

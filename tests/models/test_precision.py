@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from comptrust.errors import UserError
 from comptrust.models import loading, precision
 from comptrust.records import Dtype
 
@@ -107,3 +108,10 @@ def test_a_checkpoint_that_states_no_dtype_has_that_of_its_floats(
 def test_a_model_computes_in_the_dtype_asked_for(tiny_model: Path, asked: Dtype) -> None:
     model, _ = loading.load(tiny_model, dtype=asked)
     assert model.dtype == (torch.bfloat16 if asked == "bfloat16" else torch.float32)
+
+
+def test_torn_weights_are_one_line(tiny_model: Path, tmp_path: Path) -> None:
+    torn = changed(tiny_model, tmp_path / "m") / "model.safetensors"
+    torn.write_bytes(torn.read_bytes()[:-9])
+    with pytest.raises(UserError, match="Cannot read the weights in"):
+        precision.weights(torn.parent)
