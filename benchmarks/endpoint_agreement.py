@@ -102,7 +102,7 @@ def main() -> None:
         "--name", help="the model's name on the server [default: the model's folder]"
     )
     parser.add_argument("--dimensions", help="comma-separated [default: all]")
-    parser.add_argument("--limit", type=int, help="prompts per scenario [default: all]")
+    parser.add_argument("--limit", type=int, help="items per scenario [default: all]")
     parser.add_argument("--workers", type=int, default=8)
     given = parser.parse_args()
     path = resolve(given.model).path

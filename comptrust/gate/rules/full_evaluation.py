@@ -44,7 +44,7 @@ class FullEvaluation(Rule):
             )
         if suite.limit is not None:
             return self.inconclusive(
-                f"{recipe.slug} was asked a sample, {suite.limit} items per scenario. Evaluate it"
+                f"{recipe.slug} was not asked every prompt (limit {suite.limit}). Evaluate it"
                 " without a limit."
             )
         return self.finding("pass", f"All {len(dimensions())} dimensions were asked in full.")
