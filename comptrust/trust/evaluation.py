@@ -9,7 +9,7 @@ from pathlib import Path
 from comptrust import config, digests
 from comptrust.errors import UserError, unknown
 from comptrust.records import Checkpoint, Generation, Recipe, Scorecard, Scoring, SuiteManifest
-from comptrust.trust import base, scoring
+from comptrust.trust import base, scoring, signal
 from comptrust.trust.dimensions import dimensions
 from comptrust.trust.generations import read_generations
 
@@ -48,6 +48,13 @@ class Evaluation:
                 self.generations[name], dimension=name, scoring=self.scoring
             )
         return self._tables.get(name)
+
+    def no_signal(self, name: str) -> str:
+        """Return why a dense model's answers show no measurable signal; empty if they do."""
+        if (table := self.table(name)) is None:
+            return ""
+        chance = [answer.extra.get("chance") for answer in self.generations[name]]
+        return signal.missing(base.get(name, scoring=self.scoring), table, chance)
 
 
 def load(folder: Path, *, ref: str) -> Evaluation:

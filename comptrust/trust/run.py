@@ -42,6 +42,7 @@ def evaluate(
     out: Path,
     checkpoint_digest: str,
     allow_partial: bool = False,
+    dense: bool = False,
     check: Callable[[Mapping[str, Sequence[Generation]]], None] = lambda answers: None,
 ) -> Evaluation:
     """Write suite.json, rendered.json, generations/ and, last, scorecard.json to `out`.
@@ -95,6 +96,7 @@ def evaluate(
             dimensions=answers,
             scoring=suite.scoring,
             allow_partial=allow_partial,
+            dense=dense,
         ),
         provenance=_provenance(suite) | backend.machine() | description,
     )

@@ -174,7 +174,12 @@ def _evaluate(log: runs.Run, checkpoint: Checkpoint, job: Job, models: InMemory)
             )
             check = functools.partial(frames.validate_generations, job.suite.prompts, out=checks)
             measured = evaluate(
-                backend, job.suite, out=folder, checkpoint_digest=checkpoint.digest, check=check
+                backend,
+                job.suite,
+                out=folder,
+                checkpoint_digest=checkpoint.digest,
+                dense=checkpoint.recipe.method == "none",
+                check=check,
             )
         frames.validate_scorecards([measured.scorecard], out=checks)
     finally:

@@ -1,4 +1,7 @@
-"""The suites keep the digests of release 0.1.0, so that its answers stay comparable."""
+"""The published suites keep the digests of release 0.1.0, so that its answers stay comparable.
+
+The prompts of mini have changed, so its digest must have changed too.
+"""
 
 from __future__ import annotations
 
@@ -27,4 +30,4 @@ def test_a_suite_has_its_released_digest(released: str) -> None:
         scoring="original" if scoring == "original" else "compressed-trust",
         limit=None if limit == "all" else int(limit),
     )
-    assert loaded.digest == DIGESTS[released]
+    assert (loaded.digest == DIGESTS[released]) == (name != "mini")
