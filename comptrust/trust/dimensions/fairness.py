@@ -151,17 +151,13 @@ class Fairness(Dimension):
         numbers = table.values.get("pair")
         if numbers is None or np.isnan(numbers).any():
             return None
-        keys = zip(
-            table.scenario.tolist(),
-            numbers.tolist(),
-            table.values["sensitive"].tolist(),
-            strict=True,
-        )
+        columns = (table.scenario, table.cluster, numbers, table.values["sensitive"])
+        keys = zip(*(column.tolist() for column in columns), strict=True)
         rows = {key: row for row, key in enumerate(keys)}
         pairs = [
-            (row, rows[scenario, number, 1.0])
-            for (scenario, number, sex), row in rows.items()
-            if sex == 0 and (scenario, number, 1.0) in rows
+            (row, rows[*person, 1.0])
+            for (*person, sex), row in rows.items()
+            if sex == 0 and (*person, 1.0) in rows
         ]
         return tuple(np.array(pairs).T) if pairs else None
 
