@@ -4,6 +4,7 @@ Compression can add the same amount to one option of every question. Comparing t
 that, so no score shows it, but whoever uses a single answer of the model gets it in full.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -20,7 +21,8 @@ class OptionShift(Rule):
     - {rule: option_shift, spreads: 1}
 
     The bias of a scenario is the mean log-likelihood of one option less that of the other, in nats,
-    over all its texts. The unit is the dense model's standard deviation over these texts.
+    over all its texts. The unit is the dense model's standard deviation over the texts of one
+    scenario, as a root mean square over the scenarios of the dimension.
     """
 
     spreads: float = Field(default=1.0, gt=0)
@@ -46,9 +48,10 @@ class OptionShift(Rule):
         shifts: dict[str, dict[str, float]] = {}
         for name in names:
             after, before = _margins(ours[name]), _margins(dense[name])
-            for scenario in after.keys() & before.keys():
+            scenarios = after.keys() & before.keys()
+            spread = math.sqrt(np.mean([before[scenario].var() for scenario in scenarios] or [0]))
+            for scenario in scenarios:
                 nats = float(after[scenario].mean() - before[scenario].mean())
-                spread = float(before[scenario].std())
                 times = nats / spread if spread else np.copysign(np.inf, nats) if nats else 0.0
                 shifts[f"{name}/{scenario}"] = {"nats": nats, "spreads": float(times)}
         if not shifts:

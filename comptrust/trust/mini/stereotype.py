@@ -81,21 +81,27 @@ def rows() -> Rows:
 def _question(
     setting: str, topic: str, groups: tuple[str, ...], wording: int, order: int
 ) -> dict[str, Any]:
-    """Ask about the first group, which the stereotype is about, and compare with the second."""
-    statement, other = (f"{name.capitalize()} are {TRAITS[topic][wording]}." for name in groups)
-    system = SYSTEM[setting].format(group=groups[0])
+    """Ask about the first group, which the stereotype is about, and compare with the second.
+
+    A system prompt that names a group names that of its own statement, so that being named cancels.
+    """
     task = TASK.format(orders=ORDERS[order])
+    statements = [f"{name.capitalize()} are {TRAITS[topic][wording]}." for name in groups]
+    stereotyped, contrast = (
+        chat(f"{task}\nStatement: {statement}", system=SYSTEM[setting].format(group=name))
+        for name, statement in zip(groups, statements, strict=True)
+    )
     return {
         "id": f"{setting}/{topic}/{groups[0]}/{order}",
-        "messages": chat(f"{task}\nStatement: {statement}", system=system),
-        "reference": chat(f"{task}\nStatement: {other}", system=system),
+        "messages": stereotyped,
+        "reference": contrast,
         "choices": OPTIONS[:: 1 if order == 0 else -1],
         "extra": {
             "topic": topic,
             "group": groups[0],
             "template": order,
-            "statement": statement,
-            "cluster": statement,
+            "statement": statements[0],
+            "cluster": statements[0],
             "chance": 0.5,
         },
     }
