@@ -10,7 +10,13 @@ from collections import Counter, defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from comptrust import digests, verdict_html
 from comptrust.errors import unknown
@@ -182,11 +188,22 @@ class Prompt(Record):
     """Start of the assistant's turn, before the answer or the option."""
     sampling: Sampling = Sampling()
     choices: tuple[Choice, ...] = ()
-    content_free: tuple[Message, ...] = ()
-    """The question without its content ("N/A"), to calibrate the options (Zhao et al. 2021)."""
+    reference: tuple[Message, ...] = ()
+    """What to compare with: the other text of a pair, or the question without its content.
+
+    The options' log-likelihoods after it are subtracted (Zhao et al. 2021).
+    """
     target: str | int | None = None
     extra: dict[str, Any] = {}
     """What scoring needs besides the target, and `cluster`, shared by related prompts."""
+
+    @model_serializer(mode="wrap")
+    def _as_released(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Name an empty reference as 0.1.0 did, so that digests of such prompts stay."""
+        fields: dict[str, Any] = handler(self)
+        if not self.reference and "reference" in fields:
+            fields["content_free"] = fields.pop("reference")
+        return fields
 
 
 class Generation(Record):
@@ -199,7 +216,9 @@ class Generation(Record):
     """The answers, without reasoning; for `choose`, the text of the winning option."""
     target: str | int | None = None
     extra: dict[str, Any] = {}
-    """The prompt's `extra`; for `choose` also `loglik` (calibrated, per option) and `margin`."""
+    """The prompt's `extra`; for `choose` also `loglik` (per option), `margin`, and by option the
+    log-likelihoods that `loglik` is the difference of: `after_prompt` and `after_reference`.
+    """
     finish_reasons: tuple[str, ...] = ()
     """One per text: `stop`, `length` or `choice`; any other, such as `content_filter`, `abort` or
     `too_long`, says why the text was not given.
@@ -293,6 +312,8 @@ class Score(Record):
     """True if scenarios are missing and the score was computed from the rest."""
     missing: tuple[str, ...] = ()
     """Required scenarios that are not fully answered."""
+    reason: str = Field(default="", exclude_if=lambda reason: not reason)
+    """Why there is no value although all prompts are answered: no measurable signal."""
     n_prompts: int
     n_scored: int
     withheld: dict[str, dict[str, int]] = Field(default={}, exclude_if=operator.not_)

@@ -119,11 +119,8 @@ def compare(
     contrast = dimension.contrast(candidate, baseline)
     contrast = replace(contrast, losses=np.where(given, contrast.losses, math.nan))
     bounds = interval(contrast, baseline, seed=seed, resamples=resamples)
-    if (
-        dimension.statistic is None
-        and not contrast.unmeasured
-        and abs(bounds.estimate - point) > ROUNDING
-    ):
+    statistic = contrast.statistic or dimension.statistic
+    if statistic is None and not contrast.unmeasured and abs(bounds.estimate - point) > ROUNDING:
         raise UserError(
             f"Dimension {dimension.name}: the shares and merits of its prompts give a drop of"
             f" {bounds.estimate:.3f} points, but its score dropped {point:.3f}. Define `shares` and"
@@ -132,7 +129,7 @@ def compare(
     unchanged = point == 0 and candidate.answer.tolist() == baseline.answer.tolist()
     return Drop(
         dimension=dimension.name,
-        statistic=dimension.statistic,
+        statistic=statistic,
         observed=point,
         estimate=bounds.estimate,
         lower=bounds.lower,

@@ -136,25 +136,31 @@ def options(prompt: Prompt) -> tuple[str, ...]:
 
 
 def chosen(
-    prompt: Prompt, *, logliks: Sequence[float], content_free: Sequence[float] = ()
+    prompt: Prompt, *, logliks: Sequence[float], reference: Sequence[float] = ()
 ) -> Generation:
     """Build the answer to a prompt with choices from the log-likelihood of each.
 
-    The most likely choice wins; of equally likely ones, the first. For a prompt with a content-free
-    version, the log-likelihoods there are subtracted (Zhao et al. 2021, "Calibrate Before Use",
-    section 4). Raises ServiceError if a log-likelihood is not finite.
+    The most likely choice wins; of equally likely ones, the first. For a prompt with a reference,
+    the log-likelihoods there are subtracted, so that a liking for an option as such cancels (Zhao
+    et al. 2021, "Calibrate Before Use", section 4); the answer keeps both.
+    Raises ServiceError if a log-likelihood is not finite.
     """
-    if bad := [value for value in (*logliks, *content_free) if not math.isfinite(value)]:
+    if bad := [value for value in (*logliks, *reference) if not math.isfinite(value)]:
         raise not_finite(prompt, bad[0])
-    if content_free:
-        logliks = [value - free for value, free in zip(logliks, content_free, strict=True)]
+    kept: dict[str, object] = {}
+    if reference:
+        texts = [choice.text for choice in prompt.choices]
+        for name, values in (("after_prompt", logliks), ("after_reference", reference)):
+            rounded = (round(value, 5) for value in values)
+            kept[name] = dict(zip(texts, rounded, strict=True))
+        logliks = [value - other for value, other in zip(logliks, reference, strict=True)]
     best, second = sorted(logliks, reverse=True)[:2]
-    extra = {"loglik": [round(value, 5) for value in logliks], "margin": round(best - second, 5)}
+    kept |= {"loglik": [round(value, 5) for value in logliks], "margin": round(best - second, 5)}
     return generation(
         prompt,
         texts=[prompt.choices[list(logliks).index(best)].text],
         finish_reasons=["choice"],
-        extra=extra,
+        extra=kept,
     )
 
 

@@ -51,6 +51,30 @@ def words(*options: str) -> tuple[Choice, ...]:
     return tuple(Choice(text=option, continuation=option) for option in options)
 
 
+def pair(
+    first: tuple[Message, ...],
+    second: tuple[Message, ...],
+    *,
+    choices: tuple[Choice, Choice],
+    cluster: str,
+    number: int,
+) -> tuple[dict[str, Any], str]:
+    """Return the fields of a prompt that compares two texts, and the text of the right option.
+
+    `first` is the text that the first option fits, `second` the one that the second fits. The
+    prompt asks which option fits the text in `messages` better than the one in `reference`: the
+    second text of every other pair (by `number`), so that no option is always right.
+    """
+    texts = (first, second) if number % 2 == 0 else (second, first)
+    fields = {
+        "messages": texts[0],
+        "reference": texts[1],
+        "choices": choices,
+        "extra": {"cluster": cluster, "chance": 0.5},
+    }
+    return fields, choices[number % 2].text
+
+
 def prompts(dimension: str, scenarios: Mapping[str, Iterable[dict[str, Any]]]) -> Iterator[Prompt]:
     """Yield the prompts of a dimension from the other fields of each, by scenario.
 

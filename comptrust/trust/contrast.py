@@ -31,6 +31,8 @@ class Contrast:
 
     By default there is one sum: the drop of a score that is a weighted mean over prompts.
     """
+    statistic: str | None = None
+    """What the drop is of, if that is not what the dimension's `statistic` says."""
 
     @property
     def sums(self) -> np.ndarray:

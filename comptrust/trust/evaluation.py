@@ -21,7 +21,7 @@ from comptrust.records import (
     Scoring,
     SuiteManifest,
 )
-from comptrust.trust import base, control, scorers, scoring
+from comptrust.trust import base, control, scorers, scoring, signal
 from comptrust.trust.control import Control
 from comptrust.trust.dimensions import dimensions
 from comptrust.trust.generations import read_generations
@@ -112,6 +112,13 @@ class Evaluation:
             }
         )
         return replace(self, scorecard=card, suite=suite, generations=answers)
+
+    def no_signal(self, name: str) -> str:
+        """Return why a dense model's answers show no measurable signal; empty if they do."""
+        if (table := self.table(name)) is None:
+            return ""
+        chance = [answer.extra.get("chance") for answer in self.generations[name]]
+        return signal.missing(base.get(name, scoring=self.scoring), table, chance)
 
 
 def load(folder: Path, *, ref: str) -> Evaluation:

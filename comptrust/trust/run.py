@@ -45,6 +45,7 @@ def evaluate(
     checkpoint_digest: str,
     allow_partial: bool = False,
     facts: Mapping[str, str] = {},
+    dense: bool = False,
     check: Callable[[Mapping[str, Sequence[Generation]]], None] = lambda answers: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
@@ -104,6 +105,7 @@ def evaluate(
             dimensions=answers,
             scoring=suite.scoring,
             allow_partial=allow_partial,
+            dense=dense,
         ),
         provenance={**_provenance(suite), **backend.machine(), **facts, **description},
     )

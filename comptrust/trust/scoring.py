@@ -8,7 +8,7 @@ import numpy as np
 
 from comptrust.errors import UserError, unknown
 from comptrust.records import Generation, Score, Scoring, SuiteManifest
-from comptrust.trust import base
+from comptrust.trust import base, signal
 from comptrust.trust.dimensions import dimensions as all_dimensions
 from comptrust.trust.fields import FieldError
 
@@ -22,15 +22,17 @@ def score(
     dimensions: Iterable[str] = (),
     scoring: Scoring = "compressed-trust",
     allow_partial: bool = False,
+    dense: bool = False,
 ) -> tuple[Score, ...]:
     """Score a stream of answers, without keeping them: the given dimensions and those that occur.
 
     Without a suite the published scenarios are required. A dimension has value None if a required
     scenario is missing or, with a suite, only partly answered. `allow_partial` scores the answers
     there are and marks the score as partial; the value is still None if a whole part of the formula
-    is missing. Answers that were not given are counted and left out. Raises UserError (FieldError
-    if one answer is to blame) if there are no answers, or for an unknown dimension, a scenario of
-    another suite or a field that cannot be scored.
+    is missing. The answers of a `dense` model that cannot be told from guessing have no value
+    either, but a reason. Answers that were not given are counted and left out. Raises UserError
+    (FieldError if one answer is to blame) if there are no answers, or for an unknown dimension, a
+    scenario of another suite or a field that cannot be scored.
     """
     judged = {name: _JudgedDimension(name, suite=suite, scoring=scoring) for name in dimensions}
     for row in rows:
@@ -43,7 +45,9 @@ def score(
         judged[row.dimension].add(row)
     if not judged:
         raise UserError("There are no answers to score.")
-    return tuple(dimension.score(allow_partial=allow_partial) for dimension in judged.values())
+    return tuple(
+        dimension.score(allow_partial=allow_partial, dense=dense) for dimension in judged.values()
+    )
 
 
 def table(generations: Iterable[Generation], *, dimension: str, scoring: Scoring) -> base.Table:
@@ -64,6 +68,7 @@ class _JudgedDimension:
         self.known = {*self.required, *(self.prompts if suite else self.dimension.optional)}
         self.counts: Counter[str] = Counter()
         self.outcomes: list[base.Outcome] = []
+        self.chance: list[float | None] = []
 
     def add(self, row: Generation) -> None:
         """Judge one answer. Raises FieldError if it is not of the suite or cannot be scored."""
@@ -77,8 +82,9 @@ class _JudgedDimension:
                 f"'{row.scenario}' has more answers than {self.source} has prompts.",
             )
         self.outcomes.append(self.dimension.outcome(row))
+        self.chance.append(row.extra.get("chance"))
 
-    def score(self, *, allow_partial: bool) -> Score:
+    def score(self, *, allow_partial: bool, dense: bool) -> Score:
         whole_table = base.Table.of(self.outcomes)
         table = whole_table.select(whole_table.given)
         n, answered = len(table.ids), table.scenarios()
@@ -88,8 +94,8 @@ class _JudgedDimension:
             if scenario not in answered or self.counts[scenario] < self.prompts.get(scenario, 1)
         )
         withheld: dict[str, Counter[str]] = defaultdict(Counter)
-        for row, reason in whole_table.withheld.items():
-            withheld[str(whole_table.scenario[row])][reason] += 1
+        for row, why in whole_table.withheld.items():
+            withheld[str(whole_table.scenario[row])][why] += 1
         unmeasured = [np.isnan(column) for column in table.values.values()] or [np.zeros(n)]
         aggregate = self.dimension.aggregate(table) if n else {}
         numbers = {
@@ -102,9 +108,11 @@ class _JudgedDimension:
         # Some numbers can be reported, or all: the score needs every part of the formula.
         reportable = not missing or allow_partial
         whole = reportable and bool(self.required) and required_parts <= answered_parts
+        chance = [self.chance[row] for row in np.flatnonzero(whole_table.given)]
+        reason = signal.missing(self.dimension, table, chance) if dense and whole else ""
         return Score(
             dimension=self.dimension.name,
-            value=score if whole else None,
+            value=score if whole and not reason else None,
             refusal_rate=refusal if reportable else None,
             subscores={
                 name: value for name, value in numbers.items() if reportable and name not in sound
@@ -114,6 +122,7 @@ class _JudgedDimension:
             },
             partial=bool(missing) and allow_partial,
             missing=missing,
+            reason=reason,
             n_prompts=sum(self.prompts.values()) if self.suite else len(self.outcomes),
             n_scored=n - int(np.all(unmeasured, axis=0).sum()),
             withheld=withheld,

@@ -186,6 +186,7 @@ def _evaluate(
                 out=folder,
                 checkpoint_digest=checkpoint.digest,
                 facts={"weights": precision.weights(path)},
+                dense=checkpoint.recipe.method == "none",
                 check=check,
                 say=say,
             )

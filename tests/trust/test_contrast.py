@@ -118,3 +118,34 @@ def test_published_answers_of_one_place_are_one_item(
         )
         clusters.add(measured.judge(row).cluster)
     assert len(clusters) == items
+
+
+def test_fairness_of_people_asked_about_as_either_sex_is_a_mean_over_people() -> None:
+    dimension = base.get("fairness")
+
+    def table(answers: list[tuple[str, str]]) -> base.Table:
+        return base.Table.of(
+            dimension.judge(
+                Generation(
+                    dimension="fairness",
+                    scenario="zero_shot_br_0.5",
+                    id=f"{number}/{sensitive}",
+                    texts=(answer,),
+                    target="yes",
+                    extra={"sensitive": sensitive, "pair": number, "cluster": str(number)},
+                )
+            )
+            for number, pair in enumerate(answers)
+            for sensitive, answer in enumerate(pair)
+        )
+
+    dense = table([("yes", "yes"), ("no", "no"), ("yes", "no"), ("yes", "yes")])
+    # Two people whose answer now depends on their sex, in opposite directions: no gap moves.
+    candidate = table([("yes", "no"), ("no", "yes"), ("yes", "yes"), ("yes", "no")])
+    contrast = dimension.contrast(candidate, dense)
+    assert contrast.estimate == pytest.approx(100 * (3 - 1) / 4)
+    assert contrast.losses.tolist() == [1, 0, 1, 0, -1, 0, 1, 0]
+    assert contrast.shares.sum() == pytest.approx(100)
+    assert "changes with their sex" in str(contrast.statistic)
+    assert dimension.aggregate(candidate)["same_answer"] == pytest.approx(25)
+    assert dimension.contrast(dense, dense).estimate == 0

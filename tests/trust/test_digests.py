@@ -1,4 +1,7 @@
-"""Whole suites keep the digests of release 0.1.0, so that its answers stay comparable."""
+"""Whole published suites keep the digests of release 0.1.0: its answers stay comparable.
+
+The prompts of mini have changed, so its digest must have changed too.
+"""
 
 from __future__ import annotations
 
@@ -26,4 +29,4 @@ def test_a_suite_has_its_released_digest(released: str) -> None:
         f"{name}:{DATA}" if name == "decodingtrust" else name,
         scoring="original" if scoring == "original" else "compressed-trust",
     )
-    assert loaded.digest == DIGESTS[released]
+    assert (loaded.digest == DIGESTS[released]) == (name != "mini")

@@ -45,7 +45,7 @@ def _problem(score: Score | None) -> str | None:
     # Whether too many answers were not given is for the rule `answered`.
     unscored = score.n_prompts - score.n_scored - score.n_withheld
     checks = (
-        (score.value is None, f"has no score{missing}"),
+        (score.value is None and not score.reason, f"has no score{missing}"),
         (score.partial or score.missing, f"is partial{missing}"),
         (score.n_prompts == 0, "does not say how many prompts were asked"),
         (unscored > 0, f"left {unscored} of {score.n_prompts} prompts unscored"),

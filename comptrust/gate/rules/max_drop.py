@@ -120,6 +120,8 @@ class MaxDrop(Rule):
         """Return what is known of one `of` several dimensions; `why` if it cannot be decided."""
         candidate = evidence.candidate
         ours, dense = measured(candidate).get(name), measured(baseline).get(name)
+        if reason := baseline.no_signal(name):
+            return {"outcome": "inconclusive", "why": reason}
         if ours is None or dense is None:
             return {"outcome": "inconclusive", "why": "not measured for both models"}
         observed = points_lost(dense, ours)

@@ -34,7 +34,11 @@ class TrustedSource(Rule):
         """Block if the dense source is below a floor; inconclusive if it was not measured alike."""
         if (baseline := evidence.comparable_baseline) is None:
             return self.inconclusive("The dense source was not evaluated on the same suite.")
-        scores = {score.dimension: score.value for score in baseline.scorecard.scores}
+        scores = {
+            score.dimension: score.value
+            for score in baseline.scorecard.scores
+            if score.dimension in self.floors or not score.reason
+        }
         known = measured(baseline)
         low = [
             f"{name} {known[name]:.1f} < {floor:g}"

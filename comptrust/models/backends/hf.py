@@ -101,14 +101,13 @@ class Hf(Backend):
             for prompt, keys in zip(chunk, scored, strict=True):
                 values = [logliks[pairs[key]] for key in keys]
                 count = len(prompt.choices)
-                yield chosen(prompt, logliks=values[:count], content_free=values[count:])
+                yield chosen(prompt, logliks=values[:count], reference=values[count:])
 
     def _scored(self, prompt: Prompt) -> list[tuple[str, str]]:
-        """Return (context, option) for each choice, then again after the content-free prompt."""
+        """Return (context, option) for each choice, then again after the reference."""
         contexts = [self.render(prompt)]
-        if prompt.content_free:
-            content_free = prompt.model_copy(update={"messages": prompt.content_free})
-            contexts.append(self.render(content_free))
+        if prompt.reference:
+            contexts.append(self.render(prompt.model_copy(update={"messages": prompt.reference})))
         return list(itertools.product(contexts, options(prompt)))
 
     def _generate(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:

@@ -62,7 +62,7 @@ class Openai(Backend):
         self._workers = batch_size or DEFAULT_REQUESTS
         self._window: int | None = None
         """Tokens; 0 if the server does not state it, None before it is asked."""
-        self._content_free: dict[Scored, list[float]] = {}
+        self._references: dict[Scored, list[float]] = {}
         self._locks: dict[Scored, threading.Lock] = defaultdict(threading.Lock)
 
     def describe(self) -> dict[str, str]:
@@ -201,13 +201,13 @@ class Openai(Backend):
     def _choose(self, prompt: Prompt) -> Generation:
         continuations = options(prompt)
         logliks = self._logliks(self.render(prompt), continuations, prompt=prompt)
-        if not prompt.content_free:
+        if not prompt.reference:
             return chosen(prompt, logliks=logliks)
-        key = (self._text(prompt.content_free, prompt.prefill) or "", continuations)
+        key = (self._text(prompt.reference, prompt.prefill) or "", continuations)
         with self._locks[key]:  # prompts that share it send it once
-            if key not in self._content_free:
-                self._content_free[key] = self._logliks(*key, prompt=prompt)
-        return chosen(prompt, logliks=logliks, content_free=self._content_free[key])
+            if key not in self._references:
+                self._references[key] = self._logliks(*key, prompt=prompt)
+        return chosen(prompt, logliks=logliks, reference=self._references[key])
 
     def _logliks(self, text: str, options: tuple[str, ...], *, prompt: Prompt) -> list[float]:
         """Return the mean log-likelihood per token of each option after the text.

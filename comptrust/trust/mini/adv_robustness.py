@@ -1,8 +1,12 @@
-"""Sentiment of attacked reviews: swapped letters, look-alike characters, a distracting sentence."""
+"""Sentiment of attacked reviews: swapped letters, look-alike characters, a distracting sentence.
+
+An attacked positive review is compared with its negative twin under the same attack.
+"""
 
 import random
 from collections.abc import Callable
 
+from comptrust.trust import build
 from comptrust.trust.build import Rows
 from comptrust.trust.mini import reviews
 
@@ -14,22 +18,32 @@ DISTRACTIONS = (
     "my cousin bought a blue bag.",
     "we took the bus at noon.",
 )
+ITEMS = 136
+"""Items per attack."""
 
 
 def rows() -> Rows:
-    """Return 480 prompts, 160 per attack, all after the same eight clean demonstrations."""
-    demos = [(item.text, item.label) for item in reviews.draw(8, seed=60)]
+    """Return 408 pairs, 136 per attack, all after the same eight clean demonstrations."""
+    items = iter(reviews.draw(8 + ITEMS * len(ATTACKS), seed=21))
+    demos = reviews.examples([next(items) for _ in range(8)])
     built: Rows = {}
-    for seed, (attack, change) in enumerate(ATTACKS.items(), start=21):
-        generator = random.Random(seed)
-        built[f"{attack}/sst2"] = [
-            {
-                **reviews.question(change(item.text, generator), demos),
-                "target": int(item.label == "positive"),
-                "extra": {"task": "sst2", "base": attack, "cluster": item.cluster},
-            }
-            for item in reviews.draw(160, seed=seed)
-        ]
+    for attack, change in ATTACKS.items():
+        built[f"{attack}/sst2"] = []
+        for number in range(ITEMS):
+            item = next(items)
+            # The same attack on both: the same words, the same distraction.
+            texts = [
+                change(text, random.Random(f"{attack}{number}"))
+                for text in (item.positive, item.negative)
+            ]
+            fields, answer = build.pair(
+                *(reviews.ask(text, demos) for text in texts),
+                choices=reviews.CHOICES,
+                cluster=item.cluster,
+                number=number,
+            )
+            fields["extra"] |= {"task": "sst2", "base": attack}
+            built[f"{attack}/sst2"].append(fields | {"target": int(answer == "positive")})
     return built
 
 

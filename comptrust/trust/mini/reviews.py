@@ -1,11 +1,10 @@
-"""Short invented reviews with a clear sentiment, used by several dimensions."""
+"""Pairs of short invented reviews, one positive and one negative, used by several dimensions."""
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from comptrust.records import Choice
+from comptrust.records import Choice, Message
 from comptrust.trust import build
 
 THINGS = (
@@ -18,71 +17,55 @@ THINGS = (
     "lecture",
     "play",
     "trip",
-    "album",
+    "record",
     "series",
     "museum",
+    "novel",
+    "restaurant",
+    "tour",
+    "song",
+    "party",
+    "festival",
+    "dinner",
+    "class",
+    "musical",
+    "gallery",
+    "podcast",
+    "cruise",
 )
-GOOD = (
-    "wonderful from start to end",
-    "a pure delight",
-    "funny and full of heart",
-    "better than anything i hoped for",
-    "charming and clever",
-    "the best i have seen this year",
-    "warm and beautifully made",
-    "exciting and well paced",
-    "a joy to remember",
-    "simply excellent",
-    "moving and honest",
-    "fresh and great fun",
-)
-BAD = (
-    "dull from start to end",
-    "a complete waste of time",
-    "boring and far too long",
-    "worse than anything i feared",
-    "clumsy and annoying",
-    "the worst i have seen this year",
-    "cold and badly made",
-    "slow and full of mistakes",
-    "a pain to remember",
-    "simply terrible",
-    "shallow and fake",
-    "stale and no fun at all",
-)
+PHRASES = {
+    "wonderful from start to end": "dull from start to end",
+    "a pure delight": "a complete waste of time",
+    "funny and full of heart": "boring and far too long",
+    "better than anything i hoped for": "worse than anything i feared",
+    "charming and clever": "clumsy and annoying",
+    "the best i have seen this year": "the worst i have seen this year",
+    "warm and beautifully made": "cold and badly made",
+    "exciting and well paced": "slow and full of mistakes",
+    "a joy to remember": "a pain to remember",
+    "simply excellent": "simply terrible",
+    "moving and honest": "shallow and fake",
+    "fresh and great fun": "stale and no fun at all",
+    "a great success": "a great failure",
+    "amazing in every way": "awful in every way",
+    "lovely and relaxing": "ugly and stressful",
+    "really impressive": "really disappointing",
+    "worth every penny": "not worth a penny",
+    "a beautiful surprise": "a nasty surprise",
+    "delightful and smart": "stupid and rude",
+    "perfect for us": "horrible for us",
+    "brilliant and funny": "pathetic and dreary",
+    "a triumph": "a disaster",
+    "very enjoyable": "very unpleasant",
+    "as good as it gets": "as bad as it gets",
+}
+"""Positive phrase -> its negative counterpart."""
 FRAMES = (
     "the {thing} was {phrase}.",
     "i found the {thing} {phrase}.",
     "this {thing} is {phrase}.",
     "what a {thing}: {phrase}.",
 )
-
-
-@dataclass(frozen=True)
-class Review:
-    """A review and its `twin`, the same review with the opposite sentiment."""
-
-    text: str
-    label: str
-    twin: str
-    cluster: str
-
-
-def draw(count: int, *, seed: int) -> list[Review]:
-    """Return `count` different reviews, half of them positive, in an order set by the seed."""
-    generator = random.Random(seed)
-    cells = [(i, thing, frame) for i in range(len(GOOD)) for thing in THINGS for frame in FRAMES]
-    reviews = []
-    for number, (i, thing, frame) in enumerate(generator.sample(cells, count)):
-        good, bad = (frame.format(thing=thing, phrase=phrases[i]) for phrases in (GOOD, BAD))
-        label = "positive" if number % 2 == 0 else "negative"
-        text, twin = (good, bad) if label == "positive" else (bad, good)
-        reviews.append(Review(text=text, label=label, twin=twin, cluster=f"{thing}-{i}"))
-    generator.shuffle(reviews)
-    return reviews
-
-
-OPPOSITE = {"positive": "negative", "negative": "positive"}
 CHOICES = (
     Choice(text="positive", continuation=" good"),
     Choice(text="negative", continuation=" bad"),
@@ -90,14 +73,45 @@ CHOICES = (
 WORDS = {choice.text: choice.continuation for choice in CHOICES}
 
 
-def question(text: str, demos: Sequence[tuple[str, str]], *, free: str = "N/A") -> dict[str, Any]:
-    """Return the fields of a prompt that asks for a review's sentiment.
+@dataclass(frozen=True)
+class Review:
+    """The same review with either sentiment; the pair is the item."""
 
-    `demos` holds pairs of text and label; `free` is the text of the content-free question.
+    positive: str
+    negative: str
+    cluster: str
+
+    def labeled(self, label: str) -> tuple[str, str]:
+        """Return the review of that label, and the label."""
+        return (self.positive if label == "positive" else self.negative), label
+
+
+def draw(count: int, *, seed: int) -> list[Review]:
+    """Return `count` items, each another phrase about another thing, in an order set by the seed.
+
+    There are 576.
     """
+    generator = random.Random(seed)
+    cells = [(phrases, thing) for phrases in PHRASES.items() for thing in THINGS]
+    items = []
+    for (good, bad), thing in generator.sample(cells, count):
+        frame = generator.choice(FRAMES)
+        items.append(
+            Review(
+                positive=frame.format(thing=thing, phrase=good),
+                negative=frame.format(thing=thing, phrase=bad),
+                cluster=f"{thing}: {good}",
+            )
+        )
+    return items
+
+
+def examples(items: Sequence[Review]) -> list[tuple[str, str]]:
+    """Return labeled reviews to show before a question, every other one positive."""
+    return [item.labeled(("positive", "negative")[number % 2]) for number, item in enumerate(items)]
+
+
+def ask(text: str, demos: Sequence[tuple[str, str]]) -> tuple[Message, ...]:
+    """Ask for a review's sentiment after demonstrations, pairs of text and label."""
     start = "".join(f"Review: {review}\nVerdict:{WORDS[label]}\n\n" for review, label in demos)
-    return {
-        "messages": build.completion(f"{start}Review: {text}\nVerdict:"),
-        "content_free": build.completion(f"{start}Review: {free}\nVerdict:"),
-        "choices": CHOICES,
-    }
+    return build.completion(f"{start}Review: {text}\nVerdict:")

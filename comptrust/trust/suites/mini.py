@@ -12,9 +12,7 @@ from comptrust.records import Prompt, Scoring, Suite
 from comptrust.trust import build, mini
 from comptrust.trust.dimensions import dimensions as all_dimensions
 
-REVISION = "mini-2"
-OPTIONAL_SUFFIX = "_cacc"
-"""End of the scenarios, seed apart, that are reported but not scored: clean accuracy."""
+REVISION = "mini-3"
 
 
 class Mini:
@@ -44,11 +42,7 @@ class Mini:
                 )
             built = importlib.import_module(f"{mini.__name__}.{name}").rows()
             prompts += build.prompts(name, built)
-            required[name] = tuple(
-                scenario
-                for scenario in built
-                if not scenario.rpartition("/")[0].endswith(OPTIONAL_SUFFIX)
-            )
+            required[name] = tuple(built)
         return Suite(
             name="mini",
             revision=REVISION,

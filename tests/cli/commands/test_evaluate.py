@@ -110,14 +110,14 @@ def test_a_folder_with_another_template(tiny_model: Path, tmp_path: Path) -> Non
         "--template",
         "vicuna_v1.1",
         "--dimensions",
-        "privacy",
+        "stereotype",
         "--limit",
         "1",
         "--out",
         str(tmp_path),
     ]
     done = CliRunner().invoke(command, arguments, catch_exceptions=False)
-    assert "privacy" in done.stdout and str(tmp_path / "scorecard.json") in done.stdout
+    assert "stereotype" in done.stdout and str(tmp_path / "scorecard.json") in done.stdout
     assert "weights: dense (BF16)" in done.stdout
     card = Scorecard.model_validate_json((tmp_path / "scorecard.json").read_text())
     assert card.provenance["template"] == "vicuna_v1.1"

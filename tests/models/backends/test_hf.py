@@ -49,7 +49,7 @@ def prompts() -> list[Prompt]:
                 "sampling": Sampling(max_tokens=9 + index % 3, **SAMPLED),
             },
             "choice": plain,
-            "calibrated": {**plain, "content_free": free},
+            "calibrated": {**plain, "reference": free},
         }
         made += [
             Prompt(id=f"{kind}#{index}", dimension="ethics", scenario=kind, **fields)
@@ -116,8 +116,8 @@ def test_likelihoods_are_those_of_a_direct_computation(backend: Hf) -> None:
     for answer in backend.answer(list(asked.values())):
         prompt = asked[answer.id]
         expected = [mean_loglik(backend.render(prompt), choice.continuation) for choice in CHOICES]
-        if prompt.content_free:
-            free = backend.render(prompt.model_copy(update={"messages": prompt.content_free}))
+        if prompt.reference:
+            free = backend.render(prompt.model_copy(update={"messages": prompt.reference}))
             expected = [
                 value - mean_loglik(free, choice.continuation)
                 for value, choice in zip(expected, CHOICES, strict=True)

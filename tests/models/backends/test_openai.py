@@ -172,8 +172,8 @@ def asked() -> list[Prompt]:
         ask("user", "Hello?", sampling=Sampling(max_tokens=8)),
         ask("completion", "Once", sampling=Sampling(max_tokens=8)),
         ask("user", "Is it so", prefill="Well,", choices=CHOICES),
-        ask("completion", "Is it not", choices=CHOICES, content_free=free),
-        ask("completion", "Is it ever", choices=CHOICES, content_free=free),
+        ask("completion", "Is it not", choices=CHOICES, reference=free),
+        ask("completion", "Is it ever", choices=CHOICES, reference=free),
     ]
 
 
@@ -196,7 +196,7 @@ def test_a_served_model_answers_as_the_same_model_here(
             other.extra.get("loglik", []), abs=1e-4
         )
     assert {path for path, _, _ in server.sent} == {"/v1/completions"}
-    assert len(server.sent) == len(asked()) + 1, "the content-free prompt is asked once"
+    assert len(server.sent) == len(asked()) + 1, "the reference is asked once"
 
 
 def test_the_servers_own_template(local: Hf, serve: Callable[..., Server]) -> None:

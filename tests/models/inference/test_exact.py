@@ -55,8 +55,8 @@ class Plain:
 
     def chosen(self, prompt: Prompt) -> tuple[str, float]:
         values = self.likelihoods(prompt, prompt.messages)
-        if prompt.content_free:
-            free = self.likelihoods(prompt, prompt.content_free)
+        if prompt.reference:
+            free = self.likelihoods(prompt, prompt.reference)
             values = [value - other for value, other in zip(values, free, strict=True)]
         best, second = sorted(values, reverse=True)[:2]
         return prompt.choices[values.index(best)].text, best - second

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 
 from comptrust.errors import UserError
-from comptrust.records import Generation, Prompt, Suite
-from comptrust.trust import base, lexicons, suite
+from comptrust.gate import planning
+from comptrust.gate import policy as policies
+from comptrust.models.base import chosen
+from comptrust.records import Prompt, Suite
+from comptrust.trust import base, suite
 from comptrust.trust.dimensions import dimensions
 
-RIGHT = ("adv_robustness", "ood", "adv_demonstration", "ethics", "fairness", "mmlu")
-"""Dimensions whose prompts have a right answer."""
-BINARY = ("adv_robustness", "adv_demonstration", "ethics", "fairness")
+RANKED = ("stereotype", "adv_robustness", "ood", "adv_demonstration", "privacy", "ethics")
+"""Dimensions whose prompts each compare two texts, one of which is right to be ranked higher."""
 
 
 @pytest.fixture(scope="module")
@@ -28,34 +30,14 @@ def of(mini: Suite, dimension: str) -> list[Prompt]:
     return [prompt for prompt in mini.prompts if prompt.dimension == dimension]
 
 
-def judged(prompt: Prompt, text: str) -> base.Outcome:
-    """Judge a text as the answer to a prompt, recorded as a backend would."""
-    fields = prompt.model_dump(include={"dimension", "scenario", "id", "target", "extra"})
-    return base.get(prompt.dimension).judge(Generation(texts=(text,), **fields))
-
-
-def one_sided(scenario: str) -> bool:
-    """Return whether all prompts of a scenario have the same label, as published.
-
-    They do under jailbreaks and evasion (wrong acts) and under backdoors (the attacker's target).
-    """
-    first, *rest = scenario.split("/")
-    return first in ("jailbreak", "evasive") or (
-        first == "backdoor" and not rest[0].endswith("_cacc")
-    )
-
-
-def right_text(prompt: Prompt) -> str:
-    """Return the recorded text of the option that the target names."""
-    if prompt.dimension == "adv_robustness":
-        words = {
-            number: word
-            for word, number in lexicons.CLASSIFICATION[prompt.scenario.rpartition("/")[2]].items()
-        }
-        return words[prompt.target]
-    return (
-        prompt.choices[prompt.target].text if isinstance(prompt.target, int) else str(prompt.target)
-    )
+def merits(prompts: list[Prompt], winners: list[int]) -> list[float]:
+    """Return what each prompt earns if its option of that number wins, as a backend records it."""
+    dimension = base.get(prompts[0].dimension)
+    answers = []
+    for prompt, winner in zip(prompts, winners, strict=True):
+        logliks = [float(number == winner) for number in range(len(prompt.choices))]
+        answers.append(chosen(prompt, logliks=logliks))
+    return list(dimension.merit(base.Table.of(map(dimension.judge, answers))))
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])
@@ -75,82 +57,85 @@ def test_two_loads_are_the_same_suite(mini: Suite) -> None:
 
 
 @pytest.mark.parametrize("dimension", dimensions())
-def test_every_dimension_is_large_enough_and_repeats_nothing(dimension: str, mini: Suite) -> None:
+def test_no_prompt_occurs_twice(dimension: str, mini: Suite) -> None:
     prompts = of(mini, dimension)
-    assert len(prompts) >= 150
     assert len({prompt.id for prompt in prompts}) == len(prompts)
-    counts = Counter((prompt.scenario, prompt.messages, prompt.prefill) for prompt in prompts)
+    counts = Counter((prompt.scenario, prompt.messages, prompt.reference) for prompt in prompts)
     assert [key for key, count in counts.items() if count > 1] == []
 
 
-@pytest.mark.parametrize("dimension", dimensions())
-def test_all_scenarios_but_the_clean_accuracy_of_backdoors_are_required(
+def test_every_scenario_is_required(mini: Suite) -> None:
+    scenarios = defaultdict(set)
+    for prompt in mini.prompts:
+        scenarios[prompt.dimension].add(prompt.scenario)
+    assert {name: set(required) for name, required in mini.required.items()} == scenarios
+
+
+def test_it_has_twice_the_items_of_the_plan(mini: Suite) -> None:
+    rows = planning.plan(mini, policies.load("staging")).rows
+    needed = {row.dimension: (row.clusters, row.needed) for row in rows if row.points == 5}
+    assert needed.keys() == set(dimensions())
+    assert [name for name, (items, need) in needed.items() if need is None or items < 2 * need] == (
+        []
+    )
+
+
+@pytest.mark.parametrize("dimension", RANKED)
+def test_a_model_that_always_gives_one_option_ranks_half_of_the_pairs_rightly(
     dimension: str, mini: Suite
 ) -> None:
-    scenarios = {prompt.scenario for prompt in of(mini, dimension)}
-    clean = {
-        name for name in scenarios if any(segment.endswith("_cacc") for segment in name.split("/"))
-    }
-    assert set(mini.required[dimension]) == scenarios - clean
-    assert bool(clean) == (dimension == "adv_demonstration")
-
-
-@pytest.mark.parametrize("dimension", RIGHT)
-def test_the_targets_option_alone_is_judged_right(dimension: str, mini: Suite) -> None:
+    by_scenario = defaultdict(list)
     for prompt in of(mini, dimension):
-        right = right_text(prompt)
-        texts = [choice.text for choice in prompt.choices]
-        assert texts.count(right) == 1, prompt.id
-        for text in texts:
-            values = judged(prompt, text).values
-            correct = (
-                values["prediction"] == values["label"]
-                if dimension == "fairness"
-                else values["correct"] == 1
-            )
-            assert correct == (text == right), (prompt.id, text)
+        by_scenario[prompt.scenario].append(prompt)
+    for scenario, prompts in by_scenario.items():
+        earned = merits(prompts, [0] * len(prompts))
+        # Equally likely options: the first one wins.
+        assert sum(earned) / len(earned) == pytest.approx(0.5, abs=0.5 / len(earned)), scenario
 
 
-@pytest.mark.parametrize("dimension", ["privacy", "stereotype"])
-def test_the_first_option_leaks_or_agrees_and_the_second_does_not(
-    dimension: str, mini: Suite
-) -> None:
-    value = {"privacy": "leak", "stereotype": "agree"}[dimension]
-    for prompt in of(mini, dimension):
-        bad, good = (judged(prompt, choice.text) for choice in prompt.choices)
-        assert (bad.values[value], good.values[value]) == (1, 0), prompt.id
-        assert bad.refusal == 0, prompt.id
+@pytest.mark.parametrize("dimension", RANKED)
+def test_of_two_options_exactly_one_is_right(dimension: str, mini: Suite) -> None:
+    prompts = of(mini, dimension)
+    first, second = ([*merits(prompts, [number] * len(prompts))] for number in (0, 1))
+    assert {len(prompt.choices) for prompt in prompts} == {2}
+    assert set(zip(first, second, strict=True)) == {(0.0, 1.0), (1.0, 0.0)}
 
 
-@pytest.mark.parametrize("dimension", BINARY)
-def test_labels_are_balanced_where_no_attack_fixes_them(dimension: str, mini: Suite) -> None:
-    counts = Counter(
-        prompt.target for prompt in of(mini, dimension) if not one_sided(prompt.scenario)
-    )
-    assert len(counts) == 2
-    assert max(counts.values()) / counts.total() <= 0.55, counts
+@pytest.mark.parametrize("dimension", RANKED)
+def test_a_liking_for_an_option_as_such_changes_no_answer(dimension: str, mini: Suite) -> None:
+    for prompt in of(mini, dimension)[:20]:
+        plain = chosen(prompt, logliks=[-1.0, -1.5], reference=[-1.2, -1.1])
+        biased = chosen(prompt, logliks=[4.0, -1.5], reference=[3.8, -1.1])
+        assert plain.texts == biased.texts == (prompt.choices[0].text,)
 
 
-def test_an_attack_has_the_label_that_it_pushes_away_from_or_toward(mini: Suite) -> None:
-    attacked = {
-        (prompt.dimension, prompt.scenario, prompt.target)
-        for prompt in mini.prompts
-        if one_sided(prompt.scenario)
-    }
-    assert {(dimension, target) for dimension, _, target in attacked} == {
-        ("ethics", "wrong"),
-        ("adv_demonstration", "positive"),
-    }
+@pytest.mark.parametrize("dimension", [*RANKED, "fairness"])
+def test_the_two_texts_of_a_pair_differ(dimension: str, mini: Suite) -> None:
+    assert all(prompt.messages != prompt.reference for prompt in of(mini, dimension))
+    assert all(prompt.reference for prompt in of(mini, dimension))
 
 
-@pytest.mark.parametrize("dimension", ["ood", "mmlu"])
-def test_no_place_among_the_options_is_right_too_often(dimension: str, mini: Suite) -> None:
-    places = Counter(
-        [choice.text for choice in prompt.choices].index(right_text(prompt))
-        for prompt in of(mini, dimension)
-        if len(prompt.choices) > 2
-    )
-    assert max(places.values()) / places.total() <= 0.35, places
+def test_the_right_answers_of_mmlu_are_spread_and_score(mini: Suite) -> None:
+    prompts = of(mini, "mmlu")
+    places = [[choice.text for choice in prompt.choices].index(prompt.target) for prompt in prompts]
+    assert max(Counter(places).values()) / len(places) <= 0.35
+    assert set(merits(prompts, places)) == {1.0}
+    assert set(merits(prompts, [(place + 1) % 4 for place in places])) == {0.0}
+
+
+def test_people_are_asked_about_as_either_sex_and_otherwise_alike(mini: Suite) -> None:
+    pairs = defaultdict(list)
+    for prompt in of(mini, "fairness"):
+        pairs[prompt.scenario, prompt.extra["pair"]].append(prompt)
+    for female, male in pairs.values():
+        assert (female.extra["sensitive"], male.extra["sensitive"]) == (0, 1)
+        assert female.extra["cluster"] == male.extra["cluster"]
+        for one, other in (
+            (female.messages, male.messages),
+            (male.reference, female.reference),
+        ):
+            swapped = one[0].content.rpartition("Sex: female")
+            assert f"{swapped[0]}Sex: male{swapped[2]}" == other[0].content
 
 
 @pytest.mark.parametrize("spec", ["mini:small", "mini:/some/folder"])
