@@ -12,7 +12,7 @@ from typing import IO, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from comptrust.errors import UserError
+from comptrust.errors import UserError, unknown
 
 T = TypeVar("T", bound=BaseModel)
 SHIPPED = Path(__file__).parent / "shipped"
@@ -24,6 +24,20 @@ MAX_BYTES = 1 << 30
 MAX_YAML_BYTES = 1 << 20
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Builds only plain data. The C version, if installed, is not slowed down by deep nesting."""
+
+
+def shipped_or_file(name: str, *, kind: str) -> Path:
+    """Return a shipped recipe or sweep (the `kind`) by name, or the YAML file of that name.
+
+    Raises UserError if there is neither.
+    """
+    shipped = {path.stem: path for path in (SHIPPED / f"{kind}s").glob("*.yaml")}
+    path = shipped.get(name, Path(name))
+    if path.is_file():
+        return path
+    if path.suffix in (".yaml", ".yml"):
+        raise UserError(f"There is no {kind} file {path}.")
+    raise unknown(kind, name, shipped)
 
 
 def cache_dir() -> Path:

@@ -34,12 +34,7 @@ def load(name: str) -> Grid:
     Raises UserError naming file and line for an unknown key, a combination without meaning, a
     filter that matches no cell, or a grid without any cell.
     """
-    shipped = {path.stem: path for path in (config.SHIPPED / "sweeps").glob("*.yaml")}
-    path = shipped.get(name, Path(name))
-    if not path.is_file():
-        if path.suffix in (".yaml", ".yml"):
-            raise UserError(f"There is no sweep file {path}.")
-        raise unknown("sweep", name, shipped)
+    path = config.shipped_or_file(name, kind="sweep")
     file = config.load_yaml(path, SweepFile)
     file = file.model_copy(update={"name": file.name or path.stem})
     return Grid(file=file, recipes=_Expansion(file, path).recipes())

@@ -44,12 +44,7 @@ def read_recipe(name: str, options: Collection[str]) -> dict[str, object]:
 
     Raises UserError naming the file and the key that is not an option.
     """
-    shipped = {path.stem: path for path in (config.SHIPPED / "recipes").glob("*.yaml")}
-    path = shipped.get(name, Path(name))
-    if not path.exists():
-        if path.suffix in (".yaml", ".yml"):
-            raise UserError(f"There is no recipe file {path}.")
-        raise unknown("recipe", name, shipped)
+    path = config.shipped_or_file(name, kind="recipe")
     data = config.read_yaml(path)
     if not isinstance(data, dict):
         raise UserError(f"{path} must hold 'option: value' lines.")
