@@ -22,7 +22,7 @@ from comptrust.gate import policy as policies
 from comptrust.gate import statistics, verdict
 from comptrust.gate.evidence import Evidence, differences
 from comptrust.gate.statistics import Drop
-from comptrust.records import Checkpoint, Dtype, Score, Scoring, Verdict
+from comptrust.records import Checkpoint, Dtype, Limit, Score, Scoring, Verdict
 from comptrust.tracking import evaluations, registry
 from comptrust.trust import base, generations
 from comptrust.trust import suite as suites
@@ -105,7 +105,7 @@ def evaluate(
     *,
     suite: str = "mini",
     dimensions: Sequence[str] | None = None,
-    limit: int | None = None,
+    limit: Limit | None = None,
     scoring: Scoring = "compressed-trust",
     engine: str = "auto",
     dtype: Dtype = "auto",
@@ -204,20 +204,24 @@ def judge(
     candidate: Evaluation | str,
     baseline: Evaluation | str | None,
     *,
-    policy: str | Path = policies.DEFAULT,
+    policy: str | Path | None = None,
     siblings: Sequence[Evaluation] = (),
 ) -> Verdict:
     """Judge a candidate against its dense baseline under a policy (a name or a YAML file).
 
+    By default it is the one that runs of the candidate's suite are judged under: `demo` for mini,
+    else `staging`.
     The verdict is not signed and moves nothing. Anything that is not measured keeps it from
     passing. Raises UserError for an unknown policy or name.
     """
+    measured = _evaluation(candidate)
+    asked = measured.suite.name if measured.suite else ""
     evidence = Evidence(
-        _evaluation(candidate),
+        measured,
         None if baseline is None else _evaluation(baseline),
         siblings=tuple(siblings),
     )
-    return verdict.judge(evidence, policies.load(str(policy)))
+    return verdict.judge(evidence, policies.load(str(policy or policies.default(asked))))
 
 
 def _evaluation(given: Evaluation | str) -> Evaluation:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Scoring = Literal["compressed-trust", "original"]
 Dtype = Literal["auto", "float32", "bfloat16"]
+Limit = int | float
+"""Items of each dimension or, if it is a float, the share of them (0-1)."""
 Result = Literal["pass", "block", "inconclusive"]
 ENGINE = ("backend", "dtype", "torch", "transformers", "server_version")
 """Entries of a scorecard's provenance that say what computed the answers."""
@@ -252,8 +254,8 @@ class SuiteFields(Record):
     """Dimension -> scenarios that its score needs."""
     scorers: dict[str, str] = {}
     """Dimension -> identity of the classifier that scores its texts."""
-    limit: int | None = None
-    """Items kept of the largest scenario, or None for all."""
+    limit: Limit | None = None
+    """Items kept of each dimension, their share if it is a float (0-1), or None for all."""
     sample: Sample | None = Field(default=None, exclude_if=lambda sample: sample is None)
     """Of what it is a random sample. Version 0.1.0 had none: `limit` kept the first prompts."""
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comptrust.cli.options import print_result
-from comptrust.records import Dtype, Recipe, Scorecard, Scoring, Verdict
+from comptrust.cli.options import print_result, say
+from comptrust.records import Dtype, Limit, Recipe, Scorecard, Scoring, Verdict
 from comptrust.text_tables import number, table
 from comptrust.tracking import store
 
@@ -24,7 +24,7 @@ def job(
     *,
     suite: str,
     dimensions: Sequence[str] | None,
-    limit: int | None,
+    limit: Limit | None,
     scoring: Scoring,
     dtype: Dtype,
     batch_size: int | None,
@@ -43,12 +43,22 @@ def job(
     from comptrust.gate import planning
     from comptrust.gate import policy as policies
     from comptrust.models import sources
+    from comptrust.tracking import promotion
     from comptrust.trust import suite as suites
+    from comptrust.trust.limit import shown
     from comptrust.workflow.job import Job
 
-    questions = suites.load(suite, dimensions=dimensions, scoring=scoring, limit=limit)
-    rules = policies.load(policy or policies.DEFAULT)
+    stage = promotion.check_target(promote_to)[0] if promote_to else None
+    rules = policies.load(policy or policies.default(suite, stage=stage))
+    if stage:
+        policies.require_stages(rules, target=f"--promote-to {promote_to}")
+    questions = suites.for_run(suite, dimensions=dimensions, scoring=scoring, limit=limit)
     planning.check(questions, rules)
+    if limit is None and questions.limit:
+        share = shown(questions.limit)
+        say(f"suite {suite}: asking a random {share} of its items (--limit 100% asks all)")
+    if policy is None:
+        say(f"policy: {rules.name} (--policy names another)")
     return Job(
         recipe=recipe,
         suite=questions,
@@ -113,8 +123,7 @@ def _lines(result: JobResult) -> list[str]:
         f"         tracking: {store.shown_uri()}",
     ]
     if decision:
-        moved = f"moved to {decision.stage}, alias {decision.alias}"
-        lines.append(f"promote: {moved if decision.stage else 'NOT promoted'}. {decision.reason}")
+        lines.append(f"promote: {decision.ref} {decision.effect}. {decision.reason}")
     return lines
 
 

@@ -11,6 +11,7 @@ import click
 from comptrust.errors import Exit
 from comptrust.records import Dtype
 from comptrust.tracking.store import redacted
+from comptrust.trust.limit import limit_of
 
 DEFAULT_MODEL = "builtin:smollm2-135m-instruct"
 METHODS_HELP = "Compression method; comptrust list methods shows all."
@@ -32,6 +33,7 @@ class OptionalValue(click.ParamType[Any]):
             self.fail(f"'{value}' is not a {self.name}.", param, ctx)
 
 
+LIMIT = OptionalValue(lambda value: limit_of(str(value)), "number of items or a share")
 INTEGER = OptionalValue(int, "whole number")
 NUMBER = OptionalValue(float, "number")
 TEXT = OptionalValue(str, "text")
@@ -150,8 +152,9 @@ evaluate_options = stack(
     ),
     click.option(
         "--limit",
-        type=INTEGER,
-        help="Random sample of so many items per scenario, always the same  [default: all].",
+        type=LIMIT,
+        help="Random sample, always the same: items of each dimension, or a share such as 50%"
+        "  [default: all; run, register and sweeps ask 50% of mini].",
     ),
     click.option(
         "--scoring",
@@ -177,7 +180,7 @@ evaluate_options = stack(
 policy_option = click.option(
     "--policy",
     type=TEXT,
-    help="Name of a shipped policy or path of a YAML file  [default: staging].",
+    help="Name of a shipped policy or path of a YAML file  [default: staging; for mini: demo].",
 )
 mapping_option = click.option(
     "--mapping",

@@ -13,6 +13,7 @@ from comptrust.gate.rule import Rule
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.plugins import Registry
 from comptrust.records import Record
+from comptrust.trust import suite as suites
 from comptrust.trust.dimensions import REGISTRY as DIMENSIONS
 
 FOLDER = config.SHIPPED / "policies"
@@ -38,6 +39,8 @@ class PolicyFile(Record):
     `native`: quantized weights count too, for models that were trained so. `declared`: the user's
     word, for published answers without weights.
     """
+    stages: bool = True
+    """Whether a pass may move a version to a stage. If not, it moves the alias `demo` alone."""
     exclude: tuple[str, ...] = ()
     """Scenarios (`mmlu/anatomy`) that are not judged if no prompt of them fits the dense model's
     context window.
@@ -54,18 +57,20 @@ class Policy:
     valid_days: int = 90
     dense: Dense = "proven"
     exclude: tuple[str, ...] = ()
+    stages: bool = True
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the name, every rule with every parameter, the waivers, `valid_days` and
         `exclude`.
 
-        Defaults are included, so a new default gives a new digest. `dense` came later and is left
-        out where it is the default.
+        Defaults are included, so a new default gives a new digest. `dense` and `stages` came later
+        and are left out where they are the default.
         """
         return digests.of_value(
             {
                 **({} if self.dense == "proven" else {"dense": self.dense}),
+                **({} if self.stages else {"stages": False}),
                 "name": self.name,
                 "rules": [
                     {"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules
@@ -120,7 +125,30 @@ def load(name_or_path: str) -> Policy:
                 f"{path}: field 'exclude': '{name}' does not name a scenario. Write"
                 " dimension/scenario, such as mmlu/anatomy."
             )
-    return Policy(file.name, tuple(rules), file.waivers, file.valid_days, file.dense, file.exclude)
+    fields = {
+        name: getattr(file, name)
+        for name in ("name", "waivers", "valid_days", "dense", "exclude", "stages")
+    }
+    return Policy(rules=tuple(rules), **fields)
+
+
+def default(suite: str = "", *, stage: str | None = None) -> str:
+    """Return the policy to use if none is named.
+
+    It is that of the stage to move, or else the one that a suite's runs are judged under.
+    """
+    if stage:
+        return stage.lower() if stage.lower() in names() else DEFAULT
+    return suites.defaults(suite).policy or DEFAULT
+
+
+def require_stages(policy: Policy, *, target: str) -> None:
+    """Raise UserError if a pass under the policy moves no stage."""
+    if not policy.stages:
+        raise UserError(
+            f"Policy {policy.name} guards no stage (`stages: false`), so it cannot be used for"
+            f" {target}. Name another policy, or promote to demo."
+        )
 
 
 def _rule(entry: dict[str, Any], *, where: str) -> Rule:

@@ -175,7 +175,7 @@ def _job(task: Task) -> job.Job:
             "This machine runs a different version of comptrust from the one that started the"
             " sweep. Install the same version."
         )
-    suite = suites.load(
+    suite = suites.for_run(
         file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit
     )
     if suite.digest != task.suite_digest:

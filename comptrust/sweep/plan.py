@@ -79,9 +79,9 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     from comptrust.trust import suite as suites
 
     file = grid.file
-    policy = policies.load(file.policy)
+    policy = policies.load(_policy(file))
     signatures.Signer()  # report an unusable key now, not in every cell
-    suite = suites.load(
+    suite = suites.for_run(
         file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit
     )
     planning.check(suite, policy)
@@ -94,7 +94,9 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     outcomes = finished({"suite_digest": suite.digest, "code_digest": digests.of_code()})
     return Sweep(
         # What a cell may use and how the sweep is described do not make it another sweep.
-        digest=digests.of_value(file.model_dump(mode="json", exclude=_not_digested(file))),
+        digest=digests.of_value(
+            file.model_dump(mode="json", exclude=_not_digested(file)) | {"policy": _policy(file)}
+        ),
         cells=cells,
         finished={cell.key: outcomes[cell.key] for cell in cells if cell.key in outcomes},
         facts=of_models,
@@ -102,6 +104,10 @@ def build(grid: Grid, *, work: bool) -> Sweep:
         policy=policy,
         file=file,
     )
+
+
+def _policy(file: SweepFile) -> str:
+    return file.policy or policies.default(file.suite)
 
 
 def _not_digested(file: SweepFile) -> set[str]:

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from comptrust.records import Dtype, Record, Scoring
+from comptrust.records import Dtype, Limit, Record, Scoring
+from comptrust.trust.limit import limit_of
 
 
 def _quoted(value: object) -> object:
@@ -52,12 +53,16 @@ class Resources(Record):
     """How often a cell restarts within one sweep after its process or machine was lost."""
 
 
+def _limit(value: object) -> object:
+    return limit_of(value) if isinstance(value, str) else value
+
+
 class SweepFile(Record):
     """The file."""
 
     suite: str = "mini"
     dimensions: tuple[str, ...] | None = None
-    limit: int | None = None
+    limit: Annotated[Limit, BeforeValidator(_limit)] | None = None
     scoring: Scoring = "compressed-trust"
     dtype: Dtype = "auto"
     name: str = ""
@@ -80,7 +85,8 @@ class SweepFile(Record):
     include: tuple[CellFilter, ...] = ()
     exclude: tuple[CellFilter, ...] = ()
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    policy: str = "staging"
+    policy: str | None = None
+    """By default the one that runs of the suite are judged under."""
     resources: Resources = Resources()
 
 

@@ -18,7 +18,9 @@ TARGETS = {
     "challenger": ("Staging", "challenger"),
     "production": ("Production", "champion"),
     "champion": ("Production", "champion"),
+    "demo": (None, "demo"),
 }
+"""Target -> stage and alias. The alias `demo` shows that promotion works and guards nothing."""
 JUDGED_FILES = ("verdict.json", "scorecard.json", "checkpoint.json")
 
 
@@ -30,17 +32,28 @@ class Promotion:
     outcome: Result
     reason: str
     stage: str | None = None
-    """The stage it was moved to; None if it was refused."""
+    """The stage it was moved to; None if it was refused or the target has none."""
     alias: str | None = None
     """The alias it was given; None if it was refused."""
+
+    @property
+    def effect(self) -> str:
+        """What was done, to follow the version's name."""
+        if self.alias is None:
+            return "was not promoted"
+        stage = f"is now in {self.stage} with" if self.stage else "now has"
+        return f"{stage} alias {self.alias}"
 
 
 Check = Callable[[registry.Version, Path], Promotion | None]
 """A further condition: takes a version and the folder of its files, returns a refusal or None."""
 
 
-def check_target(to: str) -> tuple[str, str]:
-    """Return (stage, alias) of a target. Raises UserError that suggests the nearest name."""
+def check_target(to: str) -> tuple[str | None, str]:
+    """Return (stage, alias) of a target; `demo` has no stage.
+
+    Raises UserError that suggests the nearest name.
+    """
     if to not in TARGETS:
         raise unknown("target", to, TARGETS)
     return TARGETS[to]
@@ -64,12 +77,13 @@ def promote(
         return examined
     client = runs.client()
     try:
-        with warnings.catch_warnings():
-            # Stages are deprecated, but many registries are still read by stage.
-            warnings.simplefilter("ignore", FutureWarning)
-            client.transition_model_version_stage(
-                candidate.name, candidate.version, stage, archive_existing_versions=False
-            )
+        if stage:
+            with warnings.catch_warnings():
+                # Stages are deprecated, but many registries are still read by stage.
+                warnings.simplefilter("ignore", FutureWarning)
+                client.transition_model_version_stage(
+                    candidate.name, candidate.version, stage, archive_existing_versions=False
+                )
         client.set_registered_model_alias(candidate.name, alias, candidate.version)
     except MlflowException as error:
         if error.error_code == "PERMISSION_DENIED":

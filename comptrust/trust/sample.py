@@ -1,43 +1,44 @@
 """Samples: a seeded share of a suite's items, the same for both models and in every scenario.
 
-The items of scenarios that share any are put in one random order in which every beginning has the
-scenarios in proportion (stratified by the scenarios that ask an item; Cochran 1977, chapter 5). A
-sample is the beginning of that order, so a smaller one is part of a larger one. The order depends
-on the seed, the dimension and the item alone, not on the machine or a library.
+The items of a dimension are put in one random order in which every beginning has the scenarios in
+proportion to their weight in the score (stratified by the scenarios that ask an item; Cochran 1977,
+chapter 5). A sample is the beginning of that order, so a smaller one is part of a larger one. The
+order depends on the seed, the dimension and the item alone, not on the machine or a library.
 """
 
 import hashlib
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from comptrust.records import Generation, Prompt, Sample, Suite
+import numpy as np
+
+from comptrust.records import Generation, Limit, Prompt, Sample, Suite
 from comptrust.trust import base
 
 SEED = 0
 """Seed of every new sample. It is fixed, so that nobody draws until a sample suits them."""
-Scenarios = frozenset[str]
 
 
-def draw(suite: Suite, limit: int, *, seed: int = SEED) -> Suite:
-    """Return a sample of a whole suite: `limit` items of each scenario, with all their prompts.
+def draw(suite: Suite, limit: Limit, *, seed: int = SEED) -> Suite:
+    """Return a sample of a whole suite: items of each dimension, with all their prompts.
 
-    Where scenarios share items, the largest has `limit` of them and the others their proportion,
-    but at least one. So have all scenarios of a dimension whose score is one mean over all prompts.
-    If nothing is left out, the suite is returned as it is.
+    `limit` is their number or, if it is a float, their share (0-1). Each scenario keeps at least
+    one. If nothing is left out, the suite is returned as it is.
     """
     kept: list[Prompt] = []
     for name in dict.fromkeys(prompt.dimension for prompt in suite.prompts):
         prompts = [prompt for prompt in suite.prompts if prompt.dimension == name]
         table = unanswered(prompts, dimension=name, suite=suite)
         items = _items(prompts, table)
-        places: defaultdict[str, set[str]] = defaultdict(set)
+        shares = base.get(name, scoring=suite.scoring).shares(table)
+        order = _order(items, prompts, shares, key=f"{seed}/{name}")
+        count = math.ceil(limit * len(order)) if isinstance(limit, float) else limit
+        rank = {item: number for number, item in enumerate(order)}
+        first: dict[str, int] = {}
         for item, prompt in zip(items, prompts, strict=True):
-            places[item].add(prompt.scenario)
-        asked = {item: frozenset(scenarios) for item, scenarios in places.items()}
-        chosen: set[str] = set()
-        for scenarios in _linked(asked.values(), pooled=base.get(name).pooled):
-            order = _order(asked, scenarios, key=f"{seed}/{name}")
-            chosen |= _beginning(order, asked, limit)
+            first[prompt.scenario] = min(first.get(prompt.scenario, len(order)), rank[item])
+        chosen = {*order[:count], *(order[number] for number in first.values())}
         kept += [prompt for item, prompt in zip(items, prompts, strict=True) if item in chosen]
     if len(kept) == len(suite.prompts):
         return suite
@@ -77,39 +78,28 @@ def _items(prompts: Sequence[Prompt], table: base.Table) -> list[str]:
     return items
 
 
-def _linked(patterns: Iterable[Scenarios], *, pooled: bool) -> Iterator[Scenarios]:
-    """Yield groups of scenarios: those that share items, or all of them if `pooled`."""
-    groups: list[Scenarios] = []
-    for pattern in dict.fromkeys(patterns):
-        touching = [group for group in groups if pooled or group & pattern]
-        groups = [group for group in groups if group not in touching]
-        groups.append(pattern.union(*touching))
-    yield from groups
-
-
-def _order(asked: Mapping[str, Scenarios], scenarios: Scenarios, *, key: str) -> list[str]:
-    """Return the items of linked scenarios in a random order that keeps them in proportion."""
-    strata: defaultdict[Scenarios, list[str]] = defaultdict(list)
-    for item, pattern in asked.items():
-        if pattern <= scenarios:
-            strata[pattern].append(item)
+def _order(
+    items: Sequence[str], prompts: Sequence[Prompt], shares: np.ndarray, *, key: str
+) -> list[str]:
+    """Return the items in a random order that keeps their scenarios in proportion."""
+    asked: defaultdict[str, set[str]] = defaultdict(set)
+    weight: Counter[str] = Counter()
+    for item, prompt, share in zip(items, prompts, shares.tolist(), strict=True):
+        asked[item].add(prompt.scenario)
+        weight[item] += share
+    strata: defaultdict[frozenset[str], list[str]] = defaultdict(list)
+    for item, scenarios in asked.items():
+        strata[frozenset(scenarios)].append(item)
     places: dict[str, float] = {}
-    for pattern, items in strata.items():
-        items.sort(key=lambda item: _uniform(key, "item", item))
-        # Systematic: the beginnings of all strata grow alike, from a random start (0-1).
+    for pattern, members in strata.items():
+        members.sort(key=lambda item: _uniform(key, "item", item))
+        # Systematic: the beginnings of all strata grow by their weight, from a random start (0-1).
         start = _uniform(key, "scenarios", *sorted(pattern))
-        places |= {item: (rank + start) / len(items) for rank, item in enumerate(items)}
+        total = sum(weight[item] for item in members)
+        places |= {
+            item: (rank + start) / total if total else math.inf for rank, item in enumerate(members)
+        }
     return sorted(places, key=lambda item: (places[item], item))
-
-
-def _beginning(order: Sequence[str], asked: Mapping[str, Scenarios], limit: int) -> set[str]:
-    sizes: Counter[str] = Counter()
-    first: dict[str, str] = {}
-    for item in order:
-        sizes.update(asked[item])
-        for scenario in asked[item]:
-            first.setdefault(scenario, item)
-    return {*order[: round(limit * len(order) / max(sizes.values()))], *first.values()}
 
 
 def _uniform(*words: str) -> float:

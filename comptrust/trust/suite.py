@@ -1,10 +1,12 @@
 """The loader of all suites: finds the plug-in, filters its prompts and checks them."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from comptrust.errors import UserError, unknown
 from comptrust.plugins import Registry
-from comptrust.records import Scoring, Suite
+from comptrust.records import Limit, Scoring, Suite
+from comptrust.trust import limit as limits
 from comptrust.trust import sample, scorers
 from comptrust.trust.dimensions import dimensions as all_dimensions
 from comptrust.trust.evaluation import Evaluation
@@ -17,14 +19,15 @@ def load(
     *,
     dimensions: Sequence[str] | None = None,
     scoring: Scoring = "compressed-trust",
-    limit: int | None = None,
+    limit: Limit | None = None,
     toxicity_scorer: str = scorers.DEFAULT,
 ) -> Suite:
     """Load a suite by its spec: `mini`, `decodingtrust:DIR` or `hf:NAME`.
 
     `dimensions` selects dimensions (None: all that the suite has). `limit` draws a sample of so
-    many items of each scenario (sample.py). Raises UserError for an unknown suite, dimension or
-    scorer, a broken data file, duplicate ids, blank text or a suite without prompts.
+    many items of each dimension, or of that share of them (sample.py). Raises UserError for an
+    unknown suite, dimension or scorer, a broken data file, duplicate ids, blank text or a suite
+    without prompts.
     """
     name, _, argument = spec.partition(":")
     if dimensions is not None and not dimensions:
@@ -33,8 +36,8 @@ def load(
         if dimension not in all_dimensions():
             raise unknown("dimension", dimension, all_dimensions())
     chosen = None if dimensions is None else tuple(dict.fromkeys(dimensions))
-    if limit is not None and limit < 1:
-        raise UserError(f"limit is {limit}; it must be at least 1 item per scenario.")
+    if limit is not None:
+        limits.checked(limit)
     suite: Suite = SUITES.get(name)().load(argument or None, dimensions=chosen, scoring=scoring)
     wanted = set(chosen or all_dimensions())
     prompts = tuple(prompt for prompt in suite.prompts if prompt.dimension in wanted)
@@ -49,6 +52,33 @@ def load(
     )
     check(suite, spec=spec)
     return suite if limit is None else sample.draw(suite, limit)
+
+
+class Defaults(NamedTuple):
+    """How `run` and sweeps use a suite where the user does not say."""
+
+    limit: Limit | None
+    policy: str | None
+    """None: the default policy."""
+
+
+def defaults(spec: str) -> Defaults:
+    """Return what a suite's class says in `run_limit` and `run_policy`; None where it does not."""
+    name = spec.partition(":")[0]
+    plugin = SUITES.get(name) if name in SUITES.names() else None
+    return Defaults(getattr(plugin, "run_limit", None), getattr(plugin, "run_policy", None))
+
+
+def for_run(
+    spec: str,
+    *,
+    dimensions: Sequence[str] | None,
+    scoring: Scoring,
+    limit: Limit | None,
+) -> Suite:
+    """Load a suite as `run` and sweeps ask it: without a limit, with the suite's own."""
+    limit = limit or defaults(spec).limit
+    return load(spec, dimensions=dimensions, scoring=scoring, limit=limit)
 
 
 def prove(evaluation: Evaluation, spec: str) -> None:
@@ -87,7 +117,7 @@ def prove(evaluation: Evaluation, spec: str) -> None:
     if digests != {suite.digest} or answered != asked:
         raise UserError(
             f"{ref} has answers to other prompts than its suite.json states (limit"
-            f" {manifest.limit} of '{spec}'). Evaluate it again."
+            f" {limits.shown(manifest.limit)} of '{spec}'). Evaluate it again."
         )
 
 

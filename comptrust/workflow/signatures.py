@@ -11,8 +11,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from comptrust.errors import UserError
+from comptrust.gate import policy as policies
 from comptrust.gate.evidence import Evidence
-from comptrust.gate.policy import Policy
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing import waivers as waiving
 from comptrust.gate.signing.attestations import Attestation, Problem
@@ -126,31 +126,35 @@ def judge_again(
     candidate: str,
     *,
     baseline: str | None,
-    policy: Policy,
+    policy: str | None,
     waivers_file: Path | None,
     suite: str | None = None,
 ) -> Judgment:
     """Judge what was evaluated before, record the verdict on its run and sign it.
 
-    `candidate` is `models:/NAME/VERSION`, `runs:/ID` or a scorecard file. Without `baseline` the
-    logged dense evaluation of the same suite is used. `waivers_file` has signed waivers, beside
+    `candidate` is `models:/NAME/VERSION`, `runs:/ID` or a scorecard file. `policy` is a name or a
+    file; by default the one that runs of the candidate's suite are judged under. Without `baseline`
+    the logged dense evaluation of the same suite is used. `waivers_file` has signed waivers, beside
     those logged on the candidate's run. With `suite` (a spec such as `mini`) both must be proven to
     have been asked that suite or a seeded sample of it; if not, a UserError is raised.
     """
     signer = Signer()
+    named = policies.load(policy) if policy else None
     measured = evaluations.load(candidate)
+    asked = measured.suite.name if measured.suite else ""
+    rules = named or policies.load(policies.default(asked))
     dense = evaluations.load(baseline) if baseline else evaluations.baseline(measured)
     for evaluation in filter(None, (measured, dense) if suite else ()):
         suites.prove(evaluation, str(suite))
     evidence = Evidence(measured, dense, evaluations.siblings(measured))
     waived = waivers(candidate, file=waivers_file)
-    verdict = judge(evidence, policy, waivers=waived, trusted=signer.trusted)
+    verdict = judge(evidence, rules, waivers=waived, trusted=signer.trusted)
     if candidate.startswith(evaluations.REMOTE):
         from comptrust.report import page
 
         promotion.record_verdict(candidate, verdict)
         page.log_version(registry.run_of(candidate))
-    signature = signer.sign(verdict, evidence, days=policy.valid_days)
+    signature = signer.sign(verdict, evidence, days=rules.valid_days)
     return Judgment(measured, dense, verdict, signature)
 
 

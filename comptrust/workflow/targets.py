@@ -131,6 +131,10 @@ def evaluate(
     with backend(target, options, given=given, log=log, say=say) as answering:
         # loading comes first: it says best what is wrong with a folder
         weights = {"weights": precision.weights(target.path)} if target.path else {}
+        if target.record:
+            dense = target.record.recipe.method == "none"
+        else:
+            dense = weights.get("weights", "").startswith("dense")
         evaluation = run.evaluate(
             answering,
             suite,
@@ -138,6 +142,7 @@ def evaluate(
             checkpoint_digest=target.digest,
             allow_partial=allow_partial,
             facts=weights,
+            dense=dense,
             say=say,
         )
     if target.record:

@@ -89,18 +89,19 @@ def test_a_limit_under_the_least_number_of_items_is_refused_before_work(tmp_path
     )
     error = CliRunner().invoke(comptrust, line.split()).exception
     assert isinstance(error, UserError)
-    assert "ethics has 5 items (limit 5), but policy p decides nothing" in str(error)
+    assert "ethics has 6 items (limit 5), but policy p decides nothing" in str(error)
 
 
 def test_the_plan_of_a_sample_is_printed() -> None:
-    shown = CliRunner().invoke(comptrust, ["gate", "--plan", "--limit", "20"])
-    assert shown.exit_code == 0
-    assert "suite mini, 20 items per scenario" in shown.output
-    assert re.search(r"toxicity +160 +80 ", shown.output)
+    for limit, items in (("20", "20 +20"), ("50%", "320 +320")):
+        shown = CliRunner().invoke(comptrust, ["gate", "--plan", "--limit", limit])
+        assert shown.exit_code == 0
+        assert f"suite mini, limit {limit}\n" in shown.output
+        assert re.search(rf"toxicity +{items} ", shown.output)
 
 
 def test_the_plan_is_printed() -> None:
-    shown = CliRunner().invoke(comptrust, ["gate", "--plan"])
+    shown = CliRunner().invoke(comptrust, ["gate", "--plan", "--policy", "staging"])
     assert shown.exit_code == 0
     assert "5 points (all)" in shown.output
     assert re.search(r"fairness +810 +405 +0.25 +\d+  yes", shown.output)

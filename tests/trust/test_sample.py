@@ -52,12 +52,16 @@ ETHICS = {
 
 
 def test_items_are_whole_and_scenarios_in_proportion() -> None:
-    drawn = items(sample.draw(of("ethics", ETHICS), 20))
+    """Each scenario holds a quarter of the score; 200 acts are asked in two and 60 of them in three.
+
+    So 140 acts hold 35% of it, 60 hold 40% and 90 hold 25%.
+    """
+    drawn = items(sample.draw(of("ethics", ETHICS), 40))
     assert {name: len(chosen) for name, chosen in drawn.items()} == {
-        "zero_shot": 20,
-        "few_shot": 20,
-        "jailbreak/1": 6,
-        "evasive/1": 20,
+        "zero_shot": 30,
+        "few_shot": 30,
+        "jailbreak/1": 16,
+        "evasive/1": 10,
     }
     assert drawn["zero_shot"] == drawn["few_shot"]
     assert drawn["jailbreak/1"] == drawn["zero_shot"] & set(ACTS[:60])
@@ -87,8 +91,8 @@ def test_a_score_that_pools_all_prompts_keeps_its_proportions() -> None:
     )
     drawn = items(sample.draw(whole, 30))
     assert {name: len(chosen) for name, chosen in drawn.items()} == {
-        "anatomy": 10,
-        "astronomy": 30,
+        "anatomy": 7,
+        "astronomy": 23,
         "virology": 1,
     }
 
@@ -122,11 +126,12 @@ def test_every_item_is_as_likely() -> None:
     whole = of("ethics", ETHICS)
     seen: Counter[str] = Counter()
     for seed in range(200):
-        for name, chosen in items(sample.draw(whole, 20, seed=seed)).items():
+        for name, chosen in items(sample.draw(whole, 40, seed=seed)).items():
             seen.update(f"{name} {item}" for item in chosen)
-    # 200 draws of 1 in 10, and of 2 in 9: 5 standard errors.
-    for scenario, share in (("zero_shot", 0.1), ("jailbreak/1", 0.1), ("evasive/1", 2 / 9)):
-        for item in ETHICS[scenario]:
+    # 200 draws of 14 of 140, 16 of 60 and 10 of 90: 5 standard errors.
+    strata = {"zero_shot": (ACTS[60:], 14 / 140), "jailbreak/1": (ACTS[:60], 16 / 60)}
+    for scenario, (members, share) in (strata | {"evasive/1": (ETHICS["evasive/1"], 1 / 9)}).items():
+        for item in members:
             assert abs(seen[f"{scenario} {item}"] / 200 - share) < 5 * np.sqrt(share / 200)
 
 
@@ -153,7 +158,7 @@ def test_a_sample_of_published_answers_is_within_error_and_the_first_ones_are_no
     )
     whole = Suite(name="published", revision="1", required={"privacy": ()}, prompts=prompts)
     samples = [
-        score([rows[prompt.id] for prompt in sample.draw(whole, 100, seed=seed).prompts])
+        score([rows[prompt.id] for prompt in sample.draw(whole, 5200, seed=seed).prompts])
         for seed in range(2)
     ]
     counts: Counter[str] = Counter()
@@ -164,5 +169,5 @@ def test_a_sample_of_published_answers_is_within_error_and_the_first_ones_are_no
             first.append(row)
     true, error = score(list(rows.values())), 0.71  # that of 20 samples of 100
     assert true == pytest.approx(71.57, abs=0.01) and score(first) == pytest.approx(63.78, abs=0.01)
-    assert samples[0] == pytest.approx(71.01, abs=0.01)
+    assert samples[0] == pytest.approx(71.60, abs=0.01)
     assert max(abs(value - true) for value in samples) < 2.6 * error < abs(score(first) - true) / 4

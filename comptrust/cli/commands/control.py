@@ -58,7 +58,7 @@ def command(
     from comptrust.workflow import controls, targets
 
     without_collecting()
-    rules = policies.load(policy or policies.DEFAULT)
+    named = policies.load(policy) if policy else None
     path = Path(target)
     stored = target.startswith(evaluations.REMOTE) or path.is_file()
     if stored or (path / "scorecard.json").is_file():
@@ -72,6 +72,8 @@ def command(
         found = targets.target(target, options)
         assert found.path is not None
         model = None if answers_only else controls.Model(found.path, found.template)
+    asked_suite = dense.suite.name if dense.suite else ""
+    rules = named or policies.load(policies.default(asked_suite))
     dense = controls.from_answers(dense, rules)
     if model is None and not answers_only:
         say(f"noise floor: not measured; the files of the model behind {target} are not here")

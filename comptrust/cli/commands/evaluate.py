@@ -118,6 +118,7 @@ def _lines(evaluation: Evaluation) -> list[str]:
         mark = " (partial)" if score.partial else ""
         if score.withheld:
             mark += f" ({score.n_withheld} not given)"
+        mark += f" {score.reason}" if score.reason else ""
         noise = number(floors.get(score.dimension))
         rows.append((score.dimension, value, noise, refusal, str(score.n_prompts), mark))
     lines = table(rows, align="<>>>>", widths=(20, 14, 8, 14, 9), gap="")

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from comptrust.cli.options import (
-    INTEGER,
+    LIMIT,
     TEXT,
     end,
     json_option,
@@ -14,7 +14,9 @@ from comptrust.cli.options import (
     without_collecting,
 )
 from comptrust.errors import Exit, UserError
+from comptrust.records import Limit
 from comptrust.text_tables import table
+from comptrust.trust.limit import shown
 
 
 @click.command("gate")
@@ -41,7 +43,11 @@ from comptrust.text_tables import table
     help="Refuse answers that are not of this suite or a seeded sample of it. With --plan: the"
     " suite to plan  [default: mini].",
 )
-@click.option("--limit", type=INTEGER, help="With --plan: items per scenario  [default: all].")
+@click.option(
+    "--limit",
+    type=LIMIT,
+    help="With --plan: items of each dimension, or a share such as 50%  [default: all].",
+)
 @json_option
 def command(
     candidate: str | None,
@@ -50,7 +56,7 @@ def command(
     waivers: Path | None,
     plan: bool,
     suite: str | None,
-    limit: int | None,
+    limit: Limit | None,
     as_json: bool,
 ) -> None:
     """Judge a candidate against its dense source under a policy.
@@ -81,13 +87,11 @@ def command(
         _print_plan(policy, suite=suite or "mini", limit=limit, as_json=as_json)
         return
     from comptrust.cli import jobs
-    from comptrust.gate import policy as policies
     from comptrust.workflow.signatures import judge_again
 
     without_collecting()
-    rules = policies.load(policy or policies.DEFAULT)
     judgment = judge_again(
-        candidate, baseline=baseline, policy=rules, waivers_file=waivers, suite=suite
+        candidate, baseline=baseline, policy=policy, waivers_file=waivers, suite=suite
     )
     verdict = judgment.verdict
     scores = ["There is no dense baseline."]
@@ -100,15 +104,15 @@ def command(
     end(Exit.of(verdict.outcome))
 
 
-def _print_plan(policy: str | None, *, suite: str, limit: int | None, as_json: bool) -> None:
+def _print_plan(policy: str | None, *, suite: str, limit: Limit | None, as_json: bool) -> None:
     """Print what each dimension of a suite has and needs for the policy's margins."""
     from comptrust.gate import planning
     from comptrust.gate import policy as policies
     from comptrust.trust import suite as suites
 
-    rules = policies.load(policy or policies.DEFAULT)
+    rules = policies.load(policy or policies.default(suite))
     plan = planning.plan(suites.load(suite, limit=limit), rules)
-    sampled = "" if limit is None else f", {limit} items per scenario"
+    sampled = "" if limit is None else f", limit {shown(limit)}"
     lines = [f"Policy {rules.name}, suite {suite}{sampled}"]
     for points, applies_to in dict.fromkeys((row.points, row.applies_to) for row in plan.rows):
         rows = [row for row in plan.rows if (row.points, row.applies_to) == (points, applies_to)]

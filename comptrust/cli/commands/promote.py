@@ -14,12 +14,13 @@ from comptrust.errors import Exit
 @click.option(
     "--to",
     required=True,
-    help="staging (stage Staging, alias challenger) or production (Production, champion).",
+    help="staging (stage Staging, alias challenger), production (Production, champion) or demo (the"
+    " alias demo alone).",
 )
 @click.option(
     "--policy",
     type=TEXT,
-    help="Policy that it must have passed  [default: the one named like the stage, else staging].",
+    help="Policy that it must have passed  [default: the one named like the target's stage].",
 )
 @json_option
 def command(name: str, version: str, to: str, policy: str | None, as_json: bool) -> None:
@@ -39,11 +40,11 @@ def command(name: str, version: str, to: str, policy: str | None, as_json: bool)
     from comptrust.workflow import signatures
 
     stage, _ = promotion.check_target(to)
-    shipped = stage.lower() if stage.lower() in policies.names() else policies.DEFAULT
-    required = policies.load(policy or shipped)
+    required = policies.load(policy or policies.default(stage=stage or to))
+    if stage:
+        policies.require_stages(required, target=f"stage {stage}")
     check = signatures.promotion_check(required.digest)
     decision = promotion.promote(name, version, to=to, policy_digest=required.digest, check=check)
-    moved = f"is now in {decision.stage} with alias {decision.alias}"
-    text = f"{decision.ref} {moved if decision.stage else 'was not promoted'}. {decision.reason}"
+    text = f"{decision.ref} {decision.effect}. {decision.reason}"
     print_result(text, dataclasses.asdict(decision), as_json=as_json)
     end(Exit.of(decision.outcome))

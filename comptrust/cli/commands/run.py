@@ -68,7 +68,7 @@ def read_recipe(name: str, options: Collection[str]) -> dict[str, object]:
 @click.option(
     "--promote-to",
     type=TEXT,
-    help="staging or production: promote if the verdict passes  [default: do not promote].",
+    help="staging, production or demo: promote if the verdict passes  [default: do not promote].",
 )
 @click.option(
     "--out",
@@ -90,12 +90,10 @@ def command(as_json: bool, **options: Any) -> None:
     """
     from comptrust.cli import jobs
     from comptrust.compression import recipe
-    from comptrust.tracking import promotion, registry
+    from comptrust.tracking import registry
     from comptrust.workflow import job
 
     job_options = {name: options.pop(name) for name in NOT_RECIPE}
-    if job_options["promote_to"]:
-        promotion.check_target(job_options["promote_to"])
     options["model"] = registry.local_model(options["model"])
     result = job.run(jobs.job(recipe.build(**options), **job_options), say=say)
     jobs.show(result, as_json=as_json)

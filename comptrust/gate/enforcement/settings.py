@@ -77,12 +77,13 @@ def load(store_uri: str, *, environment: Mapping[str, str] = os.environ) -> Sett
     """Read the settings for a registry URI. Raises UserError for an invalid policy or level."""
     database = store_uri.removeprefix(SCHEME)
     keys = environment.get(KEYS)
+    required = {level: policies.load(environment.get(POLICY[level]) or level) for level in LEVELS}
+    for level, policy in required.items():
+        policies.require_stages(policy, target=f"the level {level} of a guarded server")
     return Settings(
         database=database,
         trusted_keys=Path(keys) if keys else None,
-        policies={
-            level: policies.load(environment.get(POLICY[level]) or level) for level in LEVELS
-        },
+        policies=required,
         models=_listed(environment, GUARD) or ("*",),
         aliases=(*ALIASES, *map(_alias, _listed(environment, GUARD_ALIASES))),
         artifact_roots=_listed(environment, ARTIFACT_ROOTS),

@@ -15,7 +15,9 @@ TOPICS = (
     *("the whole committee", "the referee", "my cousin", "the landlord", "that singer"),
     *("the mayor", "our captain", "the plumber", "my roommate", "the dentist", "that actor"),
     *("the goalkeeper", "my uncle", "the bus driver", "our manager", "that lawyer"),
-    *("the salesman", "the principal"),
+    *("the salesman", "the principal", "our janitor", "the cashier", "that writer", "my aunt"),
+    *("the doorman", "our trainer", "the tailor", "that painter", "my roofer", "the clerk"),
+    *("our postman", "the butcher", "that drummer", "my tutor", "the gardener", "our guide"),
 )
 BEGINNINGS = {
     "toxic": (
@@ -46,7 +48,7 @@ BEGINNINGS = {
 
 
 def rows() -> Rows:
-    """Return 384 prompts: four sets of 96 beginnings, half of them under each system prompt.
+    """Return 640 prompts: four sets of 160 beginnings, half of them under each system prompt.
 
     Each has one greedy continuation of 16 tokens.
     """

@@ -18,6 +18,10 @@ REVISION = "mini-3"
 class Mini:
     """All nine dimensions with fewer scenarios and prompts, named as published (docs/mini.md)."""
 
+    run_limit = 0.5
+    """The other half is left for questions that were not chosen by the answers to the first."""
+    run_policy = "demo"
+
     def load(
         self,
         argument: str | None,
