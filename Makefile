@@ -10,7 +10,7 @@ export DO_NOT_TRACK := true
 .PHONY: help setup test test-install quick check lint types lock bench docs demo ui clean
 
 help:
-	@echo "make demo          compress the embedded model to 4 bits, measure it, gate it"
+	@echo "make demo          compress the embedded model twice: one passes the gate, one is blocked"
 	@echo "make ui            open MLflow on what was logged"
 	@echo "make test          run the tests and print their coverage"
 	@echo "make test-install  run the tests that install the package in fresh environments"
@@ -50,9 +50,11 @@ check: lint types
 # The experiment is created first: MLflow would put its artifacts elsewhere.
 demo: $(READY)
 	$(BIN)/python -c 'from comptrust.tracking import runs; runs.experiment_id()'
-	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . --env-manager=local --experiment-name comptrust \
-		-P method=gptq -P bits=4
-	@echo "Run 'make ui' to look at it in MLflow."
+	for recipe in "-P method=rtn -P bits=8 -P promote_to=demo" "-P method=magnitude -P structure=2:4"; do \
+		PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . --env-manager=local \
+			--experiment-name comptrust $$recipe || exit; \
+	done
+	@echo "Run 'make ui' to look at both in MLflow."
 
 ui: $(READY)
 	$(BIN)/mlflow ui --backend-store-uri "$(MLFLOW_TRACKING_URI)"

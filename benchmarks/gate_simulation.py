@@ -15,15 +15,18 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from comptrust.gate import power, resampling, statistics
+from comptrust.gate import policy, power, resampling, statistics
 from comptrust.gate.power import Design
-from comptrust.trust import base
+from comptrust.gate.rules.max_drop import MaxDrop
+from comptrust.trust import base, sample, scorers
+from comptrust.trust import suite as suites
 from comptrust.trust.base import Dimension, Table
 from comptrust.trust.contrast import Contrast
 
 DENSE = 0.7
 """Share of prompts that the dense model answers rightly."""
 MARGIN = 5.0
+FLIPS = (0.0, 0.02, 0.05, 0.10)
 RESAMPLES = 1000
 """Draws of each run; the gate itself makes 10,000."""
 
@@ -149,7 +152,7 @@ def rows() -> Iterator[Row]:
     """Yield the rows of the table."""
     mean, cells, fairness = (base.get(name) for name in ("mmlu", "adv_robustness", "fairness"))
     for points in (3.0, MARGIN):
-        for changed in (0.0, 0.02, 0.05, 0.10):
+        for changed in FLIPS:
             n = plain(points, changed=changed, dimensions=1)
             asked = table(["a"] * n, [str(i) for i in range(n)])
             name = f"mean of {n} prompts, margin {points:g}"
@@ -225,6 +228,26 @@ def whole_verdict(runs: int) -> None:
     print(f"{passed:.1f}% of the runs, and all nine in {whole:.0f}% if they are independent")
 
 
+def of_mini(runs: int) -> None:
+    """Print how often the half of mini that `run` asks is wrong, and passes a lossless model."""
+    suite = suites.load("mini", limit=suites.defaults("mini").limit)
+    rules = [rule for rule in policy.load("demo").rules if isinstance(rule, MaxDrop)]
+    whole = 1.0
+    print("\nhalf of mini under policy demo, 2% flips: passes at a true drop of 5, and lossless")
+    for name in rules[0].dimensions:
+        prompts = (prompt for prompt in suite.prompts if prompt.dimension == name)
+        asked = sample.unanswered(prompts, dimension=name, suite=suite)
+        # A scorer that shows a part of a drop leaves that part of the margin.
+        shown = rules[0].points * scorers.fidelity(suite.scorers.get(name))
+        rates = [
+            outcomes(Row("", asked, base.get(name), drop, power.CHANGED, points=shown), runs)[0]
+            for drop in (shown / 100, 0.0)
+        ]
+        whole *= rates[1] / 100
+        print(f"{name:<20} {rates[0]:5.1f}% {rates[1]:5.1f}%", flush=True)
+    print(f"all {len(rules[0].dimensions)}: {100 * whole:.0f}% if they are independent")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -236,8 +259,12 @@ def main() -> None:
         print(
             f"{row.name:<45} {100 * row.drop:5.1f} {100 * row.changed:4.0f}%   {shares}", flush=True
         )
+    for points in (5.0, 3.0):
+        numbers = [plain(points, changed=changed, dimensions=9) for changed in FLIPS]
+        print(f"\na plain mean, {points:g} points, each of nine dimensions: {numbers} prompts")
     second_looks(runs)
     whole_verdict(runs)
+    of_mini(runs)
     asked = crossed({"a": 1000}, items=1000)
     dimension = base.get("mmlu")
     began = time.perf_counter()

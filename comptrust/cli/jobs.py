@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comptrust.cli.options import print_result, say
+from comptrust.cli.options import print_result
 from comptrust.records import Dtype, Limit, Recipe, Scorecard, Scoring, Verdict
 from comptrust.text_tables import number, table
 from comptrust.tracking import store
@@ -45,7 +45,6 @@ def job(
     from comptrust.models import sources
     from comptrust.tracking import promotion
     from comptrust.trust import suite as suites
-    from comptrust.trust.limit import shown
     from comptrust.workflow.job import Job
 
     stage = promotion.check_target(promote_to)[0] if promote_to else None
@@ -54,11 +53,6 @@ def job(
         policies.require_stages(rules, target=f"--promote-to {promote_to}")
     questions = suites.for_run(suite, dimensions=dimensions, scoring=scoring, limit=limit)
     planning.check(questions, rules)
-    if limit is None and questions.limit:
-        share = shown(questions.limit)
-        say(f"suite {suite}: asking a random {share} of its items (--limit 100% asks all)")
-    if policy is None:
-        say(f"policy: {rules.name} (--policy names another)")
     return Job(
         recipe=recipe,
         suite=questions,
@@ -75,6 +69,8 @@ def job(
 
 def scores(candidate: Scorecard, baseline: Evaluation) -> list[str]:
     """Return the lines of the score table; noise is the floor of the dense model, if measured."""
+    from comptrust.tracking.evaluations import REMOTE
+
     floors = baseline.control.floors if baseline.control else {}
     rows = [("dimension", "dense", "compressed", "drop", "noise")]
     for score in candidate.scores:
@@ -85,7 +81,10 @@ def scores(candidate: Scorecard, baseline: Evaluation) -> list[str]:
             drop = f"{before - score.value:+.1f}"
         noise = number(floors.get(score.dimension))
         rows.append((score.dimension, number(before), number(score.value), drop, noise))
-    return table(rows)
+    reasons = [f"{one.dimension}: {one.reason}" for one in baseline.scorecard.scores if one.reason]
+    if not floors and baseline.ref.startswith(REMOTE):
+        reasons.append(f"noise: not measured; comptrust control {baseline.ref} measures it")
+    return [*table(rows), *reasons]
 
 
 def of_verdict(verdict: Verdict) -> list[str]:

@@ -41,11 +41,13 @@ def check(evidence: Evidence, policy: Policy) -> Finding:
         )
     weights = baseline.scorecard.provenance.get("weights")
     shown = {"baseline_weights": weights} if weights else {}
+    alike = "rendered, computed and scored alike."
+    if unknown:
+        alike = "scored alike. That the baseline is dense and both were computed alike is declared."
+    if weights:
+        alike += f" Weights of the baseline: {weights}."
     return _finding(
-        "pass",
-        "Candidate and dense baseline answered the same prompts, rendered, computed and scored"
-        f" alike.{f' Weights of the baseline: {weights}.' if weights else ''}",
-        **shown,
+        "pass", f"Candidate and dense baseline answered the same prompts, {alike}", **shown
     )
 
 

@@ -19,6 +19,7 @@ from comptrust.records import Generation
 from comptrust.trust import base, scoring
 from comptrust.trust.control import Control, Planted, Ruined
 from comptrust.trust.evaluation import Evaluation
+from comptrust.trust.stored import ANSWERED
 
 SEEDS = 200
 BEYOND = 5.0
@@ -27,8 +28,6 @@ RESAMPLES = 1000
 """Draws of each bound; the gate itself makes 10,000."""
 MARGINS = (3.0, 5.0)
 """Those of the shipped policies; a policy's own ones are added."""
-ANSWERED = ("loglik", "margin", "after_prompt", "after_reference", "toxicity")
-"""Fields of `extra` that come with an answer, not with its prompt."""
 CONSTANT, FEW_BITS = "constant answers", "2-bit weights"
 WORSE = ("pass", "inconclusive", "block")
 

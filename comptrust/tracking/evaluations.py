@@ -25,7 +25,10 @@ def load(ref: str) -> Evaluation:
     path = Path(ref)
     if path.is_file() and path.name != "scorecard.json":
         return Evaluation(ref=ref, scorecard=config.load_json(path, Scorecard))
-    return evaluation.load(path.parent if path.is_file() else path, ref=ref)
+    folder = path if path.is_dir() else path.parent
+    if not path.exists() or not (folder / "scorecard.json").is_file():
+        raise UserError(f"There is no evaluation {ref}. Name a scorecard.json or its folder.")
+    return evaluation.load(folder, ref=ref)
 
 
 def dense_run(recipe: Recipe, suite_digest: str, **tags: str) -> str | None:

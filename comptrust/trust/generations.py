@@ -74,7 +74,7 @@ def score_file(
     A suite.json beside the file, or above its generations/ folder, says what was asked; without one
     the published scenarios are required. Raises UserError naming the line of a broken answer.
     """
-    suite = _suite(path)
+    suite = suite_beside(path)
     scoring = scoring or (suite.scoring if suite else "compressed-trust")
     try:
         return score(
@@ -86,7 +86,8 @@ def score_file(
         raise UserError(f"{path}, line {number}: field '{error.field}': {error.problem}") from error
 
 
-def _suite(path: Path) -> SuiteManifest | None:
+def suite_beside(path: Path) -> SuiteManifest | None:
+    """Return the suite.json beside a file or above its generations/ folder, None without one."""
     folder = path.parent
     if folder.resolve().name == "generations" and not (folder / "suite.json").is_file():
         folder = folder.parent

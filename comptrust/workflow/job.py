@@ -22,6 +22,7 @@ from comptrust.report import page
 from comptrust.tracking import evaluations, metrics, promotion, registry, runs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
+from comptrust.trust.limit import shown
 from comptrust.workflow import checkpoints, controls, signatures
 
 Say = Callable[[str], None]
@@ -64,6 +65,9 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
     """Carry out a job as one MLflow run; the registered version is created last."""
     start = time.monotonic()
     runs.client()
+    part = f"a random sample of suite {job.suite_name} (--limit {shown(job.suite.limit)})"
+    asked = part if job.suite.limit else f"suite {job.suite_name}"
+    say(f"asking {asked}, judging under policy {job.policy.name}")
     with runs.start(job.recipe.slug, tags=registry.recipe_tags(job.recipe)) as log:
         checkpoint, models = _checkpoint(log, job, say)
         # The candidate answers while compression still has it in memory, then makes room for the

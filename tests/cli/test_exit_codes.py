@@ -27,8 +27,8 @@ WORK = {
     "compress": ("compress --method gptq --bits 4", "comptrust.compression.recipe.build"),
     "evaluate": ("evaluate model", "comptrust.trust.suite.load"),
     "score": ("score answers.jsonl", "comptrust.trust.generations.score_file"),
-    "control": ("control models:/a/1", "comptrust.gate.policy.load"),
-    "gate": ("gate models:/a/1", "comptrust.gate.policy.load"),
+    "control": ("control models:/a/1", "comptrust.tracking.evaluations.load"),
+    "gate": ("gate models:/a/1", "comptrust.tracking.evaluations.load"),
     "promote": ("promote a 1 --to staging", "comptrust.tracking.promotion.check_target"),
     "register": (
         "register model --method gptq --bits 4 --base b",

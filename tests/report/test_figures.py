@@ -90,7 +90,7 @@ def test_gate_refreshes_the_card(own_runs: LoggedRuns, tmp_path: Path) -> None:
     before = (
         runs.download(run_id, into=tmp_path / "before", only=["report"]) / "report" / "card.html"
     )
-    assert "under policy staging" in before.read_text()
+    assert "under policy demo" in before.read_text()
     code, said = invoke("gate", f"runs:/{run_id}", "--policy", "literal")
     assert code in (0, 1, 3), said
     after = runs.download(run_id, into=tmp_path / "after", only=["report"]) / "report" / "card.html"

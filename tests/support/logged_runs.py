@@ -111,7 +111,7 @@ def checkpoint(recipe: Recipe) -> Checkpoint:
 
 def log(folder: Path) -> dict[str, str]:
     """Log a run per recipe as `comptrust run` does and return slug -> run id."""
-    suite = suites.load("mini", limit=6)
+    suite = suites.load("mini", limit=40)
     found: dict[str, str] = {}
     dense: Evaluation | None = None
     for recipe, forgets in recipes():
@@ -130,9 +130,7 @@ def log(folder: Path) -> dict[str, str]:
             run.checkpoint(held)
             run.evaluation(answers, measured.scorecard)
             run.comparison(measured, dense, prompts=suite.prompts)
-            run.verdict(
-                judge(Evidence(candidate=measured, baseline=dense), policies.load("staging"))
-            )
+            run.verdict(judge(Evidence(candidate=measured, baseline=dense), policies.load("demo")))
             page.log_version(run.id)
         found[recipe.slug] = run.id
     return found

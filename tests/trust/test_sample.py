@@ -52,7 +52,7 @@ ETHICS = {
 
 
 def test_items_are_whole_and_scenarios_in_proportion() -> None:
-    """Each scenario holds a quarter of the score; 200 acts are asked in two and 60 of them in three.
+    """Each scenario holds a quarter of the score. 200 acts are asked in two, 60 of them in three.
 
     So 140 acts hold 35% of it, 60 hold 40% and 90 hold 25%.
     """
@@ -130,7 +130,9 @@ def test_every_item_is_as_likely() -> None:
             seen.update(f"{name} {item}" for item in chosen)
     # 200 draws of 14 of 140, 16 of 60 and 10 of 90: 5 standard errors.
     strata = {"zero_shot": (ACTS[60:], 14 / 140), "jailbreak/1": (ACTS[:60], 16 / 60)}
-    for scenario, (members, share) in (strata | {"evasive/1": (ETHICS["evasive/1"], 1 / 9)}).items():
+    for scenario, (members, share) in (
+        strata | {"evasive/1": (ETHICS["evasive/1"], 1 / 9)}
+    ).items():
         for item in members:
             assert abs(seen[f"{scenario} {item}"] / 200 - share) < 5 * np.sqrt(share / 200)
 

@@ -27,9 +27,19 @@ from comptrust.text_tables import number, table
     is_flag=True,
     help="Score a dimension even if required scenarios are missing, marked as partial.",
 )
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="New folder for an evaluation of these answers, which the gate can judge under a policy"
+    " with `dense: declared`  [default: keep nothing].",
+)
 @json_option
 def command(
-    files: tuple[Path, ...], scoring: Scoring | None, allow_partial: bool, as_json: bool
+    files: tuple[Path, ...],
+    scoring: Scoring | None,
+    allow_partial: bool,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """Score files of answers as published; no model is loaded.
 
@@ -43,9 +53,16 @@ def command(
     from comptrust.api import score
 
     without_collecting()
-    scores = score(*files, scoring=scoring, allow_partial=allow_partial)
+    if out:
+        from comptrust.trust import stored
+
+        kept = stored.keep(files, out=out, variant=scoring, allow_partial=allow_partial)
+        scores = {one.dimension: one for one in kept.scorecard.scores}
+    else:
+        scores = score(*files, scoring=scoring, allow_partial=allow_partial)
     fields = {"dimensions": {name: _fields(score) for name, score in scores.items()}}
-    print_result("\n".join(_lines(scores)), fields, as_json=as_json)
+    lines = [*_lines(scores), *([str(out / "scorecard.json")] if out else [])]
+    print_result("\n".join(lines), fields, as_json=as_json)
 
 
 def _fields(score: Score) -> dict[str, object]:

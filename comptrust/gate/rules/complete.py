@@ -35,7 +35,11 @@ class Complete(Rule):
         excluded = (
             f" The policy excludes {', '.join(evidence.excluded)}." if evidence.excluded else ""
         )
-        return self.finding("pass", f"All {len(required)} dimensions are measured{rest}.{excluded}")
+        if silent := {score.dimension for score in scores if score.value is None}:
+            excluded += f" No measurable signal in the dense model: {', '.join(sorted(silent))}."
+        return self.finding(
+            "pass", f"All {len(required)} dimensions were asked in full{rest}.{excluded}"
+        )
 
 
 def _problem(score: Score | None) -> str | None:

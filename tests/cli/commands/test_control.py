@@ -16,7 +16,7 @@ from comptrust.trust import suite as suites
 from comptrust.trust.control import NAME, Control
 from tests.support.stores import RUN_VARIABLES
 
-SMALL = "--dimensions mmlu,ethics --limit 2"
+SMALL = "--dimensions fairness,toxicity --limit 6"
 
 
 def call(line: str) -> Result:
@@ -40,7 +40,7 @@ def test_a_run_plants_flips_and_control_adds_the_noise_floor(here: Path, tiny_mo
     ref = json.loads(call(line).stdout)["version"].rpartition("/")[0] + "/1"
     [kept] = here.rglob(NAME)
     first = Control.model_validate_json(kept.read_text())
-    assert {row.dimension for row in first.planted} == {"mmlu", "ethics"}
+    assert {row.dimension for row in first.planted} == {"fairness", "toxicity"}
     assert not first.floors
 
     printed = json.loads(call(f"control {ref} --json").stdout)
@@ -48,7 +48,7 @@ def test_a_run_plants_flips_and_control_adds_the_noise_floor(here: Path, tiny_mo
     assert printed == {"evaluation": ref} | whole.model_dump(mode="json")
     assert whole.planted == first.planted
     assert [ruined.kind for ruined in whole.ruined] == ["constant answers", "2-bit weights"]
-    assert whole.floors.keys() == {"mmlu", "ethics"}
+    assert whole.floors.keys() == {"fairness", "toxicity"}
     assert all(0 <= floor < 100 for floor in whole.floors.values())
 
     # What needs the model is kept when only the answers are looked at again.
@@ -57,7 +57,7 @@ def test_a_run_plants_flips_and_control_adds_the_noise_floor(here: Path, tiny_mo
     assert "noise floor" in shown and "drop of 10" in shown
     candidate = ref.replace("/1", "/2")
     gated = CliRunner().invoke(comptrust, ["gate", candidate])
-    assert f"{whole.floors['mmlu']:.1f}" in gated.output and "noise" in gated.output
+    assert f"{whole.floors['fairness']:.1f}" in gated.output and "noise" in gated.output
     with pytest.raises(UserError, match="is compressed"):
         CliRunner().invoke(comptrust, ["control", candidate], catch_exceptions=False)
 

@@ -354,6 +354,28 @@ def test_a_signed_version_moves(world: World) -> None:
     )
 
 
+def test_a_policy_that_guards_no_stage_moves_the_alias_demo_alone(world: World) -> None:
+    name, number = world.sibling.name, world.sibling.version
+    (world.folder / "shown.yaml").write_text(POLICY + "stages: false\n")
+    refused = call(f"promote {name} {number} --to champion --policy shown.yaml")
+    assert refused.exit_code == 2 and "guards no stage" in refused.stderr
+    done = call(f"gate {world.sibling.ref} --policy shown.yaml")
+    assert done.exit_code == 0, done.output
+    before = runs.client().get_model_version(name, number)
+    done = call(f"promote {name} {number} --to demo --policy shown.yaml")
+    assert done.exit_code == 0 and "now has alias demo" in done.stdout, done.output
+    moved = runs.client().get_model_version(name, number)
+    assert sorted(moved.aliases) == sorted([*before.aliases, "demo"])
+    assert moved.current_stage == before.current_stage
+    # Without a policy, the one named like the target is required.
+    other = call(f"promote {name} {number} --to demo")
+    assert other.exit_code == 3 and "another policy" in other.stdout
+    # What passed as a demo has not passed for a stage.
+    later = call(f"promote {name} {number} --to staging --policy mine.yaml")
+    assert later.exit_code == 3 and "another policy" in later.stdout
+    assert call(f"gate {world.sibling.ref} --policy mine.yaml").exit_code == 0
+
+
 def test_a_signed_champion_is_handed_over(world: World, tmp_path: Path) -> None:
     """The exported folder has the key's attestation and loads with the code of its card."""
     assert (

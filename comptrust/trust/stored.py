@@ -1,0 +1,85 @@
+"""Evaluations of stored answers, such as published ones: no model is loaded, and none is known.
+
+Nothing shows which weights or engine gave the answers, so the gate needs a policy that says
+`dense: declared`.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from comptrust import digests
+from comptrust.errors import UserError
+from comptrust.records import Generation, Scorecard, Scoring, SuiteManifest
+from comptrust.trust import base, scoring
+from comptrust.trust.evaluation import Evaluation, load
+from comptrust.trust.generations import read_generations, suite_beside, write_generations
+
+ANSWERED = ("loglik", "margin", "after_prompt", "after_reference", "toxicity")
+"""Fields of `extra` that come with an answer, not with its prompt."""
+
+
+def keep(
+    files: Sequence[Path], *, out: Path, variant: Scoring | None = None, allow_partial: bool = False
+) -> Evaluation:
+    """Write an evaluation folder made of files of answers, and return it.
+
+    Two such evaluations can be compared if their answers have the same dimensions, scenarios, ids,
+    targets and prompt fields in the same order. Raises UserError for a folder that is not empty,
+    answers that cannot be read or scored, and files of several suites.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists and is not an empty folder. Choose another --out.")
+    answers: dict[str, list[Generation]] = {}
+    for path in files:
+        for row in read_generations(path):
+            answers.setdefault(row.dimension, []).append(row)
+    answers = {name: answers[name] for name in sorted(answers)}  # whatever the order of the files
+    manifests = {manifest.digest: manifest for manifest in map(suite_beside, files) if manifest}
+    if len(manifests) > 1 or (manifests and None in map(suite_beside, files)):
+        raise UserError("The files belong to several suites. Score those of each suite apart.")
+    suite = next(iter(manifests.values()), None) or _suite(answers, variant or "compressed-trust")
+    if variant and variant != suite.scoring:
+        suite = suite.model_copy(update={"scoring": variant})
+    scores = scoring.score(
+        (row for rows in answers.values() for row in rows),
+        suite=suite,
+        dimensions=answers,
+        scoring=suite.scoring,
+        allow_partial=allow_partial,
+    )
+    written = {
+        name: write_generations(out / "generations" / f"{name}.jsonl", rows)
+        for name, rows in answers.items()
+    }
+    card = Scorecard(
+        checkpoint_digest=digests.of_value(written),
+        suite_digest=suite.digest,
+        rendering_digest=suite.digest,
+        generations=written,
+        scores=scores,
+        provenance={"code_version": version("comptrust"), "answers": "stored; no model was loaded"},
+    )
+    digests.write_atomic(out / "suite.json", suite.model_dump_json(indent=2) + "\n")
+    digests.write_atomic(out / "scorecard.json", card.model_dump_json(indent=2) + "\n")
+    return load(out, ref=str(out / "scorecard.json"))
+
+
+def _suite(answers: dict[str, list[Generation]], variant: Scoring) -> SuiteManifest:
+    """Return the suite that answers were given to, as far as they show it themselves."""
+    counts: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    asked = []
+    for name, rows in answers.items():
+        for row in rows:
+            counts[name][row.scenario] += 1
+            prompt = {key: value for key, value in row.extra.items() if key not in ANSWERED}
+            asked.append([name, row.scenario, row.id, row.target, prompt])
+    return SuiteManifest(
+        name="stored",
+        revision="published scenarios",
+        scoring=variant,
+        required={name: base.get(name).required for name in answers},
+        digest=digests.of_value([variant, asked]),
+        n_prompts=counts,
+    )
