@@ -8,6 +8,8 @@ from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.gate.statistics import score_bound
 from comptrust.records import Record, Suite
 from comptrust.trust import base, sample, scorers
+from comptrust.trust.base import Table
+from comptrust.trust.evaluation import Evaluation
 
 
 class PromptNeed(Record):
@@ -26,8 +28,12 @@ class PromptNeed(Record):
     enough: bool
     possible: bool
     """Whether a candidate that changes no answer at all passes."""
+    no_signal: str = ""
+    """Why the dense model's answers show no measurable signal; then nothing passes."""
 
     def __str__(self) -> str:
+        if self.no_signal:
+            return f"no: {self.no_signal}"
         if self.enough:
             return "yes"
         if self.needed is None:
@@ -45,11 +51,13 @@ class PromptPlan(Record):
     rows: tuple[PromptNeed, ...]
 
 
-def plan(suite: Suite, policy: Policy) -> PromptPlan:
+def plan(suite: Suite, policy: Policy, *, dense: Evaluation | None = None) -> PromptPlan:
     """Compare each dimension's items with the number that each margin needs.
 
     A lossless model then passes the whole verdict with probability 0.8, if the dimensions are
-    independent and the items to come weigh as much as those there are. Only `max_drop` rules with
+    independent and the items to come weigh as much as those there are. With the dense model's
+    answers to the suite, items that cannot be scored do not count, and a dimension without a
+    measurable signal never passes. Only `max_drop` rules with
     `evidence: confident` or `proven` need prompts. Raises UserError if there is no such rule.
     """
     rules = [
@@ -61,7 +69,11 @@ def plan(suite: Suite, policy: Policy) -> PromptPlan:
             " it does not depend on the number of prompts."
         )
     dimensions = dict.fromkeys(prompt.dimension for prompt in suite.prompts)
-    designs = {name: _design(suite, name) for name in dimensions}
+    tables = {name: (dense and dense.table(name)) or _blank(suite, name) for name in dimensions}
+    designs = {
+        name: Design.of(base.get(name, scoring=suite.scoring).contrast(table, table), table)
+        for name, table in tables.items()
+    }
     return PromptPlan(
         power=power.POWER,
         changed=power.CHANGED,
@@ -72,6 +84,7 @@ def plan(suite: Suite, policy: Policy) -> PromptPlan:
                 name=name,
                 judged=len(rule.dimensions or designs),
                 fidelity=scorers.fidelity(suite.scorers.get(name)),
+                no_signal=dense.no_signal(name) if dense else "",
             )
             for rule in rules
             for name, design in designs.items()
@@ -91,9 +104,7 @@ def check(suite: Suite, policy: Policy) -> None:
         if isinstance(rule, MaxDrop) and rule.items_at_least is not None
     ]
     for name in dict.fromkeys(prompt.dimension for prompt in suite.prompts if floors):
-        prompts = (prompt for prompt in suite.prompts if prompt.dimension == name)
-        table = sample.unanswered(prompts, dimension=name, suite=suite)
-        items = power.items(base.get(name, scoring=suite.scoring), table)
+        items = power.items(base.get(name, scoring=suite.scoring), _blank(suite, name))
         for floor, judged in floors:
             if items < floor and (not judged or name in judged):
                 raise UserError(
@@ -103,7 +114,9 @@ def check(suite: Suite, policy: Policy) -> None:
                 )
 
 
-def _need(design: Design, rule: MaxDrop, *, name: str, judged: int, fidelity: float) -> PromptNeed:
+def _need(
+    design: Design, rule: MaxDrop, *, name: str, judged: int, fidelity: float, no_signal: str
+) -> PromptNeed:
     shown = rule.points * fidelity
     needed = design.needed(shown, changed=power.CHANGED, power=power.each(judged))
     floor = rule.items_at_least or 0
@@ -117,21 +130,18 @@ def _need(design: Design, rule: MaxDrop, *, name: str, judged: int, fidelity: fl
         clusters=design.spread.clusters,
         step=design.spread.step,
         needed=needed,
-        enough=needed is not None and design.spread.clusters >= needed,
-        possible=design.spread.clusters >= floor
+        enough=not no_signal and needed is not None and design.spread.clusters >= needed,
+        no_signal=no_signal,
+        possible=not no_signal
+        and design.spread.clusters >= floor
         and score_bound(0.0, standard_error=0.0, step=design.spread.step) < shown,
     )
 
 
-def _design(suite: Suite, name: str) -> Design:
-    """Return the design of a dimension's prompts.
-
-    It depends on the prompts alone, so blank answers will do.
-    """
-    dimension = base.get(name, scoring=suite.scoring)
+def _blank(suite: Suite, name: str) -> Table:
+    """Return a dimension's prompts with blank answers, which have their weights and items."""
     prompts = (prompt for prompt in suite.prompts if prompt.dimension == name)
-    table = sample.unanswered(prompts, dimension=name, suite=suite)
-    return Design.of(dimension.contrast(table, table), table)
+    return sample.unanswered(prompts, dimension=name, suite=suite)
 
 
 def _applies_to(rule: MaxDrop) -> str:

@@ -81,8 +81,8 @@ def for_run(
     return load(spec, dimensions=dimensions, scoring=scoring, limit=limit)
 
 
-def prove(evaluation: Evaluation, spec: str) -> None:
-    """Recompute which prompts an evaluation was asked: all of a suite, or a seeded sample of it.
+def answered(evaluation: Evaluation, spec: str) -> Suite:
+    """Load what an evaluation was asked: all of a suite, or the seeded sample that it states.
 
     Raises UserError if its records and answers are not of these prompts.
     """
@@ -103,22 +103,23 @@ def prove(evaluation: Evaluation, spec: str) -> None:
     if manifest.parent != suite.digest:
         raise UserError(
             f"{ref} was asked suite {manifest.name} ({manifest.parent[:12]}), which is not"
-            f" '{spec}' ({suite.digest[:12]}). Give the data that it was evaluated on."
+            f" '{spec}' ({suite.digest[:12]}). Give --suite with the data that it was evaluated on."
         )
     if manifest.sample and manifest.limit is not None:
         suite = sample.draw(suite, manifest.limit, seed=manifest.sample.seed)
     asked: dict[str, list[str]] = {name: [] for name in evaluation.generations}
     for prompt in suite.prompts:
         asked.setdefault(prompt.dimension, []).append(prompt.id)
-    answered = {
+    given = {
         name: [row.id for row in rows] for name, rows in evaluation.generations.items() if rows
     }
     digests = {manifest.digest, evaluation.scorecard.suite_digest}
-    if digests != {suite.digest} or answered != asked:
+    if digests != {suite.digest} or given != asked:
         raise UserError(
             f"{ref} has answers to other prompts than its suite.json states (limit"
             f" {limits.shown(manifest.limit)} of '{spec}'). Evaluate it again."
         )
+    return suite
 
 
 def check(suite: Suite, *, spec: str) -> None:

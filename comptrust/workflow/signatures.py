@@ -145,7 +145,7 @@ def judge_again(
     rules = named or policies.load(policies.default(asked))
     dense = evaluations.load(baseline) if baseline else evaluations.baseline(measured)
     for evaluation in filter(None, (measured, dense) if suite else ()):
-        suites.prove(evaluation, str(suite))
+        suites.answered(evaluation, str(suite))
     evidence = Evidence(measured, dense, evaluations.siblings(measured))
     waived = waivers(candidate, file=waivers_file)
     verdict = judge(evidence, rules, waivers=waived, trusted=signer.trusted)

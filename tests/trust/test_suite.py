@@ -153,7 +153,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_plug_in_suite_is_sampled_and_proven_without_its_help(limit: int | None) -> None:
     questions = suite.load("plugin:a", limit=limit)
     assert len(questions.prompts) == limit or 20
-    suite.prove(answered(questions), "plugin:a")
+    suite.answered(answered(questions), "plugin:a")
 
 
 @pytest.mark.usefixtures("plugin")
@@ -174,9 +174,9 @@ def test_what_is_not_the_stated_sample_is_refused() -> None:
         ),
     ):
         with pytest.raises(UserError, match=message):
-            suite.prove(changed, "plugin:a")
+            suite.answered(changed, "plugin:a")
     with pytest.raises(UserError, match="which is not 'plugin:b'"):
-        suite.prove(evaluation, "plugin:b")
+        suite.answered(evaluation, "plugin:b")
 
 
 def test_scoring_is_part_of_the_digest_and_absent_files_stay_required(folder: Path) -> None:

@@ -15,7 +15,6 @@ from comptrust.cli.options import (
     say,
     without_collecting,
 )
-from comptrust.errors import UserError
 from comptrust.text_tables import number, table
 
 if TYPE_CHECKING:
@@ -78,18 +77,7 @@ def command(
     if model is None and not answers_only:
         say(f"noise floor: not measured; the files of the model behind {target} are not here")
     if model and dense.suite:
-        asked = suites.load(
-            suite or dense.suite.name,
-            dimensions=list(dense.suite.required),
-            scoring=dense.suite.scoring,
-            limit=dense.suite.limit,
-        )
-        if asked.digest != dense.suite.digest:
-            raise UserError(
-                f"{target} did not answer suite {suite or dense.suite.name} as it is here (digest"
-                f" {dense.suite.digest[:12]}, here {asked.digest[:12]}). Give --suite, or"
-                " --answers-only."
-            )
+        asked = suites.answered(dense, suite or dense.suite.name)
         dense = controls.with_model(dense, rules, model=model, suite=asked, say=say)
     assert dense.control is not None
     print_result(

@@ -24,7 +24,8 @@ from comptrust.trust.limit import shown
 @click.option(
     "--baseline",
     type=TEXT,
-    help="The dense model's evaluation  [default: the logged one of the same suite].",
+    help="The dense model's evaluation  [default: the logged one of the same suite]. With --plan:"
+    " plan with its answers.",
 )
 @policy_option
 @click.option(
@@ -69,11 +70,13 @@ def command(
     Example:
       comptrust gate models:/smollm2-135m-instruct/2
     """
-    if plan and (candidate or baseline or waivers):
+    if plan and (candidate or waivers):
         raise UserError(
-            "gate --plan judges nothing. Give --policy and --suite, no candidate, no --baseline"
-            " and no --waivers."
+            "gate --plan judges nothing. Give --policy, --suite and --baseline, no candidate and no"
+            " --waivers."
         )
+    if plan and baseline and limit is not None:
+        raise UserError("gate --plan --baseline plans the prompts that it answered, no --limit.")
     if limit is not None and not plan:
         raise UserError(
             "gate judges all answers that the candidate gave; --limit belongs to --plan."
@@ -84,7 +87,7 @@ def command(
             " suite: gate --plan."
         )
     if candidate is None:
-        _print_plan(policy, suite=suite or "mini", limit=limit, as_json=as_json)
+        _print_plan(policy, suite=suite or "mini", limit=limit, baseline=baseline, as_json=as_json)
         return
     from comptrust.cli import jobs
     from comptrust.workflow.signatures import judge_again
@@ -104,14 +107,20 @@ def command(
     end(Exit.of(verdict.outcome))
 
 
-def _print_plan(policy: str | None, *, suite: str, limit: Limit | None, as_json: bool) -> None:
+def _print_plan(
+    policy: str | None, *, suite: str, limit: Limit | None, baseline: str | None, as_json: bool
+) -> None:
     """Print what each dimension of a suite has and needs for the policy's margins."""
     from comptrust.gate import planning
     from comptrust.gate import policy as policies
+    from comptrust.tracking import evaluations
     from comptrust.trust import suite as suites
 
     rules = policies.load(policy or policies.default(suite))
-    plan = planning.plan(suites.load(suite, limit=limit), rules)
+    dense = evaluations.load(baseline) if baseline else None
+    asked = suites.answered(dense, suite) if dense else suites.load(suite, limit=limit)
+    limit = asked.limit
+    plan = planning.plan(asked, rules, dense=dense)
     sampled = "" if limit is None else f", limit {shown(limit)}"
     lines = [f"Policy {rules.name}, suite {suite}{sampled}"]
     for points, applies_to in dict.fromkeys((row.points, row.applies_to) for row in plan.rows):
