@@ -10,6 +10,7 @@ from comptrust.records import Record, Suite
 from comptrust.trust import base, sample, scorers
 from comptrust.trust.base import Table
 from comptrust.trust.evaluation import Evaluation
+from comptrust.trust.limit import shown
 
 
 class PromptNeed(Record):
@@ -108,7 +109,7 @@ def check(suite: Suite, policy: Policy) -> None:
         for floor, judged in floors:
             if items < floor and (not judged or name in judged):
                 raise UserError(
-                    f"{name} has {items} items (limit {suite.limit or 'none'}), but policy"
+                    f"{name} has {items} items (limit {shown(suite.limit)}), but policy"
                     f" {policy.name} decides nothing with fewer than {floor}. Raise the limit, or"
                     " choose another suite or policy."
                 )
@@ -117,8 +118,8 @@ def check(suite: Suite, policy: Policy) -> None:
 def _need(
     design: Design, rule: MaxDrop, *, name: str, judged: int, fidelity: float, no_signal: str
 ) -> PromptNeed:
-    shown = rule.points * fidelity
-    needed = design.needed(shown, changed=power.CHANGED, power=power.each(judged))
+    points = rule.points * fidelity
+    needed = design.needed(points, changed=power.CHANGED, power=power.each(judged))
     floor = rule.items_at_least or 0
     if needed is not None:
         needed = max(needed, floor)
@@ -134,7 +135,7 @@ def _need(
         no_signal=no_signal,
         possible=not no_signal
         and design.spread.clusters >= floor
-        and score_bound(0.0, standard_error=0.0, step=design.spread.step) < shown,
+        and score_bound(0.0, standard_error=0.0, step=design.spread.step) < points,
     )
 
 

@@ -6,6 +6,7 @@ performance alone, in turn, mandating comprehensive trustworthiness evaluation i
 
 from comptrust.gate.rule import Evidence, Finding, Rule, heavily_compressed
 from comptrust.trust.dimensions import dimensions
+from comptrust.trust.limit import shown
 
 
 class FullEvaluation(Rule):
@@ -44,7 +45,7 @@ class FullEvaluation(Rule):
             )
         if suite.limit is not None:
             return self.inconclusive(
-                f"{recipe.slug} was not asked every prompt (limit {suite.limit}). Evaluate it"
-                " without a limit."
+                f"{recipe.slug} was not asked every prompt (limit"
+                f" {shown(suite.limit)}). Evaluate it with --limit 100%."
             )
         return self.finding("pass", f"All {len(dimensions())} dimensions were asked in full.")
