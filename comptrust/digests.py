@@ -26,8 +26,13 @@ def of_value(value: Any) -> str:
 
 
 def canonical(value: Any) -> str:
-    """Return the one JSON text of a value: sorted keys, no spaces, UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Return the one JSON text of a value: sorted keys, no spaces, UTF-8.
+
+    Raises ValueError for a number that is not finite, which JSON does not have.
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
 
 
 def of_text(text: str) -> str:

@@ -16,7 +16,7 @@ from comptrust.compression.base import METHODS, SHARED, Method, Pattern, configu
 from comptrust.errors import ServiceError, UserError
 from comptrust.models import formats, sources
 from comptrust.models.base import Loaded
-from comptrust.models.loading import load
+from comptrust.models.loading import load, save_tokenizer
 from comptrust.models.probe import InMemory
 from comptrust.records import Checkpoint, Recipe
 
@@ -179,7 +179,7 @@ def _save(
     settings: dict[str, Any] = {"save_compressed": True} if quantized else {}
     try:
         model.save_pretrained(folder, **settings)
-        tokenizer.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
     except Exception as error:
         # After a failed write, safetensors raises its own class and tokenizers a bare Exception.
         if not isinstance(error, SafetensorError) and type(error) is not Exception:

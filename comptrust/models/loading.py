@@ -1,5 +1,6 @@
 """Load a dense or compressed model for computing, or say in one line why it cannot be loaded."""
 
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from comptrust.models import formats, memory, precision
 from comptrust.models.base import Loaded, Tokenizer
 from comptrust.records import Dtype
 
+OF_THIS_MACHINE = ("is_local", "local_files_only", "name_or_path")
+"""Fields of tokenizer_config.json in which transformers writes how it loaded the tokenizer."""
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 
 
@@ -43,6 +46,18 @@ def load(path: Path, *, spread: bool = True, dtype: Dtype = "auto") -> Loaded:
     # transformers and safetensors raise many classes for a broken folder
     except Exception as error:
         raise _unreadable(path, error) from error
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """Save a tokenizer without what describes this machine instead of the tokenizer.
+
+    Otherwise the same tokenizer would have another digest offline, and another revision with it.
+    """
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    kept = {name: value for name, value in settings.items() if name not in OF_THIS_MACHINE}
+    path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _model(path: Path, *, dtype: Any, spread: bool) -> tuple[Any, Mapping[str, Any]]:

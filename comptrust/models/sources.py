@@ -21,7 +21,7 @@ from typing import Any
 from comptrust import config, digests, locks
 from comptrust.errors import ServiceError, UserError, unknown
 from comptrust.hash_cache import HashCache
-from comptrust.models import presets
+from comptrust.models import loading, presets
 
 PATTERNS = ["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt"]
 """Files of a model on Hugging Face that are fetched."""
@@ -153,7 +153,8 @@ def _safetensors(path: Path, folder: Path) -> None:
         path, dtype="auto", weights_only=True, trust_remote_code=False
     )
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(path, trust_remote_code=False).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    loading.save_tokenizer(tokenizer, folder)
 
 
 def _made_once(name: str, make: Callable[[Path], None]) -> Path:
@@ -209,7 +210,8 @@ def _conversion() -> str:
 
     So a folder that another version of the code left in the cache is not taken for this one's.
     """
-    of_code = [inspect.getsource(_convert), version("transformers"), version("gguf")]
+    of_code = [inspect.getsource(part) for part in (_convert, loading.save_tokenizer)]
+    of_code += [version("transformers"), version("gguf")]
     return digests.of_value([GGUF_SHA256, *of_code])[:12]
 
 
@@ -239,5 +241,5 @@ def _convert(out: Path) -> None:
     plain.generation_config.eos_token_id = plain.config.eos_token_id
     plain.generation_config.pad_token_id = plain.config.pad_token_id
     plain.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    loading.save_tokenizer(tokenizer, out)
     os.sync()

@@ -17,6 +17,8 @@ from comptrust.errors import UserError
 from comptrust.gate.enforcement import mlflow_internals, settings
 
 PROXIED = "mlflow-artifacts"
+MAX_BYTES = 16 << 20
+"""Largest single file of evidence to read; the answers are in a folder of their own."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,19 @@ def below(uri: str, root: str) -> bool:
 def fetch(uri: str, names: tuple[str, ...], into: Path) -> Path:
     """Copy those of the named artifacts that exist, and return the folder.
 
-    Raises UserError if the place cannot be read.
+    Raises UserError if the place cannot be read or a file is larger than any that comptrust writes
+    (reading it could stop the server).
     """
     place = local(uri)
     try:
         repository = get_artifact_repository(str(place) if place else uri)
-        present = {item.path for item in repository.list_artifacts()}
+        present = {item.path: item.file_size or 0 for item in repository.list_artifacts()}
+        for name in names:
+            if present.get(name, 0) > MAX_BYTES:
+                raise UserError(
+                    f"Its {name} has {present[name] >> 20} MB, and files of more than"
+                    f" {MAX_BYTES >> 20} MB are not read. Evaluate and gate it again."
+                )
         into.mkdir(parents=True, exist_ok=True)
         for name in names:
             if name in present:

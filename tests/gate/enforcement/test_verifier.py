@@ -14,6 +14,7 @@ from comptrust import digests
 from comptrust.gate.enforcement import files, settings
 from comptrust.gate.enforcement.mlflow_internals import ARTIFACT_DESTINATION, REGISTRY_STORE
 from comptrust.gate.enforcement.store import GuardedStore
+from comptrust.gate.signing import attestations
 from tests.support.enforcement.inprocess import a_pass, log, promote, refused, store
 from tests.support.enforcement.world import BAD, GOOD, World
 
@@ -104,6 +105,12 @@ def test_signed_before_it_was_registered(inside: World) -> None:
     candidate = inside.register(GOOD)
     inside.gate(candidate, artifact={})
     assert "signed before they were registered" in refused(promote, inside, candidate)
+
+
+def test_evidence_that_is_larger_than_any_is_not_read(inside: World) -> None:
+    candidate = a_pass(inside)
+    inside.client.log_text(candidate.run_id, "[" + "[],\n" * (5 << 20) + "[]]", attestations.NAME)
+    assert "attestation.json has 20 MB" in refused(promote, inside, candidate)
 
 
 def test_a_link_among_the_files(inside: World) -> None:
