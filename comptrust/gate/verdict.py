@@ -6,12 +6,11 @@ Anything absent or incomparable keeps a candidate from passing.
 import datetime
 from collections.abc import Mapping, Sequence
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from comptrust import plugins
 from comptrust.gate import comparability
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import RULES, Policy
+from comptrust.gate.signing.roles import TrustedKey
 from comptrust.gate.signing.waivers import Waiver, apply
 from comptrust.records import Finding, Verdict
 from comptrust.trust.dimensions import REGISTRY as DIMENSIONS
@@ -24,7 +23,7 @@ def judge(
     policy: Policy,
     *,
     waivers: Sequence[Waiver] = (),
-    trusted: Mapping[str, Ed25519PublicKey] = {},
+    trusted: Mapping[str, TrustedKey] = {},
     today: datetime.date | None = None,
 ) -> Verdict:
     """Return the verdict on a candidate: one finding on comparability, then one per rule.

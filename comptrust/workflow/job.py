@@ -109,13 +109,13 @@ def register(job: Job, *, say: Say = lambda line: None) -> registry.Version:
 
 
 def _promote(job: Job, version: registry.Version) -> promotion.Promotion:
-    policy = job.policy.digest
+    policy, target = job.policy.digest, str(job.promote_to)
     return promotion.promote(
         version.name,
         version.version,
-        to=str(job.promote_to),
+        to=target,
         policy_digest=policy,
-        check=signatures.promotion_check(policy),
+        check=signatures.promotion_check(policy, stage=promotion.check_target(target)[0]),
     )
 
 

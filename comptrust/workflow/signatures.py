@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from comptrust.errors import UserError
 from comptrust.gate import policy as policies
@@ -50,7 +50,7 @@ class Signer:
     """
 
     key: Ed25519PrivateKey | None = field(default_factory=keys.signing_key)
-    trusted: Mapping[str, Ed25519PublicKey] = field(default_factory=keys.load_public_keys)
+    trusted: keys.Trusted = field(default_factory=keys.load_public_keys)
 
     def sign(
         self,
@@ -159,7 +159,11 @@ def judge_again(
 
 
 def check(
-    version: registry.Version, *, registered: Path, trusted: Mapping[str, Ed25519PublicKey]
+    version: registry.Version,
+    *,
+    registered: Path,
+    trusted: keys.Trusted,
+    level: str | None = None,
 ) -> tuple[Attestation | None, tuple[Problem, ...]]:
     """Return a version's attestation and what is wrong with it.
 
@@ -181,7 +185,11 @@ def check(
             text = f"It is not what the gate wrote. {error}"
             return None, (Problem(kind="changed", file=attestations.NAME, text=text),)
         problems = attestations.problems(
-            attestation, trusted=trusted, run_id=version.run_id, model=version.name
+            attestation,
+            trusted=trusted,
+            run_id=version.run_id,
+            model=version.name,
+            level=level,
         )
         if not keys.proven(attestation, trusted):
             return attestation, problems
@@ -214,12 +222,13 @@ def log_waivers(ref: str, kept: Sequence[Waiver]) -> str:
     return f"runs:/{run_id}/{waiving.NAME}"
 
 
-def promotion_check(policy_digest: str) -> promotion.Check | None:
+def promotion_check(policy_digest: str, *, stage: str | None) -> promotion.Check | None:
     """Return the check that a version must pass to be promoted; None if no key is trusted here."""
+    level = stage and stage.lower()
     trusted = keys.load_public_keys()
 
     def refuse(version: registry.Version, registered: Path) -> promotion.Promotion | None:
-        attestation, problems = check(version, registered=registered, trusted=trusted)
+        attestation, problems = check(version, registered=registered, trusted=trusted, level=level)
         if problems:
             blocked = any(problem.kind in ("changed", "block") for problem in problems)
             outcome: Result = "block" if blocked else "inconclusive"

@@ -58,13 +58,17 @@ def show(folder: Path | None, as_json: bool) -> None:
     """
     from comptrust.gate.signing import keys
 
-    trusted = sorted(keys.load_public_keys(folder))
+    public = keys.load_public_keys(folder)
+    trusted = sorted(public)
     key = keys.signing_key(folder)
     signing = keys.key_id(key.public_key()) if key else None
     untrusted = signing is not None and signing not in trusted
     note = "  (not trusted here: its .pub.pem is not in the folder)" if untrusted else ""
-    text = (
-        f"trusted: {', '.join(trusted) or 'none'}  ({folder or keys.default_folder()})\n"
-        f"signing: {signing or 'none'}{note}"
-    )
-    print_result(text, {"trusted": trusted, "signing": signing}, as_json=as_json)
+    grants = {name: public[name].grant.model_dump(mode="json") for name in trusted}
+    lines = [
+        f"trusted: {', '.join(trusted) or 'none'}  ({folder or keys.default_folder()})",
+        *(f"  {name}: may {public[name].grant}" for name in trusted),
+        f"signing: {signing or 'none'}{note}",
+    ]
+    fields = {"trusted": trusted, "grants": grants, "signing": signing}
+    print_result("\n".join(lines), fields, as_json=as_json)

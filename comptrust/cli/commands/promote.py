@@ -43,7 +43,7 @@ def command(name: str, version: str, to: str, policy: str | None, as_json: bool)
     required = policies.load(policy or policies.default(stage=stage or to))
     if stage:
         policies.require_stages(required, target=f"stage {stage}")
-    check = signatures.promotion_check(required.digest)
+    check = signatures.promotion_check(required.digest, stage=stage)
     decision = promotion.promote(name, version, to=to, policy_digest=required.digest, check=check)
     text = f"{decision.ref} {decision.effect}. {decision.reason}"
     print_result(text, dataclasses.asdict(decision), as_json=as_json)

@@ -58,7 +58,7 @@ class Verifier:
         policy = self._settings.policies[level]
         with tempfile.TemporaryDirectory() as temporary:
             trusted = self._trusted()
-            attestation = self._attestation(version, Path(temporary), trusted=trusted)
+            attestation = self._attestation(version, Path(temporary), trusted=trusted, level=level)
             # The day is part of the key because waivers expire at its end. The attestation itself
             # is checked every time, as is every file of the version.
             key = (attestation.signature, policy.digest, datetime.datetime.now(datetime.UTC).date())
@@ -88,7 +88,12 @@ class Verifier:
         return trusted
 
     def _attestation(
-        self, version: ModelVersion, temporary: Path, *, trusted: keys.Trusted
+        self,
+        version: ModelVersion,
+        temporary: Path,
+        *,
+        trusted: keys.Trusted,
+        level: Level | None = None,
     ) -> attestations.Attestation:
         """Return the attestation of a version.
 
@@ -107,7 +112,7 @@ class Verifier:
         attestation = attestations.read(path)
         # Whether the run's files changed only matters if they are judged again.
         for problem in attestations.problems(
-            attestation, trusted=trusted, run_id=run_id, model=version.name
+            attestation, trusted=trusted, run_id=run_id, model=version.name, level=level
         ):
             judged = problem.kind in ("block", "inconclusive")
             raise UserError(f"{problem} {OTHERS if judged else again}")

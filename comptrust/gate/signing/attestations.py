@@ -18,6 +18,7 @@ from comptrust import config, digests
 from comptrust.errors import UserError
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.signing import keys, waivers
+from comptrust.gate.signing.roles import Role
 from comptrust.records import Record, Result, Verdict
 from comptrust.trust import evaluation
 
@@ -35,6 +36,7 @@ class Attestation(keys.SignedRecord):
     """What the gate signed: a verdict, the bytes behind it, its owner and its validity."""
 
     purpose: ClassVar[str] = "attestation/v1"
+    role: ClassVar[Role] = "gate"
 
     verdict: Verdict
     model: str
@@ -148,12 +150,13 @@ def problems(
     trusted: keys.Trusted,
     run_id: str,
     model: str,
+    level: str | None = None,
     now: datetime.datetime | None = None,
 ) -> tuple[Problem, ...]:
     """Return what is wrong with the attestation itself; empty if nothing is.
 
-    Its key, fields, validity, waivers and outcome are checked, and that it is the one of this run
-    and model, not a copy.
+    `level` is the stage to be opened, `staging` or `production`, if any. Its key, fields, validity,
+    waivers and outcome are checked, and that it is the one of this run and model, not a copy.
     """
     verdict, key_id = attestation.verdict, attestation.key_id
     # Of an attestation that no trusted key signed, nothing can be believed, so no other problem is
@@ -164,6 +167,10 @@ def problems(
             f" (trusted: {', '.join(sorted(trusted)) or 'none'}). If you trust it, add its"
             " .pub.pem."
         )
+        return (Problem(kind="unverified", text=text),)
+    today = (now or datetime.datetime.now(datetime.UTC)).date()
+    if refusal := trusted[key_id].refusal("gate", model=model, level=level, today=today):
+        text = f"It is signed by key {key_id}, which {refusal}. Gate it again with another key."
         return (Problem(kind="unverified", text=text),)
     if not keys.proven(attestation, trusted):
         text = f"{NAME} was changed since key {key_id} signed it."
@@ -188,7 +195,8 @@ def problems(
         ),
         *(
             (
-                not keys.proven(waiver, trusted),
+                not keys.proven(waiver, trusted)
+                or bool(trusted[waiver.key_id].refusal("waive", today=today)),
                 "unverified",
                 f"The waiver of {waiver.who} for {waiver.rule} is not signed by a key that is"
                 " trusted here.",

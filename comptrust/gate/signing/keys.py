@@ -15,12 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from comptrust import digests
 from comptrust.errors import ServiceError, UserError
+from comptrust.gate.signing import roles
+from comptrust.gate.signing.roles import Grant, Role, TrustedKey
 from comptrust.records import Record
 
 PRIVATE = "signing.pem"
 PUBLIC = "*.pub.pem"
-Trusted = Mapping[str, Ed25519PublicKey]
-"""Key id -> public key."""
+Trusted = Mapping[str, TrustedKey]
+"""Key id -> public key and what it may sign."""
 S = TypeVar("S", bound="SignedRecord")
 
 
@@ -32,6 +34,8 @@ class SignedRecord(Record):
 
     It is signed too, so a signature for one purpose is worthless for another.
     """
+    role: ClassVar[Role]
+    """What a key must be allowed to do to sign it."""
 
     key_id: str = ""
     """Name of the public key that verifies the signature; empty while unsigned."""
@@ -53,15 +57,17 @@ def sign(record: S, key: Ed25519PrivateKey) -> S:
 
 
 def proven(record: SignedRecord, trusted: Trusted) -> bool:
-    """Whether a trusted key signed exactly this; if not, nothing in it can be believed."""
+    """Whether a key that may do so signed exactly this; if not, nothing in it can be believed."""
     try:
         raw = base64.b64decode(record.signature, validate=True)
-        trusted[record.key_id].verify(raw, record.payload())
+        key = trusted[record.key_id]
+        key.public.verify(raw, record.payload())
     # KeyError: the key is not trusted. ValueError: not base64, or not Unicode.
     except (InvalidSignature, KeyError, ValueError):
         return False
     # Base64 has spare bits, so one signature has several spellings. Only one is accepted.
-    return base64.b64encode(raw).decode() == record.signature
+    canonical = base64.b64encode(raw).decode() == record.signature
+    return canonical and record.role in key.grant.roles
 
 
 def key_id(key: Ed25519PublicKey) -> str:
@@ -141,9 +147,10 @@ def signing_key(folder: Path | None = None) -> Ed25519PrivateKey | None:
 
 
 def load_public_keys(folder_or_file: Path | None = None) -> Trusted:
-    """Return key id -> public key of one file, or of every `*.pub.pem` in a folder.
+    """Return key id -> key of one file, or of every `*.pub.pem` in a folder with their roles.
 
-    The default is the keys folder, which may be missing. Raises UserError if a given place is
+    The default is the keys folder, which may be missing. A single file may sign everything. Raises
+    UserError if a given place is
     missing, if a file is not an Ed25519 public key, or if anyone may write to the place.
     """
     place = folder_or_file or default_folder()
@@ -154,13 +161,16 @@ def load_public_keys(folder_or_file: Path | None = None) -> Trusted:
             f"There are no public keys at {place}. Name a .pub.pem file or a folder of them."
         )
     files = sorted(place.glob(PUBLIC)) if place.is_dir() else [place]
-    public = [_public(path) for path in files]
-    for path in [place, *files]:
+    public = {key_id(key): key for key in map(_public, files)}
+    grants = roles.read(place) if place.is_dir() else None
+    for path in [place, *files, *([place / roles.NAME] if grants is not None else [])]:
         if os.name == "posix" and path.stat().st_mode & stat.S_IWOTH:
             raise UserError(
                 f"Anyone can write to {path}, so its keys prove nothing. Run: chmod o-w {path}"
             )
-    return {key_id(key): key for key in public}
+    if grants is None:
+        return {name: TrustedKey(key) for name, key in public.items()}
+    return {name: TrustedKey(key, grants.get(name, Grant())) for name, key in public.items()}
 
 
 def _public(path: Path) -> Ed25519PublicKey:

@@ -14,6 +14,7 @@ from pydantic import field_validator
 from comptrust import config
 from comptrust.errors import UserError
 from comptrust.gate.signing import keys
+from comptrust.gate.signing.roles import Role
 from comptrust.records import Finding
 
 NAME = "waivers.json"
@@ -24,6 +25,7 @@ class Waiver(keys.SignedRecord):
     """Who accepts what, why, and through which day (UTC)."""
 
     purpose: ClassVar[str] = "waiver/v1"
+    role: ClassVar[Role] = "waive"
 
     rule: str
     checkpoint: str
@@ -84,9 +86,12 @@ def _state(
 ) -> str:
     """Return what becomes of a waiver: the first obstacle, or that it is accepted."""
     signer = f"key {waiver.key_id or '(none)'}, which is not trusted here"
+    key = trusted.get(waiver.key_id)
+    refusal = key.refusal("waive", today=today) if key else ""
     obstacles = (
         (not waiver.signature, "ignored: not signed"),
-        (waiver.key_id not in trusted, f"ignored: signed by {signer}"),
+        (key is None, f"ignored: signed by {signer}"),
+        (bool(refusal), f"ignored: key {waiver.key_id} {refusal}"),
         (not keys.proven(waiver, trusted), "ignored: changed since it was signed"),
         (waiver.until < today, "ignored: expired"),
         (waiver.checkpoint != checkpoint_digest, "ignored: for another checkpoint"),

@@ -23,6 +23,7 @@ from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.gate.rules.refusal_shift import RefusalShift
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.attestations import Attestation
+from comptrust.gate.signing.roles import TrustedKey
 from comptrust.gate.signing.waivers import Waiver, accepted
 from comptrust.gate.verdict import judge
 from comptrust.records import Finding, Result, Verdict
@@ -35,7 +36,7 @@ from tests.support.records import checkpoint_of
 NOW = datetime.datetime(2030, 1, 1, 12, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-TRUSTED = {keys.key_id(KEY.public_key()): KEY.public_key()}
+TRUSTED = {keys.key_id(KEY.public_key()): TrustedKey(KEY.public_key())}
 RUN, DENSE, SIBLING = "1" * 32, "2" * 32, "3" * 32
 POLICY = Policy(name="p", rules=(MaxDrop(evidence="observed"),))
 
@@ -394,7 +395,7 @@ def test_a_verdict_ends_with_the_waiver_that_it_rests_on(case: Case) -> None:
 
 def test_a_waiver_by_an_untrusted_key_spoils_the_verdict(case: Case) -> None:
     signed = keys.sign(waived(case, datetime.date(2030, 1, 5)), OTHER)
-    only_other = {keys.key_id(OTHER.public_key()): OTHER.public_key()}
+    only_other = {keys.key_id(OTHER.public_key()): TrustedKey(OTHER.public_key())}
     [problem] = problems(signed, trusted=only_other)
     assert problem.kind == "unverified" and "waiver of Ada" in problem.text
 

@@ -15,13 +15,14 @@ from comptrust.gate.policy import Policy
 from comptrust.gate.rules.complete import Complete
 from comptrust.gate.rules.refusal_shift import RefusalShift
 from comptrust.gate.signing import keys, waivers
+from comptrust.gate.signing.roles import TrustedKey
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
 from tests.support.evaluations import EIGHT, pair, policy
 
 TODAY = datetime.date(2030, 1, 1)
 KEY = Ed25519PrivateKey.generate()
-TRUSTED = {keys.key_id(KEY.public_key()): KEY.public_key()}
+TRUSTED = {keys.key_id(KEY.public_key()): TrustedKey(KEY.public_key())}
 PLAIN = Waiver(rule="refusal_shift", checkpoint=EIGHT.slug, who="Ada", why="read them", until=TODAY)
 
 

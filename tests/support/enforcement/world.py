@@ -20,6 +20,7 @@ from comptrust.gate import policy
 from comptrust.gate.enforcement import names
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.signing import attestations, keys
+from comptrust.gate.signing.roles import TrustedKey
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
 from comptrust.records import Choice, Message, Prompt, Suite
@@ -29,7 +30,7 @@ from tests.support.echo import Echo
 from tests.support.records import checkpoint_of
 
 KEY, STRANGER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-TRUSTED = {keys.key_id(KEY.public_key()): KEY.public_key()}
+TRUSTED = {keys.key_id(KEY.public_key()): TrustedKey(KEY.public_key())}
 GUARDED_ALIASES = ("champion", "challenger", "prod-eu")
 STAGING = """
 name: staging

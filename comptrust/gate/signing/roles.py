@@ -1,0 +1,84 @@
+"""What a trusted key may sign: its roles, models, levels and last day.
+
+`roles.yaml` beside the public keys says it. Without that file every trusted key may sign
+everything; with it, a key that it does not name may sign nothing.
+"""
+
+import datetime
+import fnmatch
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from comptrust import config
+from comptrust.errors import UserError
+from comptrust.records import Record
+
+NAME = "roles.yaml"
+Role = Literal["gate", "waive"]
+
+
+class Grant(Record):
+    """What one key may sign."""
+
+    roles: tuple[Role, ...] = ()
+    """`gate`: verdicts; `waive`: waivers."""
+    models: tuple[str, ...] = ("*",)
+    """Patterns of the registered models whose verdicts it may sign."""
+    levels: tuple[Literal["staging", "production"], ...] = ("staging", "production")
+    """Stages that a verdict of this key may open."""
+    until: datetime.date | None = None
+    """Last day (UTC) on which what it signed counts."""
+
+    def __str__(self) -> str:
+        until = f" until {self.until}" if self.until else ""
+        what = " and ".join(self.roles) or "sign nothing"
+        return f"{what}; models {', '.join(self.models)}; {' and '.join(self.levels)}{until}"
+
+
+@dataclass(frozen=True)
+class TrustedKey:
+    """A public key and what it may sign."""
+
+    public: Ed25519PublicKey
+    grant: Grant = Grant(roles=("gate", "waive"))  # noqa: RUF009 - records are frozen
+
+    def refusal(
+        self,
+        role: Role,
+        *,
+        model: str | None = None,
+        level: str | None = None,
+        today: datetime.date | None = None,
+    ) -> str:
+        """Return why the key may not sign this, to follow `key ID`; empty if it may."""
+        today = today or datetime.datetime.now(datetime.UTC).date()
+        grant = self.grant
+        if role not in grant.roles:
+            return f"may not {role} here (roles in {NAME}: {', '.join(grant.roles) or 'none'})"
+        if model is not None and not any(fnmatch.fnmatchcase(model, one) for one in grant.models):
+            return f"may not sign for model {model} (models in {NAME}: {', '.join(grant.models)})"
+        if level is not None and level not in grant.levels:
+            return f"may not sign for {level} (levels in {NAME}: {', '.join(grant.levels)})"
+        if grant.until and grant.until < today:
+            return f"is trusted only until {grant.until} ({NAME})"
+        return ""
+
+
+def read(folder: Path) -> dict[str, Grant] | None:
+    """Return key id -> grant, None if the folder has no roles.yaml.
+
+    Raises UserError for a file that cannot be read or a field that is not one.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return None
+    data = config.read_yaml(path)
+    if not isinstance(data, dict):
+        raise UserError(f"{path} must hold 'KEY ID: {{roles: [gate]}}' lines.")
+    return {
+        str(name): config.parse(grant, Grant, where=f"{path}, key {name}")
+        for name, grant in data.items()
+    }
