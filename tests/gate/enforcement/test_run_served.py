@@ -67,9 +67,9 @@ def test_run_and_gate_against_the_server(served: World, tiny_model: Path) -> Non
         "--suite",
         "mini",
         "--dimensions",
-        "mmlu",
+        "fairness",
     ]
-    run += ["--limit", "2", "--policy", policy, "--promote-to", "staging", "--json"]
+    run += ["--limit", "6", "--policy", policy, "--promote-to", "staging", "--json"]
 
     unsigned = comptrust(served, *run, keys=keys)
     assert unsigned.returncode in (1, 3), unsigned.stderr
