@@ -9,7 +9,7 @@ import click
 from comptrust.cli.options import TEXT, end, json_option, print_result
 from comptrust.errors import Exit, UserError
 from comptrust.gate.enforcement import audit, audit_record
-from comptrust.tracking.store import shown_uri, tracking_uri
+from comptrust.tracking.store import SETTINGS, shown_uri, tracking_uri
 
 WORD = re.compile(r"[\w.@:/=*+-]+", re.ASCII)
 """A name that is shown as it is."""
@@ -66,6 +66,8 @@ def command(
         from comptrust.gate.enforcement.reconcile import differences
         from comptrust.gate.signing import keys
 
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
         place = trusted or os.environ.get(settings.KEYS)
         public = keys.load_public_keys(Path(place) if place else None)
         problems += differences(chain.lines, registry, trusted=public)
