@@ -25,6 +25,8 @@ from comptrust.gate.enforcement.audit_record import AuditEvent, AuditRecord
 GENESIS_HASH = "0" * 64
 """The `previous` of the first record."""
 LOCK_SECONDS = 30
+REFUSED = b'"decision": "refused"'
+"""Part of the line of each refusal, and of no other: inside a text the quotes are escaped."""
 MAX_FILE_BYTES = 16 << 20
 """A log of this size is set aside, and a new file continues it."""
 
@@ -99,10 +101,9 @@ class Audit:
                     f"The record could not be written completely to the audit log {self.path} (disk"
                     " full?). Nothing was changed."
                 )
-            # The record is on disk, so it counts. A head that is one behind is not a problem.
-            with contextlib.suppress(ServiceError):
-                head = Head(number=record.number, hash=record.hash)
-                digests.write_atomic(audit_files.head_path(self.path), head.model_dump_json())
+            # The record is on disk, so it counts. A head that is behind is not a problem.
+            with contextlib.suppress(OSError):
+                audit_files.write_head(self.path, Head(number=record.number, hash=record.hash))
         return record
 
     def _newest(self) -> tuple[Head | None, bytes]:
@@ -185,15 +186,15 @@ def read(path: Path) -> Chain:
     return Chain(tuple(records), problem, sum(record.after is not None for record in records))
 
 
-def of_model(path: Path, model: str) -> tuple[AuditRecord, ...]:
-    """Return the records of a model, without checking the chain and without parsing the others."""
-    texts, _ = audit_files.texts(path)
-    name = json.dumps(model)
+def changes_of(path: Path, model: str) -> tuple[AuditRecord, ...]:
+    """Return the records of a model but for refusals, without checking the chain.
+
+    Only their lines are parsed, so a long log takes little time.
+    """
     records = []
-    for text in texts:
-        if name in text:
-            with contextlib.suppress(ValueError):  # what a crash left
-                records.append(AuditRecord.model_validate_json(text))
+    for line in audit_files.lines_with(path, json.dumps(model).encode(), without=REFUSED):
+        with contextlib.suppress(ValueError):  # what a crash left
+            records.append(AuditRecord.model_validate_json(line))
     return tuple(record for record in records if record.model == model)
 
 

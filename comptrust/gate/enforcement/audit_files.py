@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import Field
@@ -12,6 +13,8 @@ from comptrust.records import Record
 
 BLOCK_BYTES = 1 << 16
 """Read back at first to find the last line; more, if that line is longer."""
+HEAD_BYTES = 120
+"""Length of the head, filled with spaces, so that a new one covers the old one."""
 SET_ASIDE = re.compile(r"\.\d{12}")
 """Ends the name of a file that was set aside: the number of its last record."""
 
@@ -31,9 +34,22 @@ def head_path(path: Path) -> Path:
 def head(path: Path) -> Head | None:
     """Return what the file beside a log names. Raises ValueError if it is broken."""
     try:
-        return Head.model_validate_json(head_path(path).read_bytes())
+        content = head_path(path).read_bytes()
     except FileNotFoundError:
         return None
+    return Head.model_validate_json(content) if content else None
+
+
+def write_head(path: Path, newest: Head) -> None:
+    """Name the newest record of a log, in place.
+
+    It is one short write without waiting for the disk: after a crash the file may be behind.
+    """
+    file = os.open(head_path(path), os.O_WRONLY | os.O_CREAT, 0o640)
+    try:
+        os.pwrite(file, newest.model_dump_json().ljust(HEAD_BYTES).encode(), 0)
+    finally:
+        os.close(file)
 
 
 def parts(path: Path) -> list[Path]:
@@ -52,6 +68,13 @@ def texts(path: Path) -> tuple[list[str], str]:
             lines += complete
     # A file that was set aside meanwhile may have been missed, so read again.
     return (lines, rest) if parts(path) == files else texts(path)
+
+
+def lines_with(path: Path, part: bytes, *, without: bytes) -> Iterator[bytes]:
+    """Yield the lines of a log that contain one text and not another."""
+    for file in filter(Path.exists, parts(path)):
+        with open(file, "rb") as lines:
+            yield from (line for line in lines if part in line and without not in line)
 
 
 def tail(path: Path) -> tuple[bytes, bytes]:

@@ -103,7 +103,7 @@ class Guard:
 
     def granted(self, place: replay.Place) -> bool:
         """Whether a place is promoted according to the log, whatever the registry says."""
-        records = audit.of_model(self.audit.path, place[1])
+        records = audit.changes_of(self.audit.path, place[1])
         return place in replay.promoted(replay.history(records))
 
     def require_signed_pass(self, version: ModelVersion, *, action: str, target: str) -> None:
