@@ -1,15 +1,20 @@
 """`comptrust audit`: show the decisions of the guarded registry and check their record."""
 
+from __future__ import annotations
+
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from comptrust.cli.options import TEXT, end, json_option, print_result
 from comptrust.errors import Exit, UserError
-from comptrust.gate.enforcement import audit, audit_record
 from comptrust.tracking.store import SETTINGS, shown_uri, tracking_uri
+
+if TYPE_CHECKING:
+    from comptrust.gate.enforcement.audit_record import AuditRecord
 
 WORD = re.compile(r"[\w.@:/=*+-]+", re.ASCII)
 """A name that is shown as it is."""
@@ -52,7 +57,7 @@ def command(
     Example:
       comptrust audit --registry http://127.0.0.1:5000
     """
-    from comptrust.gate.enforcement import settings
+    from comptrust.gate.enforcement import audit, settings
 
     path = log or settings.audit_log(tracking_uri().removeprefix(settings.SCHEME))
     if path is None:
@@ -103,7 +108,7 @@ def _word(text: str) -> str:
     return text if WORD.fullmatch(text) else ascii(text)
 
 
-def _text(line: audit_record.AuditRecord) -> str:
+def _text(line: AuditRecord) -> str:
     who = _word(line.user or line.address or "unknown")
     version = f"/{line.version}" if line.version else ""
     return (

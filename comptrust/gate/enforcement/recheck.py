@@ -58,7 +58,9 @@ class Recheck:
             )
         granted = grant.files if grant else ""
         if attestation:
-            yield from self._of_attestation(attestation, version, what, ref)
+            same = grant and grant.attestation == attestation.digest_of_fields()
+            expires = grant.expires if grant and same else attestation.expires
+            yield from self._of_attestation(attestation, version, what, ref, expires=expires)
             granted = granted or digests.of_value(attestation.artifact)
         try:
             if granted and self._files(served) != granted:
@@ -79,6 +81,8 @@ class Recheck:
         version: ModelVersion,
         what: str,
         ref: str,
+        *,
+        expires: datetime.datetime,
     ) -> Iterator[str]:
         # As of its own time: whether it has expired since is another question.
         for problem in attestations.problems(
@@ -92,9 +96,9 @@ class Recheck:
                 f"{what}: {problem} Gate it again with a trusted key (comptrust gate {ref}), or"
                 " archive it."
             )
-        if datetime.datetime.now(datetime.UTC) >= attestation.expires:
+        if datetime.datetime.now(datetime.UTC) >= expires:
             yield (
-                f"{what}: its signature expired on {attestation.expires:%Y-%m-%d %H:%M} UTC; it was"
+                f"{what}: its signature expired on {expires:%Y-%m-%d %H:%M} UTC; it was"
                 f" valid when it was granted. Gate it again: comptrust gate {ref}"
             )
 

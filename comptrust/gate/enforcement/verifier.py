@@ -78,7 +78,9 @@ class Verifier:
             attestation=attestation.digest_of_fields(),
             policy=policy.digest,
             key_id=attestation.key_id,
-            expires=attestation.expires,
+            expires=min(
+                attestation.expires, attestation.issued + policy.valid_days * attestations.DAY
+            ),
         )
         return f"{reason}, signed by {attestation.key_id}, files unchanged", snapshot, grant
 

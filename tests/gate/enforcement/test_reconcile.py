@@ -73,6 +73,11 @@ def test_a_record_holds_what_was_granted(inside: World) -> None:
     assert line.grant.attestation == attestation.digest_of_fields()
     assert line.grant.policy == store(inside).settings.policies["production"].digest
     assert line.grant.expires == attestation.expires
+    inside.gate(candidate, days=3650)
+    promote(inside, candidate)
+    line = log(inside).lines[-1]
+    assert line.grant is not None
+    assert line.grant.expires < attestation.expires + datetime.timedelta(days=1)
 
 
 @pytest.mark.parametrize("column", ["source", "storage_location"])
@@ -332,6 +337,20 @@ def test_names_from_outside_stay_on_their_line(inside: World) -> None:
     version = past(inside).create_model_version(name, f"models:/{candidate.model_id}")
     past(inside).set_registered_model_alias(name, "champion", version.version)
     assert r"models:/m\n   99 2026-01-01 granted" in only(audited(inside))
+
+
+def test_a_log_of_0_1_0_is_compared_as_far_as_it_says(inside: World) -> None:
+    """Its records hold names and numbers only; the signed verdict says which files they had."""
+    candidate = champion(inside)
+    record = log(inside).lines[0].model_copy(update=dict.fromkeys(("level", "grant", "guards")))
+    record = record.model_copy(update={"hash": record.true_hash()})
+    path = inside.folder / "mlflow.db.audit.jsonl"
+    path.write_text(record.model_dump_json() + "\n")
+    audit_files.head_path(path).unlink()
+    assert audited(inside) == []
+    uri = inside.client.get_logged_model(inside.register(BAD).model_id).artifact_location
+    sql(inside, "update model_versions set storage_location=? where name=?", uri, candidate.name)
+    assert "changed since they were granted" in only(audited(inside))
 
 
 def test_another_key_for_the_auditor(inside: World, tmp_path: Path) -> None:
