@@ -160,6 +160,10 @@ def read(path: Path) -> Chain:
         head = audit_files.head(path)  # before the lines, which may grow meanwhile
     except ValueError:
         head_problem = f"{audit_files.head_path(path)}, which does not name a record"
+    except OSError as error:
+        raise UserError(
+            f"Cannot read {audit_files.head_path(path)}: {error.strerror}. Let this user read it."
+        ) from error
     texts, rest = audit_files.texts(path)
     if not texts and not rest and head is None and not path.is_file():
         raise UserError(

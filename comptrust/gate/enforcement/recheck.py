@@ -15,6 +15,7 @@ from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import files
 from comptrust.gate.enforcement.audit_record import AuditRecord, written
+from comptrust.gate.enforcement.mlflow_internals import registry_of
 from comptrust.gate.enforcement.verifier import EVALUATED_BY
 from comptrust.gate.signing import attestations, keys
 
@@ -34,7 +35,9 @@ class Recheck:
         ref = f"models:/{version.name}/{version.version}"
         what = f"{ref} ({where}, granted in record {record.number})"
         grant = record.grant
-        served = self._client.get_model_version_download_uri(version.name, version.version)
+        served = registry_of(self._client).get_model_version_download_uri(
+            version.name, version.version
+        )
         for name, now, then in (
             ("source", version.source, grant and grant.source),
             ("storage place", served, grant and grant.storage),

@@ -7,11 +7,16 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 
 from comptrust.errors import ServiceError
 from comptrust.gate.enforcement import names, replay, settings
 from comptrust.gate.enforcement.audit_record import AuditRecord, Guarded
-from comptrust.gate.enforcement.mlflow_internals import is_prompt_source
+from comptrust.gate.enforcement.mlflow_internals import (
+    existing_version,
+    is_prompt_source,
+    registry_of,
+)
 from comptrust.gate.enforcement.recheck import Recheck
 from comptrust.gate.signing import keys
 
@@ -25,14 +30,12 @@ class Promotion:
     place: replay.Place
     value: str
     """The stage of a version, or the version of an alias."""
-    version: ModelVersion
+    ref: str
+    """The version, as users type it."""
     where: str
     """`in Production` or `@champion`."""
-
-    @property
-    def ref(self) -> str:
-        """Return the reference that users type."""
-        return f"models:/{self.version.name}/{self.version.version}"
+    version: ModelVersion | None
+    """None if an alias points to a version that does not exist."""
 
 
 def differences(
@@ -53,7 +56,12 @@ def differences(
         promotions = list(_promotions(client, _guarded(records, registry)))
         for promotion in promotions:
             record = granted.get(promotion.place)
-            if record and replay.value(record) == promotion.value:
+            if promotion.version is None:
+                lines.append(
+                    f"{promotion.ref} is {promotion.where}, but does not exist. {PAST}: delete the"
+                    " alias or restore a backup, and check who can write to the database."
+                )
+            elif record and replay.value(record) == promotion.value:
                 lines += recheck.problems(promotion.version, promotion.where, record)
             else:
                 lines.append(_unexplained(promotion, history.get(promotion.place, ())))
@@ -77,7 +85,8 @@ def _unexplained(promotion: Promotion, events: Sequence[AuditRecord]) -> str:
     ]
     last = events[-1] if events else None
     if last is None or not earlier:
-        instead = f" (record {last.number} granted {_said(last)})" if last else ""
+        newer = last is not None and last.decision == "granted"
+        instead = f" (record {last.number} granted {_said(last)})" if last and newer else ""
         return (
             f"{what} the log never granted{instead}. {PAST}: archive this version or promote a"
             " proven one, and check who can write to the database."
@@ -155,19 +164,26 @@ def _promotions(client: MlflowClient, guarded: settings.Settings) -> Iterator[Pr
             and stage in settings.STAGES
             and not is_prompt_source(version)
         ):
+            ref = f"models:/{version.name}/{version.version}"
             place = replay.stage_place(version.name, version.version)
-            yield Promotion(place, stage, version, f"in {stage}")
-    for model in _pages(client.search_registered_models):  # never lists prompts
+            yield Promotion(place, stage, ref, f"in {stage}", version)
+    for model in _pages(client.search_registered_models):
         for alias, number in model.aliases.items():
             if guarded.guards(model.name) and guarded.of_alias(alias) is not None:
-                place = replay.alias_place(model.name, alias)
-                version = client.get_model_version(model.name, str(number))
-                yield Promotion(place, str(number), version, f"@{alias}")
+                version = existing_version(
+                    registry_of(client).get_model_version, model.name, number
+                )
+                if version is None or not is_prompt_source(version):
+                    ref = f"models:/{model.name}/{number}"
+                    place = replay.alias_place(model.name, alias)
+                    yield Promotion(place, str(number), ref, f"@{alias}", version)
 
 
 def _pages(search: Callable[..., Any]) -> Iterator[Any]:
-    page = search()
-    yield from page
-    while page.token:
-        page = search(page_token=page.token)
+    """Yield everything: MLflow lists what is tagged as a prompt only if asked for it."""
+    for tagged in (None, f"tags.`{IS_PROMPT_TAG_KEY}` = 'true'"):
+        page = search(filter_string=tagged)
         yield from page
+        while page.token:
+            page = search(filter_string=tagged, page_token=page.token)
+            yield from page

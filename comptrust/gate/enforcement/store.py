@@ -93,10 +93,12 @@ class GuardedStore(SqlAlchemyStore):
             return
         with self.guard.locked():
             number = self.get_registered_model(name).aliases.get(alias)
-            entity = None if number is None else self.get_model_version(name, number)
+            entity = number and mlflow_internals.existing_version(
+                self.get_model_version, name, number
+            )
             change = (name, str(number or ""), "delete alias", alias)
             recorded: AbstractContextManager[None] = nullcontext()
-            if entity is None:
+            if not entity:
                 if self.guard.granted(replay.alias_place(name, alias)):
                     recorded = self.guard.withdrawal(*change, "was only in the log")
             elif not self._is_prompt(entity):

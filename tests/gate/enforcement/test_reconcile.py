@@ -353,6 +353,34 @@ def test_a_log_of_0_1_0_is_compared_as_far_as_it_says(inside: World) -> None:
     assert "changed since they were granted" in only(audited(inside))
 
 
+def test_an_alias_of_a_version_that_does_not_exist(inside: World) -> None:
+    candidate = champion(inside)
+    sql(inside, "update registered_model_aliases set version=9 where name=?", candidate.name)
+    assert f"models:/{candidate.name}/9 is @champion, but does not exist" in only(audited(inside))
+    inside.client.delete_registered_model_alias(candidate.name, "champion")
+    assert audited(inside) == []
+
+
+@pytest.mark.parametrize("stage", [False, True])
+def test_dressed_as_a_prompt_past_the_server(inside: World, stage: bool) -> None:
+    """MLflow does not list prompts among models; a tag is enough to be one."""
+    granted = champion(inside)
+    inside.client.create_prompt("greeting")
+    inside.client.create_prompt_version("greeting", "Hello {{you}}")
+    inside.client.set_prompt_alias("greeting", "champion", 1)
+    bad = inside.register(BAD)
+    if stage:
+        statement = "update model_versions set current_stage='Production' where name=?"
+        sql(inside, statement, bad.name)
+    else:
+        past(inside).set_registered_model_alias(bad.name, "champion", "1")
+    registry = past(inside)._get_registry_client()
+    for name in (bad.name, granted.name):
+        registry.set_model_version_tag(name, "1", "mlflow.prompt.is_prompt", "true")
+        registry.set_registered_model_tag(name, "mlflow.prompt.is_prompt", "true")
+    assert f"models:/{bad.name}/1 is " in only(audited(inside))
+
+
 def test_another_key_for_the_auditor(inside: World, tmp_path: Path) -> None:
     champion(inside)
     write_key(tmp_path / "others", STRANGER)
