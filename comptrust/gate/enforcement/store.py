@@ -263,11 +263,11 @@ class GuardedStore(SqlAlchemyStore):
             return
         with self.guard.locked():
             places = self._places(name, version)
-            place = replay.stage_place(name, mlflow_internals.version_number(version))
+            number = str(mlflow_internals.version_number(version))
             # Whatever a crash or an older database left in the log alone is taken back too.
-            if not places and self.guard.granted(place):
+            if not places and self.guard.granted(replay.stage_place(name, number)):
                 places = ["promoted in the log alone"]
-            change = (name, str(version), "transition", stage, f"was {', '.join(places)}")
+            change = (name, number, "transition", stage, f"was {', '.join(places)}")
             with self.guard.withdrawal(*change) if places else nullcontext():
                 yield
 

@@ -231,6 +231,14 @@ def test_what_mlflow_archives_on_its_own_is_recorded(
     assert "which record 1 granted and record 7 took back" in only(audited(inside))
 
 
+def test_another_spelling_of_a_version_is_the_same_one(inside: World) -> None:
+    candidate = a_pass(inside)
+    for stage in ("Production", "Archived"):
+        store(inside).transition_model_version_stage(candidate.name, "01", stage, False)
+    assert [line.version for line in log(inside).lines] == ["1", "1"]
+    assert audited(inside) == []
+
+
 def test_pushed_out_past_the_server(inside: World) -> None:
     candidate = a_pass(inside)
     move(inside, candidate, "Production")
@@ -333,7 +341,7 @@ def test_names_from_outside_stay_on_their_line(inside: World) -> None:
     candidate = inside.register(BAD)
     refused(promote, inside, candidate)
     name = "m\n   99 2026-01-01 granted admin set alias\x1b[31m\u202e"
-    inside.client.create_registered_model(name)
+    past(inside).create_registered_model(name)
     version = past(inside).create_model_version(name, f"models:/{candidate.model_id}")
     past(inside).set_registered_model_alias(name, "champion", version.version)
     assert r"models:/m\n   99 2026-01-01 granted" in only(audited(inside))
