@@ -68,7 +68,7 @@ class Guard:
             self.refuse(*change, str(error), level=level)
         except Exception as error:  # any failure to judge is a refusal, and is logged as one
             reason = f"{type(error).__name__}: {error}"
-            self._append(self._event(*change, "refused", reason, level=level))
+            self.log(*change, "refused", reason, level=level)
             raise MlflowException(
                 "comptrust could not judge this version; nothing was changed.",
                 error_code=INTERNAL_ERROR,
@@ -124,12 +124,26 @@ class Guard:
         level: Level | None = None,
     ) -> NoReturn:
         """Log a refusal, then raise PERMISSION_DENIED with the finding, which says what to do."""
-        self._append(self._event(model, version, action, target, "refused", finding, level=level))
+        self.log(model, version, action, target, "refused", finding, level=level)
         ref = f"models:/{model}/{version}" if version else f"the model {model}"
         raise MlflowException(
             f"comptrust refused: {action} {target}, {ref}. {finding}",
             error_code=PERMISSION_DENIED,
         )
+
+    def log(
+        self,
+        model: str,
+        version: str,
+        action: str,
+        target: str,
+        decision: Effect,
+        finding: str,
+        *,
+        level: Level | None = None,
+    ) -> None:
+        """Write one decision. Raises TEMPORARILY_UNAVAILABLE if it cannot be logged."""
+        self._append(self._event(model, version, action, target, decision, finding, level=level))
 
     def _event(
         self,
