@@ -199,7 +199,9 @@ def say(line: str) -> None:
 
 def print_result(text: str, fields: object, *, as_json: bool, indent: int | None = 2) -> None:
     """Print the result on stdout: the text for people, or the fields as JSON."""
-    click.echo(json.dumps(fields, indent=indent) if as_json else text)
+    # JSON escapes every other control character.
+    as_text = json.dumps(fields, indent=indent).replace("\x7f", "\\u007f") if as_json else text
+    click.echo(as_text)
 
 
 def end(code: Exit) -> NoReturn:

@@ -179,9 +179,9 @@ def test_clients_log_and_promote_at_once(
     assert world.client.get_model_version_by_alias(MODEL, ALIAS).version == granted[-1], (
         "the log says who is champion"
     )
-    audited = CliRunner().invoke(
-        comptrust, ["audit", "--log", str(served.log), "--registry", url, "--last", "1"]
-    )
+    command = ["audit", "--log", str(served.log), "--registry", url, "--last", "1"]
+    command += ["--keys", str(served.log.with_name("keys"))]
+    audited = CliRunner().invoke(comptrust, command)
     assert audited.exit_code == 0 and "the chain holds" in audited.output, audited.output
     requested = seen.statuses.total()
     tell(

@@ -1,13 +1,23 @@
 """`comptrust audit`: show the decisions of the guarded registry and check their record."""
 
+from __future__ import annotations
+
+import os
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from comptrust.cli.options import TEXT, end, json_option, print_result
 from comptrust.errors import Exit, UserError
-from comptrust.gate.enforcement import audit
-from comptrust.tracking.store import shown_uri, tracking_uri
+from comptrust.tracking.store import SETTINGS, shown_uri, tracking_uri
+
+if TYPE_CHECKING:
+    from comptrust.gate.enforcement.audit_record import AuditRecord
+
+WORD = re.compile(r"[\w.@:/=*+-]+", re.ASCII)
+"""A name that is shown as it is."""
 
 
 @click.command("audit")
@@ -19,7 +29,15 @@ from comptrust.tracking.store import shown_uri, tracking_uri
 @click.option(
     "--registry",
     type=TEXT,
-    help="Also list versions that are promoted in this registry without a record in the log.",
+    help="Also compare with this registry: its address or database. What is promoted is checked"
+    " again: record, place, files, signed verdict and key.",
+)
+@click.option(
+    "--keys",
+    "trusted",
+    type=click.Path(path_type=Path),
+    help="With --registry: trusted public keys  [default: COMPTRUST_TRUSTED_KEYS, else the keys"
+    " folder].",
 )
 @click.option(
     "--last",
@@ -27,16 +45,19 @@ from comptrust.tracking.store import shown_uri, tracking_uri
     help="Show only the last N records; all of them are checked  [default: show all].",
 )
 @json_option
-def command(log: Path | None, registry: str | None, last: int | None, as_json: bool) -> None:
+def command(
+    log: Path | None, registry: str | None, trusted: Path | None, last: int | None, as_json: bool
+) -> None:
     """Show the registry's decisions and check their record.
 
-    Exit 0 if nobody changed the record; 1 if its chain is broken or a promotion has no record.
+    Exit 0 if nobody changed the record; 1 if its chain is broken or differs from the registry. Text
+    from outside is shown in ASCII: other characters are escaped.
 
     \b
     Example:
       comptrust audit --registry http://127.0.0.1:5000
     """
-    from comptrust.gate.enforcement import settings
+    from comptrust.gate.enforcement import audit, settings
 
     path = log or settings.audit_log(tracking_uri().removeprefix(settings.SCHEME))
     if path is None:
@@ -47,9 +68,14 @@ def command(log: Path | None, registry: str | None, last: int | None, as_json: b
     chain = audit.read(path)
     problems = [f"the chain is broken at {chain.problem}"] if chain.problem else []
     if registry:
-        from comptrust.gate.enforcement.reconcile import unrecorded
+        from comptrust.gate.enforcement.reconcile import differences
+        from comptrust.gate.signing import keys
 
-        problems += unrecorded(chain.lines, registry)
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
+        place = trusted or os.environ.get(settings.KEYS)
+        public = keys.load_public_keys(Path(place) if place else None)
+        problems += differences(chain.lines, registry, trusted=public)
     records = chain.lines[-last:] if last else chain.lines
     head = chain.lines[-1].hash if chain.lines else audit.GENESIS_HASH
     fields = {
@@ -61,16 +87,32 @@ def command(log: Path | None, registry: str | None, last: int | None, as_json: b
         "shown": [line.model_dump(mode="json") for line in records],
     }
     cut = f", {chain.unfinished} lines cut off by a crash" if chain.unfinished else ""
-    state = "PROBLEM: " + "; ".join(problems) if problems else "the chain holds"
-    last_line = f"{len(chain.lines)} records in {path}{cut}, head {head[:16]}: {state}."
-    print_result("\n".join([*map(_text, records), last_line]), fields, as_json=as_json)
+    state = f"{len(problems)} PROBLEMS" if problems else "the chain holds"
+    lines = [*map(_text, records), *(f"PROBLEM: {escaped(problem)}" for problem in problems)]
+    lines.append(f"{len(chain.lines)} records in {path}{cut}, head {head[:16]}: {state}.")
+    print_result("\n".join(lines), fields, as_json=as_json)
     end(Exit.BLOCK if problems else Exit.PASS)
 
 
-def _text(line: audit.AuditRecord) -> str:
-    who = line.user or line.address or "unknown"
+def escaped(text: str) -> str:
+    r"""Return a text from outside as ASCII on one line, so that it cannot steer the terminal.
+
+    >>> escaped("a\nb \x1b[31m \u202e")
+    'a\\nb \\x1b[31m \\u202e'
+    """
+    return text.encode("unicode_escape").decode("ascii")
+
+
+def _word(text: str) -> str:
+    """Return a name from outside; in quotes if it could be taken for more than one word."""
+    return text if WORD.fullmatch(text) else ascii(text)
+
+
+def _text(line: AuditRecord) -> str:
+    who = _word(line.user or line.address or "unknown")
     version = f"/{line.version}" if line.version else ""
     return (
         f"{line.number:>5} {line.time:%Y-%m-%d %H:%M:%S} {line.decision:<9} {who}:"
-        f" {line.action} {line.target}, models:/{line.model}{version}. {line.finding}"
+        f" {escaped(line.action)} {_word(line.target)}, models:/{_word(f'{line.model}{version}')}."
+        f" {escaped(line.finding)}"
     )

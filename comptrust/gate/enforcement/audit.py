@@ -1,67 +1,34 @@
 """The append-only log of every decision.
 
-One JSON line for each, chained by hashes, written under a lock that several servers can share.
+One JSON line for each, chained by hashes, written under a lock that several servers can share. A
+long log continues in a new file. Beside it, a small file names the newest record, so that lines
+cut off the end show.
 """
 
+import contextlib
 import datetime
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from comptrust import config, digests
+from comptrust import digests
 from comptrust.errors import ServiceError, UserError
-from comptrust.records import Record
+from comptrust.gate.enforcement import audit_files
+from comptrust.gate.enforcement.audit_files import Head
+from comptrust.gate.enforcement.audit_record import AuditEvent, AuditRecord
 
-Effect = Literal["granted", "refused", "withdrawn", "failed"]
-"""`withdrawn`: a promoted version was taken back. `failed`: granted, then the database refused."""
 GENESIS_HASH = "0" * 64
 """The `previous` of the first record."""
 LOCK_SECONDS = 30
-TAIL_BYTES = 1 << 16
-"""Read back to find the last line; no line comes close to this."""
-MAX_FIELD_CHARACTERS = 4_000
-"""Longer fields are cut, which keeps a line below `TAIL_BYTES`."""
-
-
-class AuditEvent(Record):
-    """What is to be recorded."""
-
-    action: str
-    """`transition`, `set alias`, `delete version`, ..."""
-    model: str
-    version: str
-    target: str
-    """The requested stage, alias, name or tag."""
-    decision: Effect
-    finding: str
-    """The first failing finding, or why it was granted."""
-    user: str | None = None
-    """The caller's name in the server's basic-auth, or the owner of the process; else None."""
-    address: str | None = None
-    """The caller's network address; None inside a process."""
-
-
-class AuditRecord(AuditEvent):
-    """One line of the log."""
-
-    number: int
-    time: datetime.datetime
-    after: str | None = None
-    """SHA-256 of an unfinished line before this one, left by a crash."""
-    previous: str
-    """Hash of the record before; zeros for the first."""
-    hash: str
-    """SHA-256 of all other fields."""
-
-    def true_hash(self) -> str:
-        """Return what the hash must be."""
-        return digests.of_value(self.model_dump(mode="json", exclude={"hash"}))
+REFUSED = b'"decision": "refused"'
+"""Part of the line of each refusal, and of no other: inside a text the quotes are escaped."""
+MAX_FILE_BYTES = 16 << 20
+"""A log of this size is set aside, and a new file continues it."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +44,7 @@ class Chain:
 
 
 class Audit:
-    """A log in one file."""
+    """A log that is open for writing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -111,8 +78,10 @@ class Audit:
         """
         with self.locked():
             try:
-                last, torn = self._last()
-                record = _next(event, last=last, torn=torn)
+                newest, torn = self._newest()
+                if not torn and newest:
+                    self._set_aside(newest)
+                record = _next(event, newest=newest, torn=torn)
                 # A crash left half a line: end it, so that it stays visible and apart.
                 start = "\n" if torn else ""
                 content = f"{start}{json.dumps(record.model_dump(mode='json'))}\n".encode()
@@ -132,19 +101,41 @@ class Audit:
                     f"The record could not be written completely to the audit log {self.path} (disk"
                     " full?). Nothing was changed."
                 )
+            # The record is on disk, so it counts. A head that is behind is not a problem.
+            with contextlib.suppress(OSError):
+                audit_files.write_head(self.path, Head(number=record.number, hash=record.hash))
         return record
+
+    def _newest(self) -> tuple[Head | None, bytes]:
+        """Return which record comes before the next one, and what a crash left after it.
+
+        That is the last complete record. If the head names a later one, or another with this
+        number, lines were removed: then the chain continues after the head, so that `read` shows
+        the gap for good.
+        """
+        last, torn = self._last()
+        try:
+            head = audit_files.head(self.path)
+        except ValueError as error:
+            raise ServiceError(
+                f"{audit_files.head_path(self.path)}, which names the newest record, is broken, so"
+                " nothing is promoted. Check the log with comptrust audit, then remove that file."
+            ) from error
+        if last and (head is None or last.number > head.number):
+            return Head(number=last.number, hash=last.hash), torn
+        return head, torn
 
     def _last(self) -> tuple[AuditRecord | None, bytes]:
         """Return the last complete record, and what a crash left after it."""
-        if not self.path.exists():
-            return None, b""
-        with open(self.path, "rb") as file:
-            file.seek(max(0, os.path.getsize(self.path) - TAIL_BYTES))
-            *complete, torn = file.read().split(b"\n")
+        torn = complete = b""
+        for path in reversed(audit_files.parts(self.path)):
+            if path.exists() and not complete:
+                complete, rest = audit_files.tail(path)
+                torn = torn or rest
         if not complete:
             return None, torn
         try:
-            record = AuditRecord.model_validate_json(complete[-1])
+            record = AuditRecord.model_validate_json(complete)
         except ValueError:
             record = None
         if record is None or record.hash != record.true_hash():
@@ -154,17 +145,33 @@ class Audit:
             )
         return record, torn
 
+    def _set_aside(self, newest: Head) -> None:
+        """Rename a long file, so that the next record begins a new one."""
+        if self.path.exists() and os.path.getsize(self.path) >= MAX_FILE_BYTES:
+            # An append-only file (chattr +a) cannot be renamed; it just grows.
+            with contextlib.suppress(OSError):
+                self.path.rename(self.path.with_name(f"{self.path.name}.{newest.number:012d}"))
+
 
 def read(path: Path) -> Chain:
-    """Read a log and check its chain. Raises UserError if there is none."""
-    if not path.is_file():
+    """Read a log with all its files and check its chain. Raises UserError if there is none."""
+    head, head_problem = None, None
+    try:
+        head = audit_files.head(path)  # before the lines, which may grow meanwhile
+    except ValueError:
+        head_problem = f"{audit_files.head_path(path)}, which does not name a record"
+    except OSError as error:
+        raise UserError(
+            f"Cannot read {audit_files.head_path(path)}: {error.strerror}. Let this user read it."
+        ) from error
+    texts, rest = audit_files.texts(path)
+    if not texts and not rest and head is None and not path.is_file():
         raise UserError(
             f"There is no audit log at {path}. Name it with --log, or set COMPTRUST_AUDIT_LOG."
         )
     records: list[AuditRecord] = []
     torn: str | None = None
-    *lines, rest = config.read_text(path).split("\n")
-    for place, text in enumerate(lines, start=1):
+    for place, text in enumerate(texts, start=1):
         number = len(records) + 1
         try:
             record = AuditRecord.model_validate_json(text)
@@ -179,28 +186,32 @@ def read(path: Path) -> Chain:
             return Chain(tuple(records), f"record {number} (line {place}) {problem}")
         torn = None
         records.append(record)
-    if rest or torn is not None:
-        return Chain(
-            tuple(records),
-            f"record {len(records) + 1} is unfinished: the server stopped while writing it",
-        )
-    return Chain(tuple(records), None, sum(record.after is not None for record in records))
+    problem = head_problem or _end_problem(records, head, torn=bool(rest) or torn is not None)
+    return Chain(tuple(records), problem, sum(record.after is not None for record in records))
 
 
-def _next(event: AuditEvent, *, last: AuditRecord | None, torn: bytes) -> AuditRecord:
-    fields: dict[str, Any] = {
-        key: value[:MAX_FIELD_CHARACTERS] if isinstance(value, str) else value
-        for key, value in event.model_dump().items()
-    }
+def changes_of(path: Path, model: str) -> tuple[AuditRecord, ...]:
+    """Return the records of a model but for refusals, without checking the chain.
+
+    Only their lines are parsed, so a long log takes little time.
+    """
+    records = []
+    for line in audit_files.lines_with(path, json.dumps(model).encode(), without=REFUSED):
+        with contextlib.suppress(ValueError):  # what a crash left
+            records.append(AuditRecord.model_validate_json(line))
+    return tuple(record for record in records if record.model == model)
+
+
+def _next(event: AuditEvent, *, newest: Head | None, torn: bytes) -> AuditRecord:
     unhashed = AuditRecord.model_construct(
-        **fields,
-        number=last.number + 1 if last else 1,
+        **dict(event),
+        number=newest.number + 1 if newest else 1,
         time=datetime.datetime.now(datetime.UTC),
         after=digests.of_text(torn.decode("ascii", "backslashreplace")) if torn else None,
-        previous=last.hash if last else GENESIS_HASH,
+        previous=newest.hash if newest else GENESIS_HASH,
         hash="",
     )
-    return AuditRecord.model_validate(unhashed.model_dump() | {"hash": unhashed.true_hash()})
+    return unhashed.model_copy(update={"hash": unhashed.true_hash()})
 
 
 def _problem(record: AuditRecord, *, number: int, previous: str, torn: str | None) -> str | None:
@@ -211,11 +222,25 @@ def _problem(record: AuditRecord, *, number: int, previous: str, torn: str | Non
         ),
         (
             (record.number, record.previous) != (number, previous),
-            "does not follow the one before: a record was removed, added or moved",
+            "does not follow the one before: a record, or a whole file of the log, was removed,"
+            " added or moved",
         ),
         (record.after != torn, "does not explain the unfinished line before it"),
     )
     return next((problem for wrong, problem in checks if wrong), None)
+
+
+def _end_problem(records: Sequence[AuditRecord], head: Head | None, *, torn: bool) -> str | None:
+    if head and len(records) < head.number:
+        return (
+            f"record {len(records) + 1}: it is missing, but the server wrote {head.number} records."
+            " Restore the removed lines or files from a backup"
+        )
+    if head and records[head.number - 1].hash != head.hash:
+        return f"record {head.number}: it is not the one that the server wrote"
+    if torn:
+        return f"record {len(records) + 1} is unfinished: the server stopped while writing it"
+    return None
 
 
 def _cannot_write(path: Path, error: OSError) -> ServiceError:

@@ -2,17 +2,20 @@
 
 import getpass
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities.model_registry.model_version_stages import STAGE_ARCHIVED
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 
 from comptrust.errors import ComptrustError, ServiceError, UserError
-from comptrust.gate.enforcement.audit import Audit, AuditEvent, Effect
-from comptrust.gate.enforcement.settings import AUDIT_LOG, Level, Settings
+from comptrust.gate.enforcement import audit, replay
+from comptrust.gate.enforcement.audit import Audit
+from comptrust.gate.enforcement.audit_record import AuditEvent, Effect, Grant, Guarded, written
+from comptrust.gate.enforcement.settings import ALIASES, AUDIT_LOG, Level, Settings
 from comptrust.gate.enforcement.verifier import Verifier
 
 BASIC_AUTH = "mlflow.server.auth"
@@ -24,6 +27,8 @@ class Guard:
     def __init__(self, settings: Settings, verifier: Verifier) -> None:
         self.verifier = verifier
         self._audit = Audit(settings.audit_log) if settings.audit_log else None
+        added = tuple(alias for alias in settings.aliases if alias not in ALIASES)
+        self._guards = Guarded(models=settings.models, aliases=added)
 
     @property
     def audit(self) -> Audit:
@@ -46,22 +51,24 @@ class Guard:
         target: str,
         uri: str,
         reread: Callable[[], ModelVersion],
+        displaced: Callable[[], Sequence[str]],
     ) -> Iterator[None]:
         """Let the body promote the version if it has earned the level.
 
         While the body runs, the lock of the log is held: no file appears in the server's artifact
         folder, no model is deleted or renamed, and both the version and its files are the ones that
-        were judged.
+        were judged. `displaced` names the versions that the body archives besides.
         """
         change = (version.name, str(version.version), action, target)
         try:
-            reason, snapshot = self.verifier.verify(version, level, uri=uri)
+            reason, snapshot, grant = self.verifier.verify(version, level, uri=uri)
         except ServiceError as error:
             raise MlflowException(str(error), error_code=TEMPORARILY_UNAVAILABLE) from error
         except ComptrustError as error:
-            self.refuse(*change, str(error))
+            self.refuse(*change, str(error), level=level)
         except Exception as error:  # any failure to judge is a refusal, and is logged as one
-            self.log(*change, "refused", f"{type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}"
+            self.log(*change, "refused", reason, level=level)
             raise MlflowException(
                 "comptrust could not judge this version; nothing was changed.",
                 error_code=INTERNAL_ERROR,
@@ -71,14 +78,33 @@ class Guard:
             same = _identity(reread()) == _identity(version)
             if not same or (snapshot and not snapshot.unchanged()):
                 self.refuse(
-                    *change, "It changed while it was judged. Try again when nothing writes to it."
+                    *change,
+                    "It changed while it was judged. Try again when nothing writes to it.",
+                    level=level,
                 )
-            self.log(*change, "granted", reason)
-            try:
+            archived = [
+                self._event(
+                    *(version.name, number, "transition", STAGE_ARCHIVED, "withdrawn"),
+                    f"archived by the transition of version {version.version}",
+                )
+                for number in displaced()
+            ]
+            granted = self._event(*change, "granted", reason, level=level, grant=grant)
+            with self._recorded(granted, *archived):
                 yield
-            except BaseException as error:
-                self.log(*change, "failed", f"{type(error).__name__}: {error}")
-                raise
+
+    @contextmanager
+    def withdrawal(
+        self, model: str, version: str, action: str, target: str, finding: str
+    ) -> Iterator[None]:
+        """Record that the body takes a promotion back."""
+        with self._recorded(self._event(model, version, action, target, "withdrawn", finding)):
+            yield
+
+    def granted(self, place: replay.Place) -> bool:
+        """Whether a place is promoted according to the log, whatever the registry says."""
+        records = audit.changes_of(self.audit.path, place[1])
+        return place in replay.promoted(replay.history(records))
 
     def require_signed_pass(self, version: ModelVersion, *, action: str, target: str) -> None:
         """Refuse unless a trusted key attests a pass of the version."""
@@ -87,9 +113,18 @@ class Guard:
         except UserError as error:
             self.refuse(version.name, str(version.version), action, target, str(error))
 
-    def refuse(self, model: str, version: str, action: str, target: str, finding: str) -> NoReturn:
+    def refuse(
+        self,
+        model: str,
+        version: str,
+        action: str,
+        target: str,
+        finding: str,
+        *,
+        level: Level | None = None,
+    ) -> NoReturn:
         """Log a refusal, then raise PERMISSION_DENIED with the finding, which says what to do."""
-        self.log(model, version, action, target, "refused", finding)
+        self.log(model, version, action, target, "refused", finding, level=level)
         ref = f"models:/{model}/{version}" if version else f"the model {model}"
         raise MlflowException(
             f"comptrust refused: {action} {target}, {ref}. {finding}",
@@ -97,26 +132,70 @@ class Guard:
         )
 
     def log(
-        self, model: str, version: str, action: str, target: str, decision: Effect, finding: str
+        self,
+        model: str,
+        version: str,
+        action: str,
+        target: str,
+        decision: Effect,
+        finding: str,
+        *,
+        level: Level | None = None,
     ) -> None:
-        """Write one decision. Raises TEMPORARILY_UNAVAILABLE if it cannot be logged.
+        """Write one decision. Raises TEMPORARILY_UNAVAILABLE if it cannot be logged."""
+        self._append(self._event(model, version, action, target, decision, finding, level=level))
+
+    def _event(
+        self,
+        model: str,
+        version: str,
+        action: str,
+        target: str,
+        decision: Effect,
+        finding: str,
+        *,
+        level: Level | None = None,
+        grant: Grant | None = None,
+    ) -> AuditEvent:
+        user, address = caller()
+        return AuditEvent(
+            action=action,
+            model=model,
+            version=version,
+            target=target,
+            decision=decision,
+            finding=finding,
+            user=user,
+            address=address,
+            level=level,
+            grant=grant,
+            guards=self._guards,
+        )
+
+    def _append(self, event: AuditEvent) -> None:
+        """Write one record. Raises TEMPORARILY_UNAVAILABLE if it cannot be written.
 
         What is not logged must not happen.
         """
-        user, address = caller()
         with self.locked():
-            self.audit.append(
-                AuditEvent(
-                    action=action,
-                    model=model,
-                    version=version,
-                    target=target,
-                    decision=decision,
-                    finding=finding,
-                    user=user,
-                    address=address,
-                )
-            )
+            self.audit.append(event)
+
+    @contextmanager
+    def _recorded(self, *events: AuditEvent) -> Iterator[None]:
+        """Record what the body is about to change; if it fails, record that too."""
+        with self.locked():
+            recorded: list[AuditEvent] = []
+            try:
+                for event in events:
+                    self._append(event)
+                    recorded.append(event)
+                yield
+            except BaseException as error:
+                finding = written(f"{type(error).__name__}: {error}")
+                changes = {"decision": "failed", "finding": finding, "grant": None}
+                for event in recorded:
+                    self._append(event.model_copy(update=changes))
+                raise
 
     @contextmanager
     def locked(self) -> Iterator[None]:

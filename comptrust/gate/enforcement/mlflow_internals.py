@@ -9,13 +9,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
 from mlflow.prompt.constants import _PROMPT_SOURCE_PLACEHOLDERS
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.store.artifact.local_artifact_repo import (
     _TEMP_ARTIFACT_PREFIX,
     LocalArtifactRepository,
 )
 from mlflow.store.model_registry.abstract_store import AbstractStore
+from mlflow.tracking._model_registry.client import ModelRegistryClient
 from mlflow.utils.validation import _validate_model_version
 
 TRACKING_STORE = "_MLFLOW_SERVER_FILE_STORE"
@@ -39,6 +43,23 @@ def is_prompt_source(version: ModelVersion) -> bool:
 def is_prompt(model: RegisteredModel) -> bool:
     """Whether a registered model was created as a prompt; the tag alone could be added later."""
     return bool(model._is_prompt())
+
+
+def registry_of(client: MlflowClient) -> ModelRegistryClient:
+    """Return the client's registry, which does not hide what is tagged as a prompt."""
+    return client._get_registry_client()
+
+
+def existing_version(
+    get: Callable[[str, str], ModelVersion], name: str, version: object
+) -> ModelVersion | None:
+    """Return a version, or None if an alias points to one that does not exist."""
+    try:
+        return get(name, str(version))
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        return None
 
 
 def version_number(version: str) -> int:

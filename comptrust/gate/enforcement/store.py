@@ -22,7 +22,7 @@ from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegi
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from comptrust import plugins
-from comptrust.gate.enforcement import files, mlflow_internals, names, settings
+from comptrust.gate.enforcement import files, mlflow_internals, names, replay, settings
 from comptrust.gate.enforcement.guard import Guard
 from comptrust.gate.enforcement.verifier import Verifier
 
@@ -63,10 +63,19 @@ class GuardedStore(SqlAlchemyStore):
     ) -> ModelVersion:
         canonical = get_canonical_stage(stage)
         level = settings.STAGES.get(canonical)
-        if level is None and (places := self._places(name, version)):
-            withdrawn = f"was {', '.join(places)}"
-            self.guard.log(name, str(version), "transition", canonical, "withdrawn", withdrawn)
-        with self._promotion(name, version, level, action="transition", target=canonical):
+        change = (
+            self._demotion(name, version, canonical)
+            if level is None
+            else self._promotion(
+                name,
+                version,
+                level,
+                action="transition",
+                target=canonical,
+                displaces=archive_existing_versions,
+            )
+        )
+        with change:
             return super().transition_model_version_stage(
                 name, version, stage, archive_existing_versions
             )
@@ -79,27 +88,39 @@ class GuardedStore(SqlAlchemyStore):
     # Ways around: taking a promoted version away, or putting something else under its name
 
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
-        if self.settings.guards(name) and self.settings.of_alias(alias) is not None:
+        if not self.settings.guards(name) or self.settings.of_alias(alias) is None:
+            super().delete_registered_model_alias(name, alias)
+            return
+        with self.guard.locked():
             number = self.get_registered_model(name).aliases.get(alias)
-            entity = None if number is None else self.get_model_version(name, number)
-            if entity is not None and not self._is_prompt(entity):
-                change = (name, str(entity.version), "delete alias", alias)
+            entity = number and mlflow_internals.existing_version(
+                self.get_model_version, name, number
+            )
+            change = (name, str(number or ""), "delete alias", alias)
+            recorded: AbstractContextManager[None] = nullcontext()
+            if not entity:
+                if self.guard.granted(replay.alias_place(name, alias)):
+                    recorded = self.guard.withdrawal(*change, "was only in the log")
+            elif not self._is_prompt(entity):
                 if entity.current_stage != STAGE_ARCHIVED:
                     self.guard.refuse(
                         *change,
                         "It is promoted. Move the alias to another proven version, or archive this"
                         " one first.",
                     )
-                self.guard.log(*change, "withdrawn", "is archived")
-        super().delete_registered_model_alias(name, alias)
+                recorded = self.guard.withdrawal(*change, "is archived")
+            with recorded:
+                super().delete_registered_model_alias(name, alias)
 
     def delete_model_version(self, name: str, version: str) -> None:
-        if listed := ", ".join(self._places(name, version)):
-            self.guard.refuse(
-                *(name, str(version), "delete version", listed),
-                f"It is {listed}. Archive it and delete its aliases first.",
-            )
-        super().delete_model_version(name, version)
+        # Under the lock, so that it is not promoted in between.
+        with self.guard.locked() if self.settings.guards(name) else nullcontext():
+            if listed := ", ".join(self._places(name, version)):
+                self.guard.refuse(
+                    *(name, str(version), "delete version", listed),
+                    f"It is {listed}. Archive it and delete its aliases first.",
+                )
+            super().delete_model_version(name, version)
 
     def delete_registered_model(self, name: str) -> None:
         with self._unpromoted(name, action="delete model", target=name):
@@ -205,7 +226,14 @@ class GuardedStore(SqlAlchemyStore):
         return promoted.get(mlflow_internals.version_number(version), [])
 
     def _promotion(
-        self, name: str, version: str, level: settings.Level | None, *, action: str, target: str
+        self,
+        name: str,
+        version: str,
+        level: settings.Level | None,
+        *,
+        action: str,
+        target: str,
+        displaces: bool = False,
     ) -> AbstractContextManager[None]:
         """Return a context in which a version may be promoted; a prompt always may."""
         if level is None or not self.settings.guards(name):
@@ -220,7 +248,28 @@ class GuardedStore(SqlAlchemyStore):
             target=target,
             uri=self.get_model_version_download_uri(name, entity.version),
             reread=lambda: self.get_model_version(name, entity.version),
+            displaced=lambda: [
+                str(number)
+                for number, places in sorted(self._promoted_versions(name).items())
+                if displaces and number != int(entity.version) and f"in {target}" in places
+            ],
         )
+
+    @contextmanager
+    def _demotion(self, name: str, version: str, stage: str) -> Iterator[None]:
+        """Let the body move a version to a stage that is not guarded, and record what it was."""
+        if not self.settings.guards(name):
+            yield
+            return
+        with self.guard.locked():
+            places = self._places(name, version)
+            number = str(mlflow_internals.version_number(version))
+            # Whatever a crash or an older database left in the log alone is taken back too.
+            if not places and self.guard.granted(replay.stage_place(name, number)):
+                places = ["promoted in the log alone"]
+            change = (name, number, "transition", stage, f"was {', '.join(places)}")
+            with self.guard.withdrawal(*change) if places else nullcontext():
+                yield
 
     def _is_prompt(self, version: ModelVersion) -> bool:
         """Whether a version is a prompt: its model was created as one, and it has no files."""

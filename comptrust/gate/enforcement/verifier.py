@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import files
+from comptrust.gate.enforcement.audit_record import Grant
 from comptrust.gate.enforcement.settings import Level, Settings
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
@@ -49,11 +50,11 @@ class Verifier:
 
     def verify(
         self, version: ModelVersion, level: Level, *, uri: str
-    ) -> tuple[str, files.Snapshot | None]:
+    ) -> tuple[str, files.Snapshot | None, Grant]:
         """Verify a version, whose files are at `uri`, under the policy of a level.
 
-        Returns why it passes, and its files as hashed; None where the operator vouches for their
-        place.
+        Returns why it passes, its files as hashed (None where the operator vouches for their
+        place), and what a promotion grants.
         """
         policy = self._settings.policies[level]
         with tempfile.TemporaryDirectory() as temporary:
@@ -69,7 +70,19 @@ class Verifier:
                 self._passed[key] = None
             snapshot = self._weights(attestation, version, uri, Path(temporary))
         reason = f"passes policy {policy.name} ({policy.digest[:12]})"
-        return f"{reason}, signed by {attestation.key_id}, files unchanged", snapshot
+        grant = Grant(
+            source=version.source,
+            storage=uri,
+            run_id=attestation.run_id,
+            files=digests.of_value(attestation.artifact),
+            attestation=attestation.digest_of_fields(),
+            policy=policy.digest,
+            key_id=attestation.key_id,
+            expires=min(
+                attestation.expires, attestation.issued + policy.valid_days * attestations.DAY
+            ),
+        )
+        return f"{reason}, signed by {attestation.key_id}, files unchanged", snapshot, grant
 
     def signed_pass(self, version: ModelVersion) -> None:
         """Raise UserError unless a trusted key attests a pass of this version."""

@@ -14,11 +14,19 @@ from click.testing import CliRunner
 
 from comptrust.cli.app import comptrust
 from comptrust.errors import ServiceError
-from comptrust.gate.enforcement import audit
-from comptrust.gate.enforcement.audit import Audit, AuditEvent
-from comptrust.gate.enforcement.reconcile import last_granted
+from comptrust.gate.enforcement import audit, audit_files, audit_record, replay
+from comptrust.gate.enforcement.audit import Audit
+from comptrust.gate.enforcement.audit_record import AuditEvent
 
 Lines = list[str]
+RECORD_OF_0_1_0 = (
+    '{"action": "set alias", "model": "m", "version": "1", "target": "champion", "decision": '
+    '"granted", "finding": "passes policy production (4f1c), signed by 0123456789abcdef, file'
+    's unchanged", "user": "ada", "address": null, "number": 1, "time": "2026-11-28T03:07:48.'
+    '640701Z", "after": null, "previous": "00000000000000000000000000000000000000000000000000'
+    '00000000000000", "hash": "1b4761a1d1648bf6c52dcf78285d41368589dd37fcdf2f575e604ff700d9bb'
+    'b5"}'
+)
 
 
 def entry(version: int = 1, **fields: str) -> AuditEvent:
@@ -66,7 +74,7 @@ def rehashed(place: int, **fields: object) -> Callable[[Lines], Lines]:
     """Change a record and give it the hash that it then must have."""
 
     def change(lines: Lines) -> Lines:
-        line = audit.AuditRecord.model_validate(json.loads(lines[place - 1]) | fields)
+        line = audit_record.AuditRecord.model_validate(json.loads(lines[place - 1]) | fields)
         lines[place - 1] = line.model_copy(update={"hash": line.true_hash()}).model_dump_json()
         return lines
 
@@ -102,8 +110,10 @@ def test_a_changed_log_names_the_record(
 
 
 def test_a_crash_while_writing_is_explained_by_the_next_record(log: Path) -> None:
-    whole = log.read_text()
+    whole, third = log.read_text(), audit.read(log).lines[2]
     log.write_text(whole[:-30])
+    head = audit_files.Head(number=3, hash=third.hash)  # it is written after the record
+    audit_files.head_path(log).write_text(head.model_dump_json())
     problem = audit.read(log).problem
     assert problem is not None and problem.startswith("record 4 is unfinished")
     Audit(log).append(entry(5))
@@ -147,12 +157,125 @@ def test_what_cannot_be_logged_is_an_error(tmp_path: Path) -> None:
         Audit(tmp_path / "file" / "audit.jsonl").append(entry())
 
 
-def test_long_findings_are_cut(tmp_path: Path) -> None:
+NASTY = (
+    "x" * 1_000_000,
+    "\N{PILE OF POO}" * 5_000,
+    "\x00\x1b[2J\x7f\x9b" * 3_000,
+    "\ud800" * 5_000,
+    "\u202e\r\n" * 5_000,
+    "\\" * 5_000,
+    '"' * 5_000,
+)
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_no_text_is_too_long_or_too_strange(tmp_path: Path, text: str) -> None:
     log = Audit(tmp_path / "audit.jsonl")
-    log.append(entry(finding="x" * 1_000_000))
+    fields = ("action", "model", "version", "target", "finding", "user", "address")
+    for extra in ("", "!"):
+        log.append(entry(**dict.fromkeys(fields, text + extra)))
     log.append(entry(2))
-    assert os.path.getsize(log.path) < audit.TAIL_BYTES
+    assert os.path.getsize(log.path) < 2 * (len(fields) * audit_record.MAX_FIELD_BYTES + 1_000)
+    chain = audit.read(log.path)
+    assert (chain.problem, len(chain.lines)) == (None, 3)
+    assert chain.lines[0].finding != chain.lines[1].finding  # cut, but still two texts
+
+
+def test_a_longer_line_of_an_older_version_is_read_back(tmp_path: Path) -> None:
+    """Such a line was cut at 4,000 characters, each of up to 12 bytes."""
+    log = Audit(tmp_path / "audit.jsonl")
+    record = log.append(entry())
+    long = record.model_copy(update=dict.fromkeys(("target", "finding"), "\N{PILE OF POO}" * 4_000))
+    long = long.model_copy(update={"hash": long.true_hash()})
+    log.path.write_text(json.dumps(long.model_dump(mode="json")) + "\n")
+    audit_files.head_path(log.path).unlink()
+    assert os.path.getsize(log.path) > 96_000 > audit_files.BLOCK_BYTES
+    log.append(entry(2))
+    assert (audit.read(log.path).problem, len(audit.read(log.path).lines)) == (None, 2)
+
+
+def test_records_of_0_1_0_keep_their_hash(tmp_path: Path) -> None:
+    (tmp_path / "audit.jsonl").write_text(RECORD_OF_0_1_0 + "\n")
+    assert audit.read(tmp_path / "audit.jsonl").problem is None
+    Audit(tmp_path / "audit.jsonl").append(entry(2))
+    assert audit.read(tmp_path / "audit.jsonl").problem is None
+
+
+def test_a_long_log_continues_in_a_new_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "MAX_FILE_BYTES", 1_000)
+    log = Audit(tmp_path / "audit.jsonl")
+    for version in range(1, 12):
+        log.append(entry(version))
+    files = audit_files.parts(log.path)
+    assert len(files) > 2
+    first = json.loads(files[1].read_text().splitlines()[0])
+    last = json.loads(files[0].read_text().splitlines()[-1])
+    assert (first["previous"], first["number"]) == (last["hash"], last["number"] + 1)
+    chain = audit.read(log.path)
+    assert (chain.problem, len(chain.lines)) == (None, 11)
+
+    # A crash right after the file was set aside, and one in the first line of the new file.
+    log.path.rename(log.path.with_name(f"audit.jsonl.{11:012d}"))
     assert audit.read(log.path).problem is None
+    log.path.write_text('{"action": "se')
+    log.append(entry(12))
+    chain = audit.read(log.path)
+    assert (chain.problem, len(chain.lines), chain.unfinished) == (None, 12, 1)
+
+    files[1].unlink()
+    problem = audit.read(log.path).problem
+    assert problem is not None and "a whole file of the log, was removed" in problem
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3])
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_lines_cut_off_the_end_show_for_good(log: Path, kept: int, goes_on: bool) -> None:
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:kept]))
+    if goes_on:
+        Audit(log).append(entry(5))
+    problem = audit.read(log).problem
+    assert problem is not None and problem.startswith(f"record {kept + 1}")
+
+
+def test_a_deleted_log_shows_for_good(log: Path) -> None:
+    log.unlink()
+    problem = audit.read(log).problem
+    assert problem == (
+        "record 1: it is missing, but the server wrote 4 records. Restore the removed lines or"
+        " files from a backup"
+    )
+    Audit(log).append(entry(5))
+    assert str(audit.read(log).problem).startswith("record 1 (line 1) does not follow")
+
+
+def test_a_replaced_last_record_shows(log: Path) -> None:
+    rewritten = rehashed(4, version="9")(log.read_text().splitlines())
+    log.write_text("\n".join(rewritten) + "\n")
+    assert str(audit.read(log).problem) == "record 4: it is not the one that the server wrote"
+    Audit(log).append(entry(5))
+    assert str(audit.read(log).problem).startswith("record 5 ")
+
+
+def test_a_broken_head_is_an_error(log: Path) -> None:
+    audit_files.head_path(log).write_text("4")
+    assert "does not name a record" in str(audit.read(log).problem)
+    with pytest.raises(ServiceError, match="names the newest record, is broken"):
+        Audit(log).append(entry(5))
+
+
+def test_nothing_from_outside_reaches_the_terminal(tmp_path: Path) -> None:
+    log = Audit(tmp_path / "audit.jsonl")
+    forged = "m\n   99 2026-01-01 00:00:00 granted   admin: set alias champion, models:/m/1. ok"
+    hostile = f"{forged}\x1b[31m\x7f\x9b\u202e\u2066\u200f\u2028\u3164"
+    fields = ("action", "model", "version", "target", "finding", "user", "address")
+    log.append(entry(**dict.fromkeys(fields, hostile)))
+    for options in ([], ["--json"]):
+        result = CliRunner().invoke(comptrust, ["audit", "--log", str(log.path), *options])
+        assert result.exit_code == 0
+        assert {c for c in result.output if not " " <= c <= "~"} == {"\n"}
+        assert not any(line.startswith("   99") for line in result.output.splitlines())
 
 
 def test_command_prints_json_alone(log: Path) -> None:
@@ -190,6 +313,16 @@ ARCHIVED = entry(1, action="transition", target="Archived", decision="withdrawn"
         ),
         ([entry(1, action="transition", target="Staging"), ARCHIVED], {}),
         ([entry(1), ARCHIVED], {("alias", "m", "champion"): "1"}),
+        (
+            [
+                entry(1, action="transition", target="Staging"),
+                entry(2, action="transition", target="Staging"),
+                ARCHIVED,
+                entry(2, action="transition", target="Staging", decision="failed"),
+                entry(1, action="transition", target="Archived", decision="failed"),
+            ],
+            {("stage", "m", "1"): "Staging"},
+        ),
     ],
 )
 def test_what_the_log_leaves_promoted(
@@ -197,4 +330,7 @@ def test_what_the_log_leaves_promoted(
 ) -> None:
     for record in records:
         Audit(tmp_path / "audit.jsonl").append(record)
-    assert last_granted(audit.read(tmp_path / "audit.jsonl").lines) == left
+    history = replay.history(audit.read(tmp_path / "audit.jsonl").lines)
+    assert {
+        place: replay.value(record) for place, record in replay.promoted(history).items()
+    } == left

@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 
 from comptrust.cli.app import comptrust
 from comptrust.gate.enforcement import audit
+from comptrust.gate.signing import attestations
 from tests.support.enforcement.server import USER
 from tests.support.enforcement.world import BAD, GOOD, Candidate, World, raise_for
 
@@ -237,13 +238,34 @@ def test_reading_a_promoted_model_goes_through(
     )
 
 
+def test_one_long_refusal_stops_nothing(world: World, champion: Candidate) -> None:
+    """A tag and a key id of thousands of emoji, each twelve bytes in the log."""
+    stranger = world.register(BAD)
+    made = world.gate(stranger)
+    assert made is not None
+    forged = made.model_copy(update={"key_id": "\N{PILE OF POO}" * 5_000}).model_dump_json()
+    world.client.log_text(stranger.run_id, forged, attestations.NAME)
+    with pytest.raises(MlflowException, match="comptrust refused"):
+        world.client.set_model_version_tag(
+            stranger.name, stranger.version, "verdict", "\N{PILE OF POO}" * 4_000
+        )
+    body = {"name": champion.name, "version": champion.version}
+    for stage in ("Production", "Archived"):
+        answer = world.rest(
+            "POST", "mlflow/model-versions/transition-stage", body | {"stage": stage}
+        )
+        raise_for(answer)
+    world.client.set_registered_model_alias(champion.name, "champion", champion.version)
+    last = audit.read(log(world)).lines[-1]
+    assert (last.decision, last.model) == ("granted", champion.name)
+
+
 def test_after_all_of_this_the_chain_holds_and_explains_the_registry(
-    world: World, champion: Candidate, monkeypatch: pytest.MonkeyPatch
+    world: World, champion: Candidate
 ) -> None:
-    monkeypatch.setenv("COMPTRUST_GUARD_ALIASES", "prod-*=production")
-    result = CliRunner().invoke(
-        comptrust, ["audit", "--log", str(log(world)), "--registry", world.base_url, "--last", "1"]
-    )
+    command = ["audit", "--log", str(log(world)), "--registry", world.base_url, "--last", "1"]
+    command += ["--keys", str(world.folder / "keys")]
+    result = CliRunner().invoke(comptrust, command)
     assert result.exit_code == 0, result.output
     assert "the chain holds" in result.output
 

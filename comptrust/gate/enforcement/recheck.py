@@ -1,0 +1,131 @@
+"""Check again what was granted: the version's place, its files and its signed verdict."""
+
+import datetime
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import LifecycleStage
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from comptrust import digests
+from comptrust.errors import UserError
+from comptrust.gate.enforcement import files
+from comptrust.gate.enforcement.audit_record import AuditRecord, written
+from comptrust.gate.enforcement.mlflow_internals import registry_of
+from comptrust.gate.enforcement.verifier import EVALUATED_BY
+from comptrust.gate.signing import attestations, keys
+
+
+class Recheck:
+    """Checks promoted versions as a client of the registry sees them."""
+
+    def __init__(self, client: MlflowClient, registry: str, trusted: keys.Trusted) -> None:
+        self._client, self._registry, self._trusted = client, registry, trusted
+        self._hashed: dict[str, str] = {}
+
+    def problems(self, version: ModelVersion, where: str, record: AuditRecord) -> Iterator[str]:
+        """Yield what is no longer as a record granted it, each with what to do.
+
+        `where` says in which place the version is promoted.
+        """
+        ref = f"models:/{version.name}/{version.version}"
+        what = f"{ref} ({where}, granted in record {record.number})"
+        grant = record.grant
+        served = registry_of(self._client).get_model_version_download_uri(
+            version.name, version.version
+        )
+        for name, now, then in (
+            ("source", version.source, grant and grant.source),
+            ("storage place", served, grant and grant.storage),
+        ):
+            if then is not None and written(now or "") != then:
+                yield (
+                    f"{what}: its {name} is {now}, but {then} was granted. Somebody changed the"
+                    " database past the server: set it back or archive this version, and check who"
+                    " can write to the database."
+                )
+                return  # other files than the granted ones
+        tags = version.tags or {}
+        run_id = grant.run_id if grant else tags.get(EVALUATED_BY) or version.run_id or ""
+        attestation: attestations.Attestation | None = None
+        try:
+            attestation = self._attestation(run_id)
+        except (MlflowException, OSError, UserError) as error:
+            yield (
+                f"{what}: its signed verdict cannot be read from run {run_id}: {_reason(error)}"
+                f" Restore it, or gate it again: comptrust gate {ref}"
+            )
+        granted = grant.files if grant else ""
+        if attestation:
+            same = grant and grant.attestation == attestation.digest_of_fields()
+            expires = grant.expires if grant and same else attestation.expires
+            yield from self._of_attestation(attestation, version, what, ref, expires=expires)
+            granted = granted or digests.of_value(attestation.artifact)
+        try:
+            if granted and self._files(served) != granted:
+                yield (
+                    f"{what}: its files at {served} changed since they were granted. Archive this"
+                    " version, restore its files or register them again, and check who can write"
+                    " there."
+                )
+        except (MlflowException, OSError, UserError) as error:
+            yield (
+                f"{what}: its files at {served} cannot be read from here: {_reason(error)} Restore"
+                " them, or audit through the address of the server: --registry http://..."
+            )
+
+    def _of_attestation(
+        self,
+        attestation: attestations.Attestation,
+        version: ModelVersion,
+        what: str,
+        ref: str,
+        *,
+        expires: datetime.datetime,
+    ) -> Iterator[str]:
+        # As of its own time: whether it has expired since is another question.
+        for problem in attestations.problems(
+            attestation,
+            trusted=self._trusted,
+            run_id=attestation.run_id,
+            model=version.name,
+            now=attestation.issued,
+        ):
+            yield (
+                f"{what}: {problem} Gate it again with a trusted key (comptrust gate {ref}), or"
+                " archive it."
+            )
+        if datetime.datetime.now(datetime.UTC) >= expires:
+            yield (
+                f"{what}: its signature expired on {expires:%Y-%m-%d %H:%M} UTC; it was"
+                f" valid when it was granted. Gate it again: comptrust gate {ref}"
+            )
+
+    def _attestation(self, run_id: str) -> attestations.Attestation:
+        if self._client.get_run(run_id).info.lifecycle_stage == LifecycleStage.DELETED:
+            raise UserError("The run was deleted.")
+        with tempfile.TemporaryDirectory() as temporary:
+            path = self._client.download_artifacts(run_id, attestations.NAME, temporary)
+            return attestations.read(Path(path))
+
+    def _files(self, uri: str) -> str:
+        """Return the digest of the files at a URI: of path -> SHA-256."""
+        if uri not in self._hashed:
+            with tempfile.TemporaryDirectory() as temporary:
+                folder = files.local(uri)
+                if folder is None:
+                    repository = get_artifact_repository(uri, tracking_uri=self._registry)
+                    folder = Path(repository.download_artifacts("", temporary))
+                if not folder.is_dir():
+                    raise UserError("The folder is gone.")
+                self._hashed[uri] = digests.of_value(attestations.held_by(folder))
+        return self._hashed[uri]
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(getattr(error, "message", error)).split())[:200]
+    return f"{text.rstrip('.')}."
