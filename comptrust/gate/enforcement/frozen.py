@@ -58,7 +58,7 @@ class FrozenRepository(mlflow_internals.PublishingRepository):
 
     @contextmanager
     def publishing(self, path: Path) -> Iterator[None]:
-        with _store().guard.audit.locked():
+        with guarded_store().guard.audit.locked():
             self._refuse_frozen(path)
             yield
 
@@ -68,7 +68,7 @@ class FrozenRepository(mlflow_internals.PublishingRepository):
     def _refuse_frozen(self, path: Path) -> None:
         """Raise PERMISSION_DENIED if the path is in, or above, the files of a promoted version."""
         target = path.resolve()
-        for ref, folder in _store().protected_folders():
+        for ref, folder in guarded_store().protected_folders():
             if target.is_relative_to(folder) or folder.is_relative_to(target):
                 raise MlflowException(
                     f"comptrust refused to write {path.name}: it belongs to {ref}, which is"
@@ -83,7 +83,7 @@ def frozen_uri(destination: str) -> str:
     return SCHEME + Path(destination).absolute().as_uri()
 
 
-def _store() -> GuardedStore:
+def guarded_store() -> GuardedStore:
     """Return this server's guarded registry. Raises PERMISSION_DENIED if it is not guarded."""
     store = mlflow_internals.registry_store()
     if not isinstance(store, GuardedStore):

@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 
 from comptrust.errors import ComptrustError, ServiceError, UserError
+from comptrust.gate.enforcement import routes
 from comptrust.gate.enforcement.audit import Audit, AuditEvent, Effect
 from comptrust.gate.enforcement.settings import AUDIT_LOG, Level, Settings
 from comptrust.gate.enforcement.verifier import Verifier
@@ -54,6 +55,12 @@ class Guard:
         were judged.
         """
         change = (version.name, str(version.version), action, target)
+        if not routes.is_closed():
+            self.refuse(
+                *change,
+                "This server has routes that comptrust has not judged. Start it with `comptrust"
+                " serve`.",
+            )
         try:
             reason, snapshot = self.verifier.verify(version, level, uri=uri)
         except ServiceError as error:

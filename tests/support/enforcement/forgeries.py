@@ -220,6 +220,27 @@ def worse_baseline(world: World, candidate: Candidate) -> None:
         world.upload(world.dense)
 
 
+def doubly_encoded(world: World, candidate: Candidate) -> Candidate:
+    """Register files of a pass at an address that MLflow reads as the folder of a blocked model."""
+    evil = world.register(BAD)
+    folder = f"{world.experiment}/models/%256d{evil.model_id[1:]}/artifacts"
+    once = world.folder / "mlartifacts" / folder.replace("%25", "%")
+    shutil.copytree(world.files(candidate), once)
+    made = world.client.create_model_version(
+        candidate.name,
+        f"mlflow-artifacts:/{folder}",
+        run_id=candidate.run_id,
+        await_creation_for=None,
+    )
+    return replace(candidate, version=str(made.version))
+
+
+def second_address(world: World, candidate: Candidate) -> None:
+    """Let an experiment keep its artifacts among the candidate's files, past the server."""
+    location = world.files(candidate).as_uri()
+    world.client.create_experiment(f"second-{candidate.run_id}", artifact_location=location)
+
+
 def other_experiment(world: World, candidate: Candidate) -> Candidate:
     """Register files outside the server's artifact folder."""
     elsewhere = world.folder / "elsewhere"
