@@ -1,7 +1,7 @@
 """The application that `comptrust serve` starts: MLflow's, with the judged routes only.
 
 Routes that are off are not in its tables, so there is no second reading of a request's path that
-could differ from MLflow's own. They answer 404.
+could differ from MLflow's own. They answer 404, before MLflow looks at who is asking.
 """
 
 import os
@@ -12,12 +12,17 @@ import flask
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from mlflow.exceptions import MlflowException
+from mlflow.server.asgi_utils import get_routed_asgi_path
 from mlflow.server.handlers import STATIC_PREFIX_ENV_VAR
-from starlette.routing import BaseRoute, Mount
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, Match, Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
+from werkzeug.exceptions import NotFound
 
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import mlflow_internals, routes
-from comptrust.gate.enforcement.frozen import FrozenRepository
+from comptrust.gate.enforcement.frozen import ForeignRepository
 from comptrust.gate.enforcement.routes import Route
 from comptrust.gate.enforcement.tracking import GuardedTracking
 
@@ -68,6 +73,7 @@ def close(app: FastAPI | flask.Flask, flask_app: flask.Flask, allowed: Collectio
             kept.add(copy)
     flask_app.url_map = kept
     flask_app.extensions[routes.CLOSED] = True
+    _answer_404(app, flask_app)
 
 
 def installed(app: FastAPI, flask_app: flask.Flask) -> Iterator[Route]:
@@ -102,8 +108,41 @@ def _guarded(app: FastAPI | flask.Flask) -> FastAPI | flask.Flask:
     from mlflow.server import app as flask_app
 
     close(app, flask_app, os.environ.get(routes.ALLOWED, "").split(","))
-    mlflow_internals.use_stores(GuardedTracking, FrozenRepository)
+    mlflow_internals.use_stores(GuardedTracking, ForeignRepository)
     return app
+
+
+def _answer_404(app: FastAPI | flask.Flask, flask_app: flask.Flask) -> None:
+    """Answer what no route of the closed application matches, before accounts are looked at."""
+    inner = flask_app.wsgi_app
+
+    def wsgi_app(environ: Any, start_response: Any) -> Any:
+        on = flask_app.url_map.bind_to_environ(environ).test()
+        return (inner if on else NotFound())(environ, start_response)
+
+    flask_app.wsgi_app = wsgi_app  # type: ignore[method-assign]  # as Flask documents it
+    if isinstance(app, FastAPI):
+        app.add_middleware(_Known, routes=list(app.router.routes), flask_app=flask_app)
+
+
+class _Known:
+    """The outermost layer of a FastAPI application."""
+
+    def __init__(self, app: ASGIApp, routes: list[BaseRoute], flask_app: flask.Flask) -> None:
+        self.app, self.flask_app = app, flask_app
+        self.native = [route for route in routes if not isinstance(route, Mount)]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self._knows(scope):
+            await self.app(scope, receive, send)
+        else:
+            await PlainTextResponse("Not Found", 404)(scope, receive, send)
+
+    def _knows(self, scope: Scope) -> bool:
+        if any(route.matches(scope)[0] == Match.FULL for route in self.native):
+            return True
+        path = get_routed_asgi_path(Request(scope))
+        return self.flask_app.url_map.bind("localhost").test(path, scope["method"])
 
 
 def _is_mount(route: BaseRoute, flask_app: flask.Flask) -> bool:

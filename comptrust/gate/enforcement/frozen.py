@@ -6,7 +6,7 @@ They stay as they were judged: nothing is overwritten, added or deleted.
 from collections.abc import AsyncIterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
@@ -76,6 +76,20 @@ class FrozenRepository(mlflow_internals.PublishingRepository):
                     " archive that version first.",
                     error_code=PERMISSION_DENIED,
                 )
+
+
+class ForeignRepository(FrozenRepository):
+    """A local folder that an experiment names: this server reads it, but never writes there.
+
+    It may be a second address of the artifact folder, or of a place that the operator vouches for.
+    """
+
+    def _refuse_frozen(self, path: Path) -> NoReturn:
+        raise MlflowException(
+            f"comptrust refused to write {path.name}: its experiment keeps artifacts in a folder"
+            " outside this server's artifact folder. Use an experiment without artifact_location.",
+            error_code=PERMISSION_DENIED,
+        )
 
 
 def frozen_uri(destination: str) -> str:

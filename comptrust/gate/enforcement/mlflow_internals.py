@@ -66,7 +66,7 @@ def served_by_uvicorn() -> bool:
 def use_stores(
     tracking: Callable[[str, str], object], local_artifacts: type[LocalArtifactRepository]
 ) -> None:
-    """Let this server keep its runs in `tracking`, and write all local files through the other.
+    """Let this server keep its runs in `tracking`, and open local folders as the other says.
 
     Several of MLflow's handlers write where an experiment says, not only below the artifact folder.
     """

@@ -25,7 +25,7 @@ GROUPS = {
     "gateway": "the server keeps secrets of model providers and calls them",
     "jobs": "the server runs code in background processes",
     "mcp": "the server keeps a registry of tool servers, which the gate does not judge",
-    "promptlab": "the server writes files to places that clients name",
+    "promptlab": "the server makes runs from answers that clients send",
     "scorers": "the server stores code, which jobs run",
     "webhooks": "the server sends requests to addresses that clients name",
 }
