@@ -8,11 +8,18 @@ import runpy
 import sys
 
 from comptrust.cli.main import guarded
+from comptrust.cli.options import say
 from comptrust.errors import Exit, ServiceError
 
 
 def serve() -> int:
     """Run `mlflow server` in this process until it is stopped."""
+    from comptrust.gate.enforcement import application
+
+    app_name = sys.argv[sys.argv.index("--app-name") + 1]
+    if off := application.unjudged(app_name):
+        say(f"comptrust: off, because nobody has judged them: {', '.join(off)}")
+    sys.stdout.flush()
     sys.argv = ["mlflow", "server", *sys.argv[1:]]
     try:
         runpy.run_module("mlflow", run_name="__main__", alter_sys=True)

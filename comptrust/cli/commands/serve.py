@@ -69,6 +69,19 @@ FOLDER = click.Path(path_type=Path)
     help="Package whose plug-ins the server may load; repeatable  [default: COMPTRUST_PLUGINS,"
     " else none].",
 )
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="GROUP",
+    help="Routes to turn on that are off for safety: assistant, demo, gateway, jobs, mcp,"
+    " promptlab, scorers or webhooks; repeatable.",
+)
+@click.option(
+    "--proxy",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Proxy whose X-Forwarded-For header names the client; repeatable  [default: none].",
+)
 @click.argument("options", nargs=-1, metavar="[MLFLOW OPTIONS]...", type=click.UNPROCESSED)
 def command(
     backend_store_uri: str | None,
@@ -82,12 +95,15 @@ def command(
     artifact_root: tuple[str, ...],
     audit_log: Path | None,
     plugin: tuple[str, ...],
+    allow: tuple[str, ...],
+    proxy: tuple[str, ...],
     options: tuple[str, ...],
 ) -> None:
     """Start `mlflow server` with the gate in its registry.
 
     Its artifact folder keeps the files of promoted versions unchanged. Every other option of
-    `mlflow server`, such as --host and --port, is passed on to it.
+    `mlflow server`, such as --host and --port, is passed on to it. Routes that run code, or that
+    nobody has judged, are off.
 
     \b
     Example:
@@ -113,6 +129,8 @@ def command(
         aliases=guard_alias,
         artifact_roots=artifact_root,
         audit_log=audit_log,
+        allow=allow,
+        proxies=proxy,
         options=options,
     )
     for line in server.notices:

@@ -6,7 +6,7 @@ They stay as they were judged: nothing is overwritten, added or deleted.
 from collections.abc import AsyncIterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
@@ -58,7 +58,7 @@ class FrozenRepository(mlflow_internals.PublishingRepository):
 
     @contextmanager
     def publishing(self, path: Path) -> Iterator[None]:
-        with _store().guard.audit.locked():
+        with guarded_store().guard.audit.locked():
             self._refuse_frozen(path)
             yield
 
@@ -68,7 +68,7 @@ class FrozenRepository(mlflow_internals.PublishingRepository):
     def _refuse_frozen(self, path: Path) -> None:
         """Raise PERMISSION_DENIED if the path is in, or above, the files of a promoted version."""
         target = path.resolve()
-        for ref, folder in _store().protected_folders():
+        for ref, folder in guarded_store().protected_folders():
             if target.is_relative_to(folder) or folder.is_relative_to(target):
                 raise MlflowException(
                     f"comptrust refused to write {path.name}: it belongs to {ref}, which is"
@@ -78,12 +78,26 @@ class FrozenRepository(mlflow_internals.PublishingRepository):
                 )
 
 
+class ForeignRepository(FrozenRepository):
+    """A local folder that an experiment names: this server reads it, but never writes there.
+
+    It may be a second address of the artifact folder, or of a place that the operator vouches for.
+    """
+
+    def _refuse_frozen(self, path: Path) -> NoReturn:
+        raise MlflowException(
+            f"comptrust refused to write {path.name}: its experiment keeps artifacts in a folder"
+            " outside this server's artifact folder. Use an experiment without artifact_location.",
+            error_code=PERMISSION_DENIED,
+        )
+
+
 def frozen_uri(destination: str) -> str:
     """Return the `comptrust+file:` URI of a local artifact folder."""
     return SCHEME + Path(destination).absolute().as_uri()
 
 
-def _store() -> GuardedStore:
+def guarded_store() -> GuardedStore:
     """Return this server's guarded registry. Raises PERMISSION_DENIED if it is not guarded."""
     store = mlflow_internals.registry_store()
     if not isinstance(store, GuardedStore):

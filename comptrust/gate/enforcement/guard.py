@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 
 from comptrust.errors import ComptrustError, ServiceError, UserError
-from comptrust.gate.enforcement import audit, replay
+from comptrust.gate.enforcement import audit, replay, routes
 from comptrust.gate.enforcement.audit import Audit
 from comptrust.gate.enforcement.audit_record import AuditEvent, Effect, Grant, Guarded, written
 from comptrust.gate.enforcement.settings import ALIASES, AUDIT_LOG, Level, Settings
@@ -60,6 +60,12 @@ class Guard:
         were judged. `displaced` names the versions that the body archives besides.
         """
         change = (version.name, str(version.version), action, target)
+        if not routes.is_closed():
+            self.refuse(
+                *change,
+                "This server has routes that comptrust has not judged. Start it with `comptrust"
+                " serve`.",
+            )
         try:
             reason, snapshot, grant = self.verifier.verify(version, level, uri=uri)
         except ServiceError as error:

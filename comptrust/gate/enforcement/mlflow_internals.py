@@ -4,6 +4,7 @@ None has a public equivalent. When MLflow is upgraded, this is the file to check
 gone fails at import, so the server does not start unguarded.
 """
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,10 +15,12 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.prompt.constants import _PROMPT_SOURCE_PLACEHOLDERS
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
 from mlflow.store.artifact.local_artifact_repo import (
     _TEMP_ARTIFACT_PREFIX,
     LocalArtifactRepository,
 )
+from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.store.model_registry.abstract_store import AbstractStore
 from mlflow.tracking._model_registry.client import ModelRegistryClient
 from mlflow.utils.validation import _validate_model_version
@@ -29,6 +32,8 @@ REGISTRY_STORE = "_MLFLOW_SERVER_REGISTRY_STORE"
 ARTIFACT_DESTINATION = "_MLFLOW_SERVER_ARTIFACT_DESTINATION"
 """Environment variable with the folder or bucket that a server serves: files there can freeze."""
 
+SERVER_KIND = "_MLFLOW_SGI_NAME"
+"""Environment variable that says which program serves: uvicorn, gunicorn or waitress."""
 UPLOAD_PREFIX = _TEMP_ARTIFACT_PREFIX
 """Starts the file name of an upload in progress, which is not part of a version yet."""
 
@@ -72,6 +77,26 @@ def registry_store() -> AbstractStore:
     from mlflow.server.handlers import _get_model_registry_store
 
     return _get_model_registry_store()
+
+
+def served_by_uvicorn() -> bool:
+    """Whether this process is one of uvicorn, so that MLflow's routes of FastAPI are served."""
+    return os.environ.get(SERVER_KIND) == "uvicorn"
+
+
+def use_stores(
+    tracking: Callable[[str, str], object], local_artifacts: type[LocalArtifactRepository]
+) -> None:
+    """Let this server keep its runs in `tracking`, and open local folders as the other says.
+
+    Several of MLflow's handlers write where an experiment says, not only below the artifact folder.
+    """
+    from mlflow.server.handlers import _tracking_store_registry
+
+    for scheme in DATABASE_ENGINES:
+        _tracking_store_registry.register(scheme, tracking)
+    for scheme in ("", "file"):
+        _artifact_repository_registry.register(scheme, local_artifacts)
 
 
 class PublishingRepository(LocalArtifactRepository):

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 INVISIBLE = {"Mn", "Me", "Mc", "Cf", "Cc", "Zs", "Zl", "Zp"}
 """Unicode categories of accents, control and formatting characters, and spaces."""
-UNLIKE_LATIN = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL")
-"""Scripts without letters that look like Latin ones."""
+LOOK_ALIKES = (("rn", "m"), ("vv", "w"), ("i", "l"), ("1", "l"), ("|", "l"), ("0", "o"))
+"""ASCII letters and digits that many typefaces draw alike, each with the one that stands for it."""
 RESERVED_PREFIX = "comptrust."
 CLAIM = "verdict"
 """The tag that states the gate's verdict."""
@@ -29,25 +29,36 @@ def fold(name: str) -> str:
     )
 
 
-def looks_foreign(name: str) -> bool:
-    """Whether a folded name has a character that may look like a Latin letter but is not one.
+def misread(name: str) -> bool:
+    """Whether a name has a character that may be invisible or look like another one.
 
-    >>> looks_foreign("сhampion"), looks_foreign("größe"), looks_foreign("冠军")
-    (True, False, False)
+    Only printable ASCII is free of these.
+
+    >>> misread("сhampion"), misread("größe"), misread("champion")
+    (True, True, False)
     """
-    return any(
-        not character.isascii() and not unicodedata.name(character, "").startswith(UNLIKE_LATIN)
-        for character in fold(name)
-    )
+    return not (name.isascii() and name.isprintable())
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether the folded name matches one of the shell-style patterns, also folded."""
-    folded = fold(name)
-    return any(fnmatch.fnmatchcase(folded, fold(pattern)) for pattern in patterns)
+    """Whether a name matches one of the shell-style patterns, or looks as if it did."""
+    drawn = _drawn(name)
+    return any(fnmatch.fnmatchcase(drawn, _drawn(pattern)) for pattern in patterns)
 
 
 def reserved(key: str) -> bool:
-    """Whether a tag speaks for the gate, so that not everyone may write it."""
-    folded = fold(key)
-    return folded == CLAIM or folded.startswith(RESERVED_PREFIX)
+    """Whether a tag speaks for the gate, so that not everyone may write it.
+
+    So does one that mixes ASCII letters with others, of which some look alike.
+    """
+    folded, drawn = fold(key), _drawn(key)
+    mixed = not folded.isascii() and any("a" <= character <= "z" for character in folded)
+    return mixed or drawn == _drawn(CLAIM) or drawn.startswith(_drawn(RESERVED_PREFIX))
+
+
+def _drawn(name: str) -> str:
+    """Return how a name looks, whatever it is."""
+    folded = fold(name)
+    for similar, standard in LOOK_ALIKES:
+        folded = folded.replace(similar, standard)
+    return folded

@@ -1,4 +1,4 @@
-"""The two functions that MLflow loads by entry point, in every process that imports it.
+"""The functions that MLflow loads by entry point, in every process that imports it.
 
 They import the rest only when called.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from flask import Flask
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
     from mlflow.store.model_registry.abstract_store import AbstractStore
 
@@ -26,3 +28,17 @@ def artifact_repository(
     from comptrust.gate.enforcement.frozen import FrozenRepository
 
     return FrozenRepository(artifact_uri, tracking_uri, registry_uri)
+
+
+def application() -> FastAPI | Flask:
+    """Create the application of `mlflow server --app-name comptrust`."""
+    from comptrust.gate.enforcement.application import create_app
+
+    return create_app()
+
+
+def basic_auth_application() -> FastAPI | Flask:
+    """Create the application of `mlflow server --app-name comptrust-basic-auth`."""
+    from comptrust.gate.enforcement.application import create_basic_auth_app
+
+    return create_basic_auth_app()

@@ -1,5 +1,6 @@
 """The command that starts `mlflow server` with a guarded registry and protected files."""
 
+import ipaddress
 import os
 import urllib.parse
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import extract_db_type_from_uri
 
 from comptrust.errors import UserError
-from comptrust.gate.enforcement import settings
+from comptrust.gate.enforcement import routes, settings
 from comptrust.gate.enforcement.frozen import frozen_uri
 from comptrust.gate.enforcement.settings import SCHEME, Level, Settings
 from comptrust.gate.signing import keys
@@ -20,6 +21,10 @@ REFUSED_OPTIONS = {
     "--enable-workspaces": "the guarded registry has no workspaces",
     "--no-serve-artifacts": "clients would write artifacts without the server",
 }
+SERVER_OPTIONS = ("MLFLOW_UVICORN_OPTS", "MLFLOW_GUNICORN_OPTS", "GUNICORN_CMD_ARGS")
+"""Environment variables with options of the program that serves."""
+FORWARDED = "FORWARDED_ALLOW_IPS"
+"""Environment variable that tells uvicorn and gunicorn whose X-Forwarded-* headers to believe."""
 DATABASES = ("sqlite", "postgresql", "mysql")
 
 
@@ -43,6 +48,8 @@ def server_command(
     aliases: Sequence[str],
     artifact_roots: Sequence[str],
     audit_log: Path | None,
+    allow: Sequence[str],
+    proxies: Sequence[str],
     options: Sequence[str],
 ) -> ServerCommand:
     """Check every setting and return the command.
@@ -61,6 +68,7 @@ def server_command(
                 " guarded. Set --backend-store-uri."
             )
         extract_db_type_from_uri(uri)
+    app_name, options = _application(options)
     for option in options:
         if why := REFUSED_OPTIONS.get(option.partition("=")[0]):
             raise UserError(f"comptrust serve does not take {option}: {why}.")
@@ -77,12 +85,19 @@ def server_command(
         settings.ARTIFACT_ROOTS: ",".join(artifact_roots),
         settings.AUDIT_LOG: str(audit_log.absolute()) if audit_log else None,
     }
+    groups = routes.check(allow)
+    # What MLflow can be told not to offer, it should not offer in its pages either.
+    off = {"jobs": "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "gateway": "MLFLOW_ENABLE_AI_GATEWAY"}
     environment = {
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # unless the operator asks for it
         **os.environ,
         "MLFLOW_SERVE_ARTIFACTS": "true",  # whatever the operator's environment says
         **{name: value for name, value in variables.items() if value},
+        **{variable: "false" for group, variable in off.items() if group not in groups},
+        routes.ALLOWED: ",".join(groups),
+        FORWARDED: _proxies(proxies, options),
     }
+    environment.pop(f"UVICORN_{FORWARDED}", None)
     loaded = settings.load(SCHEME + registry, environment=environment)
     if loaded.audit_log is None:
         raise UserError(
@@ -93,9 +108,45 @@ def server_command(
         *("--backend-store-uri", backend),
         *("--registry-store-uri", SCHEME + registry),
         *("--artifacts-destination", frozen_uri(local_file_uri_to_path(artifacts))),
+        *("--app-name", app_name),
         *options,
     )
-    return ServerCommand(server_options, environment, _notices(loaded, trusted_keys))
+    warnings = (f"comptrust: WARNING: --allow {group}: {routes.GROUPS[group]}" for group in groups)
+    notices = (*_notices(loaded, trusted_keys), *warnings)
+    return ServerCommand(server_options, environment, notices)
+
+
+def _application(options: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the name of our application for the one that was asked for, and the other options."""
+    name, rest = "", list(options)
+    for place, option in enumerate(options):
+        if option.partition("=")[0] == "--app-name":
+            given = [place] if "=" in option else [place, place + 1]
+            name = " ".join(options[given[0] : given[-1] + 1]).replace("=", " ").partition(" ")[2]
+            rest = [word for index, word in enumerate(options) if index not in given]
+            break
+    if name not in ("", "basic-auth") or any(word.startswith("--app-name") for word in rest):
+        raise UserError(
+            f"comptrust serve takes --app-name basic-auth once, not '{name}': the routes of other"
+            " applications were not judged."
+        )
+    return (routes.BASIC_AUTH if name else routes.OPEN), tuple(rest)
+
+
+def _proxies(proxies: Sequence[str], options: Sequence[str]) -> str:
+    """Return the addresses whose headers are believed, as uvicorn reads them."""
+    for address in proxies:
+        try:
+            ipaddress.ip_network(address)
+        except ValueError as error:
+            raise UserError(f"--proxy {address} is not an IP address or network.") from error
+    words = (*options, *(os.environ.get(variable, "") for variable in SERVER_OPTIONS))
+    if any("forwarded-allow-ips" in word or "forwarded_allow_ips" in word for word in words):
+        raise UserError("comptrust serve does not take --forwarded-allow-ips. Use --proxy ADDRESS.")
+    other = any(word.startswith(("--gunicorn-opts", "--waitress-opts")) for word in options)
+    if proxies and (other or os.environ.get("MLFLOW_GUNICORN_OPTS")):
+        raise UserError("--proxy needs uvicorn, which mlflow server uses by default.")
+    return ",".join(proxies)
 
 
 def _notices(loaded: Settings, trusted_keys: Path) -> tuple[str, str]:

@@ -59,16 +59,16 @@ class Settings:
     """None if there is no place for it; then nothing guarded is allowed."""
 
     def guards(self, model: str) -> bool:
-        """Whether a registered model is guarded."""
-        return names.matches(model, self.models)
+        """Whether a registered model is guarded; so is one whose name may be misread."""
+        return names.misread(model) or names.matches(model, self.models)
 
     def of_alias(self, alias: str) -> Level | None:
         """Return the policy that an alias needs, or None if it is not guarded.
 
-        The strictest match counts; so does a name that may only look like a guarded one.
+        The strictest match counts. A name that may be misread needs the strictest policy.
         """
         levels = {level for pattern, level in self.aliases if names.matches(alias, [pattern])}
-        if "production" in levels or names.looks_foreign(alias):
+        if "production" in levels or names.misread(alias):
             return "production"
         return "staging" if levels else None
 

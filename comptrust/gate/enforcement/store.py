@@ -127,6 +127,7 @@ class GuardedStore(SqlAlchemyStore):
             super().delete_registered_model(name)
 
     def rename_registered_model(self, name: str, new_name: str) -> RegisteredModel:
+        self._refuse_misread(new_name, action="rename", target=name)
         with self._unpromoted(name, action="rename", target=new_name):
             return super().rename_registered_model(name, new_name)
 
@@ -139,6 +140,8 @@ class GuardedStore(SqlAlchemyStore):
         description: str | None = None,
         deployment_job_id: str | None = None,
     ) -> RegisteredModel:
+        if not any(tag.key == IS_PROMPT_TAG_KEY for tag in tags or ()):
+            self._refuse_misread(name, action="create model", target=name)
         return super().create_registered_model(
             name, self._unreserved(name, tags), description, deployment_job_id
         )
@@ -293,6 +296,14 @@ class GuardedStore(SqlAlchemyStore):
                     " first.",
                 )
             yield
+
+    def _refuse_misread(self, name: str, *, action: str, target: str) -> None:
+        if names.misread(name):
+            self.guard.refuse(
+                *(name, "", action, target),
+                "The name has characters that may be invisible or look like others. Use letters,"
+                " digits and signs of ASCII.",
+            )
 
     def _unreserved(self, name: str, tags: Sequence[T] | None) -> list[T]:
         """Leave out the tags that speak for the gate: copying a version sends them again."""

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from comptrust import digests
 from comptrust.errors import UserError
-from comptrust.gate.enforcement import files
+from comptrust.gate.enforcement import addresses, files
 from comptrust.gate.enforcement.audit_record import Grant
 from comptrust.gate.enforcement.settings import Level, Settings
 from comptrust.gate.evidence import Evidence
@@ -193,13 +193,18 @@ class Verifier:
 
         The files must be where only this server can change them afterwards.
         """
+        if files.in_server() and (ambiguous := addresses.misread(uri)):
+            raise UserError(
+                f"Its files are at {uri}, but {ambiguous}, so it could be read in two ways. Log the"
+                " model again."
+            )
         folder = files.local(uri)
         vouched = any(files.below(uri, root) for root in self._settings.artifact_roots)
         if vouched and folder is None:
             parent, _, name = uri.rpartition("/")
             folder = files.fetch(parent, (name,), temporary / "weights") / name
         elif files.in_server() and not vouched:
-            self._require_served(uri)
+            self._require_served(version, uri)
         if folder is None:
             raise UserError(
                 f"Its files are at {uri}, where others can change them. Log the model through this"
@@ -210,7 +215,7 @@ class Verifier:
             raise UserError(f"{problem} Register and gate it again.")
         return None if vouched else snapshot
 
-    def _require_served(self, uri: str) -> None:
+    def _require_served(self, version: ModelVersion, uri: str) -> None:
         """Raise UserError unless the files can be written through this server alone.
 
         Only then can it refuse to change them once they are promoted.
@@ -226,26 +231,32 @@ class Verifier:
                 f"Its files are at {uri}, outside this server's artifact folder. Log the model"
                 " through this server."
             )
-        if uri.startswith(f"{files.PROXIED}:"):
+        # The address is compared, not parsed: it is the one that the server itself gave out.
+        model_ids = {version.model_id, *(part for part in uri.split("/") if part.startswith("m-"))}
+        if uri in map(self._of_logged_model, filter(None, model_ids)):
             return
-        # A run's folder can be written past the artifact folder's guard (upload-artifact); a logged
-        # model's cannot.
-        model_ids = [part for part in folder.parts if part.startswith("m-")]
-        if folder not in [self._logged_model(model_id) for model_id in model_ids]:
+        if not uri.startswith(f"{files.PROXIED}:"):
             raise UserError(
                 "Its files are in a run's folder, which others can write to. Log it with"
                 " mlflow.transformers.log_model."
             )
+        if not uri.startswith(f"{self._of_run(version.run_id or '')}/"):
+            raise UserError(
+                f"Its files are at {uri}, which is the place of neither a logged model nor of the"
+                " version's run. Register the logged model."
+            )
 
-    def _logged_model(self, model_id: str) -> Path | None:
+    def _of_logged_model(self, model_id: str) -> str | None:
         try:
-            return files.local(self._tracking().get_logged_model(model_id).artifact_location)
+            return str(self._tracking().get_logged_model(model_id).artifact_location)
         except MlflowException:
             return None
 
-    def _fetch(self, run_id: str, names: tuple[str, ...], into: Path) -> Path:
+    def _of_run(self, run_id: str) -> str:
         try:
-            uri = self._tracking().get_run(run_id).info.artifact_uri
+            return str(self._tracking().get_run(run_id).info.artifact_uri)
         except MlflowException as error:
             raise UserError(f"Its run {run_id} cannot be read: {error.message}.") from error
-        return files.fetch(uri, names, into)
+
+    def _fetch(self, run_id: str, names: tuple[str, ...], into: Path) -> Path:
+        return files.fetch(self._of_run(run_id), names, into)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 from click.testing import CliRunner
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from comptrust.cli.app import comptrust
@@ -85,18 +86,61 @@ def test_promoted_files_cannot_be_deleted(world: World, champion: Candidate, bel
     assert content(world, champion) == before
 
 
-def test_promoted_files_cannot_be_reached_through_another_experiment(
+@pytest.mark.parametrize(
+    ("location", "why"),
+    [
+        ("mlflow-artifacts:/{below}/model", "among the files of models:/{name}/1, which is"),
+        ("mlflow-artifacts:/{below}", "among the files of models:/{name}/1, which is"),
+        ("{root}/{below}", "among the files of models:/{name}/1, which is promoted"),
+        ("file://{root}/{below}/model", "among the files of models:/{name}/1, which is"),
+        ("file://{root}/another", "a second address of this server's artifact folder"),
+        ("file://{root}", "a second address of this server's artifact folder"),
+        ("file:///", "not a scheme and a path"),
+        ("file:///etc", "a folder of the server's machine that no --artifact-root names"),
+        ("relative", "not a scheme and a path"),
+        ("comptrust+file://{root}/another", "not a scheme and a path"),
+        ("mlflow-artifacts:/{experiment}/models/%256d-1/artifacts", "contains '%'"),
+        ("mlflow-artifacts:/a//b", "not a scheme and a path"),
+        ("mlflow-artifacts:/a/../{below}", "not a scheme and a path"),
+    ],
+)
+def test_no_experiment_keeps_its_artifacts_in_a_second_place(
+    world: World, champion: Candidate, location: str, why: str
+) -> None:
+    below = f"{world.experiment}/models/{champion.model_id}/artifacts"
+    words = {
+        "root": world.folder / "mlartifacts",
+        "below": below,
+        "experiment": world.experiment,
+        "name": champion.name,
+    }
+    name = f"inside-{champion.model_id}"
+    with pytest.raises(MlflowException, match="comptrust refused: create experiment") as error:
+        world.client.create_experiment(name, artifact_location=location.format(**words))
+    assert why.format(**words) in error.value.message
+    assert world.client.get_experiment_by_name(name) is None
+    line = audit.read(log(world)).lines[-1]
+    assert (line.decision, line.action, line.target) == ("refused", "create experiment", name)
+
+
+def test_an_older_experiment_writes_nothing_among_promoted_files(
     world: World, champion: Candidate
 ) -> None:
-    """An experiment whose artifacts lie in the promoted folder writes there no more than others."""
     before = content(world, champion)
+    database = MlflowClient(tracking_uri=f"sqlite:///{world.folder}/mlflow.db")
     inside = f"mlflow-artifacts:/{world.experiment}/models/{champion.model_id}/artifacts/model"
-    experiment = world.client.create_experiment(
-        f"inside-{champion.model_id}", artifact_location=inside
-    )
-    run_id = world.client.create_run(experiment).info.run_id
-    with pytest.raises(requests.HTTPError, match="comptrust refused to write"):
-        world.client.log_text(run_id, "evil", "config.json")
+    locations = {"proxied": inside, "local": world.files(champion).as_uri()}
+    for kind, location in locations.items():
+        experiment = database.create_experiment(
+            f"{kind}-{champion.model_id}", artifact_location=location
+        )
+        run_id = world.client.create_run(experiment).info.run_id
+        path = f"mlflow/upload-artifact?run_uuid={run_id}&path=evil.txt"
+        if kind == "proxied":
+            with pytest.raises(requests.HTTPError, match="comptrust refused to write"):
+                world.client.log_text(run_id, "evil", "config.json")
+        else:
+            assert world.rest("POST", path, "evil", prefix="ajax-api").status_code == 403
     assert content(world, champion) == before
 
 
@@ -211,6 +255,55 @@ def test_the_log_says_who(world: World, champion: Candidate) -> None:
     line = audit.read(log(world)).lines[-1]
     assert (line.decision, line.model, line.address) == ("granted", champion.name, "127.0.0.1")
     assert line.user == (USER if world.auth else None)
+
+
+def test_a_header_is_not_an_address(world: World) -> None:
+    candidate = world.register(BAD)
+    body = {"name": candidate.name, "alias": "champion", "version": candidate.version}
+    headers = {"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9"}
+    answer = world.rest("POST", "mlflow/registered-models/alias", body, headers=headers)
+    assert answer.status_code == 403
+    assert audit.read(log(world)).lines[-1].address == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "ajax-api/3.0/mlflow/assistant/config"),
+        ("POST", "ajax-api/3.0/mlflow/assistant/message"),
+        ("GET", "ajax-api/3.0/mlflow/assistant/sessions/x/stream"),
+        ("GET", "AJAX-API/3.0/mlflow/assistant/config"),
+        ("POST", "ajax-api/3.0/jobs/"),
+        ("GET", "ajax-api/3.0/jobs/x"),
+        ("GET", "ajax-api/3.0/mlflow/jobs/x"),
+        ("POST", "ajax-api/3.0/mlflow/scorer/invoke"),
+        ("POST", "api/3.0/mlflow/scorers/register"),
+        ("PUT", "api/3.0/mlflow/scorers/online-config"),
+        ("POST", "api/3.0/mlflow/gateway/secrets/create"),
+        ("POST", "gateway/mlflow/v1/chat/completions"),
+        ("POST", "api/2.0/mlflow/webhooks"),
+        ("POST", "ajax-api/2.0/mlflow/runs/create-promptlab-run"),
+        ("POST", "api/2.0/mlflow/artifacts/presigned-upload-url"),
+        ("GET", "api/3.0/mlflow/mcp-servers"),
+        ("GET", "metrics-of-a-later-version"),
+    ],
+)
+def test_routes_that_are_off(world: World, method: str, path: str) -> None:
+    answer = requests.request(
+        method, f"{world.base_url}/{path}", json={}, auth=world.auth, timeout=60
+    )
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("name", ["prod\u3164", "рrod", "größe", "prod\n"])
+def test_a_new_model_has_a_name_that_cannot_be_misread(world: World, name: str) -> None:
+    candidate = world.register(BAD)
+    for path, body in (
+        ("registered-models/create", {"name": name}),
+        ("registered-models/rename", {"name": candidate.name, "new_name": name}),
+    ):
+        with pytest.raises(MlflowException, match="may be invisible or look like others"):
+            world.post(path, body)
 
 
 def test_nobody_gets_a_name_by_claiming_it(world: World) -> None:

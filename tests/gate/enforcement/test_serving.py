@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ def plan(tmp_path: Path, **changes: Any) -> ServerCommand:
         "aliases": (),
         "artifact_roots": (),
         "audit_log": None,
+        "allow": (),
+        "proxies": (),
         "options": (),
     }
     return serving.server_command(**(given | changes))
@@ -51,7 +54,7 @@ def test_the_registry_is_guarded_and_the_tracking_store_is_not(tmp_path: Path) -
         words[words.index("--artifacts-destination") + 1]
         == f"comptrust+{(tmp_path / 'mlartifacts').as_uri()}"
     )
-    assert words[-4:] == ["--app-name", "basic-auth", "--port", "5001"]
+    assert words[-4:] == ["--app-name", "comptrust-basic-auth", "--port", "5001"]
     assert server.environment[settings.KEYS] == str(tmp_path / "keys")
     assert server.notices[0].startswith("comptrust: trusted keys: ")
 
@@ -91,6 +94,12 @@ def test_no_key_starts_and_says_so(tmp_path: Path) -> None:
         ({"options": ("--no-serve-artifacts",)}, "clients would write artifacts without"),
         ({"options": ("--dev",)}, "does not take --dev"),
         ({"options": ("--enable-workspaces",)}, "no workspaces"),
+        ({"options": ("--app-name", "other")}, "not 'other': the routes of other applications"),
+        ({"options": ("--app-name=basic-auth", "--app-name=x")}, "--app-name basic-auth once"),
+        ({"options": ("--uvicorn-opts=--forwarded-allow-ips *",)}, "Use --proxy ADDRESS"),
+        ({"proxies": ("*",)}, "--proxy * is not an IP address"),
+        ({"proxies": ("10.0.0.1",), "options": ("--gunicorn-opts", "")}, "--proxy needs uvicorn"),
+        ({"allow": ("assistent",)}, "--allow assistent is not one of assistant, demo"),
         ({"policies": {"staging": "stagging", "production": None}}, "Did you mean 'staging'"),
         ({"aliases": ("prod",)}, "must be PATTERN=staging or PATTERN=production"),
         (
@@ -102,8 +111,29 @@ def test_no_key_starts_and_says_so(tmp_path: Path) -> None:
 def test_what_opens_a_way_around_does_not_start(
     tmp_path: Path, changes: dict[str, Any], said: str
 ) -> None:
-    with pytest.raises(UserError, match=said.replace("(", r"\(")):
+    with pytest.raises(UserError, match=re.escape(said)):
         plan(tmp_path, **changes)
+
+
+def test_nothing_is_allowed_and_no_header_is_believed_unless_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FORWARDED_ALLOW_IPS", "UVICORN_FORWARDED_ALLOW_IPS"):
+        monkeypatch.setenv(name, "*")
+    monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "true")
+    closed = plan(tmp_path)
+    assert list(closed.options)[-2:] == ["--app-name", "comptrust"]
+    assert closed.environment["FORWARDED_ALLOW_IPS"] == ""
+    assert "UVICORN_FORWARDED_ALLOW_IPS" not in closed.environment
+    assert closed.environment["COMPTRUST_ALLOW"] == ""
+    assert closed.environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    assert not any("WARNING" in notice for notice in closed.notices)
+
+    opened = plan(tmp_path, allow=("assistant", "jobs"), proxies=("10.0.0.1", "10.1.0.0/16"))
+    assert opened.environment["FORWARDED_ALLOW_IPS"] == "10.0.0.1,10.1.0.0/16"
+    assert opened.environment["COMPTRUST_ALLOW"] == "assistant,jobs"
+    assert opened.environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "true"
+    assert "WARNING: --allow assistant: whoever reaches the server" in opened.notices[2]
 
 
 @pytest.mark.parametrize(

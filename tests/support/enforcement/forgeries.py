@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import requests
+from mlflow import MlflowClient
 
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.waivers import Waiver
@@ -218,6 +219,35 @@ def worse_baseline(world: World, candidate: Candidate) -> None:
     finally:
         shutil.copytree(kept, world.dense.evidence, dirs_exist_ok=True)
         world.upload(world.dense)
+
+
+def doubly_encoded(world: World, candidate: Candidate) -> Candidate:
+    """Register files of a pass at an address that MLflow reads as the folder of a blocked model."""
+    evil = world.register(BAD)
+    place = f"{world.experiment}/models/%256d{evil.model_id[1:]}/artifacts"
+    # An experiment from before this server: a client could not create it here.
+    experiment = MlflowClient(f"sqlite:///{world.folder}/mlflow.db").create_experiment(
+        f"twice-{evil.run_id}", artifact_location=f"mlflow-artifacts:/{place}"
+    )
+    run = world.client.create_run(experiment).info
+    decoded_once = world.folder / "mlartifacts" / place.replace("%25", "%") / run.run_id
+    shutil.copytree(world.files(candidate), decoded_once / "artifacts")
+    decoded_fully = world.files(evil) / run.run_id / "artifacts"
+    shutil.copytree(world.files(evil), decoded_fully)
+    made = world.client.create_model_version(
+        candidate.name,
+        run.artifact_uri,
+        run_id=run.run_id,
+        tags={"evaluated_by": candidate.run_id},
+        await_creation_for=None,
+    )
+    return replace(candidate, version=str(made.version))
+
+
+def second_address(world: World, candidate: Candidate) -> None:
+    """Let an experiment keep its artifacts among the candidate's files, past the server."""
+    location = world.files(candidate).as_uri()
+    world.client.create_experiment(f"second-{candidate.run_id}", artifact_location=location)
 
 
 def other_experiment(world: World, candidate: Candidate) -> Candidate:

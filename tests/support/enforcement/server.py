@@ -81,10 +81,10 @@ def serve(
         str(workers),
         *options,
     ]
-    command += [
-        "--uvicorn-opts",
-        "--timeout-worker-healthcheck 300 --log-level warning",
-    ]  # a busy machine is no reason to kill a worker
+    if "--gunicorn-opts" not in options:
+        # a busy machine is no reason to kill a worker
+        patient = "--timeout-worker-healthcheck 300 --log-level warning"
+        command += ["--uvicorn-opts", patient]
     command += ["--app-name", "basic-auth"] if with_auth else []
     log = folder / "server.log"
     with open(log, "wb") as output:

@@ -230,6 +230,20 @@ def in_a_prompt(world: World) -> Candidate:
     return replace(source, name=name, version=str(made.version))
 
 
+def assistant(world: World, candidate: Candidate) -> None:
+    """Let MLflow's assistant run a command, which could write to the database."""
+    provider = {"model": "m", "selected": True, "base_url": world.base_url}
+    permissions = {"permissions": {"full_access": True}}
+    for method, path, body in (
+        ("PUT", "config", {"providers": {"ollama": provider | permissions}}),
+        ("POST", "message", {"message": "hi"}),
+        ("GET", f"sessions/{candidate.run_id}/stream", None),
+    ):
+        url = f"{world.base_url}/ajax-api/3.0/mlflow/assistant/{path}"
+        answer = requests.request(method, url, json=body, auth=world.auth, timeout=60)
+        assert answer.status_code == 404, answer.text
+
+
 def graphql(world: World, candidate: Candidate) -> None:
     given = f'name: "{candidate.name}", version: "{candidate.version}", stage: "Production"'
     query = f"mutation {{ mlflowTransitionModelVersionStage(input: {{{given}}}) {{ name }} }}"

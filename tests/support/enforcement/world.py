@@ -291,7 +291,7 @@ class World:
 
 
 def guarded(alias: str) -> bool:
-    return names.matches(alias, GUARDED_ALIASES) or names.looks_foreign(alias)
+    return names.matches(alias, GUARDED_ALIASES) or names.misread(alias)
 
 
 def artifact(folder: Path, *, content: str) -> None:

@@ -1,0 +1,46 @@
+"""An address that can be read in two ways is no place for a promoted model."""
+
+from __future__ import annotations
+
+import pytest
+
+from comptrust.gate.enforcement import addresses
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mlflow-artifacts:/1/models/m-1/artifacts",
+        "file:///srv/my models/m-1",
+        "/srv/models/m-1",
+        "s3://bucket/models/m-1",
+    ],
+)
+def test_plain(uri: str) -> None:
+    assert addresses.misread(uri) is None
+
+
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [
+        ("mlflow-artifacts:/1/models/%256d-1/artifacts", "contains '%'"),
+        ("mlflow-artifacts:/1/models/m-1/artifacts?x", "contains '?'"),
+        ("mlflow-artifacts:/1/models/m-1/artifacts#x", "contains '#'"),
+        ("mlflow-artifacts:/1/models/m-1;x/artifacts", "contains ';'"),
+        ("mlflow-artifacts:/1/models\\m-1", "contains '\\'"),
+        ("mlflow-artifacts:/1//models/m-1", "without empty"),
+        ("mlflow-artifacts://host/1/models/m-1", "without empty"),
+        ("mlflow-artifacts:1/models/m-1", "without empty"),
+        ("mlflow-artifacts:/1/models/m-1/", "without empty"),
+        ("mlflow-artifacts:/1/./models/m-1", "'.' or '..'"),
+        ("mlflow-artifacts:/1/models/m-2/../m-1", "'.' or '..'"),
+        ("file:/srv/models", "without empty"),
+        ("file://host/srv/models", "without empty"),
+        ("comptrust+file:///srv/models", "without empty"),
+        ("models/m-1", "without empty"),
+        ("mlflow-artifacts:/1/models/m-1\n", "not printable ASCII"),
+        ("mlflow-artifacts:/1/modelѕ/m-1", "not printable ASCII"),
+    ],
+)
+def test_read_in_two_ways(uri: str, why: str) -> None:
+    assert why in str(addresses.misread(uri))
