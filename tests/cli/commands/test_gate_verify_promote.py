@@ -25,10 +25,12 @@ from comptrust.gate.signing import attestations, keys
 from comptrust.records import Scorecard
 from comptrust.tracking import registry, runs
 from comptrust.trust.run import evaluate
-from tests.support.echo import Echo
+from tests.support.echo import Echo, Refusing
 from tests.support.questions import suite
 from tests.support.records import checkpoint_of
+from tests.support.weights import measured
 
+PRUNED = {"method": "magnitude", "bits": None, "group_size": None}
 POLICY = (
     "name: mine\nrules: [{rule: complete}, {rule: max_drop, points: 5, evidence: observed}, {rule:"
     " refusal_shift}]\n"
@@ -60,21 +62,13 @@ class World:
 
 
 def registered(
-    weights: Path, folder: Path, *, refusal: float = 0.0, **recipe: object
+    weights: Path, folder: Path, *, backend: Echo | None = None, **recipe: object
 ) -> registry.Version:
     """Log a checkpoint with its evaluation as a finished run and register it."""
-    checkpoint = checkpoint_of(weights, **recipe)
-    measured = evaluate(
-        Echo("A"), suite(), out=folder, checkpoint_digest=checkpoint.digest
+    checkpoint = measured(checkpoint_of(weights, **(PRUNED | recipe)), weights, dense_bytes=6000)
+    card = evaluate(
+        backend or Echo("A"), suite(), out=folder, checkpoint_digest=checkpoint.digest
     ).scorecard
-    card = measured.model_copy(
-        update={
-            "scores": tuple(
-                one.model_copy(update={"refusal_rate": refusal}) for one in measured.scores
-            )
-        }
-    )
-    (folder / "scorecard.json").write_text(card.model_dump_json())
     with runs.start(checkpoint.recipe.slug, tags=registry.recipe_tags(checkpoint.recipe)) as run:
         run.recipe(checkpoint.recipe, suite="questions")
         run.checkpoint(checkpoint)
@@ -111,12 +105,10 @@ def world(
         runs.client().create_experiment(
             runs.EXPERIMENT, artifact_location=(folder / "artifacts" / "1").as_uri()
         )
-        dense = registered(
-            variant(tiny, folder, "dense"), folder / "a", method="none", bits=None, group_size=None
-        )
+        dense = registered(variant(tiny, folder, "dense"), folder / "a", method="none")
         weights = variant(tiny, folder, "four")
         candidate = registered(weights, folder / "b")
-        sibling = registered(variant(tiny, folder, "eight"), folder / "c", bits=8)
+        sibling = registered(variant(tiny, folder, "eight"), folder / "c", seed=1)
         keys.create(folder / "keys")
         for version in (sibling, candidate):
             done = call(f"gate {version.ref} --policy mine.yaml")
@@ -430,8 +422,8 @@ def test_the_gate_on_files_signs_nothing(world: World) -> None:
 
 @pytest.fixture
 def refusing(world: World, tiny: Path, tmp_path: Path) -> registry.Version:
-    """A candidate that refuses half of the questions; the dense source refuses none."""
-    return registered(variant(tiny, tmp_path, "refusing"), tmp_path / "d", refusal=50.0)
+    """A candidate that refuses three of four questions; the dense source refuses none."""
+    return registered(variant(tiny, tmp_path, "refusing"), tmp_path / "d", backend=Refusing("A"))
 
 
 WAIVE = ("--who", "Ada Lovelace", "--why", "Read all of them", "--until")

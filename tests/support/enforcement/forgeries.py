@@ -24,6 +24,7 @@ from tests.support.enforcement.world import (
     World,
     raise_for,
 )
+from tests.support.weights import weights
 
 # Tricks: forged, changed and replayed attestations
 
@@ -135,7 +136,7 @@ def under_a_policy_changed_after_signing(world: World, candidate: Candidate) -> 
 
 
 def only_good_enough_for_staging(world: World) -> Candidate:
-    made = world.register(GOOD, size=380)
+    made = world.register(GOOD, spare=32)
     world.gate(made, policy_name="staging")
     return made
 
@@ -144,8 +145,8 @@ def only_good_enough_for_staging(world: World) -> Candidate:
 
 
 def refusing(world: World) -> Candidate:
-    """Return a candidate whose refusals moved by 30 points, so that only a waiver lets it pass."""
-    return world.register(GOOD, refusal=30.0)
+    """Return a candidate whose refusals moved by 25 points, so that only a waiver lets it pass."""
+    return world.register(GOOD, refuses=True)
 
 
 def waived(
@@ -176,12 +177,15 @@ def waived(
 # Tricks: files other than the signed ones
 
 
-def swapped(name: str, content: bytes = b"evil" * 100) -> Trick:
+EVIL = weights("evil")
+
+
+def swapped(name: str, content: bytes = EVIL) -> Trick:
     return lambda world, candidate: world.put(candidate, name, content)
 
 
 def swapped_through_ajax(world: World, candidate: Candidate) -> None:
-    world.put(candidate, "model/model.safetensors", b"evil" * 100, prefix="ajax-api")
+    world.put(candidate, "model/model.safetensors", EVIL, prefix="ajax-api")
 
 
 def deleted_file(world: World, candidate: Candidate) -> None:
@@ -209,7 +213,7 @@ def worse_baseline(world: World, candidate: Candidate) -> None:
     assert world.dense is not None
     kept = world.dense.evidence.with_name("kept")
     shutil.copytree(world.dense.evidence, kept, dirs_exist_ok=True)
-    world.evaluate(world.dense, BAD, size=400, **DENSE)
+    world.evaluate(world.dense, BAD, **DENSE)
     world.client.log_text(
         candidate.run_id, (candidate.evidence / attestations.NAME).read_text(), attestations.NAME
     )
