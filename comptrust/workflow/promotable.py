@@ -58,7 +58,7 @@ def _refusal(
         return None
     finding = waivers.apply(
         finding,
-        signatures.waivers(version.ref, file=None),
+        [*policy.waivers, *signatures.waivers(version.ref, file=None)],
         waivable=True,
         checkpoint_digest=candidate.scorecard.checkpoint_digest,
         trusted=trusted,
