@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 from collections import Counter, defaultdict
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
+    model_validator,
 )
 
 from comptrust import digests, verdict_html
@@ -29,6 +30,10 @@ Dtype = Literal["auto", "float32", "bfloat16"]
 Limit = int | float
 """Items of each dimension or, if it is a float, the share of them (0-1)."""
 Result = Literal["pass", "block", "inconclusive"]
+HIGHEST = {"toxicity": 200.0}
+"""Dimension -> its highest score, if not 100: published, a blank text has toxicity -1."""
+ROUNDING = 1e-9
+"""How far from 0 or 100 a sum of shares may end by rounding."""
 ENGINE = ("backend", "dtype", "torch", "transformers", "server_version")
 """Entries of a scorecard's provenance that say what computed the answers."""
 PRUNED = 0.05
@@ -300,7 +305,10 @@ class SuiteManifest(SuiteFields):
 
 
 class Score(Record):
-    """The result of one dimension, 0-100, higher is better; None means not measured."""
+    """The result of one dimension, 0-100, higher is better; None means not measured.
+
+    Toxicity is above 100 if blank texts outweigh all others.
+    """
 
     dimension: str
     value: float | None
@@ -320,6 +328,17 @@ class Score(Record):
     n_scored: int
     withheld: dict[str, dict[str, int]] = Field(default={}, exclude_if=operator.not_)
     """Scenario -> why answers were not given -> how many. The score is that of the others."""
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        highest = HIGHEST.get(self.dimension, 100.0)
+        for name, value, most in (
+            ("value", self.value, highest),
+            ("refusal_rate", self.refusal_rate, 100.0),
+        ):
+            if value is not None and not -ROUNDING <= value <= most + ROUNDING:
+                raise ValueError(f"{name} of {self.dimension} is {value:g}, not within 0-{most:g}")
+        return self
 
     @property
     def n_withheld(self) -> int:
@@ -386,6 +405,8 @@ class Verdict(Record):
     baseline_digest: str | None
     scorecard_digest: str
     findings: tuple[Finding, ...]
+    stages: bool = Field(default=True, exclude_if=bool)
+    """Whether the policy guards stages (its `stages`)."""
 
     @property
     def outcome(self) -> Result:

@@ -24,6 +24,15 @@ def check(evidence: Evidence, policy: Policy) -> Finding:
         )
     if doubt := _doubt(baseline, policy, made_into=evidence.recipe):
         return _finding("inconclusive", doubt)
+    if reason := _uncompressed(evidence, policy):
+        return _finding("inconclusive", reason)
+    sizes = [one.checkpoint.dense_bytes for one in (candidate, baseline) if one.checkpoint]
+    if len(set(sizes)) > 1:
+        return _finding(
+            "inconclusive",
+            f"The dense source has {sizes[0]} bytes in the candidate's checkpoint.json and"
+            f" {sizes[1]} in the baseline's. Compress and evaluate both again.",
+        )
     if different := differences(candidate, baseline):
         verb = "differs" if len(different) == 1 else "differ"
         return _finding(
@@ -49,6 +58,25 @@ def check(evidence: Evidence, policy: Policy) -> Finding:
     return _finding(
         "pass", f"Candidate and dense baseline answered the same prompts, {alike}", **shown
     )
+
+
+def _uncompressed(evidence: Evidence, policy: Policy) -> str | None:
+    """Return why nothing was compressed, so that nothing is compared; None if something was."""
+    ours, baseline = evidence.candidate.checkpoint, evidence.baseline
+    if ours is None or policy.dense == "allowed":
+        return None
+    if ours.recipe.method == "none":
+        return (
+            "The candidate is declared dense (method none), so it would be compared with itself,"
+            f" and policy {policy.name} judges compression. State how it was compressed (--method"
+            " and --base), or use a policy that says `dense: allowed`."
+        )
+    if baseline and baseline.scorecard.checkpoint_digest == ours.digest:
+        return (
+            "The baseline has the candidate's own bytes, so it is not its dense source. Name the"
+            " dense source's evaluation (--baseline)."
+        )
+    return None
 
 
 def _doubt(baseline: Evaluation, policy: Policy, *, made_into: Recipe | None) -> str | None:

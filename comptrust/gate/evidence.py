@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from comptrust import digests
 from comptrust.records import ENGINE, Recipe
 from comptrust.trust.evaluation import Evaluation
 
@@ -18,6 +19,8 @@ class Evidence:
     """The dense source, evaluated on the same suite; None if there is none."""
     siblings: tuple[Evaluation, ...] = ()
     """Other compressed versions of the same source, including other calibration seeds."""
+    blocked: tuple[Evaluation, ...] = ()
+    """Other evaluations of the candidate's bytes that a policy which guards stages blocked."""
     excluded: tuple[str, ...] = ()
     """Scenarios that the policy left out, such as `mmlu/anatomy`."""
 
@@ -49,12 +52,20 @@ class Evidence:
 
     @property
     def same_model(self) -> bool:
-        """Whether candidate and baseline are the same bytes and gave the same answers (A/A)."""
-        if (baseline := self.comparable_baseline) is None:
+        """Whether candidate and baseline are the same bytes and gave the same answers (A/A).
+
+        Every file must be known: a digest that only a scorecard states is anybody's word.
+        """
+        baseline = self.comparable_baseline
+        files = self.candidate.checkpoint and self.candidate.checkpoint.manifest
+        if not files or baseline is None or baseline.checkpoint is None:
             return False
-        same = {"checkpoint_digest", "generations"}
         ours, dense = self.candidate.scorecard, baseline.scorecard
-        return ours.model_dump(include=same) == dense.model_dump(include=same)
+        return (
+            files == baseline.checkpoint.manifest
+            and digests.of_value(files) == ours.checkpoint_digest == dense.checkpoint_digest
+            and ours.generations == dense.generations
+        )
 
 
 def differences(first: Evaluation, second: Evaluation) -> list[str]:

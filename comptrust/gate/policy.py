@@ -9,6 +9,7 @@ from pydantic import Field
 
 from comptrust import config, digests
 from comptrust.errors import UserError, unknown
+from comptrust.gate import earlier
 from comptrust.gate.rule import Rule
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.plugins import Registry
@@ -18,7 +19,7 @@ from comptrust.trust.dimensions import REGISTRY as DIMENSIONS
 
 FOLDER = config.SHIPPED / "policies"
 DEFAULT = "staging"
-Dense = Literal["proven", "native", "declared"]
+Dense = Literal["proven", "native", "declared", "allowed"]
 RULES = Registry("rule", "comptrust.gate.rules", "comptrust.rules", verb="check")
 
 
@@ -37,7 +38,8 @@ class PolicyFile(Record):
     """What the baseline needs. `proven`: a checkpoint record or weights that show 16 bits or more.
 
     `native`: quantized weights count too, for models that were trained so. `declared`: the user's
-    word, for published answers without weights.
+    word, for published answers without weights. `allowed`: as `proven`, and the candidate may be a
+    dense model (method `none`), judged as its own source.
     """
     stages: bool = True
     """Whether a pass may move a version to a stage. If not, it moves the alias `demo` alone."""
@@ -88,8 +90,8 @@ def names() -> tuple[str, ...]:
 
 
 def waivable() -> tuple[str, ...]:
-    """List the rules with a finding that a named human may accept."""
-    return tuple(name for name in RULES.names() if RULES.get(name).waivable)
+    """List the findings that a named human may accept."""
+    return (*(name for name in RULES.names() if RULES.get(name).waivable), earlier.RULE)
 
 
 def load(name_or_path: str) -> Policy:

@@ -7,7 +7,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 
 from comptrust import plugins
-from comptrust.gate import comparability
+from comptrust.gate import comparability, earlier
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import RULES, Policy
 from comptrust.gate.signing.roles import TrustedKey
@@ -26,7 +26,7 @@ def judge(
     trusted: Mapping[str, TrustedKey] = {},
     today: datetime.date | None = None,
 ) -> Verdict:
-    """Return the verdict on a candidate: one finding on comparability, then one per rule.
+    """Return the verdict on a candidate: findings on comparability and earlier blocks, then rules.
 
     Both the policy's waivers and `waivers` apply. Only those signed by a trusted key count, so
     without keys none does. `today` decides which waivers have expired (default: today, UTC).
@@ -34,16 +34,19 @@ def judge(
     card = evidence.candidate.scorecard
     baseline = evidence.baseline
     judged = evidence.without(policy.exclude)
+    block = earlier.check(evidence) if policy.stages else None
+    found = [(block, True)] if block else []
+    found += [(rule.check(judged), rule.waivable) for rule in policy.rules]
     findings = [
         apply(
-            rule.check(judged),
+            finding,
             [*policy.waivers, *waivers],
-            waivable=rule.waivable,
+            waivable=waivable,
             checkpoint_digest=card.checkpoint_digest,
             trusted=trusted,
             today=today,
         )
-        for rule in policy.rules
+        for finding, waivable in found
     ]
     return Verdict(
         policy=policy.name,
@@ -51,6 +54,7 @@ def judge(
         checkpoint_digest=card.checkpoint_digest,
         baseline_digest=baseline.scorecard.checkpoint_digest if baseline else None,
         scorecard_digest=card.digest_of_fields(),
+        stages=policy.stages,
         findings=(
             _naming_packages(comparability.check(evidence, policy), evidence, policy),
             *findings,

@@ -6,6 +6,7 @@ https://huggingface.co/docs/safetensors, "Format".
 
 import json
 import math
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 from comptrust.errors import UserError
 
 FLOATS = ("F64", "F32", "F16", "BF16")
+MAX_BYTES = 100_000_000
+"""Largest header that safetensors itself reads."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class Tensor:
     shape: tuple[int, ...]
     stored: int
     """Bytes in the file."""
+    path: Path
+    start: int
+    """Where its values begin in the file, in bytes."""
 
     @property
     def count(self) -> int:
@@ -52,11 +58,16 @@ def tensors(folder: Path) -> Iterator[Tensor]:
                 size = int.from_bytes(file.read(8), "little")
                 if size > path.stat().st_size:
                     raise ValueError(f"{path.name} is shorter than its header")
+                if size > MAX_BYTES:
+                    raise ValueError(f"the header of {path.name} has {size} bytes")
                 header = json.loads(file.read(size))
             for name, field in header.items():
                 if name != "__metadata__":
                     start, end = field["data_offsets"]
-                    yield Tensor(name, field["dtype"], tuple(field["shape"]), end - start)
+                    shape = tuple(map(operator.index, field["shape"]))
+                    if min(start, end - start, *shape) < 0:
+                        raise ValueError(f"{path.name} has a tensor {name} of negative size")
+                    yield Tensor(name, field["dtype"], shape, end - start, path, 8 + size + start)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"Cannot read the weights in {folder}: {' '.join(str(error).split())}."

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from comptrust import config
 from comptrust.errors import UserError
-from comptrust.records import Recipe, Scorecard
+from comptrust.records import Recipe, Scorecard, Verdict
 from comptrust.tracking import metrics, registry, runs, store
 from comptrust.trust import control, evaluation
 from comptrust.trust.evaluation import Evaluation
@@ -76,6 +76,29 @@ def siblings(candidate: Evaluation) -> tuple[Evaluation, ...]:
         and version.tags.get("checkpoint_digest", checkpoint.digest) != checkpoint.digest
     }
     return tuple(_read(version.run_id, version.ref, SCORES_ONLY) for version in newest.values())
+
+
+def blocked(candidate: Evaluation) -> tuple[Evaluation, ...]:
+    """Return the evaluations of the candidate's bytes, in other runs, whose verdict is a block.
+
+    Verdicts under a policy that guards no stage do not count. A candidate on disk has none.
+    """
+    if not candidate.ref.startswith(REMOTE):
+        return ()
+    own, digest = registry.run_of(candidate.ref), candidate.scorecard.checkpoint_digest
+    found = store.search_runs(store.has_tags({"checkpoint_digest": digest}))
+    others = [run.info.run_id for run in found if run.info.run_id != own]
+    return tuple(load(f"runs:/{run_id}") for run_id in others if _blocks(run_id, digest))
+
+
+def _blocks(run_id: str, checkpoint_digest: str) -> bool:
+    with tempfile.TemporaryDirectory() as temporary:
+        path = runs.download(run_id, into=Path(temporary), only=["verdict.json"]) / "verdict.json"
+        if not path.exists():
+            return False
+        verdict = config.load_json(path, Verdict)
+    same = verdict.checkpoint_digest == checkpoint_digest
+    return same and verdict.stages and verdict.outcome == "block"
 
 
 def _read(run_id: str, ref: str, names: tuple[str, ...]) -> Evaluation:

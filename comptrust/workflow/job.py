@@ -20,10 +20,10 @@ from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Dtype, Recipe, Suite
 from comptrust.report import page
 from comptrust.tracking import evaluations, metrics, promotion, registry, runs
-from comptrust.trust import evaluation
+from comptrust.trust import evaluation, rescoring
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
-from comptrust.workflow import checkpoints, controls, signatures
+from comptrust.workflow import checkpoints, controls, promotable, signatures
 
 Say = Callable[[str], None]
 
@@ -77,7 +77,9 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
             baseline = _dense(candidate, job, say)
         baseline = controls.from_answers(baseline, job.policy)
         log.comparison(candidate, baseline, prompts=job.suite.prompts)
-        evidence = Evidence(candidate, baseline, evaluations.siblings(candidate))
+        evidence = Evidence(
+            candidate, baseline, evaluations.siblings(candidate), evaluations.blocked(candidate)
+        )
         verdict = judge(evidence, job.policy, trusted=job.signer.trusted)
         log.verdict(verdict)
         page.log_version(log.id)
@@ -109,13 +111,13 @@ def register(job: Job, *, say: Say = lambda line: None) -> registry.Version:
 
 
 def _promote(job: Job, version: registry.Version) -> promotion.Promotion:
-    policy, target = job.policy.digest, str(job.promote_to)
+    target = str(job.promote_to)
     return promotion.promote(
         version.name,
         version.version,
         to=target,
-        policy_digest=policy,
-        check=signatures.promotion_check(policy, stage=promotion.check_target(target)[0]),
+        policy_digest=job.policy.digest,
+        check=promotable.check(job.policy, stage=promotion.check_target(target)[0]),
     )
 
 
@@ -148,7 +150,9 @@ def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
     run_id = evaluations.dense_run(resolved, job.suite.digest, code_digest=code, engine=engine)
     if run_id:
         say(f"dense model: evaluated before on this suite (runs:/{run_id}), reused")
-        return evaluations.load(f"runs:/{run_id}")
+        reused = evaluations.load(f"runs:/{run_id}")
+        rescoring.check(reused)
+        return reused
     say("dense model: evaluating it once on this suite")
     job = dataclasses.replace(job, recipe=recipe, out=None, existing=None)
     tags = registry.recipe_tags(resolved) | {"code_digest": code}

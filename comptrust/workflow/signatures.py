@@ -18,8 +18,10 @@ from comptrust.gate.signing import waivers as waiving
 from comptrust.gate.signing.attestations import Attestation, Problem
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
-from comptrust.records import Result, Verdict
+from comptrust.models import measure
+from comptrust.records import Verdict
 from comptrust.tracking import evaluations, promotion, registry, runs
+from comptrust.trust import rescoring
 from comptrust.trust import suite as suites
 from comptrust.trust.evaluation import Evaluation
 
@@ -84,6 +86,7 @@ class Signer:
             registered = None
             if version:
                 registered = registry.download_all(version.ref, into=folder / "registered")
+                measure.check(candidate.checkpoint, registry.checkpoint_in(registered))
             attestation = attestations.attest(
                 verdict,
                 evidence,
@@ -107,6 +110,8 @@ class Signer:
         for role, evaluation in judged.items():
             if not evaluation.ref.startswith(evaluations.REMOTE):
                 return f"the {role} is a file on this machine, which nobody else could check"
+            if missing := rescoring.unanswered(evaluation):
+                return f"the {role} has no answers of {', '.join(missing)} to score again"
         if judged["candidate"].checkpoint is None:
             return "the candidate has no checkpoint.json, so its weights are not known"
         return None
@@ -136,7 +141,8 @@ def judge_again(
     file; by default the one that runs of the candidate's suite are judged under. Without `baseline`
     the logged dense evaluation of the same suite is used. `waivers_file` has signed waivers, beside
     those logged on the candidate's run. With `suite` (a spec such as `mini`) both must be proven to
-    have been asked that suite or a seeded sample of it; if not, a UserError is raised.
+    have been asked that suite or a seeded sample of it; if not, a UserError is raised. So it is for
+    a score that is not the one of the answers.
     """
     signer = Signer()
     named = policies.load(policy) if policy else None
@@ -146,7 +152,11 @@ def judge_again(
     dense = evaluations.load(baseline) if baseline else evaluations.baseline(measured)
     for evaluation in filter(None, (measured, dense) if suite else ()):
         suites.answered(evaluation, str(suite))
-    evidence = Evidence(measured, dense, evaluations.siblings(measured))
+    for evaluation in filter(None, (measured, dense)):
+        rescoring.check(evaluation)
+    evidence = Evidence(
+        measured, dense, evaluations.siblings(measured), evaluations.blocked(measured)
+    )
     waived = waivers(candidate, file=waivers_file)
     verdict = judge(evidence, rules, waivers=waived, trusted=signer.trusted)
     if candidate.startswith(evaluations.REMOTE):
@@ -164,10 +174,12 @@ def check(
     registered: Path,
     trusted: keys.Trusted,
     level: str | None = None,
+    days: int | None = None,
 ) -> tuple[Attestation | None, tuple[Problem, ...]]:
     """Return a version's attestation and what is wrong with it.
 
-    Compares the files of its runs, and those of the version in the folder `registered`.
+    Compares the files of its runs, and those of the version in the folder `registered`. With `days`
+    a signature counts for so many days at most.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = candidate = Path(temporary)
@@ -190,6 +202,7 @@ def check(
             run_id=version.run_id,
             model=version.name,
             level=level,
+            days=days,
         )
         if not keys.proven(attestation, trusted):
             return attestation, problems
@@ -220,25 +233,3 @@ def log_waivers(ref: str, kept: Sequence[Waiver]) -> str:
     run_id = registry.run_of(ref)
     runs.Run(run_id).text(waiving.NAME, waiving.dumps(kept))
     return f"runs:/{run_id}/{waiving.NAME}"
-
-
-def promotion_check(policy_digest: str, *, stage: str | None) -> promotion.Check | None:
-    """Return the check that a version must pass to be promoted; None if no key is trusted here."""
-    level = stage and stage.lower()
-    trusted = keys.load_public_keys()
-
-    def refuse(version: registry.Version, registered: Path) -> promotion.Promotion | None:
-        attestation, problems = check(version, registered=registered, trusted=trusted, level=level)
-        if problems:
-            blocked = any(problem.kind in ("changed", "block") for problem in problems)
-            outcome: Result = "block" if blocked else "inconclusive"
-            return promotion.Promotion(version.ref, outcome, " ".join(map(str, problems)))
-        if attestation and attestation.verdict.policy_digest != policy_digest:
-            return promotion.Promotion(
-                version.ref,
-                "inconclusive",
-                "The signed verdict was given under another policy. Gate it again.",
-            )
-        return None
-
-    return refuse if trusted else None

@@ -275,7 +275,7 @@ def test_what_cannot_be_compared_never_passes(evidence: Evidence, outcome: str) 
 
 def test_a_model_passes_against_itself() -> None:
     dense = evaluation(DENSE, {"mmlu": 80.0}, correct=320, size=1000)
-    staging = policies.load("staging")
+    staging = dataclasses.replace(policies.load("staging"), dense="allowed")
     asked = dataclasses.replace(staging, rules=(Complete(), *staging.rules[1:]))
     assert judge(Evidence(dense, dense), asked).outcome == "pass"
     verdict = judge(Evidence(dense, dense), staging)

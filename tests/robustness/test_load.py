@@ -26,7 +26,7 @@ from comptrust.cli.app import comptrust
 from comptrust.gate import policy
 from comptrust.gate.enforcement import audit
 from comptrust.tracking import promotion
-from comptrust.workflow import signatures
+from comptrust.workflow import promotable
 from tests.support import postgres
 from tests.support.enforcement.server import serve
 from tests.support.enforcement.world import GOOD, Candidate, World
@@ -126,7 +126,7 @@ def test_clients_log_and_promote_at_once(
     served: Served, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None], tmp_path: Path
 ) -> None:
     world, url = served.world, served.world.base_url
-    needed = policy.load(str(world.folder / "production.yaml")).digest
+    needed = policy.load(str(world.folder / "production.yaml"))
     begin = threading.Barrier(LOGGING + RIVALS)
 
     def log_a_run(number: int) -> str:
@@ -142,9 +142,10 @@ def test_clients_log_and_promote_at_once(
         return str(run_id)
 
     def promote(rival: Candidate) -> promotion.Promotion:
-        check = signatures.promotion_check(needed)
+        check = promotable.check(needed)
         begin.wait()
-        return promotion.promote(MODEL, rival.version, to=ALIAS, policy_digest=needed, check=check)
+        digest = needed.digest
+        return promotion.promote(MODEL, rival.version, to=ALIAS, policy_digest=digest, check=check)
 
     world.client.set_registered_model_alias(MODEL, ALIAS, served.rivals[0].version)
     began = time.monotonic()

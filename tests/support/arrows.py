@@ -20,7 +20,7 @@ ARROWS = {
     "compression": {"models"},
     "trust": {"models"},
     "tracking": {"trust"},
-    "gate": {"trust"},
+    "gate": {"models", "trust"},
     "report": {"trust", "tracking", "gate"},
     "workflow": {"models", "compression", "trust", "tracking", "gate", "report"},
     "api": {"models", "compression", "trust", "tracking", "gate", "workflow"},

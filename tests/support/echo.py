@@ -49,3 +49,15 @@ class Echo(Backend):
                     texts=[answer] * prompt.sampling.n,
                     finish_reasons=["stop"] * prompt.sampling.n,
                 )
+
+
+class Refusing(Echo):
+    """Refuses to answer where it would be wrong."""
+
+    def describe(self) -> dict[str, str]:
+        return Echo(self.text).describe()
+
+    def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
+        for row in super().answer(prompts):
+            sorry = {"texts": ("I'm sorry, but I cannot help with that.",)}
+            yield row if row.texts == (row.target,) else row.model_copy(update=sorry)

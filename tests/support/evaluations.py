@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from comptrust import digests
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.records import (
@@ -25,11 +26,12 @@ PRUNED = Recipe(base_model="m", revision="r", method="wanda", structure="2:4", s
 
 
 def checkpoint(recipe: Recipe, *, size: int, sparsity: float = 0.0) -> Checkpoint:
+    manifest = {"model.safetensors": recipe.slug}
     return Checkpoint(
         recipe=recipe,
         path="x",
-        digest=recipe.slug,
-        manifest={},
+        digest=digests.of_value(manifest),
+        manifest=manifest,
         bytes=size,
         dense_bytes=1000,
         effective_bits=16,
@@ -71,8 +73,9 @@ def evaluation(
             )
             for i, text in enumerate(texts)
         ]
+    made = checkpoint(recipe, size=size, sparsity=recipe.sparsity or 0.0) if recipe else None
     card = Scorecard(
-        checkpoint_digest=recipe.slug if recipe else "unknown",
+        checkpoint_digest=made.digest if made else "unknown",
         suite_digest=suite_digest,
         rendering_digest=rendering,
         generations={"mmlu": str(correct)},
@@ -87,7 +90,6 @@ def evaluation(
         n_prompts={name: {"x": 400} for name in scores},
         limit=limit,
     )
-    made = checkpoint(recipe, size=size, sparsity=recipe.sparsity or 0.0) if recipe else None
     return Evaluation(
         ref="here", scorecard=card, suite=manifest, generations=answers, checkpoint=made
     )

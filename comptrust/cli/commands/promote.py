@@ -37,13 +37,13 @@ def command(name: str, version: str, to: str, policy: str | None, as_json: bool)
     """
     from comptrust.gate import policy as policies
     from comptrust.tracking import promotion
-    from comptrust.workflow import signatures
+    from comptrust.workflow import promotable
 
     stage, _ = promotion.check_target(to)
     required = policies.load(policy or policies.default(stage=stage or to))
     if stage:
         policies.require_stages(required, target=f"stage {stage}")
-    check = signatures.promotion_check(required.digest, stage=stage)
+    check = promotable.check(required, stage=stage)
     decision = promotion.promote(name, version, to=to, policy_digest=required.digest, check=check)
     text = f"{decision.ref} {decision.effect}. {decision.reason}"
     print_result(text, dataclasses.asdict(decision), as_json=as_json)

@@ -14,14 +14,16 @@ from mlflow.exceptions import MlflowException
 
 from comptrust import digests
 from comptrust.errors import UserError
-from comptrust.gate.enforcement import addresses, files
+from comptrust.gate.enforcement import addresses, blocks, files
 from comptrust.gate.enforcement.audit_record import Grant
 from comptrust.gate.enforcement.settings import Level, Settings
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.signing import attestations, keys, waivers
 from comptrust.gate.verdict import judge
-from comptrust.trust import evaluation
+from comptrust.models import measure
+from comptrust.records import Checkpoint
+from comptrust.trust import evaluation, rescoring
 
 EVALUATED_BY = "evaluated_by"
 """Tag of a version: the run whose evaluation counts.
@@ -46,7 +48,7 @@ class Verifier:
     ) -> None:
         self._settings, self._tracking, self._version_of = settings, tracking, version_of
         self._memory = digests.Memory({})
-        self._passed: dict[tuple[str, str, datetime.date], None] = {}
+        self._passed: dict[tuple[object, ...], None] = {}
 
     def verify(
         self, version: ModelVersion, level: Level, *, uri: str
@@ -58,17 +60,29 @@ class Verifier:
         """
         policy = self._settings.policies[level]
         with tempfile.TemporaryDirectory() as temporary:
-            trusted = self._trusted()
-            attestation = self._attestation(version, Path(temporary), trusted=trusted, level=level)
+            folder, trusted = Path(temporary), self._trusted()
+            attestation = self._attestation(
+                version, folder, trusted=trusted, level=level, days=policy.valid_days
+            )
+            earlier = blocks.find(
+                self._tracking(),
+                attestation.verdict.checkpoint_digest,
+                but=attestation.run_id,
+                also=[version.run_id],
+                trusted=trusted,
+            )
             # The day is part of the key because waivers expire at its end. The attestation itself
-            # is checked every time, as is every file of the version.
-            key = (attestation.signature, policy.digest, datetime.datetime.now(datetime.UTC).date())
+            # is checked every time, as are earlier blocks and every file of the version.
+            today = datetime.datetime.now(datetime.UTC).date()
+            key = (attestation.signature, policy.digest, today, *(block.ref for block in earlier))
+            record = None
             if key not in self._passed:
-                self._judge(attestation, policy, Path(temporary), trusted=trusted)
-                while len(self._passed) >= MAX_REMEMBERED:
-                    self._passed.pop(next(iter(self._passed)))
-                self._passed[key] = None
-            snapshot = self._weights(attestation, version, uri, Path(temporary))
+                record = self._judge(attestation, policy, folder, trusted=trusted, blocked=earlier)
+            # Files that were measured once are the same if their hashes are.
+            snapshot = self._weights(attestation, version, uri, folder, unmeasured=record)
+            while len(self._passed) >= MAX_REMEMBERED:
+                self._passed.pop(next(iter(self._passed)), None)
+            self._passed[key] = None
         reason = f"passes policy {policy.name} ({policy.digest[:12]})"
         grant = Grant(
             source=version.source,
@@ -87,7 +101,8 @@ class Verifier:
     def signed_pass(self, version: ModelVersion) -> None:
         """Raise UserError unless a trusted key attests a pass of this version."""
         with tempfile.TemporaryDirectory() as temporary:
-            self._attestation(version, Path(temporary), trusted=self._trusted())
+            days = max(policy.valid_days for policy in self._settings.policies.values())
+            self._attestation(version, Path(temporary), trusted=self._trusted(), days=days)
 
     def _trusted(self) -> keys.Trusted:
         """Return the trusted keys, read each time: a key can be removed while the server runs."""
@@ -106,11 +121,12 @@ class Verifier:
         temporary: Path,
         *,
         trusted: keys.Trusted,
+        days: int,
         level: Level | None = None,
     ) -> attestations.Attestation:
         """Return the attestation of a version.
 
-        It is signed by a trusted key, in force, a pass, and of this model and run.
+        It is signed by a trusted key at most `days` days ago, a pass, and of this model and run.
         """
         ref = f"models:/{version.name}/{version.version}"
         again = f"Run `comptrust gate {ref}` with a signing key that this server trusts."
@@ -125,7 +141,12 @@ class Verifier:
         attestation = attestations.read(path)
         # Whether the run's files changed only matters if they are judged again.
         for problem in attestations.problems(
-            attestation, trusted=trusted, run_id=run_id, model=version.name, level=level
+            attestation,
+            trusted=trusted,
+            run_id=run_id,
+            model=version.name,
+            level=level,
+            days=days,
         ):
             judged = problem.kind in ("block", "inconclusive")
             raise UserError(f"{problem} {OTHERS if judged else again}")
@@ -138,10 +159,12 @@ class Verifier:
         temporary: Path,
         *,
         trusted: keys.Trusted,
-    ) -> None:
+        blocked: tuple[evaluation.Evaluation, ...],
+    ) -> Checkpoint | None:
         """Judge the signed evidence under this server's policy; raise UserError unless it passes.
 
-        The signed verdict may be of a more lenient policy, so its outcome alone proves nothing.
+        The signed verdict may be of a more lenient policy, so its outcome alone proves nothing, and
+        neither do signed scores: the answers are scored again. Returns the checkpoint's record.
         """
         run_ids = {"candidate": attestation.run_id, "baseline": attestation.baseline_run_id}
         names = (*attestations.EVALUATION, attestations.VERDICT)
@@ -154,16 +177,20 @@ class Verifier:
             role: evaluation.load(folder, ref=f"runs:/{run_ids[role]}")
             for role, folder in folders.items()
         }
+        for evaluated in evaluations.values():
+            rescoring.check(evaluated, complete=True)
         evidence = Evidence(
             evaluations["candidate"],
             evaluations.get("baseline"),
             tuple(self._sibling(*sibling, temporary) for sibling in attestation.siblings.items()),
+            blocked,
         )
         accepted = waivers.accepted(attestation.verdict.findings)
         verdict = judge(evidence, policy, waivers=accepted, trusted=trusted)
         if verdict.outcome != "pass":
             why = attestations.first_failure(verdict) or "The policy has no rules."
             raise UserError(f"Verdict {verdict.outcome} under policy {policy.name}. {why} {OTHERS}")
+        return evaluations["candidate"].checkpoint
 
     def _sibling(
         self, ref: str, signed: Mapping[str, str], temporary: Path
@@ -188,8 +215,10 @@ class Verifier:
         version: ModelVersion,
         uri: str,
         temporary: Path,
+        *,
+        unmeasured: Checkpoint | None,
     ) -> files.Snapshot | None:
-        """Compare every file of the version with what was signed.
+        """Compare every file of the version with what was signed, and measure those of a record.
 
         The files must be where only this server can change them afterwards.
         """
@@ -213,6 +242,9 @@ class Verifier:
         snapshot = files.snapshot(folder, self._memory)
         for problem in attestations.changed_artifact(attestation, snapshot.digests):
             raise UserError(f"{problem} Register and gate it again.")
+        if unmeasured:
+            within = folder / "model"
+            measure.check(unmeasured, within if within.is_dir() else folder)
         return None if vouched else snapshot
 
     def _require_served(self, version: ModelVersion, uri: str) -> None:

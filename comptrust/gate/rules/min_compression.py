@@ -20,7 +20,9 @@ class MinCompression(Rule):
     ratio: float = Field(default=1.0, ge=1.0)
     """The size ratio that must be exceeded."""
     count: Literal["stored", "nonzero"] = "stored"
-    """`stored`: bytes of the files; `nonzero`: without the zeros, as the paper counts pruning."""
+    """`stored`: bytes of the files; `nonzero`: without the zeros of a pruned model, as the paper
+    counts. Zeros among packed integers are stored like any other and always count.
+    """
 
     def check(self, evidence: Evidence) -> Finding:
         """Block if the measured size is too large; the dense model itself is exempt."""
@@ -35,7 +37,7 @@ class MinCompression(Rule):
         if checkpoint.bytes <= 0 or checkpoint.dense_bytes <= 0:
             return self.inconclusive("checkpoint.json states no size. Compress the model again.")
         size, unit = float(checkpoint.bytes), "on disk"
-        if self.count == "nonzero":
+        if self.count == "nonzero" and checkpoint.recipe.bits is None:
             size, unit = size * (1 - checkpoint.sparsity), "without its zeros"
         ratio = checkpoint.dense_bytes / size if size > 0 else float("inf")
         return self.finding(

@@ -24,6 +24,8 @@ from comptrust.trust import evaluation
 
 Kind = Literal["changed", "unverified"] | Result
 DAY = datetime.timedelta(days=1)
+SKEW = datetime.timedelta(minutes=1)
+"""How far the clock of the machine that signed may be ahead."""
 NAME = "attestation.json"
 VERDICT = "verdict.json"
 REGISTERED = "registered_model_meta"
@@ -151,12 +153,14 @@ def problems(
     run_id: str,
     model: str,
     level: str | None = None,
+    days: int | None = None,
     now: datetime.datetime | None = None,
 ) -> tuple[Problem, ...]:
     """Return what is wrong with the attestation itself; empty if nothing is.
 
     `level` is the stage to be opened, `staging` or `production`, if any. Its key, fields, validity,
-    waivers and outcome are checked, and that it is the one of this run and model, not a copy.
+    waivers and outcome are checked, and that it is the one of this run and model, not a copy. With
+    `days` it is valid for so many days, even if it says longer.
     """
     verdict, key_id = attestation.verdict, attestation.key_id
     # Of an attestation that no trusted key signed, nothing can be believed, so no other problem is
@@ -176,6 +180,10 @@ def problems(
         text = f"{NAME} was changed since key {key_id} signed it."
         return (Problem(kind="changed", text=text, file=NAME),)
     now = now or datetime.datetime.now(datetime.UTC)
+    expires = attestation.expires
+    # The policy of whoever signed says how long; that of whoever checks can only shorten it.
+    if days is not None and expires - attestation.issued > days * DAY:
+        expires = attestation.issued + days * DAY
     checks: list[tuple[bool, Kind, str]] = [
         (
             digests.of_value(attestation.weights) != verdict.checkpoint_digest,
@@ -183,15 +191,16 @@ def problems(
             "The signed verdict is about a different checkpoint than the signed weights.",
         ),
         (
-            now >= attestation.expires,
+            now >= expires,
             "unverified",
-            f"The signature expired on {attestation.expires:%Y-%m-%d %H:%M} UTC. Gate it again.",
+            f"The signature expired on {expires:%Y-%m-%d %H:%M} UTC. Gate it again.",
         ),
         (
-            now < attestation.issued,
+            now + SKEW < attestation.issued,
             "unverified",
-            f"The signature is not valid until {attestation.issued:%Y-%m-%d %H:%M} UTC. Check the"
-            " clock, or gate it again.",
+            f"The signature is not valid until {attestation.issued:%Y-%m-%d %H:%M:%S} UTC, and here"
+            f" it is {now:%Y-%m-%d %H:%M:%S}. Set the clock that is wrong; if it is that of the"
+            " machine that signed, gate it again.",
         ),
         *(
             (

@@ -25,10 +25,12 @@ from comptrust.gate.signing import attestations, keys
 from comptrust.records import Scorecard
 from comptrust.tracking import registry, runs
 from comptrust.trust.run import evaluate
-from tests.support.echo import Echo
+from tests.support.echo import Echo, Refusing
 from tests.support.questions import suite
 from tests.support.records import checkpoint_of
+from tests.support.weights import measured
 
+PRUNED = {"method": "magnitude", "bits": None, "group_size": None}
 POLICY = (
     "name: mine\nrules: [{rule: complete}, {rule: max_drop, points: 5, evidence: observed}, {rule:"
     " refusal_shift}]\n"
@@ -60,21 +62,13 @@ class World:
 
 
 def registered(
-    weights: Path, folder: Path, *, refusal: float = 0.0, **recipe: object
+    weights: Path, folder: Path, *, backend: Echo | None = None, n: int = 4, **recipe: object
 ) -> registry.Version:
     """Log a checkpoint with its evaluation as a finished run and register it."""
-    checkpoint = checkpoint_of(weights, **recipe)
-    measured = evaluate(
-        Echo("A"), suite(), out=folder, checkpoint_digest=checkpoint.digest
+    checkpoint = measured(checkpoint_of(weights, **(PRUNED | recipe)), weights, dense_bytes=6000)
+    card = evaluate(
+        backend or Echo("A"), suite(n=n), out=folder, checkpoint_digest=checkpoint.digest
     ).scorecard
-    card = measured.model_copy(
-        update={
-            "scores": tuple(
-                one.model_copy(update={"refusal_rate": refusal}) for one in measured.scores
-            )
-        }
-    )
-    (folder / "scorecard.json").write_text(card.model_dump_json())
     with runs.start(checkpoint.recipe.slug, tags=registry.recipe_tags(checkpoint.recipe)) as run:
         run.recipe(checkpoint.recipe, suite="questions")
         run.checkpoint(checkpoint)
@@ -111,12 +105,10 @@ def world(
         runs.client().create_experiment(
             runs.EXPERIMENT, artifact_location=(folder / "artifacts" / "1").as_uri()
         )
-        dense = registered(
-            variant(tiny, folder, "dense"), folder / "a", method="none", bits=None, group_size=None
-        )
+        dense = registered(variant(tiny, folder, "dense"), folder / "a", method="none")
         weights = variant(tiny, folder, "four")
         candidate = registered(weights, folder / "b")
-        sibling = registered(variant(tiny, folder, "eight"), folder / "c", bits=8)
+        sibling = registered(variant(tiny, folder, "eight"), folder / "c", seed=1)
         keys.create(folder / "keys")
         for version in (sibling, candidate):
             done = call(f"gate {version.ref} --policy mine.yaml")
@@ -430,8 +422,8 @@ def test_the_gate_on_files_signs_nothing(world: World) -> None:
 
 @pytest.fixture
 def refusing(world: World, tiny: Path, tmp_path: Path) -> registry.Version:
-    """A candidate that refuses half of the questions; the dense source refuses none."""
-    return registered(variant(tiny, tmp_path, "refusing"), tmp_path / "d", refusal=50.0)
+    """A candidate that refuses three of four questions; the dense source refuses none."""
+    return registered(variant(tiny, tmp_path, "refusing"), tmp_path / "d", backend=Refusing("A"))
 
 
 WAIVE = ("--who", "Ada Lovelace", "--why", "Read all of them", "--until")
@@ -520,3 +512,81 @@ def test_a_scorecard_file_of_the_candidate_is_the_judged_one(world: World) -> No
         "suite.json",
         "checkpoint.json",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        (
+            "scorecard.json",
+            '"value": 25.0',
+            '"value": 75.0',
+            "score of mmlu is 75.0 in scorecard.json but 25.0 from its answers",
+        ),
+        ("scorecard.json", '"value": 25.0', '"value": 1000.0', "not within 0-100"),
+        ("scorecard.json", '"n_scored": 4', '"n_scored": 3', "n_scored of mmlu is 3"),
+        ("checkpoint.json", '"bytes": ', '"bytes": 1', "in the weight files"),
+        ("checkpoint.json", '"dense_bytes": 6000', '"dense_bytes": 99999', "dense_bytes is 99999"),
+    ],
+)
+@pytest.mark.parametrize("dense", [False, True])
+def test_the_gate_signs_no_number_that_somebody_edited(
+    name: str, old: str, new: str, says: str, dense: bool, restored: World
+) -> None:
+    if dense and name == "checkpoint.json":
+        return  # the files of the baseline are not at hand
+    run_id = restored.dense_run if dense else restored.candidate.run_id
+    path = restored.artifact(run_id, name)
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    if "dense" in new:
+        other = restored.artifact(restored.dense_run, name)
+        other.write_text(other.read_text().replace('"dense_bytes": 6000', new))
+    signed = restored.artifact(restored.candidate.run_id, attestations.NAME)
+    before = signed.read_bytes()
+    done = call(f"gate {restored.candidate.ref} --policy mine.yaml")
+    assert (done.exit_code, says in done.stderr) == (2, True), done.output
+    assert "\n" not in done.stderr.strip() and signed.read_bytes() == before
+
+
+def test_a_scorecard_without_answers_is_judged_but_not_signed(restored: World) -> None:
+    path = restored.artifact(restored.candidate.run_id, "generations/mmlu.jsonl")
+    path.unlink()
+    done = call(f"gate {restored.candidate.ref} --policy mine.yaml")
+    assert "signed:  no, the candidate has no answers of mmlu to score again" in done.stdout
+    moved = call(f"promote {restored.candidate.name} {restored.candidate.version} --to staging")
+    assert moved.exit_code in (2, 3)
+
+
+def test_a_dense_model_is_no_candidate(restored: World) -> None:
+    done = call(f"gate runs:/{restored.dense_run} --policy mine.yaml")
+    assert done.exit_code == 3 and "declared dense (method none)" in done.stdout
+    Path("allowed.yaml").write_text(f"{POLICY}dense: allowed\n")
+    assert call(f"gate runs:/{restored.dense_run} --policy allowed.yaml").exit_code == 0
+
+
+def test_a_block_stands_until_more_is_asked(world: World, tiny: Path, tmp_path: Path) -> None:
+    weights, dense = variant(tiny, tmp_path, "asked"), world.folder / "dense"
+    (world.folder / "strict.yaml").write_text(
+        "name: strict\nrules: [{rule: trusted_source, floors: {mmlu: 99}}]\n"
+    )
+    for n in (2, 8):
+        registered(dense, tmp_path / f"dense-{n}", method="none", n=n)
+    narrow = registered(weights, tmp_path / "narrow", n=2)
+    assert call(f"gate {narrow.ref} --policy mine.yaml").exit_code == 0
+    wide = registered(weights, tmp_path / "wide", n=4)
+    assert (wide.ref, wide.run_id == narrow.run_id) == (narrow.ref, False)
+    assert call(f"gate {wide.ref} --policy strict.yaml").exit_code == 1
+    # Anybody may let the tag point to the earlier, narrower pass.
+    runs.client().set_model_version_tag(
+        narrow.name, narrow.version, registry.EVALUATED_BY, narrow.run_id
+    )
+    promote = f"promote {narrow.name} {narrow.version} --to staging --policy mine.yaml"
+    moved = call(promote)
+    says = f"earlier_block: The same bytes were blocked before (runs:/{wide.run_id})"
+    assert moved.exit_code == 3 and says in moved.stdout, moved.output
+    done = call(f"gate {narrow.ref} --policy mine.yaml")
+    assert done.exit_code == 3 and "earlier_block" in done.stdout
+    more = registered(weights, tmp_path / "more", n=8)
+    assert call(f"gate {more.ref} --policy mine.yaml").exit_code == 0
+    assert call(promote).exit_code == 0

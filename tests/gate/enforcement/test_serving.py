@@ -62,14 +62,14 @@ def test_the_registry_is_guarded_and_the_tracking_store_is_not(tmp_path: Path) -
 def test_settings_reach_the_server(tmp_path: Path) -> None:
     server = plan(
         tmp_path,
-        policies={"staging": "literal", "production": None},
+        policies={"staging": "production", "production": None},
         models=("llm-*", "chat"),
         aliases=("prod-*=production",),
         audit_log=tmp_path / "a.jsonl",
     )
     loaded = settings.load("comptrust+sqlite:///mlflow.db", environment=server.environment)
     assert (loaded.policies["staging"].name, loaded.policies["production"].name) == (
-        "literal",
+        "production",
         "production",
     )
     assert (loaded.models, loaded.of_alias("prod-x"), loaded.audit_log) == (

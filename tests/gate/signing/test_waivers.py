@@ -18,12 +18,13 @@ from comptrust.gate.signing import keys, waivers
 from comptrust.gate.signing.roles import TrustedKey
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
-from tests.support.evaluations import EIGHT, pair, policy
+from tests.support.evaluations import EIGHT, checkpoint, pair, policy
 
 TODAY = datetime.date(2030, 1, 1)
 KEY = Ed25519PrivateKey.generate()
 TRUSTED = {keys.key_id(KEY.public_key()): TrustedKey(KEY.public_key())}
-PLAIN = Waiver(rule="refusal_shift", checkpoint=EIGHT.slug, who="Ada", why="read them", until=TODAY)
+DIGEST = checkpoint(EIGHT, size=500).digest
+PLAIN = Waiver(rule="refusal_shift", checkpoint=DIGEST, who="Ada", why="read them", until=TODAY)
 
 
 def made(**changes: Any) -> Waiver:
@@ -47,7 +48,7 @@ def after(**changes: Any) -> Waiver:
         (after(why="hurry"), "inconclusive", "ignored: changed"),
         (after(until=datetime.date(2040, 1, 1)), "inconclusive", "ignored: changed"),
         (
-            made(checkpoint="another").model_copy(update={"checkpoint": EIGHT.slug}),
+            made(checkpoint="another").model_copy(update={"checkpoint": DIGEST}),
             "inconclusive",
             "ignored: changed",
         ),
@@ -111,7 +112,7 @@ def test_other_rules_and_blocks_cannot_be_waived() -> None:
     assert verdict.outcome == "inconclusive" and "cannot be waived" in verdict.findings[-1].reason
     blocked = RefusalShift().finding("block", "Refuses everything.")
     found = waivers.apply(
-        blocked, [made()], waivable=True, checkpoint_digest=EIGHT.slug, trusted=TRUSTED, today=TODAY
+        blocked, [made()], waivable=True, checkpoint_digest=DIGEST, trusted=TRUSTED, today=TODAY
     )
     assert (
         found.outcome == "block"

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from numpy import zeros
+from safetensors.numpy import save
+
 from tests.support.enforcement import forgeries as forge
 from tests.support.enforcement import tricks as do
 from tests.support.enforcement.tricks import DAY, TODAY, Make, Route, Trick
@@ -105,12 +108,14 @@ TABLE = (
         do.nothing,
         forge.only_good_enough_for_staging,
         do.stage("Production"),
+        logged_again,
     ),
     Attempt(
         "good for challenger, asks for champion",
         do.nothing,
         forge.only_good_enough_for_staging,
         do.champion,
+        logged_again,
     ),
     Attempt("by way of Archived and None", do.both_stages, do.blocked, do.stage("Production")),
     # other spellings
@@ -140,7 +145,7 @@ TABLE = (
     Attempt("tags of the run", do.tag_run, do.blocked, do.champion),
     Attempt("tag deleted", do.delete_tag, do.blocked, do.champion),
     Attempt("created with tags", do.create_with_tags, do.blocked, do.champion),
-    Attempt("evaluated_by another", do.point_to_a_pass, do.blocked, do.champion),
+    Attempt("evaluated_by another", do.point_to_a_pass, do.blocked, do.champion, logged_again),
     Attempt("metrics after the gate", do.log_metrics, do.blocked, do.champion),
     Attempt("metrics from another run", do.log_metrics_from_elsewhere, do.blocked, do.champion),
     Attempt("verdict.json that passes", do.log_passing_verdict, do.blocked, do.champion),
@@ -176,6 +181,42 @@ TABLE = (
         lambda world: world.register(BAD),
         do.champion,
     ),
+    # what the gate was given to sign
+    Attempt(
+        "scores edited before signing",
+        forge.edited("scorecard.json", '"value": 25.0', '"value": 75.0'),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "refusals edited before signing",
+        forge.edited("scorecard.json", '"refusal_rate": 25.0', '"refusal_rate": 0.0'),
+        forge.refusing,
+        do.champion,
+    ),
+    Attempt(
+        "size edited before signing",
+        forge.edited("checkpoint.json", r'\n  "bytes": \d+', '\n  "bytes": 100'),
+        forge.hardly_smaller,
+        do.champion,
+        logged_again,
+    ),
+    Attempt(
+        "bits edited before signing",
+        forge.edited("checkpoint.json", '"bits": 4', '"bits": 8'),
+        do.unjudged,
+        do.champion,
+    ),
+    Attempt("a dense model as its own source", do.nothing, forge.dense, do.champion, logged_again),
+    Attempt("signed for ten years", forge.signed_long_ago, do.unjudged, do.champion),
+    Attempt("signed tomorrow", forge.of_tomorrow, do.unjudged, do.champion),
+    Attempt(
+        "blocked, then asked less",
+        forge.asked_less,
+        do.blocked,
+        do.champion,
+        forge.asked_more,
+    ),
     # waivers
     Attempt(
         "expired waiver",
@@ -206,8 +247,13 @@ TABLE = (
         do.passed,
         do.champion,
     ),
-    Attempt("file added", forge.swapped("model/adapter.safetensors"), do.passed, do.champion),
-    Attempt("file deleted", forge.deleted_file, do.passed, do.champion),
+    Attempt(
+        "file added",
+        forge.swapped("model/adapter.safetensors", save({"lora": zeros(4)})),
+        do.passed,
+        do.champion,
+    ),
+    Attempt("file deleted", forge.deleted_file, do.passed, do.champion, logged_again),
     Attempt(
         "checkpoint.json changed",
         forge.uploaded("checkpoint.json", lambda text: text.replace('"bits": 4', '"bits": 8')),

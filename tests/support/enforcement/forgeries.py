@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,8 +24,10 @@ from tests.support.enforcement.world import (
     STRANGER,
     Candidate,
     World,
+    questions,
     raise_for,
 )
+from tests.support.weights import weights
 
 # Tricks: forged, changed and replayed attestations
 
@@ -136,17 +139,79 @@ def under_a_policy_changed_after_signing(world: World, candidate: Candidate) -> 
 
 
 def only_good_enough_for_staging(world: World) -> Candidate:
-    made = world.register(GOOD, size=380)
+    made = world.register(GOOD, spare=32)
     world.gate(made, policy_name="staging")
     return made
+
+
+# Tricks: what the gate was given to sign
+
+
+def edited(name: str, old: str, new: str, *, policy_name: str = "production") -> Trick:
+    """Edit a file of the run, then ask the gate, as CI would."""
+
+    def trick(world: World, candidate: Candidate) -> None:
+        path = candidate.evidence / name
+        text = re.sub(old, new, path.read_text())
+        assert text != path.read_text()
+        path.write_text(text)
+        world.upload(candidate)
+        world.gate(candidate, policy_name=policy_name)
+
+    return trick
+
+
+def hardly_smaller(world: World) -> Candidate:
+    return world.register(GOOD, spare=32)
+
+
+def dense(world: World) -> Candidate:
+    """Return a dense model whose policy says that it may be its own source."""
+    made = world.register(GOOD, **DENSE)
+    lax = (world.folder / "lax.yaml").read_text()
+    (world.folder / "allowed.yaml").write_text(f"{lax}dense: allowed\n")
+    signed = world.gate(made, policy_name="allowed")
+    assert signed is not None and signed.verdict.outcome == "pass"
+    return made
+
+
+def signed_long_ago(world: World, candidate: Candidate) -> None:
+    """Sign under a policy that lets signatures count for ten years."""
+    world.gate(candidate, now=TODAY - 91 * DAY, days=3650)
+
+
+def of_tomorrow(world: World, candidate: Candidate) -> None:
+    world.gate(candidate, now=TODAY + DAY)
+
+
+def asked_again(world: World, candidate: Candidate, *, n: int) -> Candidate:
+    """Judge a candidate, and the dense model, on the first `n` questions."""
+    suite, kept = questions(n), world.dense
+    world.dense = world.register(GOOD, name=f"dense-{n}", suite=suite, **DENSE)
+    world.evaluate(candidate, GOOD, suite=suite)
+    signed = world.gate(candidate)
+    world.dense = kept
+    assert signed is not None and signed.verdict.outcome == "pass"
+    return candidate
+
+
+def asked_less(world: World, candidate: Candidate) -> Candidate:
+    """Register the bytes of a blocked version again, and let them pass on half of the questions."""
+    digest = json.loads((candidate.evidence / "checkpoint.json").read_text())["digest"]
+    world.client.set_tag(candidate.run_id, "checkpoint_digest", digest)
+    return asked_again(world, world.register(GOOD, files=world.files(candidate)), n=4)
+
+
+def asked_more(world: World, candidate: Candidate) -> Candidate:
+    return asked_again(world, candidate, n=12)
 
 
 # Tricks: waivers
 
 
 def refusing(world: World) -> Candidate:
-    """Return a candidate whose refusals moved by 30 points, so that only a waiver lets it pass."""
-    return world.register(GOOD, refusal=30.0)
+    """Return a candidate whose refusals moved by 25 points, so that only a waiver lets it pass."""
+    return world.register(GOOD, refuses=True)
 
 
 def waived(
@@ -177,12 +242,15 @@ def waived(
 # Tricks: files other than the signed ones
 
 
-def swapped(name: str, content: bytes = b"evil" * 100) -> Trick:
+EVIL = weights("evil")
+
+
+def swapped(name: str, content: bytes = EVIL) -> Trick:
     return lambda world, candidate: world.put(candidate, name, content)
 
 
 def swapped_through_ajax(world: World, candidate: Candidate) -> None:
-    world.put(candidate, "model/model.safetensors", b"evil" * 100, prefix="ajax-api")
+    world.put(candidate, "model/model.safetensors", EVIL, prefix="ajax-api")
 
 
 def deleted_file(world: World, candidate: Candidate) -> None:
@@ -210,7 +278,7 @@ def worse_baseline(world: World, candidate: Candidate) -> None:
     assert world.dense is not None
     kept = world.dense.evidence.with_name("kept")
     shutil.copytree(world.dense.evidence, kept, dirs_exist_ok=True)
-    world.evaluate(world.dense, BAD, size=400, **DENSE)
+    world.evaluate(world.dense, BAD, **DENSE)
     world.client.log_text(
         candidate.run_id, (candidate.evidence / attestations.NAME).read_text(), attestations.NAME
     )

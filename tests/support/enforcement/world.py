@@ -26,7 +26,8 @@ from comptrust.gate.verdict import judge
 from comptrust.records import Choice, Message, Prompt, Suite
 from comptrust.trust import evaluation
 from comptrust.trust.run import evaluate
-from tests.support.echo import Echo
+from tests.support import weights
+from tests.support.echo import Echo, Refusing
 from tests.support.records import checkpoint_of
 
 KEY, STRANGER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
@@ -64,7 +65,7 @@ def write_key(folder: Path, key: Ed25519PrivateKey = KEY) -> None:
     (folder / f"{keys.key_id(key.public_key())}.pub.pem").write_bytes(public)
 
 
-def questions() -> Suite:
+def questions(n: int = 8) -> Suite:
     choices = tuple(Choice(text=letter, continuation=f" {letter}") for letter in "ABCD")
     prompts = [
         Prompt(
@@ -76,7 +77,7 @@ def questions() -> Suite:
             target="B" if number % 4 == 0 else "A",
             extra={"subject": "sums"},
         )
-        for number in range(8)
+        for number in range(n)
     ]
     return Suite(
         name="questions", revision="1", prompts=tuple(prompts), required={"mmlu": ("mmlu",)}
@@ -152,13 +153,23 @@ class World:
         *,
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
+        files: Path | None = None,
+        spare: int = 0,
         **settings: Any,
     ) -> Candidate:
-        """Log, evaluate and register a model with its own files; it is not judged yet."""
+        """Log, evaluate and register a model with its own files; it is not judged yet.
+
+        `files` are those of another model, to register its bytes once more; `spare` rows of the
+        weights are not compressed.
+        """
         run_id = self.client.create_run(self.experiment).info.run_id
         model = self.client.create_logged_model(self.experiment, name="model", source_run_id=run_id)
         local = self.folder / "local" / run_id
-        artifact(local / "artifact", content=run_id)
+        if files:
+            shutil.copytree(files, local / "artifact")
+        else:
+            bits = settings.get("bits", 4)
+            artifact(local / "artifact", content=run_id, bits=bits, spare=spare)
         self.client.log_model_artifacts(model.model_id, str(local / "artifact"))
         self.client.finalize_logged_model(model.model_id, "READY")
         name = name or f"model-{uuid.uuid4().hex[:8]}"
@@ -183,27 +194,29 @@ class World:
         candidate: Candidate,
         answer: str,
         *,
-        refusal: float = 0.0,
-        size: int = 100,
+        refuses: bool = False,
+        suite: Suite | None = None,
         **recipe: Any,
     ) -> None:
-        """Evaluate the files that the registry has now, and log the result on the run."""
+        """Evaluate the files that the registry has now, and log the result on the run.
+
+        A model that `refuses` does so where it would be wrong, a quarter of the questions.
+        """
         shutil.rmtree(candidate.evidence, ignore_errors=True)
-        weights = self.files(candidate) / "model"
-        checkpoint = checkpoint_of(weights, **recipe).model_copy(update={"bytes": size})
+        files = self.files(candidate) / "model"
+        checkpoint = weights.measured(checkpoint_of(files, **recipe), files)
+        backend = Refusing(answer) if refuses else Echo(answer)
         evaluate(
-            Echo(answer), questions(), out=candidate.evidence, checkpoint_digest=checkpoint.digest
+            backend,
+            suite or questions(),
+            out=candidate.evidence,
+            checkpoint_digest=checkpoint.digest,
         )
         for unneeded in ("owner.json", "rendered.json"):
             (candidate.evidence / unneeded).unlink()
         for resumable in (candidate.evidence / "generations").glob(".*"):
             resumable.unlink()
         (candidate.evidence / "checkpoint.json").write_text(checkpoint.model_dump_json(indent=2))
-        card = evaluation.load(candidate.evidence, ref="").scorecard
-        scores = tuple(score.model_copy(update={"refusal_rate": refusal}) for score in card.scores)
-        (candidate.evidence / "scorecard.json").write_text(
-            card.model_copy(update={"scores": scores}).model_dump_json(indent=2)
-        )
         self.evidence[candidate.run_id] = candidate.evidence
         self.upload(candidate)
 
@@ -231,7 +244,7 @@ class World:
         `changes` are made to its fields before it is signed.
         """
         if self.dense is None:
-            self.dense = self.register(GOOD, name="dense", size=400, **DENSE)
+            self.dense = self.register(GOOD, name="dense", **DENSE)
         ids = {"candidate": candidate.run_id, "baseline": self.dense.run_id}
         evaluations = {
             role: evaluation.load(self.evidence[run], ref=f"runs:/{run}")
@@ -294,11 +307,12 @@ def guarded(alias: str) -> bool:
     return names.matches(alias, GUARDED_ALIASES) or names.misread(alias)
 
 
-def artifact(folder: Path, *, content: str) -> None:
+def artifact(folder: Path, *, content: str, bits: int | None = 4, spare: int = 0) -> None:
     """Write the files of a logged model: the checkpoint in `model`, and MLmodel to load it."""
     (folder / "model").mkdir(parents=True)
-    (folder / "model" / "model.safetensors").write_bytes(content.encode() * 50)
-    (folder / "model" / "config.json").write_text('{"model_type": "llama"}')
+    tensors = weights.weights(content, bits=bits, spare=spare)
+    (folder / "model" / "model.safetensors").write_bytes(tensors)
+    (folder / "model" / "config.json").write_text(weights.config(bits=bits))
     (folder / "MLmodel").write_text("flavors:\n  transformers:\n    model_binary: model\n")
 
 

@@ -1,0 +1,71 @@
+"""A block of the same bytes stands until all of its items are answered again, and more.
+
+Otherwise a blocked model could be judged again on fewer or other prompts, and pass.
+"""
+
+from collections.abc import Iterable
+
+from comptrust import digests
+from comptrust.gate.evidence import Evidence
+from comptrust.records import Finding
+from comptrust.trust.evaluation import Evaluation
+from comptrust.trust.stored import ANSWERED
+
+RULE = "earlier_block"
+"""The name of the finding, which a named human may waive."""
+SUITE = ("name", "revision", "scoring", "scorers")
+
+
+def check(evidence: Evidence) -> Finding | None:
+    """Return a finding on the earlier blocks of the candidate's bytes; None if there are none.
+
+    It passes if the candidate answered a strict superset of the items of each.
+    """
+    if not evidence.blocked:
+        return None
+    standing = [block for block in evidence.blocked if not _answers(evidence.candidate, block)]
+    named = {"blocked": [block.ref for block in evidence.blocked]}
+    if not standing:
+        reason = (
+            f"The same bytes were blocked before ({_refs(evidence.blocked)}); all of those items"
+            " and more were asked again."
+        )
+        return Finding(rule=RULE, outcome="pass", reason=reason, evidence=named)
+    reason = (
+        f"The same bytes were blocked before ({_refs(standing)}), and this evaluation does not ask"
+        " all of those items and more. Evaluate it on a larger part of the same suite, or compress"
+        " the model again."
+    )
+    return Finding(rule=RULE, outcome="inconclusive", reason=reason, evidence=named)
+
+
+def _refs(evaluations: Iterable[Evaluation]) -> str:
+    return ", ".join(evaluation.ref for evaluation in evaluations)
+
+
+def _answers(candidate: Evaluation, block: Evaluation) -> bool:
+    """Whether the candidate answered more than the items of a block, of the same suite."""
+    ours, theirs = candidate.suite, block.suite
+    if ours is None or theirs is None:
+        return False
+    alike = ours.model_dump(include={*SUITE}) == theirs.model_dump(include={*SUITE})
+    asked = _items(block)
+    return alike and bool(asked) and asked < _items(candidate)
+
+
+def _items(evaluation: Evaluation) -> set[str]:
+    """Return what was asked, as far as the answers show it themselves."""
+    return {
+        digests.of_value(
+            [
+                name,
+                row.scenario,
+                row.id,
+                row.target,
+                {key: value for key, value in row.extra.items() if key not in ANSWERED},
+            ]
+        )
+        for name, rows in evaluation.generations.items()
+        for row in rows
+        if row.withheld is None
+    }

@@ -1,0 +1,71 @@
+"""What a registered version needs, besides a passing verdict, before a client promotes it."""
+
+from pathlib import Path
+
+from comptrust.gate import earlier
+from comptrust.gate.evidence import Evidence
+from comptrust.gate.policy import Policy
+from comptrust.gate.signing import keys, waivers
+from comptrust.models import measure
+from comptrust.records import Result
+from comptrust.tracking import evaluations, promotion, registry
+from comptrust.trust import rescoring
+from comptrust.workflow import signatures
+
+
+def check(policy: Policy, *, stage: str | None) -> promotion.Check:
+    """Return the check that a version must pass to be promoted.
+
+    Its scores and sizes are those of its answers and files, no earlier block of the same bytes
+    stands, and, if any key is trusted here, its verdict is signed.
+    """
+    trusted = keys.load_public_keys()
+
+    def refuse(version: registry.Version, registered: Path) -> promotion.Promotion | None:
+        signed = _refusal(version, registered=registered, policy=policy, trusted=trusted)
+        if signed or not trusted:
+            return signed
+        attestation, problems = signatures.check(
+            version,
+            registered=registered,
+            trusted=trusted,
+            level=stage and stage.lower(),
+            days=policy.valid_days,
+        )
+        if problems:
+            blocked = any(problem.kind in ("changed", "block") for problem in problems)
+            outcome: Result = "block" if blocked else "inconclusive"
+            return promotion.Promotion(version.ref, outcome, " ".join(map(str, problems)))
+        if attestation and attestation.verdict.policy_digest != policy.digest:
+            return promotion.Promotion(
+                version.ref,
+                "inconclusive",
+                "The signed verdict was given under another policy. Gate it again.",
+            )
+        return None
+
+    return refuse
+
+
+def _refusal(
+    version: registry.Version, *, registered: Path, policy: Policy, trusted: keys.Trusted
+) -> promotion.Promotion | None:
+    """Return why a version may not be promoted whoever signed its verdict, None if it may."""
+    candidate = evaluations.load(version.ref)
+    rescoring.check(candidate, complete=True)
+    if candidate.checkpoint:
+        measure.check(candidate.checkpoint, registry.checkpoint_in(registered))
+    evidence = Evidence(candidate, None, blocked=evaluations.blocked(candidate))
+    finding = earlier.check(evidence) if policy.stages else None
+    if finding is None:
+        return None
+    finding = waivers.apply(
+        finding,
+        [*policy.waivers, *signatures.waivers(version.ref, file=None)],
+        waivable=True,
+        checkpoint_digest=candidate.scorecard.checkpoint_digest,
+        trusted=trusted,
+    )
+    if finding.outcome == "pass":
+        return None
+    return promotion.Promotion(version.ref, finding.outcome, f"{finding.rule}: {finding.reason}")
