@@ -69,7 +69,7 @@ def test_a_method(run: Run, tiny_model: Path) -> None:
 @pytest.mark.slow
 def test_a_dimension_and_a_backend(run: Run, tiny_model: Path) -> None:
     done = run(
-        f"evaluate {tiny_model} --backend parrot --dimensions brevity,mmlu --limit 3 --out out"
+        f"evaluate {tiny_model} --backend parrot --dimensions brevity,fairness --limit 3 --out out"
         " --json"
     )
     assert done.returncode == 0, done.stderr
@@ -78,7 +78,7 @@ def test_a_dimension_and_a_backend(run: Run, tiny_model: Path) -> None:
         pytest.approx(100 / 3),
         3,
     )
-    assert scores["mmlu"]["value"] is not None
+    assert scores["fairness"]["value"] is not None
     refused = run(f"evaluate {tiny_model} --backend parot")
     assert refused.returncode == 2 and "Did you mean 'parrot'" in refused.stderr
 
