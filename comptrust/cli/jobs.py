@@ -53,6 +53,7 @@ def job(
         policies.require_stages(rules, target=f"--promote-to {promote_to}")
     questions = suites.for_run(suite, dimensions=dimensions, scoring=scoring, limit=limit)
     planning.check(questions, rules)
+    store.check_folder(store.tracking_uri())  # before a model is fetched or converted
     return Job(
         recipe=recipe,
         suite=questions,
