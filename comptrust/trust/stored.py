@@ -33,7 +33,13 @@ def keep(
         raise UserError(f"{out} exists and is not an empty folder. Choose another --out.")
     answers: dict[str, list[Generation]] = {}
     for path in files:
+        earlier = set(answers)
         for row in read_generations(path):
+            if row.dimension in earlier:
+                raise UserError(
+                    f"{path} holds {row.dimension} answers, and so does an earlier file. Score them"
+                    " separately."
+                )
             answers.setdefault(row.dimension, []).append(row)
     answers = {name: answers[name] for name in sorted(answers)}  # whatever the order of the files
     manifests = {manifest.digest: manifest for manifest in map(suite_beside, files) if manifest}

@@ -45,6 +45,14 @@ def test_other_prompts_are_not(tmp_path: Path, field: dict[str, object]) -> None
     assert differences(first, second) == ["suite_digest", "rendering_digest"]
 
 
+def test_a_dimension_in_two_files_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_generations(tmp_path / f"{name}.jsonl", [row(0, "A")])
+    with pytest.raises(UserError, match="so does an earlier file"):
+        stored.keep([tmp_path / "a.jsonl", tmp_path / "b.jsonl"], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     kept(tmp_path, row(0, "A"))
     with pytest.raises(UserError, match="is not an empty folder"):
