@@ -84,7 +84,7 @@ def test_a_model_in_the_cache_of_hugging_face_is_read(tiny_model: Path, tmp_path
     assert sources.resolve(str(snapshot)).path == snapshot
 
 
-def test_markup_in_prompts_and_answers_is_text_in_data_docs(tmp_path: Path) -> None:
+def test_markup_in_prompts_and_answers_is_text_in_results(tmp_path: Path) -> None:
     from comptrust.gate.expectations import frames
 
     asked = [

@@ -1,18 +1,18 @@
 """Run one Great Expectations suite, read from the YAML file that a team edits, on one frame.
 
-The results are kept as JSON and as Data Docs.
+The results are kept as JSON and as one small HTML page.
 """
 
 from __future__ import annotations
 
 import difflib
-import html
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust import config, digests
 from comptrust.errors import ServiceError, UserError, unknown
+from comptrust.gate.expectations import page
 from comptrust.records import Record
 from comptrust.trust.dimensions import dimensions
 
@@ -59,7 +59,7 @@ class SuiteFile(Record):
 
 
 def check(name: str, columns: dict[str, Any], *, out: Path) -> None:
-    """Check columns, of which `row` names each row; write `<name>.json` and `docs/` to `out`.
+    """Check columns, of which `row` names each row; write `<name>.json` and `<name>.html` to `out`.
 
     All suites are read, so a mistake in any file is reported before a model is asked anything.
 
@@ -79,45 +79,36 @@ def check(name: str, columns: dict[str, Any], *, out: Path) -> None:
                     f"{path}, expectation {number} (field '{key}'):"
                     f" {unknown('column', settings[key], columns)}"
                 )
-    # Data Docs put values into the page as markup.
-    frame = pd.DataFrame(columns).map(
-        lambda value: html.escape(value, quote=False) if isinstance(value, str) else value
-    )
-    context = _context(name, out=out)
     batch = (
-        context.data_sources.add_pandas("frames")
+        _context()
+        .data_sources.add_pandas("frames")
         .add_dataframe_asset(name)
         .add_batch_definition_whole_dataframe("all")
+        .get_batch({"dataframe": pd.DataFrame(columns)})
     )
-    suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
-    definition = context.validation_definitions.add(
-        gx.ValidationDefinition(name=name, data=batch, suite=suite)
-    )
-    checkpoint = gx.Checkpoint(
-        name=name,
-        validation_definitions=[definition],
-        actions=[gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=[name])],
-        result_format={
-            "result_format": "COMPLETE",
-            "unexpected_index_column_names": ["row"],
-            "include_unexpected_rows": False,
-        },
-    )
+    result_format: Any = {
+        "result_format": "COMPLETE",
+        "unexpected_index_column_names": ["row"],
+        "include_unexpected_rows": False,
+    }
     try:
-        report = context.checkpoints.add(checkpoint).run(
-            batch_parameters={"dataframe": frame}, expectation_parameters=PARAMETERS
+        result = batch.validate(
+            gx.ExpectationSuite(name=name, expectations=expectations),
+            result_format=result_format,
+            expectation_parameters=PARAMETERS,
         )
     except gx.exceptions.SuiteParameterError as error:
         raise UserError(f"{path}: {error}. Known parameters: {', '.join(PARAMETERS)}.") from error
+    results = out / f"{name}.json"
+    fields = result.to_json_dict()  # type: ignore[no-untyped-call]
+    try:
+        digests.write_atomic(results, json.dumps(fields, indent=1) + "\n")
+        digests.write_atomic(out / f"{name}.html", page.render(result, name=name))
     except OSError as error:
         raise ServiceError(
             f"Cannot write the validation results to {out}: {error.strerror or error}. Free space"
             " and run the command again."
         ) from error
-    (result,) = report.run_results.values()
-    results = out / f"{name}.json"
-    fields = result.to_json_dict()  # type: ignore[no-untyped-call]
-    digests.write_atomic(results, json.dumps(fields, indent=1) + "\n")
     if not result.success:
         raise UserError(f"{name}: {_failure(result, path=path)} All results are in {results}.")
 
@@ -166,21 +157,12 @@ def _expectation(fields: dict[str, Any], *, where: str) -> Expectation:
         raise UserError(f"{where} ({entry.type}): {named}{first['msg']}.") from error
 
 
-def _context(name: str, *, out: Path) -> EphemeralDataContext:
+def _context() -> EphemeralDataContext:
     import great_expectations as gx
     from great_expectations.data_context.types import base
 
-    site = {
-        "class_name": "SiteBuilder",
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-        "store_backend": {
-            "class_name": "TupleFilesystemStoreBackend",
-            "base_directory": str((out / "docs" / name).resolve()),
-        },
-    }
     config = base.DataContextConfig(
         store_backend_defaults=base.InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
-        data_docs_sites={name: site},
         progress_bars=base.ProgressBarsConfig(globally=False),
     )
     return gx.get_context(project_config=config, mode="ephemeral")
@@ -197,11 +179,11 @@ def _failure(result: ExpectationSuiteValidationResult, *, path: Path) -> str:
             return f"expectation '{meaning}' of {path} could not be checked: {problem}."
     details = {"unexpected_index_list": None, "unexpected_list": None} | (first.result or {})
     indices, values = details["unexpected_index_list"] or [], details["unexpected_list"] or []
-    rows = [html.unescape(str(item.get("row"))) for item in indices]
+    rows = [str(item.get("row")) for item in indices]
     if not rows:
         return f"expected: {meaning}; found {details.get('observed_value')}."
     named = [
-        row if isinstance(value, tuple) else f"{row} ({html.unescape(repr(value)):.60})"
+        row if isinstance(value, tuple) else f"{row} ({repr(value):.60})"
         for row, value in zip(rows[:MAX_ROWS], values or rows, strict=False)
     ]
     more = f" and {len(rows) - MAX_ROWS} more" if len(rows) > MAX_ROWS else ""

@@ -66,7 +66,9 @@ def test_good_data_passes_and_is_documented(tmp_path: Path) -> None:
     )
     for name in ("prompts", "generations", "scorecards"):
         assert json.loads((tmp_path / f"{name}.json").read_text())["success"] is True
-        assert (tmp_path / "docs" / name / "index.html").exists()
+        shown = (tmp_path / f"{name}.html").read_text()
+        assert f"<h1>{name}: <span>✓ passed" in shown and "✕" not in shown
+        assert len(shown) < 20_000 and "http" not in shown, "small, and loads nothing"
 
 
 @pytest.mark.parametrize(
