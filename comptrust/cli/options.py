@@ -182,6 +182,8 @@ policy_option = click.option(
     type=TEXT,
     help="Name of a shipped policy or path of a YAML file  [default: staging; for mini: demo].",
 )
+NO_FAIL_HELP = "Exit 0 whatever the verdict is; failures keep their exit codes."
+no_fail_option = click.option("--no-fail", is_flag=True, help=NO_FAIL_HELP)
 mapping_option = click.option(
     "--mapping",
     type=click.Path(path_type=Path),

@@ -26,13 +26,16 @@ class Handover:
     outcome: str
     digest: str
     n_files: int
+    written: bool
+    """False if the verdict is not a pass and nobody insisted."""
 
 
-def export(ref: str, folder: Path) -> Handover:
+def export(ref: str, folder: Path, *, force: bool = False) -> Handover:
     """Write a version's checkpoint, verdict and model card to a folder that does not exist yet.
 
     The files are hashed again and must be those that were judged. The folder appears whole or not
-    at all. Raises UserError for a version without a verdict, or whose files changed since.
+    at all, and only with `force` if the verdict is not a pass. Raises UserError for a version
+    without a verdict, or whose files changed since.
     """
     version = registry.resolve(full_reference(ref))
     checkpoint.check_free(folder)
@@ -53,6 +56,15 @@ def export(ref: str, folder: Path) -> Handover:
                 f"{version.ref} is not what was judged ({change}). Nothing was written; evaluate"
                 " and gate it again."
             )
+        done = Handover(
+            version.ref,
+            verdict.outcome,
+            record.digest,
+            len(files),
+            written=force or verdict.outcome == "pass",
+        )
+        if not done.written:
+            return done
         signed = evidence / attestations.NAME
         attestation = attestations.read(signed) if signed.exists() else None
         out = hidden / "out"
@@ -68,7 +80,7 @@ def export(ref: str, folder: Path) -> Handover:
         if folder.is_dir():
             folder.rmdir()  # empty, or we would have refused it
         out.rename(folder)
-    return Handover(version.ref, verdict.outcome, record.digest, len(files))
+    return done
 
 
 def full_reference(ref: str) -> str:

@@ -4,19 +4,25 @@ from pathlib import Path
 
 import click
 
-from comptrust.cli.options import json_option, print_result
+from comptrust.cli.options import end, json_option, no_fail_option, print_result
+from comptrust.errors import Exit
 
 
 @click.command("export")
 @click.argument("ref")
 @click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Also write a checkpoint whose verdict is not a pass.")
+@no_fail_option
 @json_option
-def command(ref: str, folder: Path, as_json: bool) -> None:
+def command(ref: str, folder: Path, force: bool, no_fail: bool, as_json: bool) -> None:
     """Write a judged checkpoint and its verdict to a folder.
 
     REF is models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/ALIAS. The files are hashed
     again and must be the ones that were judged. FOLDER also gets verdict.json, attestation.json if
     the verdict is signed, scorecard.json, and README.md, the model card.
+
+    Exit 0 if the verdict passes. If it does not, nothing is written without --force, and the exit
+    code is 1 if it blocks and 3 if it is inconclusive.
 
     \b
     Example:
@@ -24,15 +30,15 @@ def command(ref: str, folder: Path, as_json: bool) -> None:
     """
     from comptrust.workflow import handover
 
-    done = handover.export(ref, folder)
+    done = handover.export(ref, folder, force=force)
     fields = {
         "version": done.version,
         "folder": str(folder),
         "outcome": done.outcome,
         "digest": done.digest,
     }
-    text = (
-        f"{done.version}: {done.n_files} files verified, verdict {done.outcome}, written to"
-        f" {folder}"
-    )
-    print_result(text, fields, as_json=as_json, indent=None)
+    written = f"written to {folder}" if done.written else "not written; --force writes it"
+    text = f"{done.version}: {done.n_files} files verified, verdict {done.outcome}, {written}"
+    print_result(text, fields | {"written": done.written}, as_json=as_json, indent=None)
+    if not no_fail:
+        end(Exit.of(done.outcome))

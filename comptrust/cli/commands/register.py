@@ -10,13 +10,16 @@ from comptrust.cli.options import (
     NUMBER,
     STRUCTURES,
     TEXT,
+    end,
     evaluate_options,
     json_option,
+    no_fail_option,
     policy_option,
     print_result,
     say,
     verify_option,
 )
+from comptrust.errors import Exit
 
 RECIPE = ("method", "bits", "group_size", "sparsity", "structure", "seed")
 
@@ -56,12 +59,17 @@ RECIPE = ("method", "bits", "group_size", "sparsity", "structure", "seed")
 @evaluate_options
 @policy_option
 @verify_option
+@no_fail_option
 @json_option
-def command(target: str, base: str, evaluate: bool, as_json: bool, **options: Any) -> None:
+def command(
+    target: str, base: str, evaluate: bool, no_fail: bool, as_json: bool, **options: Any
+) -> None:
     """Register a model that is already compressed.
 
     TARGET is a folder or a Hugging Face id. The recipe that you state is checked in the files, and
     the model must load and give finite logits.
+
+    With --evaluate, exit 0 if the verdict passes, 1 if it blocks, 3 if it is inconclusive.
 
     \b
     Example:
@@ -77,7 +85,10 @@ def command(target: str, base: str, evaluate: bool, as_json: bool, **options: An
     unknown: dict[str, Any] = {"calibration": None, "calibration_samples": None, "options": {}}
     request = jobs.job(stated.model_copy(update=unknown), existing=target, **options)
     if evaluate:
-        jobs.show(job.run(request, say=say), as_json=as_json)
+        result = job.run(request, say=say)
+        jobs.show(result, as_json=as_json)
+        if not no_fail:
+            end(Exit.of(result.verdict.outcome))
         return
     version = job.register(request, say=say)
     name = version.tags["recipe"]

@@ -8,6 +8,7 @@ import click
 
 from comptrust import config
 from comptrust.cli.options import (
+    NO_FAIL_HELP,
     TEXT,
     compress_options,
     end,
@@ -75,14 +76,16 @@ def read_recipe(name: str, options: Collection[str]) -> dict[str, object]:
     type=click.Path(path_type=Path),
     help="Folder of the checkpoint  [default: in the cache].",
 )
+# With an optional value, because MLflow projects write `--no_fail true`.
+@click.option("--no-fail", type=bool, flag_value=True, default=False, help=NO_FAIL_HELP)
 @json_option
-def command(as_json: bool, **options: Any) -> None:
+def command(no_fail: bool, as_json: bool, **options: Any) -> None:
     """Compress, evaluate, judge and register a model.
 
     Its dense source is evaluated as well, once per suite; later runs reuse the result. Run the same
     command again to continue after an interruption.
 
-    Exit 0 whatever the verdict is; with --promote-to 1 if it blocks and 3 if it is inconclusive.
+    Exit 0 if the verdict passes, 1 if it blocks, 3 if it is inconclusive.
 
     \b
     Example:
@@ -97,5 +100,5 @@ def command(as_json: bool, **options: Any) -> None:
     options["model"] = registry.local_model(options["model"])
     result = job.run(jobs.job(recipe.build(**options), **job_options), say=say)
     jobs.show(result, as_json=as_json)
-    if result.decision:
-        end(Exit.of(result.decision.outcome))
+    if not no_fail:
+        end(Exit.of(result.decision.outcome if result.decision else result.verdict.outcome))

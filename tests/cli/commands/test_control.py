@@ -36,7 +36,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_run_plants_flips_and_control_adds_the_noise_floor(here: Path, tiny_model: Path) -> None:
-    line = f"run --model {tiny_model} --method magnitude --structure 2:4 {SMALL} --json"
+    line = f"run --model {tiny_model} --method magnitude --structure 2:4 {SMALL} --json --no-fail"
     ref = json.loads(call(line).stdout)["version"].rpartition("/")[0] + "/1"
     [kept] = here.rglob(NAME)
     first = Control.model_validate_json(kept.read_text())

@@ -43,6 +43,11 @@ def version(store: Path, tiny: Path) -> registry.Version:
 def test_what_is_written(version: registry.Version, tiny: Path, store: Path, ref: str) -> None:
     out = store / "exported"
     done = CliRunner().invoke(command, [ref, str(out), "--json"], catch_exceptions=False)
+    assert done.exit_code == 3 and json.loads(done.stdout)["written"] is False
+    assert not out.exists(), "the verdict is inconclusive"
+    arguments = [ref, str(out), "--json", "--force"]
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert done.exit_code == 3 and json.loads(done.stdout)["written"] is True
     record = checkpoint.load(out / "model")
     assert json.loads(done.stdout)["digest"] == record.digest == checkpoint_of(tiny).digest
     assert checkpoint.verify(out / "model") == []
