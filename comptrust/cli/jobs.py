@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from comptrust.cli import verdicts
 from comptrust.cli.options import print_result
-from comptrust.records import Dtype, Limit, Recipe, Scorecard, Scoring, Verdict
-from comptrust.text_tables import number, table
+from comptrust.records import Dtype, Limit, Recipe, Scoring
 from comptrust.tracking import store
 
 if TYPE_CHECKING:
-    from comptrust.trust.evaluation import Evaluation
     from comptrust.workflow.job import Job, JobResult
-
-MARK = {"pass": "pass", "block": "BLOCK", "inconclusive": "open"}
 
 
 def job(
@@ -68,36 +65,6 @@ def job(
     )
 
 
-def scores(candidate: Scorecard, baseline: Evaluation) -> list[str]:
-    """Return the lines of the score table; noise is the floor of the dense model, if measured."""
-    from comptrust.tracking.evaluations import REMOTE
-
-    floors = baseline.control.floors if baseline.control else {}
-    rows = [("dimension", "dense", "compressed", "drop", "noise")]
-    for score in candidate.scores:
-        dense = baseline.scorecard.score(score.dimension)
-        before = dense.value if dense else None
-        drop = "-"
-        if before is not None and score.value is not None:
-            drop = f"{before - score.value:+.1f}"
-        noise = number(floors.get(score.dimension))
-        rows.append((score.dimension, number(before), number(score.value), drop, noise))
-    reasons = [f"{one.dimension}: {one.reason}" for one in baseline.scorecard.scores if one.reason]
-    if not floors and baseline.ref.startswith(REMOTE):
-        reasons.append(f"noise: not measured; comptrust control {baseline.ref} measures it")
-    return [*table(rows), *reasons]
-
-
-def of_verdict(verdict: Verdict) -> list[str]:
-    """Return one line per rule, and the outcome."""
-    rows = [(found.rule, MARK[found.outcome], found.reason) for found in verdict.findings]
-    return [
-        *table([("rule", "verdict", "why"), *rows]),
-        "",
-        f"verdict: {verdict.outcome.upper()} under policy {verdict.policy}",
-    ]
-
-
 def show(result: JobResult, *, as_json: bool) -> None:
     """Print the result of a run: scores, findings, and where everything is."""
     print_result("\n".join(_lines(result)), _fields(result), as_json=as_json)
@@ -109,9 +76,9 @@ def _lines(result: JobResult) -> list[str]:
     lines = [
         "",
         f"{result.version.name}  {checkpoint.recipe.slug}",
-        *scores(result.candidate.scorecard, result.baseline),
+        *verdicts.scores(result.candidate.scorecard, result.baseline, result.verdict),
         "",
-        *of_verdict(result.verdict),
+        *verdicts.findings(result.verdict),
         f"signed:  {result.signature.line}",
         (
             f"size:    {checkpoint.bytes / 1e6:.1f} MB of {checkpoint.dense_bytes / 1e6:.1f} MB"

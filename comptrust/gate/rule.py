@@ -40,12 +40,19 @@ class Rule(BaseModel, ABC):
         if "name" not in vars(cls):
             cls.name = cls.__module__.rpartition(".")[2]
 
+    @property
+    def scope(self) -> str:
+        """What tells this rule from others of its kind in a policy; empty if nothing needs to."""
+        return ""
+
     @abstractmethod
     def check(self, evidence: Evidence) -> Finding:
         """Judge; what is not measured or not comparable never passes."""
 
     def finding(self, outcome: Result, reason: str, **evidence: Any) -> Finding:
         """Return a finding of this rule."""
+        if self.scope:
+            evidence["scope"] = self.scope
         return Finding(rule=self.name, outcome=outcome, reason=reason, evidence=evidence)
 
     def inconclusive(self, reason: str, **evidence: Any) -> Finding:

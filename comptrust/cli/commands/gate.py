@@ -89,7 +89,7 @@ def command(
     if candidate is None:
         _print_plan(policy, suite=suite or "mini", limit=limit, baseline=baseline, as_json=as_json)
         return
-    from comptrust.cli import jobs
+    from comptrust.cli import verdicts
     from comptrust.workflow.signatures import judge_again
 
     without_collecting()
@@ -99,9 +99,9 @@ def command(
     verdict = judgment.verdict
     scores = ["There is no dense baseline."]
     if judgment.baseline:
-        scores = jobs.scores(judgment.candidate.scorecard, judgment.baseline)
+        scores = verdicts.scores(judgment.candidate.scorecard, judgment.baseline, verdict)
     signed = f"signed:  {judgment.signature.line}"
-    text = "\n".join([*scores, "", *jobs.of_verdict(verdict), signed])
+    text = "\n".join([*scores, "", *verdicts.findings(verdict), signed])
     fields = {"outcome": verdict.outcome} | verdict.model_dump(mode="json")
     print_result(text, fields | {"signed": judgment.signature.brief()}, as_json=as_json)
     end(Exit.of(verdict.outcome))

@@ -61,6 +61,17 @@ class MaxDrop(Rule):
     resamples: int = Field(default=statistics.RESAMPLES, ge=1000, le=100_000)
     seed: int = 0
 
+    @property
+    def scope(self) -> str:
+        return ", ".join(
+            (
+                f"{self.points:g} points",
+                *([f"{self.bits_at_least} bits or more"] if self.bits_at_least else []),
+                *([f"{self.bits_at_most} bits or fewer"] if self.bits_at_most else []),
+                *([self.applies_to] if self.applies_to != "all" else []),
+            )
+        )
+
     def check(self, evidence: Evidence) -> Finding:
         """Judge every dimension; the worst outcome counts."""
         recipe = evidence.recipe

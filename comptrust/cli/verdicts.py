@@ -1,0 +1,100 @@
+"""A verdict on the terminal: scores with bounds, one line per rule, and the decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from comptrust.records import Finding, Scorecard, Verdict
+from comptrust.text_tables import number, table
+from comptrust.tracking.evaluations import REMOTE
+
+if TYPE_CHECKING:
+    from comptrust.trust.evaluation import Evaluation
+
+MARK = {"pass": "pass", "block": "BLOCK", "inconclusive": "open"}
+WORST = ("block", "inconclusive", "pass")
+
+
+def scores(candidate: Scorecard, baseline: Evaluation, verdict: Verdict) -> list[str]:
+    """Return the lines of the score table.
+
+    "lost" is in points, "at most" its 95% bound, and noise the floor of the dense model, if
+    measured. A dimension is marked with the worst outcome that any rule gave it.
+    """
+    floors = baseline.control.floors if baseline.control else {}
+    judged = _dimensions(verdict)
+    rows = [("dimension", "dense", "compressed", "lost", "at most", "", "noise")]
+    for score in candidate.scores:
+        dense, row = baseline.scorecard.score(score.dimension), judged.get(score.dimension, {})
+        before = dense.value if dense else None
+        lost = "-"
+        if before is not None and score.value is not None:
+            lost = f"{before - score.value:+.1f}"
+        rows.append(
+            (
+                score.dimension,
+                number(before),
+                number(score.value),
+                lost,
+                number(row.get("upper")),
+                MARK[row["outcome"]] if row else "",
+                number(floors.get(score.dimension)),
+            )
+        )
+    reasons = [f"{one.dimension}: {one.reason}" for one in baseline.scorecard.scores if one.reason]
+    if not floors and baseline.ref.startswith(REMOTE):
+        reasons.append(f"noise: not measured; comptrust control {baseline.ref} measures it")
+    return [*table(rows, align="<>>>>"), *reasons]
+
+
+def findings(verdict: Verdict) -> list[str]:
+    """Return one line per rule that applies, one for those that do not, and the decision."""
+    applying = [found for found in verdict.findings if found.evidence.get("applies", True)]
+    rows = [(named(found), MARK[found.outcome], found.reason) for found in applying]
+    lines = table([("rule", "verdict", "why"), *rows])
+    if others := [named(found) for found in verdict.findings if found not in applying]:
+        lines.append(f"Rules that do not apply: {', '.join(others)}.")
+    return [*lines, "", decision(verdict)]
+
+
+def decision(verdict: Verdict) -> str:
+    """Return the verdict in one line: its policy, and what blocks it or is open."""
+    line = f"verdict: {verdict.outcome.upper()} under policy {verdict.policy}"
+    parts = [
+        f"{word}: {', '.join(names)}"
+        for outcome, word in (("block", "blocked by"), ("inconclusive", "open"))
+        if (names := list(_names(verdict, outcome)))
+    ]
+    return f"{line}; {'; '.join(parts)}" if parts else line
+
+
+def named(finding: Finding) -> str:
+    """Return a rule's name, with its parameters where a policy may have several of its kind."""
+    scope = finding.evidence.get("scope")
+    return f"{finding.rule} ({scope})" if scope else finding.rule
+
+
+def _names(verdict: Verdict, outcome: str) -> Iterator[str]:
+    """Yield what has this outcome: a rule, with the dimensions that it judges so."""
+    for found in verdict.findings:
+        dimensions = [
+            name
+            for name, row in found.evidence.get("dimensions", {}).items()
+            if isinstance(row, dict) and row.get("outcome") == outcome
+        ]
+        if found.outcome == outcome or (dimensions and found.outcome != "pass"):
+            listed = f" [{', '.join(dimensions)}]" if dimensions else ""
+            yield f"{named(found)}{listed}"
+
+
+def _dimensions(verdict: Verdict) -> dict[str, dict[str, Any]]:
+    """Return dimension -> the row of the rule that judged it most severely."""
+    worst: dict[str, dict[str, Any]] = {}
+    for found in verdict.findings:
+        for name, row in found.evidence.get("dimensions", {}).items():
+            if isinstance(row, dict) and row.get("outcome") in WORST:
+                rank = WORST.index(row["outcome"])
+                if name not in worst or rank < WORST.index(worst[name]["outcome"]):
+                    worst[name] = worst.get(name, {}) | row
+    return worst
