@@ -1,4 +1,4 @@
-"""Hand a registered checkpoint over: the judged files, their verdict and a model card."""
+"""Hand a registered checkpoint over: the judged files, their evidence, and what describes them."""
 
 import re
 import shutil
@@ -6,16 +6,23 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from comptrust import digests
+from comptrust import config, digests
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError
 from comptrust.gate.signing import attestations
+from comptrust.models import licenses
 from comptrust.records import Checkpoint, Verdict
-from comptrust.report import model_card
+from comptrust.report import bom, evidence_map, model_card
+from comptrust.report.bundle import Bundle
 from comptrust.tracking import evaluations, promotion, registry, runs
 from comptrust.trust.evaluation import Evaluation
 
-EVIDENCE = ("verdict.json", "attestation.json", "scorecard.json")
+EVIDENCE = (
+    *("verdict.json", "scorecard.json", "suite.json", checkpoint.NAME),
+    *(attestations.NAME, "claims.jsonl", "model.sig"),
+)
+"""What is copied from the run, byte by byte; checkpoint.json goes into the folder `model`."""
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -53,22 +60,49 @@ def export(ref: str, folder: Path) -> Handover:
                 f"{version.ref} is not what was judged ({change}). Nothing was written; evaluate"
                 " and gate it again."
             )
-        signed = evidence / attestations.NAME
-        attestation = attestations.read(signed) if signed.exists() else None
         out = hidden / "out"
         out.mkdir()
         model.rename(out / "model")
-        description = record.model_dump_json(indent=2) + "\n"
-        digests.write_atomic(out / "model" / checkpoint.NAME, description)
+        (evidence / checkpoint.NAME).rename(out / "model" / checkpoint.NAME)
         for path in evidence.iterdir():
             shutil.copy(path, out)
-        digests.write_atomic(
-            out / "README.md", model_card.render(version, measured, verdict, attestation)
-        )
+        _describe(out, version, measured, verdict, hashes=files)
         if folder.is_dir():
             folder.rmdir()  # empty, or we would have refused it
         out.rename(folder)
     return Handover(version.ref, verdict.outcome, record.digest, len(files))
+
+
+def _describe(
+    out: Path,
+    version: registry.Version,
+    measured: Evaluation,
+    verdict: Verdict,
+    *,
+    hashes: dict[str, str],
+) -> None:
+    """Write the card, the bill of materials and the map; `hashes` are of the model's files."""
+    assert measured.checkpoint is not None
+    signed, recipe = out / attestations.NAME, measured.checkpoint.recipe
+    copied = [path for path in out.iterdir() if path.is_file()]
+    copied.append(out / "model" / checkpoint.NAME)
+    files = {f"model/{name}": digest for name, digest in hashes.items()}
+    files |= {path.relative_to(out).as_posix(): digests.of_file(path) for path in copied}
+    configuration = out / "model" / "config.json"
+    bundle = Bundle(
+        version=version,
+        measured=measured,
+        verdict=verdict,
+        attestation=attestations.read(signed) if signed.exists() else None,
+        config=config.read_json(configuration) if configuration.exists() else {},
+        license=licenses.of(recipe, folder=out / "model"),
+        hub_id=licenses.hub_id(recipe.base_model),
+        files=files,
+    )
+    names = {*files, CARD, bom.NAME, evidence_map.NAME}
+    digests.write_atomic(out / CARD, model_card.render(bundle))
+    digests.write_atomic(out / bom.NAME, bom.render(bundle))
+    digests.write_atomic(out / evidence_map.NAME, evidence_map.render(bundle, names))
 
 
 def full_reference(ref: str) -> str:

@@ -1,4 +1,4 @@
-"""`comptrust export`: hand a registered checkpoint over, with its verdict and a model card."""
+"""`comptrust export`: hand a registered checkpoint over, with its evidence."""
 
 from pathlib import Path
 
@@ -12,11 +12,13 @@ from comptrust.cli.options import json_option, print_result
 @click.argument("folder", type=click.Path(path_type=Path))
 @json_option
 def command(ref: str, folder: Path, as_json: bool) -> None:
-    """Write a judged checkpoint and its verdict to a folder.
+    """Write a judged checkpoint and its evidence to a folder.
 
     REF is models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/ALIAS. The files are hashed
-    again and must be the ones that were judged. FOLDER also gets verdict.json, attestation.json if
-    the verdict is signed, scorecard.json, and README.md, the model card.
+    again and must be the ones that were judged. FOLDER also gets verdict.json, scorecard.json and
+    suite.json; attestation.json, claims.jsonl and model.sig, if the verdict is signed; README.md,
+    the model card, with the metadata that Hugging Face reads; bom.cdx.json, a CycloneDX bill of
+    materials; and evidence-map.md, which file answers which item of the EU AI Act and NIST AI RMF.
 
     \b
     Example:
