@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import environments
+from tests.support import bundles, environments
 from tests.support.environments import Team
 
 pytestmark = pytest.mark.install
@@ -22,7 +22,7 @@ ABSENT = ("torch", "mlflow", "numpy", "pandas", "requests")
 IMPORT = """
 import time
 start = time.perf_counter()
-import comptrust.cli.app, comptrust.cli.commands.verify
+import comptrust.cli.app, comptrust.cli.commands.verify, comptrust.gate.signing.bundles
 print(time.perf_counter() - start)
 """
 
@@ -67,3 +67,15 @@ def test_it_imports_quickly(here: Team) -> None:
 def test_a_command_that_needs_the_platform_says_what_to_install(words: str, here: Team) -> None:
     [line] = here.run(*words.split(), code=2).strip().splitlines()
     assert "pip install 'comptrust[platform]'" in line
+
+
+def test_it_verifies_a_bundle_and_notices_one_flipped_bit(here: Team) -> None:
+    trusted = bundles.write(here.folder / "bundle", here.folder / "keys")
+    words = ("verify", "bundle", "--policy-digest", bundles.POLICY, "--keys", trusted)
+    assert "verdict: pass" in here.run(*words)
+    for name in ("model/model.safetensors", "scorecard.json", "README.md"):
+        bundles.flip(here.folder / "bundle" / name)
+        assert f"changed: {name} was changed" in here.run(*words, code=1)
+        bundles.flip(here.folder / "bundle" / name)
+    here.run(*words[:2], "--policy-digest", "0" * 64, "--keys", trusted, code=3)
+    assert "is not a bundle" in here.run("verify", trusted, "--keys", trusted, code=2)

@@ -9,7 +9,7 @@ from pathlib import Path
 from comptrust import config, digests
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError
-from comptrust.gate.signing import attestations
+from comptrust.gate.signing import attestations, bundles, keys
 from comptrust.models import licenses
 from comptrust.records import Checkpoint, Verdict
 from comptrust.report import bom, evidence_map, model_card
@@ -38,9 +38,11 @@ class Handover:
 def export(ref: str, folder: Path) -> Handover:
     """Write a version's checkpoint, verdict and model card to a folder that does not exist yet.
 
-    The files are hashed again and must be those that were judged. The folder appears whole or not
-    at all. Raises UserError for a version without a verdict, or whose files changed since.
+    The files are hashed again and must be those that were judged. With a signing key the bundle is
+    signed too. The folder appears whole or not at all. Raises UserError for a version without a
+    verdict, or whose files changed since.
     """
+    key = keys.signing_key()
     version = registry.resolve(full_reference(ref))
     checkpoint.check_free(folder)
     measured = evaluations.load(version.ref)
@@ -66,7 +68,9 @@ def export(ref: str, folder: Path) -> Handover:
         (evidence / checkpoint.NAME).rename(out / "model" / checkpoint.NAME)
         for path in evidence.iterdir():
             shutil.copy(path, out)
-        _describe(out, version, measured, verdict, hashes=files)
+        listed = _describe(out, version, measured, verdict, hashes=files)
+        if key and attestations.NAME in listed:
+            bundles.sign(out, listed, key)
         if folder.is_dir():
             folder.rmdir()  # empty, or we would have refused it
         out.rename(folder)
@@ -80,8 +84,11 @@ def _describe(
     verdict: Verdict,
     *,
     hashes: dict[str, str],
-) -> None:
-    """Write the card, the bill of materials and the map; `hashes` are of the model's files."""
+) -> dict[str, str]:
+    """Write the card, the bill of materials and the map; `hashes` are of the model's files.
+
+    Returns path -> SHA-256 of every file of the bundle.
+    """
     assert measured.checkpoint is not None
     signed, recipe = out / attestations.NAME, measured.checkpoint.recipe
     copied = [path for path in out.iterdir() if path.is_file()]
@@ -99,10 +106,11 @@ def _describe(
         hub_id=licenses.hub_id(recipe.base_model),
         files=files,
     )
-    names = {*files, CARD, bom.NAME, evidence_map.NAME}
-    digests.write_atomic(out / CARD, model_card.render(bundle))
-    digests.write_atomic(out / bom.NAME, bom.render(bundle))
-    digests.write_atomic(out / evidence_map.NAME, evidence_map.render(bundle, names))
+    texts = {CARD: model_card.render(bundle), bom.NAME: bom.render(bundle)}
+    texts[evidence_map.NAME] = evidence_map.render(bundle, {*files, *texts})
+    for name, text in texts.items():
+        digests.write_atomic(out / name, text)
+    return files | {name: digests.of_text(text) for name, text in texts.items()}
 
 
 def full_reference(ref: str) -> str:

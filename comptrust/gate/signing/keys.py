@@ -164,13 +164,18 @@ def load_public_keys(folder_or_file: Path | None = None) -> Trusted:
     public = {key_id(key): key for key in map(_public, files)}
     grants = roles.read(place) if place.is_dir() else None
     for path in [place, *files, *([place / roles.NAME] if grants is not None else [])]:
-        if os.name == "posix" and path.stat().st_mode & stat.S_IWOTH:
+        if os.name == "posix" and path.stat().st_mode & stat.S_IWOTH and not _is_read_only(path):
             raise UserError(
                 f"Anyone can write to {path}, so its keys prove nothing. Run: chmod o-w {path}"
             )
     if grants is None:
         return {name: TrustedKey(key) for name, key in public.items()}
     return {name: TrustedKey(key, grants.get(name, Grant())) for name, key in public.items()}
+
+
+def _is_read_only(path: Path) -> bool:
+    """Whether its file system is mounted so that nobody can write: Kubernetes mounts mode 0777."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _public(path: Path) -> Ed25519PublicKey:

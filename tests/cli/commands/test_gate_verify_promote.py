@@ -381,6 +381,9 @@ def test_a_signed_champion_is_handed_over(world: World, tmp_path: Path) -> None:
     signed = attestations.read(tmp_path / "out" / attestations.NAME)
     [key] = keys.load_public_keys()
     assert (signed.key_id, signed.weights) == (key, files.manifest(tmp_path / "out" / "model"))
+    policy = ("--policy-digest", signed.verdict.policy_digest)
+    proven = call(f"verify {tmp_path / 'out'}", *policy)
+    assert proven.exit_code == 0 and signed.verdict.policy_digest in proven.stdout, proven.output
     card = (tmp_path / "out" / "README.md").read_text()
     assert f"signed by key `{key}`, valid until {signed.expires:%Y-%m-%d}" in card
     lines = [

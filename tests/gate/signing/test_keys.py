@@ -144,3 +144,13 @@ def test_public_keys_that_prove_nothing_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         keys.load_public_keys(make(folder))
+
+
+def test_a_folder_that_nobody_can_write_may_have_any_mode(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes mounts a config map read-only, with mode 0777."""
+    place, held = writable_folder(folder), os.statvfs(folder)
+    read_only = os.statvfs_result((*held[:8], held.f_flag | os.ST_RDONLY, held.f_namemax))
+    monkeypatch.setattr(os, "statvfs", lambda path: read_only)
+    assert len(keys.load_public_keys(place)) == 1
