@@ -33,6 +33,8 @@ from tests.support.enforcement.world import GOOD, Candidate, World
 
 pytestmark = pytest.mark.slow
 LOGGING, RIVALS = 20, 10
+START = 60
+"""Seconds within which all clients must be ready."""
 MODEL, ALIAS = "rivals", "champion"
 HELD = text("SELECT version FROM registered_model_aliases WHERE name = :model AND alias = :alias")
 
@@ -132,7 +134,7 @@ def test_clients_log_and_promote_at_once(
     def log_a_run(number: int) -> str:
         client, path = MlflowClient(tracking_uri=url, registry_uri=url), tmp_path / f"{number}.txt"
         path.write_text(f"artifact {number}\n" * 500)
-        begin.wait()
+        begin.wait(START)
         run_id = client.create_run(world.experiment, run_name=f"client-{number}").info.run_id
         for key in "abc":
             client.log_param(run_id, key, f"{key}{number}")
@@ -142,8 +144,8 @@ def test_clients_log_and_promote_at_once(
         return str(run_id)
 
     def promote(rival: Candidate) -> promotion.Promotion:
-        check = promotable.check(needed)
-        begin.wait()
+        begin.wait(START)
+        check = promotable.check(needed, stage="Production")
         digest = needed.digest
         return promotion.promote(MODEL, rival.version, to=ALIAS, policy_digest=digest, check=check)
 

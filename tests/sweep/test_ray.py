@@ -131,7 +131,7 @@ def test_a_killed_worker(place: Place, cluster: Any) -> None:
         assert len(set(workers.values())) == 2, "each cell is a process"
         os.kill(workers["magnitude-2of4-s0"], signal.SIGKILL)
         out, err = process.communicate()
-    assert process.returncode == 4, err
+    assert process.returncode == 4 and out, err
     before = {cell["recipe"]: cell for cell in json.loads(out)["cells"]}
     assert {name: cell["state"] for name, cell in before.items()} == {
         "dense": "done",

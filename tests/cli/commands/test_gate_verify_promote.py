@@ -493,10 +493,9 @@ def test_a_waiver_that_makes_no_sense_is_refused(
 
 def test_keys_commands(tmp_path: Path, world: World) -> None:
     made = json.loads(call(f"keys init --dir {tmp_path / 'k'} --json").stdout)
-    assert json.loads(call(f"keys show --dir {tmp_path / 'k'} --json").stdout) == {
-        "trusted": [made["key_id"]],
-        "signing": made["key_id"],
-    }
+    keys = json.loads(call(f"keys show --dir {tmp_path / 'k'} --json").stdout)
+    assert keys["trusted"] == [made["key_id"]] and keys["signing"] == made["key_id"]
+    assert "gate" in keys["grants"][made["key_id"]]["roles"]
     again = call(f"keys init --dir {tmp_path / 'k'}")
     assert again.exit_code == 2 and "is not overwritten" in again.stderr
     assert f"signing: {made['key_id']}" in call(f"keys show --dir {tmp_path / 'k'}").stdout

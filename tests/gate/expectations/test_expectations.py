@@ -31,7 +31,8 @@ def answer(number: int, **fields: object) -> Generation:
 
 
 def card(**fields: object) -> Scorecard:
-    score = Score(
+    # Not validated: a record refuses by itself some of what the checks must catch in files.
+    score = Score.model_construct(
         **{
             "dimension": "ethics",
             "value": 50.0,
@@ -41,7 +42,7 @@ def card(**fields: object) -> Scorecard:
             **fields,
         }
     )
-    return Scorecard(
+    return Scorecard.model_construct(
         checkpoint_digest="a" * 64,
         suite_digest="b" * 64,
         rendering_digest="c" * 64,
