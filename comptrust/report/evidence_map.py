@@ -3,7 +3,7 @@
 The items and their wording are in evidence_map.yaml.
 """
 
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Collection, Set
 from pathlib import Path
 
 import yaml
@@ -44,8 +44,8 @@ class Section(Record):
 
     title: str
     rows: tuple[Row, ...]
-    of: dict[str, tuple[int, ...]] = {}
-    """Function -> number of subcategories in each of its categories, for naming the others."""
+    others: tuple[str, ...] = ()
+    """Items that no file answers."""
 
 
 def render(bundle: Bundle, files: Collection[str]) -> str:
@@ -74,17 +74,5 @@ def _section(section: Section, files: Collection[str], facts: Set[str]) -> str:
             says = "Not measured, or not stated."
         rows.append((row.item, row.text, ", ".join(present) if answered else NOTHING, says))
     table = markdown_table(("item", "text", "answered by", "what is there"), rows)
-    others = list(_others(section))
-    return f"## {section.title}\n\n{table}" + (
-        OTHERS.format(names=", ".join(others)) if others else ""
-    )
-
-
-def _others(section: Section) -> Iterator[str]:
-    """Yield the subcategories that no row names."""
-    named = {row.item for row in section.rows}
-    for function, categories in section.of.items():
-        for category, count in enumerate(categories, 1):
-            for number in range(1, count + 1):
-                if (name := f"{function} {category}.{number}") not in named:
-                    yield name
+    others = OTHERS.format(names=", ".join(section.others)) if section.others else ""
+    return f"## {section.title}\n\n{table}{others}"

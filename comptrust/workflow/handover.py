@@ -17,9 +17,11 @@ from comptrust.report.bundle import Bundle
 from comptrust.tracking import evaluations, promotion, registry, runs
 from comptrust.trust.evaluation import Evaluation
 
+ANSWERS = "generations"
+"""What is signed but not handed over."""
 EVIDENCE = (
-    *("verdict.json", "scorecard.json", "suite.json", checkpoint.NAME),
-    *(attestations.NAME, "claims.jsonl", "model.sig"),
+    *(name for name in attestations.EVALUATION if name != ANSWERS),
+    *(attestations.VERDICT, attestations.NAME, "claims.jsonl", "model.sig"),
 )
 """What is copied from the run, byte by byte; checkpoint.json goes into the folder `model`."""
 CARD = "README.md"
