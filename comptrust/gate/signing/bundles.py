@@ -48,12 +48,17 @@ def check(folder: Path, *, trusted: keys.Trusted) -> tuple[Attestation | None, t
 
     Raises UserError for a folder that is not a bundle, or that holds a link or a device.
     """
-    names = sorted(_names(folder))
-    if not {attestations.NAME, attestations.VERDICT} & set(names):
+    if not folder.is_dir():
+        raise UserError(
+            f"There is no folder {folder}. Name a folder that comptrust export wrote, or"
+            " models:/NAME/VERSION."
+        )
+    if not any((folder / name).exists() for name in (attestations.NAME, attestations.VERDICT)):
         raise UserError(
             f"{folder} is not a bundle: it has neither {attestations.NAME} nor"
             f" {attestations.VERDICT}. Name a folder that comptrust export wrote."
         )
+    names = sorted(_names(folder))
     if attestations.NAME not in names:
         text = "Its verdict is not signed. Gate the version with a signing key and export it again."
         return None, (Problem(kind="unverified", text=text),)
@@ -96,8 +101,6 @@ def other_policy(attestation: Attestation | None, pinned: str | None) -> Iterato
 
 def _names(folder: Path) -> Iterator[str]:
     """Yield the path of every file; anything that is not a plain file or folder is refused."""
-    if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}. Name a folder that comptrust export wrote.")
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = Path(place, name)
