@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from comptrust import digests
+from comptrust import claims, digests
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError
 from comptrust.gate.signing import attestations
@@ -15,7 +15,13 @@ from comptrust.report import model_card
 from comptrust.tracking import evaluations, promotion, registry, runs
 from comptrust.trust.evaluation import Evaluation
 
-EVIDENCE = ("verdict.json", "attestation.json", "scorecard.json")
+EVIDENCE = (
+    "verdict.json",
+    "attestation.json",
+    "scorecard.json",
+    claims.CLAIMS,
+    claims.MODEL_SIGNATURE,
+)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ LAYERS = (
     "trust",
     "tracking",
     "gate",
+    "claims",
     "report",
     "workflow",
     "api",
@@ -21,8 +22,9 @@ ARROWS = {
     "trust": {"models"},
     "tracking": {"trust"},
     "gate": {"models", "trust"},
+    "claims": {"gate"},
     "report": {"trust", "tracking", "gate"},
-    "workflow": {"models", "compression", "trust", "tracking", "gate", "report"},
+    "workflow": {"models", "compression", "trust", "tracking", "gate", "claims", "report"},
     "api": {"models", "compression", "trust", "tracking", "gate", "workflow"},
     "sweep": {"models", "compression", "trust", "tracking", "gate", "workflow"},
     "cli": {

@@ -5,22 +5,25 @@ runs' files the signed ones (`changes`), and is the registered version the signe
 (`changed_artifact`)?
 """
 
+from __future__ import annotations
+
 import datetime
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AwareDatetime
 
 from comptrust import config, digests
 from comptrust.errors import UserError
-from comptrust.gate.evidence import Evidence
 from comptrust.gate.signing import keys, waivers
 from comptrust.gate.signing.roles import Role
 from comptrust.records import Record, Result, Verdict
-from comptrust.trust import evaluation
+
+if TYPE_CHECKING:
+    from comptrust.gate.evidence import Evidence
+    from comptrust.trust import evaluation
 
 Kind = Literal["changed", "unverified"] | Result
 DAY = datetime.timedelta(days=1)
@@ -37,7 +40,7 @@ EVALUATION = ("scorecard.json", "suite.json", "checkpoint.json", "generations")
 class Attestation(keys.SignedRecord):
     """What the gate signed: a verdict, the bytes behind it, its owner and its validity."""
 
-    purpose: ClassVar[str] = "attestation/v1"
+    purpose: ClassVar[str] = "attestation/v2"
     role: ClassVar[Role] = "gate"
 
     verdict: Verdict
@@ -81,7 +84,7 @@ def attest(
     artifacts: Mapping[str, Path],
     run_ids: Mapping[str, str],
     model: str,
-    key: Ed25519PrivateKey,
+    key: keys.PrivateKey,
     days: int,
     registered: Path | None = None,
     now: datetime.datetime | None = None,
@@ -93,6 +96,8 @@ def attest(
     is the folder of the registered version, with the checkpoint in it or in its folder `model`.
     Raises UserError if the files are not the judged ones or the candidate's weights are unknown.
     """
+    from comptrust.trust import evaluation
+
     issued = (now or datetime.datetime.now(datetime.UTC)).replace(microsecond=0)
     both = {"candidate": evidence.candidate, "baseline": evidence.baseline}
     judged = {role: memory for role, memory in both.items() if memory}
