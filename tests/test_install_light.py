@@ -22,7 +22,7 @@ ABSENT = ("torch", "mlflow", "numpy", "pandas", "requests")
 IMPORT = """
 import time
 start = time.perf_counter()
-import comptrust.cli.app, comptrust.cli.commands.verify, comptrust.gate.signing.bundles
+import comptrust.cli.app, comptrust.cli.commands.verify, comptrust.claims.bundles
 print(time.perf_counter() - start)
 """
 

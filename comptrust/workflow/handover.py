@@ -6,10 +6,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from comptrust import config, digests
+from comptrust import claims, config, digests
+from comptrust.claims import bundles
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError
-from comptrust.gate.signing import attestations, bundles, keys
+from comptrust.gate.signing import attestations, keys
 from comptrust.models import licenses
 from comptrust.records import Checkpoint, Verdict
 from comptrust.report import bom, evidence_map, model_card
@@ -21,7 +22,7 @@ ANSWERS = "generations"
 """What is signed but not handed over."""
 EVIDENCE = (
     *(name for name in attestations.EVALUATION if name != ANSWERS),
-    *(attestations.VERDICT, attestations.NAME, "claims.jsonl", "model.sig"),
+    *(attestations.VERDICT, attestations.NAME, claims.CLAIMS, claims.MODEL_SIGNATURE),
 )
 """What is copied from the run, byte by byte; checkpoint.json goes into the folder `model`."""
 CARD = "README.md"

@@ -6,22 +6,34 @@ import datetime
 from pathlib import Path
 from typing import Any
 
-from comptrust import digests
-from comptrust.gate.signing import attestations, bundles, keys
+from comptrust import claims, digests
+from comptrust.claims import bundles
+from comptrust.gate.signing import attestations, keys
+from comptrust.gate.signing.algorithms import KeyType
 from comptrust.gate.signing.attestations import Attestation
 from comptrust.records import Finding, Verdict
+from tests.support.records import checkpoint_of
 
 POLICY = "a" * 64
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 HOUR = datetime.timedelta(hours=1)
 
 
-def write(folder: Path, key_folder: Path, *, listed: bool = True, **changes: Any) -> Path:
+def write(
+    folder: Path,
+    key_folder: Path,
+    *,
+    listed: bool = True,
+    claimed: bool = True,
+    kind: KeyType = "p256",
+    **changes: Any,
+) -> Path:
     """Write a bundle signed with a new key and return the folder to trust, with the public key.
 
-    `changes` are fields of the attestation; without `listed` only the verdict is signed.
+    `changes` are fields of the attestation; without `listed` there is no list of all files, without
+    `claimed` no in-toto claims.
     """
-    _, _, public = keys.create(key_folder / "private")
+    _, _, public = keys.create(key_folder / "private", kind=kind)
     key = keys.signing_key(key_folder / "private")
     assert key
     trusted = key_folder / "trusted"
@@ -63,7 +75,13 @@ def write(folder: Path, key_folder: Path, *, listed: bool = True, **changes: Any
         "expires": NOW + HOUR,
     }
     attestation = keys.sign(Attestation.model_validate(fields | changes), key)
-    (folder / attestations.NAME).write_text(attestation.model_dump_json(indent=2))
+    text = attestation.model_dump_json(indent=2)
+    (folder / attestations.NAME).write_text(text)
+    if claimed:
+        record = checkpoint_of(folder / "model")
+        files = claims.write(attestation, attestation_json=text, checkpoint=record, key=key)
+        for name, content in files.items():
+            (folder / name).write_text(content)
     if listed:
         (folder / "README.md").write_text("# tiny\n")
         (folder / "bom.cdx.json").write_text("{}")
@@ -71,8 +89,8 @@ def write(folder: Path, key_folder: Path, *, listed: bool = True, **changes: Any
     return trusted
 
 
-def flip(path: Path) -> None:
-    """Change one bit in the middle of a file."""
+def flip(path: Path, share: float = 0.5) -> None:
+    """Change one bit of a file, at this share of its length; again, and it is as before."""
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[int(share * (len(content) - 1))] ^= 1
     path.write_bytes(content)

@@ -54,7 +54,8 @@ def command(target: str, policy_digest: str | None, trusted: Path | None, as_jso
       comptrust verify models:/smollm2-135m-instruct/2
       comptrust verify out/champion --policy-digest DIGEST --keys trusted
     """
-    from comptrust.gate.signing import bundles, keys
+    from comptrust.claims import bundles
+    from comptrust.gate.signing import keys
 
     bundles.check_digest(policy_digest)
     public = keys.load_public_keys(trusted)

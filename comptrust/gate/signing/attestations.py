@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AwareDatetime
 
 from comptrust import config, digests
@@ -41,7 +40,7 @@ EVALUATION = ("scorecard.json", "suite.json", "checkpoint.json", "generations")
 class Attestation(keys.SignedRecord):
     """What the gate signed: a verdict, the bytes behind it, its owner and its validity."""
 
-    purpose: ClassVar[str] = "attestation/v1"
+    purpose: ClassVar[str] = "attestation/v2"
     role: ClassVar[Role] = "gate"
 
     verdict: Verdict
@@ -85,7 +84,7 @@ def attest(
     artifacts: Mapping[str, Path],
     run_ids: Mapping[str, str],
     model: str,
-    key: Ed25519PrivateKey,
+    key: keys.PrivateKey,
     days: int,
     registered: Path | None = None,
     now: datetime.datetime | None = None,

@@ -14,9 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 from comptrust import digests
+from comptrust.claims import bundles
 from comptrust.cli.commands.verify import command
 from comptrust.errors import UserError
-from comptrust.gate.signing import bundles, keys
+from comptrust.gate.signing import keys
 from tests.support import bundles as made
 from tests.support.bundles import HOUR, NOW, POLICY, flip
 
@@ -37,9 +38,14 @@ class Case:
         return code, " ".join(f"{one['kind']}: {one['text']}" for one in result["problems"])
 
 
-@pytest.fixture
-def case(tmp_path: Path) -> Case:
-    return Case(tmp_path / "bundle", made.write(tmp_path / "bundle", tmp_path / "keys"))
+@pytest.fixture(params=["p256", "ed25519", "no claims"])
+def case(tmp_path: Path, request: pytest.FixtureRequest) -> Case:
+    """A bundle with claims and, with a P-256 key, a model signature; or one of an older gate."""
+    claimed = request.param != "no claims"
+    kind = request.param if claimed else "ed25519"
+    trusted = made.write(tmp_path / "bundle", tmp_path / "keys", kind=kind, claimed=claimed)
+    assert (tmp_path / "bundle" / "claims.jsonl").exists() == claimed
+    return Case(tmp_path / "bundle", trusted)
 
 
 def test_a_bundle_proves_itself(case: Case) -> None:
@@ -50,15 +56,16 @@ def test_a_bundle_proves_itself(case: Case) -> None:
     assert f"pass under policy strict ({POLICY})" in text
 
 
-def test_one_flipped_bit_in_any_file_is_noticed(case: Case) -> None:
+@pytest.mark.parametrize("share", [0, 0.2, 0.5, 0.8, 1])
+def test_one_flipped_bit_in_any_file_is_noticed(case: Case, share: float) -> None:
     for path in sorted(path for path in case.folder.rglob("*") if path.is_file()):
-        kept = path.read_bytes()
-        flip(path)
+        flip(path, share)
         code, text = case.problems()
-        assert code in (1, 3) and path.name in text, (path.name, code, text)
-        # A flipped bit in the name of the key makes it an unknown one.
-        assert code == 1 or path.name in ("attestation.json", "bundle.json"), text
-        path.write_bytes(kept)
+        # A flipped bit in the name of a key makes it an unknown one.
+        signs = path.name in ("attestation.json", "bundle.json", "claims.jsonl", "model.sig")
+        assert code in ((1, 3) if signs else (1,)), (path.name, code, text)
+        assert signs or path.name in text
+        flip(path, share)
     assert case.verify()[0] == 0
 
 

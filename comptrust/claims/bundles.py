@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from comptrust import config, digests
+from comptrust.claims import folder as claimed
+from comptrust.claims.writing import CHECKPOINT, CLAIMS, MODEL_SIGNATURE
 from comptrust.errors import UserError
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.attestations import Attestation, Problem
@@ -22,7 +22,6 @@ from comptrust.gate.signing.roles import Role
 
 NAME = "bundle.json"
 MODEL = "model/"
-CHECKPOINT = "checkpoint.json"
 MAX_BYTES = 16 << 20
 HASHED_AT_ONCE = 4
 
@@ -37,7 +36,7 @@ class Listing(keys.SignedRecord):
     """Path -> SHA-256."""
 
 
-def sign(folder: Path, files: dict[str, str], key: Ed25519PrivateKey) -> None:
+def sign(folder: Path, files: dict[str, str], key: keys.PrivateKey) -> None:
     """Write bundle.json for the files (path -> SHA-256) of a bundle."""
     listing = keys.sign(Listing(files=files), key)
     digests.write_atomic(folder / NAME, listing.model_dump_json(indent=2) + "\n")
@@ -76,7 +75,10 @@ def check(folder: Path, *, trusted: keys.Trusted) -> tuple[Attestation | None, t
     with ThreadPoolExecutor(HASHED_AT_ONCE) as pool:
         hashes = pool.map(digests.of_file, (folder / name for name in names))
         present = dict(zip(names, hashes, strict=True))
-    return attestation, (*problems, *_changes(attestation, listing, present, trusted))
+    problems += tuple(_changes(attestation, listing, present, trusted))
+    if CLAIMS in present:
+        problems += claimed.check(folder, trusted=trusted, hashes=present)
+    return attestation, tuple(dict.fromkeys(problems))  # most is said in both
 
 
 def check_digest(text: str | None) -> None:
@@ -138,10 +140,10 @@ def _changes(
             signed[path] = digest
     judged = {name for name in present if name in signed or name.startswith(MODEL)}
     yield from attestations.compare(signed, {name: present[name] for name in judged})
-    others = {name: present[name] for name in present.keys() - judged - {NAME, attestations.NAME}}
+    others = {name: present[name] for name in present.keys() - judged - {NAME}}
     if listing is None or listing.key_id not in trusted:
-        if others:
-            names = ", ".join(sorted(others))
+        claims = {CLAIMS, MODEL_SIGNATURE} if CLAIMS in present else set()
+        if names := ", ".join(sorted(others.keys() - claims - {attestations.NAME})):
             text = (
                 f"No key that is trusted here signed {names}. Export it with one, or remove them."
             )
@@ -150,5 +152,5 @@ def _changes(
         text = f"{NAME} was changed since key {listing.key_id} signed it."
         yield Problem(kind="changed", text=text, file=NAME)
     else:
-        left = listing.files.keys() - signed.keys() - {attestations.NAME}
+        left = listing.files.keys() - signed.keys()
         yield from attestations.compare({name: listing.files[name] for name in left}, others)
