@@ -13,8 +13,23 @@ from comptrust.errors import ComptrustError, Exit, UserError
 
 BAD_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 """What can be wrong with a path that the user gave; other system errors are not the user's."""
-DISTRIBUTIONS = {"profanity_check": "alt-profanity-check", "sklearn": "scikit-learn"}
-"""Modules that are not named like the package that brings them."""
+DISTRIBUTIONS = {
+    "profanity_check": "alt-profanity-check",
+    "sklearn": "scikit-learn",
+    "fastapi": "mlflow",
+    "flask": "mlflow",
+    "pandas": "mlflow",
+    "requests": "mlflow",
+    "sqlalchemy": "mlflow",
+    "starlette": "mlflow",
+    "uvicorn": "mlflow",
+    "werkzeug": "mlflow",
+    "compressed_tensors": "llmcompressor",
+    "loguru": "llmcompressor",
+    "huggingface_hub": "transformers",
+    "safetensors": "transformers",
+}
+"""Modules that are not named like the package that brings them, or that come with another one."""
 REQUIREMENT = re.compile(r'([\w.-]+)[^;]*;.*\bextra == "([\w-]+)"')
 COLLECTIONS = ("all", "test", "docs")
 """Extras that no error should recommend: they bring more than what is missing."""
@@ -46,6 +61,8 @@ def missing_extra(error: ModuleNotFoundError) -> UserError | None:
     None for every other module: then it is not an extra that is missing.
     """
     module = (error.name or "").partition(".")[0]
+    if module == "comptrust":  # our extras name one another
+        return None
     package = DISTRIBUTIONS.get(module, module).replace("_", "-")
     with suppress(PackageNotFoundError):  # a checkout that is not installed
         for line in requires("comptrust") or []:

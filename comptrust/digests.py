@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+import rfc8785 as jcs
+
 from comptrust.errors import ServiceError
 
 SETTLED_SECONDS = 2.0
@@ -28,11 +30,23 @@ def of_value(value: Any) -> str:
 def canonical(value: Any) -> str:
     """Return the one JSON text of a value: sorted keys, no spaces, UTF-8.
 
-    Raises ValueError for a number that is not finite, which JSON does not have.
+    It is the form of the digests of suites, policies, scorecards and checkpoints. It differs from
+    RFC 8785 in how floats are written (1.0, 1e-07, 1e+16, -0.0) and in the order of keys with
+    characters beyond U+FFFF; what has only texts and whole numbers is the same in both. Raises
+    ValueError for a number that is not finite, which JSON does not have.
     """
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
+
+
+def rfc8785(value: Any) -> bytes:
+    """Return a JSON-able value in the form of RFC 8785, as UTF-8.
+
+    It is what is signed, and what leaves comptrust. Raises ValueError for a number that is not
+    finite, or a whole number beyond 2**53, which other readers of JSON would round.
+    """
+    return jcs.dumps(value)
 
 
 def of_text(text: str) -> str:

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 import zipfile
@@ -20,40 +18,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import environments
+from tests.support.environments import ROOT, SECONDS, Team
+
 pytestmark = pytest.mark.install
 
-ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "tests" / "data" / "release-0.1.0"
 STRANGERS = ("pipelines", "validation", "tests")
 HEAVY = ("torch", "transformers", "llmcompressor", "great_expectations", "datasets", "optimum")
-SECONDS = 120
-"""After which a command counts as one that hangs."""
 
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy, so that the checkout stays as it is."""
-    folder = tmp_path_factory.mktemp("wheel")
-    left_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for name in ("comptrust", "pipelines", "validation"):
-        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=left_out)
-    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
-        shutil.copy(ROOT / name, folder / name)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
-    subprocess.run([*command, str(folder / "dist"), str(folder)], check=True)
-    [built] = (folder / "dist").glob("*.whl")
-    return built
+    return environments.wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")
 def lean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the wheel, none of its extras, and PyPI's package `validation`."""
+    """An environment with the wheel, the extra `platform`, and PyPI's package `validation`."""
     folder = tmp_path_factory.mktemp("lean")
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    lock = ["--constraint", str(ROOT / "constraints.txt")]
-    subprocess.run([*pip, *lock, str(wheel), "validation"], check=True)
-    return folder
+    return environments.install(folder, f"{wheel}[platform]", "validation")
 
 
 @pytest.fixture
@@ -63,48 +47,6 @@ def team(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise RuntimeError('not comptrust')\n")
     return tmp_path
-
-
-class Team:
-    """Runs commands of an environment in the team's folder."""
-
-    def __init__(self, environment: Path, folder: Path) -> None:
-        self.bin, self.folder = environment / "bin", folder
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("MLFLOW_", "COMPTRUST_", "PYTHON"))
-        }
-        self.environment = kept | {
-            "COMPTRUST_KEYS": str(folder / "keys"),
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
-
-    def run(self, *words: object, code: int = 0) -> str:
-        """Run `comptrust WORDS`, check the exit code, return stdout (stderr of a failure)."""
-        done = subprocess.run(
-            [str(self.bin / "comptrust"), *map(str, words)],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
-        assert done.returncode == code, f"{words}\n{done.stdout}\n{done.stderr}"
-        return done.stderr if code in (2, 4) else done.stdout
-
-    def python(self, code: str) -> str:
-        """Run Python code in the team's folder and return what it printed."""
-        done = subprocess.run(
-            [str(self.bin / "python"), "-c", code],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 
 
 def pins(lines: list[str]) -> dict[str, str]:
-    """Return canonical name -> version of `name==version` lines; anything else fails."""
-    split = [re.fullmatch(r"([A-Za-z0-9._-]+)==([^+\s]+)", line) for line in lines]
+    """Return canonical name -> version of `name[extra]==version` lines; anything else fails."""
+    split = [re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[[\w-]+\])?==([^+\s]+)", line) for line in lines]
     assert all(split), [line for line, match in zip(lines, split, strict=True) if not match]
     return {re.sub(r"[-_.]+", "-", match[1]).lower(): match[2] for match in split if match}
 

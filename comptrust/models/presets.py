@@ -18,6 +18,8 @@ class Preset(Record):
     """Chat format the model was trained on; `plain` for a base model."""
     license: str
     """What to know before using it."""
+    license_id: str | None = None
+    """The license's name on Hugging Face, if it has one."""
 
 
 @cache

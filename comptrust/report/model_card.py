@@ -1,17 +1,12 @@
-"""The model card of an exported checkpoint: recipe, sizes, scores, findings and how to serve it."""
+"""The model card of an exported checkpoint: recipe, sizes, scores, findings and how to serve it.
 
-import numpy as np
+It opens with the metadata that Hugging Face reads.
+"""
 
-from comptrust.gate import resampling
-from comptrust.gate.signing.attestations import Attestation
-from comptrust.records import Verdict
-from comptrust.report import forest
+from comptrust.report import card_metadata
+from comptrust.report.bundle import Bundle
 from comptrust.report.markup import markdown_table
-from comptrust.tracking.registry import Version
-from comptrust.trust import base
-from comptrust.trust.evaluation import Evaluation
 
-RESAMPLES = 2000
 NOT_MEASURED = "not measured"
 OUTCOMES = {
     "pass": "**Verdict: pass**",
@@ -37,12 +32,10 @@ Run either one from this folder. Prompts were rendered with: {template}.
 """
 
 
-def render(
-    version: Version, measured: Evaluation, verdict: Verdict, attestation: Attestation | None
-) -> str:
+def render(bundle: Bundle) -> str:
     """Return the card as Markdown; it says so where something was not measured."""
-    checkpoint = measured.checkpoint
-    assert checkpoint is not None
+    version, verdict, attestation = bundle.version, bundle.verdict, bundle.attestation
+    checkpoint = bundle.checkpoint
     signed = (
         f"signed by key `{attestation.key_id}`, valid until {attestation.expires:%Y-%m-%d}"
         if attestation
@@ -67,22 +60,21 @@ def render(
         ),
         "## Recipe\n\n" + markdown_table(("field", "value"), recipe),
         "## Measured sizes\n\n" + markdown_table(("", ""), sizes),
-        _scores(measured, verdict),
+        _scores(bundle),
         "## Findings\n\n" + markdown_table(("rule", "outcome", "reason"), findings),
         SERVE.format(
             name=version.name,
-            template=measured.scorecard.provenance.get("template", "unknown"),
+            template=bundle.measured.scorecard.provenance.get("template", "unknown"),
         ),
     ]
-    return "\n".join(parts)
+    return card_metadata.render(bundle) + "\n".join(parts)
 
 
-def _scores(measured: Evaluation, verdict: Verdict) -> str:
+def _scores(bundle: Bundle) -> str:
     """Return scores with 95% bootstrap intervals and, from the verdict, drops with bounds."""
-    drops = {interval.dimension: interval for interval in forest.intervals(verdict)}
     rows = []
-    for score in measured.scorecard.scores:
-        drop, text = drops.get(score.dimension), NOT_MEASURED
+    for score in bundle.measured.scorecard.scores:
+        drop, text = bundle.drops.get(score.dimension), NOT_MEASURED
         floor = NOT_MEASURED
         if drop is not None:
             bound = "" if drop.upper is None else f" (at most {drop.upper:.1f})"
@@ -92,7 +84,7 @@ def _scores(measured: Evaluation, verdict: Verdict) -> str:
             (
                 score.dimension,
                 NOT_MEASURED if score.value is None else f"{score.value:.1f}",
-                _interval(measured, score.dimension),
+                _interval(bundle, score.dimension),
                 text,
                 floor,
                 f"{score.n_scored} of {score.n_prompts}"
@@ -100,7 +92,8 @@ def _scores(measured: Evaluation, verdict: Verdict) -> str:
                 else str(score.n_prompts),
             )
         )
-    suite = f"{measured.suite.name} {measured.suite.revision}" if measured.suite else "unknown"
+    asked = bundle.measured.suite
+    suite = f"{asked.name} {asked.revision}" if asked else "unknown"
     table = markdown_table(
         (
             "dimension",
@@ -115,17 +108,8 @@ def _scores(measured: Evaluation, verdict: Verdict) -> str:
     return f"## Scores\n\nSuite: {suite}. Higher is better.\n\n{table}"
 
 
-def _interval(measured: Evaluation, name: str) -> str:
-    """Return the 95% bootstrap interval of a score, from prompts resampled as the gate does it."""
-    table = measured.table(name)
-    if table is None or not table.given.any():
+def _interval(bundle: Bundle, name: str) -> str:
+    if name not in bundle.intervals:
         return NOT_MEASURED
-    table = table.select(table.given)
-    dimension = base.get(name, scoring=measured.scoring)
-    weightings = resampling.weightings(table, seed=0, n=RESAMPLES)
-    scores = [dimension.aggregate(table, weights).get("score") for weights in weightings]
-    values = np.concatenate([np.empty(0), *(part for part in scores if part is not None)])
-    if not np.isfinite(values).any():
-        return NOT_MEASURED
-    low, high = np.nanpercentile(values, [2.5, 97.5])
+    low, high = bundle.intervals[name]
     return f"{low:.1f} to {high:.1f}"

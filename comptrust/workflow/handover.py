@@ -1,4 +1,4 @@
-"""Hand a registered checkpoint over: the judged files, their verdict and a model card."""
+"""Hand a registered checkpoint over: the judged files, their evidence, and what describes them."""
 
 import re
 import shutil
@@ -6,16 +6,26 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from comptrust import digests
+from comptrust import claims, config, digests
+from comptrust.claims import bundles
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError
-from comptrust.gate.signing import attestations
+from comptrust.gate.signing import attestations, keys
+from comptrust.models import licenses
 from comptrust.records import Checkpoint, Verdict
-from comptrust.report import model_card
+from comptrust.report import bom, evidence_map, model_card
+from comptrust.report.bundle import Bundle
 from comptrust.tracking import evaluations, promotion, registry, runs
 from comptrust.trust.evaluation import Evaluation
 
-EVIDENCE = ("verdict.json", "attestation.json", "scorecard.json")
+ANSWERS = "generations"
+"""What is signed but not handed over."""
+EVIDENCE = (
+    *(name for name in attestations.EVALUATION if name != ANSWERS),
+    *(attestations.VERDICT, attestations.NAME, claims.CLAIMS, claims.MODEL_SIGNATURE),
+)
+"""What is copied from the run, byte by byte; checkpoint.json goes into the folder `model`."""
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -33,10 +43,11 @@ class Handover:
 def export(ref: str, folder: Path, *, force: bool = False) -> Handover:
     """Write a version's checkpoint, verdict and model card to a folder that does not exist yet.
 
-    The files are hashed again and must be those that were judged. The folder appears whole or not
-    at all, and only with `force` if the verdict is not a pass. Raises UserError for a version
-    without a verdict, or whose files changed since.
+    The files are hashed again and must be those that were judged. With a signing key the bundle is
+    signed too. The folder appears whole or not at all, and only with `force` if the verdict is not
+    a pass. Raises UserError for a version without a verdict, or whose files changed since.
     """
+    key = keys.signing_key()
     version = registry.resolve(full_reference(ref))
     checkpoint.check_free(folder)
     measured = evaluations.load(version.ref)
@@ -65,22 +76,55 @@ def export(ref: str, folder: Path, *, force: bool = False) -> Handover:
         )
         if not done.written:
             return done
-        signed = evidence / attestations.NAME
-        attestation = attestations.read(signed) if signed.exists() else None
         out = hidden / "out"
         out.mkdir()
         model.rename(out / "model")
-        description = record.model_dump_json(indent=2) + "\n"
-        digests.write_atomic(out / "model" / checkpoint.NAME, description)
+        (evidence / checkpoint.NAME).rename(out / "model" / checkpoint.NAME)
         for path in evidence.iterdir():
             shutil.copy(path, out)
-        digests.write_atomic(
-            out / "README.md", model_card.render(version, measured, verdict, attestation)
-        )
+        listed = _describe(out, version, measured, verdict, hashes=files)
+        if key and attestations.NAME in listed:
+            bundles.sign(out, listed, key)
         if folder.is_dir():
             folder.rmdir()  # empty, or we would have refused it
         out.rename(folder)
     return done
+
+
+def _describe(
+    out: Path,
+    version: registry.Version,
+    measured: Evaluation,
+    verdict: Verdict,
+    *,
+    hashes: dict[str, str],
+) -> dict[str, str]:
+    """Write the card, the bill of materials and the map; `hashes` are of the model's files.
+
+    Returns path -> SHA-256 of every file of the bundle.
+    """
+    assert measured.checkpoint is not None
+    signed, recipe = out / attestations.NAME, measured.checkpoint.recipe
+    copied = [path for path in out.iterdir() if path.is_file()]
+    copied.append(out / "model" / checkpoint.NAME)
+    files = {f"model/{name}": digest for name, digest in hashes.items()}
+    files |= {path.relative_to(out).as_posix(): digests.of_file(path) for path in copied}
+    configuration = out / "model" / "config.json"
+    bundle = Bundle(
+        version=version,
+        measured=measured,
+        verdict=verdict,
+        attestation=attestations.read(signed) if signed.exists() else None,
+        config=config.read_json(configuration) if configuration.exists() else {},
+        license=licenses.of(recipe, folder=out / "model"),
+        hub_id=licenses.hub_id(recipe.base_model),
+        files=files,
+    )
+    texts = {CARD: model_card.render(bundle), bom.NAME: bom.render(bundle)}
+    texts[evidence_map.NAME] = evidence_map.render(bundle, {*files, *texts})
+    for name, text in texts.items():
+        digests.write_atomic(out / name, text)
+    return files | {name: digests.of_text(text) for name, text in texts.items()}
 
 
 def full_reference(ref: str) -> str:

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
+from comptrust import claims
 from comptrust.errors import UserError
 from comptrust.gate import policy as policies
 from comptrust.gate.evidence import Evidence
@@ -51,7 +50,7 @@ class Signer:
     not a key.
     """
 
-    key: Ed25519PrivateKey | None = field(default_factory=keys.signing_key)
+    key: keys.PrivateKey | None = field(default_factory=keys.signing_key)
     trusted: keys.Trusted = field(default_factory=keys.load_public_keys)
 
     def sign(
@@ -98,7 +97,12 @@ class Signer:
                 registered=registered,
             )
         text = attestation.model_dump_json(indent=2)
-        runs.Run(attestation.run_id).text(attestations.NAME, text)
+        run = runs.Run(attestation.run_id)
+        run.text(attestations.NAME, text)
+        for name, content in claims.write(
+            attestation, attestation_json=text, checkpoint=candidate.checkpoint, key=self.key
+        ).items():
+            run.text(name, content)
         if version:
             registry.claim(version, verdict)
         until = f"{attestation.expires:%Y-%m-%d %H:%M} UTC"

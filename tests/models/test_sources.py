@@ -42,6 +42,9 @@ def test_the_revision_of_a_folder_is_a_digest_of_its_bytes(
     for copy in (same, other):
         shutil.copytree(tiny_model, copy)
     (other / "generation_config.json").write_text("{}")
+    for name in (".cache/huggingface/download/config.json.metadata", ".git/HEAD"):
+        (same / name).parent.mkdir(parents=True)
+        (same / name).write_text("when and from where it was downloaded")
     revision = sources.resolve(str(tiny_model)).revision
     assert sources.resolve(str(same)).revision == revision
     assert sources.resolve(str(other)).revision != revision

@@ -1,4 +1,4 @@
-"""`comptrust export`: hand a registered checkpoint over, with its verdict and a model card."""
+"""`comptrust export`: hand a registered checkpoint over, with its evidence."""
 
 from pathlib import Path
 
@@ -15,11 +15,13 @@ from comptrust.errors import Exit
 @no_fail_option
 @json_option
 def command(ref: str, folder: Path, force: bool, no_fail: bool, as_json: bool) -> None:
-    """Write a judged checkpoint and its verdict to a folder.
+    """Write a judged checkpoint and its evidence to a folder.
 
     REF is models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/ALIAS. The files are hashed
-    again and must be the ones that were judged. FOLDER also gets verdict.json, attestation.json if
-    the verdict is signed, scorecard.json, and README.md, the model card.
+    again and must be the ones that were judged. FOLDER also gets verdict.json, scorecard.json and
+    suite.json; attestation.json, claims.jsonl and model.sig, if the verdict is signed; README.md,
+    the model card, with the metadata that Hugging Face reads; bom.cdx.json, a CycloneDX bill of
+    materials; and evidence-map.md, which file answers which item of the EU AI Act and NIST AI RMF.
 
     Exit 0 if the verdict passes. If it does not, nothing is written without --force, and the exit
     code is 1 if it blocks and 3 if it is inconclusive.

@@ -1,6 +1,7 @@
 """`comptrust keys`: make a key that signs verdicts and waivers, and show the trusted keys."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -26,9 +27,17 @@ def command() -> None:
 
 @command.command("init")
 @folder_option
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(["ed25519", "p256"]),
+    default="ed25519",
+    show_default=True,
+    help="p256 also signs the weights in a form that model_signing reads.",
+)
 @json_option
-def init(folder: Path | None, as_json: bool) -> None:
-    """Make an Ed25519 key pair; an existing key is never overwritten.
+def init(folder: Path | None, kind: Literal["ed25519", "p256"], as_json: bool) -> None:
+    """Make a key pair; an existing key is never overwritten.
 
     \b
     Example:
@@ -36,7 +45,7 @@ def init(folder: Path | None, as_json: bool) -> None:
     """
     from comptrust.gate.signing import keys
 
-    key_id, private, public = keys.create(folder or keys.default_folder())
+    key_id, private, public = keys.create(folder or keys.default_folder(), kind=kind)
     text = (
         f"key {key_id}\n"
         f"private: {private}  (keep it secret; anyone who has it can sign)\n"

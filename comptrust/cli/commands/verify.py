@@ -1,19 +1,31 @@
-"""`comptrust verify`: check a version against its signed verdict, down to every byte."""
+"""`comptrust verify`: check a version or an exported bundle against its signed verdict."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from comptrust.cli.options import end, json_option, print_result
 from comptrust.errors import Exit
 
+if TYPE_CHECKING:
+    from comptrust.gate.signing import keys
+    from comptrust.gate.signing.attestations import Attestation, Problem
+
+REGISTERED = "models:/"
 SHOWN = {"key_id", "model", "run_id", "baseline_run_id", "issued", "expires"}
 """Fields of the attestation in the JSON result."""
 
 
 @click.command("verify")
-@click.argument("ref", metavar="MODEL")
+@click.argument("target", metavar="TARGET")
+@click.option(
+    "--policy-digest",
+    metavar="DIGEST",
+    help="Policy under which it must have passed: the policy_digest in verdict.json.",
+)
 @click.option(
     "--keys",
     "trusted",
@@ -21,50 +33,70 @@ SHOWN = {"key_id", "model", "run_id", "baseline_run_id", "issued", "expires"}
     help="Public key, or folder of public keys  [default: the keys folder].",
 )
 @json_option
-def command(ref: str, trusted: Path | None, as_json: bool) -> None:
-    """Check a version against its signed verdict.
+def command(target: str, policy_digest: str | None, trusted: Path | None, as_json: bool) -> None:
+    """Check a version or a bundle against its signed verdict.
 
-    MODEL is models:/NAME/VERSION. Its signature, weights, scores, answers and verdict are checked,
-    and the scores and answers of its dense source.
+    TARGET is models:/NAME/VERSION, or a folder that comptrust export wrote. Of a version its
+    signature, weights, scores, answers and verdict are checked, and the scores and answers of its
+    dense source; of a folder the signature, the verdict and every file, without a network.
 
     \b
     Exit codes:
       0  signed by a trusted key, not expired, every byte as signed,
-         and the verdict passes
+         and the verdict passes, under the policy if one is named
       1  something was changed, or the verdict blocks
-      3  not signed, expired, signed by an unknown key,
-         or the verdict is inconclusive
+      2  TARGET, the keys or the digest cannot be used
+      3  not signed, expired, signed by an unknown key, judged under another
+         policy, or the verdict is inconclusive
 
     \b
-    Example:
+    Examples:
       comptrust verify models:/smollm2-135m-instruct/2
+      comptrust verify out/champion --policy-digest DIGEST --keys trusted
     """
+    from comptrust.claims import bundles
     from comptrust.gate.signing import keys
+
+    bundles.check_digest(policy_digest)
+    public = keys.load_public_keys(trusted)
+    name = target
+    if target.startswith(REGISTERED):
+        name, attestation, problems = _registered(target, public)
+    else:
+        attestation, problems = bundles.check(Path(target), trusted=public)
+    problems = (*problems, *bundles.other_policy(attestation, policy_digest))
+    failed = any(problem.kind in ("changed", "block") for problem in problems)
+    outcome = "block" if failed else "inconclusive" if problems else "pass"
+    fields = {
+        "model": name,
+        "outcome": outcome,
+        "problems": [problem.model_dump(mode="json") for problem in problems],
+        "policy_digest": attestation and attestation.verdict.policy_digest,
+        "attestation": attestation and attestation.model_dump(mode="json", include=SHOWN),
+    }
+    print_result(_text(name, attestation, problems), fields, as_json=as_json)
+    end(Exit.of(outcome))
+
+
+def _registered(
+    ref: str, public: "keys.Trusted"
+) -> "tuple[str, Attestation | None, tuple[Problem, ...]]":
     from comptrust.tracking import registry
     from comptrust.workflow import signatures
 
-    public = keys.load_public_keys(trusted)
     version = registry.resolve(ref)
     with tempfile.TemporaryDirectory() as folder:
         registered = registry.download_all(version.ref, into=Path(folder))
-        attestation, problems = signatures.check(version, registered=registered, trusted=public)
-    failed = any(problem.kind in ("changed", "block") for problem in problems)
-    outcome = "block" if failed else "inconclusive" if problems else "pass"
-    text = "\n".join(f"{problem.kind}: {problem.text}" for problem in problems)
-    if attestation and not problems:
-        n_files = len(attestation.artifact) + sum(map(len, attestation.files.values()))
-        verdict = attestation.verdict
-        text = (
-            f"{version.ref}: all {n_files} files are as key {attestation.key_id} signed them on"
-            f" {attestation.issued:%Y-%m-%d}.\n"
-            f"verdict: {verdict.outcome} under policy {verdict.policy}, valid until"
-            f" {attestation.expires:%Y-%m-%d %H:%M} UTC"
-        )
-    fields = {
-        "model": version.ref,
-        "outcome": outcome,
-        "problems": [problem.model_dump(mode="json") for problem in problems],
-        "attestation": attestation and attestation.model_dump(mode="json", include=SHOWN),
-    }
-    print_result(text, fields, as_json=as_json)
-    end(Exit.of(outcome))
+        return version.ref, *signatures.check(version, registered=registered, trusted=public)
+
+
+def _text(name: str, attestation: "Attestation | None", problems: "Sequence[Problem]") -> str:
+    if attestation is None or problems:
+        return "\n".join(f"{problem.kind}: {problem.text}" for problem in problems)
+    verdict = attestation.verdict
+    return (
+        f"{name}: all files are as key {attestation.key_id} signed them on"
+        f" {attestation.issued:%Y-%m-%d}.\n"
+        f"verdict: {verdict.outcome} under policy {verdict.policy} ({verdict.policy_digest}), valid"
+        f" until {attestation.expires:%Y-%m-%d %H:%M} UTC"
+    )

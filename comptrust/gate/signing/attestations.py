@@ -5,22 +5,25 @@ runs' files the signed ones (`changes`), and is the registered version the signe
 (`changed_artifact`)?
 """
 
+from __future__ import annotations
+
 import datetime
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AwareDatetime
 
 from comptrust import config, digests
 from comptrust.errors import UserError
-from comptrust.gate.evidence import Evidence
 from comptrust.gate.signing import keys, waivers
 from comptrust.gate.signing.roles import Role
 from comptrust.records import Record, Result, Verdict
-from comptrust.trust import evaluation
+
+if TYPE_CHECKING:  # they need numpy, and whoever verifies needs neither
+    from comptrust.gate.evidence import Evidence
+    from comptrust.trust.evaluation import Evaluation
 
 Kind = Literal["changed", "unverified"] | Result
 DAY = datetime.timedelta(days=1)
@@ -37,7 +40,7 @@ EVALUATION = ("scorecard.json", "suite.json", "checkpoint.json", "generations")
 class Attestation(keys.SignedRecord):
     """What the gate signed: a verdict, the bytes behind it, its owner and its validity."""
 
-    purpose: ClassVar[str] = "attestation/v1"
+    purpose: ClassVar[str] = "attestation/v2"
     role: ClassVar[Role] = "gate"
 
     verdict: Verdict
@@ -81,7 +84,7 @@ def attest(
     artifacts: Mapping[str, Path],
     run_ids: Mapping[str, str],
     model: str,
-    key: Ed25519PrivateKey,
+    key: keys.PrivateKey,
     days: int,
     registered: Path | None = None,
     now: datetime.datetime | None = None,
@@ -93,6 +96,8 @@ def attest(
     is the folder of the registered version, with the checkpoint in it or in its folder `model`.
     Raises UserError if the files are not the judged ones or the candidate's weights are unknown.
     """
+    from comptrust.trust import evaluation
+
     issued = (now or datetime.datetime.now(datetime.UTC)).replace(microsecond=0)
     both = {"candidate": evidence.candidate, "baseline": evidence.baseline}
     judged = {role: memory for role, memory in both.items() if memory}
@@ -120,7 +125,7 @@ def attest(
         )
     artifact = held_by(registered) if registered else {}
     weights = weights_of(artifact) if registered else checkpoint.manifest
-    for problem in _compare(checkpoint.manifest, weights):
+    for problem in compare(checkpoint.manifest, weights):
         raise UserError(
             f"Nothing is signed: the registered files are not the judged ones. {problem} Register"
             " it again."
@@ -245,7 +250,7 @@ def changes(attestation: Attestation, artifacts: Mapping[str, Path]) -> tuple[Pr
     different: list[Problem] = []
     for role, files in attestation.files.items():
         present = _digests(artifacts[role], role) if role in artifacts else {}
-        different += _compare(files, present, prefix="" if role == "candidate" else f"{role}/")
+        different += compare(files, present, prefix="" if role == "candidate" else f"{role}/")
     return tuple(different)
 
 
@@ -262,10 +267,10 @@ def changed_artifact(attestation: Attestation, present: Mapping[str, str]) -> tu
             " registered. Gate the registered version (models:/...) again."
         )
         return (Problem(kind="unverified", text=text),)
-    return tuple(_compare(attestation.artifact, present))
+    return tuple(compare(attestation.artifact, present))
 
 
-def summary(evaluated: evaluation.Evaluation) -> dict[str, str]:
+def summary(evaluated: Evaluation) -> dict[str, str]:
     """Return what is signed of a sibling: file -> digest of its fields."""
     records = {
         "scorecard.json": evaluated.scorecard,
@@ -300,9 +305,10 @@ def first_failure(verdict: Verdict) -> str | None:
     return f"{failing[0].rule}: {failing[0].reason}" if failing else None
 
 
-def _compare(
+def compare(
     signed: Mapping[str, str], present: Mapping[str, str], *, prefix: str = ""
 ) -> Iterator[Problem]:
+    """Yield each file that was changed, added or removed since it was signed (path -> SHA-256)."""
     for name in sorted({name for name, _ in signed.items() ^ present.items()}):
         how = "was changed since it" if name in signed else "was added since it"
         if name not in present:

@@ -1,21 +1,22 @@
-"""Ed25519 keys: where they are kept, how they are read, and records with a signature."""
+"""Keys: where they are kept, how they are read, and records with a signature."""
 
 import base64
-import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from comptrust import digests
 from comptrust.errors import ServiceError, UserError
-from comptrust.gate.signing import roles
+from comptrust.gate.signing import algorithms, roles
+from comptrust.gate.signing.algorithms import KeyType, PublicKey
+from comptrust.gate.signing.algorithms import PrivateKey as PrivateKey
+from comptrust.gate.signing.algorithms import key_id as key_id
 from comptrust.gate.signing.roles import Grant, Role, TrustedKey
 from comptrust.records import Record
 
@@ -40,20 +41,32 @@ class SignedRecord(Record):
     key_id: str = ""
     """Name of the public key that verifies the signature; empty while unsigned."""
     signature: str = ""
-    """Ed25519, base64."""
+    """Ed25519, or ECDSA over P-256 with SHA-256 (DER); base64."""
 
     def payload(self) -> bytes:
-        """Return what is signed: the purpose, and all fields but the signature as one JSON text."""
-        fields = json.loads(self.model_dump_json(exclude={"signature"}))
-        return f"comptrust/{self.purpose}\n{digests.canonical(fields)}".encode()
+        """Return what is signed: the purpose, and all fields but the signature (RFC 8785).
+
+        Raises ValueError for a number that other readers of JSON would not read exactly.
+        """
+        return f"comptrust/{self.purpose}\n".encode() + digests.rfc8785(self._fields())
+
+    def earlier_payload(self) -> bytes:
+        """Return what version 0.1.0 signed: purpose v1, and floats as Python writes them."""
+        purpose = f"{self.purpose.partition('/')[0]}/v1"
+        return f"comptrust/{purpose}\n{digests.canonical(self._fields())}".encode()
+
+    def _fields(self) -> Any:
+        return json.loads(self.model_dump_json(exclude={"signature"}))
 
 
-def sign(record: S, key: Ed25519PrivateKey) -> S:
-    """Return the record signed."""
+def sign(record: S, key: PrivateKey) -> S:
+    """Return the record signed. Raises UserError for a number that RFC 8785 cannot write."""
     named = record.model_copy(update={"key_id": key_id(key.public_key())})
-    return named.model_copy(
-        update={"signature": base64.b64encode(key.sign(named.payload())).decode()}
-    )
+    try:
+        signature = algorithms.sign(key, named.payload())
+    except ValueError as error:
+        raise UserError(f"Nothing is signed: {error}. Gate it without that number.") from error
+    return named.model_copy(update={"signature": base64.b64encode(signature).decode()})
 
 
 def proven(record: SignedRecord, trusted: Trusted) -> bool:
@@ -61,18 +74,24 @@ def proven(record: SignedRecord, trusted: Trusted) -> bool:
     try:
         raw = base64.b64decode(record.signature, validate=True)
         key = trusted[record.key_id]
-        key.public.verify(raw, record.payload())
     # KeyError: the key is not trusted. ValueError: not base64, or not Unicode.
-    except (InvalidSignature, KeyError, ValueError):
+    except (KeyError, ValueError):
+        return False
+    if not any(
+        _signed(key.public, raw, payload) for payload in (record.payload, record.earlier_payload)
+    ):
         return False
     # Base64 has spare bits, so one signature has several spellings. Only one is accepted.
     canonical = base64.b64encode(raw).decode() == record.signature
     return canonical and record.role in key.grant.roles
 
 
-def key_id(key: Ed25519PublicKey) -> str:
-    """Return the name of a public key: the first 16 hex digits of its SHA-256."""
-    return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:16]
+def _signed(key: PublicKey, signature: bytes, payload: Callable[[], bytes]) -> bool:
+    try:
+        algorithms.verify(key, signature, payload())
+    except (InvalidSignature, ValueError):  # ValueError: it cannot be written in this form
+        return False
+    return True
 
 
 def default_folder() -> Path:
@@ -81,13 +100,13 @@ def default_folder() -> Path:
     return Path(os.environ.get("COMPTRUST_KEYS") or config / "comptrust" / "keys")
 
 
-def create(folder: Path) -> tuple[str, Path, Path]:
+def create(folder: Path, *, kind: KeyType = "ed25519") -> tuple[str, Path, Path]:
     """Create a key pair and return its id, the private file and the public file.
 
     Only its owner can read the private file. Raises UserError if there is one already, which is
     never overwritten; ServiceError if nothing can be written.
     """
-    key = Ed25519PrivateKey.generate()
+    key = algorithms.generate(kind)
     name = key_id(key.public_key())
     private, public = folder / PRIVATE, folder / f"{name}.pub.pem"
     encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
@@ -110,12 +129,13 @@ def create(folder: Path) -> tuple[str, Path, Path]:
     return name, private, public
 
 
-def signing_key(folder: Path | None = None) -> Ed25519PrivateKey | None:
+def signing_key(folder: Path | None = None) -> PrivateKey | None:
     """Return the private key, or None if there is none.
 
     It is the file that COMPTRUST_SIGNING_KEY names, or else signing.pem in the keys folder. With
     `folder`, only that folder's signing.pem counts. Raises UserError if the named file is missing,
-    if others can read it, or if it is not an Ed25519 key without a password.
+    if others can read it, or if it is not an Ed25519 or P-256 key without a
+    password.
     """
     named = None if folder else os.environ.get("COMPTRUST_SIGNING_KEY")
     path = Path(named) if named else (folder or default_folder()) / PRIVATE
@@ -135,13 +155,13 @@ def signing_key(folder: Path | None = None) -> Ed25519PrivateKey | None:
             f"The signing key {path} is open to others (mode {mode:04o}). Run: chmod 600 {path}"
         )
     try:
-        key = serialization.load_pem_private_key(text, password=None)
+        key = algorithms.private(serialization.load_pem_private_key(text, password=None))
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None  # the reason could quote the file, so it is not shown
-    if not isinstance(key, Ed25519PrivateKey):
+    if key is None:
         raise UserError(
-            f"{path} is not an Ed25519 private key without a password (PEM, PKCS8). Create one:"
-            " comptrust keys init --dir DIR"
+            f"{path} is not an Ed25519 or P-256 private key without a password (PEM, PKCS8). Create"
+            " one: comptrust keys init --dir DIR"
         )
     return key
 
@@ -151,7 +171,7 @@ def load_public_keys(folder_or_file: Path | None = None) -> Trusted:
 
     The default is the keys folder, which may be missing. A single file may sign everything. Raises
     UserError if a given place is
-    missing, if a file is not an Ed25519 public key, or if anyone may write to the place.
+    missing, if a file is not an Ed25519 or P-256 public key, or if anyone may write to the place.
     """
     place = folder_or_file or default_folder()
     if folder_or_file is None and not place.exists():
@@ -164,7 +184,7 @@ def load_public_keys(folder_or_file: Path | None = None) -> Trusted:
     public = {key_id(key): key for key in map(_public, files)}
     grants = roles.read(place) if place.is_dir() else None
     for path in [place, *files, *([place / roles.NAME] if grants is not None else [])]:
-        if os.name == "posix" and path.stat().st_mode & stat.S_IWOTH:
+        if os.name == "posix" and path.stat().st_mode & stat.S_IWOTH and not _is_read_only(path):
             raise UserError(
                 f"Anyone can write to {path}, so its keys prove nothing. Run: chmod o-w {path}"
             )
@@ -173,15 +193,21 @@ def load_public_keys(folder_or_file: Path | None = None) -> Trusted:
     return {name: TrustedKey(key, grants.get(name, Grant())) for name, key in public.items()}
 
 
-def _public(path: Path) -> Ed25519PublicKey:
+def _is_read_only(path: Path) -> bool:
+    """Whether its file system is mounted so that nobody can write: Kubernetes mounts mode 0777."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def _public(path: Path) -> PublicKey:
     try:
-        key = serialization.load_pem_public_key(path.read_bytes())
+        key = algorithms.public(serialization.load_pem_public_key(path.read_bytes()))
     except OSError as error:
         raise UserError(f"Cannot read the public key {path}: {error.strerror}.") from error
     except (ValueError, UnsupportedAlgorithm):
         key = None
-    if not isinstance(key, Ed25519PublicKey):
+    if key is None:
         raise UserError(
-            f"{path} is not an Ed25519 public key (PEM). Export it again or remove the file."
+            f"{path} is not an Ed25519 or P-256 public key (PEM). Export it again or remove the"
+            " file."
         )
     return key

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from comptrust import config
 from comptrust.errors import UserError
+from comptrust.gate.signing.algorithms import PublicKey
 from comptrust.records import Record
 
 NAME = "roles.yaml"
@@ -42,7 +41,7 @@ class Grant(Record):
 class TrustedKey:
     """A public key and what it may sign."""
 
-    public: Ed25519PublicKey
+    public: PublicKey
     grant: Grant = Grant(roles=("gate", "waive"))  # noqa: RUF009 - records are frozen
 
     def refusal(

@@ -24,7 +24,7 @@ ACCEPTED = "accepted"
 class Waiver(keys.SignedRecord):
     """Who accepts what, why, and through which day (UTC)."""
 
-    purpose: ClassVar[str] = "waiver/v1"
+    purpose: ClassVar[str] = "waiver/v2"
     role: ClassVar[Role] = "waive"
 
     rule: str

@@ -55,7 +55,10 @@ def test_what_is_written(version: registry.Version, tiny: Path, store: Path, ref
         "model",
         "verdict.json",
         "scorecard.json",
+        "suite.json",
         "README.md",
+        "bom.cdx.json",
+        "evidence-map.md",
     }
     verdict = Verdict.model_validate_json((out / "verdict.json").read_text())
     card = (out / "README.md").read_text()
@@ -75,6 +78,8 @@ def test_what_is_written(version: registry.Version, tiny: Path, store: Path, ref
     )
     for finding in verdict.findings:
         assert finding.reason.replace("|", "/") in card
+    [logged] = [path for path in store.rglob("checkpoint.json") if not path.is_relative_to(out)]
+    assert (out / "model" / "checkpoint.json").read_bytes() == logged.read_bytes(), "as signed"
     assert [path.name for path in store.iterdir() if path.name.startswith(".exported")] == []
 
 

@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from comptrust import claims
 from comptrust.cli.app import comptrust
 from comptrust.compression import checkpoint as files
 from comptrust.errors import ComptrustError
@@ -378,9 +379,14 @@ def test_a_signed_champion_is_handed_over(world: World, tmp_path: Path) -> None:
     )
     done = call(f"export models:/{world.sibling.name}/champion {tmp_path / 'out'}")
     assert done.exit_code == 0, done.output
+    trusted = keys.load_public_keys()
+    assert claims.check(tmp_path / "out", trusted=trusted) == ()
     signed = attestations.read(tmp_path / "out" / attestations.NAME)
-    [key] = keys.load_public_keys()
+    [key] = trusted
     assert (signed.key_id, signed.weights) == (key, files.manifest(tmp_path / "out" / "model"))
+    policy = ("--policy-digest", signed.verdict.policy_digest)
+    proven = call(f"verify {tmp_path / 'out'}", *policy)
+    assert proven.exit_code == 0 and signed.verdict.policy_digest in proven.stdout, proven.output
     card = (tmp_path / "out" / "README.md").read_text()
     assert f"signed by key `{key}`, valid until {signed.expires:%Y-%m-%d}" in card
     lines = [
@@ -495,6 +501,9 @@ def test_keys_commands(tmp_path: Path, world: World) -> None:
     assert "gate" in keys["grants"][made["key_id"]]["roles"]
     again = call(f"keys init --dir {tmp_path / 'k'}")
     assert again.exit_code == 2 and "is not overwritten" in again.stderr
+    made_p256 = json.loads(call(f"keys init --dir {tmp_path / 'p'} --type p256 --json").stdout)
+    shown = json.loads(call(f"keys show --dir {tmp_path / 'p'} --json").stdout)
+    assert shown["trusted"] == [made_p256["key_id"]] == [shown["signing"]]
     assert f"signing: {made['key_id']}" in call(f"keys show --dir {tmp_path / 'k'}").stdout
 
 

@@ -77,7 +77,7 @@ def test_what_is_no_signing_key_is_refused_without_being_shown(kind: str, folder
     folder.mkdir()
     (folder / keys.PRIVATE).write_bytes(secret(kind))
     (folder / keys.PRIVATE).chmod(0o600)
-    with pytest.raises(UserError, match="is not an Ed25519 private key") as caught:
+    with pytest.raises(UserError, match="is not an Ed25519 or P-256 private key") as caught:
         keys.signing_key()
     assert "SECRET" not in str(caught.value)
     assert caught.value.__cause__ is None and caught.value.__context__ is None
@@ -133,8 +133,8 @@ def writable_folder(folder: Path) -> Path:
     ("make", "message"),
     [
         (missing, "no public keys at"),
-        (private, "is not an Ed25519 public key"),
-        (garbage, "is not an Ed25519 public key"),
+        (private, "is not an Ed25519 or P-256 public key"),
+        (garbage, "is not an Ed25519 or P-256 public key"),
         (writable_file, "Anyone can write to"),
         (writable_folder, "Anyone can write to"),
     ],
@@ -144,3 +144,13 @@ def test_public_keys_that_prove_nothing_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         keys.load_public_keys(make(folder))
+
+
+def test_a_folder_that_nobody_can_write_may_have_any_mode(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes mounts a config map read-only, with mode 0777."""
+    place, held = writable_folder(folder), os.statvfs(folder)
+    read_only = os.statvfs_result((*held[:8], held.f_flag | os.ST_RDONLY, held.f_namemax))
+    monkeypatch.setattr(os, "statvfs", lambda path: read_only)
+    assert len(keys.load_public_keys(place)) == 1
