@@ -106,8 +106,8 @@ class PublishingRepository(LocalArtifactRepository):
     """
 
     @abstractmethod
-    def publishing(self, path: Path) -> AbstractContextManager[None]:
-        """Enter before the file appears at `path`, leave when it has appeared."""
+    def publishing(self, path: Path, staged: Path) -> AbstractContextManager[None]:
+        """Enter before the file `staged` appears at `path`, leave when it has appeared."""
 
     def _publish_staged_artifact(
         self,
@@ -115,5 +115,5 @@ class PublishingRepository(LocalArtifactRepository):
         destination_file_path: str,
         finalize_temp_path: Callable[[str], None] | None = None,
     ) -> None:
-        with self.publishing(Path(destination_file_path)):
+        with self.publishing(Path(destination_file_path), Path(temp_file_path)):
             _PUBLISH(self, temp_file_path, destination_file_path, finalize_temp_path)

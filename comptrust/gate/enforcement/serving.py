@@ -11,7 +11,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import extract_db_type_from_uri
 
 from comptrust.errors import UserError
-from comptrust.gate.enforcement import routes, settings
+from comptrust.gate.enforcement import private, routes, settings
 from comptrust.gate.enforcement.frozen import frozen_uri
 from comptrust.gate.enforcement.settings import SCHEME, Level, Settings
 from comptrust.gate.signing import keys
@@ -48,6 +48,7 @@ def server_command(
     aliases: Sequence[str],
     artifact_roots: Sequence[str],
     audit_log: Path | None,
+    evidence: Path | None,
     allow: Sequence[str],
     proxies: Sequence[str],
     options: Sequence[str],
@@ -84,6 +85,7 @@ def server_command(
         settings.GUARD_ALIASES: ",".join(aliases),
         settings.ARTIFACT_ROOTS: ",".join(artifact_roots),
         settings.AUDIT_LOG: str(audit_log.absolute()) if audit_log else None,
+        settings.EVIDENCE: str(evidence.absolute()) if evidence else None,
     }
     groups = routes.check(allow)
     # What MLflow can be told not to offer, it should not offer in its pages either.
@@ -104,10 +106,12 @@ def server_command(
             f"--audit-log FILE is required: a {registry.partition(':')[0]} database has no folder"
             " to put the log in."
         )
+    folder = Path(local_file_uri_to_path(artifacts))
+    private.require(loaded, (backend, registry), folder, environment=environment)
     server_options = (
         *("--backend-store-uri", backend),
         *("--registry-store-uri", SCHEME + registry),
-        *("--artifacts-destination", frozen_uri(local_file_uri_to_path(artifacts))),
+        *("--artifacts-destination", frozen_uri(str(folder))),
         *("--app-name", app_name),
         *options,
     )

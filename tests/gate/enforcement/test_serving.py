@@ -25,6 +25,7 @@ def plan(tmp_path: Path, **changes: Any) -> ServerCommand:
         "aliases": (),
         "artifact_roots": (),
         "audit_log": None,
+        "evidence": None,
         "allow": (),
         "proxies": (),
         "options": (),

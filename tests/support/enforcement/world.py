@@ -196,6 +196,7 @@ class World:
         *,
         refuses: bool = False,
         suite: Suite | None = None,
+        dense_bytes: int = weights.DENSE_BYTES,
         **recipe: Any,
     ) -> None:
         """Evaluate the files that the registry has now, and log the result on the run.
@@ -204,7 +205,9 @@ class World:
         """
         shutil.rmtree(candidate.evidence, ignore_errors=True)
         files = self.files(candidate) / "model"
-        checkpoint = weights.measured(checkpoint_of(files, **recipe), files)
+        checkpoint = weights.measured(
+            checkpoint_of(files, **recipe), files, dense_bytes=dense_bytes
+        )
         backend = Refusing(answer) if refuses else Echo(answer)
         evaluate(
             backend,
@@ -276,7 +279,8 @@ class World:
             if changes:
                 made = keys.sign(made.model_copy(update=changes), key)
             (candidate.evidence / attestations.NAME).write_text(made.model_dump_json(indent=2))
-        self.upload(candidate, "verdict.json", *([attestations.NAME] if made else []))
+        # Signed first: only then is another verdict of a promoted version taken.
+        self.upload(candidate, *([attestations.NAME] if made else []), "verdict.json")
         return made
 
     def pass_truly(self, candidate: Candidate) -> None:
