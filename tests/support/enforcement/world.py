@@ -196,7 +196,6 @@ class World:
         *,
         refuses: bool = False,
         suite: Suite | None = None,
-        dense_bytes: int = weights.DENSE_BYTES,
         **recipe: Any,
     ) -> None:
         """Evaluate the files that the registry has now, and log the result on the run.
@@ -205,9 +204,7 @@ class World:
         """
         shutil.rmtree(candidate.evidence, ignore_errors=True)
         files = self.files(candidate) / "model"
-        checkpoint = weights.measured(
-            checkpoint_of(files, **recipe), files, dense_bytes=dense_bytes
-        )
+        checkpoint = weights.measured(checkpoint_of(files, **recipe), files)
         backend = Refusing(answer) if refuses else Echo(answer)
         evaluate(
             backend,
