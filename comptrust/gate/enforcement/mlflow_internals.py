@@ -33,7 +33,7 @@ ARTIFACT_DESTINATION = "_MLFLOW_SERVER_ARTIFACT_DESTINATION"
 """Environment variable with the folder or bucket that a server serves: files there can freeze."""
 
 SERVER_KIND = "_MLFLOW_SGI_NAME"
-"""Environment variable that says which program serves: uvicorn, gunicorn or waitress."""
+"""Environment variable that says which program serves: uvicorn or gunicorn."""
 UPLOAD_PREFIX = _TEMP_ARTIFACT_PREFIX
 """Starts the file name of an upload in progress, which is not part of a version yet."""
 

@@ -19,6 +19,7 @@ from comptrust.gate.signing import keys
 REFUSED_OPTIONS = {
     "--dev": "it reloads code while it serves",
     "--enable-workspaces": "the guarded registry has no workspaces",
+    "--waitress-opts": "mlflow server cannot start its application with waitress; leave it out",
     "--no-serve-artifacts": "clients would write artifacts without the server",
 }
 SERVER_OPTIONS = ("MLFLOW_UVICORN_OPTS", "MLFLOW_GUNICORN_OPTS", "GUNICORN_CMD_ARGS")
@@ -147,7 +148,7 @@ def _proxies(proxies: Sequence[str], options: Sequence[str]) -> str:
     words = (*options, *(os.environ.get(variable, "") for variable in SERVER_OPTIONS))
     if any("forwarded-allow-ips" in word or "forwarded_allow_ips" in word for word in words):
         raise UserError("comptrust serve does not take --forwarded-allow-ips. Use --proxy ADDRESS.")
-    other = any(word.startswith(("--gunicorn-opts", "--waitress-opts")) for word in options)
+    other = any(word.startswith("--gunicorn-opts") for word in options)
     if proxies and (other or os.environ.get("MLFLOW_GUNICORN_OPTS")):
         raise UserError("--proxy needs uvicorn, which mlflow server uses by default.")
     return ",".join(proxies)

@@ -95,6 +95,7 @@ def test_no_key_starts_and_says_so(tmp_path: Path) -> None:
         ({"artifacts": "s3://bucket"}, "is not a local folder"),
         ({"options": ("--no-serve-artifacts",)}, "clients would write artifacts without"),
         ({"options": ("--dev",)}, "does not take --dev"),
+        ({"options": ("--waitress-opts=--threads=4",)}, "with waitress; leave it out"),
         ({"options": ("--enable-workspaces",)}, "no workspaces"),
         ({"options": ("--app-name", "other")}, "not 'other': the routes of other applications"),
         ({"options": ("--app-name=basic-auth", "--app-name=x")}, "--app-name basic-auth once"),
