@@ -5,7 +5,9 @@ import hashlib
 import json
 import os
 import secrets
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,12 @@ def rfc8785(value: Any) -> bytes:
 
 def of_text(text: str) -> str:
     """Digest one string."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return of_bytes(text.encode())
+
+
+def of_bytes(content: bytes) -> str:
+    """Digest bytes."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def of_list(texts: Iterable[str], *, start: str, end: str) -> str:
@@ -84,6 +91,7 @@ class Memory:
     def __init__(self, remembered: dict[str, Entry]) -> None:
         self._remembered = remembered
         self._new: dict[str, Entry] = {}
+        self._reading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def of_file(self, path: Path) -> str:
         """Return a file's SHA-256, without reading the file if it is untouched since the last time.
@@ -91,15 +99,16 @@ class Memory:
         A file that changed in the last seconds, or while it was read, is not remembered.
         """
         key = os.path.abspath(path)
-        before = identity(path)
-        entry = self._new.get(key) or self._remembered.get(key)
-        if entry and entry[:5] == before:
-            return entry[5]
-        settled = before[-1] / 1e9 < time.time() - SETTLED_SECONDS
-        digest = of_file(path)
-        if settled and identity(path) == before:
-            self._new[key] = (*before, digest)
-        return digest
+        with self._reading[key]:  # whoever else wants this file waits for what is read now
+            before = identity(path)
+            entry = self._new.get(key) or self._remembered.get(key)
+            if entry and entry[:5] == before:
+                return entry[5]
+            settled = before[-1] / 1e9 < time.time() - SETTLED_SECONDS
+            digest = of_file(path)
+            if settled and identity(path) == before:
+                self._new[key] = (*before, digest)
+            return digest
 
 
 def of_folder(

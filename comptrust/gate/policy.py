@@ -69,7 +69,12 @@ class Policy:
         Defaults are included, so a new default gives a new digest. `dense` and `stages` came later
         and are left out where they are the default.
         """
-        return digests.of_value(
+        return digests.of_text(self.canonical)
+
+    @property
+    def canonical(self) -> str:
+        """The text of which `digest` is the SHA-256."""
+        return digests.canonical(
             {
                 **({} if self.dense == "proven" else {"dense": self.dense}),
                 **({} if self.stages else {"stages": False}),

@@ -123,7 +123,7 @@ class Run:
 
     def verdict(self, verdict: Verdict) -> None:
         """Log the verdict as an artifact and as tags."""
-        self.text("verdict.json", verdict.model_dump_json(indent=2))
+        self.text("verdict.json", text_of(verdict))
         self.tags(metrics.verdict_tags(verdict))
 
     @service()
@@ -194,6 +194,11 @@ def start(
     finally:
         with service():
             client().set_terminated(run_id, status=status)
+
+
+def text_of(verdict: Verdict) -> str:
+    """Return the content of verdict.json."""
+    return verdict.model_dump_json(indent=2)
 
 
 def _end_abandoned(experiment: str) -> None:

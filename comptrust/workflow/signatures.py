@@ -60,10 +60,12 @@ class Signer:
         *,
         days: int,
         version: registry.Version | None = None,
+        logged: bool = True,
     ) -> SignatureStatus:
-        """Sign a logged verdict together with the files of its runs and its version.
+        """Sign a verdict together with the files of its runs and its version.
 
-        The result is logged as attestation.json on the candidate's run.
+        The result is logged as attestation.json on the candidate's run. The verdict is `logged`
+        there already, or will be.
         """
         candidate, judged = evidence.candidate, {"candidate": evidence.candidate}
         if evidence.baseline:
@@ -82,6 +84,9 @@ class Signer:
                 role: runs.download(run_id, into=folder / role, only=ARTIFACTS)
                 for role, run_id in run_ids.items()
             }
+            if not logged:
+                place = folder / "candidate" / attestations.VERDICT
+                place.write_text(runs.text_of(verdict), encoding="utf-8")
             registered = None
             if version:
                 registered = registry.download_all(version.ref, into=folder / "registered")
@@ -163,12 +168,13 @@ def judge_again(
     )
     waived = waivers(candidate, file=waivers_file)
     verdict = judge(evidence, rules, waivers=waived, trusted=signer.trusted)
+    # Signed first: a server takes another verdict of a promoted version only with a signature.
+    signature = signer.sign(verdict, evidence, days=rules.valid_days, logged=False)
     if candidate.startswith(evaluations.REMOTE):
         from comptrust.report import page
 
         promotion.record_verdict(candidate, verdict)
         page.log_version(registry.run_of(candidate))
-    signature = signer.sign(verdict, evidence, days=rules.valid_days)
     return Judgment(measured, dense, verdict, signature)
 
 

@@ -40,13 +40,24 @@ WORD = re.compile(r"[\w.@:/=*+-]+", re.ASCII)
     " folder].",
 )
 @click.option(
+    "--evidence",
+    type=click.Path(path_type=Path),
+    help="With --registry: the folder of the kept evidence  [default: COMPTRUST_EVIDENCE, else"
+    " beside the log].",
+)
+@click.option(
     "--last",
     type=click.IntRange(min=1),
     help="Show only the last N records; all of them are checked  [default: show all].",
 )
 @json_option
 def command(
-    log: Path | None, registry: str | None, trusted: Path | None, last: int | None, as_json: bool
+    log: Path | None,
+    registry: str | None,
+    trusted: Path | None,
+    evidence: Path | None,
+    last: int | None,
+    as_json: bool,
 ) -> None:
     """Show the registry's decisions and check their record.
 
@@ -75,7 +86,8 @@ def command(
             os.environ.setdefault(name, value)
         place = trusted or os.environ.get(settings.KEYS)
         public = keys.load_public_keys(Path(place) if place else None)
-        problems += differences(chain.lines, registry, trusted=public)
+        kept = evidence or settings.evidence_of(path)
+        problems += differences(chain.lines, registry, trusted=public, evidence=kept)
     records = chain.lines[-last:] if last else chain.lines
     head = chain.lines[-1].hash if chain.lines else audit.GENESIS_HASH
     fields = {

@@ -64,6 +64,11 @@ FOLDER = click.Path(path_type=Path)
     help="File that records the decisions  [default: beside a sqlite database].",
 )
 @click.option(
+    "--evidence",
+    type=FOLDER,
+    help="Folder that keeps the evidence of each promotion  [default: beside the audit log].",
+)
+@click.option(
     "--plugin",
     multiple=True,
     help="Package whose plug-ins the server may load; repeatable  [default: COMPTRUST_PLUGINS,"
@@ -94,6 +99,7 @@ def command(
     guard_alias: tuple[str, ...],
     artifact_root: tuple[str, ...],
     audit_log: Path | None,
+    evidence: Path | None,
     plugin: tuple[str, ...],
     allow: tuple[str, ...],
     proxy: tuple[str, ...],
@@ -129,6 +135,7 @@ def command(
         aliases=guard_alias,
         artifact_roots=artifact_root,
         audit_log=audit_log,
+        evidence=evidence,
         allow=allow,
         proxies=proxy,
         options=options,

@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection, Iterator
 from typing import Any
 
+import anyio.to_thread
 import flask
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
@@ -29,6 +30,10 @@ from comptrust.gate.enforcement.tracking import GuardedTracking
 AUTOMATIC = {"HEAD", "OPTIONS"}
 """Methods that the frameworks add to a route by themselves, and that change nothing."""
 GRAPHQL = "/graphql"
+THREADS = 200
+"""Requests that a worker of uvicorn answers at once. Those that wait for the same promotion, or for
+the log, take a thread each, but no processor; with the usual 40 they would keep the others out.
+"""
 
 
 def create_app() -> FastAPI | flask.Flask:
@@ -133,6 +138,8 @@ class _Known:
         self.native = [route for route in routes if not isinstance(route, Mount)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         if scope["type"] != "http" or self._knows(scope):
             await self.app(scope, receive, send)
         else:

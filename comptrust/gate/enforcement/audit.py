@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from comptrust import digests
 from comptrust.errors import ServiceError, UserError
 from comptrust.gate.enforcement import audit_files
 from comptrust.gate.enforcement.audit_files import Head
 from comptrust.gate.enforcement.audit_record import AuditEvent, AuditRecord
+from comptrust.gate.enforcement.locks import SharedLock
 
 GENESIS_HASH = "0" * 64
 """The `previous` of the first record."""
@@ -48,7 +49,7 @@ class Audit:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=LOCK_SECONDS)
+        self._lock = SharedLock(path.with_name(f"{path.name}.lock"), seconds=LOCK_SECONDS)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -72,7 +72,7 @@ def _block(
             or (verdict.outcome, verdict.stages) != ("block", True)
         ):
             return None
-        files.fetch(uri, (*attestations.EVALUATION, attestations.VERDICT), folder)
+        files.fetch(uri, tuple(signed.files.get("candidate", ())), folder)
         changes = attestations.changes(signed, {"candidate": folder})
         ref = f"runs:/{run_id}"
         if any(not str(change.file).startswith("baseline/") for change in changes):

@@ -33,7 +33,7 @@ ARTIFACT_DESTINATION = "_MLFLOW_SERVER_ARTIFACT_DESTINATION"
 """Environment variable with the folder or bucket that a server serves: files there can freeze."""
 
 SERVER_KIND = "_MLFLOW_SGI_NAME"
-"""Environment variable that says which program serves: uvicorn, gunicorn or waitress."""
+"""Environment variable that says which program serves: uvicorn or gunicorn."""
 UPLOAD_PREFIX = _TEMP_ARTIFACT_PREFIX
 """Starts the file name of an upload in progress, which is not part of a version yet."""
 
@@ -106,8 +106,8 @@ class PublishingRepository(LocalArtifactRepository):
     """
 
     @abstractmethod
-    def publishing(self, path: Path) -> AbstractContextManager[None]:
-        """Enter before the file appears at `path`, leave when it has appeared."""
+    def publishing(self, path: Path, staged: Path) -> AbstractContextManager[None]:
+        """Enter before the file `staged` appears at `path`, leave when it has appeared."""
 
     def _publish_staged_artifact(
         self,
@@ -115,5 +115,5 @@ class PublishingRepository(LocalArtifactRepository):
         destination_file_path: str,
         finalize_temp_path: Callable[[str], None] | None = None,
     ) -> None:
-        with self.publishing(Path(destination_file_path)):
+        with self.publishing(Path(destination_file_path), Path(temp_file_path)):
             _PUBLISH(self, temp_file_path, destination_file_path, finalize_temp_path)

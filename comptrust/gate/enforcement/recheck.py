@@ -15,6 +15,8 @@ from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import files
 from comptrust.gate.enforcement.audit_record import AuditRecord, written
+from comptrust.gate.enforcement.evidence_store import EvidenceStore
+from comptrust.gate.enforcement.kept_evidence import KeptEvidence
 from comptrust.gate.enforcement.mlflow_internals import registry_of
 from comptrust.gate.enforcement.verifier import EVALUATED_BY
 from comptrust.gate.signing import attestations, keys
@@ -23,8 +25,11 @@ from comptrust.gate.signing import attestations, keys
 class Recheck:
     """Checks promoted versions as a client of the registry sees them."""
 
-    def __init__(self, client: MlflowClient, registry: str, trusted: keys.Trusted) -> None:
+    def __init__(
+        self, client: MlflowClient, registry: str, trusted: keys.Trusted, evidence: EvidenceStore
+    ) -> None:
         self._client, self._registry, self._trusted = client, registry, trusted
+        self._evidence = KeptEvidence(client, evidence)
         self._hashed: dict[str, str] = {}
 
     def problems(self, version: ModelVersion, where: str, record: AuditRecord) -> Iterator[str]:
@@ -55,9 +60,11 @@ class Recheck:
         try:
             attestation = self._attestation(run_id)
         except (MlflowException, OSError, UserError) as error:
+            kept = grant and grant.evidence
+            instead = f" {self._evidence.instead(kept, attestations.NAME)}" if kept else ""
             yield (
                 f"{what}: its signed verdict cannot be read from run {run_id}: {_reason(error)}"
-                f" Restore it, or gate it again: comptrust gate {ref}"
+                f"{instead} Restore it, or gate it again: comptrust gate {ref}"
             )
         granted = grant.files if grant else ""
         if attestation:
@@ -65,6 +72,9 @@ class Recheck:
             expires = grant.expires if grant and same else attestation.expires
             yield from self._of_attestation(attestation, version, what, ref, expires=expires)
             granted = granted or digests.of_value(attestation.artifact)
+        if grant and grant.evidence:
+            for problem in self._evidence.problems(grant.evidence, attestation):
+                yield f"{what}: {problem}"
         try:
             if granted and self._files(served) != granted:
                 yield (

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
@@ -12,6 +13,7 @@ from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 from comptrust.errors import ServiceError
 from comptrust.gate.enforcement import names, replay, settings
 from comptrust.gate.enforcement.audit_record import AuditRecord, Guarded
+from comptrust.gate.enforcement.evidence_store import EvidenceStore
 from comptrust.gate.enforcement.mlflow_internals import (
     existing_version,
     is_prompt_source,
@@ -39,18 +41,18 @@ class Promotion:
 
 
 def differences(
-    records: Sequence[AuditRecord], registry: str, *, trusted: keys.Trusted
+    records: Sequence[AuditRecord], registry: str, *, trusted: keys.Trusted, evidence: Path
 ) -> tuple[str, ...]:
     """Return each difference between a log and a registry, and what to do.
 
-    What is granted in both is checked again: source, files, signed verdict, key and validity. Which
-    models and aliases are guarded is read from the log. Raises ServiceError if the registry does
-    not answer.
+    What is granted in both is checked again: source, files, signed verdict, key, validity, and the
+    evidence in the runs and in the folder `evidence`. Which models and aliases are guarded is read
+    from the log. Raises ServiceError if the registry does not answer.
     """
     history = replay.history(records)
     granted = replay.promoted(history)
     client = MlflowClient(tracking_uri=registry, registry_uri=registry)
-    recheck = Recheck(client, registry, trusted)
+    recheck = Recheck(client, registry, trusted, EvidenceStore(evidence))
     lines: list[str] = []
     try:
         promotions = list(_promotions(client, _guarded(records, registry)))

@@ -11,7 +11,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import extract_db_type_from_uri
 
 from comptrust.errors import UserError
-from comptrust.gate.enforcement import routes, settings
+from comptrust.gate.enforcement import private, routes, settings
 from comptrust.gate.enforcement.frozen import frozen_uri
 from comptrust.gate.enforcement.settings import SCHEME, Level, Settings
 from comptrust.gate.signing import keys
@@ -19,6 +19,7 @@ from comptrust.gate.signing import keys
 REFUSED_OPTIONS = {
     "--dev": "it reloads code while it serves",
     "--enable-workspaces": "the guarded registry has no workspaces",
+    "--waitress-opts": "mlflow server cannot start its application with waitress; leave it out",
     "--no-serve-artifacts": "clients would write artifacts without the server",
 }
 SERVER_OPTIONS = ("MLFLOW_UVICORN_OPTS", "MLFLOW_GUNICORN_OPTS", "GUNICORN_CMD_ARGS")
@@ -48,6 +49,7 @@ def server_command(
     aliases: Sequence[str],
     artifact_roots: Sequence[str],
     audit_log: Path | None,
+    evidence: Path | None,
     allow: Sequence[str],
     proxies: Sequence[str],
     options: Sequence[str],
@@ -84,6 +86,7 @@ def server_command(
         settings.GUARD_ALIASES: ",".join(aliases),
         settings.ARTIFACT_ROOTS: ",".join(artifact_roots),
         settings.AUDIT_LOG: str(audit_log.absolute()) if audit_log else None,
+        settings.EVIDENCE: str(evidence.absolute()) if evidence else None,
     }
     groups = routes.check(allow)
     # What MLflow can be told not to offer, it should not offer in its pages either.
@@ -104,10 +107,12 @@ def server_command(
             f"--audit-log FILE is required: a {registry.partition(':')[0]} database has no folder"
             " to put the log in."
         )
+    folder = Path(local_file_uri_to_path(artifacts))
+    private.require(loaded, (backend, registry), folder, environment=environment)
     server_options = (
         *("--backend-store-uri", backend),
         *("--registry-store-uri", SCHEME + registry),
-        *("--artifacts-destination", frozen_uri(local_file_uri_to_path(artifacts))),
+        *("--artifacts-destination", frozen_uri(str(folder))),
         *("--app-name", app_name),
         *options,
     )
@@ -143,7 +148,7 @@ def _proxies(proxies: Sequence[str], options: Sequence[str]) -> str:
     words = (*options, *(os.environ.get(variable, "") for variable in SERVER_OPTIONS))
     if any("forwarded-allow-ips" in word or "forwarded_allow_ips" in word for word in words):
         raise UserError("comptrust serve does not take --forwarded-allow-ips. Use --proxy ADDRESS.")
-    other = any(word.startswith(("--gunicorn-opts", "--waitress-opts")) for word in options)
+    other = any(word.startswith("--gunicorn-opts") for word in options)
     if proxies and (other or os.environ.get("MLFLOW_GUNICORN_OPTS")):
         raise UserError("--proxy needs uvicorn, which mlflow server uses by default.")
     return ",".join(proxies)

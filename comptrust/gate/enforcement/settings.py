@@ -26,6 +26,7 @@ ALIASES: tuple[tuple[str, Level], ...] = (
 
 KEYS = "COMPTRUST_TRUSTED_KEYS"
 AUDIT_LOG = "COMPTRUST_AUDIT_LOG"
+EVIDENCE = "COMPTRUST_EVIDENCE"
 GUARD = "COMPTRUST_GUARD"
 GUARD_ALIASES = "COMPTRUST_GUARD_ALIASES"
 ARTIFACT_ROOTS = "COMPTRUST_ARTIFACT_ROOTS"
@@ -57,6 +58,8 @@ class Settings:
     """Places outside the server's artifact folder that, the operator vouches, only it can write."""
     audit_log: Path | None
     """None if there is no place for it; then nothing guarded is allowed."""
+    evidence: Path | None = None
+    """Where the evidence of each promotion is kept; None without a log."""
 
     def guards(self, model: str) -> bool:
         """Whether a registered model is guarded; so is one whose name may be misread."""
@@ -80,6 +83,7 @@ def load(store_uri: str, *, environment: Mapping[str, str] = os.environ) -> Sett
     required = {level: policies.load(environment.get(POLICY[level]) or level) for level in LEVELS}
     for level, policy in required.items():
         policies.require_stages(policy, target=f"the level {level} of a guarded server")
+    log = audit_log(database, environment=environment)
     return Settings(
         database=database,
         trusted_keys=Path(keys) if keys else None,
@@ -87,7 +91,8 @@ def load(store_uri: str, *, environment: Mapping[str, str] = os.environ) -> Sett
         models=_listed(environment, GUARD) or ("*",),
         aliases=(*ALIASES, *map(_alias, _listed(environment, GUARD_ALIASES))),
         artifact_roots=_listed(environment, ARTIFACT_ROOTS),
-        audit_log=audit_log(database, environment=environment),
+        audit_log=log,
+        evidence=evidence_of(log, environment=environment) if log else None,
     )
 
 
@@ -102,6 +107,12 @@ def audit_log(database: str, *, environment: Mapping[str, str] = os.environ) -> 
     if not database.startswith("sqlite:///") or not path or path == ":memory:":
         return None
     return Path(f"{path}.audit.jsonl").absolute()
+
+
+def evidence_of(log: Path, *, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return where the evidence of a log's grants is kept: COMPTRUST_EVIDENCE, or beside it."""
+    given = environment.get(EVIDENCE)
+    return Path(given).absolute() if given else log.with_name(f"{log.name}.evidence")
 
 
 def _listed(environment: Mapping[str, str], variable: str) -> tuple[str, ...]:

@@ -6,8 +6,7 @@ Every way to a guarded stage or alias, and every way around, passes here.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import (
@@ -18,12 +17,13 @@ from mlflow.entities.model_registry import (
 )
 from mlflow.entities.model_registry.model_version_stages import STAGE_ARCHIVED, get_canonical_stage
 from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
-from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModelAlias
+from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from comptrust import plugins
-from comptrust.gate.enforcement import files, mlflow_internals, names, replay, settings
+from comptrust.gate.enforcement import mlflow_internals, names, replay, settings
 from comptrust.gate.enforcement.guard import Guard
+from comptrust.gate.enforcement.promoted import Promoted
 from comptrust.gate.enforcement.verifier import Verifier
 
 T = TypeVar("T", ModelVersionTag, RegisteredModelTag)
@@ -47,6 +47,7 @@ class GuardedStore(SqlAlchemyStore):
             or os.environ.get(mlflow_internals.TRACKING_STORE)
             or self.settings.database
         ).removeprefix(settings.SCHEME)
+        self.promoted = Promoted(self.settings, self.ManagedSessionMaker)
         self.guard = Guard(
             self.settings,
             Verifier(
@@ -193,29 +194,10 @@ class GuardedStore(SqlAlchemyStore):
 
     # What is promoted
 
-    def protected_folders(self) -> Iterator[tuple[str, Path]]:
-        """Yield promoted versions of guarded models, each with the local folder of its files."""
-        for name, number, uri, _ in self._promoted():
-            if uri and self.settings.guards(name) and (folder := files.local(uri)):
-                yield f"models:/{name}/{number}", folder
-
-    def _promoted(self, *criteria: Any) -> list[tuple[str, int, str | None, str]]:
-        """Return name, version, files and place of each promotion, guarded model or not."""
-        version, alias = SqlModelVersion, SqlRegisteredModelAlias
-        columns = (version.name, version.version, version.storage_location)
-        same: Any = (alias.name == version.name) & (alias.version == version.version)
-        in_stage: Any = version.current_stage.in_(settings.STAGES)
-        with self.ManagedSessionMaker() as session:
-            staged = session.query(*columns, version.current_stage).filter(in_stage, *criteria)
-            aliased = session.query(*columns, alias.alias).join(alias, same).filter(*criteria)
-            return [(*row[:3], f"in {row[3]}") for row in staged] + [
-                (*row[:3], f"@{row[3]}") for row in aliased if self.settings.of_alias(row[3])
-            ]
-
     def _promoted_versions(self, name: str) -> dict[int, list[str]]:
         """Return version -> its guarded stages and aliases; prompts have none."""
         places: dict[int, list[str]] = {}
-        for _, number, _, place in self._promoted(SqlModelVersion.name == name):
+        for _, number, *_, place in self.promoted.rows(SqlModelVersion.name == name):
             places.setdefault(number, []).append(place)
         return {
             number: listed

@@ -1,25 +1,48 @@
-"""The server's tracking store: no experiment keeps its artifacts where they could do harm."""
+"""The server's tracking store.
+
+No experiment keeps its artifacts where they could do harm, and what a promoted version rests on is
+not deleted.
+"""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
-from mlflow.entities import ExperimentTag
+from mlflow.entities import (
+    ExperimentTag,
+    LoggedModel,
+    LoggedModelStatus,
+    Metric,
+    Param,
+    RunTag,
+)
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from mlflow.server.constants import READ_REPLICA_BACKEND_STORE_URI_ENV_VAR
+from mlflow.store.tracking.dbmodels.models import SqlLoggedModel, SqlRun
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from comptrust.gate.enforcement import addresses, files
+from comptrust.gate.enforcement import addresses, files, names
 from comptrust.gate.enforcement.frozen import guarded_store
 
 ACTION = "create experiment"
 
 
-class GuardedTracking(SqlAlchemyStore):
-    """MLflow's store of runs, but the place of an experiment's artifacts is checked.
+EVALUATION_TAGS = {
+    *("base_model", "bits", "checkpoint_digest", "code_digest", "engine", "method", "recipe"),
+    *("rendering_digest", "revision", "scorecard_digest", "seed", "sparsity", "structure"),
+    *("suite_digest", "weights"),
+}
+"""Tags by which evaluations are found and compared."""
 
-    Runs and logged models get their places from their experiment.
+
+class GuardedTracking(SqlAlchemyStore):
+    """MLflow's store of runs, with two differences.
+
+    The place of an experiment's artifacts is checked; runs and logged models get their places from
+    their experiment. While a version is promoted, its run, those of its baseline and siblings, and
+    their logged models and experiments stay, and so do the tags by which they are found.
     """
 
     def __init__(self, store_uri: str, artifact_uri: str) -> None:
@@ -36,6 +59,79 @@ class GuardedTracking(SqlAlchemyStore):
             _refuse(name, artifact_location, why)
         return str(super().create_experiment(name, artifact_location, tags))
 
+    def delete_experiment(self, experiment_id: str) -> None:
+        with _kept("delete experiment", experiment_id, lambda: self._contents(experiment_id)):
+            super().delete_experiment(experiment_id)
+
+    def delete_run(self, run_id: str) -> None:
+        with _kept("delete run", run_id):
+            super().delete_run(run_id)
+
+    def delete_logged_model(self, model_id: str) -> None:
+        with _kept("delete logged model", model_id):
+            super().delete_logged_model(model_id)
+
+    def finalize_logged_model(self, model_id: str, status: LoggedModelStatus) -> LoggedModel:
+        with _kept("change the status of logged model", model_id):
+            return super().finalize_logged_model(model_id, status)
+
+    def set_tag(self, run_id: str, tag: RunTag) -> None:
+        with _kept(f"set tag {tag.key} of run", run_id, tags=[tag.key]):
+            super().set_tag(run_id, tag)
+
+    def delete_tag(self, run_id: str, key: str) -> None:
+        with _kept(f"delete tag {key} of run", run_id, tags=[key]):
+            super().delete_tag(run_id, key)
+
+    def log_batch(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric],
+        params: Sequence[Param],
+        tags: Sequence[RunTag],
+    ) -> None:
+        with _kept("set tags of run", run_id, tags=[tag.key for tag in tags]):
+            super().log_batch(run_id, metrics, params, tags)
+
+    def _contents(self, experiment_id: str) -> set[str]:
+        """Return the runs and logged models of an experiment."""
+        number = int(experiment_id)
+        with self.ManagedSessionMaker() as session:
+            runs = session.query(SqlRun.run_uuid).filter(SqlRun.experiment_id == number)
+            models = session.query(SqlLoggedModel.model_id).filter(
+                SqlLoggedModel.experiment_id == number
+            )
+            return {name for query in (runs, models) for (name,) in query}
+
+
+@contextmanager
+def _kept(
+    action: str,
+    target: str,
+    contents: Callable[[], Collection[str]] | None = None,
+    *,
+    tags: Sequence[str] | None = None,
+) -> Iterator[None]:
+    """Let the body change a run or logged model unless a promoted version rests on it.
+
+    `contents` are the runs and logged models of an experiment; of `tags`, only those that speak of
+    an evaluation count.
+    """
+    if tags is not None and not EVALUATION_TAGS & {names.fold(key) for key in tags}:
+        yield
+        return
+    store = guarded_store()
+    with store.guard.locked():
+        index = store.promoted.now()
+        for name in contents() if contents else [target]:
+            if ref := index.rests_on(name):
+                model, _, version = ref.removeprefix("models:/").rpartition("/")
+                store.guard.refuse(
+                    *(model, version, action, target),
+                    f"It is promoted and rests on {name}. Archive it and delete its aliases first.",
+                )
+        yield
+
 
 def _problem(location: str) -> str | None:
     """Return why no experiment may keep its artifacts at a location; None if it may."""
@@ -45,8 +141,8 @@ def _problem(location: str) -> str | None:
     proxied = location.startswith(f"{files.PROXIED}:")
     if folder is None:
         return "it is outside this server's artifact folder" if proxied else None
-    for ref, frozen in registry.protected_folders():
-        if folder.is_relative_to(frozen):
+    with registry.guard.locked():
+        if ref := registry.promoted.now().of_folder(folder):
             return f"it is among the files of {ref}, which is promoted"
     root = files.destination()
     if not proxied and root and (folder.is_relative_to(root) or root.is_relative_to(folder)):

@@ -4,6 +4,7 @@ Its signed evidence is read from the tracking store and judged again, and its fi
 """
 
 import datetime
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,8 +15,9 @@ from mlflow.exceptions import MlflowException
 
 from comptrust import digests
 from comptrust.errors import UserError
-from comptrust.gate.enforcement import addresses, blocks, files
+from comptrust.gate.enforcement import addresses, blocks, files, keeping, locks
 from comptrust.gate.enforcement.audit_record import Grant
+from comptrust.gate.enforcement.evidence_store import EvidenceStore
 from comptrust.gate.enforcement.settings import Level, Settings
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
@@ -48,7 +50,9 @@ class Verifier:
     ) -> None:
         self._settings, self._tracking, self._version_of = settings, tracking, version_of
         self._memory = digests.Memory({})
-        self._passed: dict[tuple[object, ...], None] = {}
+        self._passed: dict[tuple[object, ...], str | None] = {}
+        self._kept = EvidenceStore(settings.evidence) if settings.evidence else None
+        self._turns = locks.Turns(max(1, (os.cpu_count() or 2) // 2))
 
     def verify(
         self, version: ModelVersion, level: Level, *, uri: str
@@ -76,13 +80,21 @@ class Verifier:
             today = datetime.datetime.now(datetime.UTC).date()
             key = (attestation.signature, policy.digest, today, *(block.ref for block in earlier))
             record = None
-            if key not in self._passed:
-                record = self._judge(attestation, policy, folder, trusted=trusted, blocked=earlier)
-            # Files that were measured once are the same if their hashes are.
-            snapshot = self._weights(attestation, version, uri, folder, unmeasured=record)
-            while len(self._passed) >= MAX_REMEMBERED:
-                self._passed.pop(next(iter(self._passed)), None)
-            self._passed[key] = None
+            # Of equal requests at once, one judges and reads the files; the others wait for it.
+            with self._turns.take(key):
+                evidence = self._passed.get(key)
+                judged = evidence is not None and keeping.is_whole(self._kept, evidence)
+                if not judged:
+                    record = self._judge(
+                        attestation, policy, folder, trusted=trusted, blocked=earlier
+                    )
+                # Files that were measured once are the same if their hashes are.
+                snapshot = self._weights(attestation, version, uri, folder, unmeasured=record)
+                if not judged:
+                    evidence = self._keep(attestation, policy, folder)
+                while len(self._passed) >= MAX_REMEMBERED:
+                    self._passed.pop(next(iter(self._passed)), None)
+                self._passed[key] = evidence
         reason = f"passes policy {policy.name} ({policy.digest[:12]})"
         grant = Grant(
             source=version.source,
@@ -95,6 +107,7 @@ class Verifier:
             expires=min(
                 attestation.expires, attestation.issued + policy.valid_days * attestations.DAY
             ),
+            evidence=evidence,
         )
         return f"{reason}, signed by {attestation.key_id}, files unchanged", snapshot, grant
 
@@ -167,9 +180,11 @@ class Verifier:
         neither do signed scores: the answers are scored again. Returns the checkpoint's record.
         """
         run_ids = {"candidate": attestation.run_id, "baseline": attestation.baseline_run_id}
-        names = (*attestations.EVALUATION, attestations.VERDICT)
+        # What was added since counts for nothing, so it is not read.
         folders = {
-            role: self._fetch(run, names, temporary / role) for role, run in run_ids.items() if run
+            role: self._fetch(run, tuple(attestation.files.get(role, ())), temporary / role)
+            for role, run in run_ids.items()
+            if run
         }
         for problem in attestations.changes(attestation, folders):
             raise UserError(f"{problem} Evaluate and gate it again.")
@@ -195,19 +210,37 @@ class Verifier:
     def _sibling(
         self, ref: str, signed: Mapping[str, str], temporary: Path
     ) -> evaluation.Evaluation:
-        name, _, number = ref.removeprefix("models:/").rpartition("/")
-        try:
-            version = self._version_of(name, number)
-        except MlflowException as error:
-            raise UserError(f"Its signed sibling {ref} is gone. Gate it again.") from error
-        run_id = (version.tags or {}).get(EVALUATED_BY) or version.run_id or ""
-        folder = self._fetch(run_id, tuple(signed), temporary / digests.of_text(ref))
+        folder = self._fetch(
+            self._sibling_run(ref), tuple(signed), temporary / digests.of_text(ref)
+        )
         sibling = evaluation.load(folder, ref=ref)
         if attestations.summary(sibling) != signed:
             raise UserError(
                 f"Its sibling {ref} was evaluated again after the verdict. Gate it again."
             )
         return sibling
+
+    def _sibling_run(self, ref: str) -> str:
+        name, _, number = ref.removeprefix("models:/").rpartition("/")
+        try:
+            version = self._version_of(name, number)
+        except MlflowException as error:
+            raise UserError(f"Its signed sibling {ref} is gone. Gate it again.") from error
+        return (version.tags or {}).get(EVALUATED_BY) or version.run_id or ""
+
+    def _keep(
+        self, attestation: attestations.Attestation, policy: Policy, temporary: Path
+    ) -> str | None:
+        """Keep the evidence that was just judged, and return the digest of its index."""
+        return keeping.keep(
+            self._kept,
+            attestation,
+            temporary,
+            client=self._tracking(),
+            siblings={ref: self._sibling_run(ref) for ref in attestation.siblings},
+            policy=policy,
+            fetch=self._fetch,
+        )
 
     def _weights(
         self,

@@ -30,6 +30,8 @@ DAY = datetime.timedelta(days=1)
 SKEW = datetime.timedelta(minutes=1)
 """How far the clock of the machine that signed may be ahead."""
 NAME = "attestation.json"
+MAX_BYTES = 2 << 20
+"""Largest attestation to read; one of a thousand files takes a few hundred kB."""
 VERDICT = "verdict.json"
 REGISTERED = "registered_model_meta"
 """The file that MLflow adds to a version's files when it downloads them."""
@@ -295,7 +297,7 @@ def weights_of(artifact: Mapping[str, str]) -> dict[str, str]:
 
 def read(path: Path) -> Attestation:
     """Read an attestation. Raises UserError if the file is not one."""
-    data = config.json_value(config.read_text(path), where=path.name)
+    data = config.json_value(config.read_text(path, max_bytes=MAX_BYTES), where=path.name)
     return config.parse(data, Attestation, where=path.name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import serving, settings
 from comptrust.gate.enforcement.serving import ServerCommand
-from tests.support.enforcement.world import write_key
+from tests.support.enforcement.world import STAGING, write_key
 
 
 def plan(tmp_path: Path, **changes: Any) -> ServerCommand:
@@ -25,6 +26,7 @@ def plan(tmp_path: Path, **changes: Any) -> ServerCommand:
         "aliases": (),
         "artifact_roots": (),
         "audit_log": None,
+        "evidence": None,
         "allow": (),
         "proxies": (),
         "options": (),
@@ -93,6 +95,7 @@ def test_no_key_starts_and_says_so(tmp_path: Path) -> None:
         ({"artifacts": "s3://bucket"}, "is not a local folder"),
         ({"options": ("--no-serve-artifacts",)}, "clients would write artifacts without"),
         ({"options": ("--dev",)}, "does not take --dev"),
+        ({"options": ("--waitress-opts=--threads=4",)}, "with waitress; leave it out"),
         ({"options": ("--enable-workspaces",)}, "no workspaces"),
         ({"options": ("--app-name", "other")}, "not 'other': the routes of other applications"),
         ({"options": ("--app-name=basic-auth", "--app-name=x")}, "--app-name basic-auth once"),
@@ -146,3 +149,44 @@ def test_mlflow_finds_the_guarded_store(scheme: str) -> None:
         _model_registry_store_registry.get_store_builder(f"comptrust+{scheme}://x").__module__
         == "comptrust.gate.enforcement.plugin"
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"audit_log": "mlartifacts/a.jsonl"}, "audit log"),
+        ({"evidence": "mlartifacts/kept"}, "evidence store"),
+        ({"evidence": "."}, "evidence store"),
+        ({"trusted_keys": "mlartifacts/keys"}, "folder of trusted keys"),
+        ({"trusted_keys": "."}, "folder of trusted keys"),
+        ({"artifacts": "link"}, "folder of trusted keys"),
+        ({"policies": {"staging": "mlartifacts/p.yaml", "production": None}}, "policy"),
+        ({"artifacts": "."}, "audit log"),
+        ({"artifacts": "/"}, "audit log"),
+        ({"artifacts": sys.prefix}, "Python environment"),
+        ({"artifact_roots": ("file://{folder}",)}, "audit log"),
+        ({"artifact_roots": ("{folder}/kept",), "evidence": "kept"}, "evidence store"),
+    ],
+)
+def test_what_clients_reach_has_none_of_the_servers_own_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], what: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlartifacts").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "keys")
+    (tmp_path / "mlartifacts" / "p.yaml").write_text(STAGING)
+    paths = {"audit_log", "evidence", "trusted_keys"}
+    given = {key: Path(value) if key in paths else value for key, value in changes.items()}
+    if "artifact_roots" in given:
+        given["artifact_roots"] = [root.format(folder=tmp_path) for root in given["artifact_roots"]]
+    with pytest.raises(UserError, match=f"^The {what} .* must be apart"):
+        plan(tmp_path, **given)
+
+
+def test_the_accounts_are_out_of_reach_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "auth.ini"
+    database = tmp_path / "mlartifacts" / "users.db"
+    config.write_text(f"[mlflow]\ndatabase_uri = sqlite:///{database}\n")
+    monkeypatch.setenv("MLFLOW_AUTH_CONFIG_PATH", str(config))
+    with pytest.raises(UserError, match="^The database .*users.db and the folder"):
+        plan(tmp_path)

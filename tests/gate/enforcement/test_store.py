@@ -73,12 +73,18 @@ def test_without_a_trusted_key_nothing_passes(inside: World) -> None:
 def test_what_cannot_be_logged_is_not_done(inside: World, monkeypatch: pytest.MonkeyPatch) -> None:
     candidate = a_pass(inside)
     (inside.folder / "file").write_text("")
-    monkeypatch.setenv(settings.AUDIT_LOG, str(inside.folder / "file" / "audit.jsonl"))
-    blind = GuardedStore(f"comptrust+sqlite:///{inside.folder}/mlflow.db")
-    with pytest.raises(MlflowException, match="Cannot write the audit log") as error:
-        blind.set_registered_model_alias(candidate.name, "champion", candidate.version)
-    assert error.value.error_code == "TEMPORARILY_UNAVAILABLE"
-    assert inside.promoted(candidate) == []
+    places = {
+        settings.EVIDENCE: (inside.folder / "file" / "evidence", "Cannot keep the evidence"),
+        settings.AUDIT_LOG: (inside.folder / "file" / "audit.jsonl", "Cannot write the audit log"),
+    }
+    for variable, (place, message) in places.items():
+        monkeypatch.setenv(settings.EVIDENCE, str(inside.folder / "evidence"))
+        monkeypatch.setenv(variable, str(place))
+        blind = GuardedStore(f"comptrust+sqlite:///{inside.folder}/mlflow.db")
+        with pytest.raises(MlflowException, match=message) as error:
+            blind.set_registered_model_alias(candidate.name, "champion", candidate.version)
+        assert error.value.error_code == "TEMPORARILY_UNAVAILABLE"
+        assert inside.promoted(candidate) == []
 
 
 def test_a_plain_store_on_the_same_database_goes_past_and_the_log_shows_it(

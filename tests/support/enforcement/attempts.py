@@ -301,6 +301,39 @@ TABLE = (
     Attempt("delete a promoted version", do.delete_version, do.blocked, do.champion),
     Attempt("delete a guarded alias", do.delete_alias, do.blocked, do.champion),
     Attempt("move the champion to a worse version", do.nothing, do.move_alias, do.champion),
+    # what a promoted version rests on
+    Attempt(
+        "a promoted run dressed as a dense model",
+        do.beside_a_champion(
+            lambda world, other: world.client.set_tag(other.run_id, "method", "none")
+        ),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "a promoted run deleted",
+        do.beside_a_champion(lambda world, other: world.client.delete_run(other.run_id)),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "a promoted experiment deleted",
+        do.beside_a_champion(lambda world, other: world.client.delete_experiment(world.experiment)),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "the baseline of a promoted version deleted",
+        do.beside_a_champion(do.delete_its_baseline),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "the baseline of a promoted version made worse",
+        do.beside_a_champion(do.worsen_its_baseline),
+        do.blocked,
+        do.champion,
+    ),
     # prompts, and requests that are not promotions
     Attempt("dressed as a prompt", do.dress_as_prompt, do.blocked, do.champion),
     Attempt(

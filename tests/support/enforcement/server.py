@@ -33,9 +33,7 @@ def serve(
 ) -> Iterator[World]:
     """Start `comptrust serve` in a folder, yield it once it answers, stop it."""
     (folder / "auth.ini").write_text(AUTH_CONFIG.format(folder=folder))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     clean = {
         name: value
@@ -106,6 +104,13 @@ def serve(
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)  # its own session: nothing else is in it
             server.wait(timeout=30)
+
+
+def free_port() -> int:
+    """Return a port that nothing uses at the moment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

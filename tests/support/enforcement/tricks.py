@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 import requests
+from mlflow.exceptions import MlflowException
 
-from tests.support.enforcement.world import BAD, GOOD, Candidate, World
+from tests.support.enforcement.world import BAD, GOOD, Candidate, World, raise_for
 
 Make = Callable[[World], Candidate]
 Trick = Callable[[World, Candidate], "Candidate | None"]
@@ -199,6 +200,37 @@ def move_alias(world: World) -> Candidate:
     made = world.register(BAD, name=current.name)
     world.gate(made)
     return made
+
+
+# Tricks: what a promoted version rests on
+
+
+def beside_a_champion(act: Callable[[World, Candidate], object]) -> Trick:
+    """Do something to the evidence of another version that is promoted, which is refused."""
+
+    def trick(world: World, candidate: Candidate) -> None:
+        try:
+            act(world, promoted(world))
+        except MlflowException as error:
+            assert "comptrust refused" in error.message
+        else:
+            raise AssertionError("The evidence of a promoted version was changed.")
+
+    return trick
+
+
+def worsen_its_baseline(world: World, champion: Candidate) -> None:
+    """Overwrite the scores of the dense model, so that nothing drops below them."""
+    assert world.dense is not None
+    scores = (world.dense.evidence / "scorecard.json").read_bytes().replace(b"75.0", b"25.0")
+    base = f"{world.base_url}/api/2.0/mlflow-artifacts/artifacts/{world.experiment}"
+    url = f"{base}/{world.dense.run_id}/artifacts/scorecard.json"
+    raise_for(requests.put(url, data=scores, auth=world.auth, timeout=60))
+
+
+def delete_its_baseline(world: World, champion: Candidate) -> None:
+    assert world.dense is not None
+    world.client.delete_run(world.dense.run_id)
 
 
 # Tricks: prompts, and requests that are not promotions

@@ -276,7 +276,8 @@ class World:
             if changes:
                 made = keys.sign(made.model_copy(update=changes), key)
             (candidate.evidence / attestations.NAME).write_text(made.model_dump_json(indent=2))
-        self.upload(candidate, "verdict.json", *([attestations.NAME] if made else []))
+        # Signed first: only then is another verdict of a promoted version taken.
+        self.upload(candidate, *([attestations.NAME] if made else []), "verdict.json")
         return made
 
     def pass_truly(self, candidate: Candidate) -> None:

@@ -1,0 +1,103 @@
+"""Compare the evidence that a promotion kept with what the runs have now."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from comptrust import digests
+from comptrust.errors import UserError
+from comptrust.gate.enforcement.evidence_store import EvidenceStore, Kept
+from comptrust.gate.enforcement.needed import FREE, GATE
+from comptrust.gate.signing import attestations
+from comptrust.gate.signing.attestations import Attestation
+
+
+class KeptEvidence:
+    """The evidence store of a log, beside the tracking store of its registry."""
+
+    def __init__(self, client: MlflowClient, store: EvidenceStore) -> None:
+        self._client, self._store = client, store
+        self._present: dict[str, dict[str, str]] = {}
+        self._damage: dict[str, tuple[str, ...]] = {}
+
+    def problems(self, index: str, newest: Attestation | None) -> Iterator[str]:
+        """Yield what the store or the runs no longer have, each with what to do.
+
+        `newest` is the signed verdict on the candidate's run now.
+        """
+        try:
+            kept = self._store.index(index)
+        except UserError as error:
+            yield (
+                f"the index of its kept evidence is damaged: {error} Restore {self._store.folder}"
+                " from a backup, or name its place with --evidence."
+            )
+            return
+        if index not in self._damage:
+            self._damage[index] = tuple(self._store.damage(kept))
+        for damage in self._damage[index]:
+            yield (
+                f"its kept evidence is damaged: {damage}. Restore {self._store.folder} from a"
+                " backup, or promote it again."
+            )
+        for role, run_id in kept.runs.items():
+            yield from self._of_run(role, run_id, kept, newest if role == "candidate" else None)
+
+    def _of_run(
+        self, role: str, run_id: str, kept: Kept, newest: Attestation | None
+    ) -> Iterator[str]:
+        whose = role if role in ("candidate", "baseline") else f"sibling {role}"
+        files = {
+            name.removeprefix(f"{role}/"): digest
+            for name, digest in (kept.files | kept.left_out).items()
+            if name.startswith(f"{role}/")
+        }
+        try:
+            present = self._files(run_id, files)
+        except (MlflowException, OSError) as error:
+            reason = " ".join(str(error).split())[:200].rstrip(".")
+            yield (
+                f"the run {run_id} of its {whose} cannot be read: {reason}. Its evidence is kept:"
+                f" {len(files)} files in {self._store.folder}."
+            )
+            return
+        for name, digest in files.items():
+            # A newer signed verdict is no difference; that it is a good one is checked elsewhere.
+            same = present.get(name)
+            signed = {**dict.fromkeys(GATE, same), **newest.files.get(role, {})} if newest else {}
+            if name in FREE or signed.get(name, digest) == same is not None:
+                continue
+            if name == attestations.NAME and newest is None:
+                continue  # that it cannot be read was said before
+            state = "was changed" if name in present else "is missing"
+            yield (
+                f"{name} of its {whose} (run {run_id}) {state} since it was promoted."
+                f" {self._instead(digest)} Log it again, or gate it again and promote it."
+            )
+
+    def instead(self, index: str, name: str) -> str:
+        """Say where a file of the candidate is kept."""
+        try:
+            return self._instead(self._store.index(index).files.get(f"candidate/{name}", ""))
+        except UserError:
+            return ""
+
+    def _instead(self, digest: str) -> str:
+        place = self._store.place(digest)
+        return f"The evidence store has it: {place}." if place.is_file() else "It was not kept."
+
+    def _files(self, run_id: str, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Return those of the wanted files that a run has -> SHA-256."""
+        if run_id not in self._present:
+            self._present[run_id] = {}
+            listed = [item.path for item in self._client.list_artifacts(run_id)]
+            if "generations" in listed:
+                listed += [item.path for item in self._client.list_artifacts(run_id, "generations")]
+            with tempfile.TemporaryDirectory() as temporary:
+                for name in [name for name in wanted if name in listed]:
+                    path = self._client.download_artifacts(run_id, name, temporary)
+                    self._present[run_id][name] = digests.of_file(Path(path))
+        return self._present[run_id]
