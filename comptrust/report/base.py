@@ -48,6 +48,8 @@ class ReportEntry(Record):
     refusals: dict[str, float] = {}
     verdict: Verdict | None = None
     flips: tuple[dict[str, str], ...] = ()
+    answers: str = ""
+    """All answers of both models as packed by answers.py; empty if the run does not have them."""
     smaller: str | None = None
     """The smaller dense model that the published table names for this dense source."""
     run_id: str | None = None

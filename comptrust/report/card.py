@@ -3,19 +3,31 @@
 from collections.abc import Mapping
 
 from comptrust.records import Verdict
-from comptrust.report import forest, markup
+from comptrust.report import answers, forest, markup
 from comptrust.report.base import ReportEntry
 from comptrust.report.markup import escape, spaced
 from comptrust.verdict_html import MARKS
 
 MAX_FLIPS = 10
 """Flipped answers on a card."""
-MAX_CHARACTERS = 800
-"""Longer texts are cut: a prompt keeps its end, where the question is, an answer its beginning."""
+MAX_CHARACTERS = 1500
+"""Longer texts are cut: a question keeps its end, an answer its beginning."""
+MAX_UNFOLDED = 300
+"""Characters of instructions and examples that stay in sight above a question."""
+EFFECTS = {
+    "lost": ' <strong class="block">▼ lost</strong>',
+    "gained": ' <strong class="pass">▲ gained</strong>',
+}
 
 
-def verdict_card(entry: ReportEntry, *, unfolded: bool = False) -> str:
-    """Return the card as HTML; without a verdict it says that the version was not judged."""
+def verdict_card(
+    entry: ReportEntry, *, unfolded: bool = False, viewer: str | None = None, texts: bool = True
+) -> str:
+    """Return the card as HTML; without a verdict it says that the version was not judged.
+
+    `viewer` is the address of the page that shows all answers, empty if it is this page. Without
+    `texts` a flip shows what the answers were parsed as, not the prompt and the answers.
+    """
     seed = "" if entry.seed is None or entry.method == "none" else f", seed {entry.seed}"
     title = f"{escape(entry.model)}, {escape(entry.recipe)}{seed}"
     opening = f'<details class="card"{" open" if unfolded else ""}>'
@@ -29,7 +41,9 @@ def verdict_card(entry: ReportEntry, *, unfolded: bool = False) -> str:
         if entry.link
         else ""
     )
-    content = _findings(entry.verdict) + forest.render(entry.verdict) + _flips(entry)
+    content = (
+        _findings(entry.verdict) + forest.render(entry.verdict) + _flips(entry, viewer, texts=texts)
+    )
     return f"{opening}<summary>{summary}</summary>{link}{content}</details>"
 
 
@@ -49,29 +63,59 @@ def _findings(verdict: Verdict) -> str:
     return markup.table(("rule", "outcome", "reason"), rows)
 
 
-def _flips(entry: ReportEntry) -> str:
-    flips = "".join(map(_flip, entry.flips[:MAX_FLIPS]))
-    return f"<h4>Flipped answers, clearest first</h4>{flips}" if flips else ""
+def _flips(entry: ReportEntry, viewer: str | None, *, texts: bool) -> str:
+    """Return the flips of failed dimensions before others, and losses before gains."""
+    rows = forest.intervals(entry.verdict) if entry.verdict else ()
+    failed = {row.dimension for row in rows if row.outcome == "block"}
+    ordered = sorted(
+        entry.flips,
+        key=lambda flip: (
+            flip.get("effect") == "gained",
+            flip.get("effect") == "",
+            flip.get("dimension") not in failed,
+        ),
+    )
+    flips = "".join(_flip(row, viewer, texts=texts) for row in ordered[:MAX_FLIPS])
+    if viewer is None:
+        more = "<p>This run has no page of all answers: it was made by an earlier version.</p>"
+    else:
+        more = f'<p><a href="{escape(viewer or "#viewer")}">All answers side by side</a></p>'
+    return f"<h4>Flipped answers, losses first</h4>{flips}{more}" if flips else more
 
 
-def _flip(row: Mapping[str, str]) -> str:
+def _flip(row: Mapping[str, str], viewer: str | None, *, texts: bool) -> str:
     dimension = escape(spaced(row.get("dimension", "")))
     change = f": {escape(row['answers'])}" if row.get("answers") else ""
-    texts = {
-        "prompt": _end(row.get("prompt", "")),
-        "dense answer": _beginning(row.get("dense", "")),
-        "compressed answer": _beginning(row.get("compressed", "")),
-    }
-    parts = "".join(
-        f"<div><h6>{title}</h6><pre tabindex=0>{escape(text)}</pre></div>"
-        for title, text in texts.items()
+    title = f"{dimension}{change}{EFFECTS.get(row.get('effect', ''), '')}"
+    if viewer is not None and row.get("id"):
+        address = escape(f"{viewer}{answers.address(row)}")
+        title += f' <a href="{address}">{escape(row["id"])}</a>'
+    if not texts:
+        return f'<section class="flip"><h5>{title}</h5></section>'
+    earlier, question = _split(row.get("prompt", ""))
+    before = (
+        f"<details><summary>{len(earlier):,} characters before the question</summary>"
+        f"{_pre(answers.end(earlier, MAX_CHARACTERS))}</details>"
+        if earlier
+        else ""
     )
-    return f'<section class="flip"><h5>{dimension}{change}</h5>{parts}</section>'
+    return (
+        f'<section class="flip"><h5>{title}</h5>'
+        f"<div><h6>prompt</h6>{before}{_pre(answers.end(question, MAX_CHARACTERS))}</div>"
+        f"<div><h6>dense answer</h6>{_answer(row.get('dense', ''))}</div>"
+        f"<div><h6>compressed answer</h6>{_answer(row.get('compressed', ''))}</div></section>"
+    )
 
 
-def _beginning(text: str) -> str:
-    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]} …"
+def _split(prompt: str) -> tuple[str, str]:
+    """Return instructions and examples, and the question, which is the last part of a prompt."""
+    earlier, _, question = prompt.rstrip().rpartition("\n\n")
+    return (earlier, question) if len(earlier) > MAX_UNFOLDED else ("", prompt)
 
 
-def _end(text: str) -> str:
-    return text if len(text) <= MAX_CHARACTERS else f"… {text[-MAX_CHARACTERS:]}"
+def _answer(text: str) -> str:
+    return _pre(answers.beginning(text, MAX_CHARACTERS)) if text.strip() else "<p>(no text)</p>"
+
+
+def _pre(text: str) -> str:
+    return f'<pre dir="auto">{escape(markup.visible(text))}</pre>'

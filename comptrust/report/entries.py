@@ -9,7 +9,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ValidationError
 
+from comptrust import config
 from comptrust.errors import UserError
+from comptrust.report import answers
 from comptrust.report.base import DIMENSIONS, ReportEntry
 from comptrust.tracking import runs
 from comptrust.tracking.published import SMALLER
@@ -114,13 +116,26 @@ def _of_dimensions(run: Run, prefix: str) -> dict[str, float]:
 
 
 def _judgment(run_id: str) -> dict[str, Any]:
-    """Return the fields that come from the run's verdict and its table of flipped answers."""
+    """Return the fields that come from the run's verdict, its flipped answers and all answers."""
     with tempfile.TemporaryDirectory() as folder:
         verdict = runs.read_json(run_id, "verdict.json", into=Path(folder))
         table = runs.read_json(run_id, "flips.json", into=Path(folder))
+        data = _answers(run_id, into=folder)
     rows = table["data"] if table else []
     flips = [dict(zip(table["columns"], map(str, row), strict=True)) for row in rows]
-    return {"verdict": verdict, "flips": flips}
+    return {"verdict": verdict, "flips": flips, "answers": data}
+
+
+@runs.service()
+def _answers(run_id: str, *, into: str) -> str:
+    """Return the data in the run's page of answers; empty if it has none."""
+    path = f"{answers.FOLDER}/{answers.PAGE}"
+    if path not in {item.path for item in runs.client().list_artifacts(run_id, answers.FOLDER)}:
+        return ""
+    # Where the file lands below `into` differs between artifact stores.
+    return answers.find(
+        config.read_text(Path(runs.client().download_artifacts(run_id, path, into)))
+    )
 
 
 def _url(run: Run, *, ui: str | None) -> str:

@@ -5,17 +5,20 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
-from comptrust.report import card, curve, drawing, forest, heatmap, leaderboard, tradeoff
+from comptrust.records import Prompt
+from comptrust.report import answers, card, curve, drawing, forest, heatmap, leaderboard, tradeoff
 from comptrust.report.base import ReportEntry, dense_groups, fold
 from comptrust.report.entries import read_run
 from comptrust.report.markup import escape
 from comptrust.tracking import runs
+from comptrust.trust.evaluation import Evaluation
 
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
-FOLDER = "report"
-"""Artifact folder of a run."""
+MAX_CARD_DATA = 600_000
+"""Characters of packed answers that a card may hold; those of all of `mini` have 200,000."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,24 @@ def own_pictures(entry: ReportEntry) -> tuple[drawing.Picture, ...]:
     return tuple(filter(None, [forest.picture(entry)]))
 
 
-def render(entries: Sequence[ReportEntry], families: Sequence[Family]) -> str:
-    """Return the whole report about entries and the figures of their families."""
+def render(
+    entries: Sequence[ReportEntry],
+    families: Sequence[Family],
+    *,
+    viewers: Mapping[str, str] | None = None,
+    texts: bool = True,
+) -> str:
+    """Return the whole report about entries and the figures of their families.
+
+    `viewers` has the address of the page of answers of each run that has one. Without `texts` the
+    cards show no prompts and answers.
+    """
     groups = fold(entries)
     judged = [entry for group in groups for entry in group.entries if entry.verdict]
-    cards = "".join(map(card.verdict_card, judged))
+    cards = "".join(
+        card.verdict_card(entry, viewer=(viewers or {}).get(entry.run_id or ""), texts=texts)
+        for entry in judged
+    )
     sections = {
         "Leaderboard": leaderboard.render(groups),
         "Change from the dense source at about half its size": _section(families, "heatmap"),
@@ -73,8 +89,43 @@ def render(entries: Sequence[ReportEntry], families: Sequence[Family]) -> str:
 
 
 def render_card(entry: ReportEntry) -> str:
-    """Return one version's verdict card as a page of its own."""
-    return _page(f"comptrust: {entry.name}", card.verdict_card(entry, unfolded=True))
+    """Return one version's verdict card as a page of its own, with its answers if they are few.
+
+    MLflow shows an artifact in a frame that no link can leave, so a link to answers.html would lead
+    nowhere there; below the card, the answers are a click away.
+    """
+    is_small = 0 < len(entry.answers) <= MAX_CARD_DATA
+    viewer = None if not entry.answers else "" if is_small else answers.PAGE
+    content = card.verdict_card(entry, unfolded=True, viewer=viewer)
+    if is_small:
+        content += f"<h2>All answers</h2>{answers.viewer(entry.answers)}"
+    return _page(f"comptrust: {entry.name}", content)
+
+
+def render_answers(data: str, *, title: str) -> str:
+    """Return packed answers as a page of their own."""
+    return _page(f"Answers: {title}", f"<h1>{escape(title)}</h1>{answers.viewer(data)}")
+
+
+def write_answers(
+    entries: Sequence[ReportEntry], *, beside: Path, texts: bool = True
+) -> dict[str, str]:
+    """Write a page of answers per run that logged one; return run id -> address in the report.
+
+    Without `texts` the pages have the parsed answers only. A page that cannot be read is left out.
+    """
+    folder, addresses = beside.with_name(f"{beside.stem}_answers"), {}
+    for entry in entries:
+        data = entry.answers
+        if data and not texts:
+            unpacked = answers.unpack(data)
+            data = answers.pack(unpacked.without_texts()) if unpacked else ""
+        if data and entry.run_id:
+            folder.mkdir(exist_ok=True)
+            html = render_answers(data, title=f"{entry.model}, {entry.recipe}")
+            (folder / f"{entry.run_id}.html").write_text(html, encoding="utf-8")
+            addresses[entry.run_id] = f"{quote(folder.name)}/{entry.run_id}.html"
+    return addresses
 
 
 def render_picture(picture: drawing.Picture) -> str:
@@ -101,6 +152,17 @@ def _page(title: str, body: str) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>{body}</body></html>"
     )
+
+
+def log_answers(
+    run_id: str, candidate: Evaluation, dense: Evaluation, *, prompts: Iterable[Prompt]
+) -> None:
+    """Log every prompt with the answers of both models, as a page to read and search."""
+    recipe = candidate.recipe
+    title = f"{recipe.base_model}, {recipe.slug}" if recipe else candidate.ref
+    collected = answers.collect(candidate, dense, prompts=prompts, title=title)
+    html = render_answers(answers.pack(collected), title=title)
+    _log([run_id], (), {answers.PAGE: html})
 
 
 def log_version(run_id: str) -> None:
@@ -130,7 +192,7 @@ def log_families(families: Sequence[Family], *, say: Callable[[str], None]) -> N
 def log_page(path: Path) -> None:
     """Log a report on the run that `mlflow run` created for this process, if there is one."""
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        runs.client().log_artifact(run_id, str(path), FOLDER)
+        runs.client().log_artifact(run_id, str(path), answers.FOLDER)
 
 
 def _log(
@@ -148,4 +210,4 @@ def _log(
             (folder / f"{picture.name}.png").write_bytes(picture.png())
         with runs.service():
             for run_id in run_ids:
-                runs.client().log_artifacts(run_id, temporary, FOLDER)
+                runs.client().log_artifacts(run_id, temporary, answers.FOLDER)

@@ -228,6 +228,7 @@ def test_a_card_shows_findings_bounds_and_flips() -> None:
     assert "Dropped more than 5 points" in html
     assert "the question</pre>" in html
     assert "<h5>ood: 1 -&gt; 0</h5>" in html
+    assert "This run has no page of all answers" in html
     assert len(html) < 30_000
     assert "open" not in html.split(">")[0]
     assert '<details class="card" open>' in page.render_card(entry(verdict=verdict(**MEASURED)))
