@@ -11,7 +11,7 @@ import pytest
 from comptrust.records import Choice, Generation, Message, Prompt, Scorecard
 from comptrust.report import answers, entries, page
 from comptrust.trust.evaluation import Evaluation
-from tests.report.test_browser import WIDTHS, take_screenshots, wait_for
+from tests.support.browsers import WIDTHS, resize, take_screenshots, wait_for
 from tests.support.logged_runs import PLANTED, LoggedRuns
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ def test_data_that_cannot_be_read_is_none() -> None:
 
 def open_viewer(browser: WebDriver, address: str, *, width: int = 1280) -> None:
     """Open a page with a viewer and wait until its rows are there."""
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    resize(browser, width)
     browser.get("about:blank")
     browser.get(address)
     wait_for(browser, lambda driver: " prompts" in status(driver), "no rows")

@@ -5,33 +5,25 @@ Screenshots are kept in tests/artifacts/, which git ignores.
 
 from __future__ import annotations
 
-import base64
 import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 
 from comptrust.report import entries, page
 from comptrust.report.base import DIMENSIONS, fold
+from tests.support.browsers import WIDTHS, resize, take_screenshots, wait_for
 from tests.support.logged_runs import LoggedRuns, surround
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
-
-T = TypeVar("T")
-SCREENSHOTS = Path(__file__).parents[1] / "artifacts"
-WIDTHS = (1280, 390)
-PIXELS_PER_SCREENSHOT = 3000
-"""Longer pages are captured in several parts."""
-SECONDS = 120
-"""How long the browser may take for anything on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +43,7 @@ def open_report(browser: WebDriver, address: str, width: int) -> None:
     That is after its script has counted the rows, and after the first paint: until then a browser
     may drop input.
     """
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    resize(browser, width)
     browser.get("about:blank")  # an address that differs only after # would not load again
     browser.get(address)
     is_ready = (
@@ -61,27 +52,6 @@ def open_report(browser: WebDriver, address: str, width: int) -> None:
         " && performance.getEntriesByName('first-contentful-paint').length > 0"
     )
     wait_for(browser, lambda driver: driver.execute_script(is_ready))
-
-
-def wait_for(browser: WebDriver, condition: Callable[[WebDriver], T], message: str = "") -> T:
-    """Wait until a condition is true and return its value."""
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    return WebDriverWait(browser, SECONDS).until(condition, message)
-
-
-def take_screenshots(browser: WebDriver, name: str, width: int) -> None:
-    """Keep screenshots of the whole page."""
-    SCREENSHOTS.mkdir(exist_ok=True)
-    height = browser.execute_script("return document.documentElement.scrollHeight")
-    for part, top in enumerate(range(0, height, PIXELS_PER_SCREENSHOT)):
-        part_height = min(PIXELS_PER_SCREENSHOT, height - top)
-        clip = {"x": 0, "y": top, "width": width, "height": part_height, "scale": 1}
-        image = browser.execute_cdp_cmd(
-            "Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True}
-        )
-        path = SCREENSHOTS / f"{name}-{width}-{part}.png"
-        path.write_bytes(base64.b64decode(image["data"]))
 
 
 def visible_rows(browser: WebDriver) -> list[list[str]]:
@@ -159,7 +129,7 @@ def test_the_page_fits_its_window_and_opens_its_cards(
     assert len(cards) == 8
     for card in cards:
         card.find_element("tag name", "summary").click()
-    assert browser.find_element("css selector", ".flip pre").is_displayed()
+    assert browser.find_element("css selector", ".flip div > pre").is_displayed()
     assert browser.title == "comptrust report"  # a planted script would have changed it
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     small = (
