@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
+from markupsafe import Markup
+
 from comptrust.records import Verdict
 from comptrust.report import answers, forest, markup
 from comptrust.report.base import ReportEntry
-from comptrust.report.markup import escape, spaced
+from comptrust.report.markup import escape, number, spaced
 from comptrust.verdict_html import MARKS
 
 MAX_FLIPS = 10
@@ -20,31 +22,43 @@ EFFECTS = {
 }
 
 
-def verdict_card(
-    entry: ReportEntry, *, unfolded: bool = False, viewer: str | None = None, texts: bool = True
-) -> str:
-    """Return the card as HTML; without a verdict it says that the version was not judged.
+def content(entry: ReportEntry, *, viewer: str | None = None, texts: bool = True) -> Markup:
+    """Return the card below its heading; without a verdict it says that there is none.
 
     `viewer` is the address of the page that shows all answers, empty if it is this page. Without
     `texts` a flip shows what the answers were parsed as, not the prompt and the answers.
     """
-    seed = "" if entry.seed is None or entry.method == "none" else f", seed {entry.seed}"
-    title = f"{escape(entry.model)}, {escape(entry.recipe)}{seed}"
-    opening = f'<details class="card"{" open" if unfolded else ""}>'
-    if entry.verdict is None:
-        return f"{opening}<summary>{title}: not judged</summary></details>"
-    summary = (
-        f"{title}: {_outcome(entry.verdict.outcome)} under policy {escape(entry.verdict.policy)}"
-    )
     link = (
         f'<p><a href="{escape(entry.link)}">MLflow run {escape(entry.name)}</a></p>'
         if entry.link
         else ""
     )
-    content = (
-        _findings(entry.verdict) + forest.render(entry.verdict) + _flips(entry, viewer, texts=texts)
+    if entry.verdict is None:
+        return Markup(f"{link}<p>This version was not judged.</p>")
+    parts = (
+        f'<div class="beside">{forest.render(entry.verdict)}{_dimensions(entry)}</div>',
+        f"<h3>Rules</h3>{_findings(entry.verdict)}",
+        _flips(entry, viewer, texts=texts),
+        link,
     )
-    return f"{opening}<summary>{summary}</summary>{link}{content}</details>"
+    return Markup("".join(f'<section class="panel">{part}</section>' for part in parts if part))
+
+
+def _dimensions(entry: ReportEntry) -> str:
+    """Return score, points lost and bound of each dimension, those that lost most first."""
+    rows = forest.intervals(entry.verdict) if entry.verdict else ()
+    cells = [
+        (
+            markup.header(spaced(row.dimension)),
+            f'<td class="number">{number(entry.scores.get(row.dimension))}</td>',
+            f'<td class="number">{number(row.observed)}</td>',
+            f'<td class="number">{number(row.upper)}</td>',
+            f"<td>{_outcome(row.outcome)}</td>",
+        )
+        for row in sorted(rows, key=lambda row: -row.observed)
+    ]
+    head = ("dimension", "score", "lost", "at most (95%)", "outcome")
+    return markup.table(head, cells) if cells else ""
 
 
 def _outcome(outcome: str) -> str:
@@ -52,15 +66,16 @@ def _outcome(outcome: str) -> str:
 
 
 def _findings(verdict: Verdict) -> str:
+    rank = ("block", "inconclusive", "pass")
     rows = [
         (
             markup.header(spaced(finding.rule)),
             f"<td>{_outcome(finding.outcome)}</td>",
             f"<td>{escape(finding.reason)}</td>",
         )
-        for finding in verdict.findings
+        for finding in sorted(verdict.findings, key=lambda one: rank.index(one.outcome))
     ]
-    return markup.table(("rule", "outcome", "reason"), rows)
+    return markup.table(("rule", "outcome", "reason"), rows, attributes='class="rules"')
 
 
 def _flips(entry: ReportEntry, viewer: str | None, *, texts: bool) -> str:
@@ -77,10 +92,10 @@ def _flips(entry: ReportEntry, viewer: str | None, *, texts: bool) -> str:
     )
     flips = "".join(_flip(row, viewer, texts=texts) for row in ordered[:MAX_FLIPS])
     if viewer is None:
-        more = "<p>This run has no page of all answers: it was made by an earlier version.</p>"
+        more = "<p>This run has no page of all answers; comptrust run logs one.</p>"
     else:
         more = f'<p><a href="{escape(viewer or "#viewer")}">All answers side by side</a></p>'
-    return f"<h4>Flipped answers, losses first</h4>{flips}{more}" if flips else more
+    return f"<h3>Flipped answers, losses first</h3>{flips}{more}" if flips else more
 
 
 def _flip(row: Mapping[str, str], viewer: str | None, *, texts: bool) -> str:
@@ -91,7 +106,7 @@ def _flip(row: Mapping[str, str], viewer: str | None, *, texts: bool) -> str:
         address = escape(f"{viewer}{answers.address(row)}")
         title += f' <a href="{address}">{escape(row["id"])}</a>'
     if not texts:
-        return f'<section class="flip"><h5>{title}</h5></section>'
+        return f'<section class="flip"><h4>{title}</h4></section>'
     earlier, question = _split(row.get("prompt", ""))
     before = (
         f"<details><summary>{len(earlier):,} characters before the question</summary>"
@@ -100,10 +115,10 @@ def _flip(row: Mapping[str, str], viewer: str | None, *, texts: bool) -> str:
         else ""
     )
     return (
-        f'<section class="flip"><h5>{title}</h5>'
-        f"<div><h6>prompt</h6>{before}{_pre(answers.end(question, MAX_CHARACTERS))}</div>"
-        f"<div><h6>dense answer</h6>{_answer(row.get('dense', ''))}</div>"
-        f"<div><h6>compressed answer</h6>{_answer(row.get('compressed', ''))}</div></section>"
+        f'<section class="flip"><h4>{title}</h4>'
+        f"<div><h5>prompt</h5>{before}{_pre(answers.end(question, MAX_CHARACTERS))}</div>"
+        f"<div><h5>dense answer</h5>{_answer(row.get('dense', ''))}</div>"
+        f"<div><h5>compressed answer</h5>{_answer(row.get('compressed', ''))}</div></section>"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -82,6 +83,8 @@ def _entry(run: Run, *, ui: str | None) -> ReportEntry:
         "url": _url(run, ui=ui),
         "source": "own" if is_own else "published",
         "suite": tags.get("suite_digest") or params.get("suite", "unknown"),
+        "suite_name": params.get("suite", "") if "suite_digest" in tags else "",
+        "date": f"{datetime.fromtimestamp(run.info.start_time / 1000, UTC):%Y-%m-%d %H:%M}",
         "settings": {
             key: value
             for key, value in params.items()

@@ -7,15 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from comptrust.records import Prompt
-from comptrust.report import answers, card, curve, drawing, forest, heatmap, leaderboard, tradeoff
+from comptrust.report import (
+    answers,
+    card,
+    curve,
+    decisions,
+    drawing,
+    forest,
+    heatmap,
+    leaderboard,
+    skeleton,
+    tradeoff,
+)
 from comptrust.report.base import ReportEntry, dense_groups, fold
 from comptrust.report.entries import read_run
-from comptrust.report.markup import escape
+from comptrust.report.markup import escape, percent
 from comptrust.tracking import runs
 from comptrust.trust.evaluation import Evaluation
 
-STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 MAX_CARD_DATA = 600_000
 """Characters of packed answers that a card may hold; those of all of `mini` have 200,000."""
@@ -67,25 +79,30 @@ def render(
     `viewers` has the address of the page of answers of each run that has one. Without `texts` the
     cards show no prompts and answers.
     """
-    groups = fold(entries)
-    judged = [entry for group in groups for entry in group.entries if entry.verdict]
-    cards = "".join(
-        card.verdict_card(entry, viewer=(viewers or {}).get(entry.run_id or ""), texts=texts)
-        for entry in judged
-    )
     sections = {
-        "Leaderboard": leaderboard.render(groups),
-        "Change from the dense source at about half its size": _section(families, "heatmap"),
-        "Score against bits": _section(families, "curves"),
-        "Size against worst drop": _section(families, "tradeoff"),
-        "Verdicts": cards or "<p>No version has been judged.</p>",
+        "leaderboard-of-all": ("Leaderboard", leaderboard.render(fold(entries))),
+        "heatmap": ("Points lost at about half of the size", _section(families, "heatmap")),
+        "curves": ("Score against bits", _section(families, "curves")),
+        "tradeoff": ("Size against points lost", _section(families, "tradeoff")),
     }
-    links = body = ""
-    for number, (title, content) in enumerate(sections.items()):
-        links += f'<li><a href="#part-{number}">{title}</a></li>'
-        body += f'<section id="part-{number}"><h2>{title}</h2>{content}</section>'
-    content = f"<h1>comptrust report</h1><nav><ul>{links}</ul></nav>{body}"
-    return _page("comptrust report", f"{content}<script>{SCRIPT}</script>")
+    body = decisions.render(entries, viewers=viewers or {}, texts=texts)
+    for name, (title, content) in sections.items():
+        body += Markup(f'<section id="{name}"><h2>{title}</h2>{content}</section>')
+    titles = {name: title for name, (title, _) in sections.items()}
+    dates = sorted(entry.date for entry in entries if entry.date)
+    models = sorted({entry.model for entry in entries if entry.source == "own"})
+    return skeleton.page(
+        "comptrust report",
+        body,
+        heading="What was decided",
+        facts={
+            "models": ", ".join(models),
+            "runs": str(len(entries)),
+            "newest run": dates[-1] if dates else "",
+        },
+        sections={"decisions": "Decisions"} | titles,
+        script=SCRIPT,
+    )
 
 
 def render_card(entry: ReportEntry) -> str:
@@ -96,15 +113,32 @@ def render_card(entry: ReportEntry) -> str:
     """
     is_small = 0 < len(entry.answers) <= MAX_CARD_DATA
     viewer = None if not entry.answers else "" if is_small else answers.PAGE
-    content = card.verdict_card(entry, unfolded=True, viewer=viewer)
+    body = card.content(entry, viewer=viewer)
     if is_small:
-        content += f"<h2>All answers</h2>{answers.viewer(entry.answers)}"
-    return _page(f"comptrust: {entry.name}", content)
+        body += Markup(f"<h2>All answers</h2>{answers.viewer(entry.answers)}")
+    return skeleton.page(
+        f"comptrust: {entry.name}",
+        body,
+        heading=f"{entry.model}, {entry.recipe_and_seed}",
+        verdict=entry.verdict.outcome if entry.verdict else "",
+        facts=_facts(entry),
+    )
+
+
+def _facts(entry: ReportEntry) -> dict[str, str]:
+    size = "" if entry.bytes is None else f"{entry.bytes / 1e6:,.3g} MB"
+    return {
+        "policy": entry.verdict.policy if entry.verdict else "",
+        "run": entry.name,
+        "date": entry.date,
+        "suite": entry.suite_label.removeprefix("suite "),
+        "size": f"{size}, {percent(entry.share)} of dense" if size else "",
+    }
 
 
 def render_answers(data: str, *, title: str) -> str:
     """Return packed answers as a page of their own."""
-    return _page(f"Answers: {title}", f"<h1>{escape(title)}</h1>{answers.viewer(data)}")
+    return skeleton.page(f"Answers: {title}", Markup(answers.viewer(data)), heading=title)
 
 
 def write_answers(
@@ -130,8 +164,7 @@ def write_answers(
 
 def render_picture(picture: drawing.Picture) -> str:
     """Return one figure as a page of its own."""
-    content = f"<h1>{escape(picture.heading)}</h1>{picture.notes}{picture.html}"
-    return _page(picture.heading, content)
+    return skeleton.page(picture.heading, Markup(f"{picture.notes}{picture.html}"))
 
 
 def _section(families: Sequence[Family], name: str) -> str:
@@ -140,17 +173,9 @@ def _section(families: Sequence[Family], name: str) -> str:
         picture for family in families for picture in family.pictures if picture.name == name
     ]
     if not pictures:
-        return "<p>No compressed version has a dense source to compare it with.</p>"
+        return "<p>Fewer than two versions to compare with a dense source.</p>"
     return pictures[0].notes + "".join(
         f"<h3>{escape(picture.family)}</h3>{picture.html}" for picture in pictures
-    )
-
-
-def _page(title: str, body: str) -> str:
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>{body}</body></html>"
     )
 
 

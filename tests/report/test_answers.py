@@ -222,13 +222,13 @@ def test_a_flip_on_a_card_opens_in_the_viewer(
     entry = entries.read_run(own_runs.runs["gptq-4bit-g64-s0"])
     card.write_text(page.render_card(entry), encoding="utf-8")
     open_viewer(browser, card.as_uri())
-    link = browser.find_element("css selector", ".flip h5 a")
+    link = browser.find_element("css selector", ".flip h4 a")
     wanted = link.text
     browser.execute_script("arguments[0].click()", link)
     wait_for(browser, lambda driver: heading(driver) == wanted, "another prompt")
     assert browser.find_element("css selector", ".viewer .pair").is_displayed()
     assert "▼ worse" in browser.find_element("css selector", ".viewer .chips").text
-    effects = [element.text for element in browser.find_elements("css selector", ".flip h5 strong")]
+    effects = [element.text for element in browser.find_elements("css selector", ".flip h4 strong")]
     assert effects and set(effects) == {"▼ lost"}
     # MLflow shows artifacts in a frame without an origin; a link to a part of the page works there.
     frame = tmp_path / "frame.html"
@@ -240,6 +240,6 @@ def test_a_flip_on_a_card_opens_in_the_viewer(
     browser.get(frame.as_uri())
     browser.switch_to.frame("f")
     wait_for(browser, lambda driver: " prompts" in status(driver))
-    browser.find_element("css selector", ".flip h5 a").click()
+    browser.find_element("css selector", ".flip h4 a").click()
     wait_for(browser, lambda driver: heading(driver) == wanted, "the frame lost the link")
     browser.switch_to.default_content()

@@ -89,7 +89,7 @@ def sort_by(browser: WebDriver, column: str, *, order: str) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_columns_sort_when_clicked(browser: WebDriver, report: Path, width: int) -> None:
     open_report(browser, report.as_uri(), width)
-    place = 5 + DIMENSIONS.index("mmlu")
+    place = 6 + DIMENSIONS.index("mmlu")
     expected = sorted(f"{group.mean('mmlu'):.1f}" for group in fold(entries.read()))
     for order in ("descending", "ascending"):
         sort_by(browser, "mmlu", order=order)
@@ -97,10 +97,10 @@ def test_columns_sort_when_clicked(browser: WebDriver, report: Path, width: int)
         assert values == sorted(values, reverse=order == "descending")
         assert sorted(f"{value:.1f}" for value in values) == expected
     sort_by(browser, "verdict", order="ascending")
-    verdicts = [row[-2] for row in visible_rows(browser)]
+    verdicts = [row[1] for row in visible_rows(browser)]
     assert verdicts == ["block"] * 4 + ["inconclusive"] * 2
     sort_by(browser, "bits or structure", order="descending")
-    forms = [row[2] for row in visible_rows(browser)]
+    forms = [row[3] for row in visible_rows(browser)]
     assert forms[0].startswith("16 bits") and forms[-1].startswith("3 bits")
 
 
@@ -109,13 +109,13 @@ def test_the_filter_keeps_rows_with_all_words(browser: WebDriver, report: Path, 
     open_report(browser, report.as_uri(), width)
     box = browser.find_element("id", "filter")
     box.send_keys("gptq 4 bits")
-    assert [row[1:3] for row in visible_rows(browser)] == [["gptq", "4 bits g64"]]
+    assert [row[2:4] for row in visible_rows(browser)] == [["gptq", "4 bits g64"]]
     assert browser.find_element("id", "shown").text == "1 of 6 rows"
     box.clear()
     box.send_keys("none such")
     assert visible_rows(browser) == []
     open_report(browser, f"{report.as_uri()}#sort=average&filter=gptq", width)
-    assert [row[1] for row in visible_rows(browser)] == ["gptq"] * 3
+    assert [row[2] for row in visible_rows(browser)] == ["gptq"] * 3
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -123,8 +123,19 @@ def test_the_page_fits_its_window_and_opens_its_cards(
     browser: WebDriver, report: Path, width: int
 ) -> None:
     open_report(browser, report.as_uri(), width)
-    browser.find_element("link text", "Verdicts").click()
-    assert browser.execute_script("return location.hash") == "#part-4"
+    browser.find_element("link text", "Decisions").click()
+    assert browser.execute_script("return location.hash") == "#decisions"
+    # The first screen names every open decision, and each verdict column is in sight.
+    in_sight = (
+        "return [...document.querySelectorAll(arguments[0])].every(e => {const box ="
+        " e.getBoundingClientRect(); return box.width > 0 && box.right <= innerWidth &&"
+        " box.bottom + scrollY <= arguments[1]})"
+    )
+    undecided = browser.find_elements("css selector", ".open li")
+    assert len(undecided) == 2 and all("undecided max drop" in line.text for line in undecided)
+    assert browser.execute_script(in_sight, ".counts .badge, .open li", 900)
+    column = "#leaderboard td:nth-child(2), .card summary .badge"
+    assert browser.execute_script(in_sight, column, 1e6)
     cards = browser.find_elements("css selector", "details.card")
     assert len(cards) == 8
     for card in cards:
@@ -207,3 +218,16 @@ def test_a_row_leads_to_its_run_in_mlflow(
         browser, lambda driver: "awq-4bit-g64-s0" in driver.find_element("tag name", "body").text
     )
     take_screenshots(browser, "mlflow-run", 1280)
+
+    # In MLflow's own view of the card a flip leads to all answers.
+    place = f"{server}/#/experiments/1/runs/{run_id}/artifacts/report/card.html"
+    browser.get("about:blank")
+    browser.get(place)
+    frame = ("css selector", "iframe.mlflow-html-iframe")
+    wait_for(browser, expected_conditions.frame_to_be_available_and_switch_to_it(frame))
+    link = wait_for(browser, expected_conditions.element_to_be_clickable(("css selector", "h4 a")))
+    wanted = link.text
+    link.click()
+    heading = ("css selector", ".viewer article h2")
+    wait_for(browser, expected_conditions.text_to_be_present_in_element(heading, wanted))
+    browser.switch_to.default_content()

@@ -42,7 +42,7 @@ def test_a_judged_run_keeps_its_card_and_its_forest_plot(
     folder = runs.download(run_id, into=tmp_path, only=["report"]) / "report"
     assert (folder / "forest.png").read_bytes().startswith(b"\x89PNG")
     card = (folder / "card.html").read_text()
-    assert 'class="block"' in card and "Flipped answers" in card
+    assert 'class="badge block"' in card and "Flipped answers" in card
     assert "points allowed" in (folder / "forest.html").read_text()
 
 
@@ -119,11 +119,11 @@ def test_gate_refreshes_the_card(own_runs: LoggedRuns, tmp_path: Path) -> None:
     before = (
         runs.download(run_id, into=tmp_path / "before", only=["report"]) / "report" / "card.html"
     )
-    assert "under policy demo" in before.read_text()
+    assert "<dd>demo</dd>" in before.read_text()
     code, said = invoke("gate", f"runs:/{run_id}", "--policy", "literal")
     assert code in (0, 1, 3), said
     after = runs.download(run_id, into=tmp_path / "after", only=["report"]) / "report" / "card.html"
-    assert "under policy literal" in after.read_text()
+    assert "<dd>literal</dd>" in after.read_text()
     invoke("gate", f"runs:/{run_id}", "--policy", "staging")  # the artifacts are shared
 
 
