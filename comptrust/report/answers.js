@@ -355,17 +355,16 @@
   list.addEventListener("scroll", () => requestAnimationFrame(draw));
   addEventListener("resize", draw);
 
-  unpack().then(
-    (content) => {
+  unpack()
+    .then((content) => {
       answers = content;
       rows = content.rows.map(prepare);
       fill("dimension", unique(rows, "dimension"));
       follow(location.hash);
       addEventListener("hashchange", () => follow(location.hash));
-    },
-    (error) => {
+    })
+    .catch((error) => {
       status.textContent =
         `The answers cannot be shown (${error.message}). Use a browser of 2023 or later.`;
-    },
-  );
+    });
 })();

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from comptrust.records import Verdict
 from comptrust.report import answers, forest, markup
-from comptrust.report.base import ReportEntry
+from comptrust.report.base import DIMENSIONS, ReportEntry
 from comptrust.report.markup import escape, number, spaced
 from comptrust.verdict_html import MARKS
 
@@ -45,20 +45,36 @@ def content(entry: ReportEntry, *, viewer: str | None = None, texts: bool = True
 
 
 def _dimensions(entry: ReportEntry) -> str:
-    """Return score, points lost and bound of each dimension, those that lost most first."""
+    """Return outcome, points lost, bound and score of each dimension, the most lost first.
+
+    Dimensions without a measured loss come last.
+    """
+    findings = entry.verdict.findings if entry.verdict else ()
+    undecided = {name for finding in findings for name in forest.undecided(finding)}
     rows = forest.intervals(entry.verdict) if entry.verdict else ()
-    cells = [
-        (
-            markup.header(spaced(row.dimension)),
-            f'<td class="number">{number(entry.scores.get(row.dimension))}</td>',
-            f'<td class="number">{number(row.observed)}</td>',
-            f'<td class="number">{number(row.upper)}</td>',
-            f"<td>{_outcome(row.outcome)}</td>",
-        )
+    measured = {row.dimension for row in rows}
+    cells: list[tuple[str, str, float | None, float | None]] = [
+        (row.dimension, _outcome(row.outcome), row.observed, row.upper)
         for row in sorted(rows, key=lambda row: -row.observed)
     ]
-    head = ("dimension", "score", "lost", "at most (95%)", "outcome")
-    return markup.table(head, cells) if cells else ""
+    cells += [
+        (name, _outcome("inconclusive") if name in undecided else "not compared", None, None)
+        for name in DIMENSIONS
+        if name not in measured and (name in undecided or name in entry.scores)
+    ]
+    lines = [
+        (
+            markup.header(spaced(name)),
+            f"<td>{outcome}</td>",
+            *(
+                f'<td class="number">{number(value)}</td>'
+                for value in (lost, upper, entry.scores.get(name))
+            ),
+        )
+        for name, outcome, lost, upper in cells
+    ]
+    head = ("dimension", "outcome", "lost", "at most (95%)", "score")
+    return markup.table(head, lines) if lines else ""
 
 
 def _outcome(outcome: str) -> str:

@@ -84,12 +84,7 @@ def _severity(entry: ReportEntry) -> int:
 
 def _undecided(finding: Finding) -> str:
     """Name a rule and the dimensions in which it could not decide."""
-    dimensions = finding.evidence.get("dimensions")
-    names = [
-        spaced(name)
-        for name, evidence in (dimensions.items() if isinstance(dimensions, dict) else ())
-        if isinstance(evidence, dict) and evidence.get("outcome") == "inconclusive"
-    ]
+    names = [spaced(name) for name in forest.undecided(finding)]
     return f"{spaced(finding.rule)} ({', '.join(names)})" if names else spaced(finding.rule)
 
 

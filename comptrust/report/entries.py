@@ -147,4 +147,6 @@ def _url(run: Run, *, ui: str | None) -> str:
     parts = urlsplit(ui or (uri if uri.startswith(("http://", "https://")) else LOCAL_UI))
     host = parts.netloc.rpartition("@")[2]
     base = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
-    return f"{base}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    # Without the type MLflow opens a page for traces, which has no model registry.
+    place = f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    return f"{base}/#/{place}?workflowType=machine_learning"

@@ -118,6 +118,16 @@ def _intervals(finding: Finding) -> tuple[Interval, ...]:
     )
 
 
+def undecided(finding: Finding) -> tuple[str, ...]:
+    """Return the dimensions in which a rule could not decide, measured or not."""
+    dimensions = finding.evidence.get("dimensions")
+    return tuple(
+        name
+        for name, evidence in (dimensions.items() if isinstance(dimensions, dict) else ())
+        if isinstance(evidence, dict) and evidence.get("outcome") == "inconclusive"
+    )
+
+
 def _caption(rows: Sequence[Interval], allowed: Sequence[float]) -> str:
     bars = "Bars: from the lower end of the 90% interval to the 95% upper bound."
     points = " and ".join(f"{value:g}" for value in allowed)

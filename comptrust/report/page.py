@@ -23,7 +23,7 @@ from comptrust.report import (
     tradeoff,
 )
 from comptrust.report.base import ReportEntry, dense_groups, fold
-from comptrust.report.entries import read_run
+from comptrust.report.entries import LOCAL_UI, read_run
 from comptrust.report.markup import escape, percent
 from comptrust.tracking import runs
 from comptrust.trust.evaluation import Evaluation
@@ -90,6 +90,7 @@ def render(
         body += Markup(f'<section id="{name}"><h2>{title}</h2>{content}</section>')
     titles = {name: title for name, (title, _) in sections.items()}
     dates = sorted(entry.date for entry in entries if entry.date)
+    servers = sorted({entry.link.partition("/#/")[0] for entry in entries if entry.link})
     models = sorted({entry.model for entry in entries if entry.source == "own"})
     return skeleton.page(
         "comptrust report",
@@ -99,10 +100,15 @@ def render(
             "models": ", ".join(models),
             "runs": str(len(entries)),
             "newest run": dates[-1] if dates else "",
+            "links": ", ".join(map(_server, servers)),
         },
         sections={"decisions": "Decisions"} | titles,
         script=SCRIPT,
     )
+
+
+def _server(address: str) -> str:
+    return f"{address}, while `make ui` runs" if address == LOCAL_UI else address
 
 
 def render_card(entry: ReportEntry) -> str:

@@ -215,6 +215,13 @@ def test_hostile_texts_stay_text(browser: WebDriver, many: Path, width: int) -> 
     take_screenshots(browser, "answers", width)
 
 
+def test_broken_data_is_said(browser: WebDriver, tmp_path: Path) -> None:
+    path = tmp_path / "answers.html"
+    path.write_text(page.render_answers("AAAA", title="m"), encoding="utf-8")
+    browser.get(path.as_uri())
+    wait_for(browser, lambda driver: "cannot be shown" in status(driver))
+
+
 def test_a_flip_on_a_card_opens_in_the_viewer(
     browser: WebDriver, own_runs: LoggedRuns, tmp_path: Path
 ) -> None:

@@ -268,6 +268,7 @@ def test_a_card_shows_findings_bounds_and_flips() -> None:
     assert "the question</pre>" in html
     assert "<h4>ood: 1 -&gt; 0</h4>" in html
     assert "This run has no page of all answers" in html
+    assert '<td class="number">7.0</td><td class="number">9.5</td>' in html
     assert len(html) < 30_000
     judged = page.render_card(entry(verdict=verdict(**MEASURED), date="2026-11-28 02:31"))
     assert '<p class="badge block">✕ block</p>' in judged and "2026-11-28 02:31" in judged
