@@ -27,7 +27,7 @@ def render(verdict: "Verdict") -> str:
         _table(("rule", "outcome", "reason"), rules),
     ]
     if drops:
-        parts.append(_table(("dimension", "drop, points", "at most (95%)", "outcome"), drops))
+        parts.append(_table(("dimension", "points lost", "at most (95%)", "outcome"), drops))
     return f"<div>{''.join(parts)}</div>"
 
 

@@ -28,6 +28,10 @@ class ReportEntry(Record):
     source: Literal["own", "published"]
     suite: str
     """Digest or name of the suite; only entries of the same suite are compared."""
+    suite_name: str = ""
+    """Name of the suite, if `suite` is its digest."""
+    date: str = ""
+    """When the run started, such as `2026-11-28 02:31`, in UTC."""
     method: str
     bits: int | None = None
     sparsity: float | None = None
@@ -48,6 +52,8 @@ class ReportEntry(Record):
     refusals: dict[str, float] = {}
     verdict: Verdict | None = None
     flips: tuple[dict[str, str], ...] = ()
+    answers: str = ""
+    """All answers of both models as packed by answers.py; empty if the run does not have them."""
     smaller: str | None = None
     """The smaller dense model that the published table names for this dense source."""
     run_id: str | None = None
@@ -98,6 +104,17 @@ class ReportEntry(Record):
         return "dense" if self.method == "none" else f"{self.method} {self.form}"
 
     @property
+    def recipe_and_seed(self) -> str:
+        """The recipe with its seed, if it has one."""
+        has_seed = self.seed is not None and self.method != "none"
+        return f"{self.recipe}, seed {self.seed}" if has_seed else self.recipe
+
+    @property
+    def suite_label(self) -> str:
+        """The suite in a few characters."""
+        return f"suite {self.suite_name} {self.suite[:8]}".replace("  ", " ")
+
+    @property
     def family(self) -> tuple[str, str, str, str]:
         """A key that is equal for entries that can be compared."""
         return (self.model, self.source, self.suite, self.revision or "")
@@ -105,7 +122,7 @@ class ReportEntry(Record):
     @property
     def title(self) -> str:
         """The name of the family."""
-        own = f"own runs, suite {self.suite[:8]}"
+        own = f"own runs, {self.suite_label}"
         return f"{self.model}, {own if self.source == 'own' else 'published'}"
 
 
@@ -114,6 +131,8 @@ class SeedGroup:
     """The entries of one recipe, one per seed."""
 
     entries: tuple[ReportEntry, ...]
+    earlier: tuple[ReportEntry, ...] = ()
+    """Older runs of the same recipe, seed and suite."""
 
     @property
     def first(self) -> ReportEntry:
@@ -144,6 +163,15 @@ class SeedGroup:
         outcomes = {entry.verdict.outcome if entry.verdict else "-" for entry in self.entries}
         return " / ".join(sorted(outcomes))
 
+    def passed(self, worst: float) -> bool:
+        """Return whether every verdict on this suite was a pass, the older ones included.
+
+        Without any verdict, as in a published table: whether the largest loss of a dimension,
+        `worst`, is within the margin.
+        """
+        outcomes = {one.verdict.outcome for one in self.entries + self.earlier if one.verdict}
+        return outcomes == {"pass"} if outcomes else worst <= MARGIN
+
 
 def _mean_of_all(values: Sequence[float | None]) -> float | None:
     measured = [value for value in values if value is not None]
@@ -156,14 +184,19 @@ def fold(entries: Iterable[ReportEntry]) -> tuple[SeedGroup, ...]:
     Of several runs of one recipe and seed only the newest counts. Own runs come before published
     ones, a dense source before its compressed versions.
     """
-    groups: dict[tuple[object, ...], dict[int | None, ReportEntry]] = {}
+    groups: dict[tuple[object, ...], list[ReportEntry]] = {}
     for entry in entries:
         key = (*entry.family, entry.method, entry.form, *sorted(entry.settings.items()))
-        groups.setdefault(key, {})[entry.seed] = entry
-    folded = [
-        SeedGroup(tuple(sorted(seeds.values(), key=lambda entry: entry.seed or 0)))
-        for seeds in groups.values()
-    ]
+        groups.setdefault(key, []).append(entry)
+    folded = []
+    for members in groups.values():
+        newest = {entry.seed: entry for entry in members}
+        folded.append(
+            SeedGroup(
+                tuple(sorted(newest.values(), key=lambda entry: entry.seed or 0)),
+                tuple(entry for entry in members if entry is not newest[entry.seed]),
+            )
+        )
     return tuple(sorted(folded, key=lambda group: _place(group.first)))
 
 
@@ -206,8 +239,11 @@ def smaller_of(
     return next(same, None)
 
 
-def difference(group: SeedGroup, dense: SeedGroup, dimension: str) -> float | None:
-    """Return the points gained over the dense source; None unless both were measured."""
+def lost(group: SeedGroup, dense: SeedGroup, dimension: str) -> float | None:
+    """Return the points lost compared with the dense source, below 0 for a gain.
+
+    None unless both were measured.
+    """
     score, dense_score = group.mean(dimension), dense.mean(dimension)
-    # Rounding keeps 75.0 - 80.0 from counting as more than 5 points lost.
-    return None if score is None or dense_score is None else round(score - dense_score, 9)
+    # Rounding keeps 80.0 - 75.0 from counting as more than 5 points lost.
+    return None if score is None or dense_score is None else round(dense_score - score, 9)

@@ -2,35 +2,79 @@
 
 from collections.abc import Mapping
 
+from markupsafe import Markup
+
 from comptrust.records import Verdict
-from comptrust.report import forest, markup
-from comptrust.report.base import ReportEntry
-from comptrust.report.markup import escape, spaced
+from comptrust.report import answers, forest, markup
+from comptrust.report.base import DIMENSIONS, ReportEntry
+from comptrust.report.markup import escape, number, spaced
 from comptrust.verdict_html import MARKS
 
 MAX_FLIPS = 10
 """Flipped answers on a card."""
-MAX_CHARACTERS = 800
-"""Longer texts are cut: a prompt keeps its end, where the question is, an answer its beginning."""
+MAX_CHARACTERS = 1500
+"""Longer texts are cut: a question keeps its end, an answer its beginning."""
+MAX_UNFOLDED = 300
+"""Characters of instructions and examples that stay in sight above a question."""
+EFFECTS = {
+    "lost": ' <strong class="block">▼ lost</strong>',
+    "gained": ' <strong class="pass">▲ gained</strong>',
+}
 
 
-def verdict_card(entry: ReportEntry, *, unfolded: bool = False) -> str:
-    """Return the card as HTML; without a verdict it says that the version was not judged."""
-    seed = "" if entry.seed is None or entry.method == "none" else f", seed {entry.seed}"
-    title = f"{escape(entry.model)}, {escape(entry.recipe)}{seed}"
-    opening = f'<details class="card"{" open" if unfolded else ""}>'
-    if entry.verdict is None:
-        return f"{opening}<summary>{title}: not judged</summary></details>"
-    summary = (
-        f"{title}: {_outcome(entry.verdict.outcome)} under policy {escape(entry.verdict.policy)}"
-    )
+def content(entry: ReportEntry, *, viewer: str | None = None, texts: bool = True) -> Markup:
+    """Return the card below its heading; without a verdict it says that there is none.
+
+    `viewer` is the address of the page that shows all answers, empty if it is this page. Without
+    `texts` a flip shows what the answers were parsed as, not the prompt and the answers.
+    """
     link = (
         f'<p><a href="{escape(entry.link)}">MLflow run {escape(entry.name)}</a></p>'
         if entry.link
         else ""
     )
-    content = _findings(entry.verdict) + forest.render(entry.verdict) + _flips(entry)
-    return f"{opening}<summary>{summary}</summary>{link}{content}</details>"
+    if entry.verdict is None:
+        return Markup(f"{link}<p>This version was not judged.</p>")
+    parts = (
+        f'<div class="beside">{forest.render(entry.verdict)}{_dimensions(entry)}</div>',
+        f"<h3>Rules</h3>{_findings(entry.verdict)}",
+        _flips(entry, viewer, texts=texts),
+        link,
+    )
+    return Markup("".join(f'<section class="panel">{part}</section>' for part in parts if part))
+
+
+def _dimensions(entry: ReportEntry) -> str:
+    """Return outcome, points lost, bound and score of each dimension, the most lost first.
+
+    Dimensions without a measured loss come last.
+    """
+    findings = entry.verdict.findings if entry.verdict else ()
+    undecided = {name for finding in findings for name in forest.undecided(finding)}
+    rows = forest.intervals(entry.verdict) if entry.verdict else ()
+    measured = {row.dimension for row in rows}
+    cells: list[tuple[str, str, float | None, float | None]] = [
+        (row.dimension, _outcome(row.outcome), row.observed, row.upper)
+        for row in sorted(rows, key=lambda row: -row.observed)
+    ]
+    cells += [
+        (name, _outcome("inconclusive") if name in undecided else "not compared", None, None)
+        for name in DIMENSIONS
+        if name not in measured and (name in undecided or name in entry.scores)
+    ]
+    lines = [
+        (
+            markup.header(spaced(name)),
+            f"<td>{outcome}</td>",
+            *(
+                f'<td class="number">{number(value)}</td>'
+                for value in (lost, upper, entry.scores.get(name))
+            ),
+        )
+        for name, outcome, lost, upper in cells
+    ]
+    head = ("dimension", "outcome", "lost", "at most (95%)", "score")
+    return markup.table(head, lines) if lines else ""
 
 
 def _outcome(outcome: str) -> str:
@@ -38,40 +82,71 @@ def _outcome(outcome: str) -> str:
 
 
 def _findings(verdict: Verdict) -> str:
+    rank = ("block", "inconclusive", "pass")
     rows = [
         (
             markup.header(spaced(finding.rule)),
             f"<td>{_outcome(finding.outcome)}</td>",
             f"<td>{escape(finding.reason)}</td>",
         )
-        for finding in verdict.findings
+        for finding in sorted(verdict.findings, key=lambda one: rank.index(one.outcome))
     ]
-    return markup.table(("rule", "outcome", "reason"), rows)
+    return markup.table(("rule", "outcome", "reason"), rows, attributes='class="rules"')
 
 
-def _flips(entry: ReportEntry) -> str:
-    flips = "".join(map(_flip, entry.flips[:MAX_FLIPS]))
-    return f"<h4>Flipped answers, clearest first</h4>{flips}" if flips else ""
+def _flips(entry: ReportEntry, viewer: str | None, *, texts: bool) -> str:
+    """Return the flips of failed dimensions before others, and losses before gains."""
+    rows = forest.intervals(entry.verdict) if entry.verdict else ()
+    failed = {row.dimension for row in rows if row.outcome == "block"}
+    ordered = sorted(
+        entry.flips,
+        key=lambda flip: (
+            flip.get("effect") == "gained",
+            flip.get("effect") == "",
+            flip.get("dimension") not in failed,
+        ),
+    )
+    flips = "".join(_flip(row, viewer, texts=texts) for row in ordered[:MAX_FLIPS])
+    if viewer is None:
+        more = "<p>This run has no page of all answers; comptrust run logs one.</p>"
+    else:
+        more = f'<p><a href="{escape(viewer or "#viewer")}">All answers side by side</a></p>'
+    return f"<h3>Flipped answers, losses first</h3>{flips}{more}" if flips else more
 
 
-def _flip(row: Mapping[str, str]) -> str:
+def _flip(row: Mapping[str, str], viewer: str | None, *, texts: bool) -> str:
     dimension = escape(spaced(row.get("dimension", "")))
     change = f": {escape(row['answers'])}" if row.get("answers") else ""
-    texts = {
-        "prompt": _end(row.get("prompt", "")),
-        "dense answer": _beginning(row.get("dense", "")),
-        "compressed answer": _beginning(row.get("compressed", "")),
-    }
-    parts = "".join(
-        f"<div><h6>{title}</h6><pre tabindex=0>{escape(text)}</pre></div>"
-        for title, text in texts.items()
+    title = f"{dimension}{change}{EFFECTS.get(row.get('effect', ''), '')}"
+    if viewer is not None and row.get("id"):
+        address = escape(f"{viewer}{answers.address(row)}")
+        title += f' <a href="{address}">{escape(row["id"])}</a>'
+    if not texts:
+        return f'<section class="flip"><h4>{title}</h4></section>'
+    earlier, question = _split(row.get("prompt", ""))
+    before = (
+        f"<details><summary>{len(earlier):,} characters before the question</summary>"
+        f"{_pre(answers.end(earlier, MAX_CHARACTERS))}</details>"
+        if earlier
+        else ""
     )
-    return f'<section class="flip"><h5>{dimension}{change}</h5>{parts}</section>'
+    return (
+        f'<section class="flip"><h4>{title}</h4>'
+        f"<div><h5>prompt</h5>{before}{_pre(answers.end(question, MAX_CHARACTERS))}</div>"
+        f"<div><h5>dense answer</h5>{_answer(row.get('dense', ''))}</div>"
+        f"<div><h5>compressed answer</h5>{_answer(row.get('compressed', ''))}</div></section>"
+    )
 
 
-def _beginning(text: str) -> str:
-    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]} …"
+def _split(prompt: str) -> tuple[str, str]:
+    """Return instructions and examples, and the question, which is the last part of a prompt."""
+    earlier, _, question = prompt.rstrip().rpartition("\n\n")
+    return (earlier, question) if len(earlier) > MAX_UNFOLDED else ("", prompt)
 
 
-def _end(text: str) -> str:
-    return text if len(text) <= MAX_CHARACTERS else f"… {text[-MAX_CHARACTERS:]}"
+def _answer(text: str) -> str:
+    return _pre(answers.beginning(text, MAX_CHARACTERS)) if text.strip() else "<p>(no text)</p>"
+
+
+def _pre(text: str) -> str:
+    return f'<pre dir="auto">{escape(markup.visible(text))}</pre>'

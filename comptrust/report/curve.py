@@ -1,4 +1,7 @@
-"""The curves: score against bits per weight, one panel per dimension."""
+"""The curves: score against bits per weight, one panel per dimension.
+
+Pruned models have no number of bits and are not drawn, nor are curves of one point.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +16,7 @@ from comptrust.report.base import (
     ReportEntry,
     SeedGroup,
     compressed_of,
-    difference,
+    lost,
     smaller_of,
 )
 from comptrust.report.drawing import INK, Style
@@ -69,7 +72,7 @@ class Panel:
 def panels(
     groups: Sequence[SeedGroup], *, dense: SeedGroup, smaller: Mapping[str, str]
 ) -> tuple[Panel, ...]:
-    """Return a panel per dimension in which the dense source and a compressed version have scores.
+    """Return a panel per dimension that the dense source and two quantized versions share.
 
     `smaller` maps dense sources to the smaller dense model to compare with.
     """
@@ -77,7 +80,7 @@ def panels(
     result = []
     for name in DIMENSIONS:
         score, points = dense.mean(name), _points(groups, dense=dense, dimension=name)
-        if score is not None and points:
+        if score is not None and len(points) > 1:
             smaller_score = smaller_dense.mean(name) if smaller_dense else None
             result.append(Panel(name, score, smaller_score, points))
     return tuple(result)
@@ -88,14 +91,15 @@ def _points(
 ) -> tuple[CurvePoint, ...]:
     points = []
     for group in compressed_of(dense, groups):
-        mean, change = group.mean(dimension), difference(group, dense, dimension)
-        if mean is not None and change is not None:
+        mean, points_lost = group.mean(dimension), lost(group, dense, dimension)
+        is_quantized = group.first.bits is not None
+        if is_quantized and mean is not None and points_lost is not None:
             points.append(
                 CurvePoint(
                     entry=group.first,
                     mean=mean,
                     spread=group.spread(dimension),
-                    gray=change < -MARGIN,
+                    gray=points_lost > MARGIN,
                 )
             )
     return tuple(points)

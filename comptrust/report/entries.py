@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ValidationError
 
+from comptrust import config
 from comptrust.errors import UserError
+from comptrust.report import answers
 from comptrust.report.base import DIMENSIONS, ReportEntry
 from comptrust.tracking import runs
 from comptrust.tracking.published import SMALLER
@@ -80,6 +83,8 @@ def _entry(run: Run, *, ui: str | None) -> ReportEntry:
         "url": _url(run, ui=ui),
         "source": "own" if is_own else "published",
         "suite": tags.get("suite_digest") or params.get("suite", "unknown"),
+        "suite_name": params.get("suite", "") if "suite_digest" in tags else "",
+        "date": f"{datetime.fromtimestamp(run.info.start_time / 1000, UTC):%Y-%m-%d %H:%M}",
         "settings": {
             key: value
             for key, value in params.items()
@@ -114,13 +119,26 @@ def _of_dimensions(run: Run, prefix: str) -> dict[str, float]:
 
 
 def _judgment(run_id: str) -> dict[str, Any]:
-    """Return the fields that come from the run's verdict and its table of flipped answers."""
+    """Return the fields that come from the run's verdict, its flipped answers and all answers."""
     with tempfile.TemporaryDirectory() as folder:
         verdict = runs.read_json(run_id, "verdict.json", into=Path(folder))
         table = runs.read_json(run_id, "flips.json", into=Path(folder))
+        data = _answers(run_id, into=folder)
     rows = table["data"] if table else []
     flips = [dict(zip(table["columns"], map(str, row), strict=True)) for row in rows]
-    return {"verdict": verdict, "flips": flips}
+    return {"verdict": verdict, "flips": flips, "answers": data}
+
+
+@runs.service()
+def _answers(run_id: str, *, into: str) -> str:
+    """Return the data in the run's page of answers; empty if it has none."""
+    path = f"{answers.FOLDER}/{answers.PAGE}"
+    if path not in {item.path for item in runs.client().list_artifacts(run_id, answers.FOLDER)}:
+        return ""
+    # Where the file lands below `into` differs between artifact stores.
+    return answers.find(
+        config.read_text(Path(runs.client().download_artifacts(run_id, path, into)))
+    )
 
 
 def _url(run: Run, *, ui: str | None) -> str:
@@ -129,4 +147,6 @@ def _url(run: Run, *, ui: str | None) -> str:
     parts = urlsplit(ui or (uri if uri.startswith(("http://", "https://")) else LOCAL_UI))
     host = parts.netloc.rpartition("@")[2]
     base = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
-    return f"{base}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    # Without the type MLflow opens a page for traces, which has no model registry.
+    place = f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    return f"{base}/#/{place}?workflowType=machine_learning"

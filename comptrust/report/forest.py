@@ -1,6 +1,7 @@
 """The forest plot: points lost in each dimension, their bounds, and the limits of the policy."""
 
 import functools
+import textwrap
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
@@ -12,6 +13,8 @@ from comptrust.report.markup import escape, spaced
 
 WIDTH, ROW_HEIGHT, MARGINS = 380.0, 26.0, 64.0
 """Pixels; MARGINS is the height of everything that is not a row."""
+TITLE_CHARACTERS, LEGEND_CHARACTERS, LINE_HEIGHT = 72, 92, 14.0
+"""What fits into a line of the PNG, and its height in pixels."""
 STYLES: dict[Result, tuple[str, str, str]] = {
     "pass": (drawing.BLUE, "o", "● within the limit"),
     "block": (drawing.RED, "s", "■ beyond the limit"),
@@ -78,8 +81,8 @@ def picture(entry: ReportEntry) -> drawing.Picture | None:
         return None
     return drawing.Picture(
         name="forest",
-        family=f"{entry.model}, {entry.recipe}",
-        title="points lost",
+        family=f"{entry.model}, {entry.recipe_and_seed}",
+        title=f"{entry.verdict.outcome} under policy {entry.verdict.policy}",
         notes="",
         html=f"{render(entry.verdict)}<p>{escape(_descriptions(rows))}.</p>",
         draw=functools.partial(_png, rows, limits(entry.verdict)),
@@ -91,8 +94,15 @@ def _descriptions(rows: Sequence[Interval]) -> str:
 
 
 def _png(rows: Sequence[Interval], allowed: Sequence[float], title: str) -> bytes:
-    with drawing.canvas(1.4 * WIDTH, ROW_HEIGHT * len(rows) + MARGINS + 20) as figure:
-        _draw(figure, rows, allowed, title=title)
+    lines = textwrap.wrap(title, TITLE_CHARACTERS)
+    legend = textwrap.wrap(_caption(rows, allowed), LEGEND_CHARACTERS)
+    above, below = LINE_HEIGHT * len(lines) + 6, LINE_HEIGHT * len(legend) + 6
+    plot = ROW_HEIGHT * len(rows) + MARGINS
+    height = above + plot + below
+    with drawing.canvas(1.4 * WIDTH, height) as figure:
+        figure.text(0.02, 1 - 4 / height, "\n".join(lines), fontweight="bold", fontsize=9, va="top")
+        figure.text(0.02, 4 / height, "\n".join(legend), va="bottom")
+        _draw(figure, rows, allowed, bottom=below / height, top=1 - above / height)
         return drawing.png(figure)
 
 
@@ -105,6 +115,16 @@ def _intervals(finding: Finding) -> tuple[Interval, ...]:
         Interval.model_validate({"outcome": finding.outcome} | evidence | {"dimension": name})
         for name, evidence in dimensions.items()
         if isinstance(evidence, dict) and isinstance(evidence.get("observed"), int | float)
+    )
+
+
+def undecided(finding: Finding) -> tuple[str, ...]:
+    """Return the dimensions in which a rule could not decide, measured or not."""
+    dimensions = finding.evidence.get("dimensions")
+    return tuple(
+        name
+        for name, evidence in (dimensions.items() if isinstance(dimensions, dict) else ())
+        if isinstance(evidence, dict) and evidence.get("outcome") == "inconclusive"
     )
 
 
@@ -123,11 +143,16 @@ def _caption(rows: Sequence[Interval], allowed: Sequence[float]) -> str:
 
 
 def _draw(
-    figure: Figure, rows: Sequence[Interval], allowed: Sequence[float], *, title: str = ""
+    figure: Figure,
+    rows: Sequence[Interval],
+    allowed: Sequence[float],
+    *,
+    bottom: float = 0.0,
+    top: float = 1.0,
 ) -> None:
-    """Draw the intervals, the first on top."""
-    bottom = 40 / (ROW_HEIGHT * len(rows) + MARGINS)
-    axes = figure.add_axes((0.33, bottom, 0.65, 1 - bottom - 0.08))
+    """Draw the intervals, the first on top, between two heights of the figure (0-1)."""
+    start = bottom + (top - bottom) * 40 / (ROW_HEIGHT * len(rows) + MARGINS)
+    axes = figure.add_axes((0.33, start, 0.65, top - start - 0.08 * (top - bottom)))
     axes.axvline(0, color=drawing.INK, linewidth=1)
     for points in allowed:
         axes.axvline(points, color=drawing.INK, linewidth=0.8, dashes=(5, 3))
@@ -139,4 +164,4 @@ def _draw(
         hint = drawing.HINT + row.description
         axes.plot(row.observed, y, marker, color=color, markersize=6, gid=hint)
     axes.set_yticks(range(len(rows)), [spaced(row.dimension) for row in rows])
-    axes.set(title=title, xlabel="points lost", ylim=(len(rows) - 0.5, -0.5))
+    axes.set(xlabel="points lost", ylim=(len(rows) - 0.5, -0.5))

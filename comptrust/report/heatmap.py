@@ -1,4 +1,4 @@
-"""The heatmap: points gained or lost at about half of the dense source's size."""
+"""The heatmap: points lost at about half of the dense source's size."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from comptrust.report import drawing, markup
-from comptrust.report.base import DIMENSIONS, SeedGroup, compressed_of, difference, smaller_of
+from comptrust.report.base import DIMENSIONS, SeedGroup, compressed_of, lost, smaller_of
 from comptrust.report.markup import number
 
 ABOUT_HALF = (0.40, 0.65)
@@ -19,8 +19,8 @@ GAIN, DROP = (33, 102, 172), (178, 24, 43)
 """Blue and red, distinguishable with any common color blindness; each cell shows its sign too."""
 DOT_MEANS = f"the refusal rate changed by more than {MAX_REFUSAL_CHANGE:.0f} points"
 NOTES = (
-    "<p>Points gained (blue) or lost (red) compared with the dense source; the colors are deepest"
-    f" at {DEEPEST_COLOR_AT:.0f} points. ● means that {DOT_MEANS}, – that the score was not"
+    "<p>Points lost (red) compared with the dense source; below 0 is a gain (blue). The colors are"
+    f" deepest at {DEEPEST_COLOR_AT:.0f} points. ● means that {DOT_MEANS}, – that the score was not"
     f" measured. The rows are the smaller dense model and every version of"
     f" {100 * ABOUT_HALF[0]:.0f} to {100 * ABOUT_HALF[1]:.0f}% of the dense size. Sizes are"
     " measured from the files, or computed from the recipe if there are no files. A pruned model"
@@ -35,30 +35,30 @@ class HeatmapCell:
     """One dimension of a row."""
 
     dimension: str
-    points: float | None
-    """Gain over the dense source; None if not measured."""
+    lost: float | None
+    """Points below the dense source, negative for a gain; None if not measured."""
     dot: bool
     """Whether the refusal rate changed too much."""
 
     @property
     def color(self) -> str:
         """Blue for a gain, red for a drop, white for no change, gray for not measured."""
-        if self.points is None:
+        if self.lost is None:
             return "#dddddd"
-        depth = min(abs(self.points) / DEEPEST_COLOR_AT, 1.0)
-        end = GAIN if self.points > 0 else DROP
+        depth = min(abs(self.lost) / DEEPEST_COLOR_AT, 1.0)
+        end = GAIN if self.lost < 0 else DROP
         return "#" + "".join(f"{round(255 + (channel - 255) * depth):02x}" for channel in end)
 
     @property
     def ink(self) -> str:
         """White text on deep colors, black on light ones."""
-        is_deep = self.points is not None and abs(self.points) > DEEPEST_COLOR_AT * 0.6
+        is_deep = self.lost is not None and abs(self.lost) > DEEPEST_COLOR_AT * 0.6
         return "#ffffff" if is_deep else "#000000"
 
     @property
     def text(self) -> str:
         """The number, without the dot."""
-        return number(self.points, sign=True)
+        return number(self.lost, sign=True)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _cells(group: SeedGroup, dense: SeedGroup) -> tuple[HeatmapCell, ...]:
     return tuple(
         HeatmapCell(
             dimension=name,
-            points=difference(group, dense, name),
+            lost=lost(group, dense, name),
             dot=_refusal_changed(dense.refusal(name), group.refusal(name)),
         )
         for name in DIMENSIONS
@@ -116,7 +116,7 @@ def picture(
         rows(groups, dense=dense, smaller=smaller),
         name="heatmap",
         family=dense.first.title,
-        title="change from the dense source at about half its size",
+        title="points lost at about half of the size",
         notes=NOTES,
         html=_html,
         png=_png,

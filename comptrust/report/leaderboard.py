@@ -8,6 +8,7 @@ from comptrust.report.markup import escape, number
 
 COLUMNS = (
     "model",
+    "verdict",
     "method",
     "bits or structure",
     "source",
@@ -15,7 +16,6 @@ COLUMNS = (
     *DIMENSIONS,
     "average",
     "refusal",
-    "verdict",
     "runs",
 )
 FILTER = (
@@ -43,9 +43,11 @@ def _row(group: SeedGroup) -> Iterator[str]:
     """Yield the cells of a row, in the order of COLUMNS."""
     entry = group.first
     yield markup.header(entry.model)
+    outcome = escape(group.outcome)
+    yield f'<td class="{outcome}">{outcome}</td>'
     yield f"<td>{'dense' if entry.method == 'none' else escape(entry.method)}</td>"
     yield f'<td data-value="{entry.nominal_bits}">{escape(entry.form)}</td>'
-    own = f"own <small>{escape(entry.suite[:8])}</small>"
+    own = f"own <small>{escape(entry.suite_label.removeprefix('suite '))}</small>"
     yield f"<td>{own if entry.source == 'own' else 'published'}</td>"
     yield markup.number_cell(_size(entry), value=entry.share)
     for name in DIMENSIONS:
@@ -54,8 +56,6 @@ def _row(group: SeedGroup) -> Iterator[str]:
         yield markup.number_cell(f"{number(mean)}{around}", value=mean)
     for value in (group.average, _refusal(group)):
         yield markup.number_cell(number(value), value=value)
-    outcome = escape(group.outcome)
-    yield f'<td class="{outcome}">{outcome}</td>'
     yield f"<td>{', '.join(map(_link, group.entries))}</td>"
 
 

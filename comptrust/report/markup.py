@@ -1,9 +1,14 @@
 """Text and markup that the figures and cards share: numbers, escaping, HTML and Markdown tables."""
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 
 NOT_MEASURED = "–"
+HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
+)
+"""Control characters and marks of direction, as in answers.js."""
 
 
 def number(value: float | None, *, sign: bool = False) -> str:
@@ -34,6 +39,11 @@ def narrow_heading(dimension: str) -> str:
 def escape(value: object) -> str:
     """Make a value safe inside HTML text and attributes."""
     return html.escape(str(value), quote=True)
+
+
+def visible(text: str) -> str:
+    """Return a text in which characters that hide or reorder others are shown by their number."""
+    return HIDDEN.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text.replace("\r\n", "\n"))
 
 
 def header(label: str) -> str:

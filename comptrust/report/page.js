@@ -58,6 +58,14 @@ buttons.forEach((button, index) => {
   };
 });
 box.oninput = filter;
+// A link to a version opens its card.
+function unfold() {
+  const target = document.getElementById(location.hash.slice(1));
+  if (target?.tagName === "DETAILS") target.open = true;
+}
+addEventListener("hashchange", unfold);
+unfold();
+
 const settings = new URLSearchParams(location.hash.slice(1));
 if (settings.get("sort")) sort(settings.get("sort"), settings.get("order") === "up");
 box.value = settings.get("filter") || "";

@@ -1,4 +1,4 @@
-"""The trade-off of size and worst drop, with its Pareto front."""
+"""The trade-off of size and points lost, with the Pareto front of what passed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,17 +13,18 @@ from comptrust.report.base import (
     ReportEntry,
     SeedGroup,
     compressed_of,
-    difference,
+    lost,
 )
 from comptrust.report.drawing import INK, Style
 from comptrust.report.markup import escape, number, percent, spaced
 
 WIDTH, HEIGHT = 380.0, 360.0
 NOTES = (
-    "<p>Worst drop: the largest drop of any dimension. Size: measured from the files, where a"
+    "<p>Points lost in the dimension that lost most. Size: measured from the files, where a"
     " pruned model still stores its zeros, or computed from the recipe if there are no files. Bold"
-    " and joined by a line: the Pareto front, versions that no other version beats in both. Dashed:"
-    " 5 points.</p>"
+    " and joined by a line: the Pareto front, versions that passed and that no other one beats in"
+    " both. Hollow: did not pass. A version without a verdict counts as passed up to 5 points, the"
+    " dashed line.</p>"
 )
 LABEL_OFFSET, LABEL_WIDTH = 4.0, 44.0
 """Distance of a label from its point and its width, in percent of the dense size."""
@@ -37,18 +38,23 @@ class Option:
     entry: ReportEntry
     """One of its seeds."""
     worst: float
-    """Largest drop of a dimension, in points; below 0 if all gained."""
+    """Points lost in the dimension that lost most; below 0 if all gained."""
     dimension: str
-    """The dimension of the largest drop."""
+    """The dimension that lost most."""
+    outcome: str
+    """The outcomes of its verdicts; `-` without one."""
+    passed: bool
+    """Whether it was never judged otherwise; without a verdict, whether it is within the margin."""
     front: bool = False
-    """Whether no other recipe is as small and as faithful, and better in one of the two."""
+    """Whether it passed and no other that did is as good in both, and better in one."""
 
     @property
     def description(self) -> str:
         """The option in words."""
         return (
-            f"{self.entry.recipe}: {percent(self.entry.share)} of the size, worst drop"
-            f" {number(self.worst)} ({spaced(self.dimension)})"
+            f"{self.entry.recipe}: {percent(self.entry.share)} of the size, lost"
+            f" {number(self.worst)} in {spaced(self.dimension)}"
+            f"{'' if self.passed else ', did not pass'}"
         )
 
     def beats(self, other: Self) -> bool:
@@ -68,25 +74,28 @@ def options(groups: Sequence[SeedGroup], *, dense: SeedGroup) -> tuple[Option, .
     measured = [name for name in DIMENSIONS if dense.mean(name) is not None]
     candidates = []
     for group in compressed_of(dense, groups):
-        changes = [(difference(group, dense, name), name) for name in measured]
-        drops = [(-change, name) for change, name in changes if change is not None]
-        if drops and len(drops) == len(measured):
-            worst, dimension = max(drops, key=lambda drop: drop[0])
-            candidates.append(Option(group.first, worst, dimension))
+        changes = [(lost(group, dense, name), name) for name in measured]
+        losses = [(points, name) for points, name in changes if points is not None]
+        if losses and len(losses) == len(measured):
+            worst, dimension = max(losses, key=lambda loss: loss[0])
+            passed = group.passed(worst)
+            candidates.append(Option(group.first, worst, dimension, group.outcome, passed))
     candidates.sort(key=lambda option: (option.entry.share, option.worst, option.entry.recipe))
+    passing = [option for option in candidates if option.passed]
     return tuple(
-        replace(option, front=not any(other.beats(option) for other in candidates))
+        replace(option, front=option.passed and not any(other.beats(option) for other in passing))
         for option in candidates
     )
 
 
 def picture(groups: Sequence[SeedGroup], *, dense: SeedGroup) -> drawing.Picture | None:
-    """Return the trade-off of one dense source; None without any option."""
+    """Return the trade-off of one dense source; None with less than two options."""
+    drawn = options(groups, dense=dense)
     return drawing.picture(
-        options(groups, dense=dense),
+        drawn if len(drawn) > 1 else (),
         name="tradeoff",
         family=dense.first.title,
-        title="size against worst drop",
+        title="size against points lost",
         notes=NOTES,
         html=_html,
         png=_png,
@@ -99,10 +108,11 @@ def _html(drawn: Sequence[Option]) -> str:
     with drawing.canvas(WIDTH, HEIGHT) as figure:
         _draw(figure.add_axes((0.13, 0.11, 0.86, 0.87)), drawn)
         svg = drawing.svg(
-            figure, alternative=f"Size against worst drop. On the Pareto front: {descriptions}."
+            figure,
+            alternative=f"Size against points lost. On the Pareto front: {descriptions or 'none'}.",
         )
     names = ", ".join(escape(option.entry.recipe) for option in front)
-    caption = f"<figcaption>Pareto front: {names}.</figcaption>"
+    caption = f"<figcaption>Pareto front: {names or 'no version passed'}.</figcaption>"
     return f'<div class="beside"><figure class="large">{svg}{caption}</figure>{_table(drawn)}</div>'
 
 
@@ -113,11 +123,12 @@ def _table(drawn: Sequence[Option]) -> str:
             markup.number_cell(percent(option.entry.share), value=option.entry.share),
             markup.number_cell(number(option.worst), value=option.worst),
             f"<td>{spaced(option.dimension)}</td>",
+            f"<td>{escape(option.outcome)}</td>",
             f"<td>{'yes' if option.front else ''}</td>",
         )
         for option in drawn
     ]
-    return markup.table(("recipe", "size", "worst drop", "dimension", "Pareto front"), rows)
+    return markup.table(("recipe", "size", "points lost", "in", "verdict", "Pareto front"), rows)
 
 
 def _png(drawn: Sequence[Option], title: str) -> bytes:
@@ -129,15 +140,15 @@ def _png(drawn: Sequence[Option], title: str) -> bytes:
 
 
 def _draw(axes: Axes, drawn: Sequence[Option]) -> None:
-    drops = [option.worst for option in drawn]
-    low, high = min(0.0, *drops), max(2 * MARGIN, *drops)
+    losses = [option.worst for option in drawn]
+    low, high = min(0.0, *losses), max(2 * MARGIN, *losses)
     heights = _label_heights(drawn, line=0.045 * (high - low))
     space = 0.05 * (high - low)
     axes.set(
         xlim=(0, 145),  # leaves space for the labels of points at 100%
         xticks=[0, 25, 50, 75, 100],
         ylim=(low - space, max(high, *heights) + space),
-        ylabel="worst drop, points",
+        ylabel="points lost in the dimension that lost most",
     )
     axes.set_xlabel("size, % of the dense source", loc="left")
     axes.axhline(0, color=INK, linewidth=0.8, zorder=1)
@@ -158,7 +169,8 @@ def _draw_option(axes: Axes, option: Option, style: Style, *, label_height: floa
         style.marker,
         color=style.color,
         markersize=6,
-        markeredgecolor="white",
+        markeredgecolor="white" if option.passed else style.color,
+        markerfacecolor=style.color if option.passed else "white",
         zorder=4 if option.front else 3,
         gid=drawing.HINT + option.description,
     )

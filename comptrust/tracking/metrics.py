@@ -93,7 +93,7 @@ def flip_summary(changes: Mapping[str, Flips]) -> dict[str, dict[str, Any]]:
 def flip_table(
     changes: Mapping[str, Flips], *, prompts: Mapping[tuple[str, str], str], n: int = 20
 ) -> dict[str, list[str]]:
-    """Return the n clearest flips as columns, taking from each dimension in turn.
+    """Return the n clearest flips as columns, taking from each dimension in turn, losses first.
 
     `prompts` maps (dimension, id) to the question; the id replaces a question that is not given.
     Without flips the columns are empty.
@@ -110,4 +110,5 @@ def flip_table(
         "dense": [flip.dense_text for flip in clearest],
         "compressed": [flip.compressed_text for flip in clearest],
         "answers": [f"{flip.dense_answer} -> {flip.compressed_answer}" for flip in clearest],
+        "effect": [flip.effect for flip in clearest],
     }

@@ -82,6 +82,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         )
         verdict = judge(evidence, job.policy, trusted=job.signer.trusted)
         log.verdict(verdict)
+        page.log_answers(log.id, candidate, baseline, prompts=job.suite.prompts)
         page.log_version(log.id)
         say("registering the version")
         with log.timed("register"):

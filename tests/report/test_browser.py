@@ -5,33 +5,25 @@ Screenshots are kept in tests/artifacts/, which git ignores.
 
 from __future__ import annotations
 
-import base64
 import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 
 from comptrust.report import entries, page
 from comptrust.report.base import DIMENSIONS, fold
+from tests.support.browsers import WIDTHS, resize, take_screenshots, wait_for
 from tests.support.logged_runs import LoggedRuns, surround
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
-
-T = TypeVar("T")
-SCREENSHOTS = Path(__file__).parents[1] / "artifacts"
-WIDTHS = (1280, 390)
-PIXELS_PER_SCREENSHOT = 3000
-"""Longer pages are captured in several parts."""
-SECONDS = 120
-"""How long the browser may take for anything on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +43,7 @@ def open_report(browser: WebDriver, address: str, width: int) -> None:
     That is after its script has counted the rows, and after the first paint: until then a browser
     may drop input.
     """
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    resize(browser, width)
     browser.get("about:blank")  # an address that differs only after # would not load again
     browser.get(address)
     is_ready = (
@@ -61,27 +52,6 @@ def open_report(browser: WebDriver, address: str, width: int) -> None:
         " && performance.getEntriesByName('first-contentful-paint').length > 0"
     )
     wait_for(browser, lambda driver: driver.execute_script(is_ready))
-
-
-def wait_for(browser: WebDriver, condition: Callable[[WebDriver], T], message: str = "") -> T:
-    """Wait until a condition is true and return its value."""
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    return WebDriverWait(browser, SECONDS).until(condition, message)
-
-
-def take_screenshots(browser: WebDriver, name: str, width: int) -> None:
-    """Keep screenshots of the whole page."""
-    SCREENSHOTS.mkdir(exist_ok=True)
-    height = browser.execute_script("return document.documentElement.scrollHeight")
-    for part, top in enumerate(range(0, height, PIXELS_PER_SCREENSHOT)):
-        part_height = min(PIXELS_PER_SCREENSHOT, height - top)
-        clip = {"x": 0, "y": top, "width": width, "height": part_height, "scale": 1}
-        image = browser.execute_cdp_cmd(
-            "Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True}
-        )
-        path = SCREENSHOTS / f"{name}-{width}-{part}.png"
-        path.write_bytes(base64.b64decode(image["data"]))
 
 
 def visible_rows(browser: WebDriver) -> list[list[str]]:
@@ -119,7 +89,7 @@ def sort_by(browser: WebDriver, column: str, *, order: str) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_columns_sort_when_clicked(browser: WebDriver, report: Path, width: int) -> None:
     open_report(browser, report.as_uri(), width)
-    place = 5 + DIMENSIONS.index("mmlu")
+    place = 6 + DIMENSIONS.index("mmlu")
     expected = sorted(f"{group.mean('mmlu'):.1f}" for group in fold(entries.read()))
     for order in ("descending", "ascending"):
         sort_by(browser, "mmlu", order=order)
@@ -127,10 +97,10 @@ def test_columns_sort_when_clicked(browser: WebDriver, report: Path, width: int)
         assert values == sorted(values, reverse=order == "descending")
         assert sorted(f"{value:.1f}" for value in values) == expected
     sort_by(browser, "verdict", order="ascending")
-    verdicts = [row[-2] for row in visible_rows(browser)]
+    verdicts = [row[1] for row in visible_rows(browser)]
     assert verdicts == ["block"] * 4 + ["inconclusive"] * 2
     sort_by(browser, "bits or structure", order="descending")
-    forms = [row[2] for row in visible_rows(browser)]
+    forms = [row[3] for row in visible_rows(browser)]
     assert forms[0].startswith("16 bits") and forms[-1].startswith("3 bits")
 
 
@@ -139,13 +109,13 @@ def test_the_filter_keeps_rows_with_all_words(browser: WebDriver, report: Path, 
     open_report(browser, report.as_uri(), width)
     box = browser.find_element("id", "filter")
     box.send_keys("gptq 4 bits")
-    assert [row[1:3] for row in visible_rows(browser)] == [["gptq", "4 bits g64"]]
+    assert [row[2:4] for row in visible_rows(browser)] == [["gptq", "4 bits g64"]]
     assert browser.find_element("id", "shown").text == "1 of 6 rows"
     box.clear()
     box.send_keys("none such")
     assert visible_rows(browser) == []
     open_report(browser, f"{report.as_uri()}#sort=average&filter=gptq", width)
-    assert [row[1] for row in visible_rows(browser)] == ["gptq"] * 3
+    assert [row[2] for row in visible_rows(browser)] == ["gptq"] * 3
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -153,13 +123,29 @@ def test_the_page_fits_its_window_and_opens_its_cards(
     browser: WebDriver, report: Path, width: int
 ) -> None:
     open_report(browser, report.as_uri(), width)
-    browser.find_element("link text", "Verdicts").click()
-    assert browser.execute_script("return location.hash") == "#part-4"
+    browser.find_element("link text", "Decisions").click()
+    assert browser.execute_script("return location.hash") == "#decisions"
+    # The first screen names every open decision, and each verdict column is in sight.
+    in_sight = (
+        "return [...document.querySelectorAll(arguments[0])].every(e => {const box ="
+        " e.getBoundingClientRect(); return box.width > 0 && box.right <= innerWidth &&"
+        " box.bottom + scrollY <= arguments[1]})"
+    )
+    undecided = browser.find_elements("css selector", ".open li")
+    browser.find_element("css selector", ".open a").click()
+    is_open = "return document.querySelector('details.card').open"
+    wait_for(browser, lambda driver: driver.execute_script(is_open))
+    browser.execute_script("document.querySelector('details.card').open = false")
+    browser.execute_script("scrollTo(0, 0)")
+    assert len(undecided) == 2 and all("undecided max drop" in line.text for line in undecided)
+    assert browser.execute_script(in_sight, ".counts .badge, .open li", 900)
+    column = "#leaderboard td:nth-child(2), .card summary .badge"
+    assert browser.execute_script(in_sight, column, 1e6)
     cards = browser.find_elements("css selector", "details.card")
     assert len(cards) == 8
     for card in cards:
         card.find_element("tag name", "summary").click()
-    assert browser.find_element("css selector", ".flip pre").is_displayed()
+    assert browser.find_element("css selector", ".flip div > pre").is_displayed()
     assert browser.title == "comptrust report"  # a planted script would have changed it
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     small = (
@@ -237,3 +223,16 @@ def test_a_row_leads_to_its_run_in_mlflow(
         browser, lambda driver: "awq-4bit-g64-s0" in driver.find_element("tag name", "body").text
     )
     take_screenshots(browser, "mlflow-run", 1280)
+
+    # In MLflow's own view of the card a flip leads to all answers.
+    place = f"{server}/#/experiments/1/runs/{run_id}/artifacts/report/card.html"
+    browser.get("about:blank")
+    browser.get(place)
+    frame = ("css selector", "iframe.mlflow-html-iframe")
+    wait_for(browser, expected_conditions.frame_to_be_available_and_switch_to_it(frame))
+    link = wait_for(browser, expected_conditions.element_to_be_clickable(("css selector", "h4 a")))
+    wanted = link.text
+    link.click()
+    heading = ("css selector", ".viewer article h2")
+    wait_for(browser, expected_conditions.text_to_be_present_in_element(heading, wanted))
+    browser.switch_to.default_content()

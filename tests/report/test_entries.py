@@ -90,7 +90,7 @@ def test_a_run_becomes_an_entry_with_its_verdict_and_flips(store: Path, tiny: Pa
 
 def test_a_run_links_to_its_page_and_the_link_holds_no_password(store: Path, tiny: Path) -> None:
     run_id = logged(tiny)
-    path = f"/#/experiments/1/runs/{run_id}"
+    path = f"/#/experiments/1/runs/{run_id}?workflowType=machine_learning"
     assert entries.read_run(run_id).url == f"http://127.0.0.1:5000{path}"
     (entry,) = entries.read(ui="https://me:hidden@host:8443/mlflow/")
     assert entry.url == f"https://host:8443/mlflow{path}"

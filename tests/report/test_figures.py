@@ -9,11 +9,11 @@ from click.testing import CliRunner
 
 from comptrust.cli.app import comptrust
 from comptrust.errors import ComptrustError
-from comptrust.report import entries, page
+from comptrust.report import answers, entries, page
 from comptrust.tracking import runs
 from tests.support.logged_runs import LoggedRuns
 
-OWN_FILES = {"card.html", "forest.html", "forest.png"}
+OWN_FILES = {"answers.html", "card.html", "forest.html", "forest.png"}
 FAMILY_FILES = {
     f"{name}.{kind}" for name in ("curves", "heatmap", "tradeoff") for kind in ("html", "png")
 }
@@ -42,7 +42,7 @@ def test_a_judged_run_keeps_its_card_and_its_forest_plot(
     folder = runs.download(run_id, into=tmp_path, only=["report"]) / "report"
     assert (folder / "forest.png").read_bytes().startswith(b"\x89PNG")
     card = (folder / "card.html").read_text()
-    assert 'class="block"' in card and "Flipped answers" in card
+    assert 'class="badge block"' in card and "Flipped answers" in card
     assert "points allowed" in (folder / "forest.html").read_text()
 
 
@@ -61,6 +61,35 @@ def test_report_stands_on_its_own_and_logs_the_figures_on_the_runs(
     for run_id in own_runs.runs.values():
         assert f"http://mlflow.example:1234/#/experiments/1/runs/{run_id}" in shown
     assert len(shown) < 1_000_000
+    judged = own_runs.runs["gptq-4bit-g64-s0"]
+    assert f'href="report_answers/{judged}.html#prompt=' in shown
+    assert Path(f"folder/report_answers/{judged}.html").stat().st_size < 1_000_000
+
+
+def test_a_report_without_texts_keeps_what_was_parsed(own_runs: LoggedRuns, tmp_path: Path) -> None:
+    assert invoke("report", "--out", "report.html", "--no-texts", "--no-log")[0] == 0
+    assert "Statement:" not in Path("report.html").read_text()
+    run_id = own_runs.runs["gptq-4bit-g64-s0"]
+    [packed] = [entry.answers for entry in entries.read() if entry.run_id == run_id]
+    shown = answers.unpack(answers.find(Path(f"report_answers/{run_id}.html").read_text()))
+    logged = answers.unpack(packed)
+    assert shown is not None and logged is not None
+    assert [row.compressed and row.compressed.answer for row in shown.rows] == [
+        row.compressed and row.compressed.answer for row in logged.rows
+    ]
+    assert "Statement:" in logged.model_dump_json()
+    for row in shown.rows:
+        sides = filter(None, (row.dense, row.compressed))
+        assert not (row.prompt or row.options or row.target or any(side.texts for side in sides))
+
+
+def test_a_run_from_before_has_no_page_of_answers_and_says_so(
+    own_runs: LoggedRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "PAGE", "none.html")
+    assert invoke("report", "--out", "report.html", "--no-log")[0] == 0
+    assert "This run has no page of all answers" in Path("report.html").read_text()
+    assert not Path("report_answers").exists()
 
 
 def test_answers_with_markup_reach_the_pages_as_text(own_runs: LoggedRuns, tmp_path: Path) -> None:
@@ -71,7 +100,7 @@ def test_answers_with_markup_reach_the_pages_as_text(own_runs: LoggedRuns, tmp_p
     folder = runs.download(run_id, into=tmp_path / "downloaded", only=["report"])
     text = (folder / "report" / "card.html").read_text()
     assert "&lt;script&gt;document.title" in text
-    assert "<script" not in text and "<img" not in text
+    assert "<script>document" not in text and "<img" not in text
 
 
 def test_the_page_stays_on_the_run_that_mlflow_made_for_it(
@@ -90,11 +119,11 @@ def test_gate_refreshes_the_card(own_runs: LoggedRuns, tmp_path: Path) -> None:
     before = (
         runs.download(run_id, into=tmp_path / "before", only=["report"]) / "report" / "card.html"
     )
-    assert "under policy demo" in before.read_text()
+    assert "<dd>demo</dd>" in before.read_text()
     code, said = invoke("gate", f"runs:/{run_id}", "--policy", "literal")
     assert code in (0, 1, 3), said
     after = runs.download(run_id, into=tmp_path / "after", only=["report"]) / "report" / "card.html"
-    assert "under policy literal" in after.read_text()
+    assert "<dd>literal</dd>" in after.read_text()
     invoke("gate", f"runs:/{run_id}", "--policy", "staging")  # the artifacts are shared
 
 

@@ -14,6 +14,7 @@ from comptrust.records import Finding, Verdict
 from comptrust.report import (
     card,
     curve,
+    decisions,
     drawing,
     forest,
     heatmap,
@@ -46,6 +47,13 @@ def verdict(**evidence: Any) -> Verdict:
         evidence=evidence,
     )
     return Verdict(policy="staging", findings=(finding,), **{key: "0" for key in keys})
+
+
+def passing(policy: str = "staging") -> Verdict:
+    """Return a verdict that passes."""
+    judged = verdict(points=5.0, dimensions={"ood": {"outcome": "pass", "observed": 1.0}})
+    finding = judged.findings[0].model_copy(update={"outcome": "pass"})
+    return judged.model_copy(update={"policy": policy, "findings": (finding,)})
 
 
 MEASURED = {
@@ -139,13 +147,44 @@ def test_the_front_is_what_nothing_beats() -> None:
     )
     options = tradeoff.options(groups, dense=groups[0])
     front = {option.entry.recipe for option in options if option.front}
-    assert front == {"a 8 bits", "b 4 bits", "c 3 bits"}
+    assert front == {"a 8 bits"}  # without a verdict, what lost more than 5 points did not pass
     assert [option.worst for option in options] == [40, 10, 20, 1]
     picture = tradeoff.picture(groups, dense=groups[0])
     assert picture is not None
-    assert "Pareto front: c 3 bits, b 4 bits, a 8 bits." in picture.html
+    assert "Pareto front: a 8 bits." in picture.html
     for option in options:  # a label in the figure and a row in the table
         assert picture.html.count(f">{option.entry.recipe}<") == 2
+
+
+def test_only_what_always_passed_is_on_the_front() -> None:
+    blocked, passed = verdict(**MEASURED), passing()
+    scores = {"ood": 79.0}
+    groups = fold(
+        [
+            dense(scores={"ood": 80}),
+            entry(bits=3, scores=scores, verdict=blocked),
+            entry(bits=4, scores=scores, verdict=blocked),  # an older run of the next
+            entry(bits=4, scores=scores, verdict=passed),
+            entry(bits=8, scores={"ood": 70}, verdict=passed),
+            entry(method="awq", bits=8, scores=scores, verdict=passed),
+        ]
+    )
+    options = tradeoff.options(groups, dense=groups[0])
+    front = {option.entry.recipe for option in options if option.front}
+    assert front == {"awq 8 bits"}
+
+
+def test_pruned_models_have_no_bits_and_one_point_is_no_chart() -> None:
+    pruned = entry(method="wanda", bits=None, sparsity=0.5, structure="2:4", scores={"ood": 60})
+    several = [dense(scores={"ood": 80}), pruned, entry(bits=4, scores={"ood": 79})]
+    groups = fold(several)
+    assert curve.panels(groups, dense=groups[0], smaller={}) == ()
+    assert curve.picture(groups, dense=groups[0], smaller={}) is None
+    alone = fold(several[:2])
+    assert tradeoff.picture(alone, dense=alone[0]) is None
+    more = fold([*several, entry(bits=8, scores={"ood": 80})])
+    (panel,) = curve.panels(more, dense=more[0], smaller={})
+    assert [point.entry.recipe for point in panel.points] == ["gptq 8 bits", "gptq 4 bits"]
 
 
 def test_a_version_that_misses_a_dimension_is_in_no_trade_off() -> None:
@@ -155,10 +194,10 @@ def test_a_version_that_misses_a_dimension_is_in_no_trade_off() -> None:
 
 
 def test_colors_and_unmeasured_cells() -> None:
-    def color(points: float | None) -> str:
-        return heatmap.HeatmapCell("ood", points=points, dot=False).color
+    def color(lost: float | None) -> str:
+        return heatmap.HeatmapCell("ood", lost=lost, dot=False).color
 
-    assert [color(value) for value in (30, -30, 0, None)] == [
+    assert [color(value) for value in (-30, 30, 0, None)] == [
         "#2166ac",
         "#b2182b",
         "#ffffff",
@@ -224,14 +263,16 @@ def test_a_card_shows_findings_bounds_and_flips() -> None:
             "answers": "1 -> 0",
         },
     )
-    html = card.verdict_card(entry(verdict=verdict(**MEASURED), flips=flips))
+    html = card.content(entry(verdict=verdict(**MEASURED), flips=flips))
     assert "Dropped more than 5 points" in html
     assert "the question</pre>" in html
-    assert "<h5>ood: 1 -&gt; 0</h5>" in html
+    assert "<h4>ood: 1 -&gt; 0</h4>" in html
+    assert "This run has no page of all answers" in html
+    assert '<td class="number">7.0</td><td class="number">9.5</td>' in html
     assert len(html) < 30_000
-    assert "open" not in html.split(">")[0]
-    assert '<details class="card" open>' in page.render_card(entry(verdict=verdict(**MEASURED)))
-    assert "not judged" in card.verdict_card(entry())
+    judged = page.render_card(entry(verdict=verdict(**MEASURED), date="2026-11-28 02:31"))
+    assert '<p class="badge block">✕ block</p>' in judged and "2026-11-28 02:31" in judged
+    assert "not judged" in card.content(entry())
 
 
 def planted() -> list[ReportEntry]:
@@ -254,6 +295,7 @@ def planted() -> list[ReportEntry]:
         dense(**common),
         entry(**common, **bad),
         entry(**common | {"url": "javascript:alert(3)", "seed": 1}, **bad),
+        entry(**common | {"bits": 3}, **bad),
     ]
 
 
@@ -274,7 +316,11 @@ def test_planted_markup_stays_text() -> None:
 
 def test_a_page_needs_nothing_from_elsewhere() -> None:
     scores = {name: 70.0 for name in DIMENSIONS}
-    rows = [dense(), entry(scores=scores, verdict=verdict(**MEASURED))]
+    rows = [
+        dense(),
+        entry(scores=scores, verdict=verdict(**MEASURED)),
+        entry(bits=8, scores=scores),
+    ]
     html = page.render(rows, page.families(rows))
     assert html.count("<svg") > len(DIMENSIONS)
     assert not re.search(r"<(?:link|script|img|iframe|object|embed)[^>]*\s(?:src|href)=", html)
@@ -283,7 +329,58 @@ def test_a_page_needs_nothing_from_elsewhere() -> None:
     assert not re.search(r"""(?:fetch|import)\s*\(|XMLHttpRequest""", html)
 
 
+def test_a_version_is_one_row_with_its_newest_and_its_worst_verdict() -> None:
+    blocked = {"verdict": verdict(**MEASURED), "date": "2026-01-02", "suite": "whole"}
+    runs = [
+        dense(),
+        entry(name="old", seed=0, **blocked),
+        entry(name="new", seed=0, suite="narrow", verdict=passing("mine"), date="2026-02-03"),
+        entry(seed=1, settings={"option.dampening": "0.1"}),
+        entry(seed=1, settings={"option.dampening": "0.2"}, verdict=passing()),
+    ]
+    found = {version.label: version for version in decisions.versions(runs)}
+    assert list(found) == [
+        "gptq 4 bits, seed 1, dampening 0.1, revision unknown",
+        "gptq 4 bits, seed 0",
+        "gptq 4 bits, seed 1, dampening 0.2, revision unknown",
+    ]
+    version = found["gptq 4 bits, seed 0"]
+    assert version.worst is not None
+    assert (version.outcome, version.worst.name) == ("pass", "old")
+    assert version.open == "passes now, but was blocked on 2026-01-02 (policy staging, suite whole)"
+    assert version.lost_most == "lost 1.0 in ood"
+    assert found["gptq 4 bits, seed 1, dampening 0.1, revision unknown"].open == "not judged"
+    html = page.render(runs, page.families(runs))
+    assert html.count('<details class="card"') == 3
+    assert html.index("Open decisions") < html.index("passes now") < html.index("<summary>")
+
+
+def test_an_open_decision_names_the_dimensions() -> None:
+    judged = verdict(
+        dimensions={
+            "ood": {"outcome": "inconclusive", "observed": 3.0, "upper": 6.5},
+            "mmlu": {"outcome": "pass", "observed": -1.0},
+        }
+    )
+    finding = judged.findings[0].model_copy(update={"outcome": "inconclusive"})
+    judged = judged.model_copy(update={"findings": (finding,)})
+    (version,) = decisions.versions([dense(), entry(verdict=judged)])
+    assert version.open == "undecided max drop (ood)"
+    assert version.lost_most == "lost 3.0 (at most 6.5) in ood"
+
+
+def test_a_long_title_is_wrapped_in_the_forest_plot() -> None:
+    named = entry(model="an/" + "extraordinarily-long-name-" * 6, verdict=verdict(**MEASURED))
+    (picture,) = page.own_pictures(named)
+    assert picture.heading.endswith("gptq 4 bits: block under policy staging")
+    sizes = [
+        int.from_bytes(one.png()[20:24], "big")  # the height of a PNG image
+        for one in (picture, *page.own_pictures(named.model_copy(update={"model": "m"})))
+    ]
+    assert sizes[0] > sizes[1]
+
+
 def test_a_report_of_one_dense_run_says_what_it_lacks() -> None:
     html = page.render([dense()], page.families([dense()]))
-    assert html.count("No compressed version has a dense source to compare it with") == 3
+    assert html.count("Fewer than two versions to compare with a dense source") == 3
     assert "No version has been judged." in html

@@ -131,6 +131,7 @@ def log(folder: Path) -> dict[str, str]:
             run.evaluation(answers, measured.scorecard)
             run.comparison(measured, dense, prompts=suite.prompts)
             run.verdict(judge(Evidence(candidate=measured, baseline=dense), policies.load("demo")))
+            page.log_answers(run.id, measured, dense, prompts=suite.prompts)
             page.log_version(run.id)
         found[recipe.slug] = run.id
     return found

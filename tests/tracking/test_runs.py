@@ -186,6 +186,7 @@ def test_flips_are_logged_with_question_and_both_answers(store: Path, tiny: Path
             "dense": "wrong",
             "compressed": "not wrong",
             "answers": "wrong -> not wrong",
+            "effect": "lost",
         }
     ]
 

@@ -47,6 +47,16 @@ def test_flips_by_scenario_and_group_with_the_most_important_first() -> None:
     assert (flips.flips[0].dense_text, flips.flips[0].compressed_text) == ("wrong", "hm")
 
 
+def test_losses_come_before_gains() -> None:
+    dense = [answer("zero_shot", 0, "not wrong", margin=9.0), answer("zero_shot", 1, "wrong")]
+    compressed = [answer("zero_shot", 0, "wrong", margin=9.0), answer("zero_shot", 1, "not wrong")]
+    flips = compare(dense, compressed, dimension="ethics").flips
+    assert [(flip.prompt_id, flip.effect) for flip in flips] == [
+        ("zero_shot#1", "lost"),
+        ("zero_shot#0", "gained"),
+    ]
+
+
 @pytest.mark.parametrize(("refusing", "flagged"), [(0, False), (1, False), (2, True)])
 def test_a_refusal_change_above_ten_points_is_flagged(refusing: int, flagged: bool) -> None:
     dense = [answer("zero_shot", n, "wrong") for n in range(10)]

@@ -40,13 +40,25 @@ from comptrust.errors import ServiceError, UserError
     show_default=True,
     help="Also log the figures (PNG, HTML) on the runs they show.",
 )
+@click.option(
+    "--texts/--no-texts",
+    default=True,
+    show_default=True,
+    help="Show what was asked and answered; without, only what the answers were parsed as.",
+)
 def command(
-    experiment: str | None, out: Path, smaller: tuple[str, ...], ui: str | None, log_figures: bool
+    experiment: str | None,
+    out: Path,
+    smaller: tuple[str, ...],
+    ui: str | None,
+    log_figures: bool,
+    texts: bool,
 ) -> None:
     """Write an HTML report about an experiment.
 
-    It is one self-contained file about all finished runs. Under `mlflow run . -e report` it is also
-    logged on the project's run.
+    It is one self-contained file about all finished runs. Pages with all answers of each judged
+    run are written beside it, to the folder report_answers. Under `mlflow run . -e report` the
+    report is also logged on the project's run.
 
     \b
     Example:
@@ -73,7 +85,9 @@ def command(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         families = page.families(runs, smaller=pairs)
-        out.write_text(page.render(runs, families), encoding="utf-8")
+        viewers = page.write_answers(runs, beside=out, texts=texts)
+        html = page.render(runs, families, viewers=viewers, texts=texts)
+        out.write_text(html, encoding="utf-8")
     except OSError as error:
         raise ServiceError(f"Cannot write {out}: {error.strerror}. Give another --out.") from error
     say(f"{len(runs)} runs: {out}")
