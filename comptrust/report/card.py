@@ -19,6 +19,8 @@ def verdict_card(entry: ReportEntry, *, unfolded: bool = False) -> str:
     seed = "" if entry.seed is None or entry.method == "none" else f", seed {entry.seed}"
     title = f"{escape(entry.model)}, {escape(entry.recipe)}{seed}"
     opening = f'<details class="card"{" open" if unfolded else ""}>'
+    if entry.emergency:
+        opening = f'<p><strong class="block">{escape(entry.emergency)}</strong></p>{opening}'
     if entry.verdict is None:
         return f"{opening}<summary>{title}: not judged</summary></details>"
     summary = (

@@ -20,7 +20,7 @@ Effect = Literal["granted", "refused", "withdrawn", "failed"]
 """`withdrawn`: a promoted version was taken back. `failed`: recorded, then the database refused."""
 MAX_FIELD_BYTES = 4_000
 """Longest text in a line, in bytes as written; of a longer one the start and its hash are kept."""
-SINCE_0_2 = ("level", "grant", "guards")
+SINCE_0_2 = ("level", "grant", "guards", "emergency", "rollback")
 """Fields that older lines do not have. Left out when empty, so the hashes of old lines hold."""
 
 
@@ -61,11 +61,24 @@ class Grant(Record):
     key_id: str
     expires: AwareDatetime
     """When the signature ends."""
+    emergency: str | None = None
+    """Why it was granted without a passing verdict; then it ends at `expires`."""
+    rollback: int | None = None
+    """Number of the earlier grant of this place, whose signature counts although it expired."""
 
-    @field_validator("source", "storage", "run_id", mode="before")
+    @field_validator("source", "storage", "run_id", "emergency", mode="before")
     @classmethod
     def _bounded(cls, value: Any) -> Any:
         return written(value) if isinstance(value, str) else value
+
+    @model_serializer(mode="wrap")
+    def _as_released(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        return {
+            name: value
+            for name, value in fields.items()
+            if value is not None or name not in SINCE_0_2
+        }
 
 
 class Guarded(Record):
