@@ -67,6 +67,7 @@ def command(
         )
     chain = audit.read(path)
     problems = [f"the chain is broken at {chain.problem}"] if chain.problem else []
+    notes: tuple[str, ...] = ()
     if registry:
         from comptrust.gate.enforcement.reconcile import differences
         from comptrust.gate.signing import keys
@@ -75,7 +76,8 @@ def command(
             os.environ.setdefault(name, value)
         place = trusted or os.environ.get(settings.KEYS)
         public = keys.load_public_keys(Path(place) if place else None)
-        problems += differences(chain.lines, registry, trusted=public)
+        different, notes = differences(chain.lines, registry, trusted=public)
+        problems += different
     records = chain.lines[-last:] if last else chain.lines
     promoted = replay.promoted(replay.history(chain.lines)).values()
     emergencies = [_emergency(record) for record in promoted if _is_emergency(record)]
@@ -86,12 +88,14 @@ def command(
         "unfinished": chain.unfinished,
         "head": head,
         "emergencies": emergencies,
+        "notes": notes,
         "problems": problems,
         "shown": [line.model_dump(mode="json") for line in records],
     }
     cut = f", {chain.unfinished} lines cut off by a crash" if chain.unfinished else ""
     state = f"{len(problems)} PROBLEMS" if problems else "the chain holds"
     lines = [*emergencies, *map(_text, records)]
+    lines += (f"NOTE: {escaped(note)}" for note in notes)
     lines += (f"PROBLEM: {escaped(problem)}" for problem in problems)
     lines.append(f"{len(chain.lines)} records in {path}{cut}, head {head[:16]}: {state}.")
     print_result("\n".join(lines), fields, as_json=as_json)

@@ -29,7 +29,11 @@ class Guard:
         self.verifier = verifier
         self._audit = Audit(settings.audit_log) if settings.audit_log else None
         added = tuple(alias for alias in settings.aliases if alias not in ALIASES)
-        self._guards = Guarded(models=settings.models, aliases=added)
+        policies = tuple(
+            (level, policy.digest, policy.tolerate_until)
+            for level, policy in settings.policies.items()
+        )
+        self._guards = Guarded(models=settings.models, aliases=added, policies=policies)
 
     @property
     def audit(self) -> Audit:

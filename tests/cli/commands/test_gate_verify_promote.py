@@ -590,3 +590,32 @@ def test_a_block_stands_until_more_is_asked(world: World, tiny: Path, tmp_path: 
     more = registered(weights, tmp_path / "more", n=8)
     assert call(f"gate {more.ref} --policy mine.yaml").exit_code == 0
     assert call(promote).exit_code == 0
+
+
+def test_regate_judges_what_is_promoted_and_says_what_to_measure(
+    restored: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = restored.candidate
+    client = runs.client()
+    for alias in client.get_registered_model(candidate.name).aliases:
+        client.delete_registered_model_alias(candidate.name, alias)
+    done = call(f"regate models:/{candidate.name}")
+    assert done.exit_code == 2 and "is promoted. Name one" in done.stderr
+    client.set_registered_model_alias(candidate.name, "champion", candidate.version)
+
+    monkeypatch.setenv("COMPTRUST_POLICY_PRODUCTION", str(restored.folder / "mine.yaml"))
+    done = call(f"regate models:/{candidate.name} --json")
+    result = json.loads(done.stdout)
+    assert (done.exit_code, result["outcome"]) == (0, "pass")
+    [version] = result["versions"]
+    assert version["ref"] == candidate.ref and version["signed"].startswith("by key ")
+    assert version["missing"] == [] and version["measure"] is None
+
+    (restored.folder / "strict.yaml").write_text(POLICY.replace(", evidence: observed", ""))
+    done = call(f"regate {candidate.ref} --policy strict.yaml")
+    assert done.exit_code == 3
+    assert "missing: max_drop: Undecided: " in done.stdout
+    assert f"mlflow artifacts download --artifact-uri {candidate.ref} --dst-path " in done.stdout
+    assert "comptrust register out/" in done.stdout and "--method magnitude" in done.stdout
+    assert "--evaluate --suite questions --limit 100% --policy strict.yaml" in done.stdout
+    client.delete_registered_model_alias(candidate.name, "champion")
