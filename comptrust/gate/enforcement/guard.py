@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 
 from comptrust.errors import ComptrustError, ServiceError, UserError
-from comptrust.gate.enforcement import audit, lapse, replay, routes
+from comptrust.gate.enforcement import audit, lapse, replay, routes, webhooks
 from comptrust.gate.enforcement.audit import Audit
 from comptrust.gate.enforcement.audit_record import AuditEvent, Effect, Grant, Guarded, written
 from comptrust.gate.enforcement.exceptional import ExceptionalVerifier
@@ -27,6 +27,7 @@ class Guard:
 
     def __init__(self, settings: Settings, verifier: ExceptionalVerifier) -> None:
         self.verifier = verifier
+        self._webhooks = webhooks.open_all()
         self._audit = Audit(settings.audit_log) if settings.audit_log else None
         added = tuple(alias for alias in settings.aliases if alias not in ALIASES)
         policies = tuple(
@@ -221,7 +222,9 @@ class Guard:
         What is not logged must not happen.
         """
         with self.locked():
-            self.audit.append(event)
+            record = self.audit.append(event)
+        for webhook in self._webhooks:
+            webhook.send(record)
 
     @contextmanager
     def _recorded(self, *events: AuditEvent) -> Iterator[None]:

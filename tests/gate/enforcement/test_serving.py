@@ -27,6 +27,7 @@ def plan(tmp_path: Path, **changes: Any) -> ServerCommand:
         "audit_log": None,
         "allow": (),
         "proxies": (),
+        "urls": (),
         "options": (),
     }
     return serving.server_command(**(given | changes))
