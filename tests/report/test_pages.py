@@ -232,6 +232,8 @@ def test_a_card_shows_findings_bounds_and_flips() -> None:
     assert "open" not in html.split(">")[0]
     assert '<details class="card" open>' in page.render_card(entry(verdict=verdict(**MEASURED)))
     assert "not judged" in card.verdict_card(entry())
+    urgent = card.verdict_card(entry(emergency="EMERGENCY until <then>: why"))
+    assert urgent.startswith('<p><strong class="block">EMERGENCY until &lt;then&gt;: why</strong>')
 
 
 def planted() -> list[ReportEntry]:

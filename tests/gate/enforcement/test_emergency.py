@@ -213,12 +213,30 @@ def test_its_end_removes_the_alias_if_no_former_champion_may_return(
         (world.files(former) / "model" / "config.json").write_text("{}")
     later(monkeypatch, 2 * DAY)
     # A server that starts after the end finds it in the log, even without the note beside it.
-    (world.folder / "mlflow.db.audit.jsonl.emergencies").unlink()
+    (world.folder / "mlflow.db.audit.jsonl.ends").unlink()
     fresh = type(store(world))(f"comptrust+sqlite:///{world.folder}/mlflow.db")
     fresh.lapses.end_due()
     assert world.client.get_registered_model(former.name).aliases == {}
     assert log(world).lines[-1].decision == "withdrawn"
     assert log(world).problem is None
+
+
+def test_an_expired_signature_is_logged_once_and_moves_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = a_pass(world)
+    promote(world, candidate)
+    later(monkeypatch, 89 * DAY)
+    store(world).lapses.end_due()
+    assert [line.decision for line in log(world).lines] == ["granted"]
+    later(monkeypatch, 91 * DAY)
+    for _ in range(2):
+        store(world).lapses.end_due()
+        fresh = type(store(world))(f"comptrust+sqlite:///{world.folder}/mlflow.db")
+        fresh.lapses.end_due()
+    assert [line.decision for line in log(world).lines] == ["granted", "expired"]
+    assert "the signature of record 1 expired at " in log(world).lines[-1].finding
+    assert world.promoted(candidate) == ["champion"]
 
 
 def test_audit_names_what_is_over_but_still_promoted(world: World) -> None:
