@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 from collections import Counter, defaultdict
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -38,7 +38,7 @@ ENGINE = ("backend", "dtype", "torch", "transformers", "server_version")
 """Entries of a scorecard's provenance that say what computed the answers."""
 PRUNED = 0.05
 """Share of exact zeros above which weights count as pruned; trained ones have almost none."""
-NOT_TOLD = "not told"
+NOT_TOLD: Final = "not told"
 """The value of an entry that a server did not state."""
 GIVEN = ("stop", "length", "choice")
 """Finish reasons of a text that the model gave; after any other there is no answer to score."""

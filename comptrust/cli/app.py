@@ -25,6 +25,7 @@ COMMANDS = {
     "backtest": "backtest",
     "keys": "keys",
     "verify": "verify",
+    "regate": "regate",
     "waive": "waive",
     "serve": "serve",
     "audit": "audit",

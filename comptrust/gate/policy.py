@@ -1,5 +1,6 @@
 """Policies: a YAML file that names rules and sets their parameters, read strictly and digested."""
 
+import datetime
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from comptrust.trust.dimensions import REGISTRY as DIMENSIONS
 FOLDER = config.SHIPPED / "policies"
 DEFAULT = "staging"
 Dense = Literal["proven", "native", "declared", "allowed"]
+Rollback = Literal["allowed", "forbidden"]
 RULES = Registry("rule", "comptrust.gate.rules", "comptrust.rules", verb="check")
 
 
@@ -43,6 +45,10 @@ class PolicyFile(Record):
     """
     stages: bool = True
     """Whether a pass may move a version to a stage. If not, it moves the alias `demo` alone."""
+    rollback: Rollback = "allowed"
+    """Whether a former champion may come back although its signature has expired since."""
+    tolerate_until: datetime.date | None = None
+    """Last day on which audits only note what was promoted before this policy."""
     exclude: tuple[str, ...] = ()
     """Scenarios (`mmlu/anatomy`) that are not judged if no prompt of them fits the dense model's
     context window.
@@ -60,14 +66,16 @@ class Policy:
     dense: Dense = "proven"
     exclude: tuple[str, ...] = ()
     stages: bool = True
+    rollback: Rollback = "allowed"
+    tolerate_until: datetime.date | None = None
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the name, every rule with every parameter, the waivers, `valid_days` and
         `exclude`.
 
-        Defaults are included, so a new default gives a new digest. `dense` and `stages` came later
-        and are left out where they are the default.
+        Defaults are included, so a new default gives a new digest. `dense`, `stages`, `rollback`
+        and `tolerate_until` came later and are left out where they are the default.
         """
         return digests.of_text(self.canonical)
 
@@ -78,6 +86,8 @@ class Policy:
             {
                 **({} if self.dense == "proven" else {"dense": self.dense}),
                 **({} if self.stages else {"stages": False}),
+                **({} if self.rollback == "allowed" else {"rollback": self.rollback}),
+                **({"tolerate_until": f"{day}"} if (day := self.tolerate_until) else {}),
                 "name": self.name,
                 "rules": [
                     {"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules
@@ -132,10 +142,7 @@ def load(name_or_path: str) -> Policy:
                 f"{path}: field 'exclude': '{name}' does not name a scenario. Write"
                 " dimension/scenario, such as mmlu/anatomy."
             )
-    fields = {
-        name: getattr(file, name)
-        for name in ("name", "waivers", "valid_days", "dense", "exclude", "stages")
-    }
+    fields = {name: getattr(file, name) for name in Policy.__dataclass_fields__ if name != "rules"}
     return Policy(rules=tuple(rules), **fields)
 
 

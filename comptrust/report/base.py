@@ -59,6 +59,8 @@ class ReportEntry(Record):
     run_id: str | None = None
     url: str | None = None
     """Address of the MLflow run's page."""
+    emergency: str = ""
+    """Until when and why it was promoted without a passing verdict, if it was."""
 
     @property
     def link(self) -> str | None:

@@ -33,10 +33,13 @@ def content(entry: ReportEntry, *, viewer: str | None = None, texts: bool = True
         if entry.link
         else ""
     )
+    urgent = ""
+    if entry.emergency:
+        urgent = f'<p><strong class="block">{escape(entry.emergency)}</strong></p>'
     if entry.verdict is None:
-        return Markup(f"{link}<p>This version was not judged.</p>")
+        return Markup(f"{urgent}{link}<p>This version was not judged.</p>")
     parts = (
-        f'<div class="beside">{forest.render(entry.verdict)}{_dimensions(entry)}</div>',
+        f'{urgent}<div class="beside">{forest.render(entry.verdict)}{_dimensions(entry)}</div>',
         f"<h3>Rules</h3>{_findings(entry.verdict)}",
         _flips(entry, viewer, texts=texts),
         link,

@@ -35,6 +35,8 @@ RECIPE_PARAMS = (
     "calibration",
     "seed",
 )
+EMERGENCY = "emergency"
+"""Tag of a run whose version was promoted without a passing verdict: until when, and why."""
 RESOLVED = "resolved."
 """Prefix of the tags that hold the final value of a param such as `auto`."""
 
@@ -96,6 +98,7 @@ def _entry(run: Run, *, ui: str | None) -> ReportEntry:
         "refusals": _of_dimensions(run, "refusal"),
         "smaller": tags.get(SMALLER),
         "weights": tags.get("weights", ""),
+        "emergency": tags.get(EMERGENCY, ""),
     }
     if is_own and "verdict" in tags:
         fields |= _judgment(run.info.run_id)

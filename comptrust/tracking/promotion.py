@@ -68,13 +68,18 @@ def promote(
     check: Check | None = None,
 ) -> Promotion:
     """Set the stage and the alias of a version if `examine` passes; otherwise change nothing."""
-    from mlflow.exceptions import MlflowException
-
     stage, alias = check_target(to)
     candidate = registry.resolve(f"models:/{name}/{version}")
     examined = examine(candidate, policy_digest=policy_digest, check=check)
     if examined.outcome != "pass":
         return examined
+    return move(candidate, stage, alias, reason=examined.reason)
+
+
+def move(candidate: registry.Version, stage: str | None, alias: str, *, reason: str) -> Promotion:
+    """Set the stage and the alias of a version for a reason, unless the registry refuses."""
+    from mlflow.exceptions import MlflowException
+
     client = runs.client()
     try:
         if stage:
@@ -90,7 +95,7 @@ def promote(
             return Promotion(candidate.ref, "block", f"The registry refused: {error.message}")
         with runs.service():
             raise
-    return Promotion(candidate.ref, "pass", examined.reason, stage, alias)
+    return Promotion(candidate.ref, "pass", reason, stage, alias)
 
 
 def examine(

@@ -273,6 +273,8 @@ def test_a_card_shows_findings_bounds_and_flips() -> None:
     judged = page.render_card(entry(verdict=verdict(**MEASURED), date="2026-11-28 02:31"))
     assert '<p class="badge block">✕ block</p>' in judged and "2026-11-28 02:31" in judged
     assert "not judged" in card.content(entry())
+    urgent = card.content(entry(emergency="EMERGENCY until <then>: why"))
+    assert '<p><strong class="block">EMERGENCY until &lt;then&gt;: why</strong></p>' in urgent
 
 
 def planted() -> list[ReportEntry]:

@@ -68,7 +68,7 @@ def command(
     Example:
       comptrust audit --registry http://127.0.0.1:5000
     """
-    from comptrust.gate.enforcement import audit, settings
+    from comptrust.gate.enforcement import audit, replay, settings
 
     path = log or settings.audit_log(tracking_uri().removeprefix(settings.SCHEME))
     if path is None:
@@ -78,6 +78,7 @@ def command(
         )
     chain = audit.read(path)
     problems = [f"the chain is broken at {chain.problem}"] if chain.problem else []
+    notes: tuple[str, ...] = ()
     if registry:
         from comptrust.gate.enforcement.reconcile import differences
         from comptrust.gate.signing import keys
@@ -87,20 +88,27 @@ def command(
         place = trusted or os.environ.get(settings.KEYS)
         public = keys.load_public_keys(Path(place) if place else None)
         kept = evidence or settings.evidence_of(path)
-        problems += differences(chain.lines, registry, trusted=public, evidence=kept)
+        different, notes = differences(chain.lines, registry, trusted=public, evidence=kept)
+        problems += different
     records = chain.lines[-last:] if last else chain.lines
+    promoted = replay.promoted(replay.history(chain.lines)).values()
+    emergencies = [_emergency(record) for record in promoted if _is_emergency(record)]
     head = chain.lines[-1].hash if chain.lines else audit.GENESIS_HASH
     fields = {
         "log": str(path),
         "records": len(chain.lines),
         "unfinished": chain.unfinished,
         "head": head,
+        "emergencies": emergencies,
+        "notes": notes,
         "problems": problems,
         "shown": [line.model_dump(mode="json") for line in records],
     }
     cut = f", {chain.unfinished} lines cut off by a crash" if chain.unfinished else ""
     state = f"{len(problems)} PROBLEMS" if problems else "the chain holds"
-    lines = [*map(_text, records), *(f"PROBLEM: {escaped(problem)}" for problem in problems)]
+    lines = [*emergencies, *map(_text, records)]
+    lines += (f"NOTE: {escaped(note)}" for note in notes)
+    lines += (f"PROBLEM: {escaped(problem)}" for problem in problems)
     lines.append(f"{len(chain.lines)} records in {path}{cut}, head {head[:16]}: {state}.")
     print_result("\n".join(lines), fields, as_json=as_json)
     end(Exit.BLOCK if problems else Exit.PASS)
@@ -118,6 +126,23 @@ def escaped(text: str) -> str:
 def _word(text: str) -> str:
     """Return a name from outside; in quotes if it could be taken for more than one word."""
     return text if WORD.fullmatch(text) else ascii(text)
+
+
+def _is_emergency(record: AuditRecord) -> bool:
+    return bool(record.grant and record.grant.emergency)
+
+
+def _emergency(record: AuditRecord) -> str:
+    """Return the first line about a version that is promoted without a passing verdict."""
+    from comptrust.gate.signing import emergency
+
+    assert record.grant is not None
+    notice = emergency.notice(record.grant.expires, str(record.grant.emergency))
+    return (
+        f"{escaped(notice)} (models:/{_word(f'{record.model}/{record.version}')},"
+        f" {escaped(record.action)} {_word(record.target)}, record {record.number}, key"
+        f" {record.grant.key_id})"
+    )
 
 
 def _text(line: AuditRecord) -> str:

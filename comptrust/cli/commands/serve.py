@@ -87,6 +87,13 @@ FOLDER = click.Path(path_type=Path)
     metavar="ADDRESS",
     help="Proxy whose X-Forwarded-For header names the client; repeatable  [default: none].",
 )
+@click.option(
+    "--webhook",
+    multiple=True,
+    metavar="URL",
+    help="Address to which each decision is posted, signed with COMPTRUST_WEBHOOK_SECRET;"
+    " repeatable.",
+)
 @click.argument("options", nargs=-1, metavar="[MLFLOW OPTIONS]...", type=click.UNPROCESSED)
 def command(
     backend_store_uri: str | None,
@@ -103,6 +110,7 @@ def command(
     plugin: tuple[str, ...],
     allow: tuple[str, ...],
     proxy: tuple[str, ...],
+    webhook: tuple[str, ...],
     options: tuple[str, ...],
 ) -> None:
     """Start `mlflow server` with the gate in its registry.
@@ -138,6 +146,7 @@ def command(
         evidence=evidence,
         allow=allow,
         proxies=proxy,
+        urls=webhook,
         options=options,
     )
     for line in server.notices:

@@ -1,5 +1,6 @@
 """`comptrust verify`: check a version or an exported bundle against its signed verdict."""
 
+import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from comptrust.cli.options import end, json_option, print_result
-from comptrust.errors import Exit
+from comptrust.errors import Exit, UserError
+from comptrust.records import Result
 
 if TYPE_CHECKING:
     from comptrust.gate.signing import keys
     from comptrust.gate.signing.attestations import Attestation, Problem
+    from comptrust.workflow import serving_check
 
 REGISTERED = "models:/"
 SHOWN = {"key_id", "model", "run_id", "baseline_run_id", "issued", "expires"}
@@ -32,9 +35,22 @@ SHOWN = {"key_id", "model", "run_id", "baseline_run_id", "issued", "expires"}
     type=click.Path(path_type=Path),
     help="Public key, or folder of public keys  [default: the keys folder].",
 )
+@click.option(
+    "--serving",
+    metavar="URL",
+    help="Also compare engine, dtype and model of a running server (OpenAI API) with what was"
+    " judged.",
+)
 @json_option
-def command(target: str, policy_digest: str | None, trusted: Path | None, as_json: bool) -> None:
+def command(
+    target: str,
+    policy_digest: str | None,
+    trusted: Path | None,
+    serving: str | None,
+    as_json: bool,
+) -> None:
     """Check a version or a bundle against its signed verdict.
+
 
     TARGET is models:/NAME/VERSION, or a folder that comptrust export wrote. Of a version its
     signature, weights, scores, answers and verdict are checked, and the scores and answers of its
@@ -44,10 +60,13 @@ def command(target: str, policy_digest: str | None, trusted: Path | None, as_jso
     Exit codes:
       0  signed by a trusted key, not expired, every byte as signed,
          and the verdict passes, under the policy if one is named
-      1  something was changed, or the verdict blocks
+      1  something was changed, or the verdict blocks,
+         or --serving: something differs
       2  TARGET, the keys or the digest cannot be used
       3  not signed, expired, signed by an unknown key, judged under another
-         policy, or the verdict is inconclusive
+         policy, or the verdict is inconclusive,
+         or --serving: the server does not tell everything
+
 
     \b
     Examples:
@@ -58,24 +77,50 @@ def command(target: str, policy_digest: str | None, trusted: Path | None, as_jso
     from comptrust.gate.signing import keys
 
     bundles.check_digest(policy_digest)
+    registered = target.startswith(REGISTERED)
+    if serving and not registered:
+        raise UserError(
+            f"--serving compares a server with a registered version; '{target}' is a folder. Give"
+            " models:/NAME/VERSION."
+        )
     public = keys.load_public_keys(trusted)
     name = target
-    if target.startswith(REGISTERED):
+    facts: tuple[serving_check.Fact, ...] = ()
+    if registered:
         name, attestation, problems = _registered(target, public)
+        facts = _facts(serving, name, attestation) if serving else ()
     else:
         attestation, problems = bundles.check(Path(target), trusted=public)
     problems = (*problems, *bundles.other_policy(attestation, policy_digest))
     failed = any(problem.kind in ("changed", "block") for problem in problems)
-    outcome = "block" if failed else "inconclusive" if problems else "pass"
+    outcome: Result = "block" if failed else "inconclusive" if problems else "pass"
+    text = _text(name, attestation, problems)
+    if serving:
+        from comptrust.workflow import regate, serving_check
+
+        text = "\n".join([text, *map(str, facts)])
+        outcome = min(outcome, serving_check.outcome(facts), key=regate.WORST.index)
     fields = {
         "model": name,
         "outcome": outcome,
         "problems": [problem.model_dump(mode="json") for problem in problems],
+        "serving": [dataclasses.asdict(fact) for fact in facts],
         "policy_digest": attestation and attestation.verdict.policy_digest,
         "attestation": attestation and attestation.model_dump(mode="json", include=SHOWN),
     }
-    print_result(_text(name, attestation, problems), fields, as_json=as_json)
+    print_result(text, fields, as_json=as_json)
     end(Exit.of(outcome))
+
+
+def _facts(
+    serving: str, ref: str, attestation: "Attestation | None"
+) -> "tuple[serving_check.Fact, ...]":
+    from comptrust.tracking import evaluations
+    from comptrust.workflow import serving_check
+
+    measured = evaluations.load(ref)
+    manifest = measured.checkpoint.manifest if measured.checkpoint else {}
+    return serving_check.check(serving, measured, attestation.weights if attestation else manifest)
 
 
 def _registered(

@@ -23,7 +23,7 @@ from werkzeug.exceptions import NotFound
 
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import mlflow_internals, routes
-from comptrust.gate.enforcement.frozen import ForeignRepository
+from comptrust.gate.enforcement.frozen import ForeignRepository, guarded_store
 from comptrust.gate.enforcement.routes import Route
 from comptrust.gate.enforcement.tracking import GuardedTracking
 
@@ -114,7 +114,18 @@ def _guarded(app: FastAPI | flask.Flask) -> FastAPI | flask.Flask:
 
     close(app, flask_app, os.environ.get(routes.ALLOWED, "").split(","))
     mlflow_internals.use_stores(GuardedTracking, ForeignRepository)
+    flask_app.before_request(_end_emergencies)
     return app
+
+
+def _end_emergencies() -> flask.Response | None:
+    """Take back what is promoted no longer, before a request is answered that could read it."""
+    try:
+        guarded_store().lapses.end_due()
+    except MlflowException as error:
+        code, body = error.get_http_status_code(), error.serialize_as_json()
+        return flask.Response(body, code, mimetype="application/json")
+    return None
 
 
 def _answer_404(app: FastAPI | flask.Flask, flask_app: flask.Flask) -> None:

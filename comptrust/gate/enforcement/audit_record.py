@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import (
     AwareDatetime,
+    Field,
     SerializerFunctionWrapHandler,
     field_validator,
     model_serializer,
@@ -16,11 +17,14 @@ from comptrust import digests
 from comptrust.gate.enforcement.settings import Level
 from comptrust.records import Record
 
-Effect = Literal["granted", "refused", "withdrawn", "failed"]
-"""`withdrawn`: a promoted version was taken back. `failed`: recorded, then the database refused."""
+Effect = Literal["granted", "refused", "withdrawn", "failed", "expired"]
+"""`withdrawn`: a promoted version was taken back. `failed`: recorded, then the database refused.
+
+`expired`: the signature of what is promoted is over.
+"""
 MAX_FIELD_BYTES = 4_000
 """Longest text in a line, in bytes as written; of a longer one the start and its hash are kept."""
-SINCE_0_2 = ("level", "grant", "guards", "evidence")
+SINCE_0_2 = ("level", "grant", "guards")
 """Fields that older lines do not have. Left out when empty, so the hashes of old lines hold."""
 
 
@@ -61,19 +65,14 @@ class Grant(Record):
     key_id: str
     expires: AwareDatetime
     """When the signature ends."""
-    evidence: str | None = None
+    evidence: str | None = Field(default=None, exclude_if=lambda value: value is None)
     """Digest of the index of the evidence that the server kept; None in older records."""
+    emergency: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Why it was granted without a passing verdict; then it ends at `expires`."""
+    rollback: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Number of the earlier grant of this place, whose signature counts although it expired."""
 
-    @model_serializer(mode="wrap")
-    def _as_released(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = handler(self)
-        return {
-            name: value
-            for name, value in fields.items()
-            if value is not None or name not in SINCE_0_2
-        }
-
-    @field_validator("source", "storage", "run_id", mode="before")
+    @field_validator("source", "storage", "run_id", "emergency", mode="before")
     @classmethod
     def _bounded(cls, value: Any) -> Any:
         return written(value) if isinstance(value, str) else value
@@ -84,6 +83,10 @@ class Guarded(Record):
 
     models: tuple[str, ...]
     aliases: tuple[tuple[str, Level], ...]
+    policies: tuple[tuple[Level, str, datetime.date | None], ...] = Field(
+        default=(), exclude_if=lambda policies: not policies
+    )
+    """Level, digest of its policy, and until when what was promoted before it is tolerated."""
 
 
 class AuditFields(Record):

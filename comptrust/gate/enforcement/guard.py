@@ -12,11 +12,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 
 from comptrust.errors import ComptrustError, ServiceError, UserError
-from comptrust.gate.enforcement import audit, replay, routes
+from comptrust.gate.enforcement import audit, lapse, replay, routes, webhooks
 from comptrust.gate.enforcement.audit import Audit
 from comptrust.gate.enforcement.audit_record import AuditEvent, Effect, Grant, Guarded, written
+from comptrust.gate.enforcement.exceptional import ExceptionalVerifier
 from comptrust.gate.enforcement.settings import ALIASES, AUDIT_LOG, Level, Settings
-from comptrust.gate.enforcement.verifier import Verifier
+from comptrust.gate.signing import emergency
 
 BASIC_AUTH = "mlflow.server.auth"
 
@@ -24,11 +25,16 @@ BASIC_AUTH = "mlflow.server.auth"
 class Guard:
     """Grants or refuses, logs it and says why."""
 
-    def __init__(self, settings: Settings, verifier: Verifier) -> None:
+    def __init__(self, settings: Settings, verifier: ExceptionalVerifier) -> None:
         self.verifier = verifier
+        self._webhooks = webhooks.open_all()
         self._audit = Audit(settings.audit_log) if settings.audit_log else None
         added = tuple(alias for alias in settings.aliases if alias not in ALIASES)
-        self._guards = Guarded(models=settings.models, aliases=added)
+        policies = tuple(
+            (level, policy.digest, policy.tolerate_until)
+            for level, policy in settings.policies.items()
+        )
+        self._guards = Guarded(models=settings.models, aliases=added, policies=policies)
 
     @property
     def audit(self) -> Audit:
@@ -52,12 +58,14 @@ class Guard:
         uri: str,
         reread: Callable[[], ModelVersion],
         displaced: Callable[[], Sequence[str]],
+        describe: Callable[[str], None],
     ) -> Iterator[None]:
         """Let the body promote the version if it has earned the level.
 
         While the body runs, the lock of the log is held: no file appears in the server's artifact
         folder, no model is deleted or renamed, and both the version and its files are the ones that
-        were judged. `displaced` names the versions that the body archives besides.
+        were judged. `displaced` names the versions that the body archives too. `describe` puts
+        a line about an emergency before the version's description.
         """
         change = (version.name, str(version.version), action, target)
         if not routes.is_closed():
@@ -66,8 +74,21 @@ class Guard:
                 "This server has routes that comptrust has not judged. Start it with `comptrust"
                 " serve`.",
             )
+        changes: replay.History | None = None
         try:
-            reason, snapshot, grant = self.verifier.verify(version, level, uri=uri)
+            try:
+                reason, snapshot, grant = self.verifier.verify(version, level, uri=uri)
+            except UserError as refusal:
+                changes = self._changes(version.name)
+                place = replay.place_of(action, version.name, str(version.version), target)
+                reason, snapshot, grant = self.verifier.exceptional(
+                    *(version, level),
+                    uri=uri,
+                    place=place,
+                    target=target,
+                    changes=changes,
+                    refusal=refusal,
+                )
         except ServiceError as error:
             raise MlflowException(str(error), error_code=TEMPORARILY_UNAVAILABLE) from error
         except ComptrustError as error:
@@ -82,6 +103,7 @@ class Guard:
         with self.locked():
             # Judging takes a while. Under the lock, look once more: nothing may change from here.
             same = _identity(reread()) == _identity(version)
+            same = same and changes in (None, changes and self._changes(version.name))
             if not same or (snapshot and not snapshot.unchanged()):
                 self.refuse(
                     *change,
@@ -91,12 +113,17 @@ class Guard:
             archived = [
                 self._event(
                     *(version.name, number, "transition", STAGE_ARCHIVED, "withdrawn"),
-                    f"archived by the transition of version {version.version}",
+                    f"{replay.DISPLACED} {version.version}",
                 )
                 for number in displaced()
             ]
+            if grant.emergency and archived:
+                self.refuse(*change, "An emergency archives no other version.", level=level)
+            lapse.announce(self.audit.path, grant.expires, version.name)
             granted = self._event(*change, "granted", reason, level=level, grant=grant)
             with self._recorded(granted, *archived):
+                if grant.emergency:
+                    describe(emergency.notice(grant.expires, grant.emergency))
                 yield
 
     @contextmanager
@@ -109,8 +136,18 @@ class Guard:
 
     def granted(self, place: replay.Place) -> bool:
         """Whether a place is promoted according to the log, whatever the registry says."""
-        records = audit.changes_of(self.audit.path, place[1])
-        return place in replay.promoted(replay.history(records))
+        return place in replay.promoted(self._changes(place[1]))
+
+    def ever_granted(self, model: str, version: str) -> bool:
+        """Whether a version was promoted at any time according to the log."""
+        return any(
+            event.version == version and event.decision == "granted"
+            for events in self._changes(model).values()
+            for event in events
+        )
+
+    def _changes(self, model: str) -> replay.History:
+        return replay.history(audit.changes_of(self.audit.path, model))
 
     def require_signed_pass(self, version: ModelVersion, *, action: str, target: str) -> None:
         """Refuse unless a trusted key attests a pass of the version."""
@@ -170,7 +207,7 @@ class Guard:
             version=version,
             target=target,
             decision=decision,
-            finding=finding,
+            finding=" ".join(filter(None, [finding, lapse.on_its_own.get()])),
             user=user,
             address=address,
             level=level,
@@ -184,7 +221,9 @@ class Guard:
         What is not logged must not happen.
         """
         with self.locked():
-            self.audit.append(event)
+            record = self.audit.append(event)
+        for webhook in self._webhooks:
+            webhook.send(record)
 
     @contextmanager
     def _recorded(self, *events: AuditEvent) -> Iterator[None]:
@@ -220,7 +259,7 @@ def caller() -> tuple[str | None, str | None]:
     name that nothing checked is not returned.
     """
     flask = sys.modules.get("flask")
-    if flask is None or not flask.has_request_context():
+    if flask is None or not flask.has_request_context() or lapse.on_its_own.get():
         return getpass.getuser(), None
     hooks = flask.current_app.before_request_funcs.get(None, [])
     checked = any(getattr(hook, "__module__", "") == BASIC_AUTH for hook in hooks)

@@ -14,7 +14,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import files
-from comptrust.gate.enforcement.audit_record import AuditRecord, written
+from comptrust.gate.enforcement.audit_record import AuditRecord, Grant, written
 from comptrust.gate.enforcement.evidence_store import EvidenceStore
 from comptrust.gate.enforcement.kept_evidence import KeptEvidence
 from comptrust.gate.enforcement.mlflow_internals import registry_of
@@ -54,11 +54,14 @@ class Recheck:
                     " can write to the database."
                 )
                 return  # other files than the granted ones
+        if grant and grant.emergency:
+            yield from self._of_emergency(grant, version, what)
         tags = version.tags or {}
         run_id = grant.run_id if grant else tags.get(EVALUATED_BY) or version.run_id or ""
         attestation: attestations.Attestation | None = None
         try:
-            attestation = self._attestation(run_id)
+            if not (grant and grant.emergency):
+                attestation = self._attestation(run_id)
         except (MlflowException, OSError, UserError) as error:
             kept = grant and grant.evidence
             instead = f" {self._evidence.instead(kept, attestations.NAME)}" if kept else ""
@@ -113,6 +116,21 @@ class Recheck:
             yield (
                 f"{what}: its signature expired on {expires:%Y-%m-%d %H:%M} UTC; it was"
                 f" valid when it was granted. Gate it again: comptrust gate {ref}"
+            )
+
+    def _of_emergency(self, grant: Grant, version: ModelVersion, what: str) -> Iterator[str]:
+        if datetime.datetime.now(datetime.UTC) >= grant.expires:
+            yield (
+                f"{what}: the emergency that it was promoted for ended at"
+                f" {grant.expires:%Y-%m-%d %H:%M} UTC. Any request to the server takes it back; or"
+                " archive it or move the alias."
+            )
+        key = self._trusted.get(grant.key_id)
+        refusal = key.refusal("release", model=version.name) if key else "is not trusted here"
+        if refusal:
+            yield (
+                f"{what}: it was promoted in an emergency signed by key {grant.key_id}, which"
+                f" {refusal}. Archive it."
             )
 
     def _attestation(self, run_id: str) -> attestations.Attestation:

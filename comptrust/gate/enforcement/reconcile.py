@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 
 from comptrust.errors import ServiceError
-from comptrust.gate.enforcement import names, replay, settings
+from comptrust.gate.enforcement import names, outdated, replay, settings
 from comptrust.gate.enforcement.audit_record import AuditRecord, Guarded
 from comptrust.gate.enforcement.evidence_store import EvidenceStore
 from comptrust.gate.enforcement.mlflow_internals import (
@@ -42,20 +42,23 @@ class Promotion:
 
 def differences(
     records: Sequence[AuditRecord], registry: str, *, trusted: keys.Trusted, evidence: Path
-) -> tuple[str, ...]:
-    """Return each difference between a log and a registry, and what to do.
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return each difference between a log and a registry, and what is tolerated for a while.
 
-    What is granted in both is checked again: source, files, signed verdict, key, validity, and the
-    evidence in the runs and in the folder `evidence`. Which models and aliases are guarded is read
-    from the log. Raises ServiceError if the registry does not answer.
+    What is granted in both is checked again: source, files, signed verdict, key, validity, the
+    present policy, and the evidence in the runs and in the folder `evidence`. Which models and
+    aliases are guarded is read from the log. Raises ServiceError if the registry does not answer.
     """
     history = replay.history(records)
     granted = replay.promoted(history)
     client = MlflowClient(tracking_uri=registry, registry_uri=registry)
     recheck = Recheck(client, registry, trusted, EvidenceStore(evidence))
+    old = outdated.Outdated(client, outdated.present(records), trusted)
     lines: list[str] = []
+    notes: list[str] = []
+    guarded = _guarded(records, registry)
     try:
-        promotions = list(_promotions(client, _guarded(records, registry)))
+        promotions = list(_promotions(client, guarded))
         for promotion in promotions:
             record = granted.get(promotion.place)
             if promotion.version is None:
@@ -64,7 +67,16 @@ def differences(
                     " alias or restore a backup, and check who can write to the database."
                 )
             elif record and replay.value(record) == promotion.value:
-                lines += recheck.problems(promotion.version, promotion.where, record)
+                problems = list(recheck.problems(promotion.version, promotion.where, record))
+                lines += problems
+                level = settings.STAGES.get(record.target) or guarded.of_alias(record.target)
+                what = f"{promotion.ref} ({promotion.where}, granted in record {record.number})"
+                with outdated.reading(registry):
+                    line = level and old.line(
+                        promotion.version, what, record, level, sound=not problems
+                    )
+                if line:
+                    (notes if line[1] else lines).append(line[0])
             else:
                 lines.append(_unexplained(promotion, history.get(promotion.place, ())))
     except MlflowException as error:
@@ -73,7 +85,7 @@ def differences(
         ) from error
     present = {promotion.place for promotion in promotions}
     lines += [_lost(record) for place, record in granted.items() if place not in present]
-    return tuple(lines)
+    return tuple(lines), tuple(notes)
 
 
 def _unexplained(promotion: Promotion, events: Sequence[AuditRecord]) -> str:

@@ -11,7 +11,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import extract_db_type_from_uri
 
 from comptrust.errors import UserError
-from comptrust.gate.enforcement import private, routes, settings
+from comptrust.gate.enforcement import private, routes, settings, webhooks
 from comptrust.gate.enforcement.frozen import frozen_uri
 from comptrust.gate.enforcement.settings import SCHEME, Level, Settings
 from comptrust.gate.signing import keys
@@ -52,6 +52,7 @@ def server_command(
     evidence: Path | None,
     allow: Sequence[str],
     proxies: Sequence[str],
+    urls: Sequence[str],
     options: Sequence[str],
 ) -> ServerCommand:
     """Check every setting and return the command.
@@ -87,8 +88,10 @@ def server_command(
         settings.ARTIFACT_ROOTS: ",".join(artifact_roots),
         settings.AUDIT_LOG: str(audit_log.absolute()) if audit_log else None,
         settings.EVIDENCE: str(evidence.absolute()) if evidence else None,
+        webhooks.URLS: " ".join(urls),
     }
     groups = routes.check(allow)
+    webhooks.check(urls)
     # What MLflow can be told not to offer, it should not offer in its pages either.
     off = {"jobs": "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "gateway": "MLFLOW_ENABLE_AI_GATEWAY"}
     environment = {

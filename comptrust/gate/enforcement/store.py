@@ -21,10 +21,10 @@ from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from comptrust import plugins
-from comptrust.gate.enforcement import mlflow_internals, names, replay, settings
+from comptrust.gate.enforcement import lapse, mlflow_internals, names, replay, settings
+from comptrust.gate.enforcement.exceptional import ExceptionalVerifier
 from comptrust.gate.enforcement.guard import Guard
 from comptrust.gate.enforcement.promoted import Promoted
-from comptrust.gate.enforcement.verifier import Verifier
 
 T = TypeVar("T", ModelVersionTag, RegisteredModelTag)
 HARMLESS_CLAIMS = ("block", "inconclusive")
@@ -50,12 +50,13 @@ class GuardedStore(SqlAlchemyStore):
         self.promoted = Promoted(self.settings, self.ManagedSessionMaker)
         self.guard = Guard(
             self.settings,
-            Verifier(
+            ExceptionalVerifier(
                 self.settings,
                 lambda: MlflowClient(tracking_uri=tracking, registry_uri=self.settings.database),
                 self.get_model_version,
             ),
         )
+        self.lapses = lapse.Lapses(self, self.guard, self.settings.audit_log)
 
     # Promotion
 
@@ -238,6 +239,7 @@ class GuardedStore(SqlAlchemyStore):
                 for number, places in sorted(self._promoted_versions(name).items())
                 if displaces and number != int(entity.version) and f"in {target}" in places
             ],
+            describe=lambda line: self._describe(name, entity.version, line),
         )
 
     @contextmanager
@@ -252,9 +254,16 @@ class GuardedStore(SqlAlchemyStore):
             # Whatever a crash or an older database left in the log alone is taken back too.
             if not places and self.guard.granted(replay.stage_place(name, number)):
                 places = ["promoted in the log alone"]
+            # Archiving a former champion says that nobody should roll back to it.
+            if not places and stage == STAGE_ARCHIVED and self.guard.ever_granted(name, number):
+                places = ["promoted earlier"]
             change = (name, number, "transition", stage, f"was {', '.join(places)}")
             with self.guard.withdrawal(*change) if places else nullcontext():
                 yield
+
+    def _describe(self, name: str, version: str, line: str) -> None:
+        before = self.get_model_version(name, version).description
+        self.update_model_version(name, version, lapse.described(before, line))
 
     def _is_prompt(self, version: ModelVersion) -> bool:
         """Whether a version is a prompt: its model was created as one, and it has no files."""

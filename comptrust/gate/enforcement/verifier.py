@@ -35,6 +35,9 @@ Anyone may set it, which is harmless: the attestation found there names its own 
 MAX_REMEMBERED = 256
 """Passes kept in memory, so that the same attestation is not judged twice a day."""
 
+Verified = tuple[str, files.Snapshot | None, Grant]
+"""Why a version may be promoted, its files as hashed (None where the operator vouches for their
+place), and what is granted."""
 OTHERS = "Promote another version, or see docs/gate.md."
 """What to do when the gate does not let a version pass."""
 
@@ -55,18 +58,22 @@ class Verifier:
         self._turns = locks.Turns(max(1, (os.cpu_count() or 2) // 2))
 
     def verify(
-        self, version: ModelVersion, level: Level, *, uri: str
-    ) -> tuple[str, files.Snapshot | None, Grant]:
+        self,
+        version: ModelVersion,
+        level: Level,
+        *,
+        uri: str,
+        then: datetime.datetime | None = None,
+    ) -> Verified:
         """Verify a version, whose files are at `uri`, under the policy of a level.
 
-        Returns why it passes, its files as hashed (None where the operator vouches for their
-        place), and what a promotion grants.
+        With `then`, its signature and waivers need not be valid now, but at that time.
         """
         policy = self._settings.policies[level]
         with tempfile.TemporaryDirectory() as temporary:
             folder, trusted = Path(temporary), self._trusted()
             attestation = self._attestation(
-                version, folder, trusted=trusted, level=level, days=policy.valid_days
+                version, folder, trusted=trusted, level=level, days=policy.valid_days, now=then
             )
             earlier = blocks.find(
                 self._tracking(),
@@ -77,7 +84,7 @@ class Verifier:
             )
             # The day is part of the key because waivers expire at its end. The attestation itself
             # is checked every time, as are earlier blocks and every file of the version.
-            today = datetime.datetime.now(datetime.UTC).date()
+            today = (then or datetime.datetime.now(datetime.UTC)).date()
             key = (attestation.signature, policy.digest, today, *(block.ref for block in earlier))
             record = None
             # Of equal requests at once, one judges and reads the files; the others wait for it.
@@ -86,7 +93,12 @@ class Verifier:
                 judged = evidence is not None and keeping.is_whole(self._kept, evidence)
                 if not judged:
                     record = self._judge(
-                        attestation, policy, folder, trusted=trusted, blocked=earlier
+                        attestation,
+                        policy,
+                        folder,
+                        trusted=trusted,
+                        blocked=earlier,
+                        today=today,
                     )
                 # Files that were measured once are the same if their hashes are.
                 snapshot = self._weights(attestation, version, uri, folder, unmeasured=record)
@@ -136,6 +148,7 @@ class Verifier:
         trusted: keys.Trusted,
         days: int,
         level: Level | None = None,
+        now: datetime.datetime | None = None,
     ) -> attestations.Attestation:
         """Return the attestation of a version.
 
@@ -160,6 +173,7 @@ class Verifier:
             model=version.name,
             level=level,
             days=days,
+            now=now,
         ):
             judged = problem.kind in ("block", "inconclusive")
             raise UserError(f"{problem} {OTHERS if judged else again}")
@@ -173,6 +187,7 @@ class Verifier:
         *,
         trusted: keys.Trusted,
         blocked: tuple[evaluation.Evaluation, ...],
+        today: datetime.date,
     ) -> Checkpoint | None:
         """Judge the signed evidence under this server's policy; raise UserError unless it passes.
 
@@ -201,7 +216,7 @@ class Verifier:
             blocked,
         )
         accepted = waivers.accepted(attestation.verdict.findings)
-        verdict = judge(evidence, policy, waivers=accepted, trusted=trusted)
+        verdict = judge(evidence, policy, waivers=accepted, trusted=trusted, today=today)
         if verdict.outcome != "pass":
             why = attestations.first_failure(verdict) or "The policy has no rules."
             raise UserError(f"Verdict {verdict.outcome} under policy {policy.name}. {why} {OTHERS}")
@@ -251,9 +266,21 @@ class Verifier:
         *,
         unmeasured: Checkpoint | None,
     ) -> files.Snapshot | None:
-        """Compare every file of the version with what was signed, and measure those of a record.
+        """Compare every file of the version with what was signed, and measure those of a record."""
+        folder, snapshot, vouched = self._hashed(version, uri, temporary)
+        for problem in attestations.changed_artifact(attestation, snapshot.digests):
+            raise UserError(f"{problem} Register and gate it again.")
+        if unmeasured:
+            within = folder / "model"
+            measure.check(unmeasured, within if within.is_dir() else folder)
+        return None if vouched else snapshot
 
-        The files must be where only this server can change them afterwards.
+    def _hashed(
+        self, version: ModelVersion, uri: str, temporary: Path
+    ) -> tuple[Path, files.Snapshot, bool]:
+        """Hash every file of a version, which must be where only this server can change it.
+
+        Returns their folder, their hashes, and whether the operator vouches for their place.
         """
         if files.in_server() and (ambiguous := addresses.misread(uri)):
             raise UserError(
@@ -272,13 +299,7 @@ class Verifier:
                 f"Its files are at {uri}, where others can change them. Log the model through this"
                 " server and register it again."
             )
-        snapshot = files.snapshot(folder, self._memory)
-        for problem in attestations.changed_artifact(attestation, snapshot.digests):
-            raise UserError(f"{problem} Register and gate it again.")
-        if unmeasured:
-            within = folder / "model"
-            measure.check(unmeasured, within if within.is_dir() else folder)
-        return None if vouched else snapshot
+        return folder, files.snapshot(folder, self._memory), vouched
 
     def _require_served(self, version: ModelVersion, uri: str) -> None:
         """Raise UserError unless the files can be written through this server alone.

@@ -1,7 +1,7 @@
 """What a trusted key may sign: its roles, models, levels and last day.
 
-`roles.yaml` beside the public keys says it. Without that file every trusted key may sign
-everything; with it, a key that it does not name may sign nothing.
+`roles.yaml` beside the public keys says it. Without that file every trusted key may sign verdicts
+and waivers, but no emergency; with it, a key that it does not name may sign nothing.
 """
 
 import datetime
@@ -16,14 +16,14 @@ from comptrust.gate.signing.algorithms import PublicKey
 from comptrust.records import Record
 
 NAME = "roles.yaml"
-Role = Literal["gate", "waive"]
+Role = Literal["evaluate", "import", "gate", "waive", "release"]
 
 
 class Grant(Record):
     """What one key may sign."""
 
     roles: tuple[Role, ...] = ()
-    """`gate`: verdicts; `waive`: waivers."""
+    """`gate`: verdicts; `waive`: waivers; `release`: emergencies, for named keys only."""
     models: tuple[str, ...] = ("*",)
     """Patterns of the registered models whose verdicts it may sign."""
     levels: tuple[Literal["staging", "production"], ...] = ("staging", "production")

@@ -24,12 +24,13 @@ from comptrust.compression import checkpoint as files
 from comptrust.errors import ComptrustError
 from comptrust.gate.signing import attestations, keys
 from comptrust.records import Scorecard
-from comptrust.tracking import registry, runs
+from comptrust.tracking import evaluations, registry, runs
 from comptrust.trust.run import evaluate
 from tests.support.echo import Echo, Refusing
 from tests.support.questions import suite
 from tests.support.records import checkpoint_of
 from tests.support.weights import measured
+from tests.workflow.test_serving_check import serving
 
 PRUNED = {"method": "magnitude", "bits": None, "group_size": None}
 POLICY = (
@@ -598,3 +599,47 @@ def test_a_block_stands_until_more_is_asked(world: World, tiny: Path, tmp_path: 
     more = registered(weights, tmp_path / "more", n=8)
     assert call(f"gate {more.ref} --policy mine.yaml").exit_code == 0
     assert call(promote).exit_code == 0
+
+
+def test_regate_judges_what_is_promoted_and_says_what_to_measure(
+    restored: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = restored.candidate
+    client = runs.client()
+    for alias in client.get_registered_model(candidate.name).aliases:
+        client.delete_registered_model_alias(candidate.name, alias)
+    done = call(f"regate models:/{candidate.name}")
+    assert done.exit_code == 2 and "is promoted. Name one" in done.stderr
+    client.set_registered_model_alias(candidate.name, "champion", candidate.version)
+
+    monkeypatch.setenv("COMPTRUST_POLICY_PRODUCTION", str(restored.folder / "mine.yaml"))
+    done = call(f"regate models:/{candidate.name} --json")
+    result = json.loads(done.stdout)
+    assert (done.exit_code, result["outcome"]) == (0, "pass")
+    [version] = result["versions"]
+    assert version["ref"] == candidate.ref and version["signed"].startswith("by key ")
+    assert version["missing"] == [] and version["measure"] is None
+
+    (restored.folder / "strict.yaml").write_text(POLICY.replace(", evidence: observed", ""))
+    done = call(f"regate {candidate.ref} --policy strict.yaml")
+    assert done.exit_code == 3
+    assert "missing: max_drop: Undecided: " in done.stdout
+    assert f"mlflow artifacts download --artifact-uri {candidate.ref} --dst-path " in done.stdout
+    assert "comptrust register out/" in done.stdout and "--method magnitude" in done.stdout
+    assert "--evaluate --suite questions --limit 100% --policy strict.yaml" in done.stdout
+    client.delete_registered_model_alias(candidate.name, "champion")
+
+
+def test_verify_compares_a_running_server(restored: World) -> None:
+    engine = evaluations.load(restored.candidate.ref).scorecard.engine
+    listed = {"data": [{"id": "tiny", "owned_by": "vllm", "root": str(restored.weights)}]}
+    told = {"dtype": engine.get("dtype", "float32"), "version": "0"}
+    with serving(models=listed, get_server_info=told) as url:
+        done = call(f"verify {restored.candidate.ref} --serving {url} --json")
+    shown = json.loads(done.stdout)
+    assert done.exit_code == 3 and shown["problems"] == []
+    assert {fact["name"]: fact["state"] for fact in shown["serving"]}["model"] == "matches"
+    listed["data"][0]["root"] = str(restored.folder / "dense")
+    with serving(models=listed) as url:
+        done = call(f"verify {restored.candidate.ref} --serving {url}")
+    assert done.exit_code == 1 and "differs: model: judged files" in done.stdout

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from comptrust.gate.enforcement import settings
+from tests.support.enforcement.exceptions import name_roles
 from tests.support.enforcement.inprocess import open_world
 from tests.support.enforcement.server import serve
 from tests.support.enforcement.world import World, write_key, write_policies
@@ -23,7 +24,7 @@ def world(
     folder = tmp_path_factory.mktemp(request.param)
     with_auth = request.param == "basic-auth"
     write_policies(folder)
-    write_key(folder / "keys")
+    name_roles(folder / "keys")
     yield from serve(folder, with_auth=with_auth, workers=1 if with_auth else 2)
 
 

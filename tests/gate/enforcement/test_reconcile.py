@@ -355,10 +355,10 @@ def test_a_log_of_0_1_0_is_compared_as_far_as_it_says(inside: World) -> None:
     path = inside.folder / "mlflow.db.audit.jsonl"
     path.write_text(record.model_dump_json() + "\n")
     audit_files.head_path(path).unlink()
-    assert audited(inside) == []
+    assert "before the log said what it granted" in only(audited(inside))
     uri = inside.client.get_logged_model(inside.register(BAD).model_id).artifact_location
     sql(inside, "update model_versions set storage_location=? where name=?", uri, candidate.name)
-    assert "changed since they were granted" in only(audited(inside))
+    assert "changed since they were granted" in audited(inside)[0]
 
 
 def test_an_alias_of_a_version_that_does_not_exist(inside: World) -> None:

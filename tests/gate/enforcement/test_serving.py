@@ -29,6 +29,7 @@ def plan(tmp_path: Path, **changes: Any) -> ServerCommand:
         "evidence": None,
         "allow": (),
         "proxies": (),
+        "urls": (),
         "options": (),
     }
     return serving.server_command(**(given | changes))

@@ -31,6 +31,9 @@ def key(**grant: object) -> TrustedKey:
         ({"roles": ["gate"]}, {"role": "waive"}, "may not waive here"),
         ({"roles": ["waive"]}, {"role": "gate"}, "may not gate here"),
         ({}, {"role": "gate"}, "roles in roles.yaml: none"),
+        ({"roles": ["gate", "waive"]}, {"role": "release"}, "may not release here"),
+        ({"roles": ["release"]}, {"role": "gate"}, "may not gate here"),
+        ({"roles": ["release"]}, {"role": "release"}, ""),
         ({"roles": ["gate"], "models": ["prod-*"]}, {"role": "gate", "model": "m"}, "model m"),
         (
             {"roles": ["gate"], "levels": ["staging"]},

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from numpy import zeros
 from safetensors.numpy import save
 
+from tests.support.enforcement import exceptions
 from tests.support.enforcement import forgeries as forge
 from tests.support.enforcement import tricks as do
 from tests.support.enforcement.tricks import DAY, TODAY, Make, Route, Trick
-from tests.support.enforcement.world import BAD, GOOD, STRANGER, Candidate, World
+from tests.support.enforcement.world import BAD, GOOD, KEY, STRANGER, Candidate, World
 
 
 def passes(world: World, candidate: Candidate) -> Candidate:
@@ -333,6 +334,89 @@ TABLE = (
         do.beside_a_champion(do.worsen_its_baseline),
         do.blocked,
         do.champion,
+    ),
+    # emergencies
+    Attempt(
+        "emergency by a key of the gate",
+        exceptions.emergency_of(key=KEY),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "emergency by a stranger", exceptions.emergency_of(key=STRANGER), do.blocked, do.champion
+    ),
+    Attempt(
+        "emergency for other bytes", exceptions.emergency_for_other_bytes, do.blocked, do.champion
+    ),
+    Attempt(
+        "emergency after its end",
+        exceptions.emergency_of(until=TODAY - DAY),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "emergency of ten days",
+        exceptions.emergency_of(until=TODAY + 10 * DAY),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt("emergency made longer", exceptions.emergency_changed, do.blocked, do.champion),
+    Attempt(
+        "emergency for staging",
+        exceptions.emergency_of(target="staging"),
+        do.blocked,
+        do.stage("Production"),
+    ),
+    Attempt(
+        "emergency for another place", exceptions.emergency_of(), do.blocked, do.alias("prod-eu")
+    ),
+    Attempt(
+        "emergency of another version",
+        exceptions.emergency_of_another_version,
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "emergency of another model",
+        exceptions.emergency_of_another_model,
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "emergency that was taken back", exceptions.emergency_taken_back, do.blocked, do.champion
+    ),
+    # rolling back
+    Attempt(
+        "rollback to what was taken back",
+        exceptions.formerly(exceptions.taken_back),
+        do.unjudged,
+        do.champion,
+    ),
+    Attempt(
+        "rollback to what a former key signed",
+        exceptions.formerly(exceptions.key_removed),
+        do.unjudged,
+        do.champion,
+        exceptions.key_restored,
+    ),
+    Attempt(
+        "rollback to other bytes",
+        exceptions.formerly(exceptions.other_bytes),
+        do.unjudged,
+        do.champion,
+    ),
+    Attempt(
+        "rollback in another place",
+        exceptions.formerly(do.nothing, alias="production"),
+        do.unjudged,
+        do.champion,
+    ),
+    Attempt(
+        "rollback claimed by a tag",
+        exceptions.formerly(exceptions.claimed_by_tag),
+        do.unjudged,
+        do.champion,
+        logged_again,
     ),
     # prompts, and requests that are not promotions
     Attempt("dressed as a prompt", do.dress_as_prompt, do.blocked, do.champion),

@@ -121,9 +121,9 @@ def create_with_tags(world: World, candidate: Candidate) -> Candidate:
     return replace(candidate, version=str(made.version))
 
 
-def a_pass(world: World) -> Candidate:
+def a_pass(world: World, *, name: str | None = None) -> Candidate:
     """Return another candidate, which has passed."""
-    made = world.register(GOOD)
+    made = world.register(GOOD, name=name)
     world.gate(made)
     return made
 
