@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,3 +104,10 @@ def test_judging_knows_no_mlflow() -> None:
             for module, _ in imports(path)
             if module.startswith(("mlflow", "comptrust.tracking"))
         ], path
+
+
+def test_checking_claims_loads_nothing_heavy() -> None:
+    code = "import sys; from comptrust import claims; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not loaded & {*LAZY, "numpy", "scipy", "sklearn", "pandas", "httpx", "click"}

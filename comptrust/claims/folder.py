@@ -82,7 +82,7 @@ def _problems(
     hashes = digests.of_folder(folder) if hashes is None else hashes
     held = {name: digest for name, digest in hashes.items() if name.startswith("model/")}
     files = {name.removeprefix("model/"): digest for name, digest in held.items()}
-    yield from _links(model)
+    yield from _not_plain(folder)
     signed = {tuple((item.name, item.digest.sha256) for item in claim.subject) for claim in claims}
     for subject in signed:
         yield from _differences(dict(subject), held)
@@ -93,7 +93,7 @@ def _problems(
             yield from _of_summary(claim.predicate, results, policy_digest, now)
             yield from _of_signers(claim.signers, claim.predicate, trusted, now)
             yield from _of_evidence(folder, claim.predicate, hashes, trusted, now)
-    if (folder / MODEL_SIGNATURE).exists():
+    if (folder / MODEL_SIGNATURE).is_file():
         try:
             content = _content(folder / MODEL_SIGNATURE)
             model_signature.check(content, files, trusted=_gates(trusted))
@@ -214,16 +214,23 @@ def _differences(signed: Mapping[str, str], present: Mapping[str, str]) -> Itera
         how = "was changed since it" if name in signed else "was added since it"
         if name not in present:
             how = "is missing but"
-        yield Problem(kind="changed", text=f"{name} {how} was signed.", file=name)
+        yield Problem(kind="changed", text=f"{_shown(name)} {how} was signed.", file=name)
 
 
-def _links(model: Path) -> Iterator[Problem]:
+def _not_plain(folder: Path) -> Iterator[Problem]:
     """Name what is neither a file nor a folder: nothing vouches for what a link leads to."""
-    for path in sorted(model.rglob("*")):
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            name = path.relative_to(model.parent).as_posix()
-            text = f"{name} is not a plain file or folder."
-            yield Problem(kind="changed", text=text, file=name)
+    read = [folder / name for name in (*statements.EVIDENCE, CLAIMS, MODEL_SIGNATURE)]
+    inside = sorted((folder / "model").rglob("*"))
+    odd = [path for path in read if path.exists() and not path.is_file()]
+    odd += [path for path in inside if not (path.is_file() or path.is_dir())]
+    for path in dict.fromkeys([*odd, *(path for path in read + inside if path.is_symlink())]):
+        name = path.relative_to(folder).as_posix()
+        text = f"{_shown(name)} is not a plain file or folder."
+        yield Problem(kind="changed", text=text, file=name)
+
+
+def _shown(name: str) -> str:
+    return name if name.isprintable() else ascii(name)
 
 
 def _lines(path: Path) -> list[bytes]:

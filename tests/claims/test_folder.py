@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,17 @@ def test_every_changed_byte_is_found(folder: Path) -> None:
     assert found(folder) == []
 
 
+def piped(path: Path) -> None:
+    """Put a pipe in the place of a file: who opens it waits forever."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+def moved(path: Path) -> None:
+    """Replace a file with a link to it."""
+    path.symlink_to(path.rename(path.with_name("elsewhere")))
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -98,6 +110,12 @@ def test_every_changed_byte_is_found(folder: Path) -> None:
         (lambda model: (model / "model.safetensors").unlink(), "model/model.safetensors is miss"),
         (lambda model: (model / "link").symlink_to("/tmp"), "changed: model/link is not a plain"),
         (lambda model: (model / "gone").symlink_to("nowhere"), "changed: model/gone is not a pl"),
+        (lambda model: os.mkfifo(model / "pipe"), "changed: model/pipe is not a plain"),
+        (lambda model: piped(model.parent / "verdict.json"), "changed: verdict.json is not a pl"),
+        (lambda model: piped(model.parent / claims.CLAIMS), "There is no claims.jsonl"),
+        (lambda model: moved(model.parent / "verdict.json"), "changed: verdict.json is not a pl"),
+        (lambda model: (model / "a\x1b[2J").write_text(""), r"changed: 'model/a\x1b[2J' was added"),
+        (lambda model: (model / os.fsdecode(b"\xff")).write_text(""), r"'model/\udcff' was added"),
     ],
 )
 def test_added_missing_and_linked_files_are_named(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from comptrust.workflow import serving_check
 
 REGISTERED = "models:/"
+SEVERITY: tuple[Result, ...] = ("block", "inconclusive", "pass")
 SHOWN = {"key_id", "model", "run_id", "baseline_run_id", "issued", "expires"}
 """Fields of the attestation in the JSON result."""
 
@@ -85,26 +86,25 @@ def command(
         )
     public = keys.load_public_keys(trusted)
     name = target
-    facts: tuple[serving_check.Fact, ...] = ()
     if registered:
         name, attestation, problems = _registered(target, public)
-        facts = _facts(serving, name, attestation) if serving else ()
     else:
         attestation, problems = bundles.check(Path(target), trusted=public)
     problems = (*problems, *bundles.other_policy(attestation, policy_digest))
     failed = any(problem.kind in ("changed", "block") for problem in problems)
     outcome: Result = "block" if failed else "inconclusive" if problems else "pass"
     text = _text(name, attestation, problems)
+    facts: list[dict[str, object]] = []
     if serving:
-        from comptrust.workflow import regate, serving_check
-
-        text = "\n".join([text, *map(str, facts)])
-        outcome = min(outcome, serving_check.outcome(facts), key=regate.WORST.index)
+        told, by_server = _compared(serving, name, attestation)
+        facts = [dataclasses.asdict(fact) for fact in told]
+        text = "\n".join([text, *map(str, told)])
+        outcome = min(outcome, by_server, key=SEVERITY.index)
     fields = {
         "model": name,
         "outcome": outcome,
         "problems": [problem.model_dump(mode="json") for problem in problems],
-        "serving": [dataclasses.asdict(fact) for fact in facts],
+        "serving": facts,
         "policy_digest": attestation and attestation.verdict.policy_digest,
         "attestation": attestation and attestation.model_dump(mode="json", include=SHOWN),
     }
@@ -112,15 +112,17 @@ def command(
     end(Exit.of(outcome))
 
 
-def _facts(
+def _compared(
     serving: str, ref: str, attestation: "Attestation | None"
-) -> "tuple[serving_check.Fact, ...]":
+) -> "tuple[Sequence[serving_check.Fact], Result]":
+    """Return what a running server tells of itself, and whether it serves what was judged."""
     from comptrust.tracking import evaluations
     from comptrust.workflow import serving_check
 
     measured = evaluations.load(ref)
     manifest = measured.checkpoint.manifest if measured.checkpoint else {}
-    return serving_check.check(serving, measured, attestation.weights if attestation else manifest)
+    facts = serving_check.check(serving, measured, attestation.weights if attestation else manifest)
+    return facts, serving_check.outcome(facts)
 
 
 def _registered(
