@@ -8,17 +8,21 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from comptrust import claims
 from comptrust.cli.commands.export import command
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError
 from comptrust.gate import policy as policies
 from comptrust.gate.evidence import Evidence
+from comptrust.gate.signing import keys
 from comptrust.gate.verdict import judge
+from comptrust.models import measure
 from comptrust.records import Verdict
 from comptrust.tracking import evaluations, registry, runs
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
 from comptrust.workflow.handover import full_reference
+from comptrust.workflow.signatures import Signer
 from tests.support.echo import Echo
 from tests.support.records import checkpoint_of
 
@@ -112,3 +116,23 @@ def test_a_folder_that_holds_something_is_kept(version: registry.Version, store:
     (store / "mine" / "file").write_text("")
     with pytest.raises(UserError, match="exists already"):
         CliRunner().invoke(command, [version.ref, str(store / "mine")], catch_exceptions=False)
+
+
+def test_the_claims_of_a_p256_key_are_handed_over(
+    version: registry.Version, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With model.sig; the verdict, which does not pass, is the only thing that is wrong."""
+    monkeypatch.setattr(measure, "check", lambda *_: None)  # the record is made up
+    keys.create(store / "keys", kind="p256")
+    signer = Signer(keys.signing_key(store / "keys"), keys.load_public_keys(store / "keys"))
+    verdict = Verdict.model_validate(runs.read_json(version.run_id, "verdict.json", into=store))
+    status = signer.sign(verdict, Evidence(evaluations.load(version.ref), None), days=1)
+    assert status.attestation, status.line
+    out = store / "exported"
+    CliRunner().invoke(command, [version.ref, str(out)], catch_exceptions=False)
+    assert {path.name for path in out.iterdir()} >= {claims.CLAIMS, claims.MODEL_SIGNATURE}
+    problems = claims.check(out, trusted=signer.trusted, policy_digest=verdict.policy_digest)
+    assert verdict.outcome != "pass" and {one.kind for one in problems} == {verdict.outcome}
+    (out / "model" / "config.json").write_text("{}")
+    changed = [one for one in claims.check(out, trusted=signer.trusted) if one.kind == "changed"]
+    assert {one.file for one in changed} >= {"model/config.json", claims.MODEL_SIGNATURE}

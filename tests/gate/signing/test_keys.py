@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from comptrust.errors import ServiceError, UserError
-from comptrust.gate.signing import keys
+from comptrust.gate.signing import algorithms, keys
+from comptrust.gate.signing.algorithms import KeyType
+from comptrust.gate.signing.roles import Role, TrustedKey
+from comptrust.gate.signing.waivers import Waiver
+from comptrust.records import Finding
 
 PEM, PKCS8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
 
@@ -33,6 +40,43 @@ def test_a_new_key_is_its_owners_alone_and_trusted(folder: Path) -> None:
     key = keys.signing_key()
     assert key is not None and keys.key_id(key.public_key()) == named
     assert list(keys.load_public_keys()) == list(keys.load_public_keys(public)) == [named]
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "p256"])
+def test_every_kind_of_key_signs_and_is_read_back(kind: KeyType, folder: Path) -> None:
+    named, private, public = keys.create(folder, kind=kind)
+    key = keys.signing_key()
+    assert key is not None and keys.key_id(key.public_key()) == named == public.name[:16]
+    waiver = Waiver(rule="r", checkpoint="c", who="Ada", why="read", until=date(2030, 1, 1))
+    signed = keys.sign(waiver, key)
+    trusted = keys.load_public_keys(folder)
+    assert keys.proven(signed, trusted)
+    assert not keys.proven(signed.model_copy(update={"who": "Bob"}), trusted)
+    assert not keys.proven(signed, {named: TrustedKey(algorithms.generate(kind).public_key())})
+    # A key of the other kind in the same name proves nothing and breaks nothing.
+    other = algorithms.generate("p256" if kind == "ed25519" else "ed25519")
+    assert not keys.proven(signed, {named: TrustedKey(other.public_key())})
+
+
+def test_the_name_of_a_p256_key_is_what_openssl_gives(folder: Path) -> None:
+    named, _, public = keys.create(folder, kind="p256")
+    key = serialization.load_pem_public_key(public.read_bytes())
+    content = key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    assert named == hashlib.sha256(content).hexdigest()[:16]
+
+
+def test_a_number_that_others_would_round_is_not_signed() -> None:
+    finding = Finding(rule="r", outcome="pass", reason="", evidence={"n": 2**53})
+
+    class Signed(keys.SignedRecord):
+        purpose: ClassVar[str] = "test/v2"
+        role: ClassVar[Role] = "gate"
+        finding: Finding
+
+    with pytest.raises(UserError, match="Nothing is signed: 9007199254740992 exceeds"):
+        keys.sign(Signed(finding=finding), algorithms.generate("ed25519"))
 
 
 def test_a_key_is_private_whatever_the_umask(folder: Path) -> None:
@@ -65,6 +109,10 @@ def secret(kind: str) -> bytes:
         return rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
             PEM, PKCS8, serialization.NoEncryption()
         )
+    if kind == "p384":
+        return ec.generate_private_key(ec.SECP384R1()).private_bytes(
+            PEM, PKCS8, serialization.NoEncryption()
+        )
     if kind == "encrypted":
         return Ed25519PrivateKey.generate().private_bytes(
             PEM, PKCS8, serialization.BestAvailableEncryption(b"x")
@@ -72,7 +120,7 @@ def secret(kind: str) -> bytes:
     return {"empty": b"", "text": b"SECRET-WORDS", "binary": bytes(range(256))}[kind]
 
 
-@pytest.mark.parametrize("kind", ["rsa", "encrypted", "empty", "text", "binary"])
+@pytest.mark.parametrize("kind", ["rsa", "p384", "encrypted", "empty", "text", "binary"])
 def test_what_is_no_signing_key_is_refused_without_being_shown(kind: str, folder: Path) -> None:
     folder.mkdir()
     (folder / keys.PRIVATE).write_bytes(secret(kind))

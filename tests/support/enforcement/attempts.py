@@ -163,6 +163,20 @@ TABLE = (
         do.blocked,
         do.champion,
     ),
+    Attempt("own P-256 key", forge.sign_with_own_p256_key, do.blocked, do.champion),
+    Attempt(
+        "own P-256 key in a trusted name",
+        forge.sign_with_own_p256_key_in_a_trusted_name,
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "own key in a trusted name, in the form of 0.1.0",
+        forge.earlier_form_with_another_outcome,
+        do.blocked,
+        do.champion,
+    ),
+    Attempt("the claims of a pass", forge.only_the_claims_of_a_pass, do.blocked, do.champion),
     Attempt("not signed", forge.unsigned_pass, do.blocked, do.champion),
     Attempt("attestation that is no JSON", forge.broken_attestation, do.blocked, do.champion),
     Attempt(

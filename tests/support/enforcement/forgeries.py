@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
 import re
@@ -13,8 +14,10 @@ from typing import Any
 import requests
 from mlflow import MlflowClient
 
-from comptrust.gate.signing import attestations, keys
+from comptrust import claims
+from comptrust.gate.signing import algorithms, attestations, keys
 from comptrust.gate.signing.waivers import Waiver
+from comptrust.records import Checkpoint
 from tests.support.enforcement.tricks import DAY, TODAY, Trick, a_pass, champion
 from tests.support.enforcement.world import (
     BAD,
@@ -22,6 +25,7 @@ from tests.support.enforcement.world import (
     GOOD,
     KEY,
     STRANGER,
+    STRANGER_P256,
     Candidate,
     World,
     questions,
@@ -52,6 +56,41 @@ def flip_signed_verdict(world: World, candidate: Candidate) -> None:
 def sign_with_own_key(world: World, candidate: Candidate) -> None:
     world.evaluate(candidate, GOOD)
     world.gate(candidate, key=STRANGER)
+
+
+def sign_with_own_p256_key(world: World, candidate: Candidate) -> None:
+    world.evaluate(candidate, GOOD)
+    world.gate(candidate, key=STRANGER_P256)
+
+
+def sign_with_own_p256_key_in_a_trusted_name(world: World, candidate: Candidate) -> None:
+    world.evaluate(candidate, GOOD)
+    made = world.gate(candidate, key=STRANGER_P256)
+    assert made is not None
+    renamed = made.model_copy(update={"key_id": keys.key_id(KEY.public_key())})
+    world.client.log_text(candidate.run_id, renamed.model_dump_json(), attestations.NAME)
+
+
+def earlier_form_with_another_outcome(world: World, candidate: Candidate) -> None:
+    """Sign a pass in the form of 0.1.0 with an own key, in the name of the trusted one."""
+    world.evaluate(candidate, GOOD)
+    made = world.gate(candidate, key=STRANGER)
+    assert made is not None
+    renamed = made.model_copy(update={"key_id": keys.key_id(KEY.public_key())})
+    raw = algorithms.sign(STRANGER, renamed.earlier_payload())
+    forged = renamed.model_copy(update={"signature": base64.b64encode(raw).decode()})
+    world.client.log_text(candidate.run_id, forged.model_dump_json(), attestations.NAME)
+
+
+def only_the_claims_of_a_pass(world: World, candidate: Candidate) -> None:
+    """Log the claims that the gate signed about a model that passed."""
+    other = a_pass(world)
+    text = (other.evidence / attestations.NAME).read_text()
+    record = Checkpoint.model_validate_json((other.evidence / "checkpoint.json").read_text())
+    signed = attestations.read(other.evidence / attestations.NAME)
+    written = claims.write(signed, attestation_json=text, checkpoint=record, key=KEY)
+    for name, content in written.items():
+        world.client.log_text(candidate.run_id, content, name)
 
 
 def sign_with_own_key_in_a_trusted_name(world: World, candidate: Candidate) -> None:

@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from comptrust.gate import policy
 from comptrust.gate.enforcement import names
 from comptrust.gate.evidence import Evidence
-from comptrust.gate.signing import attestations, keys
+from comptrust.gate.signing import algorithms, attestations, keys
 from comptrust.gate.signing.roles import TrustedKey
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
@@ -31,6 +31,7 @@ from tests.support.echo import Echo, Refusing
 from tests.support.records import checkpoint_of
 
 KEY, STRANGER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+STRANGER_P256 = algorithms.generate("p256")
 TRUSTED = {keys.key_id(KEY.public_key()): TrustedKey(KEY.public_key())}
 GUARDED_ALIASES = ("champion", "challenger", "prod-eu")
 STAGING = """
@@ -232,7 +233,7 @@ class World:
         candidate: Candidate,
         *,
         policy_name: str = "production",
-        key: Ed25519PrivateKey | None = KEY,
+        key: keys.PrivateKey | None = KEY,
         days: int = 90,
         now: datetime.datetime | None = None,
         waivers: Sequence[Waiver] = (),
