@@ -249,6 +249,7 @@
       add(make("h2"), link),
       chips,
       ...(row.prompt ?? []).map(message),
+      !row.prompt?.length && make("p", "empty", "The text of the prompt is not in this page."),
       row.target != null && make("p", "target", `Expected: ${row.target}`),
       pair,
       options(row),

@@ -113,7 +113,9 @@ def _flips(entry: ReportEntry, viewer: str | None, *, texts: bool) -> str:
     if viewer is None:
         more = "<p>This run has no page of all answers; comptrust run logs one.</p>"
     else:
-        more = f'<p><a href="{escape(viewer or "#viewer")}">All answers side by side</a></p>'
+        place = f": {escape(viewer)}" if viewer else ""
+        label = f"All answers side by side{place}"
+        more = f'<p><a href="{escape(viewer or "#viewer")}">{label}</a></p>'
     return f"<h3>Flipped answers, losses first</h3>{flips}{more}" if flips else more
 
 
