@@ -41,6 +41,7 @@ WORK = {
     "backtest": ("backtest table.csv", "comptrust.published.read"),
     "keys": ("keys show", "comptrust.gate.signing.keys.load_public_keys"),
     "verify": ("verify models:/a/1", "comptrust.gate.signing.keys.load_public_keys"),
+    "regate": ("regate models:/a/1", "comptrust.workflow.regate.regate"),
     "waive": (
         "waive r --checkpoint c --who w --why y --until 2999-01-01",
         "comptrust.gate.policy.waivable",

@@ -103,7 +103,7 @@ class Guard:
         with self.locked():
             # Judging takes a while. Under the lock, look once more: nothing may change from here.
             same = _identity(reread()) == _identity(version)
-            same = same and changes in (None, changes and self._changes(version.name))
+            same = same and (changes is None or changes == self._changes(version.name))
             if not same or (snapshot and not snapshot.unchanged()):
                 self.refuse(
                     *change,

@@ -87,8 +87,10 @@ class Lapses:
                     elif record.grant.rollback is None and not _logged(record, records):
                         self._expire(record)
             # Notes are added under the same lock, so none is lost here.
-            self._ends = {end for end in {*self._ends, *_ends(self._log)} if end[0] > now}
-            digests.write_atomic(_noted(self._log), "".join(map(_line, sorted(self._ends))))
+            noted = set(_ends(self._log))
+            self._ends = {end for end in self._ends | noted if end[0] > now}
+            if noted - self._ends:
+                digests.write_atomic(_noted(self._log), "".join(map(_line, sorted(self._ends))))
 
     def _due(self, log: Path, now: datetime.datetime) -> list[str]:
         """Return the models of which something is over."""
@@ -99,7 +101,7 @@ class Lapses:
             state = (0, 0)
         if state != self._state:
             self._ends.update(_ends(log))
-            if 0 in state or self._state is None:  # somebody may have removed notes
+            if self._state is None or state == (0, 0):  # somebody may have removed the notes
                 self._ends.update(_emergencies(log))
             self._state = state
         return sorted({model for end, model in self._ends if end <= now})

@@ -10,13 +10,15 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import webhooks
 from tests.support.enforcement.inprocess import a_pass, log, move, open_world, promote, refused
-from tests.support.enforcement.world import BAD, World
+from tests.support.enforcement.server import serve
+from tests.support.enforcement.world import BAD, World, write_key, write_policies
 
 SECRET = "a long random text"
 
@@ -126,3 +128,15 @@ def test_a_slow_or_dead_receiver_delays_nothing_and_is_named(
 def test_what_is_no_webhook(urls: list[str], environment: dict[str, str], says: str) -> None:
     with pytest.raises(UserError, match=says):
         webhooks.check(urls, environment)
+
+
+@pytest.mark.slow
+def test_the_command_takes_the_addresses(receiver: Receiver, tmp_path: Path) -> None:
+    write_policies(tmp_path)
+    write_key(tmp_path / "keys")
+    options, variables = ("--webhook", receiver.url), {webhooks.SECRET: SECRET}
+    for world in serve(tmp_path, with_auth=False, workers=1, options=options, variables=variables):
+        refused(promote, world, world.register(BAD))
+        assert receiver.numbers(1) == [1]
+    assert json.loads(receiver.bodies[0])["decision"] == "refused"
+    assert SECRET not in (tmp_path / "server.log").read_text()

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,12 @@ auth_cache_ttl_seconds = 600
 
 
 def serve(
-    folder: Path, *, with_auth: bool, workers: int = 2, options: tuple[str, ...] = ()
+    folder: Path,
+    *,
+    with_auth: bool,
+    workers: int = 2,
+    options: tuple[str, ...] = (),
+    variables: Mapping[str, str] = {},
 ) -> Iterator[World]:
     """Start `comptrust serve` in a folder, yield it once it answers, stop it."""
     (folder / "auth.ini").write_text(AUTH_CONFIG.format(folder=folder))
@@ -47,6 +52,7 @@ def serve(
         "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "for this test only",
         "OMP_NUM_THREADS": "1",
+        **variables,
     }
     command = [
         sys.executable,
