@@ -142,6 +142,18 @@ def test_audit_names_lost_evidence_and_where_it_is_kept(
     assert f"has it: {store.place(index.files[f'{role}/{name}'])}" in problem
 
 
+def test_a_run_that_two_promotions_rest_on(inside: World) -> None:
+    """The same run as candidate of one and sibling of the other, of which less is kept."""
+    small = a_pass(inside)
+    other = inside.register(GOOD, name=small.name)
+    inside.gate(other, siblings=[small])
+    promote(inside, other)
+    promote(inside, small, "challenger")
+    _, index = kept(inside)
+    assert index.runs["candidate"] == small.run_id
+    assert audited(inside) == []
+
+
 def test_audit_names_a_damaged_store(inside: World) -> None:
     promote(inside, a_pass(inside))
     store, index = kept(inside)
