@@ -1,7 +1,7 @@
 """Compare the evidence that a promotion kept with what the runs have now."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -20,13 +20,14 @@ class KeptEvidence:
 
     def __init__(self, client: MlflowClient, store: EvidenceStore) -> None:
         self._client, self._store = client, store
-        self._present: dict[str, dict[str, str]] = {}
+        self._listed: dict[str, list[str]] = {}
+        self._hashed: dict[tuple[str, str], str] = {}
         self._damage: dict[str, tuple[str, ...]] = {}
 
     def problems(self, index: str, newest: Attestation | None) -> Iterator[str]:
         """Yield what the store or the runs no longer have, each with what to do.
 
-        `newest` is the signed verdict on the candidate's run now.
+        `newest` is the verdict on the candidate's run now, if a trusted key signed it.
         """
         try:
             kept = self._store.index(index)
@@ -89,15 +90,16 @@ class KeptEvidence:
         place = self._store.place(digest)
         return f"The evidence store has it: {place}." if place.is_file() else "It was not kept."
 
-    def _files(self, run_id: str, wanted: Mapping[str, str]) -> dict[str, str]:
+    def _files(self, run_id: str, wanted: Iterable[str]) -> dict[str, str]:
         """Return those of the wanted files that a run has -> SHA-256."""
-        if run_id not in self._present:
-            self._present[run_id] = {}
+        if run_id not in self._listed:
             listed = [item.path for item in self._client.list_artifacts(run_id)]
             if "generations" in listed:
                 listed += [item.path for item in self._client.list_artifacts(run_id, "generations")]
-            with tempfile.TemporaryDirectory() as temporary:
-                for name in [name for name in wanted if name in listed]:
-                    path = self._client.download_artifacts(run_id, name, temporary)
-                    self._present[run_id][name] = digests.of_file(Path(path))
-        return self._present[run_id]
+            self._listed[run_id] = listed
+        present = {name for name in wanted if name in self._listed[run_id]}
+        with tempfile.TemporaryDirectory() as temporary:
+            for name in [name for name in present if (run_id, name) not in self._hashed]:
+                path = self._client.download_artifacts(run_id, name, temporary)
+                self._hashed[run_id, name] = digests.of_file(Path(path))
+        return {name: self._hashed[run_id, name] for name in present}

@@ -4,10 +4,10 @@ import os
 import stat
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from filelock import FileLock, Timeout
 
@@ -69,20 +69,12 @@ class Turns:
     def __init__(self, places: int) -> None:
         self._places = threading.BoundedSemaphore(places)
         self._lock = threading.Lock()
-        self._waiting: dict[Hashable, int] = defaultdict(int)
-        self._turns: dict[Hashable, threading.Lock] = {}
+        self._turns: WeakValueDictionary[Hashable, threading.Lock] = WeakValueDictionary()
 
     @contextmanager
     def take(self, name: Hashable) -> Iterator[None]:
         """Wait for the others of this name, then for a free place."""
-        with self._lock:
-            self._waiting[name] += 1
+        with self._lock:  # a turn is forgotten when nobody waits for it
             turn = self._turns.setdefault(name, threading.Lock())
-        try:
-            with turn, self._places:
-                yield
-        finally:
-            with self._lock:
-                self._waiting[name] -= 1
-                if not self._waiting[name]:
-                    del self._waiting[name], self._turns[name]
+        with turn, self._places:
+            yield

@@ -76,7 +76,9 @@ class Recheck:
             yield from self._of_attestation(attestation, version, what, ref, expires=expires)
             granted = granted or digests.of_value(attestation.artifact)
         if grant and grant.evidence:
-            for problem in self._evidence.problems(grant.evidence, attestation):
+            proven = attestation and keys.proven(attestation, self._trusted)
+            newest = attestation if proven else None
+            for problem in self._evidence.problems(grant.evidence, newest):
                 yield f"{what}: {problem}"
         try:
             if granted and self._files(served) != granted:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 from click.testing import CliRunner
+from cryptography.hazmat.primitives import serialization
 from mlflow.exceptions import MlflowException
 
 from comptrust import digests
@@ -19,11 +20,13 @@ from comptrust.cli.app import comptrust
 from comptrust.gate.enforcement import audit, evidence_store
 from comptrust.gate.enforcement.evidence_store import EvidenceStore, Kept
 from comptrust.gate.signing import attestations
+from comptrust.workflow import signatures
 from tests.support.enforcement.inprocess import a_pass, log, promote
 from tests.support.enforcement.server import serve
 from tests.support.enforcement.world import (
     BAD,
     GOOD,
+    KEY,
     Candidate,
     World,
     raise_for,
@@ -142,6 +145,18 @@ def test_audit_names_lost_evidence_and_where_it_is_kept(
     assert f"has it: {store.place(index.files[f'{role}/{name}'])}" in problem
 
 
+def test_a_run_that_two_promotions_rest_on(inside: World) -> None:
+    """The same run as candidate of one and sibling of the other, of which less is kept."""
+    small = a_pass(inside)
+    other = inside.register(GOOD, name=small.name)
+    inside.gate(other, siblings=[small])
+    promote(inside, other)
+    promote(inside, small, "challenger")
+    _, index = kept(inside)
+    assert index.runs["candidate"] == small.run_id
+    assert audited(inside) == []
+
+
 def test_audit_names_a_damaged_store(inside: World) -> None:
     promote(inside, a_pass(inside))
     store, index = kept(inside)
@@ -254,6 +269,33 @@ def test_the_gate_may_judge_a_promoted_version_again(world: World, champion: Can
     world.client.set_registered_model_alias(champion.name, "champion", champion.version)
     with pytest.raises(MlflowException, match="comptrust refused to write"):
         put(world, champion.run_id, "claims.jsonl", b"[]")
+
+
+@pytest.mark.slow
+def test_the_gate_command_judges_a_promoted_version_again(
+    world: World, champion: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_key(tmp_path)
+    private = KEY.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    (tmp_path / "signing.pem").write_bytes(private)
+    (tmp_path / "signing.pem").chmod(0o600)
+    monkeypatch.setenv("COMPTRUST_KEYS", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", world.base_url)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", world.base_url)
+    assert world.dense is not None
+    for name in ("model", "method"):  # the verdict card shows them
+        world.client.log_param(champion.run_id, name, "gptq")
+    ref, policy = f"models:/{champion.name}/1", str(world.folder / "staging.yaml")
+    judgment = signatures.judge_again(
+        ref, baseline=f"runs:/{world.dense.run_id}", policy=policy, waivers_file=None
+    )
+    assert judgment.verdict.outcome == "pass" and judgment.signature.attestation is not None
+    world.client.set_registered_model_alias(champion.name, "champion", champion.version)
+    assert audited(world, world.base_url) == []
 
 
 @pytest.mark.slow
