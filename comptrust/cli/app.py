@@ -25,6 +25,7 @@ COMMANDS = {
     "backtest": "backtest",
     "keys": "keys",
     "verify": "verify",
+    "suites": "suites",
     "waive": "waive",
     "serve": "serve",
     "audit": "audit",

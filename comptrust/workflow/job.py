@@ -20,10 +20,10 @@ from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Dtype, Recipe, Suite
 from comptrust.report import page
 from comptrust.tracking import evaluations, metrics, promotion, registry, runs
-from comptrust.trust import evaluation, rescoring
+from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
-from comptrust.workflow import checkpoints, controls, promotable, signatures
+from comptrust.workflow import baselines, checkpoints, controls, promotable, signatures
 
 Say = Callable[[str], None]
 
@@ -78,7 +78,11 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         baseline = controls.from_answers(baseline, job.policy)
         log.comparison(candidate, baseline, prompts=job.suite.prompts)
         evidence = Evidence(
-            candidate, baseline, evaluations.siblings(candidate), evaluations.blocked(candidate)
+            candidate,
+            baseline,
+            evaluations.siblings(candidate),
+            evaluations.blocked(candidate),
+            model=evaluations.model_of(candidate),
         )
         verdict = judge(evidence, job.policy, trusted=job.signer.trusted)
         log.verdict(verdict)
@@ -141,17 +145,18 @@ def _checkpoint(log: runs.Run, job: Job, say: Say) -> tuple[Checkpoint, InMemory
 def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
     """Return the dense model's evaluation: a logged one of this suite, code and engine, or a new.
 
-    A new one gets a run of its own.
+    A logged one must be of the files that the source gives here. A new one gets a run of its own.
     """
     assert candidate.recipe is not None
     recipe = Recipe(base_model=candidate.recipe.base_model, method="none")
     resolved = recipe.model_copy(update={"revision": candidate.recipe.revision})
     code, engine = digests.of_code(), metrics.engine(candidate.scorecard)
-    run_id = evaluations.dense_run(resolved, job.suite.digest, code_digest=code, engine=engine)
-    if run_id:
-        say(f"dense model: evaluated before on this suite (runs:/{run_id}), reused")
-        reused = evaluations.load(f"runs:/{run_id}")
-        rescoring.check(reused)
+    own = checkpoints.get(recipe, job.source)
+    reused = baselines.reusable(
+        resolved, job.suite.digest, checkpoint=own.digest, code_digest=code, engine=engine
+    )
+    if reused:
+        say(f"dense model: evaluated before on this suite ({reused.ref}), reused")
         return reused
     say("dense model: evaluating it once on this suite")
     job = dataclasses.replace(job, recipe=recipe, out=None, existing=None)

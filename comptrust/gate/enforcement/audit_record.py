@@ -3,10 +3,12 @@
 import datetime
 import itertools
 import json
+import operator
 from typing import Any, Literal
 
 from pydantic import (
     AwareDatetime,
+    Field,
     SerializerFunctionWrapHandler,
     field_validator,
     model_serializer,
@@ -61,6 +63,10 @@ class Grant(Record):
     key_id: str
     expires: AwareDatetime
     """When the signature ends."""
+    dense: str = Field(default="", exclude_if=operator.not_)
+    """Digest of the dense checkpoint that it was compared with; older lines have none."""
+    baseline: str = Field(default="", exclude_if=operator.not_)
+    """Digest of the fields of that checkpoint's scorecard."""
 
     @field_validator("source", "storage", "run_id", mode="before")
     @classmethod

@@ -25,16 +25,18 @@ from comptrust.gate.signing import attestations, keys
 from comptrust.records import Scorecard
 from comptrust.tracking import registry, runs
 from comptrust.trust.run import evaluate
+from tests.support import pins
 from tests.support.echo import Echo, Refusing
 from tests.support.questions import suite
 from tests.support.records import checkpoint_of
 from tests.support.weights import measured
 
 PRUNED = {"method": "magnitude", "bits": None, "group_size": None}
+NAMED = pins.text(*(pins.of_suite(suite(n=n)) for n in (2, 4, 8)))
 POLICY = (
     "name: mine\nrules: [{rule: complete}, {rule: max_drop, points: 5, evidence: observed}, {rule:"
     " refusal_shift}]\n"
-)
+) + NAMED
 
 
 def call(line: str, *more: str) -> Result:
@@ -305,7 +307,7 @@ def test_a_verdict_that_was_forged_after_signing_does_not_move(restored: World) 
     """The unsigned files agree with each other; only the signature shows the change."""
     version = restored.candidate
     (restored.folder / "strict.yaml").write_text(
-        "name: mine\nrules: [{rule: trusted_source, floors: {mmlu: 99}}]\n"
+        f"name: mine\nrules: [{{rule: trusted_source, floors: {{mmlu: 99}}}}]\n{NAMED}"
     )
     assert call(f"gate {version.ref} --policy strict.yaml").exit_code == 1
     path = restored.artifact(version.run_id, attestations.VERDICT)
