@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from comptrust.errors import UserError, unknown
 from comptrust.gate import power
 from comptrust.gate.evidence import Evidence
-from comptrust.records import Finding, Limit, Record, Result, Scoring
+from comptrust.records import Finding, Limit, Record, Result, Scoring, SuiteManifest
 from comptrust.trust import base, content, sample, scorers
 from comptrust.trust import suite as suites
 from comptrust.trust.dimensions import dimensions
@@ -47,9 +47,8 @@ class PinnedSuite(Record):
         return items
 
 
-def named(evaluated: Evaluation, pins: Sequence[PinnedSuite]) -> PinnedSuite | None:
-    """Return the pinned suite that an evaluation states, None if it is not pinned."""
-    suite = evaluated.suite
+def named(suite: SuiteManifest | None, pins: Sequence[PinnedSuite]) -> PinnedSuite | None:
+    """Return the pinned suite that a record states, None if it is not pinned."""
     stated = suite and (suite.name, suite.parent)
     return next((pin for pin in pins if (pin.name, pin.digest) == stated), None)
 
@@ -100,7 +99,7 @@ def _require_named(
     ref, suite = evaluated.ref, evaluated.suite
     if suite is None:
         raise UserError(f"{ref} has no suite.json, so nothing says which prompts it was asked.")
-    if pin := named(evaluated, pins):
+    if pin := named(suite, pins):
         return pin
     own = ", ".join(f"{pin.name} {pin.digest[:12]}" for pin in pins) or "none"
     raise UserError(

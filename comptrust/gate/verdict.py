@@ -36,7 +36,7 @@ def judge(
     """
     card = evidence.candidate.scorecard
     baseline = evidence.baseline
-    pin = pins.named(evidence.candidate, policy.suites) if policy.stages else None
+    pin = pins.named(evidence.candidate.suite, policy.suites) if policy.stages else None
     least = pin.items_at_least if pin else {}
     judged = dataclasses.replace(evidence.without(policy.exclude), items_at_least=least)
     few = pins.too_few(evidence, least)

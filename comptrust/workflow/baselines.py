@@ -3,11 +3,13 @@
 Every evaluation that is found by its tags, which anybody may set, passes `check` here.
 """
 
+from collections.abc import Callable
+
 from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.gate import dense
 from comptrust.gate.policy import Policy
-from comptrust.records import Recipe
+from comptrust.records import Checkpoint, Recipe
 from comptrust.tracking import evaluations
 from comptrust.trust import rescoring
 from comptrust.trust.evaluation import Evaluation
@@ -44,15 +46,28 @@ def find(candidate: Evaluation, policy: Policy) -> Evaluation | None:
 
 
 def reusable(
-    recipe: Recipe, suite_digest: str, *, checkpoint: str, **tags: str
+    recipe: Recipe,
+    suite_digest: str,
+    *,
+    made: Callable[[], Checkpoint],
+    say: Callable[[str], None],
+    **tags: str,
 ) -> Evaluation | None:
-    """Return a logged evaluation of a dense checkpoint on a suite; None if there is none.
+    """Return a logged evaluation of a dense recipe's checkpoint on a suite; None if there is none.
 
-    Only runs with all of `tags` count.
+    `made` makes that checkpoint here, and is called only if there may be one. Only runs with all of
+    `tags` count.
     """
-    run_id = evaluations.dense_run(recipe, suite_digest, checkpoint_digest=checkpoint, **tags)
+    if evaluations.dense_run(recipe, suite_digest, **tags) is None:
+        return None
+    digest = made().digest
+    run_id = evaluations.dense_run(recipe, suite_digest, checkpoint_digest=digest, **tags)
     if run_id is None:
         return None
     baseline = evaluations.load(f"runs:/{run_id}")
-    check(baseline, checkpoint=checkpoint)
+    try:
+        check(baseline, checkpoint=digest)
+    except UserError as error:
+        say(f"dense model: not reused. {error}")
+        return None
     return baseline

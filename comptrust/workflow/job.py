@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from comptrust import config, digests
+from comptrust.gate import pins
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.verdict import judge
@@ -68,6 +69,8 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
     part = f"a random sample of suite {job.suite_name} (--limit {shown(job.suite.limit)})"
     asked = part if job.suite.limit else f"suite {job.suite_name}"
     say(f"asking {asked}, judging under policy {job.policy.name}")
+    if job.policy.stages and not pins.named(job.suite.manifest(), job.policy.suites):
+        say("the policy does not name this suite, so nothing can pass: comptrust suites pin --help")
     with runs.start(job.recipe.slug, tags=registry.recipe_tags(job.recipe)) as log:
         checkpoint, models = _checkpoint(log, job, say)
         # The candidate answers while compression still has it in memory, then makes room for the
@@ -151,9 +154,13 @@ def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
     recipe = Recipe(base_model=candidate.recipe.base_model, method="none")
     resolved = recipe.model_copy(update={"revision": candidate.recipe.revision})
     code, engine = digests.of_code(), metrics.engine(candidate.scorecard)
-    own = checkpoints.get(recipe, job.source)
     reused = baselines.reusable(
-        resolved, job.suite.digest, checkpoint=own.digest, code_digest=code, engine=engine
+        resolved,
+        job.suite.digest,
+        made=lambda: checkpoints.get(recipe, job.source),
+        say=say,
+        code_digest=code,
+        engine=engine,
     )
     if reused:
         say(f"dense model: evaluated before on this suite ({reused.ref}), reused")
