@@ -94,11 +94,6 @@ def check(recipe: Recipe, folder: Path, *, base: Path) -> int | None:
                 f" {recipe.base_model}, so {folder} was not made from {recipe.base_model}."
             )
     headers.check_present(folder)
-    if METHODS.get(recipe.method).kind == "dense" and _dense(folder) != _dense(base):
-        raise UserError(
-            f"You stated method none, but the weights or config.json of {folder} are not those of"
-            f" {recipe.base_model}. State how it was made, or name it as its own base."
-        )
     quantization = memory.quantization(folder)
     kind = str(quantization.get("quant_method", ""))
     if METHODS.get(recipe.method).kind != "quantization":
@@ -106,6 +101,11 @@ def check(recipe: Recipe, folder: Path, *, base: Path) -> int | None:
             raise UserError(
                 f"You stated method {recipe.method}, but the files of {folder} are quantized"
                 f" ({kind})."
+            )
+        if METHODS.get(recipe.method).kind == "dense" and _dense(folder) != _dense(base):
+            raise UserError(
+                f"You stated method none, but the weights or config.json of {folder} are not those"
+                f" of {recipe.base_model}. State how it was made, or name it as its own base."
             )
         return None
     if not quantization:

@@ -23,7 +23,7 @@ from comptrust.compression import checkpoint as files
 from comptrust.errors import ComptrustError
 from comptrust.gate.signing import attestations, keys
 from comptrust.records import Scorecard
-from comptrust.tracking import registry, runs
+from comptrust.tracking import evaluations, registry, runs
 from comptrust.trust.run import evaluate
 from tests.support import pins
 from tests.support.echo import Echo, Refusing
@@ -367,6 +367,22 @@ def test_a_policy_that_guards_no_stage_moves_the_alias_demo_alone(world: World) 
     # What passed as a demo has not passed for a stage.
     later = call(f"promote {name} {number} --to staging --policy mine.yaml")
     assert later.exit_code == 3 and "another policy" in later.stdout
+    assert call(f"gate {world.sibling.ref} --policy mine.yaml").exit_code == 0
+
+
+def test_a_policy_binds_a_name_to_its_dense_source(world: World) -> None:
+    name, dense = world.sibling.name, evaluations.load(f"runs:/{world.dense_run}")
+    own = dense.scorecard.checkpoint_digest
+    copy = runs.client().copy_model_version(world.sibling.ref, "bound-model")
+    for pattern, digest, code in ((name[:3] + "*", "0" * 64, 3), (name, own, 0)):
+        sources = {pattern: {"checkpoint": digest}, "bound-*": {"checkpoint": "0" * 64}}
+        (world.folder / "bound.yaml").write_text(f"{POLICY}sources: {json.dumps(sources)}\n")
+        done = call(f"gate {world.sibling.ref} --policy bound.yaml")
+        assert done.exit_code == code, done.output
+        assert "source " in done.stdout
+    # A copy has the same evidence, but another name.
+    moved = call(f"promote bound-model {copy.version} --to staging --policy bound.yaml")
+    assert moved.exit_code == 3 and "source: The policy binds bound-* to" in moved.stdout
     assert call(f"gate {world.sibling.ref} --policy mine.yaml").exit_code == 0
 
 
