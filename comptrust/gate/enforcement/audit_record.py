@@ -68,7 +68,7 @@ class Grant(Record):
     baseline: str = Field(default="", exclude_if=operator.not_)
     """Digest of the fields of that checkpoint's scorecard."""
 
-    @field_validator("source", "storage", "run_id", mode="before")
+    @field_validator("source", "storage", "run_id", "dense", "baseline", mode="before")
     @classmethod
     def _bounded(cls, value: Any) -> Any:
         return written(value) if isinstance(value, str) else value

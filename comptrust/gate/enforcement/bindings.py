@@ -11,10 +11,11 @@ from comptrust.gate.policy import Policy
 def refusal(log: Path, model: str, grant: Grant, policy: Policy) -> str | None:
     """Return why a model may not be granted for its dense source; None if it may.
 
-    If the policy binds the name, it was judged already. Otherwise the newest grant in the log
-    binds it, whatever has become of that version since.
+    If the policy binds the name to a checkpoint, that was judged already. Otherwise the newest
+    grant in the log binds it, whatever has become of that version since.
     """
-    if dense.binding(model, policy.sources):
+    # A base model and its revision are what a recipe states; the log knows the files.
+    if any(source.checkpoint for source in dense.binding(model, policy.sources).values()):
         return None
     events = replay.history(audit.changes_of(log, written(model))).values()
     granted = [record for records in events for record in records if record.grant]
@@ -27,5 +28,5 @@ def refusal(log: Path, model: str, grant: Grant, policy: Policy) -> str | None:
         f" is made from {last.grant.dense} (version {last.version}, record {last.number} of the"
         " log)."
         " Register it under another name. If the source of this name is to change, let `sources:`"
-        f" in policy {policy.name} of the server name the new one."
+        f" in policy {policy.name} of the server name the new `checkpoint`."
     )

@@ -63,7 +63,7 @@ def test_a_name_stays_with_the_dense_source_of_its_first_grant(
     own = digest_of(inside.dense)
     message = refused(promote, inside, candidate)
     assert f"is the name of what is made from {own} (version 1, record 1 of the log)" in message
-    assert "let `sources:` in policy production of the server name the new one" in message
+    assert "let `sources:` in policy production of the server name the new `checkpoint`" in message
     # Archiving what was granted frees no name.
     store = GuardedStore(f"comptrust+sqlite:///{inside.folder}/mlflow.db")
     store.transition_model_version_stage(candidate.name, "1", "Archived", False)
@@ -81,8 +81,11 @@ def test_the_policy_moves_a_name_to_another_source(inside: World) -> None:
     evidence = json.loads((candidate.evidence / "verdict.json").read_text())
     policy = inside.folder / "production.yaml"
     text = policy.read_text()
-    for digest, says in (("0" * 64, "source: The policy binds model-"), ("", "")):
-        source = {"checkpoint": digest or evidence["baseline_digest"]}
+    for source, says in (
+        ({"checkpoint": "0" * 64}, "source: The policy binds model-"),
+        ({"base_model": "builtin:tiny", "revision": "r1"}, "is the name of what is made from"),
+        ({"checkpoint": evidence["baseline_digest"]}, ""),
+    ):
         policy.write_text(f"{text}sources: {json.dumps({'model-*': source})}\n")
         store = GuardedStore(f"comptrust+sqlite:///{inside.folder}/mlflow.db")
         ask = (candidate.name, "champion", candidate.version)
