@@ -220,6 +220,7 @@ def judge(
         measured,
         None if baseline is None else _evaluation(baseline),
         siblings=tuple(siblings),
+        model=evaluations.model_of(measured),
     )
     return verdict.judge(evidence, policies.load(str(policy or policies.default(asked))))
 

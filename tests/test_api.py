@@ -13,6 +13,7 @@ import pytest
 
 import comptrust
 from comptrust.trust import evaluation
+from tests.support import pins
 from tests.support.echo import Echo
 from tests.support.questions import suite
 
@@ -68,10 +69,13 @@ def test_evaluations_that_do_not_belong_together_are_not_compared(tmp_path: Path
         comptrust.compare(evaluated(tmp_path, "A"), kept)
 
 
-def test_names_of_evaluations_are_read() -> None:
+def test_names_of_evaluations_are_read(tmp_path: Path) -> None:
     cards = [str(KEPT / role / "scorecard.json") for role in ("candidate", "baseline")]
     verdict = comptrust.judge(*cards, policy=KEPT / "policy.yaml")
-    assert verdict.outcome == "pass"
+    assert (verdict.outcome, verdict.findings[1].rule) == ("inconclusive", "suite")
+    named = pins.text(pins.of_answers(evaluation.load(KEPT / "candidate", ref="kept")))
+    (tmp_path / "p.yaml").write_text((KEPT / "policy.yaml").read_text() + named)
+    assert comptrust.judge(*cards, policy=tmp_path / "p.yaml").outcome == "pass"
     drop = comptrust.compare(*cards)["mmlu"]
     assert drop is not None and round(drop.observed, 1) == 11.1
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import environments
+from comptrust.trust import evaluation
+from tests.support import environments, pins
 from tests.support.environments import ROOT, SECONDS, Team
 
 pytestmark = pytest.mark.install
@@ -75,7 +76,9 @@ def test_packages_of_the_same_names_do_not_get_in_the_way(here: Team) -> None:
     scores = json.loads(here.run("score", answers, "--json", "--allow-partial"))
     assert scores["dimensions"]["ethics"]["n_prompts"] == 6
     cards = [KEPT / role / "scorecard.json" for role in ("candidate", "baseline")]
-    policy = KEPT / "policy.yaml"
+    named = pins.text(pins.of_answers(evaluation.load(KEPT / "candidate", ref="kept")))
+    policy = here.folder / "kept.yaml"
+    policy.write_text((KEPT / "policy.yaml").read_text() + named)
     words = ("gate", cards[0], "--baseline", cards[1], "--policy", policy, "--json")
     assert json.loads(here.run(*words))["outcome"] == "pass"
     here.run("gate", cards[0], "--baseline", cards[1], "--policy", "staging", code=1)

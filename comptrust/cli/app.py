@@ -26,6 +26,7 @@ COMMANDS = {
     "keys": "keys",
     "verify": "verify",
     "regate": "regate",
+    "suites": "suites",
     "waive": "waive",
     "serve": "serve",
     "audit": "audit",

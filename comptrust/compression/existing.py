@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from comptrust import digests
 from comptrust.compression import checkpoint, reload
 from comptrust.compression.base import METHODS, target_layers
 from comptrust.errors import UserError
@@ -101,6 +102,11 @@ def check(recipe: Recipe, folder: Path, *, base: Path) -> int | None:
                 f"You stated method {recipe.method}, but the files of {folder} are quantized"
                 f" ({kind})."
             )
+        if METHODS.get(recipe.method).kind == "dense" and _dense(folder) != _dense(base):
+            raise UserError(
+                f"You stated method none, but the weights or config.json of {folder} are not those"
+                f" of {recipe.base_model}. State how it was made, or name it as its own base."
+            )
         return None
     if not quantization:
         raise UserError(
@@ -120,6 +126,12 @@ def check(recipe: Recipe, folder: Path, *, base: Path) -> int | None:
                 f" says {value}."
             )
     return group_size
+
+
+def _dense(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return what makes a dense model: its weight files, and its settings without versions."""
+    files = {path.name: digests.of_file(path) for path in folder.glob("*.safetensors")}
+    return files, memory.settings(folder) | dict.fromkeys(("transformers_version", "_name_or_path"))
 
 
 def _bits_and_group(quantization: dict[str, Any]) -> tuple[int | None, int | None]:

@@ -9,7 +9,7 @@ from comptrust import digests
 from comptrust.gate.evidence import Evidence
 from comptrust.records import Finding
 from comptrust.trust.evaluation import Evaluation
-from comptrust.trust.stored import ANSWERED
+from comptrust.trust.stored import prompt_of
 
 RULE = "earlier_block"
 """The name of the finding, which a named human may waive."""
@@ -56,15 +56,7 @@ def _answers(candidate: Evaluation, block: Evaluation) -> bool:
 def _items(evaluation: Evaluation) -> set[str]:
     """Return what was asked, as far as the answers show it themselves."""
     return {
-        digests.of_value(
-            [
-                name,
-                row.scenario,
-                row.id,
-                row.target,
-                {key: value for key, value in row.extra.items() if key not in ANSWERED},
-            ]
-        )
+        digests.of_value([name, *prompt_of(row)[1:]])
         for name, rows in evaluation.generations.items()
         for row in rows
         if row.withheld is None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from comptrust import digests
 from comptrust.records import ENGINE, Recipe
@@ -23,6 +23,10 @@ class Evidence:
     """Other evaluations of the candidate's bytes that a policy which guards stages blocked."""
     excluded: tuple[str, ...] = ()
     """Scenarios that the policy left out, such as `mmlu/anatomy`."""
+    model: str = ""
+    """The registered name that the verdict is about; empty if it is unknown."""
+    items_at_least: Mapping[str, int] = field(default_factory=dict)
+    """Dimension -> fewest items that the policy asks for."""
 
     def without(self, names: Collection[str]) -> Evidence:
         """Leave out the named scenarios in which no prompt fits the dense model's context window.

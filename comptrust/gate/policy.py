@@ -1,7 +1,8 @@
 """Policies: a YAML file that names rules and sets their parameters, read strictly and digested."""
 
 import datetime
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,8 @@ from pydantic import Field
 from comptrust import config, digests
 from comptrust.errors import UserError, unknown
 from comptrust.gate import earlier
+from comptrust.gate.dense import DenseSource
+from comptrust.gate.pins import PinnedSuite
 from comptrust.gate.rule import Rule
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.plugins import Registry
@@ -53,6 +56,10 @@ class PolicyFile(Record):
     """Scenarios (`mmlu/anatomy`) that are not judged if no prompt of them fits the dense model's
     context window.
     """
+    suites: tuple[PinnedSuite, ...] = ()
+    """The suites that count. Without one, a policy that guards a stage passes nothing."""
+    sources: dict[str, DenseSource] = {}
+    """Pattern of registered names -> the dense source that their versions are made from."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +75,25 @@ class Policy:
     stages: bool = True
     rollback: Rollback = "allowed"
     tolerate_until: datetime.date | None = None
+    suites: tuple[PinnedSuite, ...] = ()
+    sources: Mapping[str, DenseSource] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the name, every rule with every parameter, the waivers, `valid_days` and
         `exclude`.
 
-        Defaults are included, so a new default gives a new digest. `dense`, `stages`, `rollback`
-        and `tolerate_until` came later and are left out where they are the default.
+        Defaults are included, so a new default gives a new digest. `dense`, `stages`, `suites`,
+        `sources`, `rollback` and `tolerate_until` came later and are left out where they are the
+        default. Where a suite's data lies is not part of it.
         """
         return digests.of_text(self.canonical)
 
     @property
     def canonical(self) -> str:
         """The text of which `digest` is the SHA-256."""
+        suites = [pin.model_dump(mode="json", exclude={"source"}) for pin in self.suites]
+        sources = {name: source.model_dump(mode="json") for name, source in self.sources.items()}
         return digests.canonical(
             {
                 **({} if self.dense == "proven" else {"dense": self.dense}),
@@ -95,6 +107,8 @@ class Policy:
                 "waivers": [waiver.model_dump(mode="json") for waiver in self.waivers],
                 "valid_days": self.valid_days,
                 **({"exclude": self.exclude} if self.exclude else {}),
+                **({"suites": suites} if suites else {}),
+                **({"sources": sources} if sources else {}),
             }
         )
 

@@ -34,6 +34,8 @@ class Rule(BaseModel, ABC):
     """The name of the rule's file, unless the class states another one."""
     waivable: ClassVar[bool] = False
     """Whether a named human may accept an inconclusive finding of this rule."""
+    rests_on_scores: ClassVar[bool] = False
+    """Whether a block is about scores, so that on too few items it decides nothing."""
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)

@@ -3,11 +3,12 @@
 Anything absent or incomparable keeps a candidate from passing.
 """
 
+import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from comptrust import plugins
-from comptrust.gate import comparability, earlier
+from comptrust.gate import comparability, dense, earlier, pins
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import RULES, Policy
 from comptrust.gate.signing.roles import TrustedKey
@@ -26,17 +27,26 @@ def judge(
     trusted: Mapping[str, TrustedKey] = {},
     today: datetime.date | None = None,
 ) -> Verdict:
-    """Return the verdict on a candidate: findings on comparability and earlier blocks, then rules.
+    """Return the verdict on a candidate.
+
+    Findings on comparability, pinned suites and sources, and earlier blocks come first, then rules.
 
     Both the policy's waivers and `waivers` apply. Only those signed by a trusted key count, so
     without keys none does. `today` decides which waivers have expired (default: today, UTC).
     """
     card = evidence.candidate.scorecard
     baseline = evidence.baseline
-    judged = evidence.without(policy.exclude)
+    pin = pins.named(evidence.candidate.suite, policy.suites) if policy.stages else None
+    least = pin.items_at_least if pin else {}
+    judged = dataclasses.replace(evidence.without(policy.exclude), items_at_least=least)
+    few = pins.too_few(evidence, least)
     block = earlier.check(evidence) if policy.stages else None
     found = [(block, True)] if block else []
-    found += [(rule.check(judged), rule.waivable) for rule in policy.rules]
+    found += [
+        (_undecided(finding) if few and rule.rests_on_scores else finding, rule.waivable)
+        for rule in policy.rules
+        for finding in [rule.check(judged)]
+    ]
     findings = [
         apply(
             finding,
@@ -57,9 +67,32 @@ def judge(
         stages=policy.stages,
         findings=(
             _naming_packages(comparability.check(evidence, policy), evidence, policy),
+            *_places(evidence, policy),
             *findings,
         ),
     )
+
+
+def _places(evidence: Evidence, policy: Policy) -> Iterator[Finding]:
+    """Yield the findings on what a policy pins: its suites, and the dense sources of names."""
+    if policy.stages:
+        yield pins.check(evidence, policy.suites, policy=policy.name)
+    bound = dense.check(
+        policy.sources,
+        model=evidence.model,
+        recipe=evidence.recipe,
+        checkpoint=evidence.baseline.scorecard.checkpoint_digest if evidence.baseline else None,
+    )
+    if bound:
+        yield bound
+
+
+def _undecided(finding: Finding) -> Finding:
+    """Return a finding on fewer items than the policy asks for: it blocks nothing."""
+    if finding.outcome != "block":
+        return finding
+    reason = f"Too few items to decide. {finding.reason}"
+    return finding.model_copy(update={"outcome": "inconclusive", "reason": reason})
 
 
 def _naming_packages(finding: Finding, evidence: Evidence, policy: Policy) -> Finding:

@@ -1,5 +1,6 @@
 """Evaluations: find and read them by reference, with their baseline and sibling versions."""
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -46,15 +47,26 @@ def dense_run(recipe: Recipe, suite_digest: str, **tags: str) -> str | None:
     return next((run.info.run_id for run in store.search_runs(query, limit=1)), None)
 
 
-def baseline(candidate: Evaluation) -> Evaluation | None:
+def model_of(candidate: Evaluation) -> str:
+    """Return a candidate's registered name: its version's, or else its base model's; or nothing."""
+    if candidate.ref.startswith("models:/"):
+        return re.split("[/@]", candidate.ref.removeprefix("models:/"))[0]
+    if candidate.checkpoint is None:
+        return ""
+    recipe = candidate.checkpoint.recipe
+    return registry.model_name(recipe.base_model, recipe.revision)
+
+
+def baseline(candidate: Evaluation, **tags: str) -> Evaluation | None:
     """Return the evaluation of the candidate's dense source on the same suite, if there is one.
 
-    One by the same engine, in the same dtype, comes first.
+    One by the same engine, in the same dtype, comes first. Only runs with all of `tags` count.
     """
     if candidate.checkpoint is None:
         return None
-    asked = candidate.checkpoint.recipe, candidate.scorecard.suite_digest
-    run_id = dense_run(*asked, engine=metrics.engine(candidate.scorecard)) or dense_run(*asked)
+    recipe, suite = candidate.checkpoint.recipe, candidate.scorecard.suite_digest
+    engine = metrics.engine(candidate.scorecard)
+    run_id = dense_run(recipe, suite, engine=engine, **tags) or dense_run(recipe, suite, **tags)
     return None if run_id is None else load(f"runs:/{run_id}")
 
 

@@ -8,16 +8,23 @@ from collections import defaultdict
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from comptrust import digests
 from comptrust.errors import UserError
-from comptrust.records import Generation, Scorecard, Scoring, SuiteManifest
+from comptrust.records import Generation, Prompt, Scorecard, Scoring, SuiteManifest
 from comptrust.trust import base, scoring
 from comptrust.trust.evaluation import Evaluation, load
 from comptrust.trust.generations import read_generations, suite_beside, write_generations
 
 ANSWERED = ("loglik", "margin", "after_prompt", "after_reference", "toxicity")
 """Fields of `extra` that come with an answer, not with its prompt."""
+
+
+def prompt_of(row: Generation | Prompt) -> list[Any]:
+    """Return what an answer shows of its prompt: all that scoring depends on besides the texts."""
+    extra = {key: value for key, value in row.extra.items() if key not in ANSWERED}
+    return [row.dimension, row.scenario, row.id, row.target, extra]
 
 
 def keep(
@@ -79,8 +86,7 @@ def _suite(answers: dict[str, list[Generation]], variant: Scoring) -> SuiteManif
     for name, rows in answers.items():
         for row in rows:
             counts[name][row.scenario] += 1
-            prompt = {key: value for key, value in row.extra.items() if key not in ANSWERED}
-            asked.append([name, row.scenario, row.id, row.target, prompt])
+            asked.append([name, *prompt_of(row)[1:]])
     return SuiteManifest(
         name="stored",
         revision="published scenarios",

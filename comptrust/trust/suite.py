@@ -6,8 +6,8 @@ from typing import NamedTuple
 from comptrust.errors import UserError, unknown
 from comptrust.plugins import Registry
 from comptrust.records import Limit, Scoring, Suite
+from comptrust.trust import content, sample, scorers
 from comptrust.trust import limit as limits
-from comptrust.trust import sample, scorers
 from comptrust.trust.dimensions import dimensions as all_dimensions
 from comptrust.trust.evaluation import Evaluation
 
@@ -84,7 +84,8 @@ def for_run(
 def answered(evaluation: Evaluation, spec: str) -> Suite:
     """Load what an evaluation was asked: all of a suite, or the seeded sample that it states.
 
-    Raises UserError if its records and answers are not of these prompts.
+    Raises UserError if its records and answers are not of these prompts: their ids, scenarios,
+    targets and everything else that scoring needs of them.
     """
     ref, manifest = evaluation.ref, evaluation.suite
     if manifest is None:
@@ -105,16 +106,10 @@ def answered(evaluation: Evaluation, spec: str) -> Suite:
             f"{ref} was asked suite {manifest.name} ({manifest.parent[:12]}), which is not"
             f" '{spec}' ({suite.digest[:12]}). Give --suite with the data that it was evaluated on."
         )
-    if manifest.sample and manifest.limit is not None:
-        suite = sample.draw(suite, manifest.limit, seed=manifest.sample.seed)
-    asked: dict[str, list[str]] = {name: [] for name in evaluation.generations}
-    for prompt in suite.prompts:
-        asked.setdefault(prompt.dimension, []).append(prompt.id)
-    given = {
-        name: [row.id for row in rows] for name, rows in evaluation.generations.items() if rows
-    }
-    digests = {manifest.digest, evaluation.scorecard.suite_digest}
-    if digests != {suite.digest} or given != asked:
+    if manifest.limit is not None:
+        suite = sample.draw(suite, limits.checked(manifest.limit))
+    same_suite = evaluation.scorecard.suite_digest == suite.digest
+    if not same_suite or content.of_answers(evaluation) != content.of_suite(suite):
         raise UserError(
             f"{ref} has answers to other prompts than its suite.json states (limit"
             f" {limits.shown(manifest.limit)} of '{spec}'). Evaluate it again."

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from comptrust import config, digests
+from comptrust.gate import pins
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.verdict import judge
@@ -20,10 +21,10 @@ from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Dtype, Recipe, Suite
 from comptrust.report import page
 from comptrust.tracking import evaluations, metrics, promotion, registry, runs
-from comptrust.trust import evaluation, rescoring
+from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
-from comptrust.workflow import checkpoints, controls, promotable, signatures
+from comptrust.workflow import baselines, checkpoints, controls, promotable, signatures
 
 Say = Callable[[str], None]
 
@@ -68,6 +69,8 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
     part = f"a random sample of suite {job.suite_name} (--limit {shown(job.suite.limit)})"
     asked = part if job.suite.limit else f"suite {job.suite_name}"
     say(f"asking {asked}, judging under policy {job.policy.name}")
+    if job.policy.stages and not pins.named(job.suite.manifest(), job.policy.suites):
+        say("the policy does not name this suite, so nothing can pass: comptrust suites pin --help")
     with runs.start(job.recipe.slug, tags=registry.recipe_tags(job.recipe)) as log:
         checkpoint, models = _checkpoint(log, job, say)
         # The candidate answers while compression still has it in memory, then makes room for the
@@ -78,7 +81,11 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         baseline = controls.from_answers(baseline, job.policy)
         log.comparison(candidate, baseline, prompts=job.suite.prompts)
         evidence = Evidence(
-            candidate, baseline, evaluations.siblings(candidate), evaluations.blocked(candidate)
+            candidate,
+            baseline,
+            evaluations.siblings(candidate),
+            evaluations.blocked(candidate),
+            model=evaluations.model_of(candidate),
         )
         verdict = judge(evidence, job.policy, trusted=job.signer.trusted)
         log.verdict(verdict)
@@ -142,17 +149,22 @@ def _checkpoint(log: runs.Run, job: Job, say: Say) -> tuple[Checkpoint, InMemory
 def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
     """Return the dense model's evaluation: a logged one of this suite, code and engine, or a new.
 
-    A new one gets a run of its own.
+    A logged one must be of the files that the source gives here. A new one gets a run of its own.
     """
     assert candidate.recipe is not None
     recipe = Recipe(base_model=candidate.recipe.base_model, method="none")
     resolved = recipe.model_copy(update={"revision": candidate.recipe.revision})
     code, engine = digests.of_code(), metrics.engine(candidate.scorecard)
-    run_id = evaluations.dense_run(resolved, job.suite.digest, code_digest=code, engine=engine)
-    if run_id:
-        say(f"dense model: evaluated before on this suite (runs:/{run_id}), reused")
-        reused = evaluations.load(f"runs:/{run_id}")
-        rescoring.check(reused)
+    reused = baselines.reusable(
+        resolved,
+        job.suite.digest,
+        made=lambda: checkpoints.get(recipe, job.source),
+        say=say,
+        code_digest=code,
+        engine=engine,
+    )
+    if reused:
+        say(f"dense model: evaluated before on this suite ({reused.ref}), reused")
         return reused
     say("dense model: evaluating it once on this suite")
     job = dataclasses.replace(job, recipe=recipe, out=None, existing=None)

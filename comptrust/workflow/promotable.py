@@ -1,14 +1,15 @@
 """What a registered version needs, besides a passing verdict, before a client promotes it."""
 
+import tempfile
 from pathlib import Path
 
-from comptrust.gate import earlier
+from comptrust.gate import dense, earlier
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.signing import keys, waivers
 from comptrust.models import measure
-from comptrust.records import Result
-from comptrust.tracking import evaluations, promotion, registry
+from comptrust.records import Result, Verdict
+from comptrust.tracking import evaluations, promotion, registry, runs
 from comptrust.trust import rescoring
 from comptrust.workflow import signatures
 
@@ -55,6 +56,11 @@ def _refusal(
     rescoring.check(candidate, complete=True)
     if candidate.checkpoint:
         measure.check(candidate.checkpoint, registry.checkpoint_in(registered))
+    if policy.sources:
+        recipe, digest = candidate.recipe, _baseline_of(version)
+        bound = dense.check(policy.sources, model=version.name, recipe=recipe, checkpoint=digest)
+        if bound and bound.outcome != "pass":
+            return promotion.Promotion(version.ref, bound.outcome, f"{bound.rule}: {bound.reason}")
     evidence = Evidence(candidate, None, blocked=evaluations.blocked(candidate))
     finding = earlier.check(evidence) if policy.stages else None
     if finding is None:
@@ -69,3 +75,10 @@ def _refusal(
     if finding.outcome == "pass":
         return None
     return promotion.Promotion(version.ref, finding.outcome, f"{finding.rule}: {finding.reason}")
+
+
+def _baseline_of(version: registry.Version) -> str | None:
+    """Return the digest of the dense checkpoint that a version's verdict compared it with."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = runs.download(version.run_id, into=Path(temporary), only=["verdict.json"])
+        return promotion.read(folder, "verdict.json", Verdict).baseline_digest

@@ -23,6 +23,7 @@ from comptrust.tracking import evaluations, promotion, registry, runs
 from comptrust.trust import rescoring
 from comptrust.trust import suite as suites
 from comptrust.trust.evaluation import Evaluation
+from comptrust.workflow import baselines
 
 ARTIFACTS = (*attestations.EVALUATION, attestations.VERDICT, attestations.NAME)
 
@@ -158,13 +159,17 @@ def judge_again(
     measured = evaluations.load(candidate)
     asked = measured.suite.name if measured.suite else ""
     rules = named or policies.load(policies.default(asked))
-    dense = evaluations.load(baseline) if baseline else evaluations.baseline(measured)
+    dense = evaluations.load(baseline) if baseline else baselines.find(measured, rules)
     for evaluation in filter(None, (measured, dense) if suite else ()):
         suites.answered(evaluation, str(suite))
     for evaluation in filter(None, (measured, dense)):
         rescoring.check(evaluation)
     evidence = Evidence(
-        measured, dense, evaluations.siblings(measured), evaluations.blocked(measured)
+        measured,
+        dense,
+        evaluations.siblings(measured),
+        evaluations.blocked(measured),
+        model=evaluations.model_of(measured),
     )
     waived = waivers(candidate, file=waivers_file)
     verdict = judge(evidence, rules, waivers=waived, trusted=signer.trusted)

@@ -69,7 +69,7 @@ def test_the_command_line_judges_published_answers(tmp_path: Path) -> None:
     policy = tmp_path / "published.yaml"
     named = ", ".join(NAMES)
     policy.write_text(
-        "name: published\ndense: declared\nrules:\n"
+        "name: published\ndense: declared\nstages: false\nrules:\n"
         f"  - {{rule: max_drop, points: 5, evidence: confident, dimensions: [{named}]}}\n"
         f"  - {{rule: sensitive, points: 5, dimensions: [{named}]}}\n"
     )

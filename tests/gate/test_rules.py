@@ -23,6 +23,7 @@ from comptrust.gate.rules.trusted_source import TrustedSource
 from comptrust.gate.verdict import judge
 from comptrust.records import Sample
 from comptrust.trust.dimensions import dimensions
+from tests.support import pins
 from tests.support.evaluations import DENSE, EIGHT, PRUNED, THREE, evaluation, pair, policy
 
 
@@ -41,7 +42,7 @@ from tests.support.evaluations import DENSE, EIGHT, PRUNED, THREE, evaluation, p
         (MaxDrop(evidence="observed", bits_at_most=3), pair(None, 80), "inconclusive"),
         (MaxDrop(), pair(THREE, 80), "inconclusive"),
         (MaxDrop(), pair(THREE, 60), "block"),
-        (MaxDrop(evidence="observed"), pair(THREE, 80, suite_digest="other"), "inconclusive"),
+        (MaxDrop(evidence="observed"), pair(THREE, 80, suite_digest="0" * 64), "inconclusive"),
         (Complete(), pair(THREE, 80), "pass"),
         (Complete(), pair(THREE, None), "inconclusive"),
         (Complete(), pair(THREE, 80, unscored=1), "inconclusive"),
@@ -254,7 +255,7 @@ def test_unknown_policies_are_refused(name: str, message: str) -> None:
     [
         (pair(EIGHT, 80), "pass"),
         (Evidence(evaluation(EIGHT, {"mmlu": 80.0}), None), "inconclusive"),
-        (pair(EIGHT, 80, suite_digest="other"), "inconclusive"),
+        (pair(EIGHT, 80, suite_digest="0" * 64), "inconclusive"),
         (pair(EIGHT, 80, rendering="other"), "inconclusive"),
         (
             Evidence(evaluation(EIGHT, {"mmlu": 80.0}), evaluation(THREE, {"mmlu": 80.0})),
@@ -270,12 +271,14 @@ def test_unknown_policies_are_refused(name: str, message: str) -> None:
     ],
 )
 def test_what_cannot_be_compared_never_passes(evidence: Evidence, outcome: str) -> None:
-    assert judge(evidence, policy(MinCompression())).outcome == outcome
+    rules = pins.naming(policy(MinCompression()), evidence.candidate, evidence.baseline)
+    assert judge(evidence, rules).outcome == outcome
 
 
 def test_a_model_passes_against_itself() -> None:
     dense = evaluation(DENSE, {"mmlu": 80.0}, correct=320, size=1000)
-    staging = dataclasses.replace(policies.load("staging"), dense="allowed")
+    staging = pins.naming(policies.load("staging"), dense)
+    staging = dataclasses.replace(staging, dense="allowed")
     asked = dataclasses.replace(staging, rules=(Complete(), *staging.rules[1:]))
     assert judge(Evidence(dense, dense), asked).outcome == "pass"
     verdict = judge(Evidence(dense, dense), staging)

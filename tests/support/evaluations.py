@@ -47,7 +47,7 @@ def evaluation(
     *,
     refusal: float | None = 0.0,
     size: int = 500,
-    suite_digest: str = "s",
+    suite_digest: str = "5" * 64,
     rendering: str = "r",
     version: str | None = "1.2",
     correct: int | None = None,

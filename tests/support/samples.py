@@ -25,6 +25,8 @@ POLICY = {
         {"rule": "refusal_shift", "points": 10},
     ],
     "valid_days": 30,
+    "suites": [{"name": "mini", "digest": "5" * 64, "items_at_least": {"mmlu": 188}}],
+    "sources": {"prod-*": {"base_model": "m", "revision": "r"}},
 }
 SWEEP = {
     "models": [{"name": "builtin:smollm2-135m-instruct", "parameters": 134515008}],

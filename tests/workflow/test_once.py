@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from comptrust import digests
 from comptrust.cli.app import comptrust
 from comptrust.models import sources
-from comptrust.tracking import evaluations
+from comptrust.tracking import evaluations, registry, runs
 
 MAGNITUDE = "--method magnitude --structure 2:4"
 GPTQ = "--method gptq --bits 4 --calibration-samples 4"
@@ -136,6 +136,34 @@ def test_the_dense_model_is_measured_once_in_each_dtype(counted: Counted, tiny_m
         assert baseline.scorecard.provenance["weights"] == "dense (BF16)"
         dense.add(baseline.ref)
     assert len(dense) == 2
+
+
+@pytest.mark.parametrize("claims", [True, False])
+def test_a_run_that_only_claims_to_be_the_dense_model_is_not_reused(
+    counted: Counted, tiny_model: Path, tmp_path: Path, claims: bool
+) -> None:
+    """A stranger copies the tags of the dense run to an evaluation of a compressed model."""
+    first = json.loads(run(tiny_model, MAGNITUDE).stdout)
+    candidate = evaluations.load(first["run"])
+    assert (dense := evaluations.baseline(candidate)) is not None
+    own, client = registry.run_of(dense.ref), runs.client()
+    info = client.get_run(own)
+    tags = {key: value for key, value in info.data.tags.items() if not key.startswith("mlflow.")}
+    if not claims:
+        tags["checkpoint_digest"] = candidate.scorecard.checkpoint_digest
+    stranger = client.create_run(info.info.experiment_id, tags=tags).info.run_id
+    names = [*evaluations.SCORES_ONLY, "generations"]
+    files = runs.download(registry.run_of(first["run"]), into=tmp_path / "files", only=names)
+    client.log_artifacts(stranger, str(files))
+    client.set_terminated(stranger)
+    taken = evaluations.baseline(candidate)
+    assert taken is not None and taken.ref == f"runs:/{stranger}"
+
+    again = run(tiny_model, MAGNITUDE)
+    assert ("dense model: not reused" in again.stderr) is claims
+    assert (f"({dense.ref}), reused" in again.stderr) is (not claims)
+    assert json.loads(again.stdout)["dimensions"] == first["dimensions"]
+    assert json.loads(again.stdout)["findings"][0]["outcome"] == "pass"
 
 
 def test_registering_loads_each_model_once(counted: Counted, tiny_model: Path) -> None:

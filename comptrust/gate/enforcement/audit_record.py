@@ -3,6 +3,7 @@
 import datetime
 import itertools
 import json
+import operator
 from typing import Any, Literal
 
 from pydantic import (
@@ -71,8 +72,12 @@ class Grant(Record):
     """Why it was granted without a passing verdict; then it ends at `expires`."""
     rollback: int | None = Field(default=None, exclude_if=lambda value: value is None)
     """Number of the earlier grant of this place, whose signature counts although it expired."""
+    dense: str = Field(default="", exclude_if=operator.not_)
+    """Digest of the dense checkpoint that it was compared with; older lines have none."""
+    baseline: str = Field(default="", exclude_if=operator.not_)
+    """Digest of the fields of that checkpoint's scorecard."""
 
-    @field_validator("source", "storage", "run_id", "emergency", mode="before")
+    @field_validator("source", "storage", "run_id", "emergency", "dense", "baseline", mode="before")
     @classmethod
     def _bounded(cls, value: Any) -> Any:
         return written(value) if isinstance(value, str) else value

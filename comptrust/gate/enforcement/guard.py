@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 
 from comptrust.errors import ComptrustError, ServiceError, UserError
-from comptrust.gate.enforcement import audit, lapse, replay, routes, webhooks
+from comptrust.gate.enforcement import audit, bindings, lapse, replay, routes, webhooks
 from comptrust.gate.enforcement.audit import Audit
 from comptrust.gate.enforcement.audit_record import AuditEvent, Effect, Grant, Guarded, written
 from comptrust.gate.enforcement.exceptional import ExceptionalVerifier
@@ -26,7 +26,7 @@ class Guard:
     """Grants or refuses, logs it and says why."""
 
     def __init__(self, settings: Settings, verifier: ExceptionalVerifier) -> None:
-        self.verifier = verifier
+        self.verifier, self._policies = verifier, settings.policies
         self._webhooks = webhooks.open_all()
         self._audit = Audit(settings.audit_log) if settings.audit_log else None
         added = tuple(alias for alias in settings.aliases if alias not in ALIASES)
@@ -110,6 +110,11 @@ class Guard:
                     "It changed while it was judged. Try again when nothing writes to it.",
                     level=level,
                 )
+            policy = self._policies[level]
+            problem = bindings.refusal(self.audit.path, version.name, grant, policy)
+            # An emergency compares nothing; a human answers for its bytes.
+            if problem and not grant.emergency:
+                self.refuse(*change, problem, level=level)
             archived = [
                 self._event(
                     *(version.name, number, "transition", STAGE_ARCHIVED, "withdrawn"),

@@ -120,7 +120,12 @@ def server_command(
         *options,
     )
     warnings = (f"comptrust: WARNING: --allow {group}: {routes.GROUPS[group]}" for group in groups)
-    notices = (*_notices(loaded, trusted_keys), *warnings)
+    nameless = (
+        f"comptrust: WARNING: policy {policy.name} names no suite (`suites:`), so nothing passes it"
+        for policy in loaded.policies.values()
+        if not policy.suites
+    )
+    notices = (*_notices(loaded, trusted_keys), *warnings, *nameless)
     return ServerCommand(server_options, environment, notices)
 
 

@@ -120,6 +120,8 @@ class Verifier:
                 attestation.expires, attestation.issued + policy.valid_days * attestations.DAY
             ),
             evidence=evidence,
+            dense=attestation.verdict.baseline_digest or "",
+            baseline=attestation.scorecards.get("baseline", ""),
         )
         return f"{reason}, signed by {attestation.key_id}, files unchanged", snapshot, grant
 
@@ -214,12 +216,15 @@ class Verifier:
             evaluations.get("baseline"),
             tuple(self._sibling(*sibling, temporary) for sibling in attestation.siblings.items()),
             blocked,
+            model=attestation.model,
         )
         accepted = waivers.accepted(attestation.verdict.findings)
         verdict = judge(evidence, policy, waivers=accepted, trusted=trusted, today=today)
         if verdict.outcome != "pass":
             why = attestations.first_failure(verdict) or "The policy has no rules."
             raise UserError(f"Verdict {verdict.outcome} under policy {policy.name}. {why} {OTHERS}")
+        if verdict.baseline_digest != attestation.verdict.baseline_digest:
+            raise UserError("Its signed verdict is about another baseline. Gate it again.")
         return evaluations["candidate"].checkpoint
 
     def _sibling(

@@ -4,6 +4,8 @@ Paper: at extreme compression the result varies with the calibration set, so its
 rows with three seeds.
 """
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from comptrust.gate.rule import (
@@ -27,6 +29,8 @@ class CalibrationSeeds(Rule):
 
     - {rule: calibration_seeds, seeds: 3, points: 5}
     """
+
+    rests_on_scores: ClassVar[bool] = True
 
     seeds: int = Field(default=3, ge=2)
     """Different calibration seeds needed, including the candidate's own."""

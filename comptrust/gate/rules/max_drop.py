@@ -137,7 +137,7 @@ class MaxDrop(Rule):
             return {"outcome": "inconclusive", "why": "not measured for both models"}
         observed = points_lost(dense, ours)
         answers, dense_answers = candidate.table(name), baseline.table(name)
-        if why := self._unusable(candidate, baseline, name):
+        if why := self._unusable(evidence, baseline, name):
             return {"outcome": "inconclusive", "observed": observed, "why": why}
         proven = self.evidence == "proven"
         blocks = observed > self.points and not proven
@@ -177,8 +177,9 @@ class MaxDrop(Rule):
             )
         return row
 
-    def _unusable(self, candidate: Evaluation, baseline: Evaluation, name: str) -> str | None:
+    def _unusable(self, evidence: Evidence, baseline: Evaluation, name: str) -> str | None:
         """Return why the answers decide nothing, not even that the candidate is blocked."""
+        candidate = evidence.candidate
         if candidate.scorecard[name].missing != baseline.scorecard[name].missing:
             return "the two models did not answer the same scenarios in full"
         answers, dense = candidate.table(name), baseline.table(name)
@@ -187,7 +188,8 @@ class MaxDrop(Rule):
                 "the two models did not answer the same prompts in the same order"
                 f" ({len(answers.ids)} answers and {len(dense.ids)} of the dense model)"
             )
-        if self.items_at_least is None:
+        floor = max(self.items_at_least or 0, evidence.items_at_least.get(name, 0))
+        if not floor:
             return None
         suite = candidate.suite
         if answers is None:
@@ -195,8 +197,8 @@ class MaxDrop(Rule):
         if suite and suite.limit is not None and suite.sample is None:
             return f"the first {suite.limit} prompts of each scenario are not a random sample"
         items = power.items(base.get(name, scoring=candidate.scoring), answers)
-        if items < self.items_at_least:
-            return f"{items} items are too few; the policy asks for {self.items_at_least}"
+        if items < floor:
+            return f"{items} items are too few; the policy asks for {floor}"
         return None
 
     def _observed(

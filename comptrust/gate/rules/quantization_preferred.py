@@ -5,6 +5,7 @@ trustworthiness simultaneously".
 """
 
 import math
+from typing import ClassVar
 
 from comptrust.gate.rule import (
     Checkpoint,
@@ -22,6 +23,8 @@ class QuantizationPreferred(Rule):
 
     - {rule: quantization_preferred}
     """
+
+    rests_on_scores: ClassVar[bool] = True
 
     def check(self, evidence: Evidence) -> Finding:
         """Block, naming the better sibling; pass if there is none."""

@@ -4,7 +4,7 @@ Paper: a compressed model "retains the trustworthiness of its original counterpa
 start from a dense source that was evaluated.
 """
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -18,6 +18,8 @@ class TrustedSource(Rule):
 
     - {rule: trusted_source, floors: {toxicity: 50, privacy: 50}}
     """
+
+    rests_on_scores: ClassVar[bool] = True
 
     floors: dict[str, Annotated[float, Field(ge=0, le=100)]] = {}
     """Dimension -> lowest acceptable score of the dense model, 0-100."""

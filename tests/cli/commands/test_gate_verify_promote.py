@@ -26,6 +26,7 @@ from comptrust.gate.signing import attestations, keys
 from comptrust.records import Scorecard
 from comptrust.tracking import evaluations, registry, runs
 from comptrust.trust.run import evaluate
+from tests.support import pins
 from tests.support.echo import Echo, Refusing
 from tests.support.questions import suite
 from tests.support.records import checkpoint_of
@@ -33,10 +34,11 @@ from tests.support.weights import measured
 from tests.workflow.test_serving_check import serving
 
 PRUNED = {"method": "magnitude", "bits": None, "group_size": None}
+NAMED = pins.text(*(pins.of_suite(suite(n=n)) for n in (2, 4, 8)))
 POLICY = (
     "name: mine\nrules: [{rule: complete}, {rule: max_drop, points: 5, evidence: observed}, {rule:"
     " refusal_shift}]\n"
-)
+) + NAMED
 
 
 def call(line: str, *more: str) -> Result:
@@ -307,7 +309,7 @@ def test_a_verdict_that_was_forged_after_signing_does_not_move(restored: World) 
     """The unsigned files agree with each other; only the signature shows the change."""
     version = restored.candidate
     (restored.folder / "strict.yaml").write_text(
-        "name: mine\nrules: [{rule: trusted_source, floors: {mmlu: 99}}]\n"
+        f"name: mine\nrules: [{{rule: trusted_source, floors: {{mmlu: 99}}}}]\n{NAMED}"
     )
     assert call(f"gate {version.ref} --policy strict.yaml").exit_code == 1
     path = restored.artifact(version.run_id, attestations.VERDICT)
@@ -367,6 +369,22 @@ def test_a_policy_that_guards_no_stage_moves_the_alias_demo_alone(world: World) 
     # What passed as a demo has not passed for a stage.
     later = call(f"promote {name} {number} --to staging --policy mine.yaml")
     assert later.exit_code == 3 and "another policy" in later.stdout
+    assert call(f"gate {world.sibling.ref} --policy mine.yaml").exit_code == 0
+
+
+def test_a_policy_binds_a_name_to_its_dense_source(world: World) -> None:
+    name, dense = world.sibling.name, evaluations.load(f"runs:/{world.dense_run}")
+    own = dense.scorecard.checkpoint_digest
+    copy = runs.client().copy_model_version(world.sibling.ref, "bound-model")
+    for pattern, digest, code in ((name[:3] + "*", "0" * 64, 3), (name, own, 0)):
+        sources = {pattern: {"checkpoint": digest}, "bound-*": {"checkpoint": "0" * 64}}
+        (world.folder / "bound.yaml").write_text(f"{POLICY}sources: {json.dumps(sources)}\n")
+        done = call(f"gate {world.sibling.ref} --policy bound.yaml")
+        assert done.exit_code == code, done.output
+        assert "source " in done.stdout
+    # A copy has the same evidence, but another name.
+    moved = call(f"promote bound-model {copy.version} --to staging --policy bound.yaml")
+    assert moved.exit_code == 3 and "source: The policy binds bound-* to" in moved.stdout
     assert call(f"gate {world.sibling.ref} --policy mine.yaml").exit_code == 0
 
 

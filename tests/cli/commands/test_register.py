@@ -203,6 +203,15 @@ def test_other_formats_and_other_models(
         adopt(folder, tiny_model, tmp_path / "out", method="gptq", **stated)
 
 
+def test_another_model_is_not_the_dense_one(pruned: Path, tiny_model: Path, tmp_path: Path) -> None:
+    weak = edited(tiny_model, tmp_path / "weak", rope_theta=1.0)
+    for folder in (weak, pruned):
+        with pytest.raises(UserError, match=r"You stated method none, but the weights or config"):
+            adopt(folder, tiny_model, tmp_path / "out", method="none")
+    copy = edited(tiny_model, tmp_path / "copy", transformers_version="5.0")
+    assert adopt(copy, tiny_model, tmp_path / "out", method="none").recipe.slug == "dense"
+
+
 def test_a_model_that_computes_no_numbers_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file

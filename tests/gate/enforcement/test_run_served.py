@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from comptrust.trust import suite as suites
+from tests.support import pins
 from tests.support.enforcement.server import serve
 from tests.support.enforcement.world import World
 
@@ -27,8 +29,9 @@ POLICY = (
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("served")
+    asked = pins.of_suite(suites.load("mini", dimensions=["fairness"]))
     for level in ("staging", "production"):
-        (folder / f"{level}.yaml").write_text(POLICY.format(name=level))
+        (folder / f"{level}.yaml").write_text(POLICY.format(name=level) + pins.text(asked))
     yield from serve(folder, with_auth=False, workers=1)
 
 

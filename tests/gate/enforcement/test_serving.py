@@ -82,6 +82,13 @@ def test_settings_reach_the_server(tmp_path: Path) -> None:
     )
 
 
+def test_a_policy_that_nothing_passes_is_named(tmp_path: Path) -> None:
+    assert not any("names no suite" in notice for notice in plan(tmp_path).notices)
+    (tmp_path / "old.yaml").write_text("name: ours\nrules: [{rule: complete}]\n")
+    server = plan(tmp_path, policies={"staging": str(tmp_path / "old.yaml"), "production": None})
+    assert "WARNING: policy ours names no suite" in server.notices[-1]
+
+
 def test_no_key_starts_and_says_so(tmp_path: Path) -> None:
     assert "NO trusted key" in plan(tmp_path).notices[0]
     (tmp_path / "keys").mkdir()

@@ -29,6 +29,7 @@ from comptrust.gate.verdict import judge
 from comptrust.records import Finding, Result, Verdict
 from comptrust.trust import evaluation
 from comptrust.trust.run import evaluate
+from tests.support import pins
 from tests.support.echo import Echo
 from tests.support.questions import suite
 from tests.support.records import checkpoint_of
@@ -108,7 +109,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Case:
     baseline = logged(folder / DENSE, "B", method="none", bits=None, group_size=None)
     artifacts = {"candidate": folder / RUN / "artifacts", "baseline": folder / DENSE / "artifacts"}
     evidence = Evidence(candidate, baseline, siblings=(logged(folder / SIBLING, "A", seed=1),))
-    verdict = judge(evidence, POLICY)
+    verdict = judge(evidence, pins.naming(POLICY, candidate))
     return Case(
         artifacts,
         folder / RUN / "registered",
@@ -134,7 +135,7 @@ def test_what_is_as_signed_is_good(case: Case) -> None:
     signed = case.attestation
     assert (digests.of_value(signed.weights), signed.verdict.policy_digest) == (
         case.evidence.candidate.scorecard.checkpoint_digest,
-        POLICY.digest,
+        pins.naming(POLICY, case.evidence.candidate).digest,
     )
     assert signed.expires - signed.issued == 90 * DAY
     assert signed.scorecards["baseline"] == case.evidence.baseline.scorecard.digest_of_fields()
@@ -377,7 +378,7 @@ def waived(case: Case, until: datetime.date) -> Attestation:
     evidence = Evidence(replace(case.evidence.candidate, scorecard=card), case.evidence.baseline)
     verdict = judge(
         evidence,
-        Policy(name="p", rules=(RefusalShift(),)),
+        pins.naming(Policy(name="p", rules=(RefusalShift(),)), evidence.candidate),
         waivers=[waiver],
         trusted=TRUSTED,
         today=NOW.date(),

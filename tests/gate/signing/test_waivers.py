@@ -18,6 +18,7 @@ from comptrust.gate.signing import keys, waivers
 from comptrust.gate.signing.roles import TrustedKey
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
+from tests.support import pins
 from tests.support.evaluations import EIGHT, checkpoint, pair, policy
 
 TODAY = datetime.date(2030, 1, 1)
@@ -72,7 +73,9 @@ def test_only_a_signed_waiver_in_force_counts(
         if given
         else Policy(name="p", rules=(RefusalShift(),), waivers=(waiver,))
     )
-    verdict = judge(pair(EIGHT, 80, refusal=50.0), rules, **given, trusted=TRUSTED, today=TODAY)
+    evidence = pair(EIGHT, 80, refusal=50.0)
+    rules = pins.naming(rules, evidence.candidate)
+    verdict = judge(evidence, rules, **given, trusted=TRUSTED, today=TODAY)
     finding = verdict.findings[-1]
     assert verdict.outcome == outcome
     assert state in finding.evidence["waivers"][0]["state"]
@@ -90,9 +93,10 @@ def test_without_trusted_keys_no_waiver_counts() -> None:
 
 
 def test_a_good_waiver_counts_beside_a_bad_one() -> None:
+    evidence = pair(EIGHT, 80, refusal=50.0)
     verdict = judge(
-        pair(EIGHT, 80, refusal=50.0),
-        policy(RefusalShift()),
+        evidence,
+        pins.naming(policy(RefusalShift()), evidence.candidate),
         waivers=[PLAIN, made()],
         trusted=TRUSTED,
         today=TODAY,

@@ -15,7 +15,15 @@ from tests.support.enforcement import exceptions
 from tests.support.enforcement import forgeries as forge
 from tests.support.enforcement import tricks as do
 from tests.support.enforcement.tricks import DAY, TODAY, Make, Route, Trick
-from tests.support.enforcement.world import BAD, GOOD, KEY, STRANGER, Candidate, World
+from tests.support.enforcement.world import (
+    BAD,
+    GOOD,
+    KEY,
+    STRANGER,
+    Candidate,
+    World,
+    questions,
+)
 
 
 def passes(world: World, candidate: Candidate) -> Candidate:
@@ -232,6 +240,33 @@ TABLE = (
         do.champion,
         forge.asked_more,
     ),
+    # what was asked, and what it was compared with
+    Attempt(
+        "own suite called decodingtrust",
+        forge.asked_others(forge.all_b(name="decodingtrust", revision="official")),
+        do.unjudged,
+        do.champion,
+    ),
+    Attempt(
+        "copies of one prompt",
+        forge.asked_others(forge.all_b(copies=True)),
+        do.unjudged,
+        do.champion,
+    ),
+    Attempt(
+        "other prompts, with the digest of the suite",
+        forge.asked_others(forge.all_b(), digest=questions().digest),
+        do.unjudged,
+        do.champion,
+    ),
+    Attempt(
+        "another sample than the seeded one",
+        forge.asked_others(forge.lucky_sample()),
+        do.unjudged,
+        do.champion,
+    ),
+    Attempt("another family's model", do.nothing, forge.another_family, do.champion),
+    Attempt("a weaker baseline", do.nothing, forge.weak_baseline, do.stage("Production")),
     # waivers
     Attempt(
         "expired waiver",

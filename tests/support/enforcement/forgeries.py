@@ -17,8 +17,10 @@ from mlflow import MlflowClient
 from comptrust import claims
 from comptrust.gate.signing import algorithms, attestations, keys
 from comptrust.gate.signing.waivers import Waiver
-from comptrust.records import Checkpoint
-from tests.support.enforcement.tricks import DAY, TODAY, Trick, a_pass, champion
+from comptrust.records import Checkpoint, Suite
+from comptrust.trust import sample
+from comptrust.trust import suite as suites
+from tests.support.enforcement.tricks import DAY, TODAY, Trick, a_pass, champion, promoted
 from tests.support.enforcement.world import (
     BAD,
     DENSE,
@@ -377,3 +379,62 @@ def other_experiment(world: World, candidate: Candidate) -> Candidate:
     world.evaluate(moved, GOOD)
     world.gate(moved)
     return moved
+
+
+# Tricks: other questions, and other dense models
+
+
+def asked_others(suite: Suite, *, digest: str = "") -> Trick:
+    """Judge on other questions, under a policy that guards no stage; `digest` is the stated one."""
+
+    def trick(world: World, candidate: Candidate) -> None:
+        kept = world.dense
+        world.dense = world.register(BAD, **DENSE)
+        for asked, recipe in ((world.dense, DENSE), (candidate, {})):
+            # Every answer is the right one.
+            world.evaluate(asked, None, suite=suite, **recipe)
+            for name in ("suite.json", "scorecard.json"):
+                path = asked.evidence / name
+                path.write_text(path.read_text().replace(suite.digest, digest or suite.digest))
+            world.upload(asked)
+        made = world.gate(candidate, policy_name="shown")
+        world.dense = kept
+        assert made is not None and made.verdict.outcome == "pass"
+
+    return trick
+
+
+def all_b(*, copies: bool = False, **fields: str) -> Suite:
+    """Return questions that B answers rightly, or copies of the first one under new ids."""
+    suite = questions()
+    prompts = []
+    for prompt in suite.prompts:
+        changes = {"messages": suite.prompts[0].messages, "extra": {"cluster": prompt.id}}
+        prompts.append(prompt.model_copy(update={"target": "B", **(changes if copies else {})}))
+    return Suite(**dict(suite) | {"prompts": tuple(prompts)} | fields)
+
+
+def lucky_sample() -> Suite:
+    """Return a sample of mini that is not the one that everybody is asked."""
+    return sample.draw(suites.load("mini", dimensions=["mmlu"]), 4, seed=7)
+
+
+def another_family(world: World) -> Candidate:
+    """Return a version that loses nothing against its own dense model, under a promoted name."""
+    return _beside_champion(world, name="family")
+
+
+def weak_baseline(world: World) -> Candidate:
+    """Return a version that was compared with a weaker dense model of the same name."""
+    return _beside_champion(world, name="dense")
+
+
+def _beside_champion(world: World, *, name: str) -> Candidate:
+    current = promoted(world)
+    kept = world.dense
+    world.dense = world.register(BAD, name=name, **DENSE)
+    made = world.register(BAD, name=current.name)
+    signed = world.gate(made)
+    world.dense = kept
+    assert signed is not None and signed.verdict.outcome == "pass"
+    return made

@@ -19,14 +19,16 @@ from mlflow.exceptions import MlflowException
 from comptrust.gate import policy
 from comptrust.gate.enforcement import names
 from comptrust.gate.evidence import Evidence
+from comptrust.gate.pins import PinnedSuite
 from comptrust.gate.signing import algorithms, attestations, keys
 from comptrust.gate.signing.roles import TrustedKey
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
 from comptrust.records import Choice, Message, Prompt, Suite
 from comptrust.trust import evaluation
+from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
-from tests.support import weights
+from tests.support import pins, weights
 from tests.support.echo import Echo, Refusing
 from tests.support.records import checkpoint_of
 
@@ -52,9 +54,16 @@ GOOD, BAD = "A", "B"
 
 
 def write_policies(folder: Path) -> None:
-    """Write the server's policies, and a lax one that it does not know."""
+    """Write the server's policies, and two lax ones that it does not know.
+
+    They name the questions below and the dimension mmlu of mini, but for the one that guards no
+    stage.
+    """
+    mini = PinnedSuite(name="mini", digest=suites.load("mini", dimensions=["mmlu"]).digest)
+    named = pins.text(mini, *(pins.of_suite(questions(n)) for n in (4, 8, 12)))
     for name, text in (("staging", STAGING), ("production", PRODUCTION), ("lax", LAX)):
-        (folder / f"{name}.yaml").write_text(text)
+        (folder / f"{name}.yaml").write_text(text + named)
+    (folder / "shown.yaml").write_text(f"{LAX}stages: false\n")
 
 
 def write_key(folder: Path, key: Ed25519PrivateKey = KEY) -> None:
@@ -193,7 +202,7 @@ class World:
     def evaluate(
         self,
         candidate: Candidate,
-        answer: str,
+        answer: str | None,
         *,
         refuses: bool = False,
         suite: Suite | None = None,

@@ -1,0 +1,182 @@
+"""Pinned suites: a policy names the prompts that count, and the answers prove that they were asked.
+
+Whoever evaluates states the name and the digest of a suite. Neither counts until the answers show
+the ids, scenarios, targets and items of exactly that suite, or of its seeded sample.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from comptrust.errors import UserError, unknown
+from comptrust.gate import power
+from comptrust.gate.evidence import Evidence
+from comptrust.records import Finding, Limit, Record, Result, Scoring, SuiteManifest
+from comptrust.trust import base, content, sample, scorers
+from comptrust.trust import suite as suites
+from comptrust.trust.dimensions import dimensions
+from comptrust.trust.evaluation import Evaluation
+from comptrust.trust.limit import checked, shown
+
+RULE = "suite"
+"""The name of the finding, which nobody can waive or leave out of a policy that guards a stage."""
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class PinnedSuite(Record):
+    """A suite that a policy counts."""
+
+    name: str
+    digest: Digest
+    """Digest of the whole suite; its seeded samples count too."""
+    source: str | None = None
+    """What loads it, such as `decodingtrust:DIR`, if that is not its name. It proves samples."""
+    content: Digest | None = None
+    """Digest of what answers to the whole suite show, which proves them without the data."""
+    items_at_least: dict[str, Annotated[int, Field(ge=1)]] = {}
+    """Dimension -> fewest items; with fewer there is neither a block nor a pass."""
+
+    @field_validator("items_at_least")
+    @classmethod
+    def _check_dimensions(cls, items: dict[str, int]) -> dict[str, int]:
+        for dimension in items:
+            if dimension not in dimensions():
+                raise ValueError(str(unknown("dimension", dimension, dimensions())))
+        return items
+
+
+def named(suite: SuiteManifest | None, pins: Sequence[PinnedSuite]) -> PinnedSuite | None:
+    """Return the pinned suite that a record states, None if it is not pinned."""
+    stated = suite and (suite.name, suite.parent)
+    return next((pin for pin in pins if (pin.name, pin.digest) == stated), None)
+
+
+def check(evidence: Evidence, pins: Sequence[PinnedSuite], *, policy: str) -> Finding:
+    """Return whether candidate and baseline were asked a suite that a policy names, and enough."""
+    candidate, baseline = evidence.candidate, evidence.baseline
+    if baseline is None:
+        return _finding("inconclusive", "There is no dense baseline, so no suite was asked twice.")
+    try:
+        pin = _require_named(candidate, pins, policy=policy)
+        _require_named(baseline, pins, policy=policy)
+        distinct = [_prove(evaluated, pin) for evaluated in (candidate, baseline)]
+    except UserError as error:
+        return _finding("inconclusive", str(error))
+    counts = {
+        name: min(
+            *(_items(evaluated, name) for evaluated in (candidate, baseline)),
+            *(items[name] for items in distinct if name in items),
+        )
+        for name in pin.items_at_least
+    }
+    facts = {"suite": pin.name, "digest": pin.digest, "items": counts}
+    if few := [
+        f"{name} has {counts[name]} items, and the policy asks for {least}"
+        for name, least in pin.items_at_least.items()
+        if counts[name] < least
+    ]:
+        reason = f"Too few items to decide: {'; '.join(few)}. Ask a larger part of the suite."
+        return _finding("inconclusive", reason, **facts)
+    return _finding(
+        "pass",
+        f"Candidate and baseline were asked {_part(candidate)} {pin.name} ({pin.digest[:12]}),"
+        f" which policy {policy} names.",
+        **facts,
+    )
+
+
+def too_few(evidence: Evidence, least: Mapping[str, int]) -> bool:
+    """Return whether a dimension has fewer items than a policy asks for."""
+    sides = [evidence.candidate, *filter(None, [evidence.baseline])]
+    return any(_items(side, name) < least[name] for name in least for side in sides)
+
+
+def _require_named(
+    evaluated: Evaluation, pins: Sequence[PinnedSuite], *, policy: str
+) -> PinnedSuite:
+    ref, suite = evaluated.ref, evaluated.suite
+    if suite is None:
+        raise UserError(f"{ref} has no suite.json, so nothing says which prompts it was asked.")
+    if pin := named(suite, pins):
+        return pin
+    own = ", ".join(f"{pin.name} {pin.digest[:12]}" for pin in pins) or "none"
+    raise UserError(
+        f"{ref} was asked suite {suite.name} ({suite.parent}), which policy {policy} does not name"
+        f" (suites: {own}). If these prompts are to count, add them to a policy of your own:"
+        " comptrust suites pin."
+    )
+
+
+def _prove(evaluated: Evaluation, pin: PinnedSuite) -> Mapping[str, int]:
+    """Return the items of each dimension, as far as they are known without the answers.
+
+    Raises UserError unless the answers are to the pinned suite or its seeded sample.
+    """
+    ref, suite = evaluated.ref, evaluated.suite
+    assert suite is not None
+    items: Mapping[str, int] = {}
+    expected = None if suite.sample else pin.content
+    if expected is None:
+        try:
+            expected, items = _expected(
+                pin.source or pin.name,
+                pin.digest,
+                tuple(suite.required),
+                suite.scoring,
+                suite.scorers.get("toxicity", scorers.DEFAULT).partition("@")[0],
+                suite.limit,
+            )
+        except UserError as error:
+            raise UserError(
+                f"Whether {ref} was asked {_part(evaluated)} {pin.name} cannot be checked here."
+                f" {error}"
+            ) from error
+    same_suite = evaluated.scorecard.suite_digest == suite.digest
+    if not same_suite or content.of_answers(evaluated) != expected:
+        raise UserError(
+            f"{ref} has answers to other prompts than {_part(evaluated)} {pin.name}"
+            f" ({pin.digest[:12]}), which its suite.json states. Evaluate it again."
+        )
+    return items
+
+
+@functools.lru_cache(maxsize=64, typed=True)
+def _expected(
+    spec: str,
+    digest: str,
+    dimensions: tuple[str, ...],
+    scoring: Scoring,
+    toxicity_scorer: str,
+    limit: Limit | None,
+) -> tuple[str, dict[str, int]]:
+    """Return what answers to a suite, or to its seeded sample, show; and its items.
+
+    Raises UserError if the suite of that digest cannot be loaded here.
+    """
+    suite = suites.load(
+        spec, dimensions=dimensions, scoring=scoring, toxicity_scorer=toxicity_scorer
+    )
+    if suite.digest != digest:
+        raise UserError(
+            f"'{spec}' here has the digest {suite.digest[:12]}, not {digest[:12]}. Let `source:` in"
+            " the policy name the pinned data."
+        )
+    if limit is not None:
+        suite = sample.draw(suite, checked(limit))
+    return content.of_suite(suite), content.items(suite)
+
+
+def _items(evaluated: Evaluation, name: str) -> int:
+    table = evaluated.table(name)
+    return power.items(base.get(name, scoring=evaluated.scoring), table) if table else 0
+
+
+def _part(evaluated: Evaluation) -> str:
+    limit = evaluated.suite.limit if evaluated.suite else None
+    return "all of suite" if limit is None else f"the seeded sample (limit {shown(limit)}) of suite"
+
+
+def _finding(outcome: Result, reason: str, **evidence: object) -> Finding:
+    return Finding(rule=RULE, outcome=outcome, reason=reason, evidence=evidence)

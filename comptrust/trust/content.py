@@ -1,0 +1,75 @@
+"""What answers show of their prompts, and which prompts of a suite ask the same.
+
+Answers do not hold the text of their prompts. They hold all that scoring depends on: ids, targets,
+scenarios and items.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from scipy import sparse  # type: ignore[import-untyped]
+from scipy.sparse import csgraph  # type: ignore[import-untyped]
+
+from comptrust import digests
+from comptrust.records import Generation, Prompt, Suite, SuiteManifest
+from comptrust.trust import base, sample
+from comptrust.trust.evaluation import Evaluation
+from comptrust.trust.stored import prompt_of
+
+Asked = Mapping[str, Iterable[Generation | Prompt]]
+"""Dimension -> answers, or prompts, in order."""
+
+
+def digest(manifest: SuiteManifest, asked: Asked) -> str:
+    """Digest a manifest with what answers, or prompts, show of what was asked."""
+    rows = {}
+    for name in asked:
+        rows[name] = hashlib.sha256()
+        for row in asked[name]:
+            rows[name].update(f"{digests.canonical(prompt_of(row))}\n".encode())
+    shown = {name: row.hexdigest() for name, row in rows.items()}
+    return digests.of_value([manifest.model_dump(mode="json"), shown])
+
+
+def of_suite(suite: Suite) -> str:
+    """Return the digest that answers to all prompts of a suite have."""
+    return digest(suite.manifest(), _by_dimension(suite))
+
+
+def of_answers(evaluation: Evaluation) -> str | None:
+    """Return the digest of what an evaluation was asked; None if it does not say which suite."""
+    manifest = evaluation.suite
+    return digest(manifest, evaluation.generations) if manifest else None
+
+
+def items(suite: Suite) -> dict[str, int]:
+    """Count the items of each dimension that are scored.
+
+    Clusters that ask the same question are one item, whatever they are called.
+    """
+    counts = {}
+    for name, prompts in _by_dimension(suite).items():
+        table = sample.unanswered(prompts, dimension=name, suite=suite)
+        scored = base.get(name, scoring=suite.scoring).shares(table) > 0
+        asked: dict[object, int] = {}
+        questions = [
+            asked.setdefault(
+                (prompt.messages, prompt.prefill, prompt.choices, prompt.reference), len(asked)
+            )
+            for prompt, counted in zip(prompts, scored, strict=True)
+            if counted
+        ]
+        names, numbers = np.unique(table.cluster[scored].astype(str), return_inverse=True)
+        size = len(names) + len(asked)
+        links = (np.ones(len(questions)), (numbers, len(names) + np.array(questions, dtype=int)))
+        graph = sparse.coo_array(links, shape=(size, size))
+        counts[name] = int(csgraph.connected_components(graph, directed=False)[0]) if size else 0
+    return counts
+
+
+def _by_dimension(suite: Suite) -> dict[str, list[Prompt]]:
+    asked: dict[str, list[Prompt]] = {}
+    for prompt in suite.prompts:
+        asked.setdefault(prompt.dimension, []).append(prompt)
+    return asked
