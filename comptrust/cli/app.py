@@ -26,6 +26,7 @@ COMMANDS = {
     "keys": "keys",
     "verify": "verify",
     "waive": "waive",
+    "seal": "seal",
     "serve": "serve",
     "audit": "audit",
     "list": "list_",

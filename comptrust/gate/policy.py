@@ -41,6 +41,12 @@ class PolicyFile(Record):
     word, for published answers without weights. `allowed`: as `proven`, and the candidate may be a
     dense model (method `none`), judged as its own source.
     """
+    evidence: Literal["measured", "imported"] = "measured"
+    """Which evaluations count where keys are trusted. `imported`: also those made elsewhere, if a
+    key with the role `import` signed them.
+    """
+    sealed: Literal["optional", "required"] = "optional"
+    """Whether the bar must have been signed before the first answer (`comptrust seal`)."""
     stages: bool = True
     """Whether a pass may move a version to a stage. If not, it moves the alias `demo` alone."""
     exclude: tuple[str, ...] = ()
@@ -60,19 +66,23 @@ class Policy:
     dense: Dense = "proven"
     exclude: tuple[str, ...] = ()
     stages: bool = True
+    evidence: Literal["measured", "imported"] = "measured"
+    sealed: Literal["optional", "required"] = "optional"
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the name, every rule with every parameter, the waivers, `valid_days` and
         `exclude`.
 
-        Defaults are included, so a new default gives a new digest. `dense` and `stages` came later
-        and are left out where they are the default.
+        Defaults are included, so a new default gives a new digest. `dense`, `stages`, `evidence`
+        and `sealed` came later and are left out where they are the default.
         """
         return digests.of_value(
             {
                 **({} if self.dense == "proven" else {"dense": self.dense}),
                 **({} if self.stages else {"stages": False}),
+                **({} if self.evidence == "measured" else {"evidence": self.evidence}),
+                **({} if self.sealed == "optional" else {"sealed": self.sealed}),
                 "name": self.name,
                 "rules": [
                     {"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules
@@ -129,7 +139,8 @@ def load(name_or_path: str) -> Policy:
             )
     fields = {
         name: getattr(file, name)
-        for name in ("name", "waivers", "valid_days", "dense", "exclude", "stages")
+        for name in PolicyFile.model_fields
+        if name not in ("rules", "description")
     }
     return Policy(rules=tuple(rules), **fields)
 

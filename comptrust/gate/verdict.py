@@ -7,7 +7,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 
 from comptrust import plugins
-from comptrust.gate import comparability, earlier
+from comptrust.gate import comparability, earlier, measured
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import RULES, Policy
 from comptrust.gate.signing.roles import TrustedKey
@@ -25,17 +25,25 @@ def judge(
     waivers: Sequence[Waiver] = (),
     trusted: Mapping[str, TrustedKey] = {},
     today: datetime.date | None = None,
+    model: str | None = None,
+    level: str | None = None,
 ) -> Verdict:
     """Return the verdict on a candidate: findings on comparability and earlier blocks, then rules.
 
     Both the policy's waivers and `waivers` apply. Only those signed by a trusted key count, so
-    without keys none does. `today` decides which waivers have expired (default: today, UTC).
+    without keys none does. As soon as keys are trusted, evaluations must be signed too, by keys
+    that may do so for this registered model and level. `today` decides which waivers and keys have
+    expired (default: today, UTC).
     """
     card = evidence.candidate.scorecard
     baseline = evidence.baseline
+    scope = {"model": model, "level": level, "today": today}
+    proof, evidence = measured.check(evidence, policy, trusted, scope)
     judged = evidence.without(policy.exclude)
-    block = earlier.check(evidence) if policy.stages else None
-    found = [(block, True)] if block else []
+    block = earlier.check(evidence, trusted, scope) if policy.stages else None
+    found = [
+        (finding, waivable) for finding, waivable in ((proof, False), (block, True)) if finding
+    ]
     found += [(rule.check(judged), rule.waivable) for rule in policy.rules]
     findings = [
         apply(

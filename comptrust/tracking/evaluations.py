@@ -1,6 +1,7 @@
 """Evaluations: find and read them by reference, with their baseline and sibling versions."""
 
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from comptrust import config
@@ -10,8 +11,10 @@ from comptrust.tracking import metrics, registry, runs, store
 from comptrust.trust import control, evaluation
 from comptrust.trust.evaluation import Evaluation
 
-SCORES_ONLY = ("scorecard.json", "suite.json", "checkpoint.json")
+SCORES_ONLY = (*evaluation.RECORDS, evaluation.MEASUREMENT)
 REMOTE = ("models:/", "runs:/")
+Counts = Callable[[Evaluation], bool]
+"""Whether an evaluation counts; None stands for all of them."""
 
 
 def load(ref: str) -> Evaluation:
@@ -31,10 +34,10 @@ def load(ref: str) -> Evaluation:
     return evaluation.load(folder, ref=ref)
 
 
-def dense_run(recipe: Recipe, suite_digest: str, **tags: str) -> str | None:
-    """Return the newest finished run that evaluated the recipe's dense source on this suite.
+def dense_runs(recipe: Recipe, suite_digest: str, **tags: str) -> Iterator[str]:
+    """Yield the finished runs that evaluated the recipe's dense source on this suite, newest first.
 
-    Only runs with all of `tags` count.
+    Only runs with all of `tags` count. Anybody may set them, so they prove nothing.
     """
     tags |= {
         "method": "none",
@@ -43,39 +46,58 @@ def dense_run(recipe: Recipe, suite_digest: str, **tags: str) -> str | None:
         "base_model": recipe.base_model,
     }
     query = f"{store.has_tags(tags)} and attributes.status = 'FINISHED'"
-    return next((run.info.run_id for run in store.search_runs(query, limit=1)), None)
+    yield from (run.info.run_id for run in store.search_runs(query))
 
 
-def baseline(candidate: Evaluation) -> Evaluation | None:
+def dense(
+    recipe: Recipe, suite_digest: str, *, counts: Counts | None = None, **tags: str
+) -> Evaluation | None:
+    """Return the newest evaluation of the recipe's dense source that counts, None without one."""
+    for run_id in dense_runs(recipe, suite_digest, **tags):
+        try:
+            evaluated = load(f"runs:/{run_id}")
+        except UserError:
+            if counts is None:
+                raise
+            continue  # anybody's
+        if counts is None or counts(evaluated):
+            return evaluated
+    return None
+
+
+def baseline(candidate: Evaluation, *, counts: Counts | None = None) -> Evaluation | None:
     """Return the evaluation of the candidate's dense source on the same suite, if there is one.
 
-    One by the same engine, in the same dtype, comes first.
+    One that counts comes first, then one by the same engine, in the same dtype.
     """
     if candidate.checkpoint is None:
         return None
     asked = candidate.checkpoint.recipe, candidate.scorecard.suite_digest
-    run_id = dense_run(*asked, engine=metrics.engine(candidate.scorecard)) or dense_run(*asked)
-    return None if run_id is None else load(f"runs:/{run_id}")
+    engine = metrics.engine(candidate.scorecard)
+    return (
+        dense(*asked, counts=counts, engine=engine)
+        or dense(*asked, counts=counts)
+        or (dense(*asked) if counts else None)
+    )
 
 
 def siblings(candidate: Evaluation) -> tuple[Evaluation, ...]:
     """Return the scores of the other compressed versions of a candidate's base model.
 
-    Of each checkpoint the newest counts. A candidate on disk, or without a checkpoint record, has
-    no siblings.
+    Of each checkpoint the newest counts. What a version is, its records say: anybody may set its
+    tags. A candidate on disk, or without a checkpoint record, has no siblings.
     """
     checkpoint = candidate.checkpoint
     if checkpoint is None or not candidate.ref.startswith(REMOTE):
         return ()
     name = registry.model_name(checkpoint.recipe.base_model, checkpoint.recipe.revision)
-    newest = {
-        version.tags["checkpoint_digest"]: version
-        for version in registry.versions(name)
-        if version.tags.get("method") != "none"
-        and "scorecard_digest" in version.tags
-        and version.tags.get("checkpoint_digest", checkpoint.digest) != checkpoint.digest
-    }
-    return tuple(_read(version.run_id, version.ref, SCORES_ONLY) for version in newest.values())
+    newest: dict[str, Evaluation] = {}
+    for version in registry.versions(name):
+        sibling = _find(version.run_id, version.ref, SCORES_ONLY) if version.run_id else None
+        if sibling and sibling.recipe and sibling.recipe.method != "none":
+            newest[sibling.scorecard.checkpoint_digest] = sibling
+    newest.pop(candidate.scorecard.checkpoint_digest, None)
+    return tuple(newest.values())
 
 
 def blocked(candidate: Evaluation) -> tuple[Evaluation, ...]:
@@ -102,10 +124,15 @@ def _blocks(run_id: str, checkpoint_digest: str) -> bool:
 
 
 def _read(run_id: str, ref: str, names: tuple[str, ...]) -> Evaluation:
+    if found := _find(run_id, ref, names):
+        return found
+    raise UserError(
+        f"{ref} has no scorecard.json: it was never evaluated. Run `comptrust run` for it."
+    )
+
+
+def _find(run_id: str, ref: str, names: tuple[str, ...]) -> Evaluation | None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(run_id, into=Path(temporary), only=names)
-        if not (folder / "scorecard.json").exists():
-            raise UserError(
-                f"{ref} has no scorecard.json: it was never evaluated. Run `comptrust run` for it."
-            )
-        return evaluation.load(folder, ref=ref)
+        found = (folder / "scorecard.json").exists()
+        return evaluation.load(folder, ref=ref) if found else None

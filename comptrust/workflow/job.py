@@ -24,6 +24,7 @@ from comptrust.trust import evaluation, rescoring
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
 from comptrust.workflow import checkpoints, controls, promotable, signatures
+from comptrust.workflow.measuring import Witness
 
 Say = Callable[[str], None]
 
@@ -47,6 +48,8 @@ class Job:
     """Folder of the checkpoint; in the cache by default."""
     existing: Source | None = None
     """A model that is compressed already: it is taken over and measured instead."""
+    seal: Path | None = None
+    """Seal under which the models are evaluated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,9 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         evidence = Evidence(
             candidate, baseline, evaluations.siblings(candidate), evaluations.blocked(candidate)
         )
-        verdict = judge(evidence, job.policy, trusted=job.signer.trusted)
+        recipe = checkpoint.recipe
+        name = registry.model_name(recipe.base_model, recipe.revision)
+        verdict = judge(evidence, job.policy, trusted=job.signer.trusted, model=name)
         log.verdict(verdict)
         page.log_version(log.id)
         say("registering the version")
@@ -147,10 +152,12 @@ def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
     recipe = Recipe(base_model=candidate.recipe.base_model, method="none")
     resolved = recipe.model_copy(update={"revision": candidate.recipe.revision})
     code, engine = digests.of_code(), metrics.engine(candidate.scorecard)
-    run_id = evaluations.dense_run(resolved, job.suite.digest, code_digest=code, engine=engine)
-    if run_id:
-        say(f"dense model: evaluated before on this suite (runs:/{run_id}), reused")
-        reused = evaluations.load(f"runs:/{run_id}")
+    tags = {"code_digest": code, "engine": engine}
+    reused = evaluations.dense(
+        resolved, job.suite.digest, counts=job.signer.counts(job.policy), **tags
+    )
+    if reused:
+        say(f"dense model: evaluated before on this suite ({reused.ref}), reused")
         rescoring.check(reused)
         return reused
     say("dense model: evaluating it once on this suite")
@@ -175,9 +182,11 @@ def _evaluate(
     from comptrust.trust.run import evaluate
 
     path = Path(checkpoint.path)
+    witness = Witness(job.signer.key, job.seal)
     key = digests.of_value([checkpoint.digest, job.suite.digest, digests.of_code(), job.dtype])
     folder = config.cache_dir() / "evaluations" / key[:24]
     checks = folder.with_name(f"{folder.name}-validation")
+    ledger = witness.ledger(job.suite, out=folder)
     try:
         frames.validate_prompts(job.suite.prompts, out=checks)
         with log.timed("evaluate"):
@@ -196,12 +205,15 @@ def _evaluate(
                 facts={"weights": precision.weights(path)},
                 dense=checkpoint.recipe.method == "none",
                 check=check,
+                ledger=ledger,
                 say=say,
             )
         frames.validate_scorecards([measured.scorecard], out=checks)
     finally:
         if checks.is_dir():
             log.folder(checks, "validation")
+    # The same bytes as those that are logged, as they are signed.
+    digests.write_atomic(folder / "checkpoint.json", checkpoint.model_dump_json(indent=2))
+    witness.sign(folder, ledger)
     log.evaluation(folder, measured.scorecard)
-    logged = evaluation.load(folder, ref=f"runs:/{log.id}")
-    return dataclasses.replace(logged, checkpoint=checkpoint)
+    return evaluation.load(folder, ref=f"runs:/{log.id}")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from comptrust.gate import earlier
+from comptrust.gate import earlier, measured
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.signing import keys, waivers
@@ -36,6 +36,14 @@ def check(policy: Policy, *, stage: str | None) -> promotion.Check:
             blocked = any(problem.kind in ("changed", "block") for problem in problems)
             outcome: Result = "block" if blocked else "inconclusive"
             return promotion.Promotion(version.ref, outcome, " ".join(map(str, problems)))
+        signers = measured.signers(attestation.verdict.findings) if attestation else {}
+        if not signers or not set(signers.values()) <= trusted.keys():
+            return promotion.Promotion(
+                version.ref,
+                "inconclusive",
+                "The evaluations behind its verdict are not signed by keys that are trusted here."
+                " Gate it again.",
+            )
         if attestation and attestation.verdict.policy_digest != policy.digest:
             return promotion.Promotion(
                 version.ref,
@@ -56,7 +64,8 @@ def _refusal(
     if candidate.checkpoint:
         measure.check(candidate.checkpoint, registry.checkpoint_in(registered))
     evidence = Evidence(candidate, None, blocked=evaluations.blocked(candidate))
-    finding = earlier.check(evidence) if policy.stages else None
+    scope = {"model": version.name}
+    finding = earlier.check(evidence, trusted, scope) if policy.stages else None
     if finding is None:
         return None
     finding = waivers.apply(

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from comptrust.errors import UserError
 from comptrust.gate import policy as policies
 from comptrust.gate.evidence import Evidence
-from comptrust.gate.signing import attestations, keys
+from comptrust.gate.policy import Policy
+from comptrust.gate.signing import attestations, keys, measurements
 from comptrust.gate.signing import waivers as waiving
 from comptrust.gate.signing.attestations import Attestation, Problem
 from comptrust.gate.signing.waivers import Waiver
@@ -53,6 +54,13 @@ class Signer:
 
     key: Ed25519PrivateKey | None = field(default_factory=keys.signing_key)
     trusted: keys.Trusted = field(default_factory=keys.load_public_keys)
+
+    def counts(self, policy: Policy) -> evaluations.Counts | None:
+        """Return whether an evaluation is signed by a key that may evaluate; None without keys."""
+        if not self.trusted:
+            return None
+        imports = policy.evidence == "imported"
+        return lambda one: not measurements.refusal(one, self.trusted, imports=imports)
 
     def sign(
         self,
@@ -149,7 +157,11 @@ def judge_again(
     measured = evaluations.load(candidate)
     asked = measured.suite.name if measured.suite else ""
     rules = named or policies.load(policies.default(asked))
-    dense = evaluations.load(baseline) if baseline else evaluations.baseline(measured)
+    dense = (
+        evaluations.load(baseline)
+        if baseline
+        else evaluations.baseline(measured, counts=signer.counts(rules))
+    )
     for evaluation in filter(None, (measured, dense) if suite else ()):
         suites.answered(evaluation, str(suite))
     for evaluation in filter(None, (measured, dense)):
@@ -158,7 +170,12 @@ def judge_again(
         measured, dense, evaluations.siblings(measured), evaluations.blocked(measured)
     )
     waived = waivers(candidate, file=waivers_file)
-    verdict = judge(evidence, rules, waivers=waived, trusted=signer.trusted)
+    recipe, model = measured.recipe, None
+    if candidate.startswith("models:/"):
+        model = registry.resolve(candidate).name
+    elif recipe and candidate.startswith(evaluations.REMOTE):
+        model = registry.model_name(recipe.base_model, recipe.revision)
+    verdict = judge(evidence, rules, waivers=waived, trusted=signer.trusted, model=model)
     if candidate.startswith(evaluations.REMOTE):
         from comptrust.report import page
 

@@ -140,10 +140,17 @@ def test_a_changed_field_of_the_attestation_is_found(
 
 def test_judging_again_gives_the_same_outcomes_and_numbers() -> None:
     before = config.parse(config.read_json(KEPT / "candidate/verdict.json"), Verdict, where="kept")
-    after = judge(evidence(), policies.load(str(KEPT / "policy.yaml")), trusted=TRUSTED)
+    rules = policies.load(str(KEPT / "policy.yaml"))
+    after = judge(evidence(), rules)
     wordless = {"findings": {"__all__": {"reason"}}}
     assert after.model_dump(exclude=wordless) == before.model_dump(exclude=wordless)
     assert after.outcome == before.outcome == "pass"
+
+
+def test_where_keys_are_trusted_it_must_be_evaluated_again() -> None:
+    verdict = judge(evidence(), policies.load(str(KEPT / "policy.yaml")), trusted=TRUSTED)
+    [finding] = [finding for finding in verdict.findings if finding.outcome != "pass"]
+    assert "is not signed by the machine that evaluated it" in finding.reason
 
 
 @pytest.mark.parametrize("name", DIGESTS)

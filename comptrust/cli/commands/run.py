@@ -28,6 +28,7 @@ NOT_RECIPE = (
     "policy",
     "promote_to",
     "out",
+    "seal",
     "verify",
 )
 """Options that are not part of the recipe."""

@@ -53,7 +53,7 @@ class Recheck:
         run_id = grant.run_id if grant else tags.get(EVALUATED_BY) or version.run_id or ""
         attestation: attestations.Attestation | None = None
         try:
-            attestation = self._attestation(run_id)
+            attestation = self.attestation(run_id)
         except (MlflowException, OSError, UserError) as error:
             yield (
                 f"{what}: its signed verdict cannot be read from run {run_id}: {_reason(error)}"
@@ -105,7 +105,8 @@ class Recheck:
                 f" valid when it was granted. Gate it again: comptrust gate {ref}"
             )
 
-    def _attestation(self, run_id: str) -> attestations.Attestation:
+    def attestation(self, run_id: str) -> attestations.Attestation:
+        """Return the signed verdict of a run. Raises UserError or MlflowException if it is gone."""
         if self._client.get_run(run_id).info.lifecycle_stage == LifecycleStage.DELETED:
             raise UserError("The run was deleted.")
         with tempfile.TemporaryDirectory() as temporary:

@@ -74,10 +74,14 @@ class Verifier:
             # The day is part of the key because waivers expire at its end. The attestation itself
             # is checked every time, as are earlier blocks and every file of the version.
             today = datetime.datetime.now(datetime.UTC).date()
-            key = (attestation.signature, policy.digest, today, *(block.ref for block in earlier))
+            grants = ((name, str(key.grant)) for name, key in sorted(trusted.items()))
+            blocked = (block.ref for block in earlier)
+            key = (attestation.signature, policy.digest, today, *grants, *blocked)
             record = None
             if key not in self._passed:
-                record = self._judge(attestation, policy, folder, trusted=trusted, blocked=earlier)
+                record = self._judge(
+                    attestation, policy, folder, trusted=trusted, blocked=earlier, level=level
+                )
             # Files that were measured once are the same if their hashes are.
             snapshot = self._weights(attestation, version, uri, folder, unmeasured=record)
             while len(self._passed) >= MAX_REMEMBERED:
@@ -160,6 +164,7 @@ class Verifier:
         *,
         trusted: keys.Trusted,
         blocked: tuple[evaluation.Evaluation, ...],
+        level: Level,
     ) -> Checkpoint | None:
         """Judge the signed evidence under this server's policy; raise UserError unless it passes.
 
@@ -186,7 +191,14 @@ class Verifier:
             blocked,
         )
         accepted = waivers.accepted(attestation.verdict.findings)
-        verdict = judge(evidence, policy, waivers=accepted, trusted=trusted)
+        verdict = judge(
+            evidence,
+            policy,
+            waivers=accepted,
+            trusted=trusted,
+            model=attestation.model,
+            level=level,
+        )
         if verdict.outcome != "pass":
             why = attestations.first_failure(verdict) or "The policy has no rules."
             raise UserError(f"Verdict {verdict.outcome} under policy {policy.name}. {why} {OTHERS}")
@@ -201,7 +213,8 @@ class Verifier:
         except MlflowException as error:
             raise UserError(f"Its signed sibling {ref} is gone. Gate it again.") from error
         run_id = (version.tags or {}).get(EVALUATED_BY) or version.run_id or ""
-        folder = self._fetch(run_id, tuple(signed), temporary / digests.of_text(ref))
+        names = (*signed, evaluation.MEASUREMENT, evaluation.SEAL)
+        folder = self._fetch(run_id, names, temporary / digests.of_text(ref))
         sibling = evaluation.load(folder, ref=ref)
         if attestations.summary(sibling) != signed:
             raise UserError(

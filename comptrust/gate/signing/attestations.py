@@ -30,7 +30,10 @@ NAME = "attestation.json"
 VERDICT = "verdict.json"
 REGISTERED = "registered_model_meta"
 """The file that MLflow adds to a version's files when it downloads them."""
-EVALUATION = ("scorecard.json", "suite.json", "checkpoint.json", "generations")
+EVALUATION = (
+    *("scorecard.json", "suite.json", "checkpoint.json", "generations"),
+    *(evaluation.MEASUREMENT, evaluation.SEAL),
+)
 """What is signed of a run, besides the candidate's verdict; a folder means all its files."""
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import hmac
 import json
 import os
 import stat
@@ -21,6 +22,7 @@ from comptrust.records import Record
 
 PRIVATE = "signing.pem"
 PUBLIC = "*.pub.pem"
+REVOKED = "revoked"
 Trusted = Mapping[str, TrustedKey]
 """Key id -> public key and what it may sign."""
 S = TypeVar("S", bound="SignedRecord")
@@ -68,6 +70,11 @@ def proven(record: SignedRecord, trusted: Trusted) -> bool:
     # Base64 has spare bits, so one signature has several spellings. Only one is accepted.
     canonical = base64.b64encode(raw).decode() == record.signature
     return canonical and record.role in key.grant.roles
+
+
+def secret(key: Ed25519PrivateKey, purpose: str) -> bytes:
+    """Return a secret that only the holder of a private key has."""
+    return hmac.digest(key.private_bytes_raw(), f"comptrust/{purpose}".encode(), "sha256")
 
 
 def key_id(key: Ed25519PublicKey) -> str:
@@ -171,6 +178,33 @@ def load_public_keys(folder_or_file: Path | None = None) -> Trusted:
     if grants is None:
         return {name: TrustedKey(key) for name, key in public.items()}
     return {name: TrustedKey(key, grants.get(name, Grant())) for name, key in public.items()}
+
+
+def files_of(folder: Path, name: str) -> list[Path]:
+    """Return the public key files of a key. Raises UserError if the folder does not trust it."""
+    ids = {path: key_id(_public(path)) for path in sorted(folder.glob(PUBLIC))}
+    if name not in ids.values():
+        trusted = ", ".join(ids.values()) or "none"
+        raise UserError(f"{folder} trusts no key {name}. Trusted there: {trusted}.")
+    return [path for path in ids if ids[path] == name]
+
+
+def revoke(folder: Path, name: str) -> Path:
+    """Move a public key to the folder `revoked` inside, where nothing looks for keys.
+
+    Returns its new path. Raises UserError if the folder does not trust it.
+    """
+    moved = folder / REVOKED / f"{name}.pub.pem"
+    files = files_of(folder, name)
+    try:
+        moved.parent.mkdir(exist_ok=True)
+        for path in files:
+            path.replace(moved)
+    except OSError as error:
+        raise ServiceError(
+            f"Cannot move the public key out of {folder}: {error.strerror}. It is still trusted."
+        ) from error
+    return moved
 
 
 def _public(path: Path) -> Ed25519PublicKey:

@@ -8,7 +8,7 @@ import datetime
 import fnmatch
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -17,24 +17,27 @@ from comptrust.errors import UserError
 from comptrust.records import Record
 
 NAME = "roles.yaml"
-Role = Literal["gate", "waive"]
+Role = Literal["evaluate", "import", "gate", "waive", "release"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class Grant(Record):
     """What one key may sign."""
 
     roles: tuple[Role, ...] = ()
-    """`gate`: verdicts; `waive`: waivers."""
+    """`evaluate`: measurements and seals; `import`: evaluations made elsewhere; `gate`: verdicts;
+    `waive`: waivers; `release`: promotions in an emergency.
+    """
     models: tuple[str, ...] = ("*",)
-    """Patterns of the registered models whose verdicts it may sign."""
+    """Patterns of the registered models whose verdicts and measurements it may sign."""
     levels: tuple[Literal["staging", "production"], ...] = ("staging", "production")
-    """Stages that a verdict of this key may open."""
+    """Stages that a verdict or a measurement of this key may open."""
     until: datetime.date | None = None
     """Last day (UTC) on which what it signed counts."""
 
     def __str__(self) -> str:
         until = f" until {self.until}" if self.until else ""
-        what = " and ".join(self.roles) or "sign nothing"
+        what = ", ".join(self.roles) or "sign nothing"
         return f"{what}; models {', '.join(self.models)}; {' and '.join(self.levels)}{until}"
 
 
@@ -43,7 +46,7 @@ class TrustedKey:
     """A public key and what it may sign."""
 
     public: Ed25519PublicKey
-    grant: Grant = Grant(roles=("gate", "waive"))  # noqa: RUF009 - records are frozen
+    grant: Grant = Grant(roles=ROLES)  # noqa: RUF009 - records are frozen
 
     def refusal(
         self,
