@@ -1,7 +1,7 @@
 """Evaluations: find and read them by reference, with their baseline and sibling versions."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from comptrust import config
@@ -34,10 +34,12 @@ def load(ref: str) -> Evaluation:
     return evaluation.load(folder, ref=ref)
 
 
-def dense_runs(recipe: Recipe, suite_digest: str, **tags: str) -> Iterator[str]:
-    """Yield the finished runs that evaluated the recipe's dense source on this suite, newest first.
+def dense(
+    recipe: Recipe, suite_digest: str, *, counts: Counts | None = None, **tags: str
+) -> Evaluation | None:
+    """Return the newest evaluation of the recipe's dense source on this suite, None without one.
 
-    Only runs with all of `tags` count. Anybody may set them, so they prove nothing.
+    Only finished runs with all of `tags` count. Anybody may set those, so `counts` may refuse some.
     """
     tags |= {
         "method": "none",
@@ -46,16 +48,9 @@ def dense_runs(recipe: Recipe, suite_digest: str, **tags: str) -> Iterator[str]:
         "base_model": recipe.base_model,
     }
     query = f"{store.has_tags(tags)} and attributes.status = 'FINISHED'"
-    yield from (run.info.run_id for run in store.search_runs(query))
-
-
-def dense(
-    recipe: Recipe, suite_digest: str, *, counts: Counts | None = None, **tags: str
-) -> Evaluation | None:
-    """Return the newest evaluation of the recipe's dense source that counts, None without one."""
-    for run_id in dense_runs(recipe, suite_digest, **tags):
+    for run in store.search_runs(query, limit=None if counts else 1):
         try:
-            evaluated = load(f"runs:/{run_id}")
+            evaluated = load(f"runs:/{run.info.run_id}")
         except UserError:
             if counts is None:
                 raise

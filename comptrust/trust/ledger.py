@@ -5,15 +5,17 @@ mark, so nobody else can put answers into a cache.
 """
 
 import hmac
-import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
 
 from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.records import Generation
 from comptrust.trust.stored import ANSWERED
 
+Order = Mapping[str, tuple[int, ...]]
+"""Dimension -> rows of its generations file in the order in which they came."""
 ADDED = ("toxicity",)
 """Fields of an answer that a classifier adds when all of them are there."""
 
@@ -27,8 +29,14 @@ class Ledger:
         self._secret, self._owner = secret, ""
         self.began = time.time()
         """When the first of the answers was made."""
-        self.order: dict[str, str] = {}
-        """Dimension -> row numbers of its generations file in the order in which they came."""
+        self.order: dict[str, tuple[int, ...]] = {}
+
+    @classmethod
+    def of_rows(cls, answers: Mapping[str, Sequence[Generation]]) -> Self:
+        """Return a ledger of answers in the order of their files, which were made elsewhere."""
+        ledger = cls()
+        ledger.order = {name: tuple(range(len(rows))) for name, rows in answers.items()}
+        return ledger
 
     def open(self, owner: Mapping[str, str]) -> None:
         """Name the model, the suite and the engine that the answers are about to come from."""
@@ -53,36 +61,26 @@ class Ledger:
         self.began = min(self.began, float(made))
         return text
 
-    def came(self, dimension: str, rows: Sequence[int]) -> None:
+    def came(self, dimension: str, rows: Iterable[int]) -> None:
         """Remember in which order the rows of a dimension came."""
-        self.order[dimension] = spans(rows)
+        self.order[dimension] = tuple(rows)
 
     def _mark(self, line: str, made: str) -> str:
         message = f"{self._owner}\n{made}\n{line}".encode()
         return hmac.digest(self._secret or b"", message, "sha256").hex()
 
 
-def spans(rows: Sequence[int]) -> str:
-    """Return row numbers as text.
-
-    >>> spans([0, 1, 2, 7, 5, 6]), spans([])
-    ('0-2,7-7,5-6', '')
-    """
-    numbered = itertools.groupby(enumerate(rows), key=lambda pair: pair[1] - pair[0])
-    runs = ([row for _, row in pairs] for _, pairs in numbered)
-    return ",".join(f"{run[0]}-{run[-1]}" for run in runs)
-
-
-def head(answers: Mapping[str, Sequence[Generation]], order: Mapping[str, str]) -> str:
+def head(answers: Mapping[str, Sequence[Generation]], order: Order) -> str:
     """Return the head of the chain over all answers in the order in which they came.
 
     A link is the SHA-256 of the one before, the digest of the prompt and that of the answer.
     Raises UserError if the order does not name each row once.
     """
     link = ""
-    for dimension, text in order.items():
-        rows = answers.get(dimension, ())
-        places = list(itertools.chain.from_iterable(map(_span, filter(None, text.split(",")))))
+    if order.keys() != answers.keys():
+        raise UserError("The order of the answers is of other dimensions than the answers.")
+    for dimension, places in order.items():
+        rows = answers[dimension]
         if sorted(places) != list(range(len(rows))):
             raise UserError(
                 f"The order of the {dimension} answers does not name each of them once."
@@ -101,10 +99,3 @@ def of_prompt(answer: Generation) -> str:
 def _of_answer(answer: Generation) -> str:
     given = {key: answer.extra[key] for key in ANSWERED if key in answer.extra and key not in ADDED}
     return digests.of_value([answer.texts, answer.reasoning, answer.finish_reasons, given])
-
-
-def _span(text: str) -> Iterable[int]:
-    first, _, last = text.partition("-")
-    if not (first.isascii() and first.isdecimal() and last.isascii() and last.isdecimal()):
-        raise UserError(f"'{text[:20]}' does not name rows.")
-    return range(int(first), int(last) + 1)

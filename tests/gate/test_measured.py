@@ -154,8 +154,8 @@ def copied(folder: Path) -> None:
         (lambda folder: signed(folder, STRANGER), f"key {ID[STRANGER]}, which is not trusted here"),
         (lambda folder: signed(folder, GATE), f"key {ID[GATE]}, which may not evaluate here"),
         (lambda folder: signed(folder, KEY, imported=True), "was made elsewhere"),
-        (edit(measurements.NAME, '"chain": "', '"chain": "0'), "was changed since key"),
-        (edit(measurements.NAME, '"key_id"', '"imported": true, "key_id"'), "was changed since"),
+        (edit(measurements.NAME, '"chain":"', '"chain":"0'), "was changed since key"),
+        (edit(measurements.NAME, '"key_id"', '"imported":true,"key_id"'), "was changed since"),
         (edit("scorecard.json", '"value": ', '"value":  '), "scorecard.json was changed"),
         (edit("suite.json", '"limit": null', '"limit":  null'), "suite.json was changed"),
         (edit("checkpoint.json", '"seed": 0', '"seed": 1'), "checkpoint.json was changed"),
@@ -218,7 +218,7 @@ def test_answers_that_are_not_those_of_the_chain(case: Case) -> None:
     wrong = keys.sign(measurement.model_copy(update={"chain": "0" * 64}), KEY)
     (folder / measurements.NAME).write_text(wrong.model_dump_json())
     assert "its answers are not those of the chain" in case.finding()[1]
-    order = dict.fromkeys(measurement.order, "0-0")
+    order = dict.fromkeys(measurement.order, (0, 0, 1, 2))
     wrong = keys.sign(measurement.model_copy(update={"order": order}), KEY)
     (folder / measurements.NAME).write_text(wrong.model_dump_json())
     assert "does not name each of them once" in case.finding()[1]

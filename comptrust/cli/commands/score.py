@@ -59,7 +59,7 @@ def command(
 
         witness = Witness()
         kept = stored.keep(files, out=out, variant=scoring, allow_partial=allow_partial)
-        witness.sign_import(out, kept)
+        witness.sign(out, None)
         scores = {one.dimension: one for one in kept.scorecard.scores}
     else:
         scores = score(*files, scoring=scoring, allow_partial=allow_partial)

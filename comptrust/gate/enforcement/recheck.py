@@ -13,6 +13,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from comptrust import digests
 from comptrust.errors import UserError
+from comptrust.gate import measured
 from comptrust.gate.enforcement import files
 from comptrust.gate.enforcement.audit_record import AuditRecord, written
 from comptrust.gate.enforcement.mlflow_internals import registry_of
@@ -98,6 +99,13 @@ class Recheck:
             yield (
                 f"{what}: {problem} Gate it again with a trusted key (comptrust gate {ref}), or"
                 " archive it."
+            )
+        signers = set(measured.signers(attestation.verdict.findings).values())
+        if unknown := signers - {*self._trusted, attestation.key_id}:  # that one is named above
+            yield (
+                f"{what}: evaluations behind it are signed by {', '.join(sorted(unknown))}, which"
+                f" is not trusted here. Evaluate it again with a trusted key, then: comptrust gate"
+                f" {ref}"
             )
         if datetime.datetime.now(datetime.UTC) >= expires:
             yield (

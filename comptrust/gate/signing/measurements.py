@@ -22,10 +22,6 @@ from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.ledger import Ledger
 
 NAME = evaluation.MEASUREMENT
-MAX_REMEMBERED = 256
-"""Measurements whose chain was computed again, by their signature."""
-
-_chained: dict[str, None] = {}
 
 
 class Measurement(keys.SignedRecord):
@@ -42,7 +38,7 @@ class Measurement(keys.SignedRecord):
     """What computed the answers: its name, versions and dtype."""
     files: dict[str, str]
     """Name -> SHA-256 of every file of the evaluation."""
-    order: dict[str, str]
+    order: dict[str, tuple[int, ...]]
     """Dimension -> rows of its generations file in the order in which they came."""
     chain: str
     """Head of the chain over the answers in that order."""
@@ -62,12 +58,11 @@ class Import(Measurement):
     imported: Literal[True] = True
 
 
-def sign(
-    folder: Path, key: Ed25519PrivateKey | None, kept: Ledger, *, imported: bool = False
-) -> Evaluation:
+def sign(folder: Path, key: Ed25519PrivateKey | None, kept: Ledger | None) -> Evaluation:
     """Write measurement.json to an evaluation folder, and return the evaluation.
 
-    Without a key there is none afterwards: an older one would be of other files.
+    Without a ledger the answers were given elsewhere. Without a key there is no measurement
+    afterwards: an older one would be of other files.
     """
     path = folder / NAME
     path.unlink(missing_ok=True)
@@ -75,7 +70,8 @@ def sign(
     if key is None:
         return evaluated
     card = evaluated.scorecard
-    kind = Import if imported else Measurement
+    kind = Measurement if kept else Import
+    kept = kept or Ledger.of_rows(evaluated.generations)
     made = kind(
         checkpoint=card.checkpoint_digest,
         suite=card.suite_digest,
@@ -87,7 +83,7 @@ def sign(
         ended=datetime.datetime.now(datetime.UTC),
         seal=kept.seal,
     )
-    digests.write_atomic(path, keys.sign(made, key).model_dump_json(indent=2) + "\n")
+    digests.write_atomic(path, keys.sign(made, key).model_dump_json() + "\n")
     return evaluation.load(folder, ref=evaluated.ref)
 
 
@@ -143,13 +139,10 @@ def _changed(measurement: Measurement, evaluated: Evaluation) -> str:
             return f"{file} was {'changed' if file in signed else 'added'}"
     if (measurement.checkpoint, measurement.suite) != (card.checkpoint_digest, card.suite_digest):
         return f"{NAME} is of another checkpoint or suite"
-    if evaluated.generations and measurement.signature not in _chained:
-        try:
-            if ledger.head(evaluated.generations, measurement.order) != measurement.chain:
-                return "its answers are not those of the chain"
-        except UserError as error:
-            return str(error).rstrip(".")
-        while len(_chained) >= MAX_REMEMBERED:
-            _chained.pop(next(iter(_chained)), None)
-        _chained[measurement.signature] = None
+    try:
+        answers = evaluated.generations
+        if answers and ledger.head(answers, measurement.order) != measurement.chain:
+            return "its answers are not those of the chain"
+    except UserError as error:
+        return str(error).rstrip(".")
     return ""
