@@ -33,12 +33,17 @@ class Witness:
     def check(self, suite: Suite) -> str:
         """Return the digest of the seal; it is empty if there is none.
 
-        Raises UserError if the seal is not for this suite.
+        Raises UserError if the seal is not for this suite, or not signed by a key that counts here.
         """
         if self.seal is None:
             return ""
-        seal = seals.read(self.seal)
+        seal, trusted = seals.read(self.seal), keys.load_public_keys()
         seals.check(seal, suite_digest=suite.digest)
+        if trusted and not keys.proven(seal, trusted):
+            raise UserError(
+                f"{self.seal} is not as a trusted key signed it that may evaluate (key"
+                f" {seal.key_id or '(none)'}). Make it again: comptrust seal"
+            )
         return seal.digest_of_fields()
 
     def ledger(self, suite: Suite, *, out: Path) -> Ledger:

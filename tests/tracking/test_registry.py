@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,19 @@ def test_a_version_loads_as_pyfunc_with_the_same_bytes(store: Path, tiny: Path) 
     read = evaluations.load(version.ref)
     assert read.checkpoint and read.checkpoint.recipe.slug == "gptq-4bit-g32-s0"
     assert read.scorecard == evaluations.load(f"runs:/{version.run_id}").scorecard
+
+
+def test_tags_hide_no_sibling(store: Path, tiny: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny, other)
+    (other / "note.json").write_text("{}")
+    candidate, sibling = registered(tiny), registered(other, seed=1)
+    client = runs.client()
+    for tag in ("scorecard_digest", "checkpoint_digest"):
+        client.delete_model_version_tag(sibling.name, sibling.version, tag)
+    client.set_model_version_tag(sibling.name, sibling.version, "method", "none")
+    found = evaluations.siblings(evaluations.load(candidate.ref))
+    assert [one.ref for one in found] == [sibling.ref]
 
 
 def test_the_dense_evaluation_is_found_again(store: Path, tiny: Path) -> None:

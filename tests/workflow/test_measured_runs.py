@@ -206,6 +206,10 @@ def test_a_run_under_a_seal(world: Path, tiny_model: Path) -> None:
         " --seal bar.json"
     )
     assert other.exit_code == 2 and "The seal is for suite mini" in other.stderr
+    edited = (world / "bar.json").read_text().replace(sealed["policy_digest"], "0" * 64)
+    (world / "edited.json").write_text(edited)
+    other = call(f"evaluate {tiny_model} {ASKED} --out new --seal edited.json")
+    assert other.exit_code == 2 and "is not as a trusted key signed it" in other.stderr
 
 
 def test_a_seal_needs_a_key(world: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
