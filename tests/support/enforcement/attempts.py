@@ -224,6 +224,20 @@ TABLE = (
         do.champion,
         forge.asked_more,
     ),
+    Attempt(
+        "blocked, then asked more under a stranger's seal",
+        forge.asked_more_under_a_strangers_seal,
+        do.blocked,
+        do.champion,
+        forge.asked_more,
+    ),
+    Attempt(
+        "blocked, then asked more and sealed",
+        forge.sealed_afterwards,
+        do.blocked,
+        do.champion,
+        forge.asked_more,
+    ),
     # evaluations
     Attempt("evaluated without a key", forge.judged_by(None), do.blocked, do.champion),
     Attempt("evaluated with a wrong key", forge.judged_by(STRANGER), do.blocked, do.champion),

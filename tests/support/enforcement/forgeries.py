@@ -215,15 +215,28 @@ def asked_less(world: World, candidate: Candidate) -> Candidate:
     return asked_again(world, world.register(GOOD, files=world.files(candidate)), n=4)
 
 
-def asked_more(world: World, candidate: Candidate) -> Candidate:
+def asked_more(world: World, candidate: Candidate, *, key: Any = KEY) -> Candidate:
     """Judge it on more questions, as was sealed before."""
     rules = policy.load(str(world.folder / "production.yaml"))
-    seal = measuring.sealed(world.folder / "seal.json", KEY, questions(12), rules)
+    seal = measuring.sealed(world.folder / "seal.json", key, questions(12), rules)
     return asked_again(world, candidate, n=12, seal=seal)
 
 
 def asked_more_without_a_seal(world: World, candidate: Candidate) -> Candidate:
     return asked_again(world, asked_less(world, candidate), n=12)
+
+
+def asked_more_under_a_strangers_seal(world: World, candidate: Candidate) -> Candidate:
+    return asked_more(world, asked_less(world, candidate), key=STRANGER)
+
+
+def sealed_afterwards(world: World, candidate: Candidate) -> Candidate:
+    """Log a good seal beside an evaluation that was made without one."""
+    candidate = asked_more_without_a_seal(world, candidate)
+    rules = policy.load(str(world.folder / "production.yaml"))
+    measuring.sealed(candidate.evidence / "seal.json", KEY, questions(12), rules)
+    world.upload(candidate, "seal.json")
+    return candidate
 
 
 # Tricks: evaluations that the machine that evaluates has not signed, judged where no key is trusted
