@@ -113,6 +113,7 @@ def evaluate(
     template: str | None = None,
     batch_size: int | None = None,
     allow_partial: bool = False,
+    seal: str | Path | None = None,
     out: str | Path | None = None,
     progress: bool = False,
 ) -> Evaluation:
@@ -121,7 +122,8 @@ def evaluate(
     `target` is a checkpoint, a folder, `builtin:NAME`, a Hugging Face id, `models:/NAME/VERSION`,
     or with `base_url` the model's name on a server. `engine` is auto, hf, vllm or openai; a `dtype`
     of auto is float32 on a CPU and the checkpoint's own on an accelerator. Answers are kept in
-    `out` (default: in the cache), and a second call continues there. Raises UserError for an
+    `out` (default: in the cache), and a second call continues there. With a signing key they are
+    signed (measurement.json), under the file `seal` if one is given. Raises UserError for an
     unknown name or a changed checkpoint, ServiceError if the model or its server fails.
     """
     from comptrust.workflow import targets
@@ -142,7 +144,13 @@ def evaluate(
         key = digests.of_value(asked)
         folder = Path(out) if out is not None else config.cache_dir() / "evaluations" / key[:24]
         return targets.evaluate(
-            model, options, questions, given=name, out=folder, allow_partial=allow_partial
+            model,
+            options,
+            questions,
+            given=name,
+            out=folder,
+            allow_partial=allow_partial,
+            seal=Path(seal) if seal is not None else None,
         )
 
 

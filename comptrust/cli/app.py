@@ -28,6 +28,7 @@ COMMANDS = {
     "regate": "regate",
     "suites": "suites",
     "waive": "waive",
+    "seal": "seal",
     "serve": "serve",
     "audit": "audit",
     "list": "list_",

@@ -29,6 +29,7 @@ def job(
     promote_to: str | None = None,
     out: Path | None = None,
     existing: str | None = None,
+    seal: Path | None = None,
     verify: bool = False,
 ) -> Job:
     """Load the suite, the policy and the keys, and make sure that the dense model can be had.
@@ -43,6 +44,7 @@ def job(
     from comptrust.tracking import promotion
     from comptrust.trust import suite as suites
     from comptrust.workflow.job import Job
+    from comptrust.workflow.measuring import Witness
 
     stage = promotion.check_target(promote_to)[0] if promote_to else None
     rules = policies.load(policy or policies.default(suite, stage=stage))
@@ -50,6 +52,7 @@ def job(
         policies.require_stages(rules, target=f"--promote-to {promote_to}")
     questions = suites.for_run(suite, dimensions=dimensions, scoring=scoring, limit=limit)
     planning.check(questions, rules)
+    Witness(seal=seal).check(questions)
     store.check_folder(store.tracking_uri())  # before a model is fetched or converted
     return Job(
         recipe=recipe,
@@ -61,6 +64,7 @@ def job(
         promote_to=promote_to,
         out=out,
         existing=sources.resolve(existing, verify=verify) if existing else None,
+        seal=seal,
         source=sources.resolve(recipe.base_model, verify=verify),
     )
 

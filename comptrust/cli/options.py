@@ -53,7 +53,7 @@ def _settings(
     return pairs
 
 
-def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
+def names_of(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
     """Read comma-separated names; None means all."""
     from comptrust.trust.suite import split_dimensions
 
@@ -147,7 +147,7 @@ evaluate_options = stack(
     click.option(
         "--dimensions",
         type=TEXT,
-        callback=_names,
+        callback=names_of,
         help="Comma-separated dimensions  [default: all of the suite].",
     ),
     click.option(
@@ -174,6 +174,11 @@ evaluate_options = stack(
         "--batch-size",
         type=click.IntRange(min=1),
         help="Prompts answered at once  [default: 256 on a CPU, 32 on a GPU].",
+    ),
+    click.option(
+        "--seal",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Evaluate under this seal, which `comptrust seal` wrote  [default: no seal].",
     ),
 )
 

@@ -46,6 +46,12 @@ class PolicyFile(Record):
     word, for published answers without weights. `allowed`: as `proven`, and the candidate may be a
     dense model (method `none`), judged as its own source.
     """
+    evidence: Literal["measured", "imported"] = "measured"
+    """Which evaluations count where keys are trusted. `imported`: also those made elsewhere, if a
+    key with the role `import` signed them.
+    """
+    sealed: Literal["optional", "required"] = "optional"
+    """Whether the bar must have been signed before the first answer (`comptrust seal`)."""
     stages: bool = True
     """Whether a pass may move a version to a stage. If not, it moves the alias `demo` alone."""
     rollback: Rollback = "allowed"
@@ -77,6 +83,8 @@ class Policy:
     tolerate_until: datetime.date | None = None
     suites: tuple[PinnedSuite, ...] = ()
     sources: Mapping[str, DenseSource] = field(default_factory=dict)
+    evidence: Literal["measured", "imported"] = "measured"
+    sealed: Literal["optional", "required"] = "optional"
 
     @cached_property
     def digest(self) -> str:
@@ -84,8 +92,8 @@ class Policy:
         `exclude`.
 
         Defaults are included, so a new default gives a new digest. `dense`, `stages`, `suites`,
-        `sources`, `rollback` and `tolerate_until` came later and are left out where they are the
-        default. Where a suite's data lies is not part of it.
+        `sources`, `evidence`, `sealed`, `rollback` and `tolerate_until` came later and are left out
+        where they are the default. Where a suite's data lies is not part of it.
         """
         return digests.of_text(self.canonical)
 
@@ -100,6 +108,8 @@ class Policy:
                 **({} if self.stages else {"stages": False}),
                 **({} if self.rollback == "allowed" else {"rollback": self.rollback}),
                 **({"tolerate_until": f"{day}"} if (day := self.tolerate_until) else {}),
+                **({} if self.evidence == "measured" else {"evidence": self.evidence}),
+                **({} if self.sealed == "optional" else {"sealed": self.sealed}),
                 "name": self.name,
                 "rules": [
                     {"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules

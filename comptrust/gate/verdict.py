@@ -8,7 +8,7 @@ import datetime
 from collections.abc import Iterator, Mapping, Sequence
 
 from comptrust import plugins
-from comptrust.gate import comparability, dense, earlier, pins
+from comptrust.gate import comparability, dense, earlier, measured, pins
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import RULES, Policy
 from comptrust.gate.signing.roles import TrustedKey
@@ -26,22 +26,29 @@ def judge(
     waivers: Sequence[Waiver] = (),
     trusted: Mapping[str, TrustedKey] = {},
     today: datetime.date | None = None,
+    level: str | None = None,
 ) -> Verdict:
     """Return the verdict on a candidate.
 
     Findings on comparability, pinned suites and sources, and earlier blocks come first, then rules.
 
     Both the policy's waivers and `waivers` apply. Only those signed by a trusted key count, so
-    without keys none does. `today` decides which waivers have expired (default: today, UTC).
+    without keys none does. As soon as keys are trusted, evaluations must be signed too, by keys
+    that may do so for the evidence's registered model and this level. `today` decides which waivers
+    and keys have expired (default: today, UTC).
     """
     card = evidence.candidate.scorecard
     baseline = evidence.baseline
+    scope = {"model": evidence.model or None, "level": level, "today": today}
+    proof, evidence = measured.check(evidence, policy, trusted, scope)
     pin = pins.named(evidence.candidate.suite, policy.suites) if policy.stages else None
     least = pin.items_at_least if pin else {}
     judged = dataclasses.replace(evidence.without(policy.exclude), items_at_least=least)
     few = pins.too_few(evidence, least)
-    block = earlier.check(evidence) if policy.stages else None
-    found = [(block, True)] if block else []
+    block = earlier.check(evidence, trusted, scope) if policy.stages else None
+    found = [
+        (finding, waivable) for finding, waivable in ((proof, False), (block, True)) if finding
+    ]
     found += [
         (_undecided(finding) if few and rule.rests_on_scores else finding, rule.waivable)
         for rule in policy.rules

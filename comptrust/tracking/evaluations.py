@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from comptrust import config
@@ -11,8 +12,10 @@ from comptrust.tracking import metrics, registry, runs, store
 from comptrust.trust import control, evaluation
 from comptrust.trust.evaluation import Evaluation
 
-SCORES_ONLY = ("scorecard.json", "suite.json", "checkpoint.json")
+SCORES_ONLY = (*evaluation.RECORDS, evaluation.MEASUREMENT)
 REMOTE = ("models:/", "runs:/")
+Counts = Callable[[Evaluation], bool]
+"""Whether an evaluation counts; None stands for all of them."""
 
 
 def load(ref: str) -> Evaluation:
@@ -32,10 +35,12 @@ def load(ref: str) -> Evaluation:
     return evaluation.load(folder, ref=ref)
 
 
-def dense_run(recipe: Recipe, suite_digest: str, **tags: str) -> str | None:
-    """Return the newest finished run that evaluated the recipe's dense source on this suite.
+def dense(
+    recipe: Recipe, suite_digest: str, *, counts: Counts | None = None, **tags: str
+) -> Evaluation | None:
+    """Return the newest evaluation of the recipe's dense source on this suite, None without one.
 
-    Only runs with all of `tags` count.
+    Only finished runs with all of `tags` count. Anybody may set those, so `counts` may refuse some.
     """
     tags |= {
         "method": "none",
@@ -44,7 +49,16 @@ def dense_run(recipe: Recipe, suite_digest: str, **tags: str) -> str | None:
         "base_model": recipe.base_model,
     }
     query = f"{store.has_tags(tags)} and attributes.status = 'FINISHED'"
-    return next((run.info.run_id for run in store.search_runs(query, limit=1)), None)
+    for run in store.search_runs(query, limit=None if counts else 1):
+        try:
+            evaluated = load(f"runs:/{run.info.run_id}")
+        except UserError:
+            if counts is None:
+                raise
+            continue  # anybody's
+        if counts is None or counts(evaluated):
+            return evaluated
+    return None
 
 
 def model_of(candidate: Evaluation) -> str:
@@ -57,37 +71,42 @@ def model_of(candidate: Evaluation) -> str:
     return registry.model_name(recipe.base_model, recipe.revision)
 
 
-def baseline(candidate: Evaluation, **tags: str) -> Evaluation | None:
+def baseline(
+    candidate: Evaluation, *, counts: Counts | None = None, **tags: str
+) -> Evaluation | None:
     """Return the evaluation of the candidate's dense source on the same suite, if there is one.
 
-    One by the same engine, in the same dtype, comes first. Only runs with all of `tags` count.
+    One that counts comes first, then one by the same engine, in the same dtype. Only runs with all
+    of `tags` are looked at.
     """
     if candidate.checkpoint is None:
         return None
     recipe, suite = candidate.checkpoint.recipe, candidate.scorecard.suite_digest
     engine = metrics.engine(candidate.scorecard)
-    run_id = dense_run(recipe, suite, engine=engine, **tags) or dense_run(recipe, suite, **tags)
-    return None if run_id is None else load(f"runs:/{run_id}")
+    return (
+        dense(recipe, suite, counts=counts, engine=engine, **tags)
+        or dense(recipe, suite, counts=counts, **tags)
+        or (dense(recipe, suite, counts=None, **tags) if counts else None)
+    )
 
 
 def siblings(candidate: Evaluation) -> tuple[Evaluation, ...]:
     """Return the scores of the other compressed versions of a candidate's base model.
 
-    Of each checkpoint the newest counts. A candidate on disk, or without a checkpoint record, has
-    no siblings.
+    Of each checkpoint the newest counts. What a version is, its records say: anybody may set its
+    tags. A candidate on disk, or without a checkpoint record, has no siblings.
     """
     checkpoint = candidate.checkpoint
     if checkpoint is None or not candidate.ref.startswith(REMOTE):
         return ()
     name = registry.model_name(checkpoint.recipe.base_model, checkpoint.recipe.revision)
-    newest = {
-        version.tags["checkpoint_digest"]: version
-        for version in registry.versions(name)
-        if version.tags.get("method") != "none"
-        and "scorecard_digest" in version.tags
-        and version.tags.get("checkpoint_digest", checkpoint.digest) != checkpoint.digest
-    }
-    return tuple(_read(version.run_id, version.ref, SCORES_ONLY) for version in newest.values())
+    newest: dict[str, Evaluation] = {}
+    for version in registry.versions(name):
+        sibling = _find(version.run_id, version.ref, SCORES_ONLY) if version.run_id else None
+        if sibling and sibling.recipe and sibling.recipe.method != "none":
+            newest[sibling.scorecard.checkpoint_digest] = sibling
+    newest.pop(candidate.scorecard.checkpoint_digest, None)
+    return tuple(newest.values())
 
 
 def blocked(candidate: Evaluation) -> tuple[Evaluation, ...]:
@@ -114,10 +133,15 @@ def _blocks(run_id: str, checkpoint_digest: str) -> bool:
 
 
 def _read(run_id: str, ref: str, names: tuple[str, ...]) -> Evaluation:
+    if found := _find(run_id, ref, names):
+        return found
+    raise UserError(
+        f"{ref} has no scorecard.json: it was never evaluated. Run `comptrust run` for it."
+    )
+
+
+def _find(run_id: str, ref: str, names: tuple[str, ...]) -> Evaluation | None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(run_id, into=Path(temporary), only=names)
-        if not (folder / "scorecard.json").exists():
-            raise UserError(
-                f"{ref} has no scorecard.json: it was never evaluated. Run `comptrust run` for it."
-            )
-        return evaluation.load(folder, ref=ref)
+        found = (folder / "scorecard.json").exists()
+        return evaluation.load(folder, ref=ref) if found else None

@@ -39,7 +39,10 @@ __all__ = [
 ]
 PROCESS, REASON = "process", "reason"
 """Run tags: host and process id of the writer; why the run did not finish."""
-EVALUATION_FILES = ("suite.json", "rendered.json", "scorecard.json", "generations/[!.]*.jsonl")
+EVALUATION_FILES = (
+    *("suite.json", "rendered.json", "scorecard.json", "generations/[!.]*.jsonl"),
+    *("measurement.json", "seal.json"),
+)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,11 @@ from comptrust.trust.control import Control
 from comptrust.trust.dimensions import dimensions
 from comptrust.trust.generations import read_generations
 
+MEASUREMENT, SEAL = "measurement.json", "seal.json"
+"""Signed by the machine that evaluated: what was measured, and the bar from before."""
+RECORDS = ("scorecard.json", "suite.json", "checkpoint.json", SEAL)
+"""The files that a measurement signs, besides the answers."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -42,6 +47,10 @@ class Evaluation:
     """The recipe stated by a published table, where there is no checkpoint to measure."""
     control: Control | None = None
     """The positive control of a dense model, if one was made."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Name -> SHA-256 of the files that a measurement signs, as they were read."""
+    signed: dict[str, bytes] = field(default_factory=dict)
+    """`measurement.json` and `seal.json` -> content, which nobody has checked yet."""
     _tables: dict[str, base.Table] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -152,8 +161,15 @@ def load(folder: Path, *, ref: str) -> Evaluation:
             f"{controls} belongs to another scorecard than {card}. Remove it, and make it again:"
             f" comptrust control {ref}"
         )
+    records = [folder / name for name in RECORDS if (folder / name).exists()]
+    signed = [folder / name for name in (MEASUREMENT, SEAL) if (folder / name).exists()]
     return Evaluation(
         ref=ref,
+        files={
+            **{path.name: digests.of_file(path) for path in records},
+            **{f"generations/{name}.jsonl": scorecard.generations[name] for name in generations},
+        },
+        signed={path.name: path.read_bytes() for path in signed},
         scorecard=scorecard,
         suite=config.load_json(suite, SuiteManifest) if suite.exists() else None,
         generations=generations,

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from comptrust.records import TOO_LONG, Generation, Prompt, Scorecard, Suite
 from comptrust.trust import scorers, scoring, window
 from comptrust.trust.evaluation import Evaluation, load
 from comptrust.trust.generations import write_generations
+from comptrust.trust.ledger import Ledger
 
 PACKAGES = (
     "torch",
@@ -47,30 +48,32 @@ def evaluate(
     facts: Mapping[str, str] = {},
     dense: bool = False,
     check: Callable[[Mapping[str, Sequence[Generation]]], None] = lambda answers: None,
+    ledger: Ledger | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Write suite.json, rendered.json, generations/ and, last, scorecard.json to `out`.
 
     Prompts that already have an answer in `out` are skipped, however the earlier run ended. `check`
     gets all answers (dimension -> generations) before they are scored and raises if they must not
-    be. `facts` about the model are added to the scorecard's provenance. `say` gets a line on
-    prompts beyond the model's context window, which are not sent. Returns the evaluation as read
-    back from `out`. Raises UserError if `out` has answers of another suite or model or a broken
-    line, ServiceError if the disk is full (answers are kept) or the model's log-likelihoods are not
-    finite.
+    be. `facts` about the model are added to the scorecard's provenance. `ledger` says which kept
+    answers count, and learns in which order the answers came. `say` gets a line on prompts beyond
+    the model's context window, which are not sent, and on kept answers that do not count. Returns
+    the evaluation as read back from `out`. Raises UserError if `out` has answers of another suite
+    or model or a broken line, ServiceError if the disk is full (answers are kept) or the model's
+    log-likelihoods are not finite.
     """
     rendered = [backend.render(prompt) for prompt in suite.prompts]
     rendering_digest = digests.of_value({"decoding": DECODING, "prompts": rendered})
     description = backend.describe()
-    _claim(
-        out,
-        {
-            "suite": suite.digest,
-            "checkpoint": checkpoint_digest,
-            "rendering": rendering_digest,
-            **description,
-        },
-    )
+    owner = {
+        "suite": suite.digest,
+        "checkpoint": checkpoint_digest,
+        "rendering": rendering_digest,
+        **description,
+    }
+    _claim(out, owner)
+    ledger = ledger or Ledger()
+    ledger.open(owner)
     manifest = suite.manifest()
     digests.write_atomic(out / "suite.json", manifest.model_dump_json(indent=2) + "\n")
     examples: dict[str, str] = {}
@@ -84,10 +87,18 @@ def evaluate(
     answers: dict[str, list[Generation]] = {}
     files: dict[str, str] = {}
     folder = out / "generations"
+    partials = {name: folder / f".{name}.partial.jsonl" for name in suite.required}
+    kept = {name: list(_resume(path, ledger)) for name, path in partials.items()}
+    lines = [answer for answers in kept.values() for answer in answers]
+    counted = {(answer.dimension, answer.id) for answer in lines if answer}
+    again = sum((prompt.dimension, prompt.id) not in counted for prompt in suite.prompts)
+    if unmarked := min(again, lines.count(None)):
+        say(f"{unmarked} kept answers were not made with this signing key and are asked for again")
     for dimension in suite.required:
         prompts = [prompt for prompt in suite.prompts if prompt.dimension == dimension]
         known = {prompt.id: too_long(prompt) for prompt in beyond if prompt.dimension == dimension}
-        rows = _ask(backend, prompts, known, partial=folder / f".{dimension}.partial.jsonl")
+        found = filter(None, kept.pop(dimension))
+        rows = _ask(backend, prompts, known, found, ledger, partial=partials[dimension])
         if rows and dimension in suite.scorers:
             rows = _with_toxicity(rows, scorer=scorers.get(suite.scorers[dimension]))
         if rows:
@@ -126,16 +137,21 @@ def _claim(out: Path, owner: dict[str, str]) -> None:
 
 
 def _ask(
-    backend: Backend, prompts: Sequence[Prompt], known: dict[str, Generation], *, partial: Path
+    backend: Backend,
+    prompts: Sequence[Prompt],
+    known: dict[str, Generation],
+    kept: Iterable[Generation],
+    ledger: Ledger,
+    *,
+    partial: Path,
 ) -> list[Generation]:
     """Return the answers in the prompts' order, after appending each new one to `partial`.
 
-    Those in `known` need no question. One that a failure withheld is asked for again.
+    Those `known` or `kept` need no question. One that a failure withheld is asked for again.
     """
-    kept = {answer.id: answer for answer in _resume(partial)}
     answers = {
-        key: answer
-        for key, answer in kept.items()
+        answer.id: answer
+        for answer in {answer.id: answer for answer in kept}.values()
         if answer.withheld is None or answer.withheld in FINAL
     } | known
     missing = [prompt for prompt in prompts if prompt.id not in answers]
@@ -146,16 +162,20 @@ def _ask(
             done=len(prompts) - len(missing),
             what=prompts[0].dimension,
         ):
-            _append(partial, answer, kept=f"{len(answers)} of {len(prompts)} answers are kept")
+            line = ledger.marked(json.dumps(answer.model_dump(mode="json")))
+            _append(partial, line, kept=f"{len(answers)} of {len(prompts)} answers are kept")
             answers[answer.id] = answer
+    if prompts:
+        places = {prompt.id: row for row, prompt in enumerate(prompts)}
+        ledger.came(prompts[0].dimension, [places[key] for key in answers if key in places])
     return [answers[prompt.id] for prompt in prompts]
 
 
-def _append(partial: Path, answer: Generation, *, kept: str) -> None:
+def _append(partial: Path, line: str, *, kept: str) -> None:
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "a", encoding="ascii") as file:
-            file.write(json.dumps(answer.model_dump(mode="json")) + "\n")
+            file.write(f"{line}\n")
     except OSError as error:
         raise ServiceError(
             f"Cannot write {partial}: {error.strerror}. {kept}; free space and run again to"
@@ -163,10 +183,11 @@ def _append(partial: Path, answer: Generation, *, kept: str) -> None:
         ) from error
 
 
-def _resume(partial: Path) -> Iterator[Generation]:
+def _resume(partial: Path, ledger: Ledger) -> Iterator[Generation | None]:
     """Yield the answers of an interrupted run, removing a last line that is incomplete.
 
-    Raises UserError naming file and line for any other broken line.
+    Yields None for one that does not count. Raises UserError naming file and line for any other
+    broken line.
     """
     if not partial.exists():
         return
@@ -182,8 +203,11 @@ def _resume(partial: Path) -> Iterator[Generation]:
     # The user may remove a broken line: its prompt is then answered again.
     for number, line in enumerate(whole.split(b"\n") if newline else [], start=1):
         where = f"{partial}, line {number}"
-        data = config.json_value(config.decoded(line, where=where), where=where)
-        yield config.parse(data, Generation, where=where)
+        text = ledger.unmarked(config.decoded(line, where=where))
+        if text is None:
+            yield None
+            continue
+        yield config.parse(config.json_value(text, where=where), Generation, where=where)
 
 
 def _with_toxicity(answers: Sequence[Generation], *, scorer: scorers.Scorer) -> list[Generation]:

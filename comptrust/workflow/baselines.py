@@ -31,15 +31,18 @@ def check(baseline: Evaluation, *, checkpoint: str | None) -> None:
         )
 
 
-def find(candidate: Evaluation, policy: Policy) -> Evaluation | None:
+def find(
+    candidate: Evaluation, policy: Policy, *, counts: evaluations.Counts | None
+) -> Evaluation | None:
     """Return the logged evaluation of a candidate's dense source, None if there is none.
 
-    If the policy binds the candidate's name to a dense checkpoint, only evaluations of that count.
+    One that `counts` comes first. If the policy binds the candidate's name to a dense checkpoint,
+    only evaluations of that are looked at.
     """
     bound = dense.binding(evaluations.model_of(candidate), policy.sources).values()
     digest = next((source.checkpoint for source in bound if source.checkpoint), None)
     tags = {"checkpoint_digest": digest} if digest else {}
-    baseline = evaluations.baseline(candidate, **tags)
+    baseline = evaluations.baseline(candidate, counts=counts, **tags)
     if baseline:
         check(baseline, checkpoint=digest)
     return baseline
@@ -51,6 +54,7 @@ def reusable(
     *,
     made: Callable[[], Checkpoint],
     say: Callable[[str], None],
+    counts: evaluations.Counts | None,
     **tags: str,
 ) -> Evaluation | None:
     """Return a logged evaluation of a dense recipe's checkpoint on a suite; None if there is none.
@@ -58,13 +62,13 @@ def reusable(
     `made` makes that checkpoint here, and is called only if there may be one. Only runs with all of
     `tags` count.
     """
-    if evaluations.dense_run(recipe, suite_digest, **tags) is None:
+    if evaluations.dense(recipe, suite_digest, counts=counts, **tags) is None:
         return None
     digest = made().digest
-    run_id = evaluations.dense_run(recipe, suite_digest, checkpoint_digest=digest, **tags)
-    if run_id is None:
+    tags["checkpoint_digest"] = digest
+    baseline = evaluations.dense(recipe, suite_digest, counts=counts, **tags)
+    if baseline is None:
         return None
-    baseline = evaluations.load(f"runs:/{run_id}")
     try:
         check(baseline, checkpoint=digest)
     except UserError as error:

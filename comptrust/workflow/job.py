@@ -25,6 +25,7 @@ from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
 from comptrust.workflow import baselines, checkpoints, controls, promotable, signatures
+from comptrust.workflow.measuring import Witness
 
 Say = Callable[[str], None]
 
@@ -48,6 +49,8 @@ class Job:
     """Folder of the checkpoint; in the cache by default."""
     existing: Source | None = None
     """A model that is compressed already: it is taken over and measured instead."""
+    seal: Path | None = None
+    """Seal under which the models are evaluated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +163,7 @@ def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
         job.suite.digest,
         made=lambda: checkpoints.get(recipe, job.source),
         say=say,
+        counts=job.signer.counts(job.policy),
         code_digest=code,
         engine=engine,
     )
@@ -188,9 +192,11 @@ def _evaluate(
     from comptrust.trust.run import evaluate
 
     path = Path(checkpoint.path)
+    witness = Witness(job.signer.key, job.seal)
     key = digests.of_value([checkpoint.digest, job.suite.digest, digests.of_code(), job.dtype])
     folder = config.cache_dir() / "evaluations" / key[:24]
     checks = folder.with_name(f"{folder.name}-validation")
+    ledger = witness.ledger(job.suite, out=folder)
     try:
         frames.validate_prompts(job.suite.prompts, out=checks)
         with log.timed("evaluate"):
@@ -209,12 +215,15 @@ def _evaluate(
                 facts={"weights": precision.weights(path)},
                 dense=checkpoint.recipe.method == "none",
                 check=check,
+                ledger=ledger,
                 say=say,
             )
         frames.validate_scorecards([measured.scorecard], out=checks)
     finally:
         if checks.is_dir():
             log.folder(checks, "validation")
+    # The same bytes as those that are logged, as they are signed.
+    digests.write_atomic(folder / "checkpoint.json", checkpoint.model_dump_json(indent=2))
+    witness.sign(folder, ledger)
     log.evaluation(folder, measured.scorecard)
-    logged = evaluation.load(folder, ref=f"runs:/{log.id}")
-    return dataclasses.replace(logged, checkpoint=checkpoint)
+    return evaluation.load(folder, ref=f"runs:/{log.id}")

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from comptrust.gate import dense, earlier
+from comptrust.gate import dense, earlier, measured
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.signing import keys, waivers
@@ -37,6 +37,14 @@ def check(policy: Policy, *, stage: str | None) -> promotion.Check:
             blocked = any(problem.kind in ("changed", "block") for problem in problems)
             outcome: Result = "block" if blocked else "inconclusive"
             return promotion.Promotion(version.ref, outcome, " ".join(map(str, problems)))
+        signers = measured.signers(attestation.verdict.findings) if attestation else {}
+        if not signers or not set(signers.values()) <= trusted.keys():
+            return promotion.Promotion(
+                version.ref,
+                "inconclusive",
+                "The evaluations behind its verdict are not signed by keys that are trusted here."
+                " Gate it again.",
+            )
         if attestation and attestation.verdict.policy_digest != policy.digest:
             return promotion.Promotion(
                 version.ref,
@@ -62,7 +70,8 @@ def _refusal(
         if bound and bound.outcome != "pass":
             return promotion.Promotion(version.ref, bound.outcome, f"{bound.rule}: {bound.reason}")
     evidence = Evidence(candidate, None, blocked=evaluations.blocked(candidate))
-    finding = earlier.check(evidence) if policy.stages else None
+    scope = {"model": version.name}
+    finding = earlier.check(evidence, trusted, scope) if policy.stages else None
     if finding is None:
         return None
     finding = waivers.apply(

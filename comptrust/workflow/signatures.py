@@ -12,7 +12,8 @@ from comptrust import claims
 from comptrust.errors import UserError
 from comptrust.gate import policy as policies
 from comptrust.gate.evidence import Evidence
-from comptrust.gate.signing import attestations, keys
+from comptrust.gate.policy import Policy
+from comptrust.gate.signing import attestations, keys, measurements
 from comptrust.gate.signing import waivers as waiving
 from comptrust.gate.signing.attestations import Attestation, Problem
 from comptrust.gate.signing.waivers import Waiver
@@ -53,6 +54,13 @@ class Signer:
 
     key: keys.PrivateKey | None = field(default_factory=keys.signing_key)
     trusted: keys.Trusted = field(default_factory=keys.load_public_keys)
+
+    def counts(self, policy: Policy) -> evaluations.Counts | None:
+        """Return whether an evaluation is signed by a key that may evaluate; None without keys."""
+        if not self.trusted:
+            return None
+        imports = policy.evidence == "imported"
+        return lambda one: not measurements.refusal(one, self.trusted, imports=imports)
 
     def sign(
         self,
@@ -159,7 +167,11 @@ def judge_again(
     measured = evaluations.load(candidate)
     asked = measured.suite.name if measured.suite else ""
     rules = named or policies.load(policies.default(asked))
-    dense = evaluations.load(baseline) if baseline else baselines.find(measured, rules)
+    dense = (
+        evaluations.load(baseline)
+        if baseline
+        else baselines.find(measured, rules, counts=signer.counts(rules))
+    )
     for evaluation in filter(None, (measured, dense) if suite else ()):
         suites.answered(evaluation, str(suite))
     for evaluation in filter(None, (measured, dense)):

@@ -1,6 +1,5 @@
 """The target of an evaluation: which model it is, and a backend that answers for it."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from comptrust.models.base import BACKENDS, Backend
 from comptrust.records import Checkpoint, Dtype, Suite
 from comptrust.tracking.registry import local_model
 from comptrust.trust.evaluation import Evaluation
+from comptrust.workflow.measuring import Witness
 
 ENGINES = ("auto", "vllm")
 """Names of engines beside those of the backends."""
@@ -119,14 +119,18 @@ def evaluate(
     given: str,
     out: Path,
     allow_partial: bool = False,
+    seal: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Let a target answer a suite, with what its files show of its weights in the scorecard.
 
-    `out` gets the checkpoint's record as well, if there is one. See `trust.run.evaluate`.
+    `out` gets the checkpoint's record as well, if there is one, and measurement.json if there is a
+    signing key. See `trust.run.evaluate`.
     """
     from comptrust.trust import run
 
+    witness = Witness(seal=seal)
+    ledger = witness.ledger(suite, out=out)
     log = out.with_name(f"{out.name}-server.log")
     with backend(target, options, given=given, log=log, say=say) as answering:
         # loading comes first: it says best what is wrong with a folder
@@ -135,7 +139,7 @@ def evaluate(
             dense = target.record.recipe.method == "none"
         else:
             dense = weights.get("weights", "").startswith("dense")
-        evaluation = run.evaluate(
+        run.evaluate(
             answering,
             suite,
             out=out,
@@ -143,12 +147,13 @@ def evaluate(
             allow_partial=allow_partial,
             facts=weights,
             dense=dense,
+            ledger=ledger,
             say=say,
         )
     if target.record:
         text = target.record.model_dump_json(indent=2) + "\n"
         digests.write_atomic(out / checkpoint.NAME, text)
-    return dataclasses.replace(evaluation, checkpoint=target.record)
+    return witness.sign(out, ledger)
 
 
 @contextmanager

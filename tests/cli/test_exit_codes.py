@@ -46,6 +46,7 @@ WORK = {
         "waive r --checkpoint c --who w --why y --until 2999-01-01",
         "comptrust.gate.policy.waivable",
     ),
+    "seal": ("seal --policy staging --suite mini", "comptrust.gate.signing.keys.signing_key"),
     "serve": ("serve", "comptrust.gate.enforcement.serving.server_command"),
     "audit": ("audit", "comptrust.gate.enforcement.settings.audit_log"),
     "list": ("list policies", "comptrust.cli.commands.list_._lines"),

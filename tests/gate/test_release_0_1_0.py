@@ -142,16 +142,22 @@ def test_a_changed_field_of_the_attestation_is_found(
 def test_judging_again_gives_the_same_outcomes_and_numbers() -> None:
     before = config.parse(config.read_json(KEPT / "candidate/verdict.json"), Verdict, where="kept")
     kept, policy = evidence(), policies.load(str(KEPT / "policy.yaml"))
-    after = judge(kept, policy, trusted=TRUSTED)
+    after = judge(kept, policy)
     # Since then a policy names the suites that count, and this one names none.
     added = after.findings[1]
     assert (added.rule, added.outcome, after.outcome) == ("suite", "inconclusive", "inconclusive")
-    after = judge(kept, pins.naming(policy, kept.candidate), trusted=TRUSTED)
+    after = judge(kept, pins.naming(policy, kept.candidate))
     assert after.outcome == before.outcome == "pass"
     findings = tuple(found for found in after.findings if found.rule != "suite")
     after = after.model_copy(update={"findings": findings, "policy_digest": policy.digest})
     wordless = {"findings": {"__all__": {"reason": True, "evidence": {"scope"}}}}
     assert after.model_dump(exclude=wordless) == before.model_dump(exclude=wordless)
+
+
+def test_where_keys_are_trusted_it_must_be_evaluated_again() -> None:
+    verdict = judge(evidence(), policies.load(str(KEPT / "policy.yaml")), trusted=TRUSTED)
+    [finding] = [finding for finding in verdict.findings if finding.outcome != "pass"]
+    assert "is not signed by the machine that evaluated it" in finding.reason
 
 
 @pytest.mark.parametrize("name", DIGESTS)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from comptrust.errors import UserError
-from comptrust.records import Finding, Result, Verdict
+from comptrust.records import Finding, Recipe, Result, Verdict
 from comptrust.tracking import evaluations, metrics, promotion, registry, runs
 from tests.support.records import checkpoint_of, scorecard_of
 
@@ -80,17 +82,34 @@ def test_a_version_loads_as_pyfunc_with_the_same_bytes(store: Path, tiny: Path) 
     assert read.scorecard == evaluations.load(f"runs:/{version.run_id}").scorecard
 
 
+def test_tags_hide_no_sibling(store: Path, tiny: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny, other)
+    (other / "note.json").write_text("{}")
+    candidate, sibling = registered(tiny), registered(other, seed=1)
+    client = runs.client()
+    for tag in ("scorecard_digest", "checkpoint_digest"):
+        client.delete_model_version_tag(sibling.name, sibling.version, tag)
+    client.set_model_version_tag(sibling.name, sibling.version, "method", "none")
+    found = evaluations.siblings(evaluations.load(candidate.ref))
+    assert [one.ref for one in found] == [sibling.ref]
+
+
 def test_the_dense_evaluation_is_found_again(store: Path, tiny: Path) -> None:
     dense = registered(tiny, method="none", bits=None, group_size=None)
     recipe = checkpoint_of(tiny).recipe
-    assert (
-        evaluations.dense_run(recipe, "5" * 64)
-        == dense.run_id
-        == evaluations.dense_run(recipe, "5" * 64, code_digest="c")
-    )
-    assert evaluations.dense_run(recipe, "4" * 64) is None
-    assert evaluations.dense_run(recipe, "5" * 64, code_digest="d") is None
-    assert evaluations.dense_run(recipe.model_copy(update={"revision": "r2"}), "5" * 64) is None
+
+    def found(recipe: Recipe, suite: str, **more: Any) -> str | None:
+        evaluated = evaluations.dense(recipe, suite, **more)
+        return evaluated and evaluated.ref
+
+    ref = f"runs:/{dense.run_id}"
+    assert found(recipe, "5" * 64) == found(recipe, "5" * 64, code_digest="c") == ref
+    assert found(recipe, "4" * 64) is None
+    assert found(recipe, "5" * 64, code_digest="d") is None
+    assert found(recipe.model_copy(update={"revision": "r2"}), "5" * 64) is None
+    assert found(recipe, "5" * 64, counts=lambda evaluated: evaluated.ref == ref) == ref
+    assert found(recipe, "5" * 64, counts=lambda evaluated: False) is None
 
 
 def test_a_recipe_run_again_stays_one_version_with_the_newer_evaluation(

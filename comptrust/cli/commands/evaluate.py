@@ -99,6 +99,7 @@ def command(target: str, out: Path | None, as_json: bool, **options: Any) -> Non
         given=target,
         out=out or Path("out") / "evaluations" / name,
         allow_partial=options["allow_partial"],
+        seal=options["seal"],
         say=say,
     )
     card = evaluation.scorecard

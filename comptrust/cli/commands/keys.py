@@ -1,11 +1,13 @@
-"""`comptrust keys`: make a key that signs verdicts and waivers, and show the trusted keys."""
+"""`comptrust keys`: make a signing key, show the trusted keys, and withdraw the trust in one."""
 
+import dataclasses
+import os
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from comptrust.cli.options import json_option, print_result
+from comptrust.cli.options import TEXT, json_option, print_result
 
 folder_option = click.option(
     "--dir",
@@ -17,7 +19,7 @@ folder_option = click.option(
 
 @click.group("keys")
 def command() -> None:
-    """Make and show signing keys.
+    """Make, show and revoke signing keys.
 
     \b
     Example:
@@ -81,3 +83,69 @@ def show(folder: Path | None, as_json: bool) -> None:
     ]
     fields = {"trusted": trusted, "grants": grants, "signing": signing}
     print_result("\n".join(lines), fields, as_json=as_json)
+
+
+@command.command("revoke")
+@click.argument("key", metavar="KEY")
+@click.option(
+    "--registry",
+    type=TEXT,
+    help="Address or database of the registry whose promotions may rest on KEY  [default: the"
+    " tracking server].",
+)
+@click.option(
+    "--log",
+    type=click.Path(path_type=Path),
+    help="Audit log of that registry  [default: COMPTRUST_AUDIT_LOG, else beside the database].",
+)
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Folder of trusted keys  [default: COMPTRUST_TRUSTED_KEYS, else the keys folder].",
+)
+@click.option("--dry-run", is_flag=True, help="Only name what rests on KEY.")
+@json_option
+def revoke(
+    key: str,
+    registry: str | None,
+    log: Path | None,
+    folder: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Name every promotion that rests on KEY, then stop trusting it.
+
+    KEY is the id that `keys show` prints. A promotion rests on it if it signed the verdict, an
+    evaluation of the candidate, its baseline or a sibling, or a waiver. The public key is moved to
+    the folder `revoked` inside the folder of trusted keys. What is promoted stays where it is:
+    gate it again with another key, or archive it.
+
+    \b
+    Example:
+      comptrust keys revoke 5d7f1cbda7daece5 --registry http://127.0.0.1:5000 --dry-run
+    """
+    from comptrust.gate.enforcement import audit, resting, settings
+    from comptrust.gate.signing import keys
+    from comptrust.tracking.store import SETTINGS, tracking_uri
+
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    place = folder or Path(os.environ.get(settings.KEYS) or keys.default_folder())
+    keys.files_of(place, key)  # before the registry is asked
+    uri = (registry or tracking_uri()).removeprefix(settings.SCHEME)
+    path = log or settings.audit_log(uri)
+    chain = audit.read(path) if path and (log or path.exists()) else audit.Chain((), None)
+    rests = resting.on(key, chain.lines, uri)
+    moved = None if dry_run else keys.revoke(place, key)
+    lines = [ascii(f"{one.ref} ({one.where}): {', '.join(one.why)}")[1:-1] for one in rests]
+    if chain.problem:
+        lines.append(f"PROBLEM: the chain of {path} is broken at {chain.problem}")
+    end = f"Key {key} is still trusted." if dry_run else f"Key {key} was moved to {moved}."
+    text = "\n".join([*lines, f"Promotions that rest on key {key}: {len(rests)}. {end}"])
+    fields = {
+        "key": key,
+        "promotions": [dataclasses.asdict(one) for one in rests],
+        "revoked": str(moved) if moved else None,
+    }
+    print_result(text, fields, as_json=as_json)

@@ -29,6 +29,7 @@ NOT_RECIPE = (
     "policy",
     "promote_to",
     "out",
+    "seal",
     "verify",
 )
 """Options that are not part of the recipe."""

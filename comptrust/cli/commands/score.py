@@ -30,8 +30,8 @@ from comptrust.text_tables import number, table
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="New folder for an evaluation of these answers, which the gate can judge under a policy"
-    " with `dense: declared`  [default: keep nothing].",
+    help="New folder for an evaluation of these answers, signed as imported if there is a signing"
+    " key. The gate can judge it under a policy with `dense: declared`  [default: keep nothing].",
 )
 @json_option
 def command(
@@ -55,8 +55,11 @@ def command(
     without_collecting()
     if out:
         from comptrust.trust import stored
+        from comptrust.workflow.measuring import Witness
 
+        witness = Witness()
         kept = stored.keep(files, out=out, variant=scoring, allow_partial=allow_partial)
+        witness.sign(out, None)
         scores = {one.dimension: one for one in kept.scorecard.scores}
     else:
         scores = score(*files, scoring=scoring, allow_partial=allow_partial)

@@ -13,6 +13,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from comptrust import digests
 from comptrust.errors import UserError
+from comptrust.gate import measured
 from comptrust.gate.enforcement import files
 from comptrust.gate.enforcement.audit_record import AuditRecord, Grant, written
 from comptrust.gate.enforcement.evidence_store import EvidenceStore
@@ -20,6 +21,15 @@ from comptrust.gate.enforcement.kept_evidence import KeptEvidence
 from comptrust.gate.enforcement.mlflow_internals import registry_of
 from comptrust.gate.enforcement.verifier import EVALUATED_BY
 from comptrust.gate.signing import attestations, keys
+
+
+def attestation_of(client: MlflowClient, run_id: str) -> attestations.Attestation:
+    """Return the signed verdict of a run. Raises UserError or MlflowException if it is gone."""
+    if client.get_run(run_id).info.lifecycle_stage == LifecycleStage.DELETED:
+        raise UserError("The run was deleted.")
+    with tempfile.TemporaryDirectory() as temporary:
+        path = client.download_artifacts(run_id, attestations.NAME, temporary)
+        return attestations.read(Path(path))
 
 
 class Recheck:
@@ -61,7 +71,7 @@ class Recheck:
         attestation: attestations.Attestation | None = None
         try:
             if not (grant and grant.emergency):
-                attestation = self._attestation(run_id)
+                attestation = attestation_of(self._client, run_id)
         except (MlflowException, OSError, UserError) as error:
             kept = grant and grant.evidence
             instead = f" {self._evidence.instead(kept, attestations.NAME)}" if kept else ""
@@ -114,6 +124,13 @@ class Recheck:
                 f"{what}: {problem} Gate it again with a trusted key (comptrust gate {ref}), or"
                 " archive it."
             )
+        signers = set(measured.signers(attestation.verdict.findings).values())
+        if unknown := signers - {*self._trusted, attestation.key_id}:  # that one is named above
+            yield (
+                f"{what}: evaluations behind it are signed by {', '.join(sorted(unknown))}, which"
+                f" is not trusted here. Evaluate it again with a trusted key, then: comptrust gate"
+                f" {ref}"
+            )
         if datetime.datetime.now(datetime.UTC) >= expires:
             yield (
                 f"{what}: its signature expired on {expires:%Y-%m-%d %H:%M} UTC; it was"
@@ -134,13 +151,6 @@ class Recheck:
                 f"{what}: it was promoted in an emergency signed by key {grant.key_id}, which"
                 f" {refusal}. Archive it."
             )
-
-    def _attestation(self, run_id: str) -> attestations.Attestation:
-        if self._client.get_run(run_id).info.lifecycle_stage == LifecycleStage.DELETED:
-            raise UserError("The run was deleted.")
-        with tempfile.TemporaryDirectory() as temporary:
-            path = self._client.download_artifacts(run_id, attestations.NAME, temporary)
-            return attestations.read(Path(path))
 
     def _files(self, uri: str) -> str:
         """Return the digest of the files at a URI: of path -> SHA-256."""

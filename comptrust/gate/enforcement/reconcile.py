@@ -56,10 +56,10 @@ def differences(
     old = outdated.Outdated(client, outdated.present(records), trusted)
     lines: list[str] = []
     notes: list[str] = []
-    guarded = _guarded(records, registry)
+    watched = guarded(records, registry)
     try:
-        promotions = list(_promotions(client, guarded))
-        for promotion in promotions:
+        present = list(promotions(client, watched))
+        for promotion in present:
             record = granted.get(promotion.place)
             if promotion.version is None:
                 lines.append(
@@ -69,7 +69,7 @@ def differences(
             elif record and replay.value(record) == promotion.value:
                 problems = list(recheck.problems(promotion.version, promotion.where, record))
                 lines += problems
-                level = settings.STAGES.get(record.target) or guarded.of_alias(record.target)
+                level = settings.STAGES.get(record.target) or watched.of_alias(record.target)
                 what = f"{promotion.ref} ({promotion.where}, granted in record {record.number})"
                 with outdated.reading(registry):
                     line = level and old.line(
@@ -83,8 +83,8 @@ def differences(
         raise ServiceError(
             f"The registry {registry} did not answer: {error.message!a}. The log itself was read."
         ) from error
-    present = {promotion.place for promotion in promotions}
-    lines += [_lost(record) for place, record in granted.items() if place not in present]
+    places = {promotion.place for promotion in present}
+    lines += [_lost(record) for place, record in granted.items() if place not in places]
     return tuple(lines), tuple(notes)
 
 
@@ -140,7 +140,7 @@ def _place(record: AuditRecord) -> str:
     return f"@{record.target}" if by_alias else f"in {record.target}"
 
 
-def _guarded(records: Sequence[AuditRecord], registry: str) -> settings.Settings:
+def guarded(records: Sequence[AuditRecord], registry: str) -> settings.Settings:
     """Return what the servers of this log guard, as their records say.
 
     Records of older versions do not say it. If none does, the environment counts.
@@ -169,12 +169,12 @@ def _guarded(records: Sequence[AuditRecord], registry: str) -> settings.Settings
     )
 
 
-def _promotions(client: MlflowClient, guarded: settings.Settings) -> Iterator[Promotion]:
+def promotions(client: MlflowClient, guarding: settings.Settings) -> Iterator[Promotion]:
     """Yield each promotion of a registry; prompts do not count."""
     for version in _pages(client.search_model_versions):
         stage = version.current_stage
         if (
-            guarded.guards(version.name)
+            guarding.guards(version.name)
             and stage in settings.STAGES
             and not is_prompt_source(version)
         ):
@@ -183,7 +183,7 @@ def _promotions(client: MlflowClient, guarded: settings.Settings) -> Iterator[Pr
             yield Promotion(place, stage, ref, f"in {stage}", version)
     for model in _pages(client.search_registered_models):
         for alias, number in model.aliases.items():
-            if guarded.guards(model.name) and guarded.of_alias(alias) is not None:
+            if guarding.guards(model.name) and guarding.of_alias(alias) is not None:
                 version = existing_version(
                     registry_of(client).get_model_version, model.name, number
                 )

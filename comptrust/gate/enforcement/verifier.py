@@ -85,7 +85,9 @@ class Verifier:
             # The day is part of the key because waivers expire at its end. The attestation itself
             # is checked every time, as are earlier blocks and every file of the version.
             today = (then or datetime.datetime.now(datetime.UTC)).date()
-            key = (attestation.signature, policy.digest, today, *(block.ref for block in earlier))
+            grants = ((name, str(key.grant)) for name, key in sorted(trusted.items()))
+            blocked = (block.ref for block in earlier)
+            key = (attestation.signature, policy.digest, today, *grants, *blocked)
             record = None
             # Of equal requests at once, one judges and reads the files; the others wait for it.
             with self._turns.take(key):
@@ -98,6 +100,7 @@ class Verifier:
                         folder,
                         trusted=trusted,
                         blocked=earlier,
+                        level=level,
                         today=today,
                     )
                 # Files that were measured once are the same if their hashes are.
@@ -189,6 +192,7 @@ class Verifier:
         *,
         trusted: keys.Trusted,
         blocked: tuple[evaluation.Evaluation, ...],
+        level: Level,
         today: datetime.date,
     ) -> Checkpoint | None:
         """Judge the signed evidence under this server's policy; raise UserError unless it passes.
@@ -219,7 +223,9 @@ class Verifier:
             model=attestation.model,
         )
         accepted = waivers.accepted(attestation.verdict.findings)
-        verdict = judge(evidence, policy, waivers=accepted, trusted=trusted, today=today)
+        verdict = judge(
+            evidence, policy, waivers=accepted, trusted=trusted, level=level, today=today
+        )
         if verdict.outcome != "pass":
             why = attestations.first_failure(verdict) or "The policy has no rules."
             raise UserError(f"Verdict {verdict.outcome} under policy {policy.name}. {why} {OTHERS}")
@@ -230,9 +236,8 @@ class Verifier:
     def _sibling(
         self, ref: str, signed: Mapping[str, str], temporary: Path
     ) -> evaluation.Evaluation:
-        folder = self._fetch(
-            self._sibling_run(ref), tuple(signed), temporary / digests.of_text(ref)
-        )
+        names = (*signed, *attestations.SIGNED_BESIDE)
+        folder = self._fetch(self._sibling_run(ref), names, temporary / digests.of_text(ref))
         sibling = evaluation.load(folder, ref=ref)
         if attestations.summary(sibling) != signed:
             raise UserError(

@@ -35,7 +35,9 @@ MAX_BYTES = 2 << 20
 VERDICT = "verdict.json"
 REGISTERED = "registered_model_meta"
 """The file that MLflow adds to a version's files when it downloads them."""
-EVALUATION = ("scorecard.json", "suite.json", "checkpoint.json", "generations")
+SIGNED_BESIDE = ("measurement.json", "seal.json")
+"""What the machine that evaluated signed of a run, if it has a key."""
+EVALUATION = ("scorecard.json", "suite.json", "checkpoint.json", "generations", *SIGNED_BESIDE)
 """What is signed of a run, besides the candidate's verdict; a folder means all its files."""
 
 

@@ -1,6 +1,7 @@
 """Keys: where they are kept, how they are read, and records with a signature."""
 
 import base64
+import hmac
 import json
 import os
 import stat
@@ -22,6 +23,7 @@ from comptrust.records import Record
 
 PRIVATE = "signing.pem"
 PUBLIC = "*.pub.pem"
+REVOKED = "revoked"
 Trusted = Mapping[str, TrustedKey]
 """Key id -> public key and what it may sign."""
 S = TypeVar("S", bound="SignedRecord")
@@ -92,6 +94,13 @@ def _signed(key: PublicKey, signature: bytes, payload: Callable[[], bytes]) -> b
     except (InvalidSignature, ValueError):  # ValueError: it cannot be written in this form
         return False
     return True
+
+
+def secret(key: PrivateKey, purpose: str) -> bytes:
+    """Return a secret that only the holder of a private key has."""
+    encoding, plain = serialization.Encoding.DER, serialization.NoEncryption()
+    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain)
+    return hmac.digest(private, f"comptrust/{purpose}".encode(), "sha256")
 
 
 def default_folder() -> Path:
@@ -196,6 +205,33 @@ def load_public_keys(folder_or_file: Path | None = None) -> Trusted:
 def _is_read_only(path: Path) -> bool:
     """Whether its file system is mounted so that nobody can write: Kubernetes mounts mode 0777."""
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def files_of(folder: Path, name: str) -> list[Path]:
+    """Return the public key files of a key. Raises UserError if the folder does not trust it."""
+    ids = {path: key_id(_public(path)) for path in sorted(folder.glob(PUBLIC))}
+    if name not in ids.values():
+        trusted = ", ".join(ids.values()) or "none"
+        raise UserError(f"{folder} trusts no key {name}. Trusted there: {trusted}.")
+    return [path for path in ids if ids[path] == name]
+
+
+def revoke(folder: Path, name: str) -> Path:
+    """Move a public key to the folder `revoked` inside, where nothing looks for keys.
+
+    Returns its new path. Raises UserError if the folder does not trust it.
+    """
+    moved = folder / REVOKED / f"{name}.pub.pem"
+    files = files_of(folder, name)
+    try:
+        moved.parent.mkdir(exist_ok=True)
+        for path in files:
+            path.replace(moved)
+    except OSError as error:
+        raise ServiceError(
+            f"Cannot move the public key out of {folder}: {error.strerror}. It is still trusted."
+        ) from error
+    return moved
 
 
 def _public(path: Path) -> PublicKey:

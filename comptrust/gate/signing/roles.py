@@ -17,23 +17,27 @@ from comptrust.records import Record
 
 NAME = "roles.yaml"
 Role = Literal["evaluate", "import", "gate", "waive", "release"]
+USUAL: tuple[Role, ...] = ("evaluate", "import", "gate", "waive")
+"""Roles of a key without roles.yaml; emergencies need a key that the file names for them."""
 
 
 class Grant(Record):
     """What one key may sign."""
 
     roles: tuple[Role, ...] = ()
-    """`gate`: verdicts; `waive`: waivers; `release`: emergencies, for named keys only."""
+    """`evaluate`: measurements and seals; `import`: evaluations made elsewhere; `gate`: verdicts;
+    `waive`: waivers; `release`: emergencies, for named keys only.
+    """
     models: tuple[str, ...] = ("*",)
-    """Patterns of the registered models whose verdicts it may sign."""
+    """Patterns of the registered models whose verdicts and measurements it may sign."""
     levels: tuple[Literal["staging", "production"], ...] = ("staging", "production")
-    """Stages that a verdict of this key may open."""
+    """Stages that a verdict or a measurement of this key may open."""
     until: datetime.date | None = None
     """Last day (UTC) on which what it signed counts."""
 
     def __str__(self) -> str:
         until = f" until {self.until}" if self.until else ""
-        what = " and ".join(self.roles) or "sign nothing"
+        what = ", ".join(self.roles) or "sign nothing"
         return f"{what}; models {', '.join(self.models)}; {' and '.join(self.levels)}{until}"
 
 
@@ -42,7 +46,7 @@ class TrustedKey:
     """A public key and what it may sign."""
 
     public: PublicKey
-    grant: Grant = Grant(roles=("gate", "waive"))  # noqa: RUF009 - records are frozen
+    grant: Grant = Grant(roles=USUAL)  # noqa: RUF009 - records are frozen
 
     def refusal(
         self,

@@ -22,11 +22,13 @@ from comptrust import claims
 from comptrust.cli.app import comptrust
 from comptrust.compression import checkpoint as files
 from comptrust.errors import ComptrustError
-from comptrust.gate.signing import attestations, keys
+from comptrust.gate import policy
+from comptrust.gate.signing import attestations, keys, roles
 from comptrust.records import Scorecard
 from comptrust.tracking import evaluations, registry, runs
 from comptrust.trust.run import evaluate
-from tests.support import pins
+from comptrust.workflow.measuring import Witness
+from tests.support import measuring, pins
 from tests.support.echo import Echo, Refusing
 from tests.support.questions import suite
 from tests.support.records import checkpoint_of
@@ -66,13 +68,27 @@ class World:
 
 
 def registered(
-    weights: Path, folder: Path, *, backend: Echo | None = None, n: int = 4, **recipe: object
+    weights: Path,
+    folder: Path,
+    *,
+    backend: Echo | None = None,
+    n: int = 4,
+    seal: Path | None = None,
+    **recipe: object,
 ) -> registry.Version:
     """Log a checkpoint with its evaluation as a finished run and register it."""
     checkpoint = measured(checkpoint_of(weights, **(PRUNED | recipe)), weights, dense_bytes=6000)
+    witness = Witness(seal=seal)
+    ledger = witness.ledger(suite(n=n), out=folder)
     card = evaluate(
-        backend or Echo("A"), suite(n=n), out=folder, checkpoint_digest=checkpoint.digest
+        backend or Echo("A"),
+        suite(n=n),
+        out=folder,
+        checkpoint_digest=checkpoint.digest,
+        ledger=ledger,
     ).scorecard
+    (folder / "checkpoint.json").write_text(checkpoint.model_dump_json(indent=2))
+    witness.sign(folder, ledger)
     with runs.start(checkpoint.recipe.slug, tags=registry.recipe_tags(checkpoint.recipe)) as run:
         run.recipe(checkpoint.recipe, suite="questions")
         run.checkpoint(checkpoint)
@@ -109,11 +125,11 @@ def world(
         runs.client().create_experiment(
             runs.EXPERIMENT, artifact_location=(folder / "artifacts" / "1").as_uri()
         )
+        keys.create(folder / "keys")
         dense = registered(variant(tiny, folder, "dense"), folder / "a", method="none")
         weights = variant(tiny, folder, "four")
         candidate = registered(weights, folder / "b")
         sibling = registered(variant(tiny, folder, "eight"), folder / "c", seed=1)
-        keys.create(folder / "keys")
         for version in (sibling, candidate):
             done = call(f"gate {version.ref} --policy mine.yaml")
             assert done.exit_code == 0, done.output
@@ -515,9 +531,9 @@ def test_a_waiver_that_makes_no_sense_is_refused(
 
 def test_keys_commands(tmp_path: Path, world: World) -> None:
     made = json.loads(call(f"keys init --dir {tmp_path / 'k'} --json").stdout)
-    keys = json.loads(call(f"keys show --dir {tmp_path / 'k'} --json").stdout)
-    assert keys["trusted"] == [made["key_id"]] and keys["signing"] == made["key_id"]
-    assert "gate" in keys["grants"][made["key_id"]]["roles"]
+    shown = json.loads(call(f"keys show --dir {tmp_path / 'k'} --json").stdout)
+    assert (shown["trusted"], shown["signing"]) == ([made["key_id"]], made["key_id"])
+    assert shown["grants"][made["key_id"]]["roles"] == list(roles.USUAL)
     again = call(f"keys init --dir {tmp_path / 'k'}")
     assert again.exit_code == 2 and "is not overwritten" in again.stderr
     made_p256 = json.loads(call(f"keys init --dir {tmp_path / 'p'} --type p256 --json").stdout)
@@ -615,6 +631,13 @@ def test_a_block_stands_until_more_is_asked(world: World, tiny: Path, tmp_path: 
     done = call(f"gate {narrow.ref} --policy mine.yaml")
     assert done.exit_code == 3 and "earlier_block" in done.stdout
     more = registered(weights, tmp_path / "more", n=8)
+    done = call(f"gate {more.ref} --policy mine.yaml")
+    assert done.exit_code == 3 and "which only a sealed evaluation ends" in done.stdout
+    key = keys.signing_key()
+    assert key is not None
+    rules = policy.load(str(world.folder / "mine.yaml"))
+    seal = measuring.sealed(tmp_path / "seal.json", key, suite(n=8), rules)
+    more = registered(weights, tmp_path / "sealed", n=8, seal=seal)
     assert call(f"gate {more.ref} --policy mine.yaml").exit_code == 0
     assert call(promote).exit_code == 0
 

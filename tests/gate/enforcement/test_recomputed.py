@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from comptrust.gate import earlier
+from comptrust.gate import policy as policies
 from comptrust.gate.enforcement.store import GuardedStore
 from comptrust.gate.signing import keys
 from comptrust.gate.signing.waivers import Waiver
@@ -18,17 +19,19 @@ from comptrust.records import Verdict
 from tests.support.enforcement.inprocess import a_pass, promote, refused
 from tests.support.enforcement.tricks import DAY
 from tests.support.enforcement.world import BAD, GOOD, KEY, Candidate, World, questions
+from tests.support.measuring import sealed, signed
 
 NOW = datetime.datetime.now(datetime.UTC)
 DENSE_ONLY = {"method": "none", "bits": None, "group_size": None}
 
 
 def rewritten(world: World, candidate: Candidate, name: str, old: str, new: str) -> None:
-    """Change a file of the run before the gate signs it."""
+    """Change a file of the run, as a machine that evaluates wrongly would have written it."""
     path = candidate.evidence / name
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
+    signed(candidate.evidence, KEY)
     world.upload(candidate)
 
 
@@ -72,6 +75,7 @@ def without_answers(world: World) -> Candidate:
     )
     artifacts = world.folder / "artifacts" / candidate.run_id / "artifacts"
     shutil.rmtree(artifacts / "generations")
+    signed(candidate.evidence, KEY)
     world.upload(candidate)
     world.gate(candidate, policy_name="shown")
     return candidate
@@ -169,15 +173,17 @@ def test_clocks_may_differ_by_a_minute(inside: World, ahead: int, counts: bool) 
     assert "is not valid until" in message and "Set the clock that is wrong" in message
 
 
-def narrowed(world: World, items: int) -> tuple[Candidate, Candidate]:
+def narrowed(world: World, items: int, *, seal: bool = False) -> tuple[Candidate, Candidate]:
     """Block a version, then register its bytes again and pass them on other items."""
     blocked = world.register(BAD)
     world.gate(blocked)
     world.client.set_tag(blocked.run_id, "checkpoint_digest", _digest(blocked))
     assert world.dense is not None
+    suite, rules = questions(items), policies.load(str(world.folder / "production.yaml"))
+    place = sealed(world.folder / "seal.json", KEY, suite, rules) if seal else None
     for candidate in (world.dense, again := _again(world, blocked)):
         recipe = DENSE_ONLY if candidate is world.dense else {}
-        world.evaluate(candidate, GOOD, suite=questions(items), **recipe)
+        world.evaluate(candidate, GOOD, suite=suite, seal=place, **recipe)
     world.gate(again)
     return blocked, again
 
@@ -214,13 +220,16 @@ def test_a_narrower_question_erases_no_block(inside: World, items: int) -> None:
     assert inside.promoted(again) == ["champion"]
 
 
-def test_more_questions_end_a_block(inside: World) -> None:
+def test_more_questions_end_a_block_if_the_bar_was_sealed_before(inside: World) -> None:
     _, again = narrowed(inside, 12)
+    message = refused(promote, inside, again)
+    assert "which only a sealed evaluation ends, but there is no seal.json" in message
+    _, again = narrowed(inside, 12, seal=True)
     promote(inside, again)
 
 
 def test_a_block_counts_when_its_answers_were_changed_or_its_tag_is_gone(inside: World) -> None:
-    blocked, again = narrowed(inside, 12)
+    blocked, again = narrowed(inside, 12, seal=True)
     answers = inside.folder / "artifacts" / blocked.run_id / "artifacts" / "generations"
     (answers / "mmlu.jsonl").write_text((answers / "mmlu.jsonl").read_text().split("\n")[0])
     assert "earlier_block" in refused(promote, inside, again)

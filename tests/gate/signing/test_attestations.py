@@ -29,7 +29,7 @@ from comptrust.gate.verdict import judge
 from comptrust.records import Finding, Result, Verdict
 from comptrust.trust import evaluation
 from comptrust.trust.run import evaluate
-from tests.support import pins
+from tests.support import measuring, pins
 from tests.support.echo import Echo
 from tests.support.questions import suite
 from tests.support.records import checkpoint_of
@@ -375,7 +375,12 @@ def waived(case: Case, until: datetime.date) -> Attestation:
     ]
     card = case.evidence.candidate.scorecard.model_copy(update={"scores": tuple(rates)})
     (case.artifacts["candidate"] / "scorecard.json").write_text(card.model_dump_json())
-    evidence = Evidence(replace(case.evidence.candidate, scorecard=card), case.evidence.baseline)
+    evidence = Evidence(
+        *(
+            replace(measuring.signed(case.artifacts[role], KEY), ref=f"runs:/{run}")
+            for role, run in (("candidate", RUN), ("baseline", DENSE))
+        )
+    )
     verdict = judge(
         evidence,
         pins.naming(Policy(name="p", rules=(RefusalShift(),)), evidence.candidate),

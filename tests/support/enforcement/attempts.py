@@ -267,6 +267,57 @@ TABLE = (
     ),
     Attempt("another family's model", do.nothing, forge.another_family, do.champion),
     Attempt("a weaker baseline", do.nothing, forge.weak_baseline, do.stage("Production")),
+    Attempt(
+        "blocked, then asked more without a seal",
+        forge.asked_more_without_a_seal,
+        do.blocked,
+        do.champion,
+        forge.asked_more,
+    ),
+    Attempt(
+        "blocked, then asked more under a stranger's seal",
+        forge.asked_more_under_a_strangers_seal,
+        do.blocked,
+        do.champion,
+        forge.asked_more,
+    ),
+    Attempt(
+        "blocked, then asked more and sealed",
+        forge.sealed_afterwards,
+        do.blocked,
+        do.champion,
+        forge.asked_more,
+    ),
+    # evaluations
+    Attempt("evaluated without a key", forge.judged_by(None), do.blocked, do.champion),
+    Attempt("evaluated with a wrong key", forge.judged_by(STRANGER), do.blocked, do.champion),
+    Attempt("measured by a key for verdicts", forge.by_a_key_for_verdicts, do.blocked, do.champion),
+    Attempt("answers from elsewhere", forge.imported, do.blocked, do.champion),
+    Attempt(
+        "answers overwritten, measurement kept",
+        forge.with_measurement(lambda world, candidate, signed: signed),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "answers overwritten, measurement edited",
+        forge.with_measurement(forge.for_these_files),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "answers overwritten, measurement of another run",
+        forge.with_measurement(forge.of_another_run),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "measurement that is no JSON",
+        forge.with_measurement(lambda world, candidate, signed: "[" * 100_000),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt("a stranger's dense run", forge.strangers_baseline, do.blocked, do.champion),
     # waivers
     Attempt(
         "expired waiver",

@@ -9,17 +9,22 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import requests
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from mlflow import MlflowClient
 
 from comptrust import claims
-from comptrust.gate.signing import algorithms, attestations, keys
+from comptrust.gate import policy
+from comptrust.gate.signing import algorithms, attestations, keys, measurements, roles
+from comptrust.gate.signing.roles import TrustedKey
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.records import Checkpoint, Suite
-from comptrust.trust import sample
+from comptrust.trust import evaluation, sample
 from comptrust.trust import suite as suites
+from tests.support import measuring
 from tests.support.enforcement.tricks import DAY, TODAY, Trick, a_pass, champion, promoted
 from tests.support.enforcement.world import (
     BAD,
@@ -28,12 +33,17 @@ from tests.support.enforcement.world import (
     KEY,
     STRANGER,
     STRANGER_P256,
+    TRUSTED,
     Candidate,
     World,
     questions,
     raise_for,
+    write_key,
 )
 from tests.support.weights import weights
+
+GATE_ONLY = Ed25519PrivateKey.generate()
+"""A key that servers trust for verdicts and for nothing else."""
 
 # Tricks: forged, changed and replayed attestations
 
@@ -225,11 +235,13 @@ def of_tomorrow(world: World, candidate: Candidate) -> None:
     world.gate(candidate, now=TODAY + DAY)
 
 
-def asked_again(world: World, candidate: Candidate, *, n: int) -> Candidate:
+def asked_again(
+    world: World, candidate: Candidate, *, n: int, seal: Path | None = None
+) -> Candidate:
     """Judge a candidate, and the dense model, on the first `n` questions."""
     suite, kept = questions(n), world.dense
     world.dense = world.register(GOOD, name=f"dense-{n}", suite=suite, **DENSE)
-    world.evaluate(candidate, GOOD, suite=suite)
+    world.evaluate(candidate, GOOD, suite=suite, seal=seal)
     signed = world.gate(candidate)
     world.dense = kept
     assert signed is not None and signed.verdict.outcome == "pass"
@@ -243,8 +255,104 @@ def asked_less(world: World, candidate: Candidate) -> Candidate:
     return asked_again(world, world.register(GOOD, files=world.files(candidate)), n=4)
 
 
-def asked_more(world: World, candidate: Candidate) -> Candidate:
-    return asked_again(world, candidate, n=12)
+def asked_more(world: World, candidate: Candidate, *, key: Any = KEY) -> Candidate:
+    """Judge it on more questions, as was sealed before."""
+    rules = policy.load(str(world.folder / "production.yaml"))
+    seal = measuring.sealed(world.folder / "seal.json", key, questions(12), rules)
+    return asked_again(world, candidate, n=12, seal=seal)
+
+
+def asked_more_without_a_seal(world: World, candidate: Candidate) -> Candidate:
+    return asked_again(world, asked_less(world, candidate), n=12)
+
+
+def asked_more_under_a_strangers_seal(world: World, candidate: Candidate) -> Candidate:
+    return asked_more(world, asked_less(world, candidate), key=STRANGER)
+
+
+def sealed_afterwards(world: World, candidate: Candidate) -> Candidate:
+    """Log a good seal beside an evaluation that was made without one."""
+    candidate = asked_more_without_a_seal(world, candidate)
+    rules = policy.load(str(world.folder / "production.yaml"))
+    measuring.sealed(candidate.evidence / "seal.json", KEY, questions(12), rules)
+    world.upload(candidate, "seal.json")
+    return candidate
+
+
+# Tricks: evaluations that the machine that evaluates has not signed, judged where no key is trusted
+
+
+def judged_by(key: Any, **settings: Any) -> Trick:
+    """Let another key, or none, sign an evaluation that is good."""
+
+    def trick(world: World, candidate: Candidate) -> None:
+        world.evaluate(candidate, GOOD, measured_by=key, **settings)
+        passes_without_keys(world, candidate)
+
+    return trick
+
+
+def passes_without_keys(world: World, candidate: Candidate) -> None:
+    signed = world.gate(candidate, trusted={})
+    assert signed is not None and signed.verdict.outcome == "pass"
+
+
+def with_measurement(change: Callable[[World, Candidate, str], str]) -> Trick:
+    """Overwrite the answers with good ones, beside a changed form of the signed measurement."""
+
+    def trick(world: World, candidate: Candidate) -> None:
+        path = candidate.evidence / measurements.NAME
+        before = path.read_text()
+        world.evaluate(candidate, GOOD, measured_by=None)
+        path.write_text(change(world, candidate, before))
+        world.upload(candidate)
+        passes_without_keys(world, candidate)
+
+    return trick
+
+
+def for_these_files(world: World, candidate: Candidate, signed: str) -> str:
+    """Name the files that are there now in a measurement of others."""
+    present = evaluation.load(candidate.evidence, ref="here").files
+    return json.dumps(json.loads(signed) | {"files": present})
+
+
+def of_another_run(world: World, candidate: Candidate, signed: str) -> str:
+    return (a_pass(world).evidence / measurements.NAME).read_text()
+
+
+def imported(world: World, candidate: Candidate) -> None:
+    """Sign a good evaluation as one that was made elsewhere."""
+    world.evaluate(candidate, GOOD, measured_by=None)
+    measuring.signed(candidate.evidence, KEY, imported=True)
+    world.upload(candidate)
+    passes_without_keys(world, candidate)
+
+
+def by_a_key_for_verdicts(world: World, candidate: Candidate) -> None:
+    """Measure and gate with a key that this server trusts for verdicts alone."""
+    name = keys.key_id(GATE_ONLY.public_key())
+    folder = world.folder / "keys"
+    everything = f"{{roles: [{', '.join(roles.ROLES)}]}}"
+    (folder / roles.NAME).write_text(
+        f"'{keys.key_id(KEY.public_key())}': {everything}\n'{name}': {{roles: [gate]}}\n"
+    )
+    write_key(folder, GATE_ONLY)
+    world.evaluate(candidate, GOOD, measured_by=GATE_ONLY)
+    signed = world.gate(
+        candidate, key=GATE_ONLY, trusted=TRUSTED | {name: TrustedKey(GATE_ONLY.public_key())}
+    )
+    assert signed is not None and signed.verdict.outcome == "pass"
+
+
+def strangers_baseline(world: World, candidate: Candidate) -> None:
+    """Compare with somebody's run that calls itself the dense model, and is as bad."""
+    kept = world.dense
+    world.dense = world.register(BAD, name="dense-of-a-stranger", measured_by=STRANGER, **DENSE)
+    try:
+        passes_without_keys(world, candidate)
+    finally:
+        world.dense = kept
 
 
 # Tricks: waivers

@@ -28,6 +28,7 @@ from comptrust.records import Choice, Message, Prompt, Suite
 from comptrust.trust import evaluation
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
+from comptrust.workflow.measuring import Witness
 from tests.support import pins, weights
 from tests.support.echo import Echo, Refusing
 from tests.support.records import checkpoint_of
@@ -206,27 +207,33 @@ class World:
         *,
         refuses: bool = False,
         suite: Suite | None = None,
+        measured_by: Ed25519PrivateKey | None = KEY,
+        seal: Path | None = None,
         **recipe: Any,
     ) -> None:
         """Evaluate the files that the registry has now, and log the result on the run.
 
         A model that `refuses` does so where it would be wrong, a quarter of the questions.
         """
+        asked, witness = suite or questions(), Witness(measured_by, seal)
         shutil.rmtree(candidate.evidence, ignore_errors=True)
         files = self.files(candidate) / "model"
         checkpoint = weights.measured(checkpoint_of(files, **recipe), files)
         backend = Refusing(answer) if refuses else Echo(answer)
+        ledger = witness.ledger(asked, out=candidate.evidence)
         evaluate(
             backend,
-            suite or questions(),
+            asked,
             out=candidate.evidence,
             checkpoint_digest=checkpoint.digest,
+            ledger=ledger,
         )
         for unneeded in ("owner.json", "rendered.json"):
             (candidate.evidence / unneeded).unlink()
         for resumable in (candidate.evidence / "generations").glob(".*"):
             resumable.unlink()
         (candidate.evidence / "checkpoint.json").write_text(checkpoint.model_dump_json(indent=2))
+        witness.sign(candidate.evidence, ledger)
         self.evidence[candidate.run_id] = candidate.evidence
         self.upload(candidate)
 
@@ -247,6 +254,7 @@ class World:
         now: datetime.datetime | None = None,
         waivers: Sequence[Waiver] = (),
         siblings: Sequence[Candidate] = (),
+        trusted: keys.Trusted = TRUSTED,
         **changes: Any,
     ) -> attestations.Attestation | None:
         """Judge and sign as `comptrust gate` does, log both, and return the attestation.
@@ -267,7 +275,7 @@ class World:
         evidence = Evidence(evaluations["candidate"], evaluations["baseline"], others)
         rules = policy.load(str(self.folder / f"{policy_name}.yaml"))
         verdict = judge(
-            evidence, rules, waivers=waivers, trusted=TRUSTED, today=now.date() if now else None
+            evidence, rules, waivers=waivers, trusted=trusted, today=now.date() if now else None
         )
         (candidate.evidence / "verdict.json").write_text(verdict.model_dump_json(indent=2))
         made = None

@@ -1,0 +1,98 @@
+"""Seals: the bar, signed before the first answer (pre-registration).
+
+A seal names the policy, the suite with its sample, and when to stop. An evaluation made under it is
+a sealed one.
+"""
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import AwareDatetime
+
+from comptrust import config
+from comptrust.errors import UserError
+from comptrust.gate.signing import keys, measurements
+from comptrust.gate.signing.roles import Role
+from comptrust.records import Limit, Sample
+from comptrust.trust import evaluation
+from comptrust.trust.evaluation import Evaluation
+
+NAME = evaluation.SEAL
+
+
+class Seal(keys.SignedRecord):
+    """What will be asked, how it will be judged, and when this was said."""
+
+    purpose: ClassVar[str] = "seal/v1"
+    role: ClassVar[Role] = "evaluate"
+
+    policy: str
+    policy_digest: str
+    suite: str
+    suite_digest: str
+    limit: Limit | None
+    sample: Sample | None
+    """Of which suite it is a sample, and the seed."""
+    stop: Literal["full"] = "full"
+    """When to stop: after every prompt."""
+    baseline: str | None = None
+    """Digest of the dense source's scorecard, if it is to be a certain one."""
+    time: AwareDatetime
+
+
+def read(path: Path) -> Seal:
+    """Read a seal. Raises UserError if the file is not one."""
+    return config.load_json(path, Seal)
+
+
+def refusal(
+    evaluated: Evaluation,
+    trusted: keys.Trusted,
+    *,
+    policy_digest: str | None = None,
+    baseline: Evaluation | None = None,
+    scope: Mapping[str, Any] | None = None,
+) -> str:
+    """Return why an evaluation is not a sealed one; empty if it is.
+
+    Its measurement must be good already. With `policy_digest` the seal must name that policy.
+    """
+    if NAME not in evaluated.signed:
+        return "there is no seal.json. Seal the bar first (comptrust seal), then evaluate with it"
+    try:
+        text = config.decoded(evaluated.signed[NAME], where=NAME)
+        seal = config.parse(config.json_value(text, where=NAME), Seal, where=NAME)
+        measurement = measurements.read(evaluated)
+    except UserError as error:
+        return str(error).rstrip(".")
+    key = trusted.get(seal.key_id)
+    if key is None:
+        return f"its seal is signed by key {seal.key_id or '(none)'}, which is not trusted here"
+    if refused := key.refusal("evaluate", **(scope or {})):
+        return f"its seal is signed by key {seal.key_id}, which {refused}"
+    if not keys.proven(seal, trusted):
+        return f"seal.json was changed since key {seal.key_id} signed it"
+    card = evaluated.scorecard
+    of_baseline = baseline and baseline.scorecard.digest_of_fields()
+    checks = (
+        (measurement.seal != seal.digest_of_fields(), "it was not evaluated under this seal"),
+        (measurement.began < seal.time, "its first answer is older than the seal"),
+        (card.suite_digest != seal.suite_digest, "the seal is for another suite or sample"),
+        (policy_digest not in (None, seal.policy_digest), "the seal is for another policy"),
+        (seal.baseline not in (None, of_baseline), "the seal names another baseline"),
+    )
+    return next((why for wrong, why in checks if wrong), "")
+
+
+def check(seal: Seal, *, suite_digest: str) -> None:
+    """Raise UserError unless an evaluation on a suite can begin under the seal now."""
+    if seal.suite_digest != suite_digest:
+        raise UserError(
+            f"The seal is for suite {seal.suite} with digest {seal.suite_digest[:12]}, not for"
+            f" {suite_digest[:12]}. Give the same --suite, --dimensions, --limit and --scoring as"
+            " for `comptrust seal`."
+        )
+    if seal.time > datetime.datetime.now(datetime.UTC):
+        raise UserError(f"The seal is of {seal.time:%Y-%m-%d %H:%M} UTC, which is not yet.")

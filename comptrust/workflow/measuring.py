@@ -1,0 +1,62 @@
+"""The machine that evaluates signs what it measures, while it measures it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from comptrust import config, digests
+from comptrust.errors import UserError
+from comptrust.gate.signing import keys, measurements, seals
+from comptrust.records import Suite
+from comptrust.trust.evaluation import Evaluation
+from comptrust.trust.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Witness:
+    """The key that signs evaluations, if there is one, and the seal to evaluate under.
+
+    Create it before any long work: it raises UserError for a key or a seal that cannot be used.
+    """
+
+    key: keys.PrivateKey | None = field(default_factory=keys.signing_key)
+    seal: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.seal and self.key is None:
+            raise UserError(
+                f"An evaluation under the seal {self.seal} must be signed, and there is no signing"
+                " key. Make one (comptrust keys init) or set COMPTRUST_SIGNING_KEY."
+            )
+
+    def check(self, suite: Suite) -> str:
+        """Return the digest of the seal; it is empty if there is none.
+
+        Raises UserError if the seal is not for this suite, or not signed by a key that counts here.
+        """
+        if self.seal is None:
+            return ""
+        seal, trusted = seals.read(self.seal), keys.load_public_keys()
+        seals.check(seal, suite_digest=suite.digest)
+        if trusted and not keys.proven(seal, trusted):
+            raise UserError(
+                f"{self.seal} is not as a trusted key signed it that may evaluate (key"
+                f" {seal.key_id or '(none)'}). Make it again: comptrust seal"
+            )
+        return seal.digest_of_fields()
+
+    def ledger(self, suite: Suite, *, out: Path) -> Ledger:
+        """Return a ledger for an evaluation into the folder `out`, and put the seal there."""
+        digest, place = self.check(suite), out / seals.NAME
+        if self.seal:
+            digests.write_atomic(place, config.read_text(self.seal))
+        else:
+            place.unlink(missing_ok=True)
+        secret = keys.secret(self.key, "answers/v1") if self.key else None
+        return Ledger(secret, seal=digest)
+
+    def sign(self, out: Path, ledger: Ledger | None) -> Evaluation:
+        """Sign the evaluation in the folder `out`, if there is a key, and read it back.
+
+        Without a ledger it is signed as one that was made elsewhere.
+        """
+        return measurements.sign(out, self.key, ledger)
