@@ -47,6 +47,7 @@ WORK = {
         "comptrust.gate.policy.waivable",
     ),
     "seal": ("seal --policy staging --suite mini", "comptrust.gate.signing.keys.signing_key"),
+    "suites": ("suites pin mini --policy p.yaml", "comptrust.trust.suite.load"),
     "serve": ("serve", "comptrust.gate.enforcement.serving.server_command"),
     "audit": ("audit", "comptrust.gate.enforcement.settings.audit_log"),
     "list": ("list policies", "comptrust.cli.commands.list_._lines"),

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,8 +20,8 @@ from comptrust.models.backends.openai import Openai
 from comptrust.records import Dtype
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
+from tests.support.served import TRANSFORMERS, Served
 
-TRANSFORMERS = Path(sys.executable).with_name("transformers")
 STAND_IN = f"""#!/bin/sh
 # Stands in for vllm: a real server of the same interface; its model name is the folder's.
 echo "$$ $*" >> "$STAND_IN_LOG"
@@ -32,40 +29,6 @@ folder=$2 port=$(echo "$*" | sed "s/.*--port \\([0-9]*\\).*/\\1/")
 cd "$(dirname "$folder")"
 exec {TRANSFORMERS} serve "$(basename "$folder")" --host 127.0.0.1 --port "$port" --dtype float32
 """
-
-
-class Served:
-    """`transformers serve` of one model; port 0 takes a free one, which its log names."""
-
-    def __init__(self, model: Path, *, log: Path, port: int = 0) -> None:
-        self._log = log
-        line = [
-            str(TRANSFORMERS),
-            "serve",
-            str(model),
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--dtype",
-            "float32",
-        ]
-        with open(log, "wb") as output:
-            self.process = subprocess.Popen(line, stdout=output, stderr=subprocess.STDOUT)
-        while not (
-            running := re.search(r"Uvicorn running on http://127.0.0.1:(\d+)", log.read_text())
-        ):
-            assert self.process.poll() is None, log.read_text()
-            time.sleep(0.1)
-        self.port = int(running[1])
-
-    def answered(self) -> int:
-        """Return how many completions the server has answered, by its own log."""
-        return len(re.findall(r'"POST /v1/completions HTTP/1.1" 200', self._log.read_text()))
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from comptrust.errors import ComptrustError
 from comptrust.gate.signing import keys, measurements
 from comptrust.tracking import evaluations, registry, runs
 from comptrust.trust import suite as suites
+from tests.support import pins
 from tests.support.stores import RUN_VARIABLES
 
 MAGNITUDE = "--method magnitude --structure 2:4"
@@ -43,8 +44,9 @@ def world(
         patch.setenv("COMPTRUST_KEYS", str(folder / "keys"))
         patch.setenv("COMPTRUST_ARTIFACT_URI", (folder / "artifacts").as_uri())
         patch.chdir(folder)
-        (folder / "mine.yaml").write_text(RULES)
-        (folder / "sealed.yaml").write_text(f"{RULES}sealed: required\n")
+        rules = RULES + pins.text(pins.of_suite(suites.load("mini", dimensions=["fairness"])))
+        (folder / "mine.yaml").write_text(rules)
+        (folder / "sealed.yaml").write_text(f"{rules}sealed: required\n")
         call("keys init")
         yield folder
 

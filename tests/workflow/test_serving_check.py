@@ -5,10 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +14,10 @@ from comptrust import digests
 from comptrust.errors import ServiceError, UserError
 from comptrust.trust.evaluation import Evaluation
 from comptrust.workflow import serving_check
-from tests.models.test_serving import Served
 from tests.support import evaluations
+from tests.support.served import Served, serving
 
 VLLM = {"id": "tiny", "owned_by": "vllm"}
-
-
-@contextmanager
-def serving(**pages: Any) -> Iterator[str]:
-    """Serve JSON pages by name; `models` is below /v1."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            page = pages.get(self.path.rpartition("/")[2])
-            body = json.dumps(page).encode()
-            self.send_response(404 if page is None else 200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
 
 
 def judged(**provenance: str) -> Evaluation:

@@ -41,7 +41,7 @@ class ExceptionalVerifier(Verifier):
         """
         value = str(version.version) if place[0] == "alias" else target
         former = replay.former(changes, place, value)
-        if former and self._settings.policies[level].rollback == "allowed":
+        if former and self.settings.policies[level].rollback == "allowed":
             try:
                 return self._rollback(version, level, uri=uri, former=former)
             except UserError as error:
@@ -56,7 +56,7 @@ class ExceptionalVerifier(Verifier):
                 raise refusal
             problem = emergency.problem(
                 record,
-                trusted=self._trusted(),
+                trusted=self.trusted(),
                 model=version.name,
                 version=str(version.version),
                 place=target,
@@ -66,7 +66,7 @@ class ExceptionalVerifier(Verifier):
                 problem = f"{emergency.NAME} was used, and its version was replaced or taken back."
             if problem:
                 raise UserError(f"{refusal} No emergency either: {problem}")
-            _, snapshot, vouched = self._hashed(version, uri, folder)
+            _, snapshot, vouched = self.hashed(version, uri, folder)
         present = digests.of_value(snapshot.digests)
         if present != record.files:
             raise UserError(f"{refusal} No emergency either: {emergency.NAME} is for other files.")
@@ -76,7 +76,7 @@ class ExceptionalVerifier(Verifier):
             run_id=_run_of(version),
             files=present,
             attestation=digest,
-            policy=self._settings.policies[level].digest,
+            policy=self.settings.policies[level].digest,
             key_id=record.key_id,
             expires=record.until,
             emergency=record.why,
@@ -90,7 +90,7 @@ class ExceptionalVerifier(Verifier):
         """Verify a version as of the time when a record granted it; only time is forgiven."""
         assert former.grant is not None
         key_id = former.grant.key_id
-        key = self._trusted().get(key_id)
+        key = self.trusted().get(key_id)
         # A key that has ended since is not trusted now, whatever it was then.
         refusal = key.refusal("gate", model=version.name, level=level) if key else "is not trusted"
         if refusal:
@@ -106,7 +106,7 @@ class ExceptionalVerifier(Verifier):
         """Return the emergency that is logged on the version's run, if there is one."""
         if not (run_id := _run_of(version)):
             return None
-        path = self._fetch(run_id, (emergency.NAME,), folder / "emergency") / emergency.NAME
+        path = self.fetch(run_id, (emergency.NAME,), folder / "emergency") / emergency.NAME
         return emergency.read(path) if path.is_file() else None
 
 

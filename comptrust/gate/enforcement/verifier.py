@@ -51,7 +51,7 @@ class Verifier:
         tracking: Callable[[], MlflowClient],
         version_of: Callable[[str, str], ModelVersion],
     ) -> None:
-        self._settings, self._tracking, self._version_of = settings, tracking, version_of
+        self.settings, self._tracking, self._version_of = settings, tracking, version_of
         self._memory = digests.Memory({})
         self._passed: dict[tuple[object, ...], str | None] = {}
         self._kept = EvidenceStore(settings.evidence) if settings.evidence else None
@@ -69,9 +69,9 @@ class Verifier:
 
         With `then`, its signature and waivers need not be valid now, but at that time.
         """
-        policy = self._settings.policies[level]
+        policy = self.settings.policies[level]
         with tempfile.TemporaryDirectory() as temporary:
-            folder, trusted = Path(temporary), self._trusted()
+            folder, trusted = Path(temporary), self.trusted()
             attestation = self._attestation(
                 version, folder, trusted=trusted, level=level, days=policy.valid_days, now=then
             )
@@ -131,12 +131,12 @@ class Verifier:
     def signed_pass(self, version: ModelVersion) -> None:
         """Raise UserError unless a trusted key attests a pass of this version."""
         with tempfile.TemporaryDirectory() as temporary:
-            days = max(policy.valid_days for policy in self._settings.policies.values())
-            self._attestation(version, Path(temporary), trusted=self._trusted(), days=days)
+            days = max(policy.valid_days for policy in self.settings.policies.values())
+            self._attestation(version, Path(temporary), trusted=self.trusted(), days=days)
 
-    def _trusted(self) -> keys.Trusted:
+    def trusted(self) -> keys.Trusted:
         """Return the trusted keys, read each time: a key can be removed while the server runs."""
-        place = self._settings.trusted_keys
+        place = self.settings.trusted_keys
         trusted = keys.load_public_keys(place) if place and place.exists() else {}
         if not trusted:
             raise UserError(
@@ -164,7 +164,7 @@ class Verifier:
         run_id = (version.tags or {}).get(EVALUATED_BY) or version.run_id
         if not run_id:
             raise UserError(f"It has no run, so no evaluation and no signed verdict. {again}")
-        path = self._fetch(run_id, (attestations.NAME,), temporary / "signed") / attestations.NAME
+        path = self.fetch(run_id, (attestations.NAME,), temporary / "signed") / attestations.NAME
         if not path.is_file():
             raise UserError(
                 f"Its run {run_id} has no signed verdict ({attestations.NAME}). {again}"
@@ -203,7 +203,7 @@ class Verifier:
         run_ids = {"candidate": attestation.run_id, "baseline": attestation.baseline_run_id}
         # What was added since counts for nothing, so it is not read.
         folders = {
-            role: self._fetch(run, tuple(attestation.files.get(role, ())), temporary / role)
+            role: self.fetch(run, tuple(attestation.files.get(role, ())), temporary / role)
             for role, run in run_ids.items()
             if run
         }
@@ -237,7 +237,7 @@ class Verifier:
         self, ref: str, signed: Mapping[str, str], temporary: Path
     ) -> evaluation.Evaluation:
         names = (*signed, *attestations.SIGNED_BESIDE)
-        folder = self._fetch(self._sibling_run(ref), names, temporary / digests.of_text(ref))
+        folder = self.fetch(self._sibling_run(ref), names, temporary / digests.of_text(ref))
         sibling = evaluation.load(folder, ref=ref)
         if attestations.summary(sibling) != signed:
             raise UserError(
@@ -264,7 +264,7 @@ class Verifier:
             client=self._tracking(),
             siblings={ref: self._sibling_run(ref) for ref in attestation.siblings},
             policy=policy,
-            fetch=self._fetch,
+            fetch=self.fetch,
         )
 
     def _weights(
@@ -277,7 +277,7 @@ class Verifier:
         unmeasured: Checkpoint | None,
     ) -> files.Snapshot | None:
         """Compare every file of the version with what was signed, and measure those of a record."""
-        folder, snapshot, vouched = self._hashed(version, uri, temporary)
+        folder, snapshot, vouched = self.hashed(version, uri, temporary)
         for problem in attestations.changed_artifact(attestation, snapshot.digests):
             raise UserError(f"{problem} Register and gate it again.")
         if unmeasured:
@@ -285,7 +285,7 @@ class Verifier:
             measure.check(unmeasured, within if within.is_dir() else folder)
         return None if vouched else snapshot
 
-    def _hashed(
+    def hashed(
         self, version: ModelVersion, uri: str, temporary: Path
     ) -> tuple[Path, files.Snapshot, bool]:
         """Hash every file of a version, which must be where only this server can change it.
@@ -298,7 +298,7 @@ class Verifier:
                 " model again."
             )
         folder = files.local(uri)
-        vouched = any(files.below(uri, root) for root in self._settings.artifact_roots)
+        vouched = any(files.below(uri, root) for root in self.settings.artifact_roots)
         if vouched and folder is None:
             parent, _, name = uri.rpartition("/")
             folder = files.fetch(parent, (name,), temporary / "weights") / name
@@ -354,5 +354,5 @@ class Verifier:
         except MlflowException as error:
             raise UserError(f"Its run {run_id} cannot be read: {error.message}.") from error
 
-    def _fetch(self, run_id: str, names: tuple[str, ...], into: Path) -> Path:
+    def fetch(self, run_id: str, names: tuple[str, ...], into: Path) -> Path:
         return files.fetch(self._of_run(run_id), names, into)

@@ -134,7 +134,7 @@ def test_the_claims_of_a_p256_key_are_handed_over(
     status = signer.sign(verdict, Evidence(evaluations.load(version.ref), None), days=1)
     assert status.attestation, status.line
     out = store / "exported"
-    CliRunner().invoke(command, [version.ref, str(out)], catch_exceptions=False)
+    CliRunner().invoke(command, [version.ref, str(out), "--force"], catch_exceptions=False)
     assert {path.name for path in out.iterdir()} >= {claims.CLAIMS, claims.MODEL_SIGNATURE}
     problems = claims.check(out, trusted=signer.trusted, policy_digest=verdict.policy_digest)
     assert verdict.outcome != "pass" and {one.kind for one in problems} == {verdict.outcome}

@@ -32,8 +32,8 @@ from tests.support import measuring, pins
 from tests.support.echo import Echo, Refusing
 from tests.support.questions import suite
 from tests.support.records import checkpoint_of
+from tests.support.served import serving
 from tests.support.weights import measured
-from tests.workflow.test_serving_check import serving
 
 PRUNED = {"method": "magnitude", "bits": None, "group_size": None}
 NAMED = pins.text(*(pins.of_suite(suite(n=n)) for n in (2, 4, 8)))
@@ -649,6 +649,8 @@ def test_regate_judges_what_is_promoted_and_says_what_to_measure(
     client = runs.client()
     for alias in client.get_registered_model(candidate.name).aliases:
         client.delete_registered_model_alias(candidate.name, alias)
+    for version in client.search_model_versions(f"name='{candidate.name}'"):
+        client.transition_model_version_stage(candidate.name, version.version, "None")
     done = call(f"regate models:/{candidate.name}")
     assert done.exit_code == 2 and "is promoted. Name one" in done.stderr
     client.set_registered_model_alias(candidate.name, "champion", candidate.version)

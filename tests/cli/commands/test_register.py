@@ -222,7 +222,7 @@ def test_a_model_that_computes_no_numbers_is_refused(tiny_model: Path, tmp_path:
     weights["model.norm.weight"] = torch.full_like(weights["model.norm.weight"], float("nan"))
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ServiceError, match="logits are not finite"):
-        adopt(folder, tiny_model, tmp_path / "out", method="none")
+        adopt(folder, folder, tmp_path / "out", method="none")
 
 
 @pytest.mark.parametrize("form", ["compressed-tensors", "gptq"])

@@ -60,12 +60,12 @@ def test_a_key_for_verdicts_signs_no_waiver() -> None:
 
 def test_a_key_that_the_file_does_not_name_has_no_role(tmp_path: Path) -> None:
     name, _, public = keys.create(tmp_path)
-    assert keys.load_public_keys(tmp_path)[name].grant.roles == roles.ROLES
+    assert keys.load_public_keys(tmp_path)[name].grant.roles == roles.USUAL
     (tmp_path / roles.NAME).write_text("'0000000000000000': {roles: [gate]}\n")
     assert keys.load_public_keys(tmp_path)[name].grant.roles == ()
     (tmp_path / roles.NAME).write_text(f"'{name}': {{roles: [waive], until: 2031-01-01}}\n")
     assert keys.load_public_keys(tmp_path)[name].grant.until == datetime.date(2031, 1, 1)
-    assert keys.load_public_keys(public)[name].grant.roles == roles.ROLES
+    assert keys.load_public_keys(public)[name].grant.roles == roles.USUAL
 
 
 @pytest.mark.parametrize(

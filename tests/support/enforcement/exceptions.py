@@ -24,7 +24,7 @@ SECONDS = 6
 def name_roles(folder: Path) -> None:
     """Give the release key its role, and the others theirs, in a folder of trusted keys."""
     text = ""
-    for key, allowed in ((KEY, "gate, waive"), (OLD, "gate"), (RELEASE, "release")):
+    for key, allowed in ((KEY, "evaluate, gate, waive"), (OLD, "gate"), (RELEASE, "release")):
         write_key(folder, key)
         text += f'"{keys.key_id(key.public_key())}": {{roles: [{allowed}]}}\n'
     (folder / roles.NAME).write_text(text)

@@ -504,6 +504,7 @@ def asked_others(suite: Suite, *, digest: str = "") -> Trick:
             for name in ("suite.json", "scorecard.json"):
                 path = asked.evidence / name
                 path.write_text(path.read_text().replace(suite.digest, digest or suite.digest))
+            measuring.signed(asked.evidence, KEY)
             world.upload(asked)
         made = world.gate(candidate, policy_name="shown")
         world.dense = kept
