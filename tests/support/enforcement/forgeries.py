@@ -333,7 +333,7 @@ def by_a_key_for_verdicts(world: World, candidate: Candidate) -> None:
     """Measure and gate with a key that this server trusts for verdicts alone."""
     name = keys.key_id(GATE_ONLY.public_key())
     folder = world.folder / "keys"
-    everything = f"{{roles: [{', '.join(roles.ROLES)}]}}"
+    everything = f"{{roles: [{', '.join(roles.USUAL)}]}}"
     (folder / roles.NAME).write_text(
         f"'{keys.key_id(KEY.public_key())}': {everything}\n'{name}': {{roles: [gate]}}\n"
     )
