@@ -74,13 +74,22 @@ def writing(out: Path, *, model: str) -> Iterator[Path]:
 def beside(out: Path) -> Iterator[Path]:
     """Yield a hidden folder beside `out`, after removing those of killed processes."""
     out.parent.mkdir(parents=True, exist_ok=True)
+    prefix = remove_leftovers(out)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{prefix}{os.getpid()}-") as temporary:
+        yield Path(temporary)
+
+
+def remove_leftovers(out: Path) -> str:
+    """Remove the hidden folders that killed processes of this machine left beside `out`.
+
+    Returns how the names of these folders begin; the number of the process follows.
+    """
     prefix = f".{out.name}.{platform.node()}-"
     for leftover in out.parent.glob(f"{glob.escape(prefix)}*"):
         process = leftover.name.removeprefix(prefix).partition("-")[0]
         if process.isdecimal() and not psutil.pid_exists(int(process)):
             shutil.rmtree(leftover, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{prefix}{os.getpid()}-") as temporary:
-        yield Path(temporary)
+    return prefix
 
 
 def manifest(folder: Path) -> dict[str, str]:

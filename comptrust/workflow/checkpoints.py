@@ -38,6 +38,8 @@ def get(
     key = digests.of_value(made_from)[:12]
     folder = config.cache_dir() / "checkpoints" / name / f"{recipe.slug}-{key}"
     if (folder / checkpoint.NAME).exists() and not checkpoint.verify(folder):
+        # A process that was killed after the last rename leaves an empty folder.
+        checkpoint.remove_leftovers(folder)
         say(f"reusing the checkpoint in {folder}")
         return checkpoint.load(folder)
     if existing:
