@@ -427,11 +427,11 @@ def worse_baseline(world: World, candidate: Candidate) -> None:
     assert world.dense is not None
     kept = world.dense.evidence.with_name("kept")
     shutil.copytree(world.dense.evidence, kept, dirs_exist_ok=True)
-    world.evaluate(world.dense, BAD, **DENSE)
-    world.client.log_text(
-        candidate.run_id, (candidate.evidence / attestations.NAME).read_text(), attestations.NAME
-    )
+    signed = (candidate.evidence / attestations.NAME).read_text()
     try:
+        # Refused if a promoted version rests on it.
+        world.evaluate(world.dense, BAD, **DENSE)
+        world.client.log_text(candidate.run_id, signed, attestations.NAME)
         champion(world, candidate)
     finally:
         shutil.copytree(kept, world.dense.evidence, dirs_exist_ok=True)
