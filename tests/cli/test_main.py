@@ -123,6 +123,20 @@ def test_empty_options_mean_not_given() -> None:
     assert read_recipe("gptq-4bit", {"model", "method", "bits"})["bits"] == 4
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("", False), ("--no-fail", True), ("--no-fail true", True), ("--no_fail true", True)],
+)
+def test_no_fail_is_a_flag_that_mlflow_projects_can_set(words: str, expected: bool) -> None:
+    from comptrust.cli.app import comptrust as group
+    from comptrust.cli.commands.run import command
+
+    with group.make_context("comptrust", ["run"], resilient_parsing=True) as parent:
+        arguments = f"{words} --method gptq --bits 4".split()
+        context = command.make_context("run", arguments, parent=parent)
+    assert context.params["no_fail"] is expected
+
+
 def test_a_recipe_file_sets_defaults_that_options_override() -> None:
     from comptrust.cli.commands.run import command
 

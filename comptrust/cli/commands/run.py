@@ -78,7 +78,15 @@ def read_recipe(name: str, options: Collection[str]) -> dict[str, object]:
     help="Folder of the checkpoint  [default: in the cache].",
 )
 # With an optional value, because MLflow projects write `--no_fail true`.
-@click.option("--no-fail", type=bool, flag_value=True, default=False, help=NO_FAIL_HELP)
+@click.option(
+    "--no-fail",
+    is_flag=False,
+    metavar="[true]",
+    type=bool,
+    flag_value=True,
+    default=False,
+    help=NO_FAIL_HELP,
+)
 @json_option
 def command(no_fail: bool, as_json: bool, **options: Any) -> None:
     """Compress, evaluate, judge and register a model.
