@@ -119,7 +119,7 @@ class _Evidence(Verifier):
 
     public: keys.Trusted
 
-    def _trusted(self) -> keys.Trusted:
+    def trusted(self) -> keys.Trusted:
         return self.public
 
     def _weights(self, *_: Any, **__: Any) -> None:
