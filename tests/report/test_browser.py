@@ -131,13 +131,13 @@ def test_the_page_fits_its_window_and_opens_its_cards(
         " e.getBoundingClientRect(); return box.width > 0 && box.right <= innerWidth &&"
         " box.bottom + scrollY <= arguments[1]})"
     )
-    undecided = browser.find_elements("css selector", ".open li")
+    told = [line.text for line in browser.find_elements("css selector", ".open li")]
     browser.find_element("css selector", ".open a").click()
     is_open = "return document.querySelector('details.card').open"
     wait_for(browser, lambda driver: driver.execute_script(is_open))
     browser.execute_script("document.querySelector('details.card').open = false")
     browser.execute_script("scrollTo(0, 0)")
-    assert len(undecided) == 2 and all("undecided max drop" in line.text for line in undecided)
+    assert len(told) == 2 and all("undecided max drop" in text for text in told), told
     assert browser.execute_script(in_sight, ".counts .badge, .open li", 900)
     column = "#leaderboard td:nth-child(2), .card summary .badge"
     assert browser.execute_script(in_sight, column, 1e6)
