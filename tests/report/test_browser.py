@@ -137,7 +137,8 @@ def test_the_page_fits_its_window_and_opens_its_cards(
     wait_for(browser, lambda driver: driver.execute_script(is_open))
     browser.execute_script("document.querySelector('details.card').open = false")
     browser.execute_script("scrollTo(0, 0)")
-    assert len(told) == 2 and all("undecided max drop" in text for text in told), told
+    assert len(told) == 2, told
+    assert all("undecided" in text and "max drop" in text for text in told), told
     assert browser.execute_script(in_sight, ".counts .badge, .open li", 900)
     column = "#leaderboard td:nth-child(2), .card summary .badge"
     assert browser.execute_script(in_sight, column, 1e6)
