@@ -20,8 +20,8 @@ GAIN, DROP = (33, 102, 172), (178, 24, 43)
 DOT_MEANS = f"the refusal rate changed by more than {MAX_REFUSAL_CHANGE:.0f} points"
 NOTES = (
     "<p>Points lost (red) compared with the dense source; below 0 is a gain (blue). The colors are"
-    f" deepest at {DEEPEST_COLOR_AT:.0f} points. ● means that {DOT_MEANS}, – that the score was not"
-    f" measured. The rows are the smaller dense model and every version of"
+    f" deepest at {DEEPEST_COLOR_AT:.0f} points. ● means that {DOT_MEANS}, – that the score was"
+    f" not measured. The rows are the smaller dense model and every version of"
     f" {100 * ABOUT_HALF[0]:.0f} to {100 * ABOUT_HALF[1]:.0f}% of the dense size. Sizes are"
     " measured from the files, or computed from the recipe if there are no files. A pruned model"
     " still stores its zeros; as in the paper, they do not count here.</p>"

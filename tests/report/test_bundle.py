@@ -143,8 +143,8 @@ def test_the_map_names_what_answers_an_item_and_what_nothing_does(bundle: Bundle
     assert "| nothing in this bundle |" in text and "not a claim of conformity" in text
     assert "GOVERN 1.1" in text and "GOVERN 1.1" not in rows
     fewer = evidence_map.render(dataclasses.replace(bundle, license={}), bundle.files)
-    [licence] = [line for line in fewer.splitlines() if "| the licence |" in line]
-    assert "nothing in this bundle" in licence
+    [line_of_license] = [line for line in fewer.splitlines() if "| the licence |" in line]
+    assert "nothing in this bundle" in line_of_license
 
 
 def test_the_map_accounts_for_every_subcategory_once() -> None:

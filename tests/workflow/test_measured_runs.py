@@ -110,7 +110,8 @@ def test_a_strangers_run_is_no_dense_model(world: Path, tiny_model: Path) -> Non
         folder = runs.download(registry.run_of(candidate.ref), into=world / "stolen")
         (folder / measurements.NAME).unlink()
         runs.client().log_artifacts(stranger.id, str(folder))
-    newest = evaluations.dense(dense.recipe, candidate.scorecard.suite_digest)  # type: ignore[arg-type]
+    assert dense.recipe is not None
+    newest = evaluations.dense(dense.recipe, candidate.scorecard.suite_digest)
     assert newest is not None and newest.ref == f"runs:/{stranger.id}"
     _, said = run(tiny_model)
     assert f"({dense.ref}), reused" in said

@@ -45,7 +45,8 @@ TEMPLATE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).fr
 {% endfor %}
 </ul>{% if row.failing|length > max_rows %}and {{ row.failing|length - max_rows }} more{% endif %}
 {%- endif %}</td>
-<td{% if not row.passed %} class="failed"{% endif %}>{{ "✓ pass" if row.passed else "✕ fail" }}</td>
+<td{% if not row.passed %} class="failed"{% endif %}>
+{{- "✓ pass" if row.passed else "✕ fail" }}</td>
 </tr>
 {% endfor %}
 </tbody>

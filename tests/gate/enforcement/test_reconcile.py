@@ -106,7 +106,10 @@ def changed_key(world: World, candidate: Candidate) -> None:
 
 
 def changed_by(**changes: object) -> Callable[[World, Candidate], None]:
-    return lambda world, candidate: world.gate(candidate, **changes) and None  # type: ignore[arg-type]
+    def again(world: World, candidate: Candidate) -> None:
+        world.gate(candidate, **changes)  # type: ignore[arg-type]
+
+    return again
 
 
 def lost_evidence(world: World, candidate: Candidate) -> None:
