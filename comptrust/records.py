@@ -30,6 +30,8 @@ Dtype = Literal["auto", "float32", "bfloat16"]
 Limit = int | float
 """Items of each dimension or, if it is a float, the share of them (0-1)."""
 Result = Literal["pass", "block", "inconclusive"]
+SEVERITY: tuple[Result, ...] = ("pass", "inconclusive", "block")
+"""Outcomes, the worst last."""
 HIGHEST = {"toxicity": 200.0}
 """Dimension -> its highest score, if not 100: published, a blank text has toxicity -1."""
 ROUNDING = 1e-9

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from comptrust.records import Finding, Scorecard, Verdict
+from comptrust.records import SEVERITY, Finding, Scorecard, Verdict
 from comptrust.text_tables import number, table
 from comptrust.tracking.evaluations import REMOTE
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from comptrust.trust.evaluation import Evaluation
 
 MARK = {"pass": "pass", "block": "BLOCK", "inconclusive": "open"}
-WORST = ("block", "inconclusive", "pass")
 
 
 def scores(candidate: Scorecard, baseline: Evaluation, verdict: Verdict) -> list[str]:
@@ -93,8 +92,8 @@ def _dimensions(verdict: Verdict) -> dict[str, dict[str, Any]]:
     worst: dict[str, dict[str, Any]] = {}
     for found in verdict.findings:
         for name, row in found.evidence.get("dimensions", {}).items():
-            if isinstance(row, dict) and row.get("outcome") in WORST:
-                rank = WORST.index(row["outcome"])
-                if name not in worst or rank < WORST.index(worst[name]["outcome"]):
+            if isinstance(row, dict) and row.get("outcome") in SEVERITY:
+                rank = SEVERITY.index(row["outcome"])
+                if name not in worst or rank > SEVERITY.index(worst[name]["outcome"]):
                     worst[name] = worst.get(name, {}) | row
     return worst

@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from comptrust.records import Finding, Result
+from comptrust.records import SEVERITY, Finding
 from comptrust.report import card, forest, skeleton
 from comptrust.report.base import ReportEntry
 from comptrust.report.markup import number, spaced
 
 NOT_JUDGED = "not judged"
-SEVERITY: tuple[Result, ...] = ("pass", "inconclusive", "block")
 
 
 @dataclass(frozen=True)

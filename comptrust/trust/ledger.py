@@ -12,7 +12,7 @@ from typing import Self
 from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.records import Generation
-from comptrust.trust.stored import ANSWERED
+from comptrust.trust.stored import ANSWERED, prompt_of
 
 Order = Mapping[str, tuple[int, ...]]
 """Dimension -> rows of its generations file in the order in which they came."""
@@ -92,8 +92,7 @@ def head(answers: Mapping[str, Sequence[Generation]], order: Order) -> str:
 
 def of_prompt(answer: Generation) -> str:
     """Digest what was asked, as far as an answer shows it itself."""
-    prompt = {key: value for key, value in answer.extra.items() if key not in ANSWERED}
-    return digests.of_value([answer.dimension, answer.scenario, answer.id, answer.target, prompt])
+    return digests.of_value(prompt_of(answer))
 
 
 def _of_answer(answer: Generation) -> str:

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import settings
 from comptrust.gate.enforcement.settings import Level
-from comptrust.records import Recipe, Result
+from comptrust.records import SEVERITY, Recipe, Result
 from comptrust.tracking import registry, runs, store
 from comptrust.trust.evaluation import Evaluation
 from comptrust.workflow import signatures
-
-WORST: tuple[Result, ...] = ("block", "inconclusive", "pass")
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def regate(ref: str, *, policy: str | None = None) -> tuple[Regated, ...]:
 
 def worst(results: tuple[Regated, ...]) -> Result:
     """Return the worst outcome."""
-    return min((result.outcome for result in results), key=WORST.index)
+    return max((result.outcome for result in results), key=SEVERITY.index)
 
 
 def _again(version: registry.Version, policy: str) -> Regated:

@@ -10,7 +10,7 @@ import click
 
 from comptrust.cli.options import end, json_option, print_result
 from comptrust.errors import Exit, UserError
-from comptrust.records import Result
+from comptrust.records import SEVERITY, Result
 
 if TYPE_CHECKING:
     from comptrust.gate.signing import keys
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from comptrust.workflow import serving_check
 
 REGISTERED = "models:/"
-SEVERITY: tuple[Result, ...] = ("block", "inconclusive", "pass")
 SHOWN = {"key_id", "model", "run_id", "baseline_run_id", "issued", "expires"}
 """Fields of the attestation in the JSON result."""
 
@@ -99,7 +98,7 @@ def command(
         told, by_server = _compared(serving, name, attestation)
         facts = [dataclasses.asdict(fact) for fact in told]
         text = "\n".join([text, *map(str, told)])
-        outcome = min(outcome, by_server, key=SEVERITY.index)
+        outcome = max(outcome, by_server, key=SEVERITY.index)
     fields = {
         "model": name,
         "outcome": outcome,
