@@ -94,7 +94,6 @@ def _client(uri: str) -> MlflowClient:
     # mlflow.store logs a traceback for every error that it also raises.
     logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)
     mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
     with service():
         try:
             if uri.startswith(("postgresql", "mysql")):

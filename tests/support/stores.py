@@ -4,6 +4,7 @@ transformers loads.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -38,6 +39,21 @@ def no_waiting_for_the_disk() -> Iterator[None]:
     event.listen(Engine, "connect", connected)
     yield
     event.remove(Engine, "connect", connected)
+
+
+@pytest.fixture(autouse=True)
+def mlflow_forgets() -> Iterator[None]:
+    """Undo what a test tells MLflow, which keeps a store set in code in variables that outlive the
+    test.
+    """
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ.get(name) for name in names}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,6 @@ def test_the_command_promotes_and_the_server_takes_back(
     monkeypatch.setenv("COMPTRUST_SIGNING_KEY", str(private_key(tmp_path / "release.pem")))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", world.base_url)
     mlflow.set_tracking_uri(world.base_url)
-    mlflow.set_registry_uri(world.base_url)
     former = tricks.a_pass(world)
     tricks.champion(world, former)
     candidate = world.register(BAD, name=former.name)
