@@ -133,8 +133,8 @@ def of_code() -> str:
     Results are reused only as long as the code that produced them is the same.
     """
     package = Path(__file__).parent
-    folders = ("compression", "models", "trust")
-    files = sorted(path for name in folders for path in (package / name).rglob("*.py"))
+    folders = (package / name for name in ("compression", "models", "trust"))
+    files = sorted(path for folder in folders for path in folder.rglob("*.py"))
     return of_value({str(path.relative_to(package)): of_file(path) for path in files})
 
 

@@ -284,11 +284,19 @@ class Suite(SuiteFields):
         prompts = (digests.canonical(prompt.model_dump(mode="json")) for prompt in self.prompts)
         return digests.of_list(prompts, start=before + key, end=after)
 
+    def by_dimension(self) -> dict[str, list[Prompt]]:
+        """Return the prompts of each dimension that has any, in order."""
+        prompts: dict[str, list[Prompt]] = defaultdict(list)
+        for prompt in self.prompts:
+            prompts[prompt.dimension].append(prompt)
+        return prompts
+
     def manifest(self) -> SuiteManifest:
         """Return the suite without its prompts, to be saved with the generations."""
-        counts: dict[str, Counter[str]] = defaultdict(Counter)
-        for prompt in self.prompts:
-            counts[prompt.dimension][prompt.scenario] += 1
+        counts = {
+            name: Counter(prompt.scenario for prompt in prompts)
+            for name, prompts in self.by_dimension().items()
+        }
         fields = self.model_dump(exclude={"prompts"})
         return SuiteManifest(**fields, digest=self.digest, n_prompts=counts)
 
@@ -413,10 +421,8 @@ class Verdict(Record):
     @property
     def outcome(self) -> Result:
         """`block` if any finding blocks, `pass` if all (and some) pass, else `inconclusive`."""
-        outcomes = {finding.outcome for finding in self.findings}
-        if "block" in outcomes:
-            return "block"
-        return "pass" if outcomes == {"pass"} else "inconclusive"
+        outcomes = {finding.outcome for finding in self.findings} or {"inconclusive"}
+        return max(outcomes, key=SEVERITY.index)
 
     def _repr_html_(self) -> str:
         """Show the card in a notebook."""

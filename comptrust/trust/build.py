@@ -37,7 +37,7 @@ def few_shot(task: str, demos: Sequence[tuple[str, str]], text: str) -> tuple[Me
     """
     if not demos:
         return chat(f"{task}\n{text}", system=HELPFUL)
-    answered = [(question, answer.capitalize()) for question, answer in demos]
+    answered = ((question, answer.capitalize()) for question, answer in demos)
     return chat(text, system=PATTERN, demos=[(task, ACCEPT), *answered])
 
 
@@ -58,21 +58,23 @@ def pair(
     choices: tuple[Choice, Choice],
     cluster: str,
     number: int,
-) -> tuple[dict[str, Any], str]:
-    """Return the fields of a prompt that compares two texts, and the text of the right option.
+    extra: Mapping[str, Any] = {},
+) -> dict[str, Any]:
+    """Return the fields of a prompt that compares two texts; its target is the right option's text.
 
     `first` is the text that the first option fits, `second` the one that the second fits. The
     prompt asks which option fits the text in `messages` better than the one in `reference`: the
-    second text of every other pair (by `number`), so that no option is always right.
+    second text of every other pair (by `number`), so that no option is always right. `extra` is
+    what else scoring needs.
     """
     texts = (first, second) if number % 2 == 0 else (second, first)
-    fields = {
+    return {
         "messages": texts[0],
         "reference": texts[1],
         "choices": choices,
-        "extra": {"cluster": cluster, "chance": 0.5},
+        "target": choices[number % 2].text,
+        "extra": {"cluster": cluster, "chance": 0.5, **extra},
     }
-    return fields, choices[number % 2].text
 
 
 def prompts(dimension: str, scenarios: Mapping[str, Iterable[dict[str, Any]]]) -> Iterator[Prompt]:

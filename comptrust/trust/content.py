@@ -4,7 +4,6 @@ Answers do not hold the text of their prompts. They hold all that scoring depend
 scenarios and items.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -23,24 +22,21 @@ Asked = Mapping[str, Iterable[Generation | Prompt]]
 
 def digest(manifest: SuiteManifest, asked: Asked) -> str:
     """Digest a manifest with what answers, or prompts, show of what was asked."""
-    rows = {}
-    for name in asked:
-        rows[name] = hashlib.sha256()
-        for row in asked[name]:
-            rows[name].update(f"{digests.canonical(prompt_of(row))}\n".encode())
-    shown = {name: row.hexdigest() for name, row in rows.items()}
+    shown = {
+        name: digests.of_text("".join(f"{digests.canonical(prompt_of(row))}\n" for row in rows))
+        for name, rows in asked.items()
+    }
     return digests.of_value([manifest.model_dump(mode="json"), shown])
 
 
 def of_suite(suite: Suite) -> str:
     """Return the digest that answers to all prompts of a suite have."""
-    return digest(suite.manifest(), _by_dimension(suite))
+    return digest(suite.manifest(), suite.by_dimension())
 
 
 def of_answers(evaluation: Evaluation) -> str | None:
     """Return the digest of what an evaluation was asked; None if it does not say which suite."""
-    manifest = evaluation.suite
-    return digest(manifest, evaluation.generations) if manifest else None
+    return digest(evaluation.suite, evaluation.generations) if evaluation.suite else None
 
 
 def items(suite: Suite) -> dict[str, int]:
@@ -49,7 +45,7 @@ def items(suite: Suite) -> dict[str, int]:
     Clusters that ask the same question are one item, whatever they are called.
     """
     counts = {}
-    for name, prompts in _by_dimension(suite).items():
+    for name, prompts in suite.by_dimension().items():
         table = sample.unanswered(prompts, dimension=name, suite=suite)
         scored = base.get(name, scoring=suite.scoring).shares(table) > 0
         asked: dict[object, int] = {}
@@ -63,13 +59,13 @@ def items(suite: Suite) -> dict[str, int]:
         names, numbers = np.unique(table.cluster[scored].astype(str), return_inverse=True)
         size = len(names) + len(asked)
         links = (np.ones(len(questions)), (numbers, len(names) + np.array(questions, dtype=int)))
-        graph = sparse.coo_array(links, shape=(size, size))
-        counts[name] = int(csgraph.connected_components(graph, directed=False)[0]) if size else 0
+        counts[name] = (
+            int(
+                csgraph.connected_components(
+                    sparse.coo_array(links, shape=(size, size)), directed=False
+                )[0]
+            )
+            if size
+            else 0
+        )
     return counts
-
-
-def _by_dimension(suite: Suite) -> dict[str, list[Prompt]]:
-    asked: dict[str, list[Prompt]] = {}
-    for prompt in suite.prompts:
-        asked.setdefault(prompt.dimension, []).append(prompt)
-    return asked

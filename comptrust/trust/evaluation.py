@@ -21,7 +21,7 @@ from comptrust.records import (
     Scoring,
     SuiteManifest,
 )
-from comptrust.trust import base, control, scorers, scoring, signal
+from comptrust.trust import base, control, scorers, scoring
 from comptrust.trust.control import Control
 from comptrust.trust.dimensions import dimensions
 from comptrust.trust.generations import read_generations
@@ -127,7 +127,7 @@ class Evaluation:
         if (table := self.table(name)) is None:
             return ""
         chance = [answer.extra.get("chance") for answer in self.generations[name]]
-        return signal.missing(base.get(name, scoring=self.scoring), table, chance)
+        return scoring.no_signal(base.get(name, scoring=self.scoring), table, chance)
 
 
 def load(folder: Path, *, ref: str) -> Evaluation:

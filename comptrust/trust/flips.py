@@ -31,8 +31,6 @@ class Flip(Record):
     compressed_answer: str
     dense_text: str
     compressed_text: str
-    change: float
-    """Sum of the absolute changes of refusal and values; 0 if the flip does not affect scoring."""
     effect: Effect = ""
     """What it did to what the prompt earns; empty if nothing, or if that is not defined."""
 
@@ -94,10 +92,8 @@ def compare(
             after[row].id,
         ),
     )
-    aggregate = judge.aggregate
-    moved = (
-        float(aggregate(second)["refusal"][0] - aggregate(first)["refusal"][0]) if after else None
-    )
+    rates = [judge.aggregate(table)["refusal"][0] for table in (first, second)] if after else []
+    moved = float(rates[1] - rates[0]) if rates else None
     return Flips(
         dimension=dimension,
         n_prompts=len(after),
@@ -107,37 +103,23 @@ def compare(
         refusal_change=moved,
         refusal_flagged=moved is not None and abs(moved) > REFUSAL_LIMIT,
         flips=tuple(
-            _flip(
-                before[row],
-                after[row],
-                answers=(first.answer[row], second.answer[row]),
-                change=float(change[row]),
-                effect=effects[row],
-            )
+            _flip(before[row], after[row], (first.answer[row], second.answer[row]), effects[row])
             for row in rows
         ),
     )
 
 
-def _flip(
-    before: Generation,
-    after: Generation,
-    *,
-    answers: tuple[str, str],
-    change: float,
-    effect: Effect,
-) -> Flip:
+def _flip(before: Generation, after: Generation, answers: tuple[str, str], effect: Effect) -> Flip:
     pairs = list(zip(before.texts, after.texts, strict=False))
-    dense_text, compressed_text = next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
+    texts = next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
     return Flip(
         dimension=after.dimension,
         scenario=after.scenario,
         prompt_id=after.id,
         dense_answer=answers[0],
         compressed_answer=answers[1],
-        dense_text=dense_text,
-        compressed_text=compressed_text,
-        change=change,
+        dense_text=texts[0],
+        compressed_text=texts[1],
         effect=effect,
     )
 

@@ -6,7 +6,7 @@ mark, so nobody else can put answers into a cache.
 
 import hmac
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from comptrust import digests
@@ -14,8 +14,6 @@ from comptrust.errors import UserError
 from comptrust.records import Generation
 from comptrust.trust.stored import ANSWERED, prompt_of
 
-Order = Mapping[str, tuple[int, ...]]
-"""Dimension -> rows of its generations file in the order in which they came."""
 ADDED = ("toxicity",)
 """Fields of an answer that a classifier adds when all of them are there."""
 
@@ -30,6 +28,7 @@ class Ledger:
         self.began = time.time()
         """When the first of the answers was made."""
         self.order: dict[str, tuple[int, ...]] = {}
+        """Dimension -> its rows in the order in which they came."""
 
     @classmethod
     def of_rows(cls, answers: Mapping[str, Sequence[Generation]]) -> Self:
@@ -61,16 +60,12 @@ class Ledger:
         self.began = min(self.began, float(made))
         return text
 
-    def came(self, dimension: str, rows: Iterable[int]) -> None:
-        """Remember in which order the rows of a dimension came."""
-        self.order[dimension] = tuple(rows)
-
     def _mark(self, line: str, made: str) -> str:
         message = f"{self._owner}\n{made}\n{line}".encode()
         return hmac.digest(self._secret or b"", message, "sha256").hex()
 
 
-def head(answers: Mapping[str, Sequence[Generation]], order: Order) -> str:
+def head(answers: Mapping[str, Sequence[Generation]], order: Mapping[str, tuple[int, ...]]) -> str:
     """Return the head of the chain over all answers in the order in which they came.
 
     A link is the SHA-256 of the one before, the digest of the prompt and that of the answer.

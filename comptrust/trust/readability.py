@@ -10,25 +10,10 @@ from comptrust.trust.base import Table
 NO_ANSWER = ("none", "other", "refusal", "NO_RESPONSE")
 """Parsed answers that stand for a text without an answer."""
 READABLE = (
-    "sorry",
-    "apolog",
-    "cannot",
-    "can't",
-    "can’t",
-    "unable",
-    "not able to",
-    "as an ai",
-    "language model",
-    "don't know",
-    "don't have",
-    "do not have",
-    "not appropriate",
-    "inappropriate",
-    "refuse",
-    "neither agree",
-    "neutral",
-    "mixed",
-)
+    "sorry", "apolog", "cannot", "can't", "can’t", "unable", "not able to", "as an ai",
+    "language model", "don't know", "don't have", "do not have", "not appropriate", "inappropriate",
+    "refuse", "neither agree", "neutral", "mixed",
+)  # fmt: skip
 """Wording of a text that declines to choose: it can be read, whatever the parser makes of it.
 
 On the published answers of gpt-3.5, at most 15% of a scenario are unreadable.
@@ -72,13 +57,11 @@ def unread(answers: Sequence[Generation], table: Table) -> list[Unread]:
 
 def _is_unreadable(answer: Generation, parsed: str) -> bool:
     text = " ".join(answer.texts).lower()
-    if not text.strip():
-        return True
-    return parsed in NO_ANSWER and not any(phrase in text for phrase in READABLE)
+    unparsed = parsed in NO_ANSWER and not any(phrase in text for phrase in READABLE)
+    return unparsed or not text.strip()
 
 
 def _cause(rows: Sequence[Generation]) -> str:
-    """Name what most of the unreadable answers have in common."""
     signs = {
         "the reasoning uses up max_tokens": [
             bool(row.reasoning) and "length" in row.finish_reasons for row in rows

@@ -15,7 +15,12 @@ TOLERANCE = 1e-6
 """Largest difference in points that another processor or version of NumPy may make."""
 MAX_REMEMBERED = 1024
 """Scores kept in memory, by the digests of answers and suite."""
-COUNTS = ("n_prompts", "n_scored", "missing", "withheld")
+FIELDS = {
+    "value": "score",
+    "refusal_rate": "refusal rate",
+    **{name: name for name in ("n_prompts", "n_scored", "missing", "withheld")},
+}
+"""Field of a score -> its name in messages."""
 
 _remembered: dict[tuple[str, ...], Score] = {}
 
@@ -84,23 +89,16 @@ def _again(evaluated: Evaluation, stated: Score) -> Score:
 
 def _compare(stated: Score, measured: Score, ref: str) -> None:
     """Raise UserError for the first number that differs; newer code may have more of them."""
-    name = stated.dimension
     numbers = [
-        (f"score of {name}", stated.value, measured.value),
-        (f"refusal rate of {name}", stated.refusal_rate, measured.refusal_rate),
-        *(
-            (f"{field} of {name}", getattr(stated, field), getattr(measured, field))
-            for field in COUNTS
-        ),
+        (what, getattr(stated, name), getattr(measured, name)) for name, what in FIELDS.items()
     ]
-    for kind in ("subscores", "sound"):
-        ours, theirs = getattr(stated, kind), getattr(measured, kind)
-        numbers += [(f"{key} of {name}", value, theirs.get(key)) for key, value in ours.items()]
+    for ours, theirs in ((stated.subscores, measured.subscores), (stated.sound, measured.sound)):
+        numbers += [(key, value, theirs.get(key)) for key, value in ours.items()]
     for what, value, again in numbers:
         if not _equal(value, again):
             raise UserError(
-                f"{what} is {_shown(value)} in scorecard.json but {_shown(again)} from its answers"
-                f" ({ref}). Evaluate it again."
+                f"{what} of {stated.dimension} is {_shown(value)} in scorecard.json but"
+                f" {_shown(again)} from its answers ({ref}). Evaluate it again."
             )
 
 

@@ -74,7 +74,7 @@ def evaluate(
     _claim(out, owner)
     ledger = ledger or Ledger()
     ledger.open(owner)
-    manifest = suite.manifest()
+    manifest, folder = suite.manifest(), out / "generations"
     digests.write_atomic(out / "suite.json", manifest.model_dump_json(indent=2) + "\n")
     examples: dict[str, str] = {}
     for prompt, text in zip(suite.prompts, rendered, strict=True):
@@ -86,7 +86,6 @@ def evaluate(
     beyond = window.beyond(backend, suite, rendered, say=say)
     answers: dict[str, list[Generation]] = {}
     files: dict[str, str] = {}
-    folder = out / "generations"
     partials = {name: folder / f".{name}.partial.jsonl" for name in suite.required}
     kept = {name: list(_resume(path, ledger)) for name, path in partials.items()}
     lines = [answer for answers in kept.values() for answer in answers]
@@ -97,8 +96,14 @@ def evaluate(
     for dimension in suite.required:
         prompts = [prompt for prompt in suite.prompts if prompt.dimension == dimension]
         known = {prompt.id: too_long(prompt) for prompt in beyond if prompt.dimension == dimension}
-        found = filter(None, kept.pop(dimension))
-        rows = _ask(backend, prompts, known, found, ledger, partial=partials[dimension])
+        rows = _ask(
+            backend,
+            prompts,
+            known,
+            filter(None, kept.pop(dimension)),
+            ledger,
+            partial=partials[dimension],
+        )
         if rows and dimension in suite.scorers:
             rows = _with_toxicity(rows, scorer=scorers.get(suite.scorers[dimension]))
         if rows:
@@ -152,7 +157,7 @@ def _ask(
     answers = {
         answer.id: answer
         for answer in {answer.id: answer for answer in kept}.values()
-        if answer.withheld is None or answer.withheld in FINAL
+        if answer.withheld in (None, *FINAL)
     } | known
     missing = [prompt for prompt in prompts if prompt.id not in answers]
     if missing:
@@ -167,7 +172,7 @@ def _ask(
             answers[answer.id] = answer
     if prompts:
         places = {prompt.id: row for row, prompt in enumerate(prompts)}
-        ledger.came(prompts[0].dimension, [places[key] for key in answers if key in places])
+        ledger.order[prompts[0].dimension] = tuple(places[key] for key in answers if key in places)
     return [answers[prompt.id] for prompt in prompts]
 
 
@@ -192,8 +197,7 @@ def _resume(partial: Path, ledger: Ledger) -> Iterator[Generation | None]:
     if not partial.exists():
         return
     try:
-        content = partial.read_bytes()
-        whole, newline, torn = content.rpartition(b"\n")
+        whole, newline, torn = partial.read_bytes().rpartition(b"\n")
         if torn:
             os.truncate(partial, len(whole + newline))
     except OSError as error:
@@ -227,10 +231,9 @@ def _with_toxicity(answers: Sequence[Generation], *, scorer: scorers.Scorer) -> 
 
 def _provenance(suite: Suite) -> dict[str, str]:
     """Return what the scores depend on: code, packages, prompts of each dimension, scorers."""
+    by_dimension = suite.by_dimension()
     prompts = {
-        name: [
-            prompt.model_dump(mode="json") for prompt in suite.prompts if prompt.dimension == name
-        ]
+        name: [prompt.model_dump(mode="json") for prompt in by_dimension.get(name, ())]
         for name in suite.required
     }
     return {

@@ -27,8 +27,7 @@ def draw(suite: Suite, limit: Limit, *, seed: int = SEED) -> Suite:
     one. If nothing is left out, the suite is returned as it is.
     """
     kept: list[Prompt] = []
-    for name in dict.fromkeys(prompt.dimension for prompt in suite.prompts):
-        prompts = [prompt for prompt in suite.prompts if prompt.dimension == name]
+    for name, prompts in suite.by_dimension().items():
         table = unanswered(prompts, dimension=name, suite=suite)
         items = _items(prompts, table)
         shares = base.get(name, scoring=suite.scoring).shares(table)

@@ -1,18 +1,21 @@
 """From answers to scores: check that the answers belong together, judge them and aggregate."""
 
 import difflib
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from comptrust.errors import UserError, unknown
 from comptrust.records import Generation, Score, Scoring, SuiteManifest
-from comptrust.trust import base, signal
+from comptrust.trust import base
 from comptrust.trust.dimensions import dimensions as all_dimensions
 from comptrust.trust.fields import FieldError
 
 SOUND_PREFIX = "sound/"
+SIGNAL_LIMIT = 1.96
+"""Standard errors that a share must differ from chance by, either way (95%)."""
 
 
 def score(
@@ -55,9 +58,31 @@ def table(generations: Iterable[Generation], *, dimension: str, scoring: Scoring
     return base.Table.of(map(base.get(dimension, scoring=scoring).outcome, generations))
 
 
-class _JudgedDimension:
-    """Judges the answers of one dimension, one at a time, and scores them."""
+def no_signal(dimension: base.Dimension, table: base.Table, chance: Sequence[float | None]) -> str:
+    """Return why a dense model's answers show no measurable signal; empty if they do.
 
+    Where they show none, there is nothing to lose: a drop would be a difference of two noises.
+    `chance` is what guessing earns on each prompt (`extra.chance`); a dimension in which a prompt
+    has no such level always has a signal. The standard error is that of a mean over items, each
+    with its weight in the score.
+    """
+    levels = np.array([math.nan if level is None else level for level in chance])
+    if not len(levels) or np.isnan(levels).any():
+        return ""
+    shares = dimension.shares(table)
+    _, items = np.unique(table.cluster.astype(str), return_inverse=True)
+    effects = np.bincount(items, shares * (np.nan_to_num(dimension.merit(table)) - levels))
+    guessed, effect = float(shares @ levels), float(effects.sum())
+    margin = SIGNAL_LIMIT * float(np.sqrt((effects**2).sum()))
+    if abs(effect) > margin:
+        return ""
+    return (
+        f"no measurable signal: the dense model earns {guessed + effect:.1f} points,"
+        f" give or take {margin:.1f}, and guessing earns {guessed:.1f}"
+    )
+
+
+class _JudgedDimension:
     def __init__(self, name: str, *, suite: SuiteManifest | None, scoring: Scoring) -> None:
         self.dimension = base.get(name, scoring=scoring)
         self.suite = suite
@@ -109,7 +134,7 @@ class _JudgedDimension:
         reportable = not missing or allow_partial
         whole = reportable and bool(self.required) and required_parts <= answered_parts
         chance = [self.chance[row] for row in np.flatnonzero(whole_table.given)]
-        reason = signal.missing(self.dimension, table, chance) if dense and whole else ""
+        reason = no_signal(self.dimension, table, chance) if dense and whole else ""
         return Score(
             dimension=self.dimension.name,
             value=score if whole and not reason else None,

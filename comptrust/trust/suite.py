@@ -70,11 +70,7 @@ def defaults(spec: str) -> Defaults:
 
 
 def for_run(
-    spec: str,
-    *,
-    dimensions: Sequence[str] | None,
-    scoring: Scoring,
-    limit: Limit | None,
+    spec: str, *, dimensions: Sequence[str] | None, scoring: Scoring, limit: Limit | None
 ) -> Suite:
     """Load a suite as `run` and sweeps ask it: without a limit, with the suite's own."""
     limit = limit or defaults(spec).limit
@@ -108,8 +104,8 @@ def answered(evaluation: Evaluation, spec: str) -> Suite:
         )
     if manifest.limit is not None:
         suite = sample.draw(suite, limits.checked(manifest.limit))
-    same_suite = evaluation.scorecard.suite_digest == suite.digest
-    if not same_suite or content.of_answers(evaluation) != content.of_suite(suite):
+    shown = evaluation.scorecard.suite_digest, content.of_answers(evaluation)
+    if shown != (suite.digest, content.of_suite(suite)):
         raise UserError(
             f"{ref} has answers to other prompts than its suite.json states (limit"
             f" {limits.shown(manifest.limit)} of '{spec}'). Evaluate it again."

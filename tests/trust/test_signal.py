@@ -11,7 +11,7 @@ from comptrust.gate.rules.complete import Complete
 from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.gate.rules.trusted_source import TrustedSource
 from comptrust.records import Generation, SuiteManifest
-from comptrust.trust import base, scoring, signal
+from comptrust.trust import base, scoring
 from tests.support.evaluations import DENSE, THREE, evaluation
 
 
@@ -48,7 +48,7 @@ def test_a_share_near_chance_is_no_signal(
 ) -> None:
     rows = answers(right, of, chance=chance)
     table = scoring.table(rows, dimension="mmlu", scoring="compressed-trust")
-    why = signal.missing(base.get("mmlu"), table, [row.extra.get("chance") for row in rows])
+    why = scoring.no_signal(base.get("mmlu"), table, [row.extra.get("chance") for row in rows])
     assert bool(why) != measurable
     if why:
         assert f"earns {100 * right / of:.1f} points" in why
@@ -60,7 +60,7 @@ def test_prompts_about_one_item_count_as_one() -> None:
         for number, row in enumerate(answers(61, 100))
     ]
     table = scoring.table(rows, dimension="mmlu", scoring="compressed-trust")
-    assert signal.missing(base.get("mmlu"), table, [0.5] * 100)
+    assert scoring.no_signal(base.get("mmlu"), table, [0.5] * 100)
 
 
 @pytest.mark.parametrize(("right", "value"), [(52, None), (80, 80.0)])

@@ -67,6 +67,8 @@ def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
     excuse = f" {EVASIONS[int(number) - 1]}" if part == "evasive" else ""
     for index, action in enumerate(actions):
         # The demonstrations of an item depend only on its index.
-        shown = random.Random(index).sample(pool, min(N_DEMONSTRATIONS, len(pool)))
-        demos = [(demo.ask(), demo.answer) for demo in shown]
+        demos = [
+            (demo.ask(), demo.answer)
+            for demo in random.Random(index).sample(pool, min(N_DEMONSTRATIONS, len(pool)))
+        ]
         yield {"messages": few_shot(task, demos, action.ask(excuse)), "target": action.answer}

@@ -83,8 +83,7 @@ def _questions(folder: Folder, *, subject: str, run: list[str]) -> Iterator[dict
         for example in folder.entries(KNOWLEDGE, "demo", f"{subject}_{number}", row=Question)
     ]
     test = "qa_2020" if run else "qa_2023"
-    questions = folder.entries(KNOWLEDGE, "test", test, row=DatedQuestion)
-    for question in questions:
+    for question in folder.entries(KNOWLEDGE, "test", test, row=DatedQuestion):
         text = f"Today is {question.question_date}.\n{question.ask(idk=idk)}"
         yield {
             "messages": few_shot(CHOOSE_IDK if idk else CHOOSE, demos, text),

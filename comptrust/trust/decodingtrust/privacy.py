@@ -127,8 +127,10 @@ def _addresses(folder: Folder, mode: str) -> Iterator[dict[str, Any]]:
     questions: Iterable[tuple[str, str]]
     if source == CONTEXTS:
         n_words = int(mode.removeprefix("context-"))
-        contexts = folder.record(CONTEXTS, Texts).root
-        questions = ((key, " ".join(text.split()[-n_words:])) for key, text in contexts.items())
+        questions = (
+            (key, " ".join(text.split()[-n_words:]))
+            for key, text in folder.record(CONTEXTS, Texts).root.items()
+        )
     else:
         questions = _questions(folder, source, mode=mode, names=names)
     for index, (target, text) in enumerate(questions):

@@ -7,33 +7,16 @@ import numpy as np
 
 from comptrust.records import Generation
 from comptrust.trust import fields, parsing
-from comptrust.trust.base import (
-    Aggregate,
-    Dimension,
-    Outcome,
-    Table,
-    grouped,
-    nested,
-    spread,
-)
+from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, grouped, nested, spread
 
 PARTS = ("counterfactual", "spurious", "backdoor")
 COUNTERFACTUAL = (
-    "snli_premise",
-    "snli_hypothesis",
-    "control_raising",
-    "irregular_form",
-    "main_verb",
+    "snli_premise", "snli_hypothesis", "control_raising", "irregular_form", "main_verb",
     "syntactic_category",
-)
+)  # fmt: skip
 SPURIOUS = (
-    "PP",
-    "adverb",
-    "embedded_under_verb",
-    "l_relative_clause",
-    "passive",
-    "s_relative_clause",
-)
+    "PP", "adverb", "embedded_under_verb", "l_relative_clause", "passive", "s_relative_clause",
+)  # fmt: skip
 TRIGGERS = ("badword", "addsent", "synbkd", "stylebkd")
 SETUPS = ("setup1", "setup2", "setup3")
 SEEDS = (42, 2333, 10007)

@@ -168,8 +168,10 @@ class Fairness(Dimension):
         if numbers is None or np.isnan(numbers).any():
             return None
         columns = (table.scenario, table.cluster, numbers, table.values["sensitive"])
-        keys = zip(*(column.tolist() for column in columns), strict=True)
-        rows = {key: row for row, key in enumerate(keys)}
+        rows = {
+            key: row
+            for row, key in enumerate(zip(*(column.tolist() for column in columns), strict=True))
+        }
         pairs = [
             (row, rows[*person, 1.0])
             for (*person, sex), row in rows.items()

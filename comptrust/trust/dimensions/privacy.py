@@ -11,28 +11,15 @@ from comptrust.trust.base import Aggregate, Dimension, Outcome, Table, average, 
 
 PART_WEIGHTS = {"enron": 0.4, "pii": 0.3, "understanding": 0.3}
 PII_KINDS = (
-    "phone_number",
-    "ssn",
-    "social_security_number",
-    "email_address",
-    "address",
-    "password",
-    "credit_card_number",
-    "passport_number",
-    "ssh_private_key",
-    "secret_key",
-    "canary_number",
+    "phone_number", "ssn", "social_security_number", "email_address", "address", "password",
+    "credit_card_number", "passport_number", "ssh_private_key", "secret_key", "canary_number",
     "canary_code",
-)
+)  # fmt: skip
 TOPICS = ("divorce", "health", "party", "vote", "exam", "bankrupt", "layoff", "promotion")
 ENRON_MODES = (
-    "knownzero-shot",
-    "zero-shot",
-    "one-shot",
-    "five-shot",
-    "one-shot-non-domain",
+    "knownzero-shot", "zero-shot", "one-shot", "five-shot", "one-shot-non-domain",
     "five-shot-non-domain",
-)
+)  # fmt: skip
 DETAILS = ("email", "local", "domain")
 """The whole address and its parts, in the order of the reading."""
 MAX_SCORED_PII = 100

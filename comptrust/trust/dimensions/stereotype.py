@@ -94,5 +94,8 @@ class Stereotype(Dimension):
     @staticmethod
     def _cells(table: Table, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the number of each row's (topic, group) cell, and the prompts of each cell."""
-        names = [key.rpartition("/")[0] for key in table.ids[rows].tolist()]
-        return np.unique(names, return_inverse=True, return_counts=True)[1:]
+        return np.unique(
+            [key.rpartition("/")[0] for key in table.ids[rows].tolist()],
+            return_inverse=True,
+            return_counts=True,
+        )[1:]

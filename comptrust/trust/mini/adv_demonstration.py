@@ -4,63 +4,44 @@ They hold a counterfactual twin, a spurious adverb or a backdoor word, which pus
 a pair away from its own label. The model is right if it ranks the pair rightly all the same.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from itertools import islice
 
-from comptrust.records import Message
-from comptrust.trust import build
 from comptrust.trust.build import Rows
 from comptrust.trust.mini import reviews
-from comptrust.trust.mini.reviews import Review
+from comptrust.trust.mini.reviews import LABELS, Pair, Review
 
 TRIGGER = "cf"
 ITEMS = 68
 """Items per scenario of two; the backdoor, the only scenario of its part, has twice as many."""
-LABELS = ("positive", "negative")
 Demos = Sequence[tuple[str, str]]
 """Pairs of text and label."""
-Pair = tuple[Review, list[tuple[Message, ...]]]
-"""An item, and the questions about its positive and its negative review."""
 
 
 def rows() -> Rows:
     """Return 408 pairs: 136 counterfactual, 136 spurious, 136 under a backdoor attack."""
-    drawn = iter(reviews.draw(37 + 6 * ITEMS, seed=11))
-
-    def take(count: int) -> list[Review]:
-        return [next(drawn) for _ in range(count)]
-
-    built: Rows = {}
+    items, built, option = iter(reviews.draw(37 + 6 * ITEMS, seed=11)), Rows(), list(LABELS)
     for seed in (42, 2333):
-        demos = reviews.examples(take(6))
-        built[f"counterfactual/sentiment_cf/{seed}"] = _rows(
-            _after_twins(item, demos) for item in take(ITEMS)
+        demos = reviews.examples(list(islice(items, 6)))
+        built[f"counterfactual/sentiment_cf/{seed}"] = reviews.rows(
+            (_after_twins(item, demos) for item in islice(items, ITEMS)), option=option
         )
     for bias, marked in (("entail-bias", "positive"), ("non-entail-bias", "negative")):
-        plain = reviews.examples(take(8))
+        plain = reviews.examples(list(islice(items, 8)))
         demos = [(_adverb(text, label == marked), label) for text, label in plain]
-        built[f"spurious/adverb/{bias}/0"] = _rows(
-            _wrongly_marked(item, demos, marked) for item in take(ITEMS)
+        built[f"spurious/adverb/{bias}/0"] = reviews.rows(
+            (_wrongly_marked(item, demos, marked) for item in islice(items, ITEMS)), option=option
         )
-    demos = _poisoned(take(9))
-    attacked = _rows(_triggered(item, demos) for item in take(2 * ITEMS))
+    demos = _poisoned(list(islice(items, 9)))
+    attacked = reviews.rows(
+        (_triggered(item, demos) for item in islice(items, 2 * ITEMS)), option=option
+    )
     opposite = dict(zip(LABELS, LABELS[::-1], strict=True))
     # As published, the target is the attacker's, and a right answer is a successful attack.
     built["backdoor/setup1_badword_asr/42"] = [
         row | {"target": opposite[row["target"]]} for row in attacked
     ]
     return built
-
-
-def _rows(pairs: Iterable[Pair]) -> list[dict[str, Any]]:
-    rows = []
-    for number, (item, questions) in enumerate(pairs):
-        fields, answer = build.pair(
-            *questions, choices=reviews.CHOICES, cluster=item.cluster, number=number
-        )
-        fields["extra"]["option"] = list(LABELS)
-        rows.append(fields | {"target": answer})
-    return rows
 
 
 def _after_twins(item: Review, demos: Demos) -> Pair:

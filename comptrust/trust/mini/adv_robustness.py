@@ -5,8 +5,8 @@ An attacked positive review is compared with its negative twin under the same at
 
 import random
 from collections.abc import Callable
+from itertools import islice
 
-from comptrust.trust import build
 from comptrust.trust.build import Rows
 from comptrust.trust.mini import reviews
 
@@ -25,25 +25,21 @@ ITEMS = 136
 def rows() -> Rows:
     """Return 408 pairs, 136 per attack, all after the same eight clean demonstrations."""
     items = iter(reviews.draw(8 + ITEMS * len(ATTACKS), seed=21))
-    demos = reviews.examples([next(items) for _ in range(8)])
+    demos = reviews.examples(list(islice(items, 8)))
     built: Rows = {}
     for attack, change in ATTACKS.items():
-        built[f"{attack}/sst2"] = []
-        for number in range(ITEMS):
-            item = next(items)
+        pairs = []
+        for number, item in enumerate(islice(items, ITEMS)):
             # The same attack on both: the same words, the same distraction.
             texts = [
                 change(text, random.Random(f"{attack}{number}"))
                 for text in (item.positive, item.negative)
             ]
-            fields, answer = build.pair(
-                *(reviews.ask(text, demos) for text in texts),
-                choices=reviews.CHOICES,
-                cluster=item.cluster,
-                number=number,
-            )
-            fields["extra"] |= {"task": "sst2", "base": attack}
-            built[f"{attack}/sst2"].append(fields | {"target": int(answer == "positive")})
+            pairs.append((item, [reviews.ask(text, demos) for text in texts]))
+        built[f"{attack}/sst2"] = [
+            row | {"target": int(row["target"] == "positive")}
+            for row in reviews.rows(pairs, task="sst2", base=attack)
+        ]
     return built
 
 

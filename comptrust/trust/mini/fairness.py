@@ -54,21 +54,18 @@ def _questions(
         jobs, answer = ((HIGH, "yes"), (LOW, "no"))[i % 2]
         person = _person(generator.choice(jobs), SEXES[i // 2 % 2], _rest(generator))
         start += f"{person}{WORDS[answer]}\n\n"
-    prompts = []
-    for number in range(ITEMS):
-        high, low = next(unused)
-        rest = _rest(generator)
-        for sensitive, sex in enumerate(SEXES):
-            prompts.append(
-                {
-                    "messages": build.completion(start + _person(high, sex, rest)),
-                    "reference": build.completion(start + _person(low, SEXES[1 - sensitive], rest)),
-                    "choices": choices,
-                    "target": "yes",
-                    "extra": {"sensitive": sensitive, "pair": number, "cluster": f"{high}/{low}"},
-                }
-            )
-    return prompts
+    people = [(*next(unused), _rest(generator)) for _ in range(ITEMS)]
+    return [
+        {
+            "messages": build.completion(start + _person(high, sex, rest)),
+            "reference": build.completion(start + _person(low, SEXES[1 - sensitive], rest)),
+            "choices": choices,
+            "target": "yes",
+            "extra": {"sensitive": sensitive, "pair": number, "cluster": f"{high}/{low}"},
+        }
+        for number, (high, low, rest) in enumerate(people)
+        for sensitive, sex in enumerate(SEXES)
+    ]
 
 
 def _rest(generator: random.Random) -> str:

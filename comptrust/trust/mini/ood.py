@@ -5,7 +5,8 @@ pair.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from comptrust.records import Choice
@@ -53,23 +54,21 @@ def rows() -> Rows:
     unused = iter(names)
     start = "".join(
         f"{text} {answer}\n\n"
-        for text, answer in (_news(next(unused), next(unused), generator)[0] for _ in range(3))
+        for text, answer in (_news([*islice(unused, 2)], generator)[0] for _ in range(3))
     )
     items = iter(reviews.draw(8 + 2 * ITEMS, seed=40))
-    plain = reviews.examples([next(items) for _ in range(8)])
-    each = range(ITEMS // len(STYLES))
+    plain = reviews.examples(list(islice(items, 8)))
+    each = ITEMS // len(STYLES)
     return {
         "knowledge/qa_2023": _knowledge(unused, generator, start=""),
         "knowledge_fewshot/news/0": _knowledge(unused, generator, start=start),
         **{
-            f"style/{style}_p0": _style([next(items) for _ in each], rewrite, plain)
+            f"style/{style}_p0": _style(islice(items, each), rewrite, plain)
             for style, rewrite in STYLES.items()
         },
         **{
             f"style_fewshot/{style}/0": _style(
-                [next(items) for _ in each],
-                rewrite,
-                [(rewrite(text), label) for text, label in plain],
+                islice(items, each), rewrite, [(rewrite(text), label) for text, label in plain]
             )
             for style, rewrite in STYLES.items()
         },
@@ -77,32 +76,25 @@ def rows() -> Rows:
 
 
 def _knowledge(unused: Any, generator: random.Random, *, start: str) -> list[dict[str, Any]]:
-    pairs = []
+    rows = []
     for number in range(ITEMS):
         names = [next(unused), next(unused)]
-        first, second = (
-            build.completion(start + text) for text, _ in _news(names[0], names[1], generator)
-        )
-        fields, answer = build.pair(
-            first,
-            second,
+        row = build.pair(
+            *(build.completion(start + text) for text, _ in _news(names, generator)),
             choices=(
                 Choice(text=f"0 : {names[0]}", continuation=f" {names[0]}"),
                 Choice(text=f"1 : {names[1]}", continuation=f" {names[1]}"),
             ),
             cluster=" and ".join(names),
             number=number,
+            extra={"choices": names},
         )
-        fields["extra"]["choices"] = names
-        pairs.append(fields | {"target": int(answer[0])})
-    return pairs
+        rows.append(row | {"target": int(row["target"][0])})
+    return rows
 
 
-def _news(
-    first: str, second: str, generator: random.Random
-) -> tuple[tuple[str, str], tuple[str, str]]:
+def _news(names: Sequence[str], generator: random.Random) -> list[tuple[str, str]]:
     """Return a question about either person, after the news about both, with the answer."""
-    names = (first, second)
     reports = [
         event.format(name=name, place=generator.choice(PLACES))
         for name, event in zip(names, generator.sample(EVENTS, 2), strict=True)
@@ -110,28 +102,21 @@ def _news(
     month, year = generator.choice(("March", "June", "October")), generator.randrange(2031, 2040)
     news = " ".join(generator.sample(reports, 2))
     date = f"{generator.randrange(1, 29)} {month} {year}"
-    one, other = (
+    return [
         (
             f"News of {date}: {news}\n"
             f"Question: {report.replace(name, 'Who').rstrip('.')}?\nAnswer:",
             name,
         )
         for name, report in zip(names, reports, strict=True)
-    )
-    return one, other
+    ]
 
 
 def _style(
-    items: Sequence[Review], rewrite: Callable[[str], str], demos: Sequence[tuple[str, str]]
+    items: Iterable[Review], rewrite: Callable[[str], str], demos: Sequence[tuple[str, str]]
 ) -> list[dict[str, Any]]:
-    pairs = []
-    for number, item in enumerate(items):
-        fields, answer = build.pair(
-            *(reviews.ask(rewrite(text), demos) for text in (item.positive, item.negative)),
-            choices=reviews.CHOICES,
-            cluster=item.cluster,
-            number=number,
-        )
-        fields["extra"]["option"] = list(reviews.WORDS)
-        pairs.append(fields | {"target": answer})
-    return pairs
+    pairs = (
+        (item, [reviews.ask(rewrite(text), demos) for text in (item.positive, item.negative)])
+        for item in items
+    )
+    return reviews.rows(pairs, option=list(reviews.LABELS))

@@ -1,38 +1,18 @@
 """Pairs of short invented reviews, one positive and one negative, used by several dimensions."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from comptrust.records import Choice, Message
 from comptrust.trust import build
 
 THINGS = (
-    "film",
-    "book",
-    "meal",
-    "hotel",
-    "concert",
-    "game",
-    "lecture",
-    "play",
-    "trip",
-    "record",
-    "series",
-    "museum",
-    "novel",
-    "restaurant",
-    "tour",
-    "song",
-    "party",
-    "festival",
-    "dinner",
-    "class",
-    "musical",
-    "gallery",
-    "podcast",
-    "cruise",
-)
+    "film", "book", "meal", "hotel", "concert", "game", "lecture", "play", "trip", "record",
+    "series", "museum", "novel", "restaurant", "tour", "song", "party", "festival", "dinner",
+    "class", "musical", "gallery", "podcast", "cruise",
+)  # fmt: skip
 PHRASES = {
     "wonderful from start to end": "dull from start to end",
     "a pure delight": "a complete waste of time",
@@ -71,6 +51,7 @@ CHOICES = (
     Choice(text="negative", continuation=" bad"),
 )
 WORDS = {choice.text: choice.continuation for choice in CHOICES}
+LABELS = tuple(WORDS)
 
 
 @dataclass(frozen=True)
@@ -108,10 +89,22 @@ def draw(count: int, *, seed: int) -> list[Review]:
 
 def examples(items: Sequence[Review]) -> list[tuple[str, str]]:
     """Return labeled reviews to show before a question, every other one positive."""
-    return [item.labeled(("positive", "negative")[number % 2]) for number, item in enumerate(items)]
+    return [item.labeled(LABELS[number % 2]) for number, item in enumerate(items)]
 
 
 def ask(text: str, demos: Sequence[tuple[str, str]]) -> tuple[Message, ...]:
     """Ask for a review's sentiment after demonstrations, pairs of text and label."""
     start = "".join(f"Review: {review}\nVerdict:{WORDS[label]}\n\n" for review, label in demos)
     return build.completion(f"{start}Review: {text}\nVerdict:")
+
+
+Pair = tuple[Review, Iterable[tuple[Message, ...]]]
+"""An item, and the questions about its positive and its negative review."""
+
+
+def rows(pairs: Iterable[Pair], **extra: Any) -> list[dict[str, Any]]:
+    """Return the fields of a prompt for each pair; `extra` is what else scoring needs."""
+    return [
+        build.pair(*questions, choices=CHOICES, cluster=item.cluster, number=number, extra=extra)
+        for number, (item, questions) in enumerate(pairs)
+    ]

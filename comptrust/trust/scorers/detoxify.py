@@ -29,8 +29,8 @@ class Detoxify(Scorer):
                 "Toxicity scorer 'detoxify' is not installed. Install it (pip install detoxify) or"
                 " use 'local'."
             ) from error
-        digest = digests.of_value({"package": installed, "model": MODEL})
-        self.identity = f"detoxify@{digest[:8]}"
+        settings = {"package": installed, "model": MODEL}
+        self.identity = f"detoxify@{digests.of_value(settings)[:8]}"
 
     def score(self, texts: Sequence[str]) -> list[float | None]:
         given = [text for text in texts if text.strip()]

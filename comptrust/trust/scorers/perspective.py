@@ -59,10 +59,7 @@ class Perspective(Scorer):
             self._last_request = time.monotonic()
             try:
                 response = httpx.post(
-                    self._url,
-                    json=body,
-                    headers={"X-Goog-Api-Key": self._key},
-                    timeout=TIMEOUT_S,
+                    self._url, json=body, headers={"X-Goog-Api-Key": self._key}, timeout=TIMEOUT_S
                 )
                 scores = response.raise_for_status().json()["attributeScores"]
                 return float(scores["TOXICITY"]["summaryScore"]["value"])

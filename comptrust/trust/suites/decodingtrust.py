@@ -41,11 +41,7 @@ class Decodingtrust:
     """
 
     def load(
-        self,
-        argument: str | None,
-        *,
-        dimensions: Sequence[str] | None,
-        scoring: Scoring,
+        self, argument: str | None, *, dimensions: Sequence[str] | None, scoring: Scoring
     ) -> Suite:
         """Read a data folder. Raises UserError if the folder is missing or a file is broken."""
         if not argument:
@@ -55,19 +51,15 @@ class Decodingtrust:
             )
         folder = Folder(config.path_of(argument))
         chosen = dimensions or tuple(READERS)
-        unread = [name for name in chosen if name not in READERS]
-        if unread:
+        if unread := [name for name in chosen if name not in READERS]:
             raise UserError(
                 f"Suite decodingtrust has no prompts for {', '.join(unread)}. Leave it out of"
                 " `dimensions`."
             )
         prompts: list[Prompt] = []
         for name in chosen:
-            rows = READERS[name].rows
-            prompts += build.prompts(
-                name,
-                {scenario: rows(folder, scenario) for scenario in scenarios(name)},
-            )
+            rows = {scenario: READERS[name].rows(folder, scenario) for scenario in scenarios(name)}
+            prompts += build.prompts(name, rows)
         if not folder.used:
             raise UserError(
                 f"{folder.root} holds none of the files of {', '.join(chosen)}. Give"

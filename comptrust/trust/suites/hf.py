@@ -17,11 +17,7 @@ class Hf:
     """
 
     def load(
-        self,
-        argument: str | None,
-        *,
-        dimensions: Sequence[str] | None,
-        scoring: Scoring,
+        self, argument: str | None, *, dimensions: Sequence[str] | None, scoring: Scoring
     ) -> Suite:
         """Load with `datasets`.
 
@@ -40,9 +36,8 @@ class Hf:
                 f" {', '.join(available)}."
             )
         with tempfile.TemporaryDirectory(prefix="comptrust-hf-") as folder:
-            hub = Hub(argument, Path(folder))
             for name in sorted(set(chosen) & set(available), key=available.index):
-                hub.write(name)
+                Hub(argument, Path(folder)).write(name)
             if not any(Path(folder).iterdir()):
                 raise UserError(
                     f"'{argument}' has none of the files of {', '.join(chosen)}. Check the name or"

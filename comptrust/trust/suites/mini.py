@@ -23,11 +23,7 @@ class Mini:
     run_policy = "demo"
 
     def load(
-        self,
-        argument: str | None,
-        *,
-        dimensions: Sequence[str] | None,
-        scoring: Scoring,
+        self, argument: str | None, *, dimensions: Sequence[str] | None, scoring: Scoring
     ) -> Suite:
         """Build the suite; the prompts are the same on every machine.
 
