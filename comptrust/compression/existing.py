@@ -15,7 +15,7 @@ from comptrust import digests
 from comptrust.compression import checkpoint, reload
 from comptrust.compression.base import METHODS, target_layers
 from comptrust.errors import UserError
-from comptrust.models import formats, headers, loading, memory, sources
+from comptrust.models import formats, headers, loading, measure, memory, sources
 from comptrust.models.probe import InMemory
 from comptrust.records import Checkpoint, Recipe
 
@@ -27,8 +27,6 @@ SHAPE = (
     "num_attention_heads",
 )
 """Fields of config.json that compression does not change."""
-SPARSITY_TOLERANCE = 0.02
-"""How far the measured share of zeros may be from the stated one."""
 
 
 def adopt(
@@ -51,8 +49,9 @@ def adopt(
     watcher = watcher or InMemory(source, wants_dense=False)
     group_size = check(recipe, folder, base=source.path)
     with checkpoint.writing(out, model=str(folder)) as copy:
-        ignored = shutil.ignore_patterns(checkpoint.NAME, ".cache", ".git")
-        shutil.copytree(folder, copy, ignore=ignored)
+        shutil.copytree(
+            folder, copy, ignore=shutil.ignore_patterns(checkpoint.NAME, ".cache", ".git")
+        )
         say(f"loading and measuring {folder}")
         if watcher.wants_dense:
             watcher.dense(*loading.load(source.path))  # freed before the other model is loaded
@@ -118,7 +117,14 @@ def check(recipe: Recipe, folder: Path, *, base: Path) -> int | None:
             f"You stated method {recipe.method}, but the files of {folder} are in the"
             f" {kind.upper()} format."
         )
-    bits, group_size = _bits_and_group(quantization)
+    kinds = memory.schemes(quantization)
+    if len(kinds) != 1:
+        raise UserError(
+            f"quantization_config has {len(kinds)} kinds of layers (bits, group size):"
+            f" {sorted(map(str, kinds))}. Only one kind is supported."
+        )
+    bits, size = kinds[0]
+    group_size = size if size and size > 0 else None
     for field, value in (("bits", bits), ("group_size", group_size)):
         if getattr(recipe, field) not in (None, value):
             raise UserError(
@@ -134,22 +140,6 @@ def _dense(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
     return files, memory.settings(folder) | dict.fromkeys(("transformers_version", "_name_or_path"))
 
 
-def _bits_and_group(quantization: dict[str, Any]) -> tuple[int | None, int | None]:
-    """Read bits and group size from a quantization_config of GPTQ, AWQ or compressed-tensors."""
-    if "config_groups" not in quantization:
-        size = quantization.get("group_size", quantization.get("q_group_size"))
-        return memory.stated_bits(quantization), size if size and size > 0 else None
-    groups = quantization["config_groups"].values()
-    schemes = [group["weights"] for group in groups if group.get("weights")]
-    kinds = {(scheme["num_bits"], scheme.get("group_size")) for scheme in schemes}
-    if len(kinds) != 1:
-        raise UserError(
-            f"quantization_config has {len(kinds)} kinds of layers (bits, group size):"
-            f" {sorted(map(str, kinds))}. Only one kind is supported."
-        )
-    return kinds.pop()
-
-
 def _sparsity(recipe: Recipe, model: PreTrainedModel, sizes: dict[str, int]) -> float:
     """Return the share of zeros. Raises UserError if they are not as the recipe states."""
     sparsity, off_pattern = reload.zeros(model, sizes, structure=recipe.structure)
@@ -158,7 +148,8 @@ def _sparsity(recipe: Recipe, model: PreTrainedModel, sizes: dict[str, int]) -> 
             f"You stated structure {recipe.structure}, but layer {off_pattern} does not have"
             " that pattern."
         )
-    if recipe.sparsity is not None and abs(sparsity - recipe.sparsity) > SPARSITY_TOLERANCE:
+    off = 0.0 if recipe.sparsity is None else abs(sparsity - recipe.sparsity)
+    if off > measure.STATED_SPARSITY_TOLERANCE:
         raise UserError(
             f"You stated sparsity {recipe.sparsity:g}, but {sparsity:.1%} of the weights are zero."
         )
@@ -168,6 +159,7 @@ def _sparsity(recipe: Recipe, model: PreTrainedModel, sizes: dict[str, int]) -> 
 def _sizes(base: Path) -> dict[str, int]:
     """Return the number of weights of each target layer, without loading the model."""
     with torch.device("meta"):
-        config = AutoConfig.from_pretrained(base, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_config(config)
+        model = AutoModelForCausalLM.from_config(
+            AutoConfig.from_pretrained(base, trust_remote_code=False)
+        )
     return {name: layer.weight.numel() for name, layer in target_layers(model).items()}

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from comptrust.errors import ServiceError, UserError
-from comptrust.models import reasoning as blocks
 from comptrust.plugins import Registry
 from comptrust.records import TOO_LONG, Generation, Prompt
 
@@ -20,6 +19,8 @@ Tokenizer: TypeAlias = "PreTrainedTokenizerBase"
 Loaded: TypeAlias = "tuple[PreTrainedModel, PreTrainedTokenizerBase]"
 DECODING = "decoded after the prompt; the prompt, a reasoning block and one leading space cut off"
 """How every backend turns tokens into a text; part of the rendering digest."""
+OPEN, CLOSE = "<think>", "</think>"
+"""What surrounds the reasoning that a model writes before its answer."""
 BACKENDS = Registry("backend", "comptrust.models.backends", "comptrust.backends", verb="answer")
 
 
@@ -95,7 +96,8 @@ def generation(
     valid = [text.rstrip("\ufffd") if reason == "length" else text for text, reason in pairs]
     thoughts = list(reasoning) or [""] * len(valid)
     if not prompt.choices:
-        parts = [blocks.split(text, opened=blocks.opens(rendered)) for text in valid]
+        # some chat templates open the block
+        parts = [_split(text, opened=rendered.rstrip().endswith(OPEN)) for text in valid]
         valid = [answer.removeprefix(" ") for _, answer in parts]
         thoughts = [own or cut for (own, _), cut in zip(parts, thoughts, strict=True)]
     return Generation(
@@ -108,6 +110,20 @@ def generation(
         finish_reasons=tuple(finish_reasons),
         reasoning=tuple(thoughts) if any(thoughts) else (),
     )
+
+
+def _split(text: str, *, opened: bool) -> tuple[str, str]:
+    """Split a text into its reasoning and the answer after it.
+
+    `opened` says that the prompt opened the block. A block that is not closed leaves no answer.
+    """
+    body = text.lstrip()
+    # A server's template may have opened the block without our knowing.
+    closes_first = CLOSE in body.partition(OPEN)[0]
+    if not (opened or closes_first or body.startswith(OPEN)):
+        return "", text
+    thought, _, answer = body.removeprefix(OPEN).partition(CLOSE)
+    return thought.strip(), answer.lstrip()
 
 
 def too_long(prompt: Prompt) -> Generation:
@@ -149,10 +165,9 @@ def chosen(
         raise not_finite(prompt, bad[0])
     kept: dict[str, object] = {}
     if reference:
-        texts = [choice.text for choice in prompt.choices]
         for name, values in (("after_prompt", logliks), ("after_reference", reference)):
-            rounded = (round(value, 5) for value in values)
-            kept[name] = dict(zip(texts, rounded, strict=True))
+            pairs = zip(prompt.choices, values, strict=True)
+            kept[name] = {choice.text: round(value, 5) for choice, value in pairs}
         logliks = [value - other for value, other in zip(logliks, reference, strict=True)]
     best, second = sorted(logliks, reverse=True)[:2]
     kept |= {"loglik": [round(value, 5) for value in logliks], "margin": round(best - second, 5)}

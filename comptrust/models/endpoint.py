@@ -55,9 +55,9 @@ class Endpoint:
         self.url = url.rstrip("/")
         self._patience, self._pause = patience, pause
         self._key = os.environ.get(KEY, "").strip()
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx.Client(
-            headers=headers, timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
         )
         self.given_up = threading.Event()
         """Once it is set, every request that is waiting for its next try fails."""
@@ -122,7 +122,7 @@ class Endpoint:
 
     def _entry(self, model: str) -> dict[str, Any]:
         models = self._get(f"{self.url}/models").get("data") or []
-        entries = [entry for entry in models if isinstance(entry, dict)]
+        entries = (entry for entry in models if isinstance(entry, dict))
         return next((entry for entry in entries if entry.get("id") == model), {})
 
     def _version(self, owner: str) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from comptrust.errors import UserError
 
-FLOATS = ("F64", "F32", "F16", "BF16")
+FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+"""Floats of 16 bits and more -> their bytes."""
 MAX_BYTES = 100_000_000
 """Largest header that safetensors itself reads."""
 

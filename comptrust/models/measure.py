@@ -42,7 +42,9 @@ class Measured:
 def measure(folder: Path) -> Measured:
     """Measure a folder. Raises UserError if it has no linear layers or cannot be read."""
     quantization = memory.quantization(folder)
-    stated = _stated_bits(quantization)
+    kinds = {bits for bits, _ in memory.schemes(quantization)}
+    [bits] = kinds if len(kinds) == 1 else [None]
+    stated = bits if isinstance(bits, int) and 0 < bits <= 16 else None
     layers: dict[str, list[headers.Tensor]] = defaultdict(list)
     tensors = list(headers.tensors(folder))
     for tensor in tensors:
@@ -51,19 +53,18 @@ def measure(folder: Path) -> Measured:
     linear = {name: count for name, count in counts.items() if count}
     if not linear:
         raise UserError(f"{folder} has no layers that could be measured.")
-    stored = sum(
-        tensor.stored
-        for name in linear
-        for tensor in layers[name]
-        if not tensor.name.endswith(".bias")
-    )
+    of_linear = [tensor for name in linear for tensor in layers[name]]
     other = [tensor for name, own in layers.items() if name not in linear for tensor in own]
-    biases = [tensor for name in linear for tensor in layers[name] if tensor.name.endswith(".bias")]
-    dense = 2 * (sum(linear.values()) + sum(tensor.count for tensor in [*other, *biases]))
+    biases = [tensor for tensor in of_linear if tensor.name.endswith(".bias")]
+    stored = sum(tensor.stored for tensor in of_linear) - sum(bias.stored for bias in biases)
     # A source may store the head that it shares with its embedding twice.
-    dense += 2 * sum(tensor.count for tensor in other if "embed" in tensor.name)
-    weights = [tensor for name in linear for tensor in layers[name] if _is_weight(tensor)]
-    packed = len(weights) < len(linear) or any(_mask(tensor) is None for tensor in weights)
+    embeddings = [tensor for tensor in other if "embed" in tensor.name]
+    apart = sum(tensor.count for tensor in [*other, *biases, *embeddings])
+    dense = 2 * (sum(linear.values()) + apart)
+    weights = [tensor for tensor in of_linear if _is_weight(tensor)]
+    packed = (
+        len(weights) < len(linear) or {tensor.dtype for tensor in weights} - headers.FLOATS.keys()
+    )
     return Measured(
         bytes=sum(path.stat().st_size for path in folder.rglob("*.safetensors")),
         dense_bytes=dense + dense // 50 + 300 * len(tensors),  # and the headers
@@ -121,17 +122,6 @@ def check(record: Checkpoint, folder: Path) -> None:
             )
 
 
-def _stated_bits(quantization: dict[str, Any]) -> int | None:
-    groups = quantization.get("config_groups")
-    if not isinstance(groups, dict):
-        stated = {memory.stated_bits(quantization)}
-    else:
-        schemes = [group.get("weights") for group in groups.values() if isinstance(group, dict)]
-        stated = {scheme.get("num_bits") for scheme in schemes if isinstance(scheme, dict)}
-    [bits] = stated if len(stated) == 1 else [None]
-    return bits if isinstance(bits, int) and 0 < bits <= 16 else None
-
-
 def _count(layer: list[headers.Tensor], *, bits: int | None) -> int:
     """Return the number of weights of a linear layer, 0 if it is none."""
     parts = {tensor.name.rpartition(".")[2]: tensor for tensor in layer}
@@ -151,23 +141,17 @@ def _is_weight(tensor: headers.Tensor) -> bool:
     return name.endswith(".weight") and len(tensor.shape) == 2 and not kept
 
 
-def _mask(tensor: headers.Tensor) -> tuple[str, int] | None:
-    """Return the unsigned integer that holds a float, and all of its bits but the sign."""
-    size = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}.get(tensor.dtype)
-    return None if size is None else (f"<u{size}", (1 << (8 * size - 1)) - 1)
-
-
 def _zeros(tensor: headers.Tensor) -> int:
     """Count the zeros, positive and negative, of a tensor of floats."""
-    mask = _mask(tensor)
-    assert mask is not None
-    values = _values(tensor, mask[0], tensor.count)
+    size = headers.FLOATS[tensor.dtype]
+    # All bits of a float but its sign, in the unsigned integer that holds it.
+    magnitude = np.array((1 << (8 * size - 1)) - 1, f"<u{size}")
+    values = _values(tensor, magnitude.dtype, tensor.count)
     chunks = (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
-    magnitude = np.array(mask[1], mask[0])
     return len(values) - sum(int(np.count_nonzero(chunk & magnitude)) for chunk in chunks)
 
 
-def _values(tensor: headers.Tensor, dtype: str, count: int) -> np.ndarray:
+def _values(tensor: headers.Tensor, dtype: Any, count: int) -> np.ndarray:
     try:
         if count == 0:
             return np.zeros(0, dtype)

@@ -21,10 +21,7 @@ def weights(folder: Path, *, float_bytes: int | None) -> int:
     integers of compressed-tensors, GPTQ and AWQ count unpacked, other formats as saved. Buffers,
     activations and caches are not included.
     """
-    fields = quantization(folder)
-    groups = (fields.get("config_groups") or {}).values()
-    of_groups = ((group.get("weights") or {}).get("num_bits") for group in groups)
-    stated = (bits for bits in (*of_groups, stated_bits(fields)) if isinstance(bits, int))
+    stated = [bits for bits, _ in schemes(quantization(folder)) if isinstance(bits, int)]
     packed_bits = max((bits for bits in stated if bits > 0), default=8)  # layers may differ
     total = 0
     for tensor in headers.tensors(folder):
@@ -70,8 +67,9 @@ def peak() -> dict[str, float]:
 
     peaks = {"memory/peak_ram": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0}
     if torch.cuda.is_available():
-        devices = range(torch.cuda.device_count())
-        peaks["memory/peak_gpu"] = float(sum(map(torch.cuda.max_memory_allocated, devices)))
+        peaks["memory/peak_gpu"] = float(
+            sum(map(torch.cuda.max_memory_allocated, range(torch.cuda.device_count())))
+        )
     return peaks
 
 
@@ -93,6 +91,21 @@ def settings(folder: Path) -> dict[str, Any]:
     except UserError:
         return {}  # loading reports what is wrong with it
     return fields if isinstance(fields, dict) else {}
+
+
+def schemes(quantization: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """Return the different (bits, group size) of layers that a quantization_config states.
+
+    It reads GPTQ, AWQ and compressed-tensors, and checks neither of the two.
+    """
+    groups = quantization.get("config_groups")
+    if not isinstance(groups, dict):
+        size = quantization.get("group_size", quantization.get("q_group_size"))
+        return [(stated_bits(quantization), size)]
+    of_groups = [group.get("weights") for group in groups.values() if isinstance(group, dict)]
+    weights = [scheme for scheme in of_groups if isinstance(scheme, dict)]
+    kinds = [(scheme.get("num_bits"), scheme.get("group_size")) for scheme in weights]
+    return [kind for place, kind in enumerate(kinds) if kind not in kinds[:place]]
 
 
 def stated_bits(quantization: Mapping[str, Any]) -> Any:

@@ -26,8 +26,10 @@ class Preset(Record):
 def table() -> dict[str, Preset]:
     """Return all presets by Hugging Face id."""
     path = Path(__file__).with_name("presets.yaml")
-    rows = yaml.safe_load(config.read_text(path))
-    return {name: config.parse(row, Preset, where=f"{path}, {name}") for name, row in rows.items()}
+    return {
+        name: config.parse(row, Preset, where=f"{path}, {name}")
+        for name, row in yaml.safe_load(config.read_text(path)).items()
+    }
 
 
 def template(name: str | None) -> str | None:

@@ -41,12 +41,12 @@ def vllm(
             " pins other versions, and add vllm/bin to the PATH."
         )
     port, replicas = _free_port(), gpus()
-    command = [program, "serve", str(folder), "--served-model-name", name]
-    # no sampling defaults from the model's folder, as in the backend hf
-    command += ["--host", "127.0.0.1", "--port", str(port), "--generation-config", "vllm"]
-    command += ["--dtype", dtype]
-    if replicas > 1:
-        command += ["--data-parallel-size", str(replicas)]
+    command = [
+        *(program, "serve", str(folder), "--served-model-name", name, "--dtype", dtype),
+        # no sampling defaults from the model's folder, as in the backend hf
+        *("--host", "127.0.0.1", "--port", str(port), "--generation-config", "vllm"),
+        *(("--data-parallel-size", str(replicas)) if replicas > 1 else ()),
+    ]
     visible = {key: value for key, value in os.environ.items() if key not in SECRETS}
     count = f"{replicas} replicas" if replicas > 1 else "1 replica"
     say(f"starting vLLM with {count} (its output: {log})")
@@ -112,7 +112,6 @@ def _wait(process: subprocess.Popen[bytes], url: str, *, log: Path) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server and its child processes, by force if it does not end by itself."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, number)

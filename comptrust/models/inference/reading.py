@@ -35,11 +35,7 @@ class Reader:
                 self._room[path[-1]] = max(self._room[path[-1]], len(row))
 
     def read(
-        self,
-        rows: Iterable[Ids],
-        *,
-        keep: Mapping[Ids, int],
-        tails: Mapping[Ids, Tail] | None = None,
+        self, rows: Iterable[Ids], *, keep: Mapping[Ids, int], tails: Mapping[Ids, Tail] = {}
     ) -> Iterator[tuple[Ids, torch.Tensor]]:
         """Yield each row with the logits of its last `keep` tokens, shape (keep, vocabulary).
 
@@ -54,7 +50,7 @@ class Reader:
                     self.held[node] = KeyValues(max(self._room[node], node.end))
                     reading.add(node.ids, begin=begin, parent=parent, store=self.held[node])
                 begin, parent = node.end, self.held[node]
-            tail = (tails or {}).get(row)
+            tail = tails.get(row)
             reading.add(row[begin:], begin=begin, parent=parent, store=parent, tail=tail)
             reading.stops[row] = len(reading.ids)
             if len(reading.ids) >= MIN_TOKENS_PER_PASS:
@@ -68,8 +64,8 @@ class Reader:
             place for row, stop in reading.stops.items() for place in range(stop - keep[row], stop)
         ]
         logits = forward(self.model, reading.ids, reading.positions, reading, keep=places)
-        counts = [keep[row] for row in reading.stops]
-        yield from zip(reading.stops, torch.split(logits, counts), strict=True)
+        parts = torch.split(logits, [keep[row] for row in reading.stops])
+        yield from zip(reading.stops, parts, strict=True)
         for row in reading.stops:
             for node in self.tree[row]:
                 self._rows_to_come[node] -= 1
