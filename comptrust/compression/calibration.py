@@ -3,7 +3,6 @@
 import json
 import random
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ MAX_ANSWER_TOKENS = 96
 @cache
 def builtin() -> list[dict[str, str]]:
     """Return the rows written for this project, each with an instruction and an answer."""
-    file = resources.files("comptrust.compression").joinpath("calibration.jsonl")
+    file = Path(__file__).with_name("calibration.jsonl")
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 

@@ -48,10 +48,9 @@ class Gram:
         self.count = 0
         self._pending: list[torch.Tensor] = []
         self._sizes = torch.zeros(width, device=device)
-        bounds = [*range(0, width, STRIPE_WIDTH), width]
         self._stripes = {
             (start, end): torch.zeros(end, end - start, device=device)
-            for start, end in pairwise(bounds)
+            for start, end in pairwise([*range(0, width, STRIPE_WIDTH), width])
         }
 
     def add(self, inputs: torch.Tensor) -> None:

@@ -114,7 +114,6 @@ def _write(
 
 
 def _load_dense(source: sources.Source, watcher: InMemory) -> Loaded:
-    """Load the model into RAM, and show it to the watcher."""
     if watcher.wants_dense and torch.accelerator.is_available():
         # The watcher compares with a model on the accelerator, which rounds differently from the
         # processor. Loaded twice, but never both at once.

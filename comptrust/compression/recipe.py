@@ -10,11 +10,7 @@ from comptrust.records import Recipe
 CALIBRATIONS = ("builtin", "self", "file:PATH", "hf:NAME")
 DEFAULT_SAMPLES = 64
 SEEDS = 1 << 32
-WHAT_IT_DOES = {
-    "quantization": "quantizes",
-    "pruning": "prunes",
-    "dense": "leaves the model dense",
-}
+WHAT_IT_DOES = {"quantization": "quantizes", "pruning": "prunes", "dense": "leaves the model dense"}
 
 
 def build(

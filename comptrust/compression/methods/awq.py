@@ -18,7 +18,6 @@ class Awq(Quantization):
     """Number of scales tried for the layers that share an input; 20 in the paper."""
 
     def apply(self, model: Module, samples: Samples) -> None:
-        """Quantize in place."""
         from llmcompressor.modifiers.quantization import QuantizationModifier
 
         from comptrust.compression.gram import GramAWQ

@@ -18,7 +18,6 @@ class Gptq(Quantization):
     """Share of the Hessian's mean diagonal added to it before inversion."""
 
     def apply(self, model: Module, samples: Samples) -> None:
-        """Quantize in place."""
         from llmcompressor.modifiers.gptq import GPTQModifier
 
         modifier = GPTQModifier(

@@ -12,7 +12,6 @@ class Magnitude(Pruning):
     calibrated = False
 
     def apply(self, model: Module, samples: Samples) -> None:
-        """Zero the smallest weights of every target layer."""
         for layer in target_layers(model).values():
             layer.weight.data *= self.mask(layer.weight.data)
 

@@ -16,8 +16,8 @@ class Rtn(Quantization):
     calibrated = False
 
     def apply(self, model: Module, samples: Samples) -> None:
-        """Quantize in place."""
         from llmcompressor.modifiers.quantization import QuantizationModifier
 
-        modifier = QuantizationModifier(**self.weights(symmetric=True))
-        engine.oneshot(model, [modifier], samples=samples)
+        engine.oneshot(
+            model, [QuantizationModifier(**self.weights(symmetric=True))], samples=samples
+        )

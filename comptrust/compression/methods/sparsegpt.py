@@ -16,7 +16,6 @@ class Sparsegpt(Pruning):
     """Share of the Hessian's mean diagonal added to it before inversion."""
 
     def apply(self, model: Module, samples: Samples) -> None:
-        """Prune in place."""
         from llmcompressor.modifiers.pruning import SparseGPTModifier
 
         modifier = SparseGPTModifier(**self.masks(), dampening_frac=self.dampening)

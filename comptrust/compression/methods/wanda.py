@@ -11,7 +11,6 @@ class Wanda(Pruning):
     """
 
     def apply(self, model: Module, samples: Samples) -> None:
-        """Prune in place."""
         from llmcompressor.modifiers.pruning import WandaPruningModifier
 
         engine.oneshot(model, [WandaPruningModifier(**self.masks())], samples=samples)
