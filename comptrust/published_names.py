@@ -75,7 +75,6 @@ def recipe(cells: Mapping[str, str], names: Names, *, where: str) -> Recipe:
 
 
 def _method(cells: Mapping[str, str], *, where: str) -> tuple[str, str]:
-    """Return the compression method and its subtype, both as the table spells them."""
     method, subtype = cells["Compression Method"], cells["Method Subtype"]
     if method not in METHODS:
         raise UserError(

@@ -102,7 +102,6 @@ class Driver:
         self._report(log=True)
 
     def _start_cells(self) -> None:
-        """Hand over every cell whose dense model is done."""
         for cell in [cell for cell in self.open_cells if cell.key not in self.started]:
             # A compressed model is compared with its dense source, which all its cells share.
             outcome = self.outcomes.get(self.dense[cell.recipe.base_model])
@@ -189,8 +188,7 @@ class Driver:
         """
         durations: dict[str, list[float]] = defaultdict(list)
         for cell in self.sweep.cells:
-            outcome = self.outcomes.get(cell.key)
-            if outcome and outcome.seconds:
+            if (outcome := self.outcomes.get(cell.key)) and outcome.seconds:
                 durations[cell.recipe.method].append(outcome.seconds)
         means = {method: fmean(values) for method, values in durations.items()}
         left = 0.0

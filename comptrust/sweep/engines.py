@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import socket
-from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -44,27 +43,7 @@ class Node(Capacity):
     host: str
 
 
-class Engine(ABC):
-    """Takes tasks and returns outcomes."""
-
-    @abstractmethod
-    def nodes(self) -> list[Node]:
-        """Return the machines."""
-
-    @abstractmethod
-    def submit(self, task: Task, request: Capacity) -> None:
-        """Take a cell; it starts when there is room."""
-
-    @abstractmethod
-    def wait(self, seconds: float) -> list[Outcome]:
-        """Return what ended, after at most these seconds."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """End every cell at work, at the latest by force, and let go of the machines."""
-
-
-def engine(address: str) -> Engine:
+def engine(address: str) -> "Engine":
     """Return the engine for `serial`, `local`, `auto` or `ray://HOST:PORT`.
 
     Without the package ray, `local` means `serial`. Raises UserError for any other address, and
@@ -89,7 +68,7 @@ def _serve(task: Task, answer: Connection) -> None:
     answer.send(carry_out(task))
 
 
-class Serial(Engine):
+class Serial:
     """One process after another on this machine."""
 
     def __init__(self) -> None:
@@ -97,13 +76,16 @@ class Serial(Engine):
         self.current: tuple[Task, BaseProcess, Connection] | None = None
 
     def nodes(self) -> list[Node]:
+        """Return the machines."""
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         return [Node(host=socket.gethostname(), cpus=os.cpu_count() or 1, memory=memory)]
 
     def submit(self, task: Task, request: Capacity) -> None:
+        """Take a cell; it starts when there is room."""
         self.queue.append(task)
 
     def wait(self, seconds: float) -> list[Outcome]:
+        """Return what ended, after at most these seconds."""
         if self.current is None and self.queue:
             self._start(self.queue.pop(0))
         if self.current is None:
@@ -129,6 +111,7 @@ class Serial(Engine):
         self.current = task, process, receiver
 
     def close(self) -> None:
+        """End every cell at work, at the latest by force, and let go of the machines."""
         self.queue.clear()
         if self.current is not None:
             _, process, _ = self.current
@@ -139,7 +122,7 @@ class Serial(Engine):
             self.current = None
 
 
-class OnRay(Engine):
+class OnRay:
     """Ray tasks, each in a fresh process, with the CPUs, memory and GPUs that the cell needs."""
 
     def __init__(self, address: str) -> None:
@@ -225,6 +208,10 @@ class OnRay(Engine):
                 for reference in ended:
                     del self.tasks[reference]
         self.ray.shutdown()
+
+
+Engine = Serial | OnRay
+"""Takes tasks and returns outcomes; the methods of both do the same."""
 
 
 def _reach(address: str) -> None:

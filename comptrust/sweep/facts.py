@@ -102,17 +102,11 @@ def _hub(model: Model, *, work: bool) -> Facts:
 
 
 def _of_folder(model: Model, folder: Path, identity: str) -> Facts:
-    """Count the weights in the headers of the safetensors files."""
+    headers.check_present(folder)
     tensors = list(headers.tensors(folder))
-    total = sum(tensor.count for tensor in tensors)
-    if not total:
-        raise UserError(
-            f"{folder} has no *.safetensors files. Save the model with save_pretrained of"
-            " transformers first."
-        )
     linear = sum(
         tensor.count
         for tensor in tensors
         if len(tensor.shape) == 2 and not re.search(r"embed|lm_head", tensor.name)
     )
-    return Facts(model.name, identity, total, linear)
+    return Facts(model.name, identity, sum(tensor.count for tensor in tensors), linear)

@@ -92,11 +92,12 @@ def build(grid: Grid, *, work: bool) -> Sweep:
         for recipe in grid.recipes
     )
     outcomes = finished({"suite_digest": suite.digest, "code_digest": digests.of_code()})
+    # What a cell may use and how the sweep is described do not make it another sweep. A dtype came
+    # later: a sweep file that leaves it out keeps its digest.
+    apart = {"resources", "description"} | ({"dtype"} if file.dtype == "auto" else set())
+    fields = file.model_dump(mode="json", exclude=apart) | {"policy": _policy(file)}
     return Sweep(
-        # What a cell may use and how the sweep is described do not make it another sweep.
-        digest=digests.of_value(
-            file.model_dump(mode="json", exclude=_not_digested(file)) | {"policy": _policy(file)}
-        ),
+        digest=digests.of_value(fields),
         cells=cells,
         finished={cell.key: outcomes[cell.key] for cell in cells if cell.key in outcomes},
         facts=of_models,
@@ -108,11 +109,6 @@ def build(grid: Grid, *, work: bool) -> Sweep:
 
 def _policy(file: SweepFile) -> str:
     return file.policy or policies.default(file.suite)
-
-
-def _not_digested(file: SweepFile) -> set[str]:
-    # A dtype came later: a sweep file that leaves it out keeps its digest.
-    return {"resources", "description"} | ({"dtype"} if file.dtype == "auto" else set())
 
 
 def _cell(
@@ -131,21 +127,12 @@ def _cell(
     seconds, basis = _seconds(recipe, known, past, n_prompts, on_gpu=file.resources.gpus > 0)
     asked = [content.digest_of_fields(), suite.digest, digests.of_code(), file.dtype]
     return Cell(
-        recipe=recipe,
-        key=digests.of_value(asked),
-        seconds=seconds,
-        basis=basis,
-        bytes=size,
+        recipe=recipe, key=digests.of_value(asked), seconds=seconds, basis=basis, bytes=size
     )
 
 
 def _seconds(
-    recipe: Recipe,
-    known: facts.Facts,
-    past: Sequence[sweeps.Past],
-    n_prompts: int,
-    *,
-    on_gpu: bool,
+    recipe: Recipe, known: facts.Facts, past: Sequence[sweeps.Past], n_prompts: int, *, on_gpu: bool
 ) -> tuple[float | None, str]:
     """Estimate the duration of a cell, and say from what.
 
@@ -170,10 +157,8 @@ def request(known: facts.Facts, sweep: Sweep, nodes: Sequence[Node]) -> Capacity
 
     Raises UserError, with the figures, if no machine has that much.
     """
-    resources = sweep.file.resources
-    gpus = resources.gpus
-    per_weight = BESIDE_GPU if gpus else ON_CPU
-    memory = PROCESS_BYTES + per_weight * (known.weights or 0)
+    resources, gpus = sweep.file.resources, sweep.file.resources.gpus
+    memory = PROCESS_BYTES + (BESIDE_GPU if gpus else ON_CPU) * (known.weights or 0)
     if resources.memory_gb != "auto":
         memory = resources.memory_gb * 1e9
     fitting = [

@@ -15,7 +15,7 @@ from comptrust.errors import ServiceError, UserError
 from comptrust.sweep import engines, grid, plan
 from comptrust.sweep.cell import Outcome, Task
 from comptrust.sweep.driver import Driver
-from comptrust.sweep.engines import Capacity, Engine, Node
+from comptrust.sweep.engines import Capacity, Node
 from comptrust.tracking import runs, sweeps
 from tests.support.sweeps import Place
 
@@ -23,7 +23,7 @@ HERE = Node(host=socket.gethostname(), cpus=4, memory=8e9, gpus=0)
 Script = Callable[[Task, int], Outcome]
 
 
-class Scripted(Engine):
+class Scripted:
     """Ends each cell at once, as its script says."""
 
     def __init__(self, script: Script) -> None:
@@ -77,7 +77,7 @@ def test_another_dtype_is_another_sweep_of_other_cells(place: Place) -> None:
     assert not {cell.key for cell in plain.cells} & {cell.key for cell in other.cells}
 
 
-def drive(sweep: plan.Sweep, engine: Engine) -> tuple[Driver, str]:
+def drive(sweep: plan.Sweep, engine: Scripted) -> tuple[Driver, str]:
     said = io.StringIO()
     driver = Driver(sweep, engine, stream=said)
     driver.drive()
