@@ -12,7 +12,7 @@ import pytest
 
 from comptrust.errors import UserError
 from comptrust.records import Suite
-from comptrust.trust import base, build, suite
+from comptrust.trust import base, build
 from comptrust.trust.decodingtrust import privacy
 from comptrust.trust.dimensions.privacy import PII_KINDS
 from comptrust.trust.suites.decodingtrust import READERS, Decodingtrust, required, scenarios
@@ -83,7 +83,7 @@ def test_privacy_has_the_published_scenarios_and_extra() -> None:
 
 @needs_data
 def test_absent_files_leave_their_scenarios_required_but_empty() -> None:
-    loaded = suite.load(f"decodingtrust:{DATA}", limit=1)
+    loaded = Decodingtrust().load(str(DATA), dimensions=None, scoring="compressed-trust")
     present = {(prompt.dimension, prompt.scenario) for prompt in loaded.prompts}
     missing = {
         dimension: [name for name in names if (dimension, name) not in present]
