@@ -80,7 +80,14 @@ class Driver:
         run = runs.start(name, resume=sweeps.parent_to_resume(digest), tags=tags)
         with closing(self.view.bar), run as self.parent:
             try:
-                self._drive()
+                if self.outcomes:
+                    self._report(f"{len(self.outcomes)} cells were finished before")
+                while self.open_cells:
+                    self._start_cells()
+                    for outcome in self.engine.wait(SECONDS_BETWEEN_POLLS):
+                        self._end_cell(outcome)
+                    self._poll()
+                self._report(log=True)
             except BaseException as error:
                 self.engine.close()
                 reason = f"The sweep was stopped ({type(error).__name__})."
@@ -90,16 +97,6 @@ class Driver:
             rows = [ended(cell, self.outcomes[cell.key]) for cell in self.sweep.cells]
             self.parent.text("cells.json", json.dumps(rows, indent=2))
             self.seconds = time.monotonic() - self.began
-
-    def _drive(self) -> None:
-        if self.outcomes:
-            self._report(f"{len(self.outcomes)} cells were finished before")
-        while self.open_cells:
-            self._start_cells()
-            for outcome in self.engine.wait(SECONDS_BETWEEN_POLLS):
-                self._end_cell(outcome)
-            self._poll()
-        self._report(log=True)
 
     def _start_cells(self) -> None:
         for cell in [cell for cell in self.open_cells if cell.key not in self.started]:
@@ -163,22 +160,20 @@ class Driver:
 
     def _report(self, event: str = "", *, log: bool = False) -> None:
         """Show the progress, and log it as metrics if that is due or `log` is set."""
-        progress, now = self._progress(), time.monotonic()
+        now = time.monotonic()
+        progress = Progress(
+            total=len(self.sweep.cells),
+            done=len(self.outcomes) - len(self.failed),
+            running=len(self.running),
+            failed=len(self.failed),
+            prompts_per_second=rate(self.counts, self.answered.total(), now=now),
+            seconds_left=self._seconds_left(),
+        )
         self.view.show(progress, event)
         pause = max(MIN_SECONDS_BETWEEN_METRICS, (now - self.began) * SHARE_BETWEEN_METRICS)
         if log or now - self.logged >= pause:
             self.logged = now
             self.parent.metrics(progress.metrics())
-
-    def _progress(self) -> Progress:
-        return Progress(
-            total=len(self.sweep.cells),
-            done=len(self.outcomes) - len(self.failed),
-            running=len(self.running),
-            failed=len(self.failed),
-            prompts_per_second=rate(self.counts, self.answered.total(), now=time.monotonic()),
-            seconds_left=self._seconds_left(),
-        )
 
     def _seconds_left(self) -> float | None:
         """Return the seconds until the end if as many cells as now keep running side by side.

@@ -64,7 +64,11 @@ class _Expansion:
             cells += self._included(included, ("include", number))
         for number, excluded in enumerate(file.exclude):
             given = excluded.model_dump(exclude_none=True)
-            kept = [recipe for recipe in cells if not _matches(given, recipe)]
+            kept = [
+                recipe
+                for recipe in cells
+                if not given.items() <= {**recipe.model_dump(), "model": recipe.base_model}.items()
+            ]
             if len(kept) == len(cells):
                 raise self.error(
                     f"exclude {given} matches no cell. Remove or correct it.", "exclude", number
@@ -202,7 +206,3 @@ class _Expansion:
             yield
         except UserError as error:
             raise self.error(str(error), *place) from error
-
-
-def _matches(given: dict[str, Any], recipe: Recipe) -> bool:
-    return given.items() <= (recipe.model_dump() | {"model": recipe.base_model}).items()

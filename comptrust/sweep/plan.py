@@ -79,7 +79,8 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     from comptrust.trust import suite as suites
 
     file = grid.file
-    policy = policies.load(_policy(file))
+    policy_name = file.policy or policies.default(file.suite)
+    policy = policies.load(policy_name)
     signatures.Signer()  # report an unusable key now, not in every cell
     suite = suites.for_run(
         file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit
@@ -95,7 +96,7 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     # What a cell may use and how the sweep is described do not make it another sweep. A dtype came
     # later: a sweep file that leaves it out keeps its digest.
     apart = {"resources", "description"} | ({"dtype"} if file.dtype == "auto" else set())
-    fields = file.model_dump(mode="json", exclude=apart) | {"policy": _policy(file)}
+    fields = file.model_dump(mode="json", exclude=apart) | {"policy": policy_name}
     return Sweep(
         digest=digests.of_value(fields),
         cells=cells,
@@ -105,10 +106,6 @@ def build(grid: Grid, *, work: bool) -> Sweep:
         policy=policy,
         file=file,
     )
-
-
-def _policy(file: SweepFile) -> str:
-    return file.policy or policies.default(file.suite)
 
 
 def _cell(
@@ -140,8 +137,7 @@ def _seconds(
     from measurements of a small model.
     """
     of_model = [run for run in past if run.model == recipe.base_model and run.prompts]
-    compress = [run.compress for run in of_model if run.method == recipe.method]
-    if compress:
+    if compress := [run.compress for run in of_model if run.method == recipe.method]:
         # the time to answer hardly depends on the method, so all cells of the model count
         per_prompt = sum(run.evaluate for run in of_model) / sum(run.prompts for run in of_model)
         return fmean(compress) + per_prompt * n_prompts, f"{len(compress)} finished cells"

@@ -42,7 +42,9 @@ def unread(answers: Sequence[Generation], table: Table) -> list[Unread]:
     for row, answer in enumerate(answers):
         if answer.withheld is None:
             asked[answer.scenario] += 1
-            if _is_unreadable(answer, str(table.answer[row])):
+            text = " ".join(answer.texts).lower()
+            no_answer = table.answer[row] in NO_ANSWER
+            if not text.strip() or (no_answer and not any(word in text for word in READABLE)):
                 unreadable.setdefault(answer.scenario, []).append(answer)
     return [
         Unread(
@@ -53,12 +55,6 @@ def unread(answers: Sequence[Generation], table: Table) -> list[Unread]:
         )
         for scenario, rows in unreadable.items()
     ]
-
-
-def _is_unreadable(answer: Generation, parsed: str) -> bool:
-    text = " ".join(answer.texts).lower()
-    unparsed = parsed in NO_ANSWER and not any(phrase in text for phrase in READABLE)
-    return unparsed or not text.strip()
 
 
 def _cause(rows: Sequence[Generation]) -> str:

@@ -159,8 +159,7 @@ def _ask(
         for answer in {answer.id: answer for answer in kept}.values()
         if answer.withheld in (None, *FINAL)
     } | known
-    missing = [prompt for prompt in prompts if prompt.id not in answers]
-    if missing:
+    if missing := [prompt for prompt in prompts if prompt.id not in answers]:
         for answer in progress.track(
             backend.answer(missing),
             total=len(prompts),

@@ -4,7 +4,7 @@ Nothing shows which weights or engine gave the answers, so the gate needs a poli
 `dense: declared`.
 """
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -81,17 +81,12 @@ def keep(
 
 def _suite(answers: dict[str, list[Generation]], variant: Scoring) -> SuiteManifest:
     """Return the suite that answers were given to, as far as they show it themselves."""
-    counts: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
-    asked = []
-    for name, rows in answers.items():
-        for row in rows:
-            counts[name][row.scenario] += 1
-            asked.append([name, *prompt_of(row)[1:]])
+    asked = [prompt_of(row) for rows in answers.values() for row in rows]
     return SuiteManifest(
         name="stored",
         revision="published scenarios",
         scoring=variant,
         required={name: base.get(name).required for name in answers},
         digest=digests.of_value([variant, asked]),
-        n_prompts=counts,
+        n_prompts={name: Counter(row.scenario for row in rows) for name, rows in answers.items()},
     )

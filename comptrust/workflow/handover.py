@@ -11,7 +11,7 @@ from comptrust.claims import bundles
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError
 from comptrust.gate.signing import attestations, keys
-from comptrust.models import licenses
+from comptrust.models import presets
 from comptrust.records import Checkpoint, Verdict
 from comptrust.report import bom, evidence_map, model_card
 from comptrust.report.bundle import Bundle
@@ -116,8 +116,8 @@ def _describe(
         verdict=verdict,
         attestation=attestations.read(signed) if signed.exists() else None,
         config=config.read_json(configuration) if configuration.exists() else {},
-        license=licenses.of(recipe, folder=out / "model"),
-        hub_id=licenses.hub_id(recipe.base_model),
+        license=presets.license_of(recipe, folder=out / "model"),
+        hub_id=presets.hub_id(recipe.base_model),
         files=files,
     )
     texts = {CARD: model_card.render(bundle), bom.NAME: bom.render(bundle)}

@@ -15,7 +15,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from comptrust.gate import policy as policies
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.verdict import judge
-from comptrust.models import licenses
+from comptrust.models import presets
 from comptrust.records import Recipe
 from comptrust.report import bom, card_metadata, evidence_map, model_card
 from comptrust.report.bundle import Bundle
@@ -54,8 +54,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         verdict=judge(Evidence(candidate=measured, baseline=dense), policies.load("literal")),
         attestation=None,
         config={"model_type": "llama", "architectures": ["LlamaForCausalLM"]},
-        license=licenses.of(recipe, folder=folder),
-        hub_id=licenses.hub_id(LLAMA),
+        license=presets.license_of(recipe, folder=folder),
+        hub_id=presets.hub_id(LLAMA),
         files={"model/config.json": "a" * 64, "verdict.json": "b" * 64, "scorecard.json": "c" * 64},
     )
 
@@ -182,11 +182,11 @@ def test_the_map_accounts_for_every_subcategory_once() -> None:
 def test_a_license_is_what_the_page_states(page: str, license: dict, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_bytes(page.encode("latin-1"))
     recipe = Recipe(base_model=str(tmp_path), revision="r", method="none")
-    assert licenses.of(recipe, folder=tmp_path / "nowhere") == license
+    assert presets.license_of(recipe, folder=tmp_path / "nowhere") == license
 
 
 def test_the_embedded_model_has_a_license_and_a_name() -> None:
     recipe = Recipe(base_model="builtin:smollm2-135m-instruct", revision="r", method="none")
-    assert licenses.of(recipe, folder=Path("nowhere")) == {"license": "apache-2.0"}
-    assert re.fullmatch(r"\w+/[\w-]+", str(licenses.hub_id(recipe.base_model)))
-    assert licenses.hub_id("/a/b") is None
+    assert presets.license_of(recipe, folder=Path("nowhere")) == {"license": "apache-2.0"}
+    assert re.fullmatch(r"\w+/[\w-]+", str(presets.hub_id(recipe.base_model)))
+    assert presets.hub_id("/a/b") is None

@@ -159,13 +159,11 @@ class Hub:
                 self._text(f"adv-glue-plus-plus/data/{base}.json", json.dumps(items))
 
     def _ood(self) -> None:
-        rows = self._rows("ood", split="knowledge")
-        if rows:
+        if rows := self._rows("ood", split="knowledge"):
             groups = _groups([{**row, "answer": str(row["answer"])} for row in rows])
             test = {name: groups.pop(name) for name in ("qa_2020", "qa_2023") if name in groups}
             self._text(ood.KNOWLEDGE, json.dumps({"demo": groups, "test": test}))
-        rows = self._rows("ood", split="style")
-        if rows:
+        if rows := self._rows("ood", split="style"):
             groups = _groups(
                 [
                     {**row, "sentence": row["question_sentence"], "label": str(row["answer"])}
