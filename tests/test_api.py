@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,22 @@ def test_the_examples_of_the_page_run_and_print_nothing(
     assert values[5] == sorted(comptrust.score(*names["answers"].glob("*.jsonl")))
     assert values[6].startswith("Unknown method 'gptqq'. Did you mean 'gptq'?")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkout_that_is_not_installed_compresses_and_evaluates(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `mlflow run` does in the environment of conda.yaml."""
+    find = metadata.Distribution.from_name
+
+    def installed(name: str) -> metadata.Distribution:
+        if name == "comptrust":
+            raise metadata.PackageNotFoundError(name)
+        return find(name)
+
+    monkeypatch.setattr(metadata.Distribution, "from_name", installed)
+    made = comptrust.compress(tiny_model, "magnitude", structure="2:4", out=tmp_path / "made")
+    questions = {"dimensions": ["mmlu"], "limit": 1}
+    answers = comptrust.evaluate(made, out=tmp_path / "answers", **questions)
+    assert made.versions["comptrust"] == comptrust.__version__
+    assert answers.scorecard.provenance["code_version"] == comptrust.__version__
