@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "tests" / "data" / "release-0.1.0"
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+NOTEBOOK = json.loads((ROOT / "examples" / "quickstart.ipynb").read_text(encoding="utf-8"))
 
 
 def test_everything_public_is_there_and_typed() -> None:
@@ -133,6 +135,23 @@ def test_the_examples_of_the_page_run_and_print_nothing(
     assert values[5] == sorted(comptrust.score(*names["answers"].glob("*.jsonl")))
     assert values[6].startswith("Unknown method 'gptqq'. Did you mean 'gptq'?")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_its_outputs_are_those_that_it_shows(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """After the page's examples, whose model and answers it shares."""
+    names: dict[str, Any] = {}
+    cells = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        value = shown("".join(cell["source"]), names)
+        if value is not None:
+            [output] = cell["outputs"]
+            assert ("text/html" in output["data"]) == hasattr(value, "_repr_html_")
+    assert capsys.readouterr().out.split()[:2] == cells[-1]["outputs"][0]["text"][0].split()[:2]
+    assert names["verdict"].outcome == "block"
 
 
 def test_a_checkout_that_is_not_installed_compresses_and_evaluates(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -141,24 +142,12 @@ def wait_for(here: Team, check: str, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError((here.folder / "server.log").read_text())
 
 
-REGISTER = """
-import mlflow
-from mlflow import MlflowClient
-mlflow.set_tracking_uri("{url}")
-client = MlflowClient()
-client.create_registered_model("tiny")
-run = client.create_run("0")
-client.log_text(run.info.run_id, "weights", "model/MLmodel")
-client.create_model_version("tiny", run.info.artifact_uri + "/model", run.info.run_id)
-try:
-    client.set_registered_model_alias("tiny", "champion", "1")
-except mlflow.exceptions.MlflowException as error:
-    print(error.error_code, error.message)
-"""
+PAGE = (ROOT / "docs" / "start-gate.md").read_text(encoding="utf-8")
 
 
 def test_the_server_refuses_an_unproven_version(here: Team, server: str) -> None:
-    refused = here.python(REGISTER.format(url=server))
+    [shown] = re.findall(r"cat > try.py <<'EOF'\n(.*?)EOF", PAGE, flags=re.DOTALL)
+    refused = here.python(shown.replace("http://127.0.0.1:5000", server))
     assert "PERMISSION_DENIED: comptrust refused: set alias champion" in refused, refused
     here.environment["MLFLOW_TRACKING_URI"] = server
     assert "not signed" in here.run("verify", "models:/tiny/1", code=3)

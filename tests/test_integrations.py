@@ -1,4 +1,4 @@
-"""The Dockerfile and the compose file, read without Docker; `make test-install` runs their steps."""
+"""The Dockerfile and the compose file, read without Docker: test_install follows them."""
 
 from __future__ import annotations
 
