@@ -7,10 +7,14 @@ export MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup test test-install quick check lint types lock bench docs demo ui clean
+# Builds of torch for CPUs. The usual index has those for CUDA on Linux.
+CPU_WHEELS ?= https://download.pytorch.org/whl/cpu
+
+.PHONY: help setup cuda test test-install quick check lint types lock bench docs demo ui clean
 
 help:
 	@echo "make demo          compress the embedded model twice: one passes the gate, one is blocked"
+	@echo "make cuda          replace torch's build for CPUs by the one for CUDA (2.7 GB)"
 	@echo "make ui            open MLflow on what was logged"
 	@echo "make test          run the tests and print their coverage"
 	@echo "make test-install  run the tests that install the package in fresh environments"
@@ -18,19 +22,25 @@ help:
 	@echo "make check         check style, types and dependencies"
 	@echo "make lint          check style"
 	@echo "make types         check types"
-	@echo "make lock          write the digest of constraints.txt into conda.yaml"
+	@echo "make lock          write the digests of the constraints into conda.yaml"
 	@echo "make bench         measure speed and growth, show what changed since the last time"
 	@echo "make docs          build the documentation in site/"
 	@echo "make clean         remove the environment; runs and models stay"
 
 setup: $(READY)
 
-# torch first and alone: a build that is already at hand then satisfies what follows.
-$(READY): pyproject.toml constraints.txt
+# torch first and alone, so that its build satisfies what follows. Its index may be out of reach.
+$(READY): pyproject.toml constraints.txt constraints-cuda.txt constraints-test.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,test]'
+	@$(BIN)/python -m pip install --quiet --retries 1 --timeout 15 --no-deps --index-url \
+		$(CPU_WHEELS) --constraint constraints.txt torch 2> .venv/torch.log || echo "No torch for CPUs" \
+		"at $(CPU_WHEELS) (.venv/torch.log): taking your package index's, on Linux for CUDA, 2.7 GB."
+	$(BIN)/python -m pip install --quiet --constraint constraints-cuda.txt \
+		--constraint constraints-test.txt --editable '.[all,test]'
 	touch $@
+
+cuda: $(READY)
+	$(BIN)/python -m pip install --force-reinstall --constraint constraints-cuda.txt torch
 
 # Two workers with one thread each; all tests of a file run on one of them.
 test: $(READY)
@@ -51,18 +61,21 @@ check: lint types
 # model is blocked, which would end the demo with an error.
 demo: $(READY)
 	$(BIN)/python -c 'from comptrust.tracking import runs; runs.experiment_id()'
-	for recipe in "-P method=rtn -P bits=8 -P promote_to=demo" "-P method=magnitude -P structure=2:4"; do \
+	for recipe in "-P method=rtn -P bits=8 -P promote_to=demo" \
+			"-P method=magnitude -P structure=2:4"; do \
 		PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . --env-manager=local \
 			--experiment-name comptrust -P no_fail=true $$recipe || exit; \
 	done
-	@echo "Run 'make ui' to look at both in MLflow."
+	@$(BIN)/python -m pipelines.demo
 
 ui: $(READY)
 	$(BIN)/mlflow ui --backend-store-uri "$(MLFLOW_TRACKING_URI)"
 
-# After a change of constraints.txt.
+# After a change of the constraints.
 lock:
-	sed -i "s/sha256 [0-9a-f]*/sha256 $$(sha256sum constraints.txt | cut -c1-12)/" conda.yaml
+	for file in constraints.txt constraints-cuda.txt; do \
+		sed -i "s/\($$file  # sha256\) [0-9a-f]*/\1 $$(sha256sum $$file | cut -c1-12)/" conda.yaml; \
+	done
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "tests" / "data" / "release-0.1.0"
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+NOTEBOOK = json.loads((ROOT / "examples" / "quickstart.ipynb").read_text(encoding="utf-8"))
 
 
 def test_everything_public_is_there_and_typed() -> None:
@@ -132,3 +135,39 @@ def test_the_examples_of_the_page_run_and_print_nothing(
     assert values[5] == sorted(comptrust.score(*names["answers"].glob("*.jsonl")))
     assert values[6].startswith("Unknown method 'gptqq'. Did you mean 'gptq'?")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_its_outputs_are_those_that_it_shows(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """After the page's examples, whose model and answers it shares."""
+    names: dict[str, Any] = {}
+    cells = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        value = shown("".join(cell["source"]), names)
+        if value is not None:
+            [output] = cell["outputs"]
+            assert ("text/html" in output["data"]) == hasattr(value, "_repr_html_")
+    assert capsys.readouterr().out.split()[:2] == cells[-1]["outputs"][0]["text"][0].split()[:2]
+    assert names["verdict"].outcome == "block"
+
+
+def test_a_checkout_that_is_not_installed_compresses_and_evaluates(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `mlflow run` does in the environment of conda.yaml."""
+    find = metadata.Distribution.from_name
+
+    def installed(name: str) -> metadata.Distribution:
+        if name == "comptrust":
+            raise metadata.PackageNotFoundError(name)
+        return find(name)
+
+    monkeypatch.setattr(metadata.Distribution, "from_name", installed)
+    made = comptrust.compress(tiny_model, "magnitude", structure="2:4", out=tmp_path / "made")
+    questions = {"dimensions": ["mmlu"], "limit": 1}
+    answers = comptrust.evaluate(made, out=tmp_path / "answers", **questions)
+    assert made.versions["comptrust"] == comptrust.__version__
+    assert answers.scorecard.provenance["code_version"] == comptrust.__version__

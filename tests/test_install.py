@@ -1,4 +1,5 @@
-"""The wheel in fresh environments: beside a package of the same name as our folders, and lean.
+"""The image of the server, built here by its Dockerfile: the wheel in a lean environment, beside
+packages of the same names as our folders, and the server that the compose file starts.
 
 These tests build environments (minutes, and a network), so `make test-install` runs them apart.
 """
@@ -7,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import time
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from comptrust.trust import evaluation
-from tests.support import environments, pins
+from tests.support import images, pins, postgres
 from tests.support.environments import ROOT, SECONDS, Team
 
 pytestmark = pytest.mark.install
@@ -30,15 +32,19 @@ HEAVY = ("torch", "transformers", "llmcompressor", "great_expectations", "datase
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return environments.wheel(tmp_path_factory.mktemp("wheel"))
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with what the image holds, and PyPI's package `validation`."""
+    folder = tmp_path_factory.mktemp("image")
+    images.build(folder)
+    stranger = ["-m", "pip", "install", "--quiet", "validation"]
+    subprocess.run([str(folder / "opt/comptrust/bin/python"), *stranger], check=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def lean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the wheel, the extra `platform`, and PyPI's package `validation`."""
-    folder = tmp_path_factory.mktemp("lean")
-    return environments.install(folder, f"{wheel}[platform]", "validation")
+def wheel(image: Path) -> Path:
+    [built] = (image / "wheels").glob("*.whl")
+    return built
 
 
 @pytest.fixture
@@ -51,8 +57,8 @@ def team(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def here(lean: Path, team: Path) -> Team:
-    return Team(lean, team)
+def here(image: Path, team: Path) -> Team:
+    return Team(image / "opt" / "comptrust", team)
 
 
 def test_the_wheel_installs_one_name_and_carries_the_shipped_files(wheel: Path) -> None:
@@ -85,60 +91,63 @@ def test_packages_of_the_same_names_do_not_get_in_the_way(here: Team) -> None:
 
 
 @pytest.fixture
-def server(here: Team) -> Iterator[str]:
-    """`comptrust serve` in the team's folder, on a free port."""
+def server(here: Team, image: Path) -> Iterator[str]:
+    """The server of the compose file, with a PostgreSQL, on a free port."""
+    service = images.compose()["services"]["server"]
+    (image / "run" / "secrets").mkdir(parents=True, exist_ok=True)
+    (image / "run" / "secrets" / "database").write_text("not asked for\n")
+    here.run("keys", "init")
+    shutil.copytree(here.folder / "keys", image / "etc" / "comptrust" / "trusted")
+    (image / "etc" / "comptrust" / "trusted" / "signing.pem").unlink()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    here.run("keys", "init")
-    with open(here.folder / "server.log", "w") as log:
+    with postgres.started() as database, open(here.folder / "server.log", "w") as log:
+        changed = {
+            "postgresql://mlflow@database:5432/mlflow": database,
+            "--port=5000": f"--port={port}",
+            "--host=0.0.0.0": "--host=127.0.0.1",
+            "$$": "$",
+        }
+        words = [images.here(word, image) for word in (*service["entrypoint"], *service["command"])]
+        for word, other in changed.items():
+            assert any(word in one for one in words), word
+            words = [one.replace(word, other) for one in words]
         process = subprocess.Popen(
-            [str(here.bin / "comptrust"), "serve", "--port", str(port), "--workers", "1"],
+            [*words, "--workers=1"],
             cwd=here.folder,
-            env=here.environment,
+            env=here.environment | {"PATH": f"{here.bin}:{os.environ['PATH']}"},
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(url, process, here.folder / "server.log")
-        yield url
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=SECONDS)
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        assert process.poll() is None, log.read_text()
+        url = f"http://127.0.0.1:{port}"
+        check = service["healthcheck"]["test"][-1]
         try:
-            urllib.request.urlopen(f"{url}/health", timeout=5).close()
-            return
-        except OSError:
+            wait_for(here, check.replace("http://127.0.0.1:5000", url), process)
+            yield url
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=SECONDS)
+
+
+def wait_for(here: Team, check: str, process: subprocess.Popen[bytes]) -> None:
+    """Run the health check until it succeeds."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        if subprocess.run([here.bin / "python", "-c", check], stderr=subprocess.PIPE).returncode:
             time.sleep(0.2)
-    raise AssertionError(log.read_text())
+        else:
+            return
+    raise AssertionError((here.folder / "server.log").read_text())
 
 
-REGISTER = """
-import mlflow
-from mlflow import MlflowClient
-mlflow.set_tracking_uri("{url}")
-client = MlflowClient()
-client.create_registered_model("tiny")
-run = client.create_run("0")
-client.log_text(run.info.run_id, "weights", "model/MLmodel")
-client.create_model_version("tiny", run.info.artifact_uri + "/model", run.info.run_id)
-try:
-    client.set_registered_model_alias("tiny", "champion", "1")
-except mlflow.exceptions.MlflowException as error:
-    print(error.error_code, error.message)
-"""
+PAGE = (ROOT / "docs" / "start-gate.md").read_text(encoding="utf-8")
 
 
 def test_the_server_refuses_an_unproven_version(here: Team, server: str) -> None:
-    refused = here.python(REGISTER.format(url=server))
+    [shown] = re.findall(r"cat > try.py <<'EOF'\n(.*?)EOF", PAGE, flags=re.DOTALL)
+    refused = here.python(shown.replace("http://127.0.0.1:5000", server))
     assert "PERMISSION_DENIED: comptrust refused: set alias champion" in refused, refused
     here.environment["MLFLOW_TRACKING_URI"] = server
     assert "not signed" in here.run("verify", "models:/tiny/1", code=3)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from packaging.requirements import Requirement
 
 from comptrust.cli.app import comptrust
+from comptrust.tracking import runs
+from pipelines import demo
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -25,16 +29,47 @@ def pins(lines: list[str]) -> dict[str, str]:
     return {re.sub(r"[-_.]+", "-", match[1]).lower(): match[2] for match in split if match}
 
 
-def locked() -> dict[str, str]:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    return pins([line for line in lines if line and not line.startswith("#")])
+def pinned(name: str) -> dict[str, str]:
+    lines = (ROOT / name).read_text().splitlines()
+    return pins([line for line in lines if line and not line.startswith(("#", "-c "))])
 
 
-def test_direct_pins_are_the_locked_ones() -> None:
-    extras = PROJECT["optional-dependencies"]
-    direct = [*PROJECT["dependencies"], *(line for lines in extras.values() for line in lines)]
-    ours = [line for line in direct if not line.startswith("comptrust[")]
-    assert pins(ours).items() <= locked().items()
+RUNNING, CUDA, TESTING = map(
+    pinned, ("constraints.txt", "constraints-cuda.txt", "constraints-test.txt")
+)
+
+
+def needed(*names: str) -> set[str]:
+    """Return the installed packages that these need, with themselves."""
+    seen: set[str] = set()
+    queue = [Requirement(name) for name in names]
+    while queue:
+        needs = queue.pop()
+        name = re.sub(r"[-_.]+", "-", needs.name).lower()
+        if f"{name}{sorted(needs.extras)}" in seen:
+            continue
+        seen |= {name, f"{name}{sorted(needs.extras)}"}
+        for line in metadata.requires(needs.name) or ():
+            further = Requirement(line)
+            extras = needs.extras or {""}
+            if not further.marker or any(further.marker.evaluate({"extra": one}) for one in extras):
+                queue.append(further)
+    return {name for name in seen if "[" not in name}
+
+
+def test_each_package_is_pinned_once_and_where_it_is_needed() -> None:
+    lines = {
+        extra: [line for line in lines if not line.startswith("comptrust[")]
+        for extra, lines in PROJECT["optional-dependencies"].items()
+    }
+    testing = lines.pop("test")
+    running = [*PROJECT["dependencies"], *(line for extra in lines.values() for line in extra)]
+    assert pins(running).items() <= RUNNING.items()
+    assert pins(testing).items() <= TESTING.items()
+    assert not (RUNNING.keys() & CUDA.keys()) | ((RUNNING | CUDA).keys() & TESTING.keys())
+    used = needed(*running)
+    assert used - CUDA.keys() == RUNNING.keys()
+    assert needed(*testing) - used == TESTING.keys()
 
 
 def test_the_extra_all_names_every_extra_of_users() -> None:
@@ -45,23 +80,24 @@ def test_the_extra_all_names_every_extra_of_users() -> None:
 
 def test_conda_environment_is_the_lock_and_changes_with_it() -> None:
     dependencies = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"]
-    digest = hashlib.sha256((ROOT / "constraints.txt").read_bytes()).hexdigest()[:12]
-    lock = {"pip": [f"-r constraints.txt  # sha256 {digest}"]}
-    assert dependencies == ["python=3.11", "pip", lock], "run make lock"
+    lock = [
+        f"{word} {name}  # sha256 {hashlib.sha256((ROOT / name).read_bytes()).hexdigest()[:12]}"
+        for word, name in (("-r", "constraints.txt"), ("-c", "constraints-cuda.txt"))
+    ]
+    assert dependencies == ["python=3.11", "pip", {"pip": lock}], "run make lock"
 
 
-def test_environment_files_name_no_host_or_machine() -> None:
+def test_environment_files_name_no_machine_and_no_host_but_that_of_torch() -> None:
     for name in (
         "Makefile",
         "conda.yaml",
-        "constraints.txt",
+        *(path.name for path in ROOT.glob("constraints*.txt")),
         "MLproject",
         ".ci/run",
         "pyproject.toml",
     ):
-        assert not re.search(
-            r"https?://|--index-url|file:|/home/|/work/", (ROOT / name).read_text()
-        ), name
+        text = (ROOT / name).read_text().replace("https://download.pytorch.org/whl/cpu", "")
+        assert not re.search(r"https?://|file:|/home/|/work/", text), name
 
 
 @pytest.mark.parametrize("entry", MLPROJECT["entry_points"])
@@ -88,6 +124,25 @@ def test_the_python_line_of_the_demo_runs(tmp_path: Path, monkeypatch: pytest.Mo
     (line,) = re.findall(r"python -c '(.*)'$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     exec(line, {})
     assert (tmp_path / "mlflow.db").exists()
+
+
+def test_the_demo_ends_with_both_verdicts_and_where_to_see_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    client = runs.client()
+    experiment = client.create_experiment("demo", (tmp_path / "artifacts").as_uri())
+    client.create_registered_model(demo.MODEL)
+    for recipe, outcome in zip(demo.RECIPES, ("pass", "block"), strict=True):
+        run = client.create_run(experiment)
+        findings = [{"rule": "complete"}, {"rule": "max_drop", "reason": f"It is a {outcome}."}]
+        client.log_dict(run.info.run_id, {"findings": findings}, "verdict.json")
+        tags = {"recipe": recipe, "verdict": outcome}
+        client.create_model_version(demo.MODEL, "source", run.info.run_id, tags=tags)
+    demo.main()
+    text = capsys.readouterr().out
+    assert "magnitude-2of4-s0: BLOCK\n  It is a block.\n  http://127.0.0.1:5000/#/models/" in text
+    assert f"/#/models/{demo.MODEL}/versions/1?workflowType=machine_learning" in text
 
 
 def test_options_may_be_written_as_mlflow_parameters() -> None:

@@ -75,11 +75,13 @@ def show(result: JobResult, *, as_json: bool) -> None:
 
 
 def _lines(result: JobResult) -> list[str]:
-    checkpoint, decision = result.checkpoint, result.decision
+    from comptrust.report import entries
+
+    checkpoint, decision, version = result.checkpoint, result.decision, result.version
     minutes, seconds = divmod(round(result.seconds), 60)
     lines = [
         "",
-        f"{result.version.name}  {checkpoint.recipe.slug}",
+        f"{version.name}  {checkpoint.recipe.slug}",
         *verdicts.scores(result.candidate.scorecard, result.baseline, result.verdict),
         "",
         *verdicts.findings(result.verdict),
@@ -90,8 +92,9 @@ def _lines(result: JobResult) -> list[str]:
             f" {checkpoint.sparsity:.0%} zeros"
         ),
         f"time:    {minutes} min {seconds} s",
-        f"where:   {result.version.ref}, {result.candidate.ref}, {checkpoint.path}",
+        f"where:   {version.ref}, {result.candidate.ref}, {checkpoint.path}",
         f"         tracking: {store.shown_uri()}",
+        f"page:    {entries.address(f'models/{version.name}/versions/{version.version}')}",
     ]
     if decision:
         lines.append(f"promote: {decision.ref} {decision.effect}. {decision.reason}")

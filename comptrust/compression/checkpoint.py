@@ -13,14 +13,14 @@ from pathlib import Path
 
 import psutil
 
-from comptrust import config, digests
+from comptrust import __version__, config, digests
 from comptrust.errors import ServiceError, UserError
 from comptrust.models import headers
 from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Recipe, ReloadCheck
 
 NAME = "checkpoint.json"
-PACKAGES = ("torch", "transformers", "llmcompressor", "compressed-tensors", "comptrust")
+PACKAGES = ("torch", "transformers", "llmcompressor", "compressed-tensors")
 
 
 def load(folder: Path) -> Checkpoint:
@@ -136,7 +136,7 @@ def finish(
         sparsity=sparsity,
         structure_verified=None if recipe.structure == "unstructured" else recipe.structure,
         reload_check=reload_check,
-        versions={name: version(name) for name in PACKAGES},
+        versions={name: version(name) for name in PACKAGES} | {"comptrust": __version__},
     )
     digests.write_atomic(folder / NAME, record.model_dump_json(indent=2) + "\n")
     return record

@@ -82,7 +82,7 @@ def _entry(run: Run, *, ui: str | None) -> ReportEntry:
     fields: dict[str, Any] = {key: params.get(key) for key in RECIPE_PARAMS} | {
         "name": run.info.run_name,
         "run_id": run.info.run_id,
-        "url": _url(run, ui=ui),
+        "url": address(f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}", ui=ui),
         "source": "own" if is_own else "published",
         "suite": tags.get("suite_digest") or params.get("suite", "unknown"),
         "suite_name": params.get("suite", "") if "suite_digest" in tags else "",
@@ -144,12 +144,11 @@ def _answers(run_id: str, *, into: str) -> str:
     )
 
 
-def _url(run: Run, *, ui: str | None) -> str:
-    """Return the address of the run's page, without any user name and password."""
+def address(place: str, *, ui: str | None = None) -> str:
+    """Return the address of a page of MLflow, without any user name and password."""
     uri = tracking_uri()
     parts = urlsplit(ui or (uri if uri.startswith(("http://", "https://")) else LOCAL_UI))
     host = parts.netloc.rpartition("@")[2]
     base = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
     # Without the type MLflow opens a page for traces, which has no model registry.
-    place = f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
     return f"{base}/#/{place}?workflowType=machine_learning"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from comptrust import config, digests, progress
+from comptrust import __version__, config, digests, progress
 from comptrust.errors import ServiceError, UserError
 from comptrust.models.base import DECODING, Backend, too_long
 from comptrust.records import TOO_LONG, Generation, Prompt, Scorecard, Suite
@@ -236,7 +236,7 @@ def _provenance(suite: Suite) -> dict[str, str]:
         for name in suite.required
     }
     return {
-        "code_version": version("comptrust"),
+        "code_version": __version__,
         "code_commit": _commit(),
         "data_revision": suite.revision,
         **{f"prompts/{name}": digests.of_value(values) for name, values in prompts.items()},

@@ -6,11 +6,10 @@ Nothing shows which weights or engine gave the answers, so the gate needs a poli
 
 from collections import Counter
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from comptrust import digests
+from comptrust import __version__, digests
 from comptrust.errors import UserError
 from comptrust.records import Generation, Prompt, Scorecard, Scoring, SuiteManifest
 from comptrust.trust import base, scoring
@@ -72,7 +71,7 @@ def keep(
         rendering_digest=suite.digest,
         generations=written,
         scores=scores,
-        provenance={"code_version": version("comptrust"), "answers": "stored; no model was loaded"},
+        provenance={"code_version": __version__, "answers": "stored; no model was loaded"},
     )
     digests.write_atomic(out / "suite.json", suite.model_dump_json(indent=2) + "\n")
     digests.write_atomic(out / "scorecard.json", card.model_dump_json(indent=2) + "\n")
