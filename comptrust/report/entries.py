@@ -16,7 +16,7 @@ from comptrust.report import answers
 from comptrust.report.base import DIMENSIONS, ReportEntry
 from comptrust.tracking import runs
 from comptrust.tracking.published import SMALLER
-from comptrust.tracking.store import search_runs, tracking_uri
+from comptrust.tracking.store import published_id, search_runs, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -42,14 +42,15 @@ RESOLVED = "resolved."
 
 
 def read(experiment: str | None = None, *, ui: str | None = None) -> tuple[ReportEntry, ...]:
-    """Return every finished run that has a score, oldest first.
+    """Return every finished run that has a score, oldest first, with the published rows.
 
     `ui` is the address at which MLflow shows the store. Raises UserError for an unknown experiment
     and for a run whose params cannot be read.
     """
+    own = _experiment_id(experiment)
     finished = search_runs(
         "attributes.status = 'FINISHED'",
-        experiments=[_experiment_id(experiment)],
+        experiments=[own, *filter(None, [published_id(own)])],
         oldest_first=True,
     )
     return tuple(_entry(run, ui=ui) for run in finished if _of_dimensions(run, "trust"))

@@ -6,7 +6,7 @@ The dense model is evaluated once per suite, by whichever job needs it first.
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from comptrust.models.probe import InMemory
 from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Dtype, Recipe, Suite
 from comptrust.report import page
-from comptrust.tracking import evaluations, metrics, promotion, registry, runs
+from comptrust.tracking import datasets, evaluations, metrics, promotion, registry, runs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
@@ -82,7 +82,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         if checkpoint.recipe.method != "none":
             baseline = _dense(candidate, job, say)
         baseline = controls.from_answers(baseline, job.policy)
-        log.comparison(candidate, baseline, prompts=job.suite.prompts)
+        drops = log.comparison(candidate, baseline, prompts=job.suite.prompts)
         evidence = Evidence(
             candidate,
             baseline,
@@ -99,6 +99,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
             version = registry.register(
                 log, checkpoint, candidate.scorecard, folder=Path(checkpoint.path), verdict=verdict
             )
+        _log_model(log, version, candidate, job, drops)
         signature = job.signer.sign(verdict, evidence, days=job.policy.valid_days, version=version)
         log.metrics({"time/total": time.monotonic() - start, **memory.peak()})
     return JobResult(
@@ -142,6 +143,7 @@ def _checkpoint(log: runs.Run, job: Job, say: Say) -> tuple[Checkpoint, InMemory
         )
     log.text("recipe.json", checkpoint.recipe.model_dump_json(indent=2))
     log.resolved(job.recipe, checkpoint.recipe)
+    log.read(datasets.calibration(checkpoint.recipe), context="calibration")
     log.checkpoint(checkpoint)
     with log.timed("probe"):
         log.metrics(models.probe(checkpoint))
@@ -176,8 +178,24 @@ def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
     with runs.start("dense", adopt=False, tags=tags) as log:
         dense, models = _checkpoint(log, job, say)
         measured = _evaluate(log, dense, job, models, say)
-        registry.register(log, dense, measured.scorecard, folder=Path(dense.path))
+        version = registry.register(log, dense, measured.scorecard, folder=Path(dense.path))
+        _log_model(log, version, measured, job)
     return measured
+
+
+def _log_model(
+    log: runs.Run,
+    version: registry.Version,
+    measured: Evaluation,
+    job: Job,
+    drops: Mapping[str, float] = {},
+) -> None:
+    """Log scores, drops and size on the version's logged model too, where MLflow compares them."""
+    values = {**metrics.score_metrics(measured.scorecard), **drops}
+    if measured.checkpoint:
+        values |= metrics.size_metrics(measured.checkpoint)
+    read = datasets.suite(job.suite, spec=job.suite_name)
+    log.metrics(values, model=version.source, dataset=read)
 
 
 def _evaluate(
@@ -192,6 +210,7 @@ def _evaluate(
     from comptrust.trust.run import evaluate
 
     path = Path(checkpoint.path)
+    log.read(datasets.suite(job.suite, spec=job.suite_name), context="evaluation")
     witness = Witness(job.signer.key, job.seal)
     key = digests.of_value([checkpoint.digest, job.suite.digest, digests.of_code(), job.dtype])
     folder = config.cache_dir() / "evaluations" / key[:24]

@@ -129,7 +129,10 @@ def test_checking_for_a_store_leaves_no_file_behind(
 def test_drops_need_both_scores(tiny: Path) -> None:
     checkpoint = checkpoint_of(tiny)
     compressed, dense = scorecard_of(checkpoint, value=40.0), scorecard_of(checkpoint)
-    assert metrics.drop_metrics(compressed, dense) == {"drop/mmlu": 10.0}
+    assert metrics.drop_metrics(compressed, dense) == {
+        "drop/mmlu": 10.0,
+        "drop/worst": 10.0,
+    }
     assert metrics.drop_metrics(scorecard_of(checkpoint, value=None), dense) == {}
 
 
@@ -166,6 +169,7 @@ def test_flips_are_logged_with_question_and_both_answers(store: Path, tiny: Path
     logged = runs.client().get_run(run.id)
     assert logged.data.metrics == {
         "drop/mmlu": 0.0,
+        "drop/worst": 0.0,
         "flips/ethics": 50.0,
         "refusal_change/ethics": 0.0,
     }
