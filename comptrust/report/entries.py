@@ -14,7 +14,7 @@ from comptrust import config
 from comptrust.errors import UserError
 from comptrust.report import answers
 from comptrust.report.base import DIMENSIONS, ReportEntry
-from comptrust.tracking import runs
+from comptrust.tracking import runs, serving_cost
 from comptrust.tracking.published import SMALLER
 from comptrust.tracking.store import published_id, search_runs, tracking_uri
 
@@ -123,14 +123,15 @@ def _of_dimensions(run: Run, prefix: str) -> dict[str, float]:
 
 
 def _judgment(run_id: str) -> dict[str, Any]:
-    """Return the fields that come from the run's verdict, its flipped answers and all answers."""
+    """Return the fields that come from the run's verdict, answers and cost to serve."""
     with tempfile.TemporaryDirectory() as folder:
         verdict = runs.read_json(run_id, "verdict.json", into=Path(folder))
         table = runs.read_json(run_id, "flips.json", into=Path(folder))
         data = _answers(run_id, into=folder)
     rows = table["data"] if table else []
     flips = [dict(zip(table["columns"], map(str, row), strict=True)) for row in rows]
-    return {"verdict": verdict, "flips": flips, "answers": data}
+    costs = serving_cost.of_run(run_id)
+    return {"verdict": verdict, "flips": flips, "answers": data, "costs": costs}
 
 
 @runs.service()

@@ -20,11 +20,20 @@ from comptrust.models.probe import InMemory
 from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Dtype, Recipe, Suite
 from comptrust.report import page
+from comptrust.serving_cost import ServingCosts
 from comptrust.tracking import datasets, evaluations, metrics, promotion, registry, runs
+from comptrust.tracking import serving_cost as costs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
-from comptrust.workflow import baselines, checkpoints, controls, promotable, signatures
+from comptrust.workflow import (
+    baselines,
+    checkpoints,
+    controls,
+    promotable,
+    serving_cost,
+    signatures,
+)
 from comptrust.workflow.measuring import Witness
 
 Say = Callable[[str], None]
@@ -61,6 +70,8 @@ class JobResult(signatures.Judgment):
     baseline: Evaluation
     version: registry.Version
     seconds: float
+    costs: ServingCosts | None = None
+    """What both models cost to serve, if it was measured."""
     decision: promotion.Promotion | None = None
     """None if no promotion was requested."""
 
@@ -81,6 +92,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         baseline = candidate = _evaluate(log, checkpoint, job, models, say)
         if checkpoint.recipe.method != "none":
             baseline = _dense(candidate, job, say)
+            costs.add_dense(log, baseline.ref)
         baseline = controls.from_answers(baseline, job.policy)
         drops = log.comparison(candidate, baseline, prompts=job.suite.prompts)
         evidence = Evidence(
@@ -109,6 +121,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         verdict=verdict,
         version=version,
         signature=signature,
+        costs=costs.of_run(log.id),
         decision=_promote(job, version) if job.promote_to else None,
         seconds=time.monotonic() - start,
     )
@@ -238,6 +251,7 @@ def _evaluate(
                 say=say,
             )
         frames.validate_scorecards([measured.scorecard], out=checks)
+        cost = serving_cost.measure(backend, folder, say=say)
     finally:
         if checks.is_dir():
             log.folder(checks, "validation")
@@ -245,4 +259,5 @@ def _evaluate(
     digests.write_atomic(folder / "checkpoint.json", checkpoint.model_dump_json(indent=2))
     witness.sign(folder, ledger)
     log.evaluation(folder, measured.scorecard)
+    costs.log(log, cost)
     return evaluation.load(folder, ref=f"runs:/{log.id}")
