@@ -243,17 +243,28 @@ def test_the_names_file_names_the_smaller_dense_model(tmp_path: Path) -> None:
     }
 
 
-def test_import_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_import_is_done_once_and_apart_from_own_runs(tmp_path: Path, store: Path) -> None:
+    from comptrust.report import entries
     from comptrust.tracking import published as tracking
     from comptrust.tracking import runs
+    from comptrust.tracking import store as tracking_store
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/m.db")
+    own = runs.experiment_id()
     table = published.read(write(tmp_path, good()))
-    assert tracking.import_table(table) == (3, 0)
+    with pytest.MonkeyPatch.context() as older:  # which logged the rows among a team's runs
+        older.setattr(tracking_store, "published_id", lambda *_, **__: own)
+        assert tracking.import_table(published.read(write(tmp_path, good()[:2]))) == (2, 0)
+    assert tracking.import_table(table) == (1, 2)
     assert tracking.import_table(table) == (0, 3)
     client = runs.client()
+    apart = client.get_experiment_by_name("comptrust-published").experiment_id
+    assert (len(client.search_runs([own])), len(client.search_runs([apart]))) == (2, 1)
+    for experiment in (None, "comptrust"):
+        logged = entries.read(experiment)
+        assert sorted(entry.method for entry in logged) == ["gptq", "none", "wanda"]
+        assert {entry.source for entry in logged} == {"published"}
     [run] = client.search_runs(
-        [runs.experiment_id()],
+        [own, apart],
         filter_string="tags.source = 'published' and params.method = 'wanda'",
     )
     assert run.info.run_name == "wanda-2of4 Base (published)"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from comptrust import serving_cost
 from comptrust.cli import verdicts
 from comptrust.cli.options import print_result
 from comptrust.records import Dtype, Limit, Recipe, Scoring
@@ -78,6 +79,8 @@ def _lines(result: JobResult) -> list[str]:
     from comptrust.report import entries
 
     checkpoint, decision, version = result.checkpoint, result.decision, result.version
+    costs = map(serving_cost.words, serving_cost.of_both(result.costs))
+    serving, dense = (", ".join(figures) for figures in costs)
     minutes, seconds = divmod(round(result.seconds), 60)
     lines = [
         "",
@@ -91,6 +94,7 @@ def _lines(result: JobResult) -> list[str]:
             f" dense, {checkpoint.effective_bits:.2f} bits per compressed weight,"
             f" {checkpoint.sparsity:.0%} zeros"
         ),
+        f"serving: {serving}; dense: {dense}",
         f"time:    {minutes} min {seconds} s",
         f"where:   {version.ref}, {result.candidate.ref}, {checkpoint.path}",
         f"         tracking: {store.shown_uri()}",
@@ -118,6 +122,7 @@ def _fields(result: JobResult) -> dict[str, object]:
         "dense_bytes": checkpoint.dense_bytes,
         "effective_bits": checkpoint.effective_bits,
         "sparsity": checkpoint.sparsity,
+        "serving": result.costs.model_dump(mode="json") if result.costs else None,
         "seconds": round(result.seconds, 1),
         "promotion": dataclasses.asdict(result.decision) if result.decision else None,
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from comptrust.errors import ServiceError, UserError
 from comptrust.plugins import Registry
 from comptrust.records import TOO_LONG, Generation, Prompt
+from comptrust.serving_cost import ServingCost
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -51,6 +52,10 @@ class Backend(ABC):
     @abstractmethod
     def describe(self) -> dict[str, str]:
         """Return provenance: backend name, template name, dtype, versions."""
+
+    def cost(self) -> ServingCost | None:
+        """Measure, within seconds, what it costs to serve the model; None if that is not known."""
+        return None
 
     def machine(self) -> dict[str, str]:
         """Return facts about this machine, for provenance only.

@@ -61,6 +61,16 @@ def check(folder: Path, *, float_bytes: int | None) -> None:
         )
 
 
+def in_use() -> int:
+    """Return the bytes in use now: on the GPUs if there are any, else of the whole process."""
+    import psutil
+    import torch
+
+    if torch.cuda.is_available():
+        return sum(map(torch.cuda.memory_allocated, range(torch.cuda.device_count())))
+    return int(psutil.Process().memory_info().rss)
+
+
 def peak() -> dict[str, float]:
     """Return this process's peak memory so far, in bytes, as metrics; a GPU's if there is one."""
     import torch

@@ -10,29 +10,13 @@ from typing import TYPE_CHECKING
 from comptrust.errors import UserError
 from comptrust.models import chat, loading
 from comptrust.models.base import Loaded
+from comptrust.models.cost import TEXT
 from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Dtype
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-TEXT = (
-    "The harbour office opens at seven, but the pilots are awake long before that. Every morning"
-    " they read the water level, the wind and the list of ships that wait outside the breakwater,"
-    " and then they agree on an order. A loaded tanker needs the deep channel at high tide; a ferry"
-    " keeps its timetable and goes first. In 1987 the town built a second lock, which cut the"
-    " waiting time from four hours to ninety minutes. Not everyone was pleased. Fishermen said that"
-    " the new gates changed the current, and a biologist who counted eels for twelve years found"
-    " that they were right: fewer young fish reached the river. The council paid for a small side"
-    " channel with low steps of stone. It cost less than a month of dredging, and within three"
-    " summers the eels were back.\n\nVisitors often ask how a pilot learns the work. There is a"
-    " school, of course, with a simulator and an exam of 200 questions. But most of it is learned"
-    " on the bridge, next to somebody older, in fog. You listen to the engine, you watch the buoys,"
-    " and you say aloud what you expect to happen next. If you are wrong three times, you go home"
-    " and sleep.\n"
-)
-"""Plain prose written for this project, so it is in no training set on purpose."""
 
 
 @dataclass(frozen=True)

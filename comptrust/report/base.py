@@ -8,6 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from comptrust.records import Record, Verdict
+from comptrust.serving_cost import ServingCosts
 from comptrust.trust.dimensions import dimensions
 
 DIMENSIONS = dimensions()
@@ -59,6 +60,8 @@ class ReportEntry(Record):
     run_id: str | None = None
     url: str | None = None
     """Address of the MLflow run's page."""
+    costs: ServingCosts | None = None
+    """What it costs to serve it, if measured."""
     emergency: str = ""
     """Until when and why it was promoted without a passing verdict, if it was."""
 

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
+from comptrust import serving_cost
 from comptrust.records import Verdict
 from comptrust.report import answers, forest, markup
 from comptrust.report.base import DIMENSIONS, ReportEntry
 from comptrust.report.markup import escape, number, spaced
+from comptrust.serving_cost import ServingCosts
 from comptrust.verdict_html import MARKS
 
 MAX_FLIPS = 10
@@ -41,6 +43,7 @@ def content(entry: ReportEntry, *, viewer: str | None = None, texts: bool = True
     parts = (
         f'{urgent}<div class="beside">{forest.render(entry.verdict)}{_dimensions(entry)}</div>',
         f"<h3>Rules</h3>{_findings(entry.verdict)}",
+        _serving(entry.costs),
         _flips(entry, viewer, texts=texts),
         link,
     )
@@ -95,6 +98,21 @@ def _findings(verdict: Verdict) -> str:
         for finding in sorted(verdict.findings, key=lambda one: rank.index(one.outcome))
     ]
     return markup.table(("rule", "outcome", "reason"), rows, attributes='class="rules"')
+
+
+def _serving(costs: ServingCosts | None) -> str:
+    """Return speed and memory of both models, and how and where they were measured."""
+    measured = zip(("compressed", "dense"), serving_cost.of_both(costs), strict=True)
+    rows = [
+        (
+            markup.header(name),
+            *(f'<td class="number">{escape(text)}</td>' for text in serving_cost.words(cost)),
+            f"<td>{escape(f'{cost.how}; {cost.where}' if cost else '')}</td>",
+        )
+        for name, cost in measured
+    ]
+    head = ("", "generation", "first token after", "peak memory", "measured with")
+    return f"<h3>Cost to serve</h3>{markup.table(head, rows)}"
 
 
 def _flips(entry: ReportEntry, viewer: str | None, *, texts: bool) -> str:

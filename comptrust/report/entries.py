@@ -14,9 +14,9 @@ from comptrust import config
 from comptrust.errors import UserError
 from comptrust.report import answers
 from comptrust.report.base import DIMENSIONS, ReportEntry
-from comptrust.tracking import runs
+from comptrust.tracking import runs, serving_cost
 from comptrust.tracking.published import SMALLER
-from comptrust.tracking.store import search_runs, tracking_uri
+from comptrust.tracking.store import published_id, search_runs, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -42,14 +42,15 @@ RESOLVED = "resolved."
 
 
 def read(experiment: str | None = None, *, ui: str | None = None) -> tuple[ReportEntry, ...]:
-    """Return every finished run that has a score, oldest first.
+    """Return every finished run that has a score, oldest first, with the published rows.
 
     `ui` is the address at which MLflow shows the store. Raises UserError for an unknown experiment
     and for a run whose params cannot be read.
     """
+    own = _experiment_id(experiment)
     finished = search_runs(
         "attributes.status = 'FINISHED'",
-        experiments=[_experiment_id(experiment)],
+        experiments=[own, *filter(None, [published_id(own)])],
         oldest_first=True,
     )
     return tuple(_entry(run, ui=ui) for run in finished if _of_dimensions(run, "trust"))
@@ -122,14 +123,15 @@ def _of_dimensions(run: Run, prefix: str) -> dict[str, float]:
 
 
 def _judgment(run_id: str) -> dict[str, Any]:
-    """Return the fields that come from the run's verdict, its flipped answers and all answers."""
+    """Return the fields that come from the run's verdict, answers and cost to serve."""
     with tempfile.TemporaryDirectory() as folder:
         verdict = runs.read_json(run_id, "verdict.json", into=Path(folder))
         table = runs.read_json(run_id, "flips.json", into=Path(folder))
         data = _answers(run_id, into=folder)
     rows = table["data"] if table else []
     flips = [dict(zip(table["columns"], map(str, row), strict=True)) for row in rows]
-    return {"verdict": verdict, "flips": flips, "answers": data}
+    costs = serving_cost.of_run(run_id)
+    return {"verdict": verdict, "flips": flips, "answers": data, "costs": costs}
 
 
 @runs.service()

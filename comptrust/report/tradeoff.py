@@ -19,11 +19,18 @@ from comptrust.report.drawing import INK, Style
 from comptrust.report.markup import escape, number, percent, spaced
 
 WIDTH, HEIGHT = 380.0, 360.0
+AXES = {
+    "size": "size, % of the dense source",
+    "tokens_per_second": "time per token, % of the dense source, as measured",
+    "peak_bytes": "peak memory, % of the dense source, as measured",
+}
+"""What a version may cost, and the label of its axis; less is better."""
 NOTES = (
     "<p>Points lost in the dimension that lost most. Size: measured from the files, where a"
     " pruned model still stores its zeros, or computed from the recipe if there are no files. Bold"
     " and joined by a line: the Pareto front, versions that passed and that no other one beats in"
-    " both. Hollow: did not pass. A version without a verdict counts as passed up to 5 points, the"
+    " both. Hollow: did not pass. Time and memory are drawn if two versions were measured as their"
+    " dense source was. A version without a verdict counts as passed up to 5 points, the"
     " dashed line.</p>"
 )
 LABEL_OFFSET, LABEL_WIDTH = 4.0, 44.0
@@ -37,6 +44,8 @@ class Option:
 
     entry: ReportEntry
     """One of its seeds."""
+    cost: float
+    """Size, time or memory as a share of the dense source's."""
     worst: float
     """Points lost in the dimension that lost most; below 0 if all gained."""
     dimension: str
@@ -52,7 +61,7 @@ class Option:
     def description(self) -> str:
         """The option in words."""
         return (
-            f"{self.entry.recipe}: {percent(self.entry.share)} of the size, lost"
+            f"{self.entry.recipe}: {percent(self.cost)} of the dense source, lost"
             f" {number(self.worst)} in {spaced(self.dimension)}"
             f"{'' if self.passed else ', did not pass'}"
         )
@@ -60,27 +69,31 @@ class Option:
     def beats(self, other: Self) -> bool:
         """Return whether this option is at least as good in both, and better in one."""
         return (
-            self.entry.share <= other.entry.share
+            self.cost <= other.cost
             and self.worst <= other.worst
-            and (self.entry.share, self.worst) != (other.entry.share, other.worst)
+            and (self.cost, self.worst) != (other.cost, other.worst)
         )
 
 
-def options(groups: Sequence[SeedGroup], *, dense: SeedGroup) -> tuple[Option, ...]:
-    """Return the recipes of one dense source, smallest first.
+def options(
+    groups: Sequence[SeedGroup], *, dense: SeedGroup, axis: str = "size"
+) -> tuple[Option, ...]:
+    """Return the recipes of one dense source, by what they cost on an axis, cheapest first.
 
-    A recipe without a score in a dimension of the dense source is left out.
+    A recipe without a score in a dimension of the dense source, or whose cost was not measured, is
+    left out.
     """
     measured = [name for name in DIMENSIONS if dense.mean(name) is not None]
     candidates = []
     for group in compressed_of(dense, groups):
         changes = [(lost(group, dense, name), name) for name in measured]
         losses = [(points, name) for points, name in changes if points is not None]
-        if losses and len(losses) == len(measured):
+        cost = _cost(group.first, axis)
+        if cost is not None and losses and len(losses) == len(measured):
             worst, dimension = max(losses, key=lambda loss: loss[0])
             passed = group.passed(worst)
-            candidates.append(Option(group.first, worst, dimension, group.outcome, passed))
-    candidates.sort(key=lambda option: (option.entry.share, option.worst, option.entry.recipe))
+            candidates.append(Option(group.first, cost, worst, dimension, group.outcome, passed))
+    candidates.sort(key=lambda option: (option.cost, option.worst, option.entry.recipe))
     passing = [option for option in candidates if option.passed]
     return tuple(
         replace(option, front=option.passed and not any(other.beats(option) for other in passing))
@@ -88,11 +101,18 @@ def options(groups: Sequence[SeedGroup], *, dense: SeedGroup) -> tuple[Option, .
     )
 
 
+def _cost(entry: ReportEntry, axis: str) -> float | None:
+    if axis == "size":
+        return entry.share
+    share = entry.costs.share(axis) if entry.costs else None
+    return 1 / share if share and axis == "tokens_per_second" else share
+
+
 def picture(groups: Sequence[SeedGroup], *, dense: SeedGroup) -> drawing.Picture | None:
     """Return the trade-off of one dense source; None with less than two options."""
-    drawn = options(groups, dense=dense)
+    by_axis = {axis: options(groups, dense=dense, axis=axis) for axis in AXES}
     return drawing.picture(
-        drawn if len(drawn) > 1 else (),
+        [(axis, drawn) for axis, drawn in by_axis.items() if len(drawn) > 1],
         name="tradeoff",
         family=dense.first.title,
         title="size against points lost",
@@ -102,25 +122,31 @@ def picture(groups: Sequence[SeedGroup], *, dense: SeedGroup) -> drawing.Picture
     )
 
 
-def _html(drawn: Sequence[Option]) -> str:
+def _html(by_axis: Sequence[tuple[str, Sequence[Option]]]) -> str:
+    return "".join(_figure(axis, drawn) for axis, drawn in by_axis)
+
+
+def _figure(axis: str, drawn: Sequence[Option]) -> str:
     front = [option for option in drawn if option.front]
     descriptions = "; ".join(option.description for option in front)
     with drawing.canvas(WIDTH, HEIGHT) as figure:
-        _draw(figure.add_axes((0.13, 0.11, 0.86, 0.87)), drawn)
+        _draw(figure.add_axes((0.13, 0.11, 0.86, 0.87)), drawn, AXES[axis])
         svg = drawing.svg(
             figure,
-            alternative=f"Size against points lost. On the Pareto front: {descriptions or 'none'}.",
+            alternative=f"{AXES[axis].capitalize()}, against points lost. On the Pareto front:"
+            f" {descriptions or 'none'}.",
         )
     names = ", ".join(escape(option.entry.recipe) for option in front)
     caption = f"<figcaption>Pareto front: {names or 'no version passed'}.</figcaption>"
-    return f'<div class="beside"><figure class="large">{svg}{caption}</figure>{_table(drawn)}</div>'
+    drawing_of = f'<figure class="large">{svg}{caption}</figure>'
+    return f'<div class="beside">{drawing_of}{_table(drawn, axis)}</div>'
 
 
-def _table(drawn: Sequence[Option]) -> str:
+def _table(drawn: Sequence[Option], axis: str) -> str:
     rows = [
         (
             markup.header(option.entry.recipe),
-            markup.number_cell(percent(option.entry.share), value=option.entry.share),
+            markup.number_cell(percent(option.cost), value=option.cost),
             markup.number_cell(number(option.worst), value=option.worst),
             f"<td>{spaced(option.dimension)}</td>",
             f"<td>{escape(option.outcome)}</td>",
@@ -128,41 +154,45 @@ def _table(drawn: Sequence[Option]) -> str:
         )
         for option in drawn
     ]
-    return markup.table(("recipe", "size", "points lost", "in", "verdict", "Pareto front"), rows)
+    cost = AXES[axis].partition(",")[0]
+    return markup.table(("recipe", cost, "points lost", "in", "verdict", "Pareto front"), rows)
 
 
-def _png(drawn: Sequence[Option], title: str) -> bytes:
-    with drawing.canvas(1.7 * WIDTH, 1.5 * HEIGHT) as figure:
-        axes = figure.add_axes((0.08, 0.09, 0.9, 0.85))
-        axes.set_title(f"{title}; line: Pareto front")
-        _draw(axes, drawn)
+def _png(by_axis: Sequence[tuple[str, Sequence[Option]]], title: str) -> bytes:
+    count = len(by_axis)
+    with drawing.canvas(1.7 * WIDTH, 1.5 * HEIGHT * count) as figure:
+        for row, (axis, drawn) in enumerate(reversed(by_axis)):
+            axes = figure.add_axes((0.08, (row + 0.09) / count, 0.9, 0.85 / count))
+            axes.set_title(f"{title}; line: Pareto front")
+            _draw(axes, drawn, AXES[axis])
         return drawing.png(figure)
 
 
-def _draw(axes: Axes, drawn: Sequence[Option]) -> None:
+def _draw(axes: Axes, drawn: Sequence[Option], label: str) -> None:
     losses = [option.worst for option in drawn]
+    widest = max(100.0, *(100 * option.cost for option in drawn))
     low, high = min(0.0, *losses), max(2 * MARGIN, *losses)
     heights = _label_heights(drawn, line=0.045 * (high - low))
     space = 0.05 * (high - low)
     axes.set(
-        xlim=(0, 145),  # leaves space for the labels of points at 100%
-        xticks=[0, 25, 50, 75, 100],
+        xlim=(0, 1.45 * widest),  # leaves space for the labels of the points on the right
+        xticks=[0, 25, 50, 75, 100] if widest == 100 else [0, 100, round(widest)],
         ylim=(low - space, max(high, *heights) + space),
         ylabel="points lost in the dimension that lost most",
     )
-    axes.set_xlabel("size, % of the dense source", loc="left")
+    axes.set_xlabel(label, loc="left")
     axes.axhline(0, color=INK, linewidth=0.8, zorder=1)
     axes.axhline(MARGIN, color=INK, linewidth=0.8, dashes=(5, 3), zorder=1)
     front = [option for option in drawn if option.front]
-    shares = [100 * option.entry.share for option in front]
-    axes.plot(shares, [option.worst for option in front], color=INK, linewidth=1.4, zorder=1)
+    costs = [100 * option.cost for option in front]
+    axes.plot(costs, [option.worst for option in front], color=INK, linewidth=1.4, zorder=1)
     styles = drawing.styles([option.entry.method for option in drawn])
     for option, height in zip(drawn, heights, strict=True):
         _draw_option(axes, option, styles[option.entry.method], label_height=height)
 
 
 def _draw_option(axes: Axes, option: Option, style: Style, *, label_height: float) -> None:
-    x, y, recipe = 100 * option.entry.share, option.worst, option.entry.recipe
+    x, y, recipe = 100 * option.cost, option.worst, option.entry.recipe
     axes.plot(
         x,
         y,
@@ -201,15 +231,11 @@ def _label_heights(drawn: Sequence[Option], *, line: float) -> list[float]:
         range(len(drawn)), key=lambda index: (drawn[index].worst, not drawn[index].front)
     )
     for index in lowest_first:
-        share, height = drawn[index].entry.share, drawn[index].worst
-        reach = LABEL_WIDTH / 100
-        taken = [
-            label
-            for other, label in heights.items()
-            if abs(drawn[other].entry.share - share) < reach
-        ]
+        cost, height = drawn[index].cost, drawn[index].worst
+        reach = LABEL_WIDTH / 100 * max(1.0, *(option.cost for option in drawn))
+        taken = [label for other, label in heights.items() if abs(drawn[other].cost - cost) < reach]
         # Labels extend to the right, so only points there can be covered.
-        taken += [other.worst for other in drawn if 0.01 < other.entry.share - share < reach]
+        taken += [other.worst for other in drawn if 0.01 < other.cost - cost < reach]
         for obstacle in sorted(taken):
             if abs(obstacle - height) < line:
                 height = obstacle + line

@@ -5,7 +5,7 @@ from itertools import zip_longest
 from math import isfinite
 from typing import Any
 
-from comptrust.records import Scorecard, Verdict
+from comptrust.records import Checkpoint, Scorecard, Verdict
 from comptrust.trust import flips
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.flips import Flips
@@ -25,13 +25,29 @@ def score_metrics(scorecard: Scorecard) -> dict[str, float]:
 
 
 def drop_metrics(candidate: Scorecard, baseline: Scorecard) -> dict[str, float]:
-    """Return `drop/*`, dense minus compressed in points, where both were measured."""
+    """Return `drop/*`, dense minus compressed in points, where both were measured.
+
+    `drop/worst` is the largest of them.
+    """
     dense = {score.dimension: score.value for score in baseline.scores if score.value is not None}
-    return {
+    drops = {
         f"drop/{score.dimension}": dense[score.dimension] - score.value
         for score in candidate.scores
         if score.value is not None and score.dimension in dense
     }
+    return drops and drops | {"drop/worst": max(drops.values())}
+
+
+def size_metrics(checkpoint: Checkpoint) -> dict[str, float]:
+    """Return the sizes measured from the checkpoint's files (`size/*`)."""
+    sizes = {
+        "size/bytes": float(checkpoint.bytes),
+        "size/effective_bits": checkpoint.effective_bits,
+        "size/sparsity": checkpoint.sparsity,
+    }
+    if checkpoint.bytes:
+        sizes["size/ratio"] = checkpoint.dense_bytes / checkpoint.bytes
+    return sizes
 
 
 def scorecard_tags(scorecard: Scorecard) -> dict[str, str]:

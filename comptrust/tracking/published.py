@@ -1,11 +1,10 @@
-"""Published results as MLflow runs beside a team's own: one finished run per row of the table."""
+"""Published results as MLflow runs, apart from a team's own: one finished run per row."""
 
 import time
 from collections.abc import Callable
 
 from comptrust.published import Published, PublishedRow
-from comptrust.tracking import registry, runs
-from comptrust.tracking.store import search_runs
+from comptrust.tracking import registry, runs, store
 
 SMALLER = "smaller_dense"
 """Tag of a dense source: the smaller dense model that the names file assigns to it."""
@@ -18,11 +17,14 @@ def import_table(
 
     A run has the params of any other run, the metrics `trust/*`, `refusal/*` and `drop/*` against
     the dense source, and the tag `source=published`. A row that was edited in the table is a new
-    row; the run of the old one stays.
+    row; the run of the old one stays. Rows are logged to an experiment of their own; those that an
+    older version logged among a team's runs count as well.
     """
-    experiment = runs.experiment_id()
-    logged = search_runs(
-        "tags.source = 'published' and attributes.status = 'FINISHED'", experiments=[experiment]
+    experiment = store.published_id(create=True)
+    assert experiment is not None
+    logged = store.search_runs(
+        "tags.source = 'published' and attributes.status = 'FINISHED'",
+        experiments=[experiment, store.experiment_id()],
     )
     digests = {run.data.tags.get("row_digest") for run in logged}
     new = [row for row in table.rows if row.digest_of_fields() not in digests]
@@ -36,6 +38,7 @@ def _metrics(row: PublishedRow, dense: PublishedRow) -> dict[str, float]:
     scores = {f"trust/{name}": value for name, value in row.scores.items()}
     refusals = {f"refusal/{name}": value for name, value in row.refusals.items()}
     drops = {f"drop/{name}": dense.scores[name] - value for name, value in row.scores.items()}
+    drops["drop/worst"] = max(drops.values())
     return scores | refusals | (drops if row != dense else {})
 
 

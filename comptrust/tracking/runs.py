@@ -1,5 +1,7 @@
 """MLflow runs: start one, log what a compression produces, end it, and read its artifacts."""
 
+from __future__ import annotations
+
 import json
 import os
 import socket
@@ -8,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comptrust import config
 from comptrust.interrupts import terminable
 from comptrust.records import Checkpoint, Prompt, Recipe, Scorecard, Verdict
-from comptrust.tracking import metrics
+from comptrust.tracking import metrics, views
 from comptrust.tracking.store import (
     EXPERIMENT,
     client,
@@ -23,6 +25,9 @@ from comptrust.tracking.store import (
     service,
 )
 from comptrust.trust.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from mlflow.entities import Dataset
 
 __all__ = [
     "EXPERIMENT",
@@ -82,14 +87,7 @@ class Run:
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Log the checkpoint's record and its measured size."""
         self.text("checkpoint.json", checkpoint.model_dump_json(indent=2))
-        sizes = {
-            "size/bytes": checkpoint.bytes,
-            "size/effective_bits": checkpoint.effective_bits,
-            "size/sparsity": checkpoint.sparsity,
-        }
-        if checkpoint.bytes:
-            sizes["size/ratio"] = checkpoint.dense_bytes / checkpoint.bytes
-        self.metrics(sizes)
+        self.metrics(metrics.size_metrics(checkpoint))
         self.tags({"checkpoint_digest": checkpoint.digest})
 
     @service()
@@ -104,12 +102,13 @@ class Run:
 
     def comparison(
         self, candidate: Evaluation, baseline: Evaluation, *, prompts: Sequence[Prompt] = ()
-    ) -> None:
-        """Log drops below the baseline, flipped answers and changes in refusal.
+    ) -> dict[str, float]:
+        """Log drops below the baseline, flipped answers and changes in refusal; return the drops.
 
         `prompts` supply the questions in flips.json, the table of the clearest flips.
         """
-        self.metrics(metrics.drop_metrics(candidate.scorecard, baseline.scorecard))
+        drops = metrics.drop_metrics(candidate.scorecard, baseline.scorecard)
+        self.metrics(drops)
         changes = metrics.changes(candidate, baseline)
         self.metrics(metrics.flip_metrics(changes))
         self.text("flip_shares.json", json.dumps(metrics.flip_summary(changes), indent=2))
@@ -123,6 +122,7 @@ class Run:
         if table["id"]:
             with service():
                 client().log_table(self.id, data=table, artifact_file="flips.json")
+        return drops
 
     def verdict(self, verdict: Verdict) -> None:
         """Log the verdict as an artifact and as tags."""
@@ -130,10 +130,29 @@ class Run:
         self.tags(metrics.verdict_tags(verdict))
 
     @service()
-    def metrics(self, values: Mapping[str, float]) -> None:
-        """Log metrics."""
-        for key, value in values.items():
-            client().log_metric(self.id, key, value)
+    def metrics(
+        self, values: Mapping[str, float], *, model: str = "", dataset: Dataset | None = None
+    ) -> None:
+        """Log metrics, also those of a logged model (`models:/ID`), measured on a dataset."""
+        from mlflow.entities import Metric
+
+        about: dict[str, str] = {}
+        if model:
+            about |= {"model_id": model.removeprefix("models:/"), "run_id": self.id}
+        if dataset:
+            about |= {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
+        now = int(1000 * time.time())
+        metrics = [Metric(key, value, now, 0, **about) for key, value in values.items()]
+        client().log_batch(self.id, metrics=metrics)
+
+    @service()
+    def read(self, dataset: Dataset | None, *, context: str) -> None:
+        """Log what the run read, if anything, and what for."""
+        from mlflow.entities import DatasetInput, InputTag
+
+        if dataset:
+            tag = InputTag("mlflow.data.context", context)
+            client().log_inputs(self.id, [DatasetInput(dataset, [tag])])
 
     @service()
     def tags(self, values: Mapping[str, str]) -> None:
@@ -176,6 +195,7 @@ def start(
     all_tags = {**(tags or {}), PROCESS: f"{socket.gethostname()}:{os.getpid()}"}
     with service():
         experiment = experiment_id()
+        views.ensure(experiment)
         _end_abandoned(experiment)
         if run_id:
             client().update_run(run_id, status="RUNNING", name=name)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "comptrust"
 """Default name of the experiment."""
+PUBLISHED = "-published"
+"""What ends the name of the experiment that holds the rows of published tables."""
 PROBE_SECONDS = 5
 RUNS_PER_PAGE = 1000
 SETTINGS = {
@@ -179,7 +181,25 @@ def experiment_id() -> str:
     """
     if number := os.environ.get("MLFLOW_EXPERIMENT_ID"):
         return number
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    return _made(os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT)
+
+
+@service()
+def published_id(experiment: str | None = None, *, create: bool = False) -> str | None:
+    """Return the id of the experiment with the published rows that go with an experiment.
+
+    It is named like that one, by default the one of `experiment_id`, with `-published`. None if
+    there is none and it is not to be created.
+    """
+    name = client().get_experiment(experiment or experiment_id()).name + PUBLISHED
+    if create:
+        return _made(name)
+    found = client().get_experiment_by_name(name)
+    return found.experiment_id if found and found.lifecycle_stage == "active" else None
+
+
+def _made(name: str) -> str:
+    """Return the id of an experiment, created if it is missing."""
     artifact_root = os.environ.get("COMPTRUST_ARTIFACT_URI")
     is_local = tracking_uri() == _project_uri()
     if (is_local or artifact_root is not None) and ".." in Path(name).parts:

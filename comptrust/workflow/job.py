@@ -6,7 +6,7 @@ The dense model is evaluated once per suite, by whichever job needs it first.
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,11 +20,20 @@ from comptrust.models.probe import InMemory
 from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Dtype, Recipe, Suite
 from comptrust.report import page
-from comptrust.tracking import evaluations, metrics, promotion, registry, runs
+from comptrust.serving_cost import ServingCosts
+from comptrust.tracking import datasets, evaluations, metrics, promotion, registry, runs
+from comptrust.tracking import serving_cost as costs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
-from comptrust.workflow import baselines, checkpoints, controls, promotable, signatures
+from comptrust.workflow import (
+    baselines,
+    checkpoints,
+    controls,
+    promotable,
+    serving_cost,
+    signatures,
+)
 from comptrust.workflow.measuring import Witness
 
 Say = Callable[[str], None]
@@ -61,6 +70,8 @@ class JobResult(signatures.Judgment):
     baseline: Evaluation
     version: registry.Version
     seconds: float
+    costs: ServingCosts | None = None
+    """What both models cost to serve, if it was measured."""
     decision: promotion.Promotion | None = None
     """None if no promotion was requested."""
 
@@ -81,8 +92,9 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         baseline = candidate = _evaluate(log, checkpoint, job, models, say)
         if checkpoint.recipe.method != "none":
             baseline = _dense(candidate, job, say)
+            costs.add_dense(log, baseline.ref)
         baseline = controls.from_answers(baseline, job.policy)
-        log.comparison(candidate, baseline, prompts=job.suite.prompts)
+        drops = log.comparison(candidate, baseline, prompts=job.suite.prompts)
         evidence = Evidence(
             candidate,
             baseline,
@@ -99,6 +111,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
             version = registry.register(
                 log, checkpoint, candidate.scorecard, folder=Path(checkpoint.path), verdict=verdict
             )
+        _log_model(log, version, candidate, job, drops)
         signature = job.signer.sign(verdict, evidence, days=job.policy.valid_days, version=version)
         log.metrics({"time/total": time.monotonic() - start, **memory.peak()})
     return JobResult(
@@ -108,6 +121,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         verdict=verdict,
         version=version,
         signature=signature,
+        costs=costs.of_run(log.id),
         decision=_promote(job, version) if job.promote_to else None,
         seconds=time.monotonic() - start,
     )
@@ -142,6 +156,7 @@ def _checkpoint(log: runs.Run, job: Job, say: Say) -> tuple[Checkpoint, InMemory
         )
     log.text("recipe.json", checkpoint.recipe.model_dump_json(indent=2))
     log.resolved(job.recipe, checkpoint.recipe)
+    log.read(datasets.calibration(checkpoint.recipe), context="calibration")
     log.checkpoint(checkpoint)
     with log.timed("probe"):
         log.metrics(models.probe(checkpoint))
@@ -176,8 +191,24 @@ def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
     with runs.start("dense", adopt=False, tags=tags) as log:
         dense, models = _checkpoint(log, job, say)
         measured = _evaluate(log, dense, job, models, say)
-        registry.register(log, dense, measured.scorecard, folder=Path(dense.path))
+        version = registry.register(log, dense, measured.scorecard, folder=Path(dense.path))
+        _log_model(log, version, measured, job)
     return measured
+
+
+def _log_model(
+    log: runs.Run,
+    version: registry.Version,
+    measured: Evaluation,
+    job: Job,
+    drops: Mapping[str, float] = {},
+) -> None:
+    """Log scores, drops and size on the version's logged model too, where MLflow compares them."""
+    values = {**metrics.score_metrics(measured.scorecard), **drops}
+    if measured.checkpoint:
+        values |= metrics.size_metrics(measured.checkpoint)
+    read = datasets.suite(job.suite, spec=job.suite_name)
+    log.metrics(values, model=version.source, dataset=read)
 
 
 def _evaluate(
@@ -192,6 +223,7 @@ def _evaluate(
     from comptrust.trust.run import evaluate
 
     path = Path(checkpoint.path)
+    log.read(datasets.suite(job.suite, spec=job.suite_name), context="evaluation")
     witness = Witness(job.signer.key, job.seal)
     key = digests.of_value([checkpoint.digest, job.suite.digest, digests.of_code(), job.dtype])
     folder = config.cache_dir() / "evaluations" / key[:24]
@@ -219,6 +251,7 @@ def _evaluate(
                 say=say,
             )
         frames.validate_scorecards([measured.scorecard], out=checks)
+        cost = serving_cost.measure(backend, folder, say=say)
     finally:
         if checks.is_dir():
             log.folder(checks, "validation")
@@ -226,4 +259,5 @@ def _evaluate(
     digests.write_atomic(folder / "checkpoint.json", checkpoint.model_dump_json(indent=2))
     witness.sign(folder, ledger)
     log.evaluation(folder, measured.scorecard)
+    costs.log(log, cost)
     return evaluation.load(folder, ref=f"runs:/{log.id}")

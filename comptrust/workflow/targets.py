@@ -14,6 +14,7 @@ from comptrust.models.base import BACKENDS, Backend
 from comptrust.records import Checkpoint, Dtype, Suite
 from comptrust.tracking.registry import local_model
 from comptrust.trust.evaluation import Evaluation
+from comptrust.workflow import serving_cost
 from comptrust.workflow.measuring import Witness
 
 ENGINES = ("auto", "vllm")
@@ -150,6 +151,7 @@ def evaluate(
             ledger=ledger,
             say=say,
         )
+        serving_cost.measure(answering, out, say=say)
     if target.record:
         text = target.record.model_dump_json(indent=2) + "\n"
         digests.write_atomic(out / checkpoint.NAME, text)

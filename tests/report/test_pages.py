@@ -23,6 +23,7 @@ from comptrust.report import (
     tradeoff,
 )
 from comptrust.report.base import DIMENSIONS, ReportEntry, dense_groups, fold
+from comptrust.serving_cost import ServingCost, ServingCosts
 
 PLANTED = '<script>alert(1)</script>"><img src=x onerror=alert(2)> $x_{$'
 
@@ -154,6 +155,37 @@ def test_the_front_is_what_nothing_beats() -> None:
     assert "Pareto front: a 8 bits." in picture.html
     for option in options:  # a label in the figure and a row in the table
         assert picture.html.count(f">{option.entry.recipe}<") == 2
+
+
+def test_time_and_memory_are_drawn_where_they_were_measured_alike() -> None:
+    def cost(speed: float | None, where: str = "hf, float32, here") -> ServingCost:
+        return ServingCost(tokens_per_second=speed, peak_bytes=5, how="x", where=where)
+
+    own = [cost(20.0), cost(5.0), cost(40.0, "elsewhere"), cost(None)]
+    costs = [ServingCosts(model=one, dense=cost(10.0)) for one in own]
+    entries = [
+        entry(bits=bits, scores={"ood": 79}, costs=one)
+        for bits, one in zip((8, 4, 3, 2), costs, strict=True)
+    ]
+    old = entry(method="awq", bits=4, scores={"ood": 79})
+    groups = fold([dense(scores={"ood": 80}), *entries, old])
+    drawn = {axis: tradeoff.options(groups, dense=groups[0], axis=axis) for axis in tradeoff.AXES}
+    assert [(option.entry.bits, option.cost) for option in drawn["tokens_per_second"]] == [
+        (8, 0.5),
+        (4, 2.0),
+    ]
+    assert [option.front for option in drawn["tokens_per_second"]] == [True, False]
+    assert {axis: len(options) for axis, options in drawn.items()} == {
+        "size": 5,
+        "tokens_per_second": 2,
+        "peak_bytes": 3,
+    }
+    picture = tradeoff.picture(groups, dense=groups[0])
+    assert picture is not None and picture.html.count("<figure") == 3 and picture.png()
+    unmeasured = card.content(old.model_copy(update={"verdict": passing()}))
+    assert unmeasured.count("not measured") == 6
+    content = card.content(entries[1].model_copy(update={"verdict": passing()}))
+    assert '<td class="number">5 tokens/s</td>' in content and "hf, float32, here" in content
 
 
 def test_only_what_always_passed_is_on_the_front() -> None:

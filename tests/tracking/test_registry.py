@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 
 from comptrust.errors import UserError
-from comptrust.records import Finding, Recipe, Result, Verdict
-from comptrust.tracking import evaluations, metrics, promotion, registry, runs
+from comptrust.records import Finding, Prompt, Recipe, Result, Suite, Verdict
+from comptrust.tracking import datasets, evaluations, metrics, promotion, registry, runs, views
 from tests.support.records import checkpoint_of, scorecard_of
+
+RECIPE = Recipe(base_model="builtin:tiny", method="gptq", bits=4)
 
 
 def verdict_of(checkpoint_digest: str, scorecard_digest: str, *outcomes: Result) -> Verdict:
@@ -55,6 +59,41 @@ def test_names_are_canonical(tmp_path: Path) -> None:
         for name in ("builtin:smollm2-135m-instruct", "Org/Model-7B", str(folder))
     ]
     assert names == ["smollm2-135m-instruct", "org--model-7b", "my--model-abcdef01"]
+
+
+def test_mlflow_knows_what_was_read_and_what_the_model_scored(store: Path, tiny: Path) -> None:
+    prompt = Prompt(id="a#1", dimension="mmlu", scenario="a", messages=())
+    suite = Suite(name="mini", revision="1", required={"mmlu": ("a",)}, prompts=(prompt,))
+    recipe = RECIPE.model_copy(
+        update={
+            "calibration": "hf:org/texts",
+            "calibration_samples": 30,
+            "calibration_digest": "c" * 64,
+        }
+    )
+    version = registered(tiny)
+    run, client = runs.Run(version.run_id), runs.client()
+    asked = datasets.suite(suite, spec="decodingtrust:data")
+    run.read(asked, context="evaluation")
+    run.read(datasets.calibration(recipe), context="calibration")
+    run.read(datasets.calibration(RECIPE), context="calibration")  # which had none
+    run.metrics({"trust/mmlu": 50.0}, model=version.source, dataset=asked)
+    logged = client.get_run(run.id)
+    inputs = {item.tags[0].value: item.dataset for item in logged.inputs.dataset_inputs}
+    assert {context: (item.name, item.digest) for context, item in inputs.items()} == {
+        "evaluation": ("mini", suite.digest[:12]),
+        "calibration": ("calibration hf:org/texts", "c" * 12),
+    }
+    assert mlflow.data.get_source(inputs["evaluation"]).to_dict()["uri"] == "decodingtrust:data"
+    assert mlflow.data.get_source(inputs["calibration"]).path == "org/texts"
+    assert {item.profile for item in inputs.values()} == {'{"num_rows": 1}', '{"num_rows": 30}'}
+    model = client.get_logged_model(version.source.removeprefix("models:/"))
+    # MLflow itself adds what the run had measured before, without a dataset.
+    [metric] = [metric for metric in model.metrics if metric.dataset_name]
+    assert (metric.key, metric.value, metric.dataset_name) == ("trust/mmlu", 50.0, "mini")
+    tags = client.get_experiment(logged.info.experiment_id).tags
+    state = json.loads(json.loads(tags[views.TAG])["state"])
+    assert "tags.`verdict`" in state["selectedColumns"]
 
 
 def test_a_version_loads_as_pyfunc_with_the_same_bytes(store: Path, tiny: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from comptrust.errors import ServiceError, UserError
 from comptrust.records import Generation, Message, Prompt
-from comptrust.tracking import metrics, runs, store
+from comptrust.serving_cost import ServingCost
+from comptrust.tracking import metrics, runs, serving_cost, store
 from comptrust.trust.evaluation import Evaluation
 from tests.support.records import checkpoint_of, scorecard_of
 
@@ -129,8 +130,30 @@ def test_checking_for_a_store_leaves_no_file_behind(
 def test_drops_need_both_scores(tiny: Path) -> None:
     checkpoint = checkpoint_of(tiny)
     compressed, dense = scorecard_of(checkpoint, value=40.0), scorecard_of(checkpoint)
-    assert metrics.drop_metrics(compressed, dense) == {"drop/mmlu": 10.0}
+    assert metrics.drop_metrics(compressed, dense) == {
+        "drop/mmlu": 10.0,
+        "drop/worst": 10.0,
+    }
     assert metrics.drop_metrics(scorecard_of(checkpoint, value=None), dense) == {}
+
+
+def test_a_run_keeps_the_cost_of_both_models(store: Path) -> None:
+    costs = [
+        ServingCost(tokens_per_second=speed, how="x", where="hf, here") for speed in (20.0, 10.0)
+    ]
+    with runs.start("dense", adopt=False) as dense, runs.start("compressed", adopt=False) as run:
+        serving_cost.log(dense, costs[1])
+        serving_cost.add_dense(run, f"runs:/{dense.id}")
+        assert serving_cost.of_run(run.id) is None  # was not measured
+        serving_cost.log(run, costs[0])
+        serving_cost.add_dense(run, f"runs:/{dense.id}")
+    kept = serving_cost.of_run(run.id)
+    assert kept and (kept.model, kept.dense) == tuple(costs)
+    assert (kept.share("tokens_per_second"), kept.share("peak_bytes")) == (2.0, None)
+    assert runs.client().get_run(run.id).data.metrics == {"serve/tokens_per_second": 20.0}
+    for broken in ("{", '{"model": {"tokens_per_second": 0, "how": "x", "where": "y"}}'):
+        run.text("serving_cost.json", broken)
+        assert serving_cost.of_run(run.id) is None
 
 
 def test_sound_variants_are_logged_beside_their_score(tiny: Path) -> None:
@@ -166,6 +189,7 @@ def test_flips_are_logged_with_question_and_both_answers(store: Path, tiny: Path
     logged = runs.client().get_run(run.id)
     assert logged.data.metrics == {
         "drop/mmlu": 0.0,
+        "drop/worst": 0.0,
         "flips/ethics": 50.0,
         "refusal_change/ethics": 0.0,
     }

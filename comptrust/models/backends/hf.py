@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 import transformers
 
-from comptrust.models import chat, loading
+from comptrust.models import chat, cost, loading, memory
 from comptrust.models.base import Backend, Tokenizer, chosen, generation, options
 from comptrust.models.inference.engine import Request
 from comptrust.models.inference.packed import Packed, suits
 from comptrust.models.inference.padded import Padded
 from comptrust.models.inference.tokens import Ids, fits, span, token_ids
-from comptrust.records import Dtype, Generation, Prompt
+from comptrust.records import Dtype, Generation, Prompt, Sampling
+from comptrust.serving_cost import ServingCost
 
 PROMPTS_PER_CHUNK = 256
 """Prompts with choices that are computed before their answers are yielded."""
@@ -62,6 +63,35 @@ class Hf(Backend):
             "accelerators": ", ".join(map(torch.cuda.get_device_name, devices)) or "none",
         }
 
+    def cost(self) -> ServingCost:
+        """Measure the engine that answers, one prompt at a time."""
+        engine = type(self.engine)(self.model, batch_size=1, ends=set())
+        window = self._window() or cost.PROMPT_TOKENS + cost.NEW_TOKENS
+        most = min(cost.PROMPT_TOKENS, window - cost.NEW_TOKENS)
+        ids = token_ids(cost.TEXT, tokenizer=self.tokenizer)[:most]
+
+        def answer(number: int, tokens: int) -> int:
+            prompt = Prompt(
+                id=str(number),
+                dimension="",
+                scenario="",
+                messages=(),
+                sampling=Sampling(max_tokens=tokens),
+            )
+            request = Request(prompt, ids[number:] + ids[:number])
+            return sum(len(new) for _, new in engine.decode([request]))
+
+        facts = self.machine()
+        machine = facts["accelerators"]
+        if machine == "none":
+            machine = f"{facts['processor']}, {facts['threads']} threads"
+        return cost.measure(
+            answer,
+            how=f"{len(ids)} tokens in, {cost.NEW_TOKENS} out",
+            where=f"hf, {str(self.model.dtype).removeprefix('torch.')}, {machine}",
+            memory=memory.in_use,
+        )
+
     def render(self, prompt: Prompt) -> str:
         return chat.render(
             prompt.messages,
@@ -72,8 +102,10 @@ class Hf(Backend):
 
     def fits(self, prompt: Prompt, text: str) -> bool:
         """Return whether prompt and answer fit the window that the model's config states."""
-        window = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        return fits(prompt, text, window=window, tokenizer=self.tokenizer)
+        return fits(prompt, text, window=self._window(), tokenizer=self.tokenizer)
+
+    def _window(self) -> int | None:
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Answer every prompt: first those with choices, by scenario, then the others."""

@@ -14,11 +14,12 @@ from functools import cached_property
 from typing import Any
 
 from comptrust.errors import ComptrustError, ServiceError, UserError
-from comptrust.models import chat
+from comptrust.models import chat, cost
 from comptrust.models.base import Backend, Tokenizer, chosen, generation, options, seed, too_long
 from comptrust.models.endpoint import BeyondWindow, Endpoint, Refused
 from comptrust.models.inference.tokens import fits, span
 from comptrust.records import GIVEN, NOT_TOLD, Generation, Message, Prompt
+from comptrust.serving_cost import ServingCost
 
 DEFAULT_REQUESTS = 32
 """Requests that run at once."""
@@ -103,6 +104,30 @@ class Openai(Backend):
     @cached_property
     def _window(self) -> int:
         return self._endpoint.window(self.model)
+
+    def cost(self) -> ServingCost:
+        """Measure what shows from outside: the speed, one request at a time."""
+        self._endpoint.given_up.set()  # a server that is gone is not waited for
+        chats = self.tokenizer is None and self.template is None
+
+        def answer(number: int, tokens: int) -> int:
+            text = f"{number}. {cost.TEXT}"
+            body: dict[str, Any] = {"model": self.model, "max_tokens": tokens, "temperature": 0}
+            if chats:
+                body["messages"] = [{"role": "user", "content": text}]
+            else:
+                body["prompt"] = text
+            reply = self._endpoint.post("chat/completions" if chats else "completions", body)
+            usage = reply.get("usage")
+            count = usage.get("completion_tokens") if isinstance(usage, dict) else None
+            return count if isinstance(count, int) else 0
+
+        return cost.measure(
+            answer,
+            how=f"{len(cost.TEXT)} characters in, {cost.NEW_TOKENS} tokens out",
+            where=f"openai, {self._dtype.removeprefix('torch.')}, {self._where}"[:300],
+            memory=None,
+        )
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Answer every prompt, several at a time.

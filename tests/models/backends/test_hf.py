@@ -66,6 +66,15 @@ def backend(tiny_model: Path, request: pytest.FixtureRequest) -> Hf:
     return made
 
 
+def test_cost_is_measured_of_the_engine_that_answers(backend: Hf) -> None:
+    before = [answer.texts for answer in backend.answer(prompts())]
+    cost = backend.cost()
+    assert cost.first_token_seconds and cost.tokens_per_second and cost.peak_bytes
+    assert cost.peak_bytes > 1e7  # the process has more than that
+    assert cost.how == "128 tokens in, 17 out" and cost.where.startswith("hf, float32, ")
+    assert [answer.texts for answer in backend.answer(prompts())] == before
+
+
 @pytest.mark.parametrize("engine", [Packed, Padded])
 def test_an_answer_depends_on_its_prompt_alone(
     backend: Hf, tiny_model: Path, engine: type[Packed | Padded]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -496,3 +497,26 @@ def test_an_address_that_is_none_or_holds_a_secret_is_refused(url: str) -> None:
 def test_an_unknown_template_is_named() -> None:
     with pytest.raises(UserError, match="Did you mean 'llama-2'"):
         Openai("m", base_url="http://localhost/v1", template="llama2")
+
+
+def test_only_what_shows_from_outside_is_measured(serve: Callable[..., Server]) -> None:
+    def reply(path: str, body: dict[str, Any]) -> Reply:
+        time.sleep(0.002 * body["max_tokens"])
+        return 200, {"usage": {"completion_tokens": body["max_tokens"]}}
+
+    server = serve(reply)
+    cost = Openai("m", base_url=server.url, template="chatml").cost()
+    assert cost.tokens_per_second and cost.tokens_per_second < 500 and cost.peak_bytes is None
+    assert cost.first_token_seconds and cost.first_token_seconds > 0.002
+    assert {path for path, _, _ in server.sent} == {"/v1/completions"}
+    texts = [body["prompt"] for _, body, _ in server.sent]
+    assert len({text[:2] for text in texts}) == len(texts) == 7  # no cache shortens one
+
+
+@pytest.mark.parametrize("status", [200, 400, 503])
+def test_a_server_that_cannot_be_measured_costs_nothing(
+    serve: Callable[..., Server], status: int
+) -> None:
+    cost = Openai("m", base_url=serve(lambda *_: (status, {})).url).cost()
+    assert cost.tokens_per_second is None
+    assert (cost.first_token_seconds is None) == (status != 200)
