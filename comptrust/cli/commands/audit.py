@@ -30,7 +30,7 @@ WORD = re.compile(r"[\w.@:/=*+-]+", re.ASCII)
     "--registry",
     type=TEXT,
     help="Also compare with this registry: its address or database. What is promoted is checked"
-    " again: record, place, files, signed verdict and key.",
+    " again: record, place, files, signed verdict and key  [default: the log alone].",
 )
 @click.option(
     "--keys",

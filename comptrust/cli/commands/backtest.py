@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from comptrust.cli import complete
 from comptrust.cli.options import json_option, mapping_option, print_result
 
 
@@ -12,6 +13,7 @@ from comptrust.cli.options import json_option, mapping_option, print_result
 @click.argument("table", type=click.Path(path_type=Path))
 @click.option(
     "--policy",
+    shell_complete=complete.names("policies", files=True),
     default="literal",
     show_default=True,
     help="Name of a shipped policy or path of a YAML file.",

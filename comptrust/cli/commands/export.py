@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
+from comptrust.cli import complete
 from comptrust.cli.options import end, json_option, no_fail_option, print_result
 from comptrust.errors import Exit
 
 
 @click.command("export")
-@click.argument("ref")
+@click.argument("ref", shell_complete=complete.versions)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Also write a checkpoint whose verdict is not a pass.")
 @no_fail_option

@@ -7,18 +7,31 @@ from pathlib import Path
 import click
 
 from comptrust import digests
+from comptrust.cli import complete
 from comptrust.cli.options import LIMIT, TEXT, json_option, names_of, print_result
 from comptrust.errors import UserError
 from comptrust.records import Limit, Scoring
 
 
 @click.command("seal")
-@click.option("--policy", required=True, type=TEXT, help="Shipped policy or YAML file.")
-@click.option("--suite", required=True, help="Suite of prompts: mini or decodingtrust:DIR.")
+@click.option(
+    "--policy",
+    required=True,
+    type=TEXT,
+    shell_complete=complete.names("policies", files=True),
+    help="Shipped policy or YAML file.",
+)
+@click.option(
+    "--suite",
+    required=True,
+    shell_complete=complete.names("suites"),
+    help="Suite of prompts: mini or decodingtrust:DIR.",
+)
 @click.option(
     "--dimensions",
     type=TEXT,
     callback=names_of,
+    shell_complete=complete.names("dimensions", several=True),
     help="Comma-separated dimensions  [default: all of the suite].",
 )
 @click.option(

@@ -6,12 +6,13 @@ from contextlib import closing, redirect_stdout
 
 import click
 
+from comptrust.cli import complete
 from comptrust.cli.options import TEXT, end, json_option
 from comptrust.errors import Exit
 
 
 @click.command("sweep")
-@click.argument("sweep")
+@click.argument("sweep", shell_complete=complete.names("sweeps", files=True))
 @click.option(
     "--address",
     default="local",
