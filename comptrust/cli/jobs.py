@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from comptrust.cli import verdicts
 from comptrust.cli.options import print_result
 from comptrust.records import Dtype, Limit, Recipe, Scoring
+from comptrust.text_tables import duration
 from comptrust.tracking import store
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ def job(
     hashes the models' files even if they are untouched since an earlier run.
     Raises UserError or ServiceError for the first that cannot be used, before any work starts.
     """
+    from comptrust.compression import checkpoint, fitting
     from comptrust.gate import planning
     from comptrust.gate import policy as policies
     from comptrust.models import sources
-    from comptrust.tracking import promotion
+    from comptrust.tracking import promotion, registry
     from comptrust.trust import suite as suites
     from comptrust.workflow.job import Job
     from comptrust.workflow.measuring import Witness
@@ -53,7 +55,20 @@ def job(
     questions = suites.for_run(suite, dimensions=dimensions, scoring=scoring, limit=limit)
     planning.check(questions, rules)
     Witness(seal=seal).check(questions)
-    store.check_folder(store.tracking_uri())  # before a model is fetched or converted
+    store.check_folder(store.tracking_uri())
+    if out:
+        checkpoint.check_free(out)
+    fitting.check_texts(recipe)
+    # only now is a model fetched or converted
+    recipe = recipe.model_copy(update={"base_model": registry.local_model(recipe.base_model)})
+    source = sources.resolve(recipe.base_model, verify=verify)
+    adopted = sources.resolve(existing, verify=verify) if existing else None
+    if adopted:
+        from comptrust.compression import existing as taken_over
+
+        taken_over.check(recipe, adopted.path, base=source.path)
+    else:
+        fitting.check(recipe, source.path)
     return Job(
         recipe=recipe,
         suite=questions,
@@ -63,9 +78,9 @@ def job(
         batch_size=batch_size,
         promote_to=promote_to,
         out=out,
-        existing=sources.resolve(existing, verify=verify) if existing else None,
+        existing=adopted,
         seal=seal,
-        source=sources.resolve(recipe.base_model, verify=verify),
+        source=source,
     )
 
 
@@ -76,7 +91,6 @@ def show(result: JobResult, *, as_json: bool) -> None:
 
 def _lines(result: JobResult) -> list[str]:
     checkpoint, decision = result.checkpoint, result.decision
-    minutes, seconds = divmod(round(result.seconds), 60)
     lines = [
         "",
         f"{result.version.name}  {checkpoint.recipe.slug}",
@@ -89,7 +103,7 @@ def _lines(result: JobResult) -> list[str]:
             f" dense, {checkpoint.effective_bits:.2f} bits per compressed weight,"
             f" {checkpoint.sparsity:.0%} zeros"
         ),
-        f"time:    {minutes} min {seconds} s",
+        f"time:    {duration(result.seconds)}",
         f"where:   {result.version.ref}, {result.candidate.ref}, {checkpoint.path}",
         f"         tracking: {store.shown_uri()}",
     ]

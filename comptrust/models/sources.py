@@ -40,6 +40,9 @@ BUILTIN = {
 }
 
 
+BUILTIN_WEIGHTS = 134_515_008
+
+
 @dataclass(frozen=True)
 class Source:
     """A dense model on this machine. Resolve it once and pass it on: hashing its files is slow."""
@@ -86,6 +89,12 @@ def resolve(name: str, *, verify: bool = False) -> Source:
     revision = digests.of_value(own)
     cache.save()
     return Source(name, path, revision)
+
+
+def converted(model: str) -> Path | None:
+    """Return the folder of a builtin model if it was fetched and converted before."""
+    folder = _cached(f"{_conversion()}/{model}")
+    return folder if folder.is_dir() else None
 
 
 def _check_links(folder: Path) -> None:
@@ -161,9 +170,13 @@ def _safetensors(path: Path, folder: Path) -> None:
     loading.save_tokenizer(tokenizer, folder)
 
 
+def _cached(name: str) -> Path:
+    return config.cache_dir() / "models" / name
+
+
 def _made_once(name: str, make: Callable[[Path], None]) -> Path:
     """Return the cached model folder `name`; `make` fills a new folder if there is none yet."""
-    target = config.cache_dir() / "models" / name
+    target = _cached(name)
     with locks.alone(Path(f"{target}.lock")):
         if not target.is_dir():
             try:

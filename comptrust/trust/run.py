@@ -34,6 +34,8 @@ PACKAGES = (
     "alt-profanity-check",
 )
 """Packages whose versions can change answers or scores."""
+OWNER = "owner.json"
+"""File of an evaluation's folder: which model, suite and backend its answers are of."""
 FINAL = ("content_filter", TOO_LONG)
 """Finish reasons of answers that would be withheld again."""
 
@@ -126,10 +128,16 @@ def evaluate(
 
 def _claim(out: Path, owner: dict[str, str]) -> None:
     """Record which model and suite the folder is for. Raises UserError if it is for others."""
-    path = out / "owner.json"
-    if not path.exists():
-        digests.write_atomic(path, json.dumps(owner, indent=2) + "\n")
-    elif config.read_json(path) != owner:
+    check_owner(out, owner)
+    if not (out / OWNER).exists():
+        digests.write_atomic(out / OWNER, json.dumps(owner, indent=2) + "\n")
+
+
+def check_owner(out: Path, owner: Mapping[str, str]) -> None:
+    """Raise UserError if a folder of answers is of another model, suite or backend."""
+    path = out / OWNER
+    known = config.read_json(path) if path.exists() else owner
+    if not isinstance(known, dict) or not owner.items() <= known.items():
         raise UserError(
             f"{out} holds answers of another model, suite or backend. Choose another output folder"
             " or remove this one."

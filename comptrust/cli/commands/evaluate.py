@@ -94,12 +94,14 @@ def command(target: str, out: Path | None, as_json: bool, **options: Any) -> Non
     name = f"{model.name}-{model.digest[:8]}-{suite.digest[:8]}"
     if backend_options.dtype != "auto":
         name += f"-{backend_options.dtype}"
+    out = out or Path("out") / "evaluations" / name
+    targets.check_out(out, suite, model=model.digest)
     evaluation = targets.evaluate(
         model,
         backend_options,
         suite,
         given=target,
-        out=out or Path("out") / "evaluations" / name,
+        out=out,
         allow_partial=options["allow_partial"],
         seal=options["seal"],
         say=say,
