@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from comptrust.cli import verdicts
 from comptrust.cli.options import print_result
-from comptrust.records import Dtype, Limit, Recipe, Scoring
+from comptrust.records import Checkpoint, Dtype, Limit, Recipe, Scoring
 from comptrust.text_tables import duration
 from comptrust.tracking import store
 
@@ -98,11 +98,7 @@ def _lines(result: JobResult) -> list[str]:
         "",
         *verdicts.findings(result.verdict),
         f"signed:  {result.signature.line}",
-        (
-            f"size:    {checkpoint.bytes / 1e6:.1f} MB of {checkpoint.dense_bytes / 1e6:.1f} MB"
-            f" dense, {checkpoint.effective_bits:.2f} bits per compressed weight,"
-            f" {checkpoint.sparsity:.0%} zeros"
-        ),
+        f"size:    {size(checkpoint)}",
         f"time:    {duration(result.seconds)}",
         f"where:   {result.version.ref}, {result.candidate.ref}, {checkpoint.path}",
         f"         tracking: {store.shown_uri()}",
@@ -110,6 +106,17 @@ def _lines(result: JobResult) -> list[str]:
     if decision:
         lines.append(f"promote: {decision.ref} {decision.effect}. {decision.reason}")
     return lines
+
+
+def size(checkpoint: Checkpoint) -> str:
+    """Describe the measured size of a checkpoint beside that of its dense source."""
+    dense = f"of {checkpoint.dense_bytes / 1e6:.1f} MB dense"
+    if checkpoint.bytes == checkpoint.dense_bytes:
+        dense = "(as large as the dense model)"
+    bits = f"{checkpoint.effective_bits:.2f} bits per compressed weight"
+    if checkpoint.recipe.method == "none":
+        dense, bits = "(dense)", f"{checkpoint.effective_bits:.2f} bits per weight"
+    return f"{checkpoint.bytes / 1e6:.1f} MB {dense}, {bits}, {checkpoint.sparsity:.0%} zeros"
 
 
 def _fields(result: JobResult) -> dict[str, object]:

@@ -19,6 +19,7 @@ from comptrust.models.base import Loaded
 from comptrust.models.loading import load, save_tokenizer
 from comptrust.models.probe import InMemory
 from comptrust.records import Checkpoint, Recipe
+from comptrust.text_tables import counted
 
 Say = Callable[[str], None]
 
@@ -63,8 +64,9 @@ def _write(
         )
         recipe = recipe.model_copy(update={"calibration_digest": digests.of_value(texts)})
         samples = calibration.tokenize(texts, tokenizer)
-        say(f"calibration: {len(samples)} texts, {sum(ids.shape[1] for ids in samples)} tokens")
-    say(f"compressing {len(layers)} layers with {recipe.slug}")
+        tokens = sum(ids.shape[1] for ids in samples)
+        say(f"calibration: {counted(len(samples), 'text')}, {tokens} tokens")
+    say(f"compressing {counted(len(layers), 'layer')} with {recipe.slug}")
     engine.import_quietly()
     method.apply(model, samples)
     if torch.accelerator.is_available():

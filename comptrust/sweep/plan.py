@@ -246,9 +246,9 @@ def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:
     hosts = {node.host for node in nodes}
     if uri.startswith(("sqlite:", "file:", "/")) and hosts - {socket.gethostname()}:
         raise UserError(
-            f"Cells would run on {len(hosts)} machines, but the tracking store {store.shown_uri()}"
-            " is a file on this one. Start a tracking server (comptrust serve) and set"
-            " MLFLOW_TRACKING_URI."
+            f"Cells would run on {counted(len(hosts), 'machine')}, but the tracking store"
+            f" {store.shown_uri()} is a file on this one. Start a tracking server (comptrust serve)"
+            " and set MLFLOW_TRACKING_URI."
         )
     return {
         key: value
@@ -268,7 +268,7 @@ def check_disk(sweep: Sweep) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ServiceError(
-            f"The checkpoints of {len(todo)} cells need about {needed / 1e9:.1f} GB, but the cache"
-            f" {folder} has only {free / 1e9:.1f} GB free. Free some space, or set COMPTRUST_CACHE"
-            " to a larger disk."
+            f"The checkpoints of {counted(len(todo), 'cell')} need about {needed / 1e9:.1f} GB,"
+            f" but the cache {folder} has only {free / 1e9:.1f} GB free. Free some space, or"
+            " set COMPTRUST_CACHE to a larger disk."
         )

@@ -17,6 +17,7 @@ from comptrust import config, digests, progress
 from comptrust.errors import ServiceError, UserError
 from comptrust.models.base import DECODING, Backend, too_long
 from comptrust.records import TOO_LONG, Generation, Prompt, Scorecard, Suite
+from comptrust.text_tables import counted
 from comptrust.trust import scorers, scoring, window
 from comptrust.trust.evaluation import Evaluation, load
 from comptrust.trust.generations import write_generations
@@ -92,10 +93,10 @@ def evaluate(
     partials = {name: folder / f".{name}.partial.jsonl" for name in suite.required}
     kept = {name: list(_resume(path, ledger)) for name, path in partials.items()}
     lines = [answer for answers in kept.values() for answer in answers]
-    counted = {(answer.dimension, answer.id) for answer in lines if answer}
-    again = sum((prompt.dimension, prompt.id) not in counted for prompt in suite.prompts)
+    known_ids = {(answer.dimension, answer.id) for answer in lines if answer}
+    again = sum((prompt.dimension, prompt.id) not in known_ids for prompt in suite.prompts)
     if unmarked := min(again, lines.count(None)):
-        say(f"{unmarked} kept answers were not made with this signing key and are asked for again")
+        say(f"{counted(unmarked, 'kept answer')} not made with this signing key: asked for again")
     for dimension in suite.required:
         prompts = [prompt for prompt in suite.prompts if prompt.dimension == dimension]
         known = {prompt.id: too_long(prompt) for prompt in beyond if prompt.dimension == dimension}

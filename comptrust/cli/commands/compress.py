@@ -25,6 +25,7 @@ def command(out: Path | None, verify: bool, as_json: bool, **recipe_options: Any
     Example:
       comptrust compress --method gptq --bits 4 --out out/gptq-4bit
     """
+    from comptrust.cli import jobs
     from comptrust.compression import checkpoint, fitting
     from comptrust.compression.recipe import build
     from comptrust.models import sources
@@ -43,9 +44,7 @@ def command(out: Path | None, verify: bool, as_json: bool, **recipe_options: Any
     pattern = record.structure_verified
     verified = f", pattern {pattern} verified" if pattern else ""
     text = (
-        f"{record.recipe.slug}: {record.bytes / 1e6:.1f} MB of {record.dense_bytes / 1e6:.1f} MB"
-        f" dense, {record.effective_bits:.2f} bits per weight, {record.sparsity:.1%}"
-        f" zeros{verified}\n"
+        f"{record.recipe.slug}: {jobs.size(record)}{verified}\n"
         f"reloaded: logits differ by at most {record.reload_check.max_logit_difference:.2g}\n"
         f"{record.path}"
     )

@@ -11,6 +11,7 @@ from comptrust.cli import complete
 from comptrust.cli.options import LIMIT, TEXT, json_option, names_of, print_result
 from comptrust.errors import UserError
 from comptrust.records import Limit, Scoring
+from comptrust.text_tables import counted
 
 
 @click.command("seal")
@@ -107,8 +108,9 @@ def command(
     signed = keys.sign(seal, key)
     digests.write_atomic(out, signed.model_dump_json(indent=2) + "\n")
     text = (
-        f"{out}: policy {rules.name} ({rules.digest[:12]}), {len(asked.prompts)} prompts of suite"
-        f" {suite} ({asked.digest[:12]}), signed by key {signed.key_id}"
+        f"{out}: policy {rules.name} ({rules.digest[:12]}),"
+        f" {counted(len(asked.prompts), 'prompt')} of suite {suite} ({asked.digest[:12]}),"
+        f" signed by key {signed.key_id}"
     )
     fields = {"seal": signed.model_dump(mode="json"), "file": str(out)}
     print_result(text, fields, as_json=as_json)
