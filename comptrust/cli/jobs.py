@@ -61,8 +61,8 @@ def job(
     fitting.check_texts(recipe)
     # only now is a model fetched or converted
     recipe = recipe.model_copy(update={"base_model": registry.local_model(recipe.base_model)})
-    source = sources.resolve(recipe.base_model, verify=verify)
     adopted = sources.resolve(existing, verify=verify) if existing else None
+    source = sources.resolve(recipe.base_model, verify=verify)
     if adopted:
         from comptrust.compression import existing as taken_over
 

@@ -96,7 +96,7 @@ def stack(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _required(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Refuse a missing value, which a recipe may give as well."""
-    if not value and not ctx.resilient_parsing:
+    if value is None and not ctx.resilient_parsing:
         raise click.MissingParameter(ctx=ctx, param=param)
     return value
 
