@@ -55,7 +55,9 @@ def _settings(
 
 def names_of(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
     """Read comma-separated names; None means all."""
-    from comptrust.trust.suite import split_dimensions
+    if value is None:
+        return None
+    from comptrust.trust.suite import split_dimensions  # numpy and scipy take a second
 
     return split_dimensions(value)
 

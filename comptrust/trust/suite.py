@@ -149,13 +149,11 @@ def check(suite: Suite, *, spec: str) -> None:
             raise UserError(f"{where}: a message is blank. Every message needs text.")
 
 
-def split_dimensions(text: str | None) -> list[str] | None:
-    """Return the names in a comma-separated list without the blanks around them; None stays None.
+def split_dimensions(text: str) -> list[str]:
+    """Return the names in a comma-separated list without the blanks around them.
 
     Raises UserError for an empty name.
     """
-    if text is None:
-        return None
     names = [name.strip() for name in text.split(",")]
     if not all(names):
         raise UserError(
