@@ -7,7 +7,9 @@ its class the CamelCase of it. Another package adds one by an entry point of the
     random_mask = "acme_comptrust.masks:RandomMask"
 """
 
+import ast
 import importlib
+import importlib.util
 import keyword
 import os
 import pkgutil
@@ -64,6 +66,17 @@ class Registry:
                 f" no method '{self.verb}'. Add it or move the file out of this folder."
             )
         return plugin
+
+    def summary(self, name: str) -> str:
+        """Return the first line of a plug-in's docstring, or the package that adds it.
+
+        Nothing is imported.
+        """
+        if entry := self._added().get(name):
+            return f"(package {' '.join(self.provider(name) or (_package(entry),))})"
+        spec = importlib.util.find_spec(f"{self.package}.{name}")
+        source = Path(str(spec and spec.origin)).read_text(encoding="utf-8")
+        return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
     def provider(self, name: str) -> tuple[str, str] | None:
         """Return the name and version of the package that adds a plug-in; None if it is ours."""

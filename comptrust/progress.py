@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import IO, TypeVar
 
+from comptrust.text_tables import duration
+
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 20
 WATCHER: ContextVar[Callable[[], None] | None] = ContextVar("watcher", default=None)
@@ -47,9 +49,10 @@ class Counter:
         now = time.monotonic()
         if self.done == self.total or now - self.last_line >= SECONDS_BETWEEN_LINES:
             rate = (self.done - self.done_before) / max(now - self.started, 1e-9)
-            left = (self.total - self.done) / rate
+            seconds = (self.total - self.done) / rate
+            left = f", {duration(seconds)} left" if seconds else ""
             pace = f"{rate:.1f} {self.unit}s/s" if rate >= 1 else f"{1 / rate:.1f} s a {self.unit}"
-            line = f"{self.what}: {self.done} of {self.total}, {pace}, {left:.0f} s left"
+            line = f"{self.what}: {self.done} of {self.total}, {pace}{left}"
             print(line, file=self.stream, flush=True)
             self.last_line = now
 

@@ -77,7 +77,8 @@ def test_the_wheel_installs_one_name_and_carries_the_shipped_files(wheel: Path) 
 
 
 def test_packages_of_the_same_names_do_not_get_in_the_way(here: Team) -> None:
-    assert here.run("list", "policies").split() == ["demo", "literal", "production", "staging"]
+    listed = json.loads(here.run("list", "policies", "--json"))
+    assert listed == ["demo", "literal", "production", "staging"]
     answers = KEPT / "candidate" / "generations" / "ethics.jsonl"
     scores = json.loads(here.run("score", answers, "--json", "--allow-partial"))
     assert scores["dimensions"]["ethics"]["n_prompts"] == 6

@@ -7,33 +7,27 @@ import sys
 import click
 
 from comptrust import __version__, process
+from comptrust.cli import project
 from comptrust.tracking.store import redacted
 
-COMMANDS = {
-    "run": "run",
-    "compress": "compress",
-    "evaluate": "evaluate",
-    "score": "score",
-    "control": "control",
-    "gate": "gate",
-    "promote": "promote",
-    "register": "register",
-    "export": "export",
-    "sweep": "sweep",
-    "report": "report",
-    "leaderboard": "leaderboard",
-    "backtest": "backtest",
-    "keys": "keys",
-    "verify": "verify",
-    "regate": "regate",
-    "suites": "suites",
-    "waive": "waive",
-    "seal": "seal",
-    "serve": "serve",
-    "audit": "audit",
-    "list": "list_",
+SECTIONS = {
+    "Compress and measure": (
+        "run",
+        "compress",
+        "evaluate",
+        "register",
+        "sweep",
+        "score",
+        "control",
+    ),
+    "Judge and promote": ("gate", "promote", "waive", "seal", "regate", "suites", "backtest"),
+    "Show and hand over": ("report", "leaderboard", "export", "verify", "list"),
+    "Keys and the enforcing server": ("keys", "serve", "audit"),
 }
-"""Command name -> its module in `comptrust.cli.commands`, in the order of --help."""
+"""Heading -> commands, in the order of --help. Each is a module of `comptrust.cli.commands`."""
+COMMANDS = tuple(name for names in SECTIONS.values() for name in names)
+MODULES = {"list": "list_"}
+"""Command -> its module, where the names differ."""
 
 
 class Redacting(logging.Formatter):
@@ -52,9 +46,22 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = f"comptrust.cli.commands.{COMMANDS[name]}"
+        module = f"comptrust.cli.commands.{MODULES.get(name, name)}"
         command: click.Command = pkgutil.resolve_name(f"{module}:command")
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by task, each with the whole first sentence of its help."""
+        for heading, names in SECTIONS.items():
+            commands = {name: self.get_command(ctx, name) for name in names}
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [
+                        (name, command.get_short_help_str(limit=200))
+                        for name, command in commands.items()
+                        if command
+                    ]
+                )
 
 
 @click.group(
@@ -67,7 +74,8 @@ class Commands(click.Group):
 )
 @click.version_option(__version__)
 @click.option("-v", "--verbose", is_flag=True, help="Show the logs of libraries too, on stderr.")
-def comptrust(verbose: bool) -> None:
+@click.pass_context
+def comptrust(ctx: click.Context, verbose: bool) -> None:
     """Compress a language model, measure what that did to its trustworthiness, and promote it only
     if it passes.
 
@@ -87,3 +95,4 @@ def comptrust(verbose: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
+    project.apply(ctx)

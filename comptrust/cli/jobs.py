@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from comptrust import serving_cost
 from comptrust.cli import verdicts
 from comptrust.cli.options import print_result
-from comptrust.records import Dtype, Limit, Recipe, Scoring
+from comptrust.records import Checkpoint, Dtype, Limit, Recipe, Scoring
+from comptrust.text_tables import duration
 from comptrust.tracking import store
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ def job(
     hashes the models' files even if they are untouched since an earlier run.
     Raises UserError or ServiceError for the first that cannot be used, before any work starts.
     """
+    from comptrust.compression import checkpoint, fitting
     from comptrust.gate import planning
     from comptrust.gate import policy as policies
     from comptrust.models import sources
-    from comptrust.tracking import promotion
+    from comptrust.tracking import promotion, registry
     from comptrust.trust import suite as suites
     from comptrust.workflow.job import Job
     from comptrust.workflow.measuring import Witness
@@ -54,7 +56,20 @@ def job(
     questions = suites.for_run(suite, dimensions=dimensions, scoring=scoring, limit=limit)
     planning.check(questions, rules)
     Witness(seal=seal).check(questions)
-    store.check_folder(store.tracking_uri())  # before a model is fetched or converted
+    store.check_folder(store.tracking_uri())
+    if out:
+        checkpoint.check_free(out)
+    fitting.check_texts(recipe)
+    # only now is a model fetched or converted
+    recipe = recipe.model_copy(update={"base_model": registry.local_model(recipe.base_model)})
+    adopted = sources.resolve(existing, verify=verify) if existing else None
+    source = sources.resolve(recipe.base_model, verify=verify)
+    if adopted:
+        from comptrust.compression import existing as taken_over
+
+        taken_over.check(recipe, adopted.path, base=source.path)
+    else:
+        fitting.check(recipe, source.path)
     return Job(
         recipe=recipe,
         suite=questions,
@@ -64,9 +79,9 @@ def job(
         batch_size=batch_size,
         promote_to=promote_to,
         out=out,
-        existing=sources.resolve(existing, verify=verify) if existing else None,
+        existing=adopted,
         seal=seal,
-        source=sources.resolve(recipe.base_model, verify=verify),
+        source=source,
     )
 
 
@@ -81,7 +96,6 @@ def _lines(result: JobResult) -> list[str]:
     checkpoint, decision, version = result.checkpoint, result.decision, result.version
     costs = map(serving_cost.words, serving_cost.of_both(result.costs))
     serving, dense = (", ".join(figures) for figures in costs)
-    minutes, seconds = divmod(round(result.seconds), 60)
     lines = [
         "",
         f"{version.name}  {checkpoint.recipe.slug}",
@@ -89,13 +103,9 @@ def _lines(result: JobResult) -> list[str]:
         "",
         *verdicts.findings(result.verdict),
         f"signed:  {result.signature.line}",
-        (
-            f"size:    {checkpoint.bytes / 1e6:.1f} MB of {checkpoint.dense_bytes / 1e6:.1f} MB"
-            f" dense, {checkpoint.effective_bits:.2f} bits per compressed weight,"
-            f" {checkpoint.sparsity:.0%} zeros"
-        ),
+        f"size:    {size(checkpoint)}",
         f"serving: {serving}; dense: {dense}",
-        f"time:    {minutes} min {seconds} s",
+        f"time:    {duration(result.seconds)}",
         f"where:   {version.ref}, {result.candidate.ref}, {checkpoint.path}",
         f"         tracking: {store.shown_uri()}",
         f"page:    {entries.address(f'models/{version.name}/versions/{version.version}')}",
@@ -103,6 +113,17 @@ def _lines(result: JobResult) -> list[str]:
     if decision:
         lines.append(f"promote: {decision.ref} {decision.effect}. {decision.reason}")
     return lines
+
+
+def size(checkpoint: Checkpoint) -> str:
+    """Describe the measured size of a checkpoint beside that of its dense source."""
+    dense = f"of {checkpoint.dense_bytes / 1e6:.1f} MB dense"
+    if checkpoint.bytes == checkpoint.dense_bytes:
+        dense = "(as large as the dense model)"
+    bits = f"{checkpoint.effective_bits:.2f} bits per compressed weight"
+    if checkpoint.recipe.method == "none":
+        dense, bits = "(dense)", f"{checkpoint.effective_bits:.2f} bits per weight"
+    return f"{checkpoint.bytes / 1e6:.1f} MB {dense}, {bits}, {checkpoint.sparsity:.0%} zeros"
 
 
 def _fields(result: JobResult) -> dict[str, object]:

@@ -9,14 +9,18 @@ import os
 import select
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from comptrust import crashes
 from comptrust.errors import Exit, UserError
 from comptrust.tracking.store import redacted
 
+if TYPE_CHECKING:
+    import click
+
 COMPLETION = "_COMPTRUST_COMPLETE"
 """Environment variable by which a shell asks click for completions."""
+INTERRUPTED = "Interrupted. Finished work has been kept: run the same command again to continue."
 MAX_LINE = 900
 """Characters of an error line; a file may hold a name of any length."""
 KEPT_END = 300
@@ -33,7 +37,7 @@ def guarded(work: Callable[[], int]) -> int:
     try:
         code = _code_of(work)
     except KeyboardInterrupt:
-        code = _fail("Interrupted. Finished work has been kept.", Exit.INTERRUPTED)
+        code = _fail(INTERRUPTED, Exit.INTERRUPTED)
     _release_output()
     return code
 
@@ -69,10 +73,7 @@ def _command(arguments: Sequence[str] | None) -> int:
     from comptrust.cli.app import comptrust
 
     if instruction := os.environ.get(COMPLETION):
-        from click.shell_completion import shell_complete
-
-        failed = shell_complete(comptrust, {}, "comptrust", COMPLETION, instruction)
-        return Exit.USER if failed else Exit.PASS
+        return _complete(comptrust, instruction)
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         # not click's own main(): it ends with 1 when the reader of our output is gone
@@ -90,6 +91,20 @@ def _command(arguments: Sequence[str] | None) -> int:
     except click.Abort:
         raise KeyboardInterrupt from None
     return Exit.PASS
+
+
+def _complete(group: "click.Command", instruction: str) -> int:
+    """Answer a shell that asks for completions; what goes wrong must not end up on its line."""
+    from click.shell_completion import shell_complete
+
+    from comptrust.cli import complete
+
+    complete.use_whole_words_in_bash()
+    try:
+        failed = shell_complete(group, {}, "comptrust", COMPLETION, instruction)
+    except Exception:
+        return Exit.USER
+    return Exit.USER if failed else Exit.PASS
 
 
 def _fail(text: str, code: int) -> int:

@@ -2,19 +2,19 @@
 
 import gc
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import click
 
-from comptrust.errors import Exit
+from comptrust.cli import complete
+from comptrust.errors import Exit, UserError, unknown
 from comptrust.records import Dtype
 from comptrust.tracking.store import redacted
 from comptrust.trust.limit import limit_of
 
 DEFAULT_MODEL = "builtin:smollm2-135m-instruct"
-METHODS_HELP = "Compression method; comptrust list methods shows all."
 STRUCTURES = "2:4, 4:8, 1:2 or unstructured"
 
 
@@ -55,9 +55,34 @@ def _settings(
 
 def names_of(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
     """Read comma-separated names; None means all."""
-    from comptrust.trust.suite import split_dimensions
+    if value is None:
+        return None
+    from comptrust.trust.suite import split_dimensions  # numpy and scipy take a second
 
     return split_dimensions(value)
+
+
+def _of_recipe(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value:
+        options = {str(option.name) for option in ctx.command.params if option is not param}
+        ctx.default_map = {**(ctx.default_map or {}), **read_recipe(value, options)}
+
+
+def read_recipe(name: str, options: Collection[str]) -> dict[str, object]:
+    """Read a shipped recipe or a YAML file.
+
+    Raises UserError naming the file and the key that is not an option.
+    """
+    from comptrust import config
+
+    path = config.shipped_or_file(name, kind="recipe")
+    data = config.read_yaml(path)
+    if not isinstance(data, dict):
+        raise UserError(f"{path} must hold 'option: value' lines.")
+    for key in data:
+        if key not in options:
+            raise unknown(f"option in {path}:", key, options)
+    return {key: value for key, value in data.items() if value is not None}
 
 
 def stack(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -71,6 +96,23 @@ def stack(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
+def _required(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse a missing value, which a recipe may give as well."""
+    if value is None and not ctx.resilient_parsing:
+        raise click.MissingParameter(ctx=ctx, param=param)
+    return value
+
+
+def method_option(needed: str = "required") -> Callable[[Any], Any]:
+    """Return the option --method; `needed` says in --help when it must be given."""
+    return click.option(
+        "--method",
+        callback=_required,
+        shell_complete=complete.names("methods"),
+        help=f"Compression method; comptrust list methods shows all  [{needed}].",
+    )
+
+
 verify_option = click.option(
     "--verify",
     is_flag=True,
@@ -79,13 +121,27 @@ verify_option = click.option(
 
 compress_options = stack(
     click.option(
+        "--recipe",
+        is_eager=True,
+        expose_value=False,
+        callback=_of_recipe,
+        shell_complete=complete.names("recipes", files=True),
+        help="Shipped recipe or YAML file that sets the options below; options given here override"
+        " it  [default: no recipe].",
+    ),
+    click.option(
         "--model",
         default=DEFAULT_MODEL,
         show_default=True,
+        shell_complete=complete.models,
         help="builtin:NAME, a Hugging Face id, a folder or models:/NAME/VERSION.",
     ),
-    click.option("--method", required=True, help=METHODS_HELP),
-    click.option("--bits", type=INTEGER, help="Bits per weight, such as 3, 4 or 8 (quantization)."),
+    method_option("required, unless --recipe sets it"),
+    click.option(
+        "--bits",
+        type=INTEGER,
+        help="Bits per weight, such as 3, 4 or 8  [required by methods that quantize].",
+    ),
     click.option(
         "--sparsity",
         type=NUMBER,
@@ -94,6 +150,7 @@ compress_options = stack(
     click.option(
         "--structure",
         type=TEXT,
+        shell_complete=complete.fixed(*STRUCTURES.replace(" or ", ", ").split(", ")),
         help=f"{STRUCTURES} (pruning)  [default: unstructured].",
     ),
     click.option(
@@ -124,6 +181,7 @@ compress_options = stack(
         "--format",
         default="compressed-tensors",
         show_default=True,
+        shell_complete=complete.names("formats"),
         help="File format: compressed-tensors, gptq or awq.",
     ),
     click.option(
@@ -142,12 +200,14 @@ evaluate_options = stack(
         "--suite",
         default="mini",
         show_default=True,
+        shell_complete=complete.names("suites"),
         help="Suite of prompts: mini or decodingtrust:DIR.",
     ),
     click.option(
         "--dimensions",
         type=TEXT,
         callback=names_of,
+        shell_complete=complete.names("dimensions", several=True),
         help="Comma-separated dimensions  [default: all of the suite].",
     ),
     click.option(
@@ -185,6 +245,7 @@ evaluate_options = stack(
 policy_option = click.option(
     "--policy",
     type=TEXT,
+    shell_complete=complete.names("policies", files=True),
     help="Name of a shipped policy or path of a YAML file  [default: staging; for mini: demo].",
 )
 NO_FAIL_HELP = "Exit 0 whatever the verdict is; failures keep their exit codes."

@@ -1,16 +1,20 @@
 """Choose and render the calibration texts."""
 
+from __future__ import annotations
+
 import json
 import random
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from comptrust import config
 from comptrust.errors import ServiceError, UserError
+from comptrust.text_tables import counted
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_TOKENS = 256
 """Longer texts are truncated."""
@@ -40,22 +44,30 @@ def choose(
     model's chat format, other texts are used as they are. Raises UserError if the source cannot be
     read or has too few texts.
     """
-    kind, _, rest = source.partition(":")
-    if kind == "file":
-        rows = _file_rows(config.path_of(rest))
-    else:
-        rows = _hub_rows(rest) if kind == "hf" else builtin()
-    if len(rows) < count:
-        raise UserError(
-            f"Calibration {source} has {len(rows)} texts, but calibration_samples is {count}. Lower"
-            " calibration_samples or add texts."
-        )
-    chosen = random.Random(seed).sample(rows, count)
-    if kind == "self":
+    chosen = random.Random(seed).sample(rows(source, count=count), count)
+    if source == "self":
         chosen = [
             row | {"answer": _own_answer(row["instruction"], model, tokenizer)} for row in chosen
         ]
     return [_render(row, tokenizer) for row in chosen]
+
+
+def rows(source: str, *, count: int) -> list[dict[str, str]]:
+    """Return all texts of a source, at least `count`.
+
+    Raises UserError if it cannot be read or has fewer.
+    """
+    kind, _, rest = source.partition(":")
+    if kind == "file":
+        texts = _file_rows(config.path_of(rest))
+    else:
+        texts = _hub_rows(rest) if kind == "hf" else builtin()
+    if len(texts) < count:
+        raise UserError(
+            f"Calibration {source} has {counted(len(texts), 'text')}, but calibration_samples is"
+            f" {count}. Lower calibration_samples or add texts."
+        )
+    return texts
 
 
 def tokenize(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[torch.Tensor]:

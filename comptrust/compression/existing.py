@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from comptrust import digests
-from comptrust.compression import checkpoint, reload
+from comptrust.compression import checkpoint, fitting, reload
 from comptrust.compression.base import METHODS, target_layers
 from comptrust.errors import UserError
 from comptrust.models import formats, headers, loading, measure, memory, sources
@@ -158,8 +157,5 @@ def _sparsity(recipe: Recipe, model: PreTrainedModel, sizes: dict[str, int]) -> 
 
 def _sizes(base: Path) -> dict[str, int]:
     """Return the number of weights of each target layer, without loading the model."""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(
-            AutoConfig.from_pretrained(base, trust_remote_code=False)
-        )
-    return {name: layer.weight.numel() for name, layer in target_layers(model).items()}
+    layers = target_layers(fitting.skeleton(base))
+    return {name: layer.weight.numel() for name, layer in layers.items()}

@@ -11,17 +11,15 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from comptrust import digests
-from comptrust.compression import calibration, checkpoint, engine, reload, rewrite
-from comptrust.compression.base import METHODS, SHARED, Method, Pattern, configured, target_layers
-from comptrust.errors import ServiceError, UserError
+from comptrust.compression import calibration, checkpoint, engine, fitting, reload, rewrite
+from comptrust.compression.base import METHODS, SHARED, Method, configured, target_layers
+from comptrust.errors import ServiceError
 from comptrust.models import formats, sources
 from comptrust.models.base import Loaded
 from comptrust.models.loading import load, save_tokenizer
 from comptrust.models.probe import InMemory
 from comptrust.records import Checkpoint, Recipe
-
-GROUP_SIZES = (128, 64, 32)
-"""The sizes that `auto` chooses from; the largest that fits wins."""
+from comptrust.text_tables import counted
 
 Say = Callable[[str], None]
 
@@ -66,8 +64,9 @@ def _write(
         )
         recipe = recipe.model_copy(update={"calibration_digest": digests.of_value(texts)})
         samples = calibration.tokenize(texts, tokenizer)
-        say(f"calibration: {len(samples)} texts, {sum(ids.shape[1] for ids in samples)} tokens")
-    say(f"compressing {len(layers)} layers with {recipe.slug}")
+        tokens = sum(ids.shape[1] for ids in samples)
+        say(f"calibration: {counted(len(samples), 'text')}, {tokens} tokens")
+    say(f"compressing {counted(len(layers), 'layer')} with {recipe.slug}")
     engine.import_quietly()
     method.apply(model, samples)
     if torch.accelerator.is_available():
@@ -125,31 +124,12 @@ def _load_dense(source: sources.Source, watcher: InMemory) -> Loaded:
 
 
 def _fit(recipe: Recipe, layers: dict[str, torch.nn.Linear], say: Say) -> tuple[Method, Recipe]:
-    """Build the method for these layers, and return it with the recipe's final group size.
-
-    Raises UserError if groups or patterns do not divide every layer's inputs.
-    """
-    method: type[Method] = METHODS.get(recipe.method)
-    if method.kind == "quantization" and recipe.group_size is None:
-        widths = {layer.in_features for layer in layers.values()}
-        fitting = [size for size in GROUP_SIZES if not any(width % size for width in widths)]
-        if not fitting:
-            raise UserError(
-                f"No group size of {GROUP_SIZES} divides every layer of {recipe.base_model}. Give a"
-                " group_size."
-            )
-        recipe = recipe.model_copy(update={"group_size": fitting[0]})
+    """Build the method for these layers, and return it with the recipe's final group size."""
+    auto = recipe.group_size
+    recipe = fitting.fit(recipe, {name: layer.weight.shape for name, layer in layers.items()})
+    if recipe.group_size != auto:
         say(f"group size auto: {recipe.group_size}")
-    pattern = Pattern.parse(recipe.structure)
-    unit = recipe.group_size or (pattern.of if pattern else 1)
-    for name, layer in layers.items():
-        if layer.in_features % unit:
-            culprit = f"structure {recipe.structure}" if pattern else f"group_size {unit}"
-            advice = "Use another structure" if pattern else "Use group_size auto"
-            raise UserError(
-                f"{culprit} does not divide the {layer.in_features} inputs of layer {name}."
-                f" {advice}."
-            )
+    method: type[Method] = METHODS.get(recipe.method)
     parameters = {name: getattr(recipe, name) for name in method.model_fields if name in SHARED}
     return configured(recipe.method, parameters=parameters, options=recipe.options), recipe
 

@@ -19,7 +19,7 @@ INTERLEAVED = (0, 2, 4, 6, 1, 3, 5, 7)
 def rewrite(folder: Path, out: Path, *, name: str, bits: int, group_size: int) -> None:
     """Write a compressed-tensors folder to `out` in another format; floats become float16.
 
-    Raises UserError for a layer that the format cannot hold, or a number outside float16's range.
+    Raises UserError for a number outside float16's range.
     """
     convert_checkpoint(folder, out, _Converter(name, bits, group_size), device="cpu")
 
@@ -63,11 +63,6 @@ class _Converter:
             )
             assert packed is not None and scale is not None and shape is not None
             outputs, inputs = shape.tolist()
-            if outputs * self.bits % 32:
-                raise UserError(
-                    f"Format '{self.name}' cannot hold the {outputs} outputs of layer {layer}. Use"
-                    f" format {DEFAULT}."
-                )
             if points is None:
                 parts = self._gptq(packed, outputs=outputs, inputs=inputs)
             else:

@@ -14,6 +14,7 @@ from comptrust.errors import UserError, unknown
 from comptrust.gate import power
 from comptrust.gate.evidence import Evidence
 from comptrust.records import Finding, Limit, Record, Result, Scoring, SuiteManifest
+from comptrust.text_tables import counted
 from comptrust.trust import base, content, sample, scorers
 from comptrust.trust import suite as suites
 from comptrust.trust.dimensions import dimensions
@@ -73,7 +74,7 @@ def check(evidence: Evidence, pins: Sequence[PinnedSuite], *, policy: str) -> Fi
     }
     facts = {"suite": pin.name, "digest": pin.digest, "items": counts}
     if few := [
-        f"{name} has {counts[name]} items, and the policy asks for {least}"
+        f"{name} has {counted(counts[name], 'item')}, and the policy asks for {least}"
         for name, least in pin.items_at_least.items()
         if counts[name] < least
     ]:

@@ -7,6 +7,7 @@ from comptrust.gate.power import Design
 from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.gate.statistics import score_bound
 from comptrust.records import Record, Suite
+from comptrust.text_tables import counted
 from comptrust.trust import base, sample, scorers
 from comptrust.trust.base import Table
 from comptrust.trust.evaluation import Evaluation
@@ -40,7 +41,7 @@ class PromptNeed(Record):
         if self.needed is None:
             return "no, and no number of items would"
         passes = "passes too rarely" if self.possible else "can never pass"
-        return f"no: {passes} with {self.clusters} items; needs {self.needed}"
+        return f"no: {passes} with {counted(self.clusters, 'item')}; needs {self.needed}"
 
 
 class PromptPlan(Record):

@@ -195,6 +195,8 @@ def _rule(entry: dict[str, Any], *, where: str) -> Rule:
             f"{where}: field 'rule' is missing. Known rules: {', '.join(RULES.names())}."
         )
     name = str(entry["rule"])
+    if name not in RULES.names():
+        raise UserError(f"{where}: {unknown('rule', name, RULES.names())}")
     rule: type[Rule] = RULES.get(name)
     parameters = {key: value for key, value in entry.items() if key != "rule"}
     for key in [key for key in parameters if key not in rule.model_fields]:

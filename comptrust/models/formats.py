@@ -53,6 +53,14 @@ LAYOUTS = {
 """By name, which is also that of the one method whose results the format holds."""
 
 
+def about() -> dict[str, str]:
+    """Return each format that can be written, with what it holds."""
+    return {DEFAULT: "What every method produces."} | {
+        name: f"What method {name} produces at {' or '.join(map(str, layout.bits_written))} bits."
+        for name, layout in LAYOUTS.items()
+    }
+
+
 def check(name: str, *, method: str, bits: int | None) -> str:
     """Return the format's name.
 

@@ -33,16 +33,9 @@ def vllm(
     The server's output goes to `log`, and the server ends with the block. Raises UserError if vLLM
     is not installed, ServiceError if the server does not start.
     """
-    program = shutil.which("vllm")
-    if program is None:
-        raise UserError(
-            "Serving with vLLM needs the command vllm on the PATH, which has none. Install vLLM in"
-            " a separate environment (python -m venv vllm; vllm/bin/pip install vllm), since it"
-            " pins other versions, and add vllm/bin to the PATH."
-        )
     port, replicas = _free_port(), gpus()
     command = [
-        *(program, "serve", str(folder), "--served-model-name", name, "--dtype", dtype),
+        *(program(), "serve", str(folder), "--served-model-name", name, "--dtype", dtype),
         # no sampling defaults from the model's folder, as in the backend hf
         *("--host", "127.0.0.1", "--port", str(port), "--generation-config", "vllm"),
         *(("--data-parallel-size", str(replicas)) if replicas > 1 else ()),
@@ -64,6 +57,18 @@ def vllm(
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             _stop(process)
+
+
+def program() -> str:
+    """Return the path of the command vllm. Raises UserError if it is not installed."""
+    path = shutil.which("vllm")
+    if path is None:
+        raise UserError(
+            "Serving with vLLM needs the command vllm on the PATH, which has none. Install vLLM in"
+            " a separate environment (python -m venv vllm; vllm/bin/pip install vllm), since it"
+            " pins other versions, and add vllm/bin to the PATH."
+        )
+    return path
 
 
 def computed(folder: Path, dtype: Dtype) -> str:

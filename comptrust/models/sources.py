@@ -40,6 +40,9 @@ BUILTIN = {
 }
 
 
+BUILTIN_WEIGHTS = 134_515_008
+
+
 @dataclass(frozen=True)
 class Source:
     """A dense model on this machine. Resolve it once and pass it on: hashing its files is slow."""
@@ -85,6 +88,12 @@ def resolve(name: str, *, verify: bool = False) -> Source:
     cache.save()
     own = {name: digest for name, digest in files.items() if not name.startswith(OF_DOWNLOAD)}
     return Source(name, path, digests.of_value(own))
+
+
+def converted(model: str) -> Path | None:
+    """Return the folder of a builtin model if it was fetched and converted before."""
+    folder = _cached(f"{_conversion()}/{model}")
+    return folder if folder.is_dir() else None
 
 
 def _check_links(folder: Path) -> None:
@@ -158,9 +167,13 @@ def _safetensors(path: Path, folder: Path) -> None:
     loading.save_tokenizer(loading.tokenizer(path), folder)
 
 
+def _cached(name: str) -> Path:
+    return config.cache_dir() / "models" / name
+
+
 def _made_once(name: str, make: Callable[[Path], None]) -> Path:
     """Return the cached model folder `name`; `make` fills a new folder if there is none yet."""
-    target = config.cache_dir() / "models" / name
+    target = _cached(name)
     with locks.alone(Path(f"{target}.lock")):
         if not target.is_dir():
             try:

@@ -25,6 +25,7 @@ from comptrust.report import (
 from comptrust.report.base import ReportEntry, dense_groups, fold
 from comptrust.report.entries import LOCAL_UI, read_run
 from comptrust.report.markup import escape, percent
+from comptrust.text_tables import counted
 from comptrust.tracking import runs
 from comptrust.trust.evaluation import Evaluation
 
@@ -216,7 +217,7 @@ def log_families(families: Sequence[Family], *, say: Callable[[str], None]) -> N
         if family.pictures:
             _log(run_ids, family.pictures)
             names = ", ".join(picture.name for picture in family.pictures)
-            say(f"{family.pictures[0].family}: {names} logged on {len(run_ids)} runs")
+            say(f"{family.pictures[0].family}: {names} logged on {counted(len(run_ids), 'run')}")
 
 
 @runs.service()

@@ -144,7 +144,7 @@ def _work(task: Task, began: float) -> Outcome:
             result = job.run(_job(task), say=_say)
         seconds = time.monotonic() - work_began
         with runs.service():
-            runs.client().log_metric(run_id, sweeps.PROMPTS, report.prompts)
+            runs.client().log_metric(run_id, runs.PROMPTS, report.prompts)
     except (KeyboardInterrupt, SystemExit):
         runs.end(run_id, status="KILLED", reason="The sweep was stopped.")
         raise

@@ -13,6 +13,7 @@ from comptrust.sweep import plan
 from comptrust.sweep.cell import Cell, Outcome, Task, ended
 from comptrust.sweep.engines import Engine
 from comptrust.sweep.output import Progress, View, rate
+from comptrust.text_tables import counted
 from comptrust.tracking import runs, sweeps
 
 SECONDS_BETWEEN_POLLS = 5.0
@@ -81,7 +82,7 @@ class Driver:
         with closing(self.view.bar), run as self.parent:
             try:
                 if self.outcomes:
-                    self._report(f"{len(self.outcomes)} cells were finished before")
+                    self._report(f"finished before: {counted(len(self.outcomes), 'cell')}")
                 while self.open_cells:
                     self._start_cells()
                     for outcome in self.engine.wait(SECONDS_BETWEEN_POLLS):

@@ -1,10 +1,12 @@
 """What is known about a dense model before it is loaded: its files, its size, its memory needs."""
 
-import re
+import math
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from comptrust.compression import fitting
+from comptrust.compression.base import target_layers
 from comptrust.errors import ServiceError, UserError, unknown
 from comptrust.models import headers, presets, sources
 from comptrust.records import Recipe
@@ -23,8 +25,8 @@ class Facts:
     """Digest or commit of its files; None if a dry run could not reach them."""
     weights: int | None
     """Number of weights, if known."""
-    linear: int | None = None
-    """Weights in matrices other than embeddings and head, the ones that are compressed."""
+    layers: fitting.Shapes = field(default_factory=dict)
+    """The layers that are compressed, if known: all but embeddings and head."""
 
     def checkpoint_bytes(self, recipe: Recipe) -> float | None:
         """Estimate the size of a checkpoint.
@@ -33,7 +35,7 @@ class Facts:
         """
         if self.weights is None:
             return None
-        linear = self.weights if self.linear is None else self.linear
+        linear = sum(map(math.prod, self.layers.values())) or self.weights
         scale = SCALE_BITS / (recipe.group_size or DEFAULT_GROUP)
         bits = 16.0 if recipe.bits is None else recipe.bits + scale
         return (self.weights - linear) * 2 + linear * bits / 8
@@ -50,9 +52,10 @@ def of(model: Model, *, work: bool) -> Facts:
     if name.startswith("builtin:"):
         if (short := name.removeprefix("builtin:")) not in sources.BUILTIN:
             raise unknown("builtin model", short, sources.BUILTIN)
-        if not work:
-            return Facts(name, sources.GGUF_SHA256, model.parameters)
-        return _of_folder(model, sources.resolve(name).path, sources.GGUF_SHA256)
+        folder = sources.resolve(name).path if work else sources.converted(short)
+        if folder is None:
+            return Facts(name, sources.GGUF_SHA256, sources.BUILTIN_WEIGHTS)
+        return _of_folder(model, folder, sources.GGUF_SHA256)
     if name.startswith("models:/"):
         version = registry.resolve(name)
         digest = version.tags.get("checkpoint_digest", version.source)
@@ -83,6 +86,8 @@ def _hub(model: Model, *, work: bool) -> Facts:
         )
         if any(folder.glob("*.safetensors")):
             return _of_folder(model, folder, folder.name)
+        if not work and (folder / "config.json").is_file():
+            return _of_config(model, folder)
     try:
         info = HfApi().model_info(model.name, revision=revision, timeout=10)
     except (RepositoryNotFoundError, HFValidationError) as error:
@@ -102,11 +107,14 @@ def _hub(model: Model, *, work: bool) -> Facts:
 
 
 def _of_folder(model: Model, folder: Path, identity: str) -> Facts:
+    """Count the weights in the headers of the safetensors files."""
     headers.check_present(folder)
-    tensors = list(headers.tensors(folder))
-    linear = sum(
-        tensor.count
-        for tensor in tensors
-        if len(tensor.shape) == 2 and not re.search(r"embed|lm_head", tensor.name)
-    )
-    return Facts(model.name, identity, sum(tensor.count for tensor in tensors), linear)
+    total = sum(tensor.count for tensor in headers.tensors(folder))
+    return Facts(model.name, identity, total, fitting.shapes(folder))
+
+
+def _of_config(model: Model, folder: Path) -> Facts:
+    """Count the weights of the model that a config.json describes."""
+    skeleton = fitting.skeleton(folder)
+    layers = {name: tuple(row.weight.shape) for name, row in target_layers(skeleton).items()}
+    return Facts(model.name, folder.name, skeleton.num_parameters(), layers)

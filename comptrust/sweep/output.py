@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from comptrust.sweep.cell import Outcome, ended
 from comptrust.sweep.plan import Sweep
-from comptrust.text_tables import table
+from comptrust.text_tables import counted, duration, table
 from comptrust.tracking import store
 
 SECONDS_BETWEEN_LINES = 30
@@ -110,7 +110,7 @@ def of_plan(sweep: Sweep, *, as_json: bool) -> str:
         "finished": len(cells) - len(todo),
         "seconds": _sum(todo, "seconds"),
         "bytes": _sum(todo, "bytes"),
-        "prompts": len(todo) * len(sweep.suite.prompts),
+        "prompts": len(todo) * len(sweep.suite.prompts) or (None if todo else 0),
     }
     if as_json:
         return json.dumps({"sweep": sweep.file.name, "cells": cells, "total": total}, indent=2)
@@ -125,13 +125,14 @@ def of_plan(sweep: Sweep, *, as_json: bool) -> str:
         )
         for fields in cells
     ]
+    prompts = total["prompts"]
     bases = ", ".join(dict.fromkeys(fields["basis"] for fields in todo))
     return "\n".join(
         [
             *table([("model", "recipe", "time", "disk", "state", "key"), *rows]),
             "",
-            f"{total['cells']} cells, {total['finished']} finished; {total['prompts']} prompts to"
-            " answer",
+            f"{counted(len(cells), 'cell')}, {len(cells) - len(todo)} finished;"
+            f" prompts to answer: {'unknown' if prompts is None else prompts}",
             f"time, one cell after another: {duration(total['seconds'])}"
             + (f" (estimated from: {bases})" if bases else ""),
             f"disk, cache and artifact store: {_size(total['bytes'])} (estimated)",
@@ -180,21 +181,3 @@ def _sum(cells: Sequence[Mapping[str, Any]], name: str) -> float | None:
 
 def _size(size: float | None) -> str:
     return "unknown" if size is None else f"{size / 1e9:.2f} GB"
-
-
-def duration(seconds: float | None) -> str:
-    """Return a duration for people; None is unknown.
-
-    >>> duration(59), duration(3700), duration(200_000)
-    ('59 s', '1 h 1 min', '2 d 7 h')
-    """
-    if seconds is None:
-        return "unknown"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 48 * 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"

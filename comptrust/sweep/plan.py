@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from comptrust import config, digests
+from comptrust.compression import fitting
 from comptrust.errors import ServiceError, UserError
 from comptrust.gate import planning
 from comptrust.gate import policy as policies
@@ -17,6 +18,7 @@ from comptrust.sweep.cell import Cell, Outcome, finished
 from comptrust.sweep.engines import Capacity, Node
 from comptrust.sweep.grid import Grid
 from comptrust.sweep.sweep_file import SweepFile, models
+from comptrust.text_tables import counted
 from comptrust.tracking import registry, store, sweeps
 from comptrust.workflow import signatures
 
@@ -74,7 +76,8 @@ class Sweep:
 def build(grid: Grid, *, work: bool) -> Sweep:
     """Look up models, suite and policy. With `work` all of them must be available.
 
-    Raises UserError or ServiceError for the first that is not.
+    Without it nothing is created, and the data of the suite may be absent. Raises UserError or
+    ServiceError for the first that is not available, or for a recipe that does not fit its model.
     """
     from comptrust.trust import suite as suites
 
@@ -82,17 +85,29 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     policy_name = file.policy or policies.default(file.suite)
     policy = policies.load(policy_name)
     signatures.Signer()  # report an unusable key now, not in every cell
-    suite = suites.for_run(
-        file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit
-    )
-    planning.check(suite, policy)
+    suites.check_names(file.dimensions)
+    if work or suites.has_data(file.suite):
+        suite = suites.for_run(
+            file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit
+        )
+        planning.check(suite, policy)
+    else:
+        suite = Suite(name=file.suite, revision="", prompts=(), required={})
+    is_new = not work and store.missing_file(store.tracking_uri()) is not None
+    if is_new and (named := [one.name for one in models(file) if one.name.startswith("models:/")]):
+        raise UserError(f"There is no tracking store {store.shown_uri()} that has {named[0]}.")
     of_models = {model.name: facts.of(model, work=work) for model in models(file)}
-    past = sweeps.past(digests.of_code())
+    for recipe in grid.recipes:
+        fitting.fit(recipe, of_models[recipe.base_model].layers)
+    for recipe in {one.calibration: one for one in grid.recipes}.values():
+        fitting.check_texts(recipe)
+    past = () if is_new else sweeps.past()
     cells = tuple(
         _cell(recipe, of_models[recipe.base_model], suite, past, file=file)
         for recipe in grid.recipes
     )
-    outcomes = finished({"suite_digest": suite.digest, "code_digest": digests.of_code()})
+    tags = {"suite_digest": suite.digest, "code_digest": digests.of_code()}
+    outcomes = {} if is_new else finished(tags)
     # What a cell may use and how the sweep is described do not make it another sweep. A dtype came
     # later: a sweep file that leaves it out keeps its digest.
     apart = {"resources", "description"} | ({"dtype"} if file.dtype == "auto" else set())
@@ -116,16 +131,29 @@ def _cell(
     *,
     file: SweepFile,
 ) -> Cell:
-    identity, n_prompts = known.identity or "", len(suite.prompts)
+    identity = known.identity or ""
+    n_prompts = len(suite.prompts) or _asked(file, past)
     name = registry.model_name(recipe.base_model, identity)
     content = recipe.model_copy(update={"base_model": name, "revision": identity})
-    checkpoint = known.checkpoint_bytes(recipe)
-    size = None if checkpoint is None else 2 * checkpoint + RUN_BYTES + ANSWER_BYTES * n_prompts
-    seconds, basis = _seconds(recipe, known, past, n_prompts, on_gpu=file.resources.gpus > 0)
+    rate = sweeps.rate(recipe.model_dump())
+    alike = [run for run in past if (run.model, run.rate) == (recipe.base_model, rate)]
+    measured = next((run.bytes for run in alike if run.bytes), None)
+    checkpoint = measured or known.checkpoint_bytes(recipe)
+    answers = ANSWER_BYTES * (n_prompts or 0)
+    size = None if checkpoint is None else 2 * checkpoint + RUN_BYTES + answers
+    seconds, basis = None, f"the data of suite {file.suite} is not here"
+    if n_prompts:
+        seconds, basis = _seconds(recipe, known, past, n_prompts, on_gpu=file.resources.gpus > 0)
     asked = [content.digest_of_fields(), suite.digest, digests.of_code(), file.dtype]
     return Cell(
         recipe=recipe, key=digests.of_value(asked), seconds=seconds, basis=basis, bytes=size
     )
+
+
+def _asked(file: SweepFile, past: Sequence[sweeps.Past]) -> int | None:
+    """Return how many prompts the newest run of the suite answered, if the data is not here."""
+    whole = file.dimensions is None and file.limit is None
+    return next((run.prompts for run in past if whole and run.suite == file.suite), None)
 
 
 def _seconds(
@@ -133,14 +161,14 @@ def _seconds(
 ) -> tuple[float | None, str]:
     """Estimate the duration of a cell, and say from what.
 
-    It comes from finished cells of the same model where there are any, else it is scaled by size
+    It comes from finished runs of the same model where there are any, else it is scaled by size
     from measurements of a small model.
     """
     of_model = [run for run in past if run.model == recipe.base_model and run.prompts]
-    if compress := [run.compress for run in of_model if run.method == recipe.method]:
+    if compress := [run.compress for run in of_model if run.rate[0] == recipe.method]:
         # the time to answer hardly depends on the method, so all cells of the model count
         per_prompt = sum(run.evaluate for run in of_model) / sum(run.prompts for run in of_model)
-        return fmean(compress) + per_prompt * n_prompts, f"{len(compress)} finished cells"
+        return fmean(compress) + per_prompt * n_prompts, counted(len(compress), "finished run")
     if known.weights is None or recipe.method not in REFERENCE_COMPRESS or on_gpu:
         return None, "nothing measured yet"
     at_reference = REFERENCE_COMPRESS[recipe.method] + REFERENCE_PROMPT * n_prompts
@@ -199,9 +227,9 @@ def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:
     hosts = {node.host for node in nodes}
     if uri.startswith(("sqlite:", "file:", "/")) and hosts - {socket.gethostname()}:
         raise UserError(
-            f"Cells would run on {len(hosts)} machines, but the tracking store {store.shown_uri()}"
-            " is a file on this one. Start a tracking server (comptrust serve) and set"
-            " MLFLOW_TRACKING_URI."
+            f"Cells would run on {counted(len(hosts), 'machine')}, but the tracking store"
+            f" {store.shown_uri()} is a file on this one. Start a tracking server (comptrust serve)"
+            " and set MLFLOW_TRACKING_URI."
         )
     return {
         key: value
@@ -221,7 +249,7 @@ def check_disk(sweep: Sweep) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ServiceError(
-            f"The checkpoints of {len(todo)} cells need about {needed / 1e9:.1f} GB, but the cache"
-            f" {folder} has only {free / 1e9:.1f} GB free. Free some space, or set COMPTRUST_CACHE"
-            " to a larger disk."
+            f"The checkpoints of {counted(len(todo), 'cell')} need about {needed / 1e9:.1f} GB,"
+            f" but the cache {folder} has only {free / 1e9:.1f} GB free. Free some space, or"
+            " set COMPTRUST_CACHE to a larger disk."
         )

@@ -10,6 +10,7 @@ from typing import TypeVar
 from comptrust import config, digests
 from comptrust.errors import unknown
 from comptrust.records import Checkpoint, Record, Result, Scorecard, Verdict
+from comptrust.text_tables import counted
 from comptrust.tracking import registry, runs
 
 T = TypeVar("T", bound=Record)
@@ -175,7 +176,7 @@ def _examine_files(version: registry.Version, folder: Path, policy_digest: str |
             "verdict.json, scorecard.json and checkpoint.json name different checkpoints. Evaluate"
             " and gate it again.",
         )
-    reason = f"All {len(verdict.findings)} rules of policy {verdict.policy} pass."
+    reason = f"Policy {verdict.policy}: {counted(len(verdict.findings), 'rule')}, all pass."
     return Promotion(version.ref, "pass", reason)
 
 

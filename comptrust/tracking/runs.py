@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EXPERIMENT",
     "PROCESS",
+    "PROMPTS",
     "REASON",
     "Run",
     "client",
@@ -44,6 +45,8 @@ __all__ = [
 ]
 PROCESS, REASON = "process", "reason"
 """Run tags: host and process id of the writer; why the run did not finish."""
+PROMPTS = "progress/prompts"
+"""Metric: prompts that the run itself answered; an earlier run may have answered others."""
 EVALUATION_FILES = (
     *("suite.json", "rendered.json", "scorecard.json", "generations/[!.]*.jsonl"),
     *("measurement.json", "seal.json"),
@@ -206,17 +209,16 @@ def start(
             # With MLflow's own tags, such as the user and the commit.
             all_tags = registry.resolve_tags(all_tags)
             run_id = client().create_run(experiment, run_name=name, tags=all_tags).info.run_id
-    status = "FAILED"
     try:
         with terminable():
             yield Run(run_id)
-        status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit):
-        status = "KILLED"
+    except BaseException as error:
+        killed = isinstance(error, (KeyboardInterrupt, SystemExit))
+        reason = "It was interrupted." if killed else str(error) or type(error).__name__
+        end(run_id, status="KILLED" if killed else "FAILED", reason=reason)
         raise
-    finally:
-        with service():
-            client().set_terminated(run_id, status=status)
+    with service():
+        client().set_terminated(run_id, status="FINISHED")
 
 
 def text_of(verdict: Verdict) -> str:

@@ -127,17 +127,23 @@ def _probe(uri: str) -> None:
         ) from error
 
 
+def missing_file(uri: str) -> Path | None:
+    """Return the file of a sqlite store if it does not exist yet; None for any other store."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    from sqlalchemy import make_url
+
+    path = Path(make_url(uri).database or ":memory:")
+    return None if path.exists() or str(path).startswith(("file:", ":memory:")) else path
+
+
 def check_folder(uri: str) -> None:
     """Check that a missing sqlite file can be created, because MLflow would retry for minutes.
 
     A store of another kind passes. Raises UserError if the file cannot be created.
     """
-    if not uri.startswith("sqlite:///"):
-        return
-    from sqlalchemy import make_url
-
-    path = Path(make_url(uri).database or ":memory:")
-    if path.exists() or str(path).startswith(("file:", ":memory:")):
+    path = missing_file(uri)
+    if path is None:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)  # as MLflow does

@@ -10,8 +10,9 @@ from comptrust.tracking import runs
 from comptrust.tracking.store import has_tags, search_runs
 
 CELL, SWEEP, DRIVER, PARENT = "cell", "sweep_digest", "driver", "mlflow.parentRunId"
-PROMPTS, SO_FAR = "progress/prompts", "prompts_so_far"
-"""Prompts answered: metric of a finished cell, tag of a running one."""
+SO_FAR = "prompts_so_far"
+"""Tag of a running cell: prompts answered."""
+Rate = tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,18 @@ class Done:
 
 @dataclass(frozen=True)
 class Past:
-    """The cost of one finished cell, used to estimate others."""
+    """The cost of one finished run, used to estimate others."""
 
     model: str
-    method: str
+    suite: str
+    rate: Rate
     compress: float
     """Seconds."""
     evaluate: float
     """Seconds."""
     prompts: int
+    bytes: float | None
+    """Of the checkpoint's weights."""
 
 
 def parent_to_resume(digest: str) -> str | None:
@@ -105,20 +109,28 @@ def running(parent: str) -> dict[str, int]:
     }
 
 
-def past(code_digest: str) -> list[Past]:
-    """Return the cost of every finished cell of this code."""
-    query = f"{has_tags({'code_digest': code_digest})} and attributes.status = 'FINISHED'"
-    needed = {"model", "method", "time/compress", "time/evaluate", PROMPTS}
+def rate(values: Mapping[str, Any]) -> Rate:
+    """Return what the cost of a recipe depends on, from its fields or from logged params."""
+    names = ("method", "bits", "sparsity", "structure")
+    return tuple(None if (value := values.get(name)) is None else str(value) for name in names)
+
+
+def past() -> list[Past]:
+    """Return the cost of every finished run that answered all of its prompts, newest first."""
+    needed = {"model", "suite", "method", "time/compress", "time/evaluate", runs.PROMPTS}
     logged: list[dict[str, Any]] = [
-        {**run.data.params, **run.data.metrics} for run in search_runs(query)
+        {**run.data.params, **run.data.metrics}
+        for run in search_runs("attributes.status = 'FINISHED'")
     ]
     return [
         Past(
             model=values["model"],
-            method=values["method"],
+            suite=values["suite"],
+            rate=rate(values),
             compress=values["time/compress"],
             evaluate=values["time/evaluate"],
-            prompts=int(values[PROMPTS]),
+            prompts=int(values[runs.PROMPTS]),
+            bytes=values.get("size/bytes"),
         )
         for values in logged
         if needed <= values.keys()

@@ -17,6 +17,7 @@ from comptrust import __version__, config, digests, progress
 from comptrust.errors import ServiceError, UserError
 from comptrust.models.base import DECODING, Backend, too_long
 from comptrust.records import TOO_LONG, Generation, Prompt, Scorecard, Suite
+from comptrust.text_tables import counted
 from comptrust.trust import scorers, scoring, window
 from comptrust.trust.evaluation import Evaluation, load
 from comptrust.trust.generations import write_generations
@@ -34,6 +35,8 @@ PACKAGES = (
     "alt-profanity-check",
 )
 """Packages whose versions can change answers or scores."""
+OWNER = "owner.json"
+"""File of an evaluation's folder: which model, suite and backend its answers are of."""
 FINAL = ("content_filter", TOO_LONG)
 """Finish reasons of answers that would be withheld again."""
 
@@ -89,10 +92,10 @@ def evaluate(
     partials = {name: folder / f".{name}.partial.jsonl" for name in suite.required}
     kept = {name: list(_resume(path, ledger)) for name, path in partials.items()}
     lines = [answer for answers in kept.values() for answer in answers]
-    counted = {(answer.dimension, answer.id) for answer in lines if answer}
-    again = sum((prompt.dimension, prompt.id) not in counted for prompt in suite.prompts)
+    known_ids = {(answer.dimension, answer.id) for answer in lines if answer}
+    again = sum((prompt.dimension, prompt.id) not in known_ids for prompt in suite.prompts)
     if unmarked := min(again, lines.count(None)):
-        say(f"{unmarked} kept answers were not made with this signing key and are asked for again")
+        say(f"{counted(unmarked, 'kept answer')} not made with this signing key: asked for again")
     for dimension in suite.required:
         prompts = [prompt for prompt in suite.prompts if prompt.dimension == dimension]
         known = {prompt.id: too_long(prompt) for prompt in beyond if prompt.dimension == dimension}
@@ -131,10 +134,16 @@ def evaluate(
 
 def _claim(out: Path, owner: dict[str, str]) -> None:
     """Record which model and suite the folder is for. Raises UserError if it is for others."""
-    path = out / "owner.json"
-    if not path.exists():
-        digests.write_atomic(path, json.dumps(owner, indent=2) + "\n")
-    elif config.read_json(path) != owner:
+    check_owner(out, owner)
+    if not (out / OWNER).exists():
+        digests.write_atomic(out / OWNER, json.dumps(owner, indent=2) + "\n")
+
+
+def check_owner(out: Path, owner: Mapping[str, str]) -> None:
+    """Raise UserError if a folder of answers is of another model, suite or backend."""
+    path = out / OWNER
+    known = config.read_json(path) if path.exists() else owner
+    if not isinstance(known, dict) or not owner.items() <= known.items():
         raise UserError(
             f"{out} holds answers of another model, suite or backend. Choose another output folder"
             " or remove this one."

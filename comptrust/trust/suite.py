@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from comptrust import config
 from comptrust.errors import UserError, unknown
 from comptrust.plugins import Registry
 from comptrust.records import Limit, Scoring, Suite
@@ -30,11 +31,7 @@ def load(
     without prompts.
     """
     name, _, argument = spec.partition(":")
-    if dimensions is not None and not dimensions:
-        raise UserError(f"The list of dimensions is empty. Known: {', '.join(all_dimensions())}.")
-    for dimension in dimensions or ():
-        if dimension not in all_dimensions():
-            raise unknown("dimension", dimension, all_dimensions())
+    check_names(dimensions)
     chosen = None if dimensions is None else tuple(dict.fromkeys(dimensions))
     if limit is not None:
         limits.checked(limit)
@@ -52,6 +49,21 @@ def load(
     )
     check(suite, spec=spec)
     return suite if limit is None else sample.draw(suite, limit)
+
+
+def check_names(dimensions: Sequence[str] | None) -> None:
+    """Raise UserError for an unknown dimension, or none at all."""
+    if dimensions is not None and not dimensions:
+        raise UserError(f"The list of dimensions is empty. Known: {', '.join(all_dimensions())}.")
+    for dimension in dimensions or ():
+        if dimension not in all_dimensions():
+            raise unknown("dimension", dimension, all_dimensions())
+
+
+def has_data(spec: str) -> bool:
+    """Return whether a suite can be loaded without fetching or finding anything first."""
+    name, _, place = spec.partition(":")
+    return name not in ("decodingtrust", "hf") or not place or config.path_of(place).exists()
 
 
 class Defaults(NamedTuple):
@@ -133,13 +145,11 @@ def check(suite: Suite, *, spec: str) -> None:
             raise UserError(f"{where}: a message is blank. Every message needs text.")
 
 
-def split_dimensions(text: str | None) -> list[str] | None:
-    """Return the names in a comma-separated list without the blanks around them; None stays None.
+def split_dimensions(text: str) -> list[str]:
+    """Return the names in a comma-separated list without the blanks around them.
 
     Raises UserError for an empty name.
     """
-    if text is None:
-        return None
     names = [name.strip() for name in text.split(",")]
     if not all(names):
         raise UserError(

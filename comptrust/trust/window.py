@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from comptrust.errors import UserError
 from comptrust.models.base import Backend
 from comptrust.records import Prompt, Suite
+from comptrust.text_tables import counted
 
 
 def beyond(
@@ -23,7 +24,7 @@ def beyond(
             " window. Check the model's max_position_embeddings, or choose another suite."
         )
     if prompts:
-        say(f"{len(prompts)} prompts do not fit the model's context window and are left out")
+        say(f"{counted(len(prompts), 'prompt')} left out: too long for the model's context window")
     asked = Counter(f"{prompt.dimension}/{prompt.scenario}" for prompt in suite.prompts)
     left_out = Counter(f"{prompt.dimension}/{prompt.scenario}" for prompt in prompts)
     if lost := [name for name, count in left_out.items() if count == asked[name]]:

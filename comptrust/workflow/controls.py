@@ -19,6 +19,7 @@ from comptrust.gate import control, resampling, statistics
 from comptrust.gate.policy import Policy
 from comptrust.models import presets
 from comptrust.records import Suite
+from comptrust.text_tables import counted
 from comptrust.tracking import evaluations, registry, runs
 from comptrust.trust import base
 from comptrust.trust.base import Table
@@ -98,7 +99,7 @@ def with_model(
             return evaluate(backend, prompts, out=Path(folder), checkpoint_digest="damaged")
 
     planted = control.make(dense, policy)
-    say(f"a copy with 2-bit weights answers {len(suite.prompts)} prompts")
+    say(f"a copy with 2-bit weights answers {counted(len(suite.prompts), 'prompt')}")
     ruined = answered(suite, damage.round_to_few_bits)
     if ruined.scorecard.rendering_digest != dense.scorecard.rendering_digest:
         raise UserError(
@@ -108,7 +109,8 @@ def with_model(
     sample = _sample(dense, suite)
     noisy = []
     for seed in range(NOISE_SEEDS):
-        say(f"noise floor: copy {seed + 1} of {NOISE_SEEDS} answers {len(sample.prompts)} prompts")
+        prompts = counted(len(sample.prompts), "prompt")
+        say(f"noise floor: copy {seed + 1} of {NOISE_SEEDS} answers {prompts}")
         noisy.append(answered(sample, damage.add_noise, seed=seed))
     few_bits = control.noticed(dense, ruined.generations, policy, kind=control.FEW_BITS)
     made = planted.model_copy(

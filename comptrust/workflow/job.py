@@ -229,6 +229,7 @@ def _evaluate(
     folder = config.cache_dir() / "evaluations" / key[:24]
     checks = folder.with_name(f"{folder.name}-validation")
     ledger = witness.ledger(job.suite, out=folder)
+    is_new = not (folder / "owner.json").exists()
     try:
         frames.validate_prompts(job.suite.prompts, out=checks)
         with log.timed("evaluate"):
@@ -250,6 +251,8 @@ def _evaluate(
                 ledger=ledger,
                 say=say,
             )
+        if is_new:  # else the time is not that of all prompts
+            log.metrics({runs.PROMPTS: len(job.suite.prompts)})
         frames.validate_scorecards([measured.scorecard], out=checks)
         cost = serving_cost.measure(backend, folder, say=say)
     finally:

@@ -9,10 +9,12 @@ from typing import Any
 from comptrust import digests
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError, unknown
+from comptrust.gate.signing import seals
 from comptrust.models import chat, precision, presets, sources
 from comptrust.models.base import BACKENDS, Backend
 from comptrust.records import Checkpoint, Dtype, Suite
 from comptrust.tracking.registry import local_model
+from comptrust.trust import run
 from comptrust.trust.evaluation import Evaluation
 from comptrust.workflow import serving_cost
 from comptrust.workflow.measuring import Witness
@@ -63,6 +65,10 @@ class BackendOptions:
             raise UserError(
                 f"Engine vllm starts its own server; leave out base_url {self.base_url}."
             )
+        elif asks == "vllm":
+            from comptrust.models import serving
+
+            serving.program()
         elif asks == "openai" and not self.base_url:
             raise UserError(
                 "Engine openai needs base_url, the root of the server's API, such as"
@@ -73,6 +79,16 @@ class BackendOptions:
                 f"dtype {self.dtype} cannot be set with engine {asks}. Leave it out, or use engine"
                 " hf or vllm."
             )
+
+
+def check_out(out: Path, suite: Suite, *, model: str) -> None:
+    """Raise UserError if a folder has anything but an evaluation of this suite and model digest."""
+    run.check_owner(out, {"suite": suite.digest, "checkpoint": model})
+    others = [path for path in out.glob("*") if path.name != seals.NAME]
+    if out.is_file() or (others and not (out / run.OWNER).exists()):
+        raise UserError(
+            f"{out} exists already and is not an evaluation. Choose another folder or remove it."
+        )
 
 
 @dataclass(frozen=True)
@@ -128,8 +144,6 @@ def evaluate(
     `out` gets the checkpoint's record as well, if there is one, and measurement.json if there is a
     signing key. See `trust.run.evaluate`.
     """
-    from comptrust.trust import run
-
     witness = Witness(seal=seal)
     ledger = witness.ledger(suite, out=out)
     log = out.with_name(f"{out.name}-server.log")

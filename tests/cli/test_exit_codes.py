@@ -50,7 +50,7 @@ WORK = {
     "suites": ("suites pin mini --policy p.yaml", "comptrust.trust.suite.load"),
     "serve": ("serve", "comptrust.gate.enforcement.serving.server_command"),
     "audit": ("audit", "comptrust.gate.enforcement.settings.audit_log"),
-    "list": ("list policies", "comptrust.cli.commands.list_._lines"),
+    "list": ("list policies", "comptrust.cli.commands.list_.lines"),
 }
 """Command -> a call of it, and a function that its work reaches."""
 
@@ -153,7 +153,7 @@ def test_the_code_of_each_error(
 def test_no_error_of_click_is_a_block(
     error: Exception, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("comptrust.cli.commands.list_._lines", lambda kind: raise_(error)())
+    monkeypatch.setattr("comptrust.cli.commands.list_.lines", lambda kind: raise_(error)())
     code = Exit.INTERRUPTED if isinstance(error, click.Abort) else Exit.USER
     assert ended("list", "policies") == code
 

@@ -78,7 +78,7 @@ def test_texts_from_a_file(
         ("a.jsonl", b'{"text": ""}\n', "line 1: needs the fields"),
         ("a.jsonl", b"[1]\n", "line 1: needs the fields"),
         ("a.txt", b"\xff\xfe", "not UTF-8"),
-        ("a.txt", b"One.", "has 1 texts, but calibration_samples is 2"),
+        ("a.txt", b"One.", "has 1 text, but calibration_samples is 2"),
     ],
 )
 def test_bad_files(

@@ -103,7 +103,7 @@ def test_max_drop_resamples_the_answers(correct: int, outcome: str) -> None:
     [
         (MaxDrop(), "block", "Dropped more than 5 points"),
         (MaxDrop(items_at_least=400), "block", "Dropped more than 5 points"),
-        (MaxDrop(items_at_least=401), "inconclusive", "400 items are too few"),
+        (MaxDrop(items_at_least=401), "inconclusive", "400 items: too few"),
         (MaxDrop(items_at_least=401, evidence="observed"), "inconclusive", "asks for 401"),
         (MaxDrop(items_at_least=401, evidence="proven"), "inconclusive", "asks for 401"),
     ],

@@ -103,7 +103,7 @@ WORDS = [
     ("evaluate nowhere", "nowhere"),
     ("evaluate empty", "config.json"),
     ("evaluate nowhere --engine vlm", "vllm"),
-    ("evaluate nowhere --engine vllm", "nowhere"),
+    ("evaluate nowhere --engine vllm", "vllm"),
     ("evaluate nowhere --dtype float16", "float16"),
     ("evaluate nowhere --backend openai", "base_url"),
     ("evaluate nowhere --engine hf --base-url http://127.0.0.1:9", "engine openai"),

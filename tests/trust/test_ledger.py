@@ -69,9 +69,7 @@ def test_answers_of_nobody_or_of_another_key_are_asked_for_again(
     answered(tmp_path, secret)
     asked, lines, _, _ = answered(tmp_path, b"k")
     assert asked == N
-    assert lines == [
-        f"{N} kept answers were not made with this signing key and are asked for again"
-    ]
+    assert lines == [f"{N} kept answers not made with this signing key: asked for again"]
     assert answered(tmp_path, b"k")[:2] == (0, [])
 
 
@@ -85,7 +83,7 @@ def test_an_edited_answer_is_asked_for_again(tmp_path: Path) -> None:
     first, *rest = partial(tmp_path).read_text().splitlines(keepends=True)
     partial(tmp_path).write_text("".join([first.replace('["A"]', '["B"]'), *rest]))
     asked, lines, _, after = answered(tmp_path, b"k")
-    assert asked == 1 and lines[0].startswith("1 kept answers")
+    assert asked == 1 and lines[0].startswith("1 kept answer ")
     assert after.generations == before.generations
 
 

@@ -57,9 +57,9 @@ def test_load_refuses(arguments: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "names"),
-    [(None, None), ("mmlu", ["mmlu"]), ("mmlu, ethics ", ["mmlu", "ethics"])],
+    [("mmlu", ["mmlu"]), ("mmlu, ethics ", ["mmlu", "ethics"])],
 )
-def test_a_list_of_dimensions_may_have_blanks(text: str | None, names: list[str] | None) -> None:
+def test_a_list_of_dimensions_may_have_blanks(text: str, names: list[str]) -> None:
     assert suite.split_dimensions(text) == names
 
 

@@ -11,6 +11,7 @@ import click
 
 from comptrust.cli.options import TEXT, end, json_option, print_result
 from comptrust.errors import Exit, UserError
+from comptrust.text_tables import counted
 from comptrust.tracking.store import SETTINGS, shown_uri, tracking_uri
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ WORD = re.compile(r"[\w.@:/=*+-]+", re.ASCII)
     "--registry",
     type=TEXT,
     help="Also compare with this registry: its address or database. What is promoted is checked"
-    " again: record, place, files, signed verdict and key.",
+    " again: record, place, files, signed verdict and key  [default: the log alone].",
 )
 @click.option(
     "--keys",
@@ -104,12 +105,14 @@ def command(
         "problems": problems,
         "shown": [line.model_dump(mode="json") for line in records],
     }
-    cut = f", {chain.unfinished} lines cut off by a crash" if chain.unfinished else ""
-    state = f"{len(problems)} PROBLEMS" if problems else "the chain holds"
+    cut = f", {counted(chain.unfinished, 'line')} cut off by a crash" if chain.unfinished else ""
+    state = counted(len(problems), "PROBLEM") if problems else "the chain holds"
     lines = [*emergencies, *map(_text, records)]
     lines += (f"NOTE: {escaped(note)}" for note in notes)
     lines += (f"PROBLEM: {escaped(problem)}" for problem in problems)
-    lines.append(f"{len(chain.lines)} records in {path}{cut}, head {head[:16]}: {state}.")
+    lines.append(
+        f"{counted(len(chain.lines), 'record')} in {path}{cut}, head {head[:16]}: {state}."
+    )
     print_result("\n".join(lines), fields, as_json=as_json)
     end(Exit.BLOCK if problems else Exit.PASS)
 

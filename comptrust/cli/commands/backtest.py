@@ -5,13 +5,16 @@ from pathlib import Path
 
 import click
 
+from comptrust.cli import complete
 from comptrust.cli.options import json_option, mapping_option, print_result
+from comptrust.text_tables import counted
 
 
 @click.command("backtest")
 @click.argument("table", type=click.Path(path_type=Path))
 @click.option(
     "--policy",
+    shell_complete=complete.names("policies", files=True),
     default="literal",
     show_default=True,
     help="Name of a shipped policy or path of a YAML file.",
@@ -47,5 +50,5 @@ def command(table: Path, policy: str, mapping: Path | None, as_json: bool) -> No
         ]
     counts = Counter(row.outcome for row in rows)
     outcomes = ", ".join(f"{counts[name]} {name}" for name in ("pass", "inconclusive", "block"))
-    text = "\n".join([*lines, "", f"{len(rows)} compressed rows: {outcomes}"])
+    text = "\n".join([*lines, "", f"{counted(len(rows), 'compressed row')}: {outcomes}"])
     print_result(text, [row.model_dump(mode="json") for row in rows], as_json=as_json)

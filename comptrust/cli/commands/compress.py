@@ -25,23 +25,26 @@ def command(out: Path | None, verify: bool, as_json: bool, **recipe_options: Any
     Example:
       comptrust compress --method gptq --bits 4 --out out/gptq-4bit
     """
-    from comptrust.compression import checkpoint
-    from comptrust.compression.oneshot import compress
+    from comptrust.cli import jobs
+    from comptrust.compression import checkpoint, fitting
     from comptrust.compression.recipe import build
     from comptrust.models import sources
+    from comptrust.tracking import registry
 
     recipe = build(**recipe_options)
     model = recipe.base_model.split(":")[-1].strip("/").replace("/", "--")
     out = out or Path("out") / model / recipe.slug
     checkpoint.check_free(out)
-    source = sources.resolve(recipe.base_model, verify=verify)
+    fitting.check_texts(recipe)
+    source = sources.resolve(registry.local_model(recipe.base_model), verify=verify)
+    fitting.check(recipe, source.path)
+    from comptrust.compression.oneshot import compress
+
     record = compress(recipe, source=source, out=out, say=say)
     pattern = record.structure_verified
     verified = f", pattern {pattern} verified" if pattern else ""
     text = (
-        f"{record.recipe.slug}: {record.bytes / 1e6:.1f} MB of {record.dense_bytes / 1e6:.1f} MB"
-        f" dense, {record.effective_bits:.2f} bits per weight, {record.sparsity:.1%}"
-        f" zeros{verified}\n"
+        f"{record.recipe.slug}: {jobs.size(record)}{verified}\n"
         f"reloaded: logits differ by at most {record.reload_check.max_logit_difference:.2g}\n"
         f"{record.path}"
     )

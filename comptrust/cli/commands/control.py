@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from comptrust.cli import complete
 from comptrust.cli.options import (
     TEXT,
     json_option,
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
 
 @click.command("control")
-@click.argument("target")
+@click.argument("target", shell_complete=complete.models)
 @click.option(
     "--suite",
     type=TEXT,
+    shell_complete=complete.names("suites"),
     help="The suite: mini or decodingtrust:DIR  [default: the one that TARGET answered, or mini].",
 )
 @policy_option

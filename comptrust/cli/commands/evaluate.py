@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from comptrust.cli import complete
 from comptrust.cli.options import TEXT, evaluate_options, json_option, say
 from comptrust.text_tables import number, table
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("evaluate")
-@click.argument("target")
+@click.argument("target", shell_complete=complete.models)
 @evaluate_options
 @click.option(
     "--engine",
@@ -23,18 +24,19 @@ if TYPE_CHECKING:
     "engine",
     default="auto",
     show_default=True,
+    shell_complete=complete.names("backends", also=("auto", "vllm")),
     help="hf: load TARGET; vllm: start a vLLM server for it; openai: ask a server; or one that was"
     " added. auto: openai with --base-url, else hf.",
 )
 @click.option(
     "--base-url",
     type=TEXT,
-    help="Root of the server's API, such as http://localhost:8000/v1 (openai).",
+    help="Root of the server's API, such as http://localhost:8000/v1  [required by openai].",
 )
 @click.option(
     "--serve",
     type=click.Choice(["vllm"]),
-    help="Older way to say --engine vllm.",
+    help="Older way to say --engine vllm  [default: see --engine].",
 )
 @click.option(
     "--tokenizer",
@@ -92,12 +94,14 @@ def command(target: str, out: Path | None, as_json: bool, **options: Any) -> Non
     name = f"{model.name}-{model.digest[:8]}-{suite.digest[:8]}"
     if backend_options.dtype != "auto":
         name += f"-{backend_options.dtype}"
+    out = out or Path("out") / "evaluations" / name
+    targets.check_out(out, suite, model=model.digest)
     evaluation = targets.evaluate(
         model,
         backend_options,
         suite,
         given=target,
-        out=out or Path("out") / "evaluations" / name,
+        out=out,
         allow_partial=options["allow_partial"],
         seal=options["seal"],
         say=say,

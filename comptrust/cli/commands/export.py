@@ -4,12 +4,14 @@ from pathlib import Path
 
 import click
 
+from comptrust.cli import complete
 from comptrust.cli.options import end, json_option, no_fail_option, print_result
 from comptrust.errors import Exit
+from comptrust.text_tables import counted
 
 
 @click.command("export")
-@click.argument("ref")
+@click.argument("ref", shell_complete=complete.versions)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Also write a checkpoint whose verdict is not a pass.")
 @no_fail_option
@@ -40,7 +42,8 @@ def command(ref: str, folder: Path, force: bool, no_fail: bool, as_json: bool) -
         "digest": done.digest,
     }
     written = f"written to {folder}" if done.written else "not written; --force writes it"
-    text = f"{done.version}: {done.n_files} files verified, verdict {done.outcome}, {written}"
+    files = f"{counted(done.n_files, 'file')} verified"
+    text = f"{done.version}: {files}, verdict {done.outcome}, {written}"
     print_result(text, fields | {"written": done.written}, as_json=as_json, indent=None)
     if not no_fail:
         end(Exit.of(done.outcome))

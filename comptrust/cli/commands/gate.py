@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from comptrust.cli import complete
 from comptrust.cli.options import (
     LIMIT,
     TEXT,
@@ -20,10 +21,11 @@ from comptrust.trust.limit import shown
 
 
 @click.command("gate")
-@click.argument("candidate", required=False)
+@click.argument("candidate", required=False, shell_complete=complete.versions)
 @click.option(
     "--baseline",
     type=TEXT,
+    shell_complete=complete.versions,
     help="The dense model's evaluation  [default: the logged one of the same suite]. With --plan:"
     " plan with its answers.",
 )
@@ -31,7 +33,7 @@ from comptrust.trust.limit import shown
 @click.option(
     "--waivers",
     type=click.Path(path_type=Path),
-    help="File of signed waivers, beside those logged on the run.",
+    help="File of signed waivers, beside those logged on the run  [default: no file].",
 )
 @click.option(
     "--plan",
@@ -41,6 +43,7 @@ from comptrust.trust.limit import shown
 @click.option(
     "--suite",
     type=TEXT,
+    shell_complete=complete.names("suites"),
     help="Refuse answers that are not of this suite or a seeded sample of it. With --plan: the"
     " suite to plan  [default: mini].",
 )

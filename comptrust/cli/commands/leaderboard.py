@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from comptrust.cli.options import json_option, mapping_option, print_result, say
+from comptrust.text_tables import counted
 
 
 @click.group("leaderboard")
@@ -36,6 +37,8 @@ def import_(table: Path, mapping: Path | None, as_json: bool) -> None:
 
     imported, present = tracking.import_table(published.read(table, mapping=mapping), say=say)
     uri = store.shown_uri()
-    text = f"{imported} rows imported, {present} had been imported before. Tracking: {uri}"
+    text = (
+        f"{counted(imported, 'row')} imported, {present or 'none'} imported before. Tracking: {uri}"
+    )
     fields = {"imported": imported, "present": present, "tracking_uri": uri}
     print_result(text, fields, as_json=as_json, indent=None)

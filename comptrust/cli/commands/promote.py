@@ -5,22 +5,25 @@ import datetime
 
 import click
 
+from comptrust.cli import complete
 from comptrust.cli.options import TEXT, end, json_option, print_result
 from comptrust.errors import Exit, UserError
 
 
 @click.command("promote")
-@click.argument("name")
-@click.argument("version")
+@click.argument("name", shell_complete=complete.registered_name)
+@click.argument("version", shell_complete=complete.number)
 @click.option(
     "--to",
     required=True,
+    shell_complete=complete.fixed("staging", "production", "demo"),
     help="staging (stage Staging, alias challenger), production (Production, champion) or demo (the"
     " alias demo alone).",
 )
 @click.option(
     "--policy",
     type=TEXT,
+    shell_complete=complete.names("policies", files=True),
     help="Policy that it must have passed  [default: the one named like the target's stage].",
 )
 @click.option(
@@ -29,7 +32,7 @@ from comptrust.errors import Exit, UserError
     help="Promote without a passing verdict, for a while. Needs --why and a signing key with the"
     " role release.",
 )
-@click.option("--why", help="With --emergency: the reason, which everybody is shown.")
+@click.option("--why", help="The reason, which everybody is shown  [required by --emergency].")
 @click.option(
     "--until",
     type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"]),

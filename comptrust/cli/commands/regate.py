@@ -4,15 +4,17 @@ import dataclasses
 
 import click
 
+from comptrust.cli import complete
 from comptrust.cli.options import TEXT, end, json_option, print_result
 from comptrust.errors import Exit
 
 
 @click.command("regate")
-@click.argument("ref", metavar="MODEL")
+@click.argument("ref", metavar="MODEL", shell_complete=complete.versions)
 @click.option(
     "--policy",
     type=TEXT,
+    shell_complete=complete.names("policies", files=True),
     help="Policy to judge under  [default: that of the version's stage or alias, from"
     " COMPTRUST_POLICY_STAGING and COMPTRUST_POLICY_PRODUCTION, else the shipped one].",
 )

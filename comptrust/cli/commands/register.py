@@ -4,15 +4,16 @@ from typing import Any
 
 import click
 
+from comptrust.cli import complete
 from comptrust.cli.options import (
     INTEGER,
-    METHODS_HELP,
     NUMBER,
     STRUCTURES,
     TEXT,
     end,
     evaluate_options,
     json_option,
+    method_option,
     no_fail_option,
     policy_option,
     print_result,
@@ -29,10 +30,15 @@ RECIPE = ("method", "bits", "group_size", "sparsity", "structure", "seed")
 @click.option(
     "--base",
     required=True,
+    shell_complete=complete.models,
     help="The dense model it was made from: builtin:NAME, a Hugging Face id or a folder.",
 )
-@click.option("--method", required=True, help=METHODS_HELP)
-@click.option("--bits", type=INTEGER, help="Bits per weight, checked in the files (quantization).")
+@method_option()
+@click.option(
+    "--bits",
+    type=INTEGER,
+    help="Bits per weight, checked in the files  [required by methods that quantize].",
+)
 @click.option(
     "--group-size", default="auto", show_default=True, help="auto: read it from the files."
 )
@@ -44,6 +50,7 @@ RECIPE = ("method", "bits", "group_size", "sparsity", "structure", "seed")
 @click.option(
     "--structure",
     type=TEXT,
+    shell_complete=complete.fixed(*STRUCTURES.replace(" or ", ", ").split(", ")),
     help=f"{STRUCTURES}, checked in the files (pruning)  [default: unstructured].",
 )
 @click.option(

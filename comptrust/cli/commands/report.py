@@ -6,6 +6,7 @@ import click
 
 from comptrust.cli.options import TEXT, say
 from comptrust.errors import ServiceError, UserError
+from comptrust.text_tables import counted
 
 
 @click.command("report")
@@ -90,7 +91,7 @@ def command(
         out.write_text(html, encoding="utf-8")
     except OSError as error:
         raise ServiceError(f"Cannot write {out}: {error.strerror}. Give another --out.") from error
-    say(f"{len(runs)} runs: {out}")
+    say(f"{counted(len(runs), 'run')}: {out}")
     if log_figures:
         page.log_page(out)
         page.log_families(families, say=say)

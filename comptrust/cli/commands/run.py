@@ -1,12 +1,11 @@
 """`comptrust run`: the main job, from a recipe to a registered version with a verdict."""
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import click
 
-from comptrust import config
+from comptrust.cli import complete, project
 from comptrust.cli.options import (
     NO_FAIL_HELP,
     TEXT,
@@ -17,7 +16,7 @@ from comptrust.cli.options import (
     policy_option,
     say,
 )
-from comptrust.errors import Exit, UserError, unknown
+from comptrust.errors import Exit
 
 NOT_RECIPE = (
     "suite",
@@ -35,41 +34,14 @@ NOT_RECIPE = (
 """Options that are not part of the recipe."""
 
 
-def _defaults(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
-    if value:
-        options = {str(option.name) for option in ctx.command.params if option is not param}
-        ctx.default_map = read_recipe(value, options)
-
-
-def read_recipe(name: str, options: Collection[str]) -> dict[str, object]:
-    """Read a shipped recipe or a YAML file.
-
-    Raises UserError naming the file and the key that is not an option.
-    """
-    path = config.shipped_or_file(name, kind="recipe")
-    data = config.read_yaml(path)
-    if not isinstance(data, dict):
-        raise UserError(f"{path} must hold 'option: value' lines.")
-    for key in data:
-        if key not in options:
-            raise unknown(f"option in {path}:", key, options)
-    return {key: value for key, value in data.items() if value is not None}
-
-
 @click.command("run")
-@click.option(
-    "--recipe",
-    is_eager=True,
-    expose_value=False,
-    callback=_defaults,
-    help="Shipped recipe or YAML file that sets the options below; options given here override it.",
-)
 @compress_options
 @evaluate_options
 @policy_option
 @click.option(
     "--promote-to",
     type=TEXT,
+    shell_complete=complete.fixed("staging", "production", "demo"),
     help="staging, production or demo: promote if the verdict passes  [default: do not promote].",
 )
 @click.option(
@@ -85,6 +57,7 @@ def read_recipe(name: str, options: Collection[str]) -> dict[str, object]:
     type=bool,
     flag_value=True,
     default=False,
+    show_default=True,
     help=NO_FAIL_HELP,
 )
 @json_option
@@ -102,11 +75,12 @@ def command(no_fail: bool, as_json: bool, **options: Any) -> None:
     """
     from comptrust.cli import jobs
     from comptrust.compression import recipe
-    from comptrust.tracking import registry
     from comptrust.workflow import job
 
     job_options = {name: options.pop(name) for name in NOT_RECIPE}
-    options["model"] = registry.local_model(options["model"])
+    if job_options["promote_to"] and project.gave("policy"):
+        say(f"--promote-to does not use the policy of {project.NAME}; name one with --policy")
+        job_options["policy"] = None
     result = job.run(jobs.job(recipe.build(**options), **job_options), say=say)
     jobs.show(result, as_json=as_json)
     if not no_fail:

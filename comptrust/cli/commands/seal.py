@@ -7,18 +7,32 @@ from pathlib import Path
 import click
 
 from comptrust import digests
+from comptrust.cli import complete
 from comptrust.cli.options import LIMIT, TEXT, json_option, names_of, print_result
 from comptrust.errors import UserError
 from comptrust.records import Limit, Scoring
+from comptrust.text_tables import counted
 
 
 @click.command("seal")
-@click.option("--policy", required=True, type=TEXT, help="Shipped policy or YAML file.")
-@click.option("--suite", required=True, help="Suite of prompts: mini or decodingtrust:DIR.")
+@click.option(
+    "--policy",
+    required=True,
+    type=TEXT,
+    shell_complete=complete.names("policies", files=True),
+    help="Shipped policy or YAML file.",
+)
+@click.option(
+    "--suite",
+    required=True,
+    shell_complete=complete.names("suites"),
+    help="Suite of prompts: mini or decodingtrust:DIR.",
+)
 @click.option(
     "--dimensions",
     type=TEXT,
     callback=names_of,
+    shell_complete=complete.names("dimensions", several=True),
     help="Comma-separated dimensions  [default: all of the suite].",
 )
 @click.option(
@@ -94,8 +108,9 @@ def command(
     signed = keys.sign(seal, key)
     digests.write_atomic(out, signed.model_dump_json(indent=2) + "\n")
     text = (
-        f"{out}: policy {rules.name} ({rules.digest[:12]}), {len(asked.prompts)} prompts of suite"
-        f" {suite} ({asked.digest[:12]}), signed by key {signed.key_id}"
+        f"{out}: policy {rules.name} ({rules.digest[:12]}),"
+        f" {counted(len(asked.prompts), 'prompt')} of suite {suite} ({asked.digest[:12]}),"
+        f" signed by key {signed.key_id}"
     )
     fields = {"seal": signed.model_dump(mode="json"), "file": str(out)}
     print_result(text, fields, as_json=as_json)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from comptrust.cli import complete
 from comptrust.cli.options import json_option, print_result
 from comptrust.text_tables import table
 
@@ -19,7 +20,7 @@ def command() -> None:
 
 
 @command.command("pin")
-@click.argument("data")
+@click.argument("data", shell_complete=complete.names("suites", files=True))
 @click.option("--policy", required=True, help="Your policy, a YAML file.")
 @click.option("--replace", is_flag=True, help="Count this copy instead of the one named there.")
 @json_option

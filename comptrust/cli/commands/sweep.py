@@ -6,12 +6,14 @@ from contextlib import closing, redirect_stdout
 
 import click
 
+from comptrust.cli import complete
 from comptrust.cli.options import TEXT, end, json_option
 from comptrust.errors import Exit
+from comptrust.text_tables import counted
 
 
 @click.command("sweep")
-@click.argument("sweep")
+@click.argument("sweep", shell_complete=complete.names("sweeps", files=True))
 @click.option(
     "--address",
     default="local",
@@ -78,8 +80,8 @@ def command(
     click.echo(text)
     if driver.failed:
         click.echo(
-            f"Error: {len(driver.failed)} of {len(planned.cells)} cells failed; the others have"
-            " been kept. Run the same command again to retry the failed ones.",
+            f"Error: {len(driver.failed)} of {counted(len(planned.cells), 'cell')} failed; finished"
+            " ones have been kept. Run the same command again to retry the failed ones.",
             err=True,
         )
         end(Exit(max(outcome.exit_code for outcome in driver.failed) or Exit.FAILURE))

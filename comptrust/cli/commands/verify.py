@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from comptrust.cli import complete
 from comptrust.cli.options import end, json_option, print_result
 from comptrust.errors import Exit, UserError
 from comptrust.records import SEVERITY, Result
@@ -23,11 +24,12 @@ SHOWN = {"key_id", "model", "run_id", "baseline_run_id", "issued", "expires"}
 
 
 @click.command("verify")
-@click.argument("target", metavar="TARGET")
+@click.argument("target", metavar="TARGET", shell_complete=complete.versions)
 @click.option(
     "--policy-digest",
     metavar="DIGEST",
-    help="Policy under which it must have passed: the policy_digest in verdict.json.",
+    help="Policy under which it must have passed: the policy_digest in verdict.json"
+    "  [default: any].",
 )
 @click.option(
     "--keys",
@@ -39,7 +41,7 @@ SHOWN = {"key_id", "model", "run_id", "baseline_run_id", "issued", "expires"}
     "--serving",
     metavar="URL",
     help="Also compare engine, dtype and model of a running server (OpenAI API) with what was"
-    " judged.",
+    " judged  [default: no server].",
 )
 @json_option
 def command(

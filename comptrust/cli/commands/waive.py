@@ -7,16 +7,18 @@ from pathlib import Path
 import click
 
 from comptrust import config, digests
+from comptrust.cli import complete
 from comptrust.cli.options import json_option, print_result
 from comptrust.errors import UserError
 from comptrust.gate.signing import waivers
 
 
 @click.command("waive")
-@click.argument("rule")
+@click.argument("rule", shell_complete=complete.names("rules"))
 @click.option(
     "--checkpoint",
     required=True,
+    shell_complete=complete.versions,
     help="models:/NAME/VERSION, runs:/ID or the digest of a checkpoint.",
 )
 @click.option("--who", required=True, help="Name of the person who accepts the finding.")

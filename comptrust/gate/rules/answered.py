@@ -8,6 +8,7 @@ from pydantic import Field
 
 from comptrust.gate.rule import Evidence, Finding, Rule, Score
 from comptrust.records import TOO_LONG
+from comptrust.text_tables import counted
 
 
 class Answered(Rule):
@@ -43,7 +44,7 @@ class Answered(Rule):
                 **counts,
             )
         total = sum(sum(scenarios.values()) for scenarios in beyond.values())
-        note = f" {total} prompts beyond the context window are left out." if total else ""
+        note = f" {counted(total, 'prompt')} beyond the context window left out." if total else ""
         return self.finding(
             "pass",
             f"In no dimension are more than {self.percent:g}% of the answers missing.{note}",

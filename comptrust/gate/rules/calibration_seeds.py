@@ -87,8 +87,8 @@ class CalibrationSeeds(Rule):
             )
         if len(runs) < self.seeds:
             return self.inconclusive(
-                f"Only {len(runs)} of {self.seeds} calibration seeds are evaluated. Compress and"
-                " evaluate with other seeds.",
+                f"Calibration seeds evaluated: {len(runs)} of {self.seeds}. Compress and evaluate"
+                " with other seeds.",
                 **details,
             )
         return self.finding(

@@ -6,6 +6,7 @@ evidence of safety.
 """
 
 from comptrust.gate.rule import Evidence, Finding, Rule, Score
+from comptrust.text_tables import counted
 
 
 class Complete(Rule):
@@ -38,7 +39,7 @@ class Complete(Rule):
         if silent := {score.dimension for score in scores if score.value is None}:
             excluded += f" No measurable signal in the dense model: {', '.join(sorted(silent))}."
         return self.finding(
-            "pass", f"All {len(required)} dimensions were asked in full{rest}.{excluded}"
+            "pass", f"{counted(len(required), 'dimension')} asked in full{rest}.{excluded}"
         )
 
 

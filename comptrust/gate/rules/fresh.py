@@ -24,10 +24,10 @@ class Fresh(Rule):
             )
         if ours != dense:
             return self.inconclusive(
-                f"The candidate was measured by version {ours} of the code, the baseline by"
-                f" version {dense}. Evaluate the older one again."
+                f"The candidate was measured by version {ours}.x of the code, the baseline by"
+                f" version {dense}.x. Evaluate the older one again."
             )
-        return self.finding("pass", f"Version {ours} of the code measured both.", major=ours)
+        return self.finding("pass", f"Version {ours}.x of the code measured both.", major=ours)
 
 
 def _major(evaluation: Evaluation) -> str:

@@ -24,6 +24,7 @@ from comptrust.gate.rule import (
     measured,
     points_lost,
 )
+from comptrust.text_tables import counted
 from comptrust.trust import base
 
 NO_SECOND_LOOK = (
@@ -198,7 +199,7 @@ class MaxDrop(Rule):
             return f"the first {suite.limit} prompts of each scenario are not a random sample"
         items = power.items(base.get(name, scoring=candidate.scoring), answers)
         if items < floor:
-            return f"{items} items are too few; the policy asks for {floor}"
+            return f"{counted(items, 'item')}: too few; the policy asks for {floor}"
         return None
 
     def _observed(
@@ -258,7 +259,7 @@ class MaxDrop(Rule):
         low, high = row["needs"]
         span = f"at least {low}" if high is None else f"{low} to {high}"
         if row.get("n_withheld"):
-            drop += f", {row['n_withheld']} answers not given and counted as lost"
+            drop += f", {counted(row['n_withheld'], 'answer')} not given and counted as lost"
         needs = (
             f"a lossless model that changes as many answers needs {span} independent prompts, and"
             f" there are {row['n_clusters']}"

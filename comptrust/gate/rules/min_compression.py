@@ -38,12 +38,14 @@ class MinCompression(Rule):
             return self.inconclusive("checkpoint.json states no size. Compress the model again.")
         size, unit = float(checkpoint.bytes), "on disk"
         if self.count == "nonzero" and checkpoint.recipe.bits is None:
-            size, unit = size * (1 - checkpoint.sparsity), "without its zeros"
+            on_disk = checkpoint.dense_bytes / size
+            size *= 1 - checkpoint.sparsity
+            unit = f"without its zeros (on disk: {on_disk:.2f} times)"
         ratio = checkpoint.dense_bytes / size if size > 0 else float("inf")
         return self.finding(
             "pass" if ratio > self.ratio else "block",
             f"The dense model is {ratio:.2f} times the candidate's size {unit}; required: more than"
-            f" {self.ratio:g} times.",
+            f" {self.ratio:.2f} times.",
             ratio=ratio,
             bytes=checkpoint.bytes,
             dense=checkpoint.dense_bytes,

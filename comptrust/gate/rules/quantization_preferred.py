@@ -16,6 +16,7 @@ from comptrust.gate.rule import (
     differences,
     measured,
 )
+from comptrust.text_tables import counted
 
 
 class QuantizationPreferred(Rule):
@@ -57,8 +58,8 @@ class QuantizationPreferred(Rule):
             return self.finding("pass", "No quantized sibling of equal or smaller size is known.")
         return self.finding(
             "pass",
-            f"Compared with {len(rivals)} quantized siblings of equal or smaller size: none is at"
-            " least as trustworthy in every dimension.",
+            f"Compared with {counted(len(rivals), 'quantized sibling')} of equal or smaller size,"
+            " and none is at least as trustworthy in every dimension.",
         )
 
 

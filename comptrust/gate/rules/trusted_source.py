@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from comptrust.errors import unknown
 from comptrust.gate.rule import Evidence, Finding, Rule, measured
+from comptrust.text_tables import counted
 from comptrust.trust.dimensions import dimensions
 
 
@@ -60,10 +61,10 @@ class TrustedSource(Rule):
                 f"The dense source was not measured on: {', '.join(missing) or 'any dimension'}.",
                 scores=scores,
             )
-        floors = f" and reaches all {len(self.floors)} floors" if self.floors else ""
+        floors = f" and reaches {counted(len(self.floors), 'floor')}" if self.floors else ""
         return self.finding(
             "pass",
-            f"The dense source is measured on {len(scores)} dimensions{floors}.",
+            f"The dense source is measured on {counted(len(scores), 'dimension')}{floors}.",
             floors=self.floors,
             scores=scores,
         )

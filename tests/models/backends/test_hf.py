@@ -380,7 +380,7 @@ def test_prompts_beyond_the_window_are_left_out_and_named_first(
     suite = questions.suite().model_copy(update={"prompts": tuple(prompts), "required": required})
     lines: list[str] = []
     done = evaluate(made, suite, out=tmp_path, checkpoint_digest="c", say=lines.append)
-    assert lines[0].startswith("3 prompts do not fit") and "mmlu/long" in lines[1]
+    assert lines[0].startswith("3 prompts left out: too long") and "mmlu/long" in lines[1]
     [score] = done.scorecard.scores
     assert (score.value, score.missing, score.n_scored) == (None, ("long",), 1)
     assert score.withheld == {"long": {"too_long": 3}}
