@@ -114,14 +114,18 @@ def _guarded(app: FastAPI | flask.Flask) -> FastAPI | flask.Flask:
 
     close(app, flask_app, os.environ.get(routes.ALLOWED, "").split(","))
     mlflow_internals.use_stores(GuardedTracking, ForeignRepository)
-    flask_app.before_request(_end_emergencies)
+    flask_app.before_request(_look_around)
     return app
 
 
-def _end_emergencies() -> flask.Response | None:
-    """Take back what is promoted no longer, before a request is answered that could read it."""
+def _look_around() -> flask.Response | None:
+    """Take back what is promoted no longer, before a request is answered that could read it.
+
+    A key that was revoked meanwhile is recorded.
+    """
     try:
         guarded_store().lapses.end_due()
+        guarded_store().revocations.record()
     except MlflowException as error:
         code, body = error.get_http_status_code(), error.serialize_as_json()
         return flask.Response(body, code, mimetype="application/json")

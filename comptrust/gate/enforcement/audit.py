@@ -191,16 +191,20 @@ def read(path: Path) -> Chain:
     return Chain(tuple(records), problem, sum(record.after is not None for record in records))
 
 
-def changes_of(path: Path, model: str) -> tuple[AuditRecord, ...]:
-    """Return the records of a model but for refusals, without checking the chain.
+def records(path: Path, part: bytes = b"") -> Iterator[AuditRecord]:
+    """Yield the records whose line has a text in it, but for refusals; the chain is not checked.
 
     Only their lines are parsed, so a long log takes little time.
     """
-    records = []
-    for line in audit_files.lines_with(path, json.dumps(model).encode(), without=REFUSED):
+    for line in audit_files.lines_with(path, part, without=REFUSED):
         with contextlib.suppress(ValueError):  # what a crash left
-            records.append(AuditRecord.model_validate_json(line))
-    return tuple(record for record in records if record.model == model)
+            yield AuditRecord.model_validate_json(line)
+
+
+def changes_of(path: Path, model: str) -> tuple[AuditRecord, ...]:
+    """Return the records of a model but for refusals."""
+    named = records(path, json.dumps(model).encode())
+    return tuple(record for record in named if record.model == model)
 
 
 def _next(event: AuditEvent, *, newest: Head | None, torn: bytes) -> AuditRecord:

@@ -104,7 +104,7 @@ class Guard:
             # Judging takes a while. Under the lock, look once more: nothing may change from here.
             same = _identity(reread()) == _identity(version)
             same = same and (changes is None or changes == self._changes(version.name))
-            if not same or (snapshot and not snapshot.unchanged()):
+            if not same or not snapshot.unchanged():
                 self.refuse(
                     *change,
                     "It changed while it was judged. Try again when nothing writes to it.",

@@ -19,7 +19,7 @@ from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from comptrust import digests
 from comptrust.errors import ServiceError
-from comptrust.gate.enforcement import audit, audit_files, replay
+from comptrust.gate.enforcement import audit, replay
 from comptrust.gate.enforcement.audit_record import AuditRecord
 from comptrust.gate.signing import emergency
 
@@ -32,7 +32,17 @@ MAX_DESCRIPTION = 5_000
 End = tuple[datetime.datetime, str]
 """When something ends, and of which model."""
 on_its_own: ContextVar[str] = ContextVar("on_its_own", default="")
-"""Why the server changes something that nobody asked for."""
+"""Why the server records something that nobody asked for."""
+
+
+@contextlib.contextmanager
+def by_itself(why: str) -> Iterator[None]:
+    """Let the body record what the server does on its own, and why."""
+    token = on_its_own.set(why)
+    try:
+        yield
+    finally:
+        on_its_own.reset(token)
 
 
 def announce(log: Path, end: datetime.datetime, model: str) -> None:
@@ -110,20 +120,16 @@ class Lapses:
         """Log that a signature is over. What it opened stays promoted."""
         assert record.grant is not None
         over = f"the signature of record {record.number} expired"
-        token = on_its_own.set(f"at {record.grant.expires:%Y-%m-%d %H:%M} UTC.")
-        try:
-            change = (record.model, record.version, record.action, record.target)
+        change = (record.model, record.version, record.action, record.target)
+        with by_itself(f"at {record.grant.expires:%Y-%m-%d %H:%M} UTC."):
             self._guard.log(*change, "expired", over)
-        finally:
-            on_its_own.reset(token)
 
     def _end(self, record: AuditRecord, changes: replay.History) -> None:
         """Take one emergency back. What it left in its place was granted by nothing else."""
         assert record.grant is not None
         over = f"The emergency of record {record.number} ended at {record.grant.expires:%H:%M} UTC."
         name, version = record.model, record.version
-        token = on_its_own.set(over)
-        try:
+        with by_itself(over):
             if record.action in replay.ALIAS_ACTIONS:
                 former = replay.before_emergency(changes, replay.place(record))
                 if not former or not self._moved(name, record.target, former.version):
@@ -143,8 +149,6 @@ class Lapses:
                 line = f"{emergency.MARK} ended at {record.grant.expires:%Y-%m-%d %H:%M} UTC."
                 text = described(entity.description, line)
                 self._store.update_model_version(name, version, text)
-        finally:
-            on_its_own.reset(token)
 
     def _moved(self, name: str, alias: str, version: str) -> bool:
         """Move an alias as any client would, so only to what may be promoted."""
@@ -175,11 +179,9 @@ def _ends(log: Path) -> Iterator[End]:
 
 def _emergencies(log: Path) -> Iterator[End]:
     """Yield the ends of all emergencies in a log."""
-    for line in audit_files.lines_with(log, EMERGENCY, without=audit.REFUSED):
-        with contextlib.suppress(ValueError):  # what a crash left
-            record = AuditRecord.model_validate_json(line)
-            if record.grant:
-                yield record.grant.expires, record.model
+    for record in audit.records(log, EMERGENCY):
+        if record.grant:
+            yield record.grant.expires, record.model
 
 
 def _logged(record: AuditRecord, records: Iterable[AuditRecord]) -> bool:

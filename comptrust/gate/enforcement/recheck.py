@@ -19,7 +19,7 @@ from comptrust.gate.enforcement.audit_record import AuditRecord, Grant, written
 from comptrust.gate.enforcement.evidence_store import EvidenceStore
 from comptrust.gate.enforcement.kept_evidence import KeptEvidence
 from comptrust.gate.enforcement.mlflow_internals import registry_of
-from comptrust.gate.enforcement.verifier import EVALUATED_BY
+from comptrust.gate.enforcement.places import run_of
 from comptrust.gate.signing import attestations, keys
 
 
@@ -66,8 +66,7 @@ class Recheck:
                 return  # other files than the granted ones
         if grant and grant.emergency:
             yield from self._of_emergency(grant, version, what)
-        tags = version.tags or {}
-        run_id = grant.run_id if grant else tags.get(EVALUATED_BY) or version.run_id or ""
+        run_id = grant.run_id if grant else run_of(version)
         attestation: attestations.Attestation | None = None
         try:
             if not (grant and grant.emergency):

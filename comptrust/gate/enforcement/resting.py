@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from comptrust.errors import ServiceError, UserError
 from comptrust.gate import measured
-from comptrust.gate.enforcement import recheck, reconcile, replay
-from comptrust.gate.enforcement.audit_record import AuditRecord
-from comptrust.gate.enforcement.verifier import EVALUATED_BY
-from comptrust.gate.signing import waivers
-from comptrust.gate.signing.attestations import Attestation
+from comptrust.gate.enforcement import audit, recheck, reconcile, replay
+from comptrust.gate.enforcement.audit_record import AuditRecord, Grant
+from comptrust.gate.enforcement.evidence_store import EvidenceStore
+from comptrust.gate.enforcement.places import run_of
+from comptrust.gate.signing import attestations, waivers
+from comptrust.gate.signing.attestations import NAME, Attestation
 
 
 @dataclass(frozen=True)
@@ -45,33 +47,56 @@ def on(key: str, records: Sequence[AuditRecord], registry: str) -> tuple[Resting
     for promotion in present:
         version, record = promotion.version, granted.pop(promotion.place, None)
         grant = record.grant if record else None
-        run_id = grant.run_id if grant else ""
-        if version is not None and not run_id:
-            run_id = (version.tags or {}).get(EVALUATED_BY) or version.run_id or ""
-        why = ["verdict"] if grant and grant.key_id == key else []
+        run_id = grant.run_id if grant else run_of(version) if version else ""
         try:
-            why += _signed(recheck.attestation_of(client, run_id), key)
+            signed = recheck.attestation_of(client, run_id)
         except (MlflowException, OSError, UserError):
-            why += ["unknown: its signed verdict cannot be read"]
-        found.append(Resting(promotion.ref, promotion.where, tuple(dict.fromkeys(why))))
+            signed = None
+        found.append(Resting(promotion.ref, promotion.where, _why(key, grant, signed)))
     for record in granted.values():
         if record.grant and record.grant.key_id == key:
-            ref = f"models:/{record.model}/{record.version}"
             where = f"granted in record {record.number}, not in the registry"
-            found.append(Resting(ref, where, ("verdict",)))
+            found.append(Resting(_ref(record), where, ("verdict",)))
     return tuple(one for one in found if one.why)
 
 
-def _signed(attestation: Attestation, key: str) -> list[str]:
-    """Name what a key signed for a verdict."""
-    findings = attestation.verdict.findings
-    measurements = measured.signers(findings).items()
-    return [
-        *(["verdict"] if attestation.key_id == key else []),
-        *(f"evaluation of {ref}" for ref, signer in measurements if signer == key),
-        *(
-            f"waiver of {waiver.who} for {waiver.rule}"
-            for waiver in waivers.accepted(findings)
-            if waiver.key_id == key
-        ),
+def by_log(key: str, log: Path, evidence: Path | None) -> tuple[Resting, ...]:
+    """Return what a log leaves promoted and rests on a key, by the evidence that was kept."""
+    store = EvidenceStore(evidence) if evidence else None
+    found = []
+    for record in replay.promoted(replay.history(audit.records(log))).values():
+        try:
+            kept = record.grant and record.grant.evidence
+            place = store and store.place(store.index(kept or "").files[f"candidate/{NAME}"])
+            signed = attestations.read(place) if place else None
+        except (OSError, KeyError, UserError):
+            signed = None
+        where = f"{reconcile.where(record)}, record {record.number}"
+        found.append(Resting(_ref(record), where, _why(key, record.grant, signed)))
+    return tuple(one for one in found if one.why)
+
+
+def _ref(record: AuditRecord) -> str:
+    return f"models:/{record.model}/{record.version}"
+
+
+def _why(key: str, grant: Grant | None, signed: Attestation | None) -> tuple[str, ...]:
+    """Name what a key signed for a promotion, as far as its signed verdict can be read."""
+    why = ["verdict"] if grant and grant.key_id == key else []
+    if grant and grant.emergency:
+        return ("emergency",) if why else ()
+    if signed is None:
+        return (*why, "unknown: its signed verdict cannot be read")
+    findings = signed.verdict.findings
+    why += ["verdict"] if signed.key_id == key else []
+    why += [
+        f"evaluation of {ref}"
+        for ref, signer in measured.signers(findings).items()
+        if signer == key
     ]
+    why += [
+        f"waiver of {waiver.who} for {waiver.rule}"
+        for waiver in waivers.accepted(findings)
+        if waiver.key_id == key
+    ]
+    return tuple(dict.fromkeys(why))
