@@ -6,7 +6,6 @@ names, and is remembered by its SHA-256.
 
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -31,31 +30,8 @@ MAX_REMEMBERED = 2 * MAX_RUNS
 CLEAR = "Delete the tag checkpoint_digest of those that are not its evaluations"
 
 
-@dataclass(frozen=True)
-class Block:
-    """A run on which a trusted key signed a block of a checkpoint."""
-
-    uri: str
-    """Where the run's artifacts are."""
-    signed: Attestation
-
-    @property
-    def ref(self) -> str:
-        """The run, as users type it."""
-        return f"runs:/{self.signed.run_id}"
-
-    def evaluation(self, temporary: Path) -> Evaluation:
-        """Fetch what was blocked.
-
-        Where the answers are no longer the signed ones, the evaluation has none, so that no other
-        can be shown to ask more.
-        """
-        folder = temporary / "blocked" / self.signed.run_id
-        files.fetch(self.uri, tuple(self.signed.files.get("candidate", ())), folder)
-        changes = attestations.changes(self.signed, {"candidate": folder})
-        if any(not str(change.file).startswith("baseline/") for change in changes):
-            return Evaluation(self.ref, _unknown(self.signed.verdict.checkpoint_digest))
-        return evaluation.load(folder, ref=self.ref)
+Block = tuple[str, Attestation]
+"""Where the artifacts of a run are, and the block of a checkpoint that was signed for it."""
 
 
 class Blocks:
@@ -106,8 +82,31 @@ class Blocks:
                         self._seen.pop(next(iter(self._seen)), None)
                     self._seen[key] = _block(path, run_id, checkpoint, trusted) if named else None
                 if signed := self._seen[key]:
-                    blocks.append(Block(run.info.artifact_uri, signed))
+                    blocks.append((run.info.artifact_uri, signed))
         return tuple(blocks)
+
+
+def evaluation_of(block: Block, temporary: Path) -> Evaluation:
+    """Fetch what was blocked.
+
+    Where the answers are no longer the signed ones, the evaluation has none, so that no other can
+    be shown to ask more.
+    """
+    uri, signed = block
+    folder, ref = temporary / "blocked" / signed.run_id, f"runs:/{signed.run_id}"
+    files.fetch(uri, tuple(signed.files.get("candidate", ())), folder)
+    changes = attestations.changes(signed, {"candidate": folder})
+    if all(str(change.file).startswith("baseline/") for change in changes):
+        return evaluation.load(folder, ref=ref)
+    unknown = Scorecard(
+        checkpoint_digest=signed.verdict.checkpoint_digest,
+        suite_digest="",
+        rendering_digest="",
+        generations={},
+        scores=(),
+        provenance={},
+    )
+    return Evaluation(ref, unknown)
 
 
 def _claiming(client: MlflowClient, checkpoint: str) -> list[Run]:
@@ -159,14 +158,3 @@ def _block(path: Path, run_id: str, checkpoint: str, trusted: keys.Trusted) -> A
     blocks = (verdict.outcome, verdict.stages) == ("block", True)
     same = (signed.run_id, verdict.checkpoint_digest) == (run_id, checkpoint)
     return signed if blocks and same and keys.proven(signed, trusted) else None
-
-
-def _unknown(checkpoint_digest: str) -> Scorecard:
-    return Scorecard(
-        checkpoint_digest=checkpoint_digest,
-        suite_digest="",
-        rendering_digest="",
-        generations={},
-        scores=(),
-        provenance={},
-    )

@@ -4,6 +4,7 @@ A file is hashed again whenever it could have changed.
 """
 
 import os
+import re
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,11 @@ from comptrust.gate.enforcement import mlflow_internals, settings
 from comptrust.gate.signing import attestations
 
 PROXIED = "mlflow-artifacts"
+PLAIN = re.compile(
+    r"(?:mlflow-artifacts:|file://|(?!file:)[a-z0-9]+://[^/]+)?(?:/[^/]+)+", re.ASCII
+)
+"""A scheme that may be left out, then parts that are not empty."""
+MISREAD = "%?#;\\"
 MAX_BYTES = 16 << 20
 """Largest single file of evidence to read."""
 MAX_ANSWER_BYTES = 256 << 20
@@ -101,6 +107,25 @@ def below(uri: str, root: str) -> bool:
         inner is outer is None
         and ".." not in urllib.parse.unquote(uri)
         and uri.startswith(f"{root.rstrip('/')}/")
+    )
+
+
+def ambiguous(uri: str) -> str | None:
+    """Return what in an address could be read in two ways; None if nothing can."""
+    if not uri.isascii() or not uri.isprintable():
+        return "it has characters that are not printable ASCII"
+    if character := next((character for character in MISREAD if character in uri), None):
+        return f"it contains '{character}'"
+    if not PLAIN.fullmatch(uri) or {".", ".."} & set(uri.split("/")):
+        return "it is not a scheme and a path without empty, '.' or '..' parts"
+    return None
+
+
+def vouched(uri: str, loaded: settings.Settings) -> bool:
+    """Whether the operator vouches for a place."""
+    return any(
+        below(uri, root) or (local(uri) or uri) == (local(root) or root)
+        for root in loaded.artifact_roots
     )
 
 

@@ -124,7 +124,6 @@ class Guard:
             ]
             if grant.emergency and archived:
                 self.refuse(*change, "An emergency archives no other version.", level=level)
-            lapse.announce(self.audit.path, grant.expires, version.name)
             granted = self._event(*change, "granted", reason, level=level, grant=grant)
             with self._recorded(granted, *archived):
                 if grant.emergency:

@@ -1,15 +1,9 @@
-"""The end of what was granted: emergencies are taken back, and expired signatures are logged.
-
-Each end is noted in a file beside the log, which costs a request one look at that file.
-"""
+"""The end of what was granted: emergencies are taken back, and expired signatures are logged."""
 
 import contextlib
 import datetime
-import json
-import os
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow.entities.model_registry.model_version_stages import STAGE_ARCHIVED
@@ -17,20 +11,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
-from comptrust import digests
-from comptrust.errors import ServiceError
 from comptrust.gate.enforcement import audit, replay
 from comptrust.gate.enforcement.audit_record import AuditRecord
 from comptrust.gate.signing import emergency
 
 if TYPE_CHECKING:
-    from comptrust.gate.enforcement.guard import Guard
+    from comptrust.gate.enforcement.store import GuardedStore
 
-EMERGENCY = b'"emergency": "'
-"""Part of the line of each emergency that was granted, and of no other."""
 MAX_DESCRIPTION = 5_000
-End = tuple[datetime.datetime, str]
-"""When something ends, and of which model."""
 on_its_own: ContextVar[str] = ContextVar("on_its_own", default="")
 """Why the server records something that nobody asked for."""
 
@@ -43,18 +31,6 @@ def by_itself(why: str) -> Iterator[None]:
         yield
     finally:
         on_its_own.reset(token)
-
-
-def announce(log: Path, end: datetime.datetime, model: str) -> None:
-    """Note when a grant ends, for every server of this log, before it is recorded."""
-    try:
-        with open(_noted(log), "a", encoding="ascii") as file:
-            file.write(_line((end, model)))
-    except OSError as error:
-        raise ServiceError(
-            f"Cannot write {_noted(log)}: {error.strerror}. Nothing was changed; fix this, then try"
-            " again."
-        ) from error
 
 
 def described(description: str | None, line: str) -> str:
@@ -71,10 +47,8 @@ def described(description: str | None, line: str) -> str:
 class Lapses:
     """Ends what the log of a registry granted when its time is over."""
 
-    def __init__(self, store: SqlAlchemyStore, guard: "Guard", log: Path | None) -> None:
-        self._store, self._guard, self._log = store, guard, log
-        self._state: tuple[int, int] | None = None
-        self._ends: set[End] = set()
+    def __init__(self, store: "GuardedStore") -> None:
+        self._store, self._guard = store, store.guard
 
     def end_due(self) -> None:
         """Take back each emergency that is over, and log each signature that expired meanwhile.
@@ -83,11 +57,11 @@ class Lapses:
         cannot be done or logged; then nothing may be read.
         """
         now = datetime.datetime.now(datetime.UTC)
-        if self._log is None or not (due := self._due(self._log, now)):
+        if not (due := self._store.promoted.due(now)):
             return
         with self._guard.locked():  # another worker may have done it meanwhile
             for model in due:
-                records = audit.changes_of(self._log, model)
+                records = audit.changes_of(self._guard.audit.path, model)
                 changes = replay.history(records)
                 for record in list(replay.promoted(changes).values()):
                     if record.grant is None or record.grant.expires > now:
@@ -96,25 +70,7 @@ class Lapses:
                         self._end(record, changes)
                     elif record.grant.rollback is None and not _logged(record, records):
                         self._expire(record)
-            # Notes are added under the same lock, so none is lost here.
-            noted = set(_ends(self._log))
-            self._ends = {end for end in self._ends | noted if end[0] > now}
-            if noted - self._ends:
-                digests.write_atomic(_noted(self._log), "".join(map(_line, sorted(self._ends))))
-
-    def _due(self, log: Path, now: datetime.datetime) -> list[str]:
-        """Return the models of which something is over."""
-        try:
-            status = os.stat(_noted(log))
-            state = (status.st_mtime_ns, status.st_size)
-        except FileNotFoundError:
-            state = (0, 0)
-        if state != self._state:
-            self._ends.update(_ends(log))
-            if self._state is None or state == (0, 0):  # somebody may have removed the notes
-                self._ends.update(_emergencies(log))
-            self._state = state
-        return sorted({model for end, model in self._ends if end <= now})
+                self._store.promoted.settled(model, now)
 
     def _expire(self, record: AuditRecord) -> None:
         """Log that a signature is over. What it opened stays promoted."""
@@ -157,31 +113,6 @@ class Lapses:
         except MlflowException:
             return False
         return True
-
-
-def _noted(log: Path) -> Path:
-    return log.with_name(f"{log.name}.ends")
-
-
-def _line(end: End) -> str:
-    return f"{end[0].isoformat()} {json.dumps(end[1])}\n"
-
-
-def _ends(log: Path) -> Iterator[End]:
-    """Yield what is noted beside a log."""
-    if not _noted(log).exists():
-        return
-    for line in _noted(log).read_text("ascii").splitlines():
-        with contextlib.suppress(ValueError):  # what a crash left
-            time, _, model = line.partition(" ")
-            yield datetime.datetime.fromisoformat(time), json.loads(model)
-
-
-def _emergencies(log: Path) -> Iterator[End]:
-    """Yield the ends of all emergencies in a log."""
-    for record in audit.records(log, EMERGENCY):
-        if record.grant:
-            yield record.grant.expires, record.model
 
 
 def _logged(record: AuditRecord, records: Iterable[AuditRecord]) -> bool:

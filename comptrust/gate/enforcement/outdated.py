@@ -33,8 +33,11 @@ class Present:
     """None if the server has another one than this machine."""
 
 
-class Outdated:
-    """Judges promoted versions again, and names those that the present policy did not let in."""
+class Outdated(Verifier):
+    """Judges promoted versions again, and names those that the present policy did not let in.
+
+    The signed evidence is judged as the server does, without the version's files.
+    """
 
     def __init__(
         self, client: MlflowClient, present: Mapping[Level, Present], trusted: keys.Trusted
@@ -49,8 +52,14 @@ class Outdated:
             artifact_roots=(),
             audit_log=None,
         )
-        self._evidence = _Evidence(here, lambda: client, client.get_model_version)
-        self._evidence.public = trusted
+        super().__init__(here, lambda: client, client.get_model_version)
+        self._trusted = trusted
+
+    def trusted(self) -> keys.Trusted:
+        return self._trusted
+
+    def _weights(self, *_: Any, **__: Any) -> Snapshot:
+        return Snapshot(Path(), {}, {})
 
     def line(
         self, version: ModelVersion, what: str, record: AuditRecord, level: Level, *, sound: bool
@@ -69,7 +78,7 @@ class Outdated:
             why = f"it was granted under another policy than that of {level} now"
         if present.policy and sound:
             try:
-                _, _, judged = self._evidence.verify(version, level, uri="")
+                _, _, judged = self.verify(version, level, uri="")
                 if grant and judged.attestation != grant.attestation:
                     why = ""  # it was gated again since
             except UserError as error:
@@ -114,15 +123,3 @@ def reading(registry: str) -> Iterator[None]:
         yield
     finally:
         mlflow.set_tracking_uri(before)
-
-
-class _Evidence(Verifier):
-    """Judges signed evidence as the server does, without the version's files."""
-
-    public: keys.Trusted
-
-    def trusted(self) -> keys.Trusted:
-        return self.public
-
-    def _weights(self, *_: Any, **__: Any) -> Snapshot:
-        return Snapshot(Path(), {}, {}, vouched=True)

@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 
 from comptrust import digests
 from comptrust.errors import UserError
-from comptrust.gate.enforcement import addresses, files
+from comptrust.gate.enforcement import files
 from comptrust.gate.enforcement.settings import Settings
 
 EVALUATED_BY = "evaluated_by"
@@ -42,9 +42,9 @@ class Places:
 
     def hashed(self, version: ModelVersion, uri: str, temporary: Path) -> files.Snapshot:
         """Hash every file of a version, which must be where only this server can change it."""
-        if files.in_server() and (ambiguous := addresses.misread(uri)):
+        if files.in_server() and (why := files.ambiguous(uri)):
             raise UserError(
-                f"Its files are at {uri}, but {ambiguous}, so it could be read in two ways. Log the"
+                f"Its files are at {uri}, but {why}, so it could be read in two ways. Log the"
                 " model again."
             )
         folder = files.local(uri)

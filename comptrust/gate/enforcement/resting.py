@@ -1,20 +1,32 @@
-"""Which promotions rest on a key: on its verdicts, its measurements or its waivers."""
+"""Which promotions rest on a key: on its verdicts, its measurements or its waivers.
 
+A revoked key is recorded with them, once, by the first server of the log that sees it.
+"""
+
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from comptrust.errors import ServiceError, UserError
 from comptrust.gate import measured
-from comptrust.gate.enforcement import audit, recheck, reconcile, replay
-from comptrust.gate.enforcement.audit_record import AuditRecord, Grant
+from comptrust.gate.enforcement import audit, lapse, recheck, reconcile, replay
+from comptrust.gate.enforcement.audit_record import AuditRecord, Grant, written
 from comptrust.gate.enforcement.evidence_store import EvidenceStore
 from comptrust.gate.enforcement.places import run_of
-from comptrust.gate.signing import attestations, waivers
+from comptrust.gate.enforcement.settings import Settings
+from comptrust.gate.signing import attestations, keys, waivers
 from comptrust.gate.signing.attestations import NAME, Attestation
+
+if TYPE_CHECKING:
+    from comptrust.gate.enforcement.guard import Guard
+
+LINE = b'"decision": "revoked"'
+"""Part of the line of each revocation, and of no other: inside a text the quotes are escaped."""
 
 
 @dataclass(frozen=True)
@@ -100,3 +112,42 @@ def _why(key: str, grant: Grant | None, signed: Attestation | None) -> tuple[str
         if waiver.key_id == key
     ]
     return tuple(dict.fromkeys(why))
+
+
+class Revocations:
+    """Reads which keys `comptrust keys revoke` moved out of the folder of trusted keys."""
+
+    def __init__(self, settings: Settings, guard: "Guard") -> None:
+        self._settings, self._guard = settings, guard
+        self._seen: set[tuple[str, float]] = set()
+
+    def record(self) -> None:
+        """Record what was revoked meanwhile; a request without any pays a look at the folder."""
+        place, log = self._settings.trusted_keys, self._settings.audit_log
+        for path in (place / keys.REVOKED).glob(keys.PUBLIC) if place and log else ():
+            # The time of the file is that of the command: a key may be trusted and revoked again.
+            revoked = path.name.removesuffix(keys.PUBLIC[1:]), path.stat().st_mtime
+            if log and revoked not in self._seen:
+                self._record(log, *revoked)
+                self._seen.add(revoked)
+
+    def _record(self, log: Path, key: str, time: float) -> None:
+        until = datetime.datetime.fromtimestamp(time, datetime.UTC)
+        finding = f"It was trusted until {until:%Y-%m-%d %H:%M:%S} UTC."
+        if _recorded(log, key, finding):
+            return
+        rests = by_log(key, log, self._settings.evidence)
+        named = "; ".join(f"{one.ref} ({one.where}: {', '.join(one.why)})" for one in rests)
+        with (
+            self._guard.locked(),
+            lapse.by_itself(f"Promotions that rest on it: {len(rests)}. {named}"),
+        ):
+            if not _recorded(log, key, finding):  # another worker may have done it meanwhile
+                self._guard.log("", "", "revoke key", key, "revoked", finding)
+
+
+def _recorded(log: Path, key: str, finding: str) -> bool:
+    records = audit.records(log, LINE)
+    return any(
+        record.target == written(key) and record.finding.startswith(finding) for record in records
+    )

@@ -25,7 +25,7 @@ from comptrust.gate.enforcement import lapse, mlflow_internals, names, replay, s
 from comptrust.gate.enforcement.exceptional import ExceptionalVerifier
 from comptrust.gate.enforcement.guard import Guard
 from comptrust.gate.enforcement.promoted import Promoted
-from comptrust.gate.enforcement.revoked import Revocations
+from comptrust.gate.enforcement.resting import Revocations
 
 T = TypeVar("T", ModelVersionTag, RegisteredModelTag)
 HARMLESS_CLAIMS = ("block", "inconclusive")
@@ -57,7 +57,7 @@ class GuardedStore(SqlAlchemyStore):
                 self.get_model_version,
             ),
         )
-        self.lapses = lapse.Lapses(self, self.guard, self.settings.audit_log)
+        self.lapses = lapse.Lapses(self)
         self.revocations = Revocations(self.settings, self.guard)
 
     # Promotion

@@ -23,7 +23,7 @@ from mlflow.server.constants import READ_REPLICA_BACKEND_STORE_URI_ENV_VAR
 from mlflow.store.tracking.dbmodels.models import SqlLoggedModel, SqlRun
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from comptrust.gate.enforcement import addresses, files, names
+from comptrust.gate.enforcement import files, names
 from comptrust.gate.enforcement.frozen import guarded_store
 
 ACTION = "create experiment"
@@ -135,7 +135,7 @@ def _kept(
 
 def _problem(location: str) -> str | None:
     """Return why no experiment may keep its artifacts at a location; None if it may."""
-    if problem := addresses.misread(location):
+    if problem := files.ambiguous(location):
         return problem
     registry, folder = guarded_store(), files.local(location)
     proxied = location.startswith(f"{files.PROXIED}:")
@@ -147,7 +147,7 @@ def _problem(location: str) -> str | None:
     root = files.destination()
     if not proxied and root and (folder.is_relative_to(root) or root.is_relative_to(folder)):
         return "it is a second address of this server's artifact folder"
-    if not proxied and not addresses.vouched(location, registry.settings):
+    if not proxied and not files.vouched(location, registry.settings):
         return "it is a folder of the server's machine that no --artifact-root names"
     return None
 

@@ -15,7 +15,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from comptrust import digests
 from comptrust.errors import UserError
-from comptrust.gate.enforcement import keeping, locks
+from comptrust.gate.enforcement import blocks, keeping, locks
 from comptrust.gate.enforcement.audit_record import Grant
 from comptrust.gate.enforcement.blocks import Block, Blocks
 from comptrust.gate.enforcement.evidence_store import EvidenceStore
@@ -84,7 +84,7 @@ class Verifier:
             # is checked every time, as are earlier blocks and every file of the version.
             today = (then or datetime.datetime.now(datetime.UTC)).date()
             grants = ((name, str(key.grant)) for name, key in sorted(trusted.items()))
-            blocked = (block.signed.signature for block in earlier)
+            blocked = (signed.signature for _, signed in earlier)
             key = (attestation.signature, policy.digest, today, *grants, *blocked)
             # Of equal requests at once, one judges and reads the files; the others wait for it.
             with self._turns.take(key):
@@ -202,7 +202,7 @@ class Verifier:
             evaluations["candidate"],
             evaluations.get("baseline"),
             tuple(others),
-            tuple(block.evaluation(temporary) for block in blocked),
+            tuple(blocks.evaluation_of(block, temporary) for block in blocked),
             model=attestation.model,
         )
 
