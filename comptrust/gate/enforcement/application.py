@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from werkzeug.exceptions import NotFound
 
 from comptrust.errors import UserError
-from comptrust.gate.enforcement import mlflow_internals, routes
+from comptrust.gate.enforcement import lapse, mlflow_internals, routes
 from comptrust.gate.enforcement.frozen import ForeignRepository, guarded_store
 from comptrust.gate.enforcement.routes import Route
 from comptrust.gate.enforcement.tracking import GuardedTracking
@@ -124,8 +124,9 @@ def _look_around() -> flask.Response | None:
     A key that was revoked meanwhile is recorded.
     """
     try:
-        guarded_store().lapses.end_due()
-        guarded_store().revocations.record()
+        store = guarded_store()
+        lapse.end_due(store)
+        store.revocations.record()
     except MlflowException as error:
         code, body = error.get_http_status_code(), error.serialize_as_json()
         return flask.Response(body, code, mimetype="application/json")

@@ -12,9 +12,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.utils import get_results_from_paginated_fn
 
-from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import files
+from comptrust.gate.enforcement.places import Places
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.attestations import Attestation
 from comptrust.records import Scorecard
@@ -30,33 +30,29 @@ MAX_REMEMBERED = 2 * MAX_RUNS
 CLEAR = "Delete the tag checkpoint_digest of those that are not its evaluations"
 
 
-Block = tuple[str, Attestation]
-"""Where the artifacts of a run are, and the block of a checkpoint that was signed for it."""
-
-
 class Blocks:
     """Finds earlier blocks."""
 
-    def __init__(self, memory: digests.Memory) -> None:
-        self._memory = memory
+    def __init__(self) -> None:
         self._seen: dict[tuple[object, ...], Attestation | None] = {}
         """SHA-256 of a file, its run and what is looked for -> the block that it proves."""
 
     def find(
         self,
-        client: MlflowClient,
+        places: Places,
         checkpoint: str,
         *,
         but: str,
         also: Iterable[str | None],
         trusted: keys.Trusted,
-    ) -> tuple[Block, ...]:
+    ) -> tuple[Attestation, ...]:
         """Return the blocks of a checkpoint (its digest) in all runs `but` one, newest run first.
 
         Deleted runs count, and so do the runs named in `also`, whatever their tags say. Only
         verdicts that a trusted key signed count. Raises UserError if too many runs claim the
         checkpoint to look at all of them now.
         """
+        client = places.tracking()
         runs = {run_id: client.get_run(run_id) for run_id in filter(None, also)}
         runs |= {run.info.run_id: run for run in _claiming(client, checkpoint)}
         runs.pop(but, None)
@@ -64,10 +60,10 @@ class Blocks:
         room, blocks = MAX_PARSED_BYTES, []
         with tempfile.TemporaryDirectory() as temporary:
             for run_id, run in runs.items():
-                path = _attestation_of(run, Path(temporary, run_id))
+                path = _attestation_of(run, places, Path(temporary, run_id))
                 if path is None:
                     continue
-                key = (self._memory.of_file(path), run_id, checkpoint, gates)
+                key = (places.memory.of_file(path), run_id, checkpoint, gates)
                 if key not in self._seen:
                     content = path.read_bytes()
                     named = run_id.encode() in content and checkpoint.encode() in content
@@ -82,19 +78,18 @@ class Blocks:
                         self._seen.pop(next(iter(self._seen)), None)
                     self._seen[key] = _block(path, run_id, checkpoint, trusted) if named else None
                 if signed := self._seen[key]:
-                    blocks.append((run.info.artifact_uri, signed))
+                    blocks.append(signed)
         return tuple(blocks)
 
 
-def evaluation_of(block: Block, temporary: Path) -> Evaluation:
+def evaluation_of(signed: Attestation, places: Places, temporary: Path) -> Evaluation:
     """Fetch what was blocked.
 
     Where the answers are no longer the signed ones, the evaluation has none, so that no other can
     be shown to ask more.
     """
-    uri, signed = block
     folder, ref = temporary / "blocked" / signed.run_id, f"runs:/{signed.run_id}"
-    files.fetch(uri, tuple(signed.files.get("candidate", ())), folder)
+    places.fetch(signed.run_id, tuple(signed.files.get("candidate", ())), folder)
     changes = attestations.changes(signed, {"candidate": folder})
     if all(str(change.file).startswith("baseline/") for change in changes):
         return evaluation.load(folder, ref=ref)
@@ -136,12 +131,12 @@ def _claiming(client: MlflowClient, checkpoint: str) -> list[Run]:
     return runs
 
 
-def _attestation_of(run: Run, temporary: Path) -> Path | None:
+def _attestation_of(run: Run, places: Places, temporary: Path) -> Path | None:
     """Return the attestation of a run; None if it has none, or a larger one than is ever read."""
     folder = files.local(run.info.artifact_uri)
     try:
         if folder is None:
-            folder = files.fetch(run.info.artifact_uri, (attestations.NAME,), temporary)
+            folder = places.fetch(run.info.run_id, (attestations.NAME,), temporary)
     except files.TooLarge:
         return None
     path = folder / attestations.NAME

@@ -129,7 +129,7 @@ def vouched(uri: str, loaded: settings.Settings) -> bool:
     )
 
 
-def fetch(uri: str, names: tuple[str, ...], into: Path) -> Path:
+def fetch(uri: str, names: tuple[str, ...], into: Path, *, tracking: str | None = None) -> Path:
     """Copy those of the named artifacts that exist, and return the folder.
 
     Raises UserError if the place cannot be read or a file is larger than any that comptrust writes
@@ -138,7 +138,7 @@ def fetch(uri: str, names: tuple[str, ...], into: Path) -> Path:
     limits = {attestations.NAME: attestations.MAX_BYTES}
     place = local(uri)
     try:
-        repository = get_artifact_repository(str(place) if place else uri)
+        repository = get_artifact_repository(str(place) if place else uri, tracking_uri=tracking)
         present = {item.path: item.file_size or 0 for item in repository.list_artifacts()}
         for inner in {name.partition("/")[0] for name in names if "/" in name} & present.keys():
             present |= {item.path: item.file_size or 0 for item in repository.list_artifacts(inner)}
@@ -154,9 +154,13 @@ def fetch(uri: str, names: tuple[str, ...], into: Path) -> Path:
             if name in present:
                 repository.download_artifacts(name, str(into))
     except (MlflowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"Its artifacts at {uri} cannot be read here: {reason}.") from error
+        raise UserError(f"Its artifacts at {uri} cannot be read here: {reason(error)}.") from error
     return into
+
+
+def reason(error: Exception) -> str:
+    """Return why something failed, on one line without a full stop."""
+    return " ".join(str(error).split())[:200].rstrip(".")
 
 
 def _identities(folder: Path) -> dict[str, Identity]:

@@ -1,14 +1,12 @@
 """Find what was promoted before the present policy or checks, and would not be promoted now."""
 
-import contextlib
 import datetime
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
@@ -112,14 +110,3 @@ def present(records: Iterable[AuditRecord]) -> dict[Level, Present]:
         elif digest:
             found[level] = Present(digest, until, None)
     return found
-
-
-@contextlib.contextmanager
-def reading(registry: str) -> Iterator[None]:
-    """Let MLflow read artifacts through a registry's server."""
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(registry)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)

@@ -38,7 +38,7 @@ class Places:
 
     def fetch(self, run_id: str, names: tuple[str, ...], into: Path) -> Path:
         """Copy those of the named files that a run has, and return the folder."""
-        return files.fetch(self._of_run(run_id), names, into)
+        return files.fetch(self._of_run(run_id), names, into, tracking=self.tracking().tracking_uri)
 
     def hashed(self, version: ModelVersion, uri: str, temporary: Path) -> files.Snapshot:
         """Hash every file of a version, which must be where only this server can change it."""

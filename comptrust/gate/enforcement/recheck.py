@@ -75,8 +75,9 @@ class Recheck:
             kept = grant and grant.evidence
             instead = f" {self._evidence.instead(kept, attestations.NAME)}" if kept else ""
             yield (
-                f"{what}: its signed verdict cannot be read from run {run_id}: {_reason(error)}"
-                f"{instead} Restore it, or gate it again: comptrust gate {ref}"
+                f"{what}: its signed verdict cannot be read from run {run_id}:"
+                f" {files.reason(error)}.{instead} Restore it, or gate it again: comptrust gate"
+                f" {ref}"
             )
         granted = grant.files if grant else ""
         if attestation:
@@ -98,8 +99,8 @@ class Recheck:
                 )
         except (MlflowException, OSError, UserError) as error:
             yield (
-                f"{what}: its files at {served} cannot be read from here: {_reason(error)} Restore"
-                " them, or audit through the address of the server: --registry http://..."
+                f"{what}: its files at {served} cannot be read from here: {files.reason(error)}."
+                " Restore them, or audit through the address of the server: --registry http://..."
             )
 
     def _of_attestation(
@@ -163,8 +164,3 @@ class Recheck:
                     raise UserError("The folder is gone.")
                 self._hashed[uri] = digests.of_value(attestations.held_by(folder))
         return self._hashed[uri]
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(getattr(error, "message", error)).split())[:200]
-    return f"{text.rstrip('.')}."

@@ -71,10 +71,8 @@ def differences(
                 lines += problems
                 level = settings.STAGES.get(record.target) or watched.of_alias(record.target)
                 what = f"{promotion.ref} ({promotion.where}, granted in record {record.number})"
-                with outdated.reading(registry):
-                    line = level and old.line(
-                        promotion.version, what, record, level, sound=not problems
-                    )
+                sound = not problems
+                line = level and old.line(promotion.version, what, record, level, sound=sound)
                 if line:
                     (notes if line[1] else lines).append(line[0])
             else:

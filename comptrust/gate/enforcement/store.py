@@ -57,7 +57,6 @@ class GuardedStore(SqlAlchemyStore):
                 self.get_model_version,
             ),
         )
-        self.lapses = lapse.Lapses(self)
         self.revocations = Revocations(self.settings, self.guard)
 
     # Promotion

@@ -7,7 +7,6 @@ not deleted.
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
 
 from mlflow.entities import (
     ExperimentTag,
@@ -56,7 +55,13 @@ class GuardedTracking(SqlAlchemyStore):
         tags: Sequence[ExperimentTag] | None = None,
     ) -> str:
         if artifact_location and (why := _problem(artifact_location)):
-            _refuse(name, artifact_location, why)
+            finding = f"The artifact_location {artifact_location} is refused: {why}."
+            guarded_store().guard.log("", "", ACTION, name, "refused", finding)
+            raise MlflowException(
+                f"comptrust refused: {ACTION} {name}. {finding} Leave artifact_location out, or use"
+                f" {files.PROXIED}:/FOLDER.",
+                error_code=PERMISSION_DENIED,
+            )
         return str(super().create_experiment(name, artifact_location, tags))
 
     def delete_experiment(self, experiment_id: str) -> None:
@@ -150,13 +155,3 @@ def _problem(location: str) -> str | None:
     if not proxied and not files.vouched(location, registry.settings):
         return "it is a folder of the server's machine that no --artifact-root names"
     return None
-
-
-def _refuse(name: str, location: str, why: str) -> NoReturn:
-    finding = f"The artifact_location {location} is refused: {why}."
-    guarded_store().guard.log("", "", ACTION, name, "refused", finding)
-    raise MlflowException(
-        f"comptrust refused: {ACTION} {name}. {finding} Leave artifact_location out, or use"
-        f" {files.PROXIED}:/FOLDER.",
-        error_code=PERMISSION_DENIED,
-    )

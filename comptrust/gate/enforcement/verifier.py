@@ -17,7 +17,7 @@ from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import blocks, keeping, locks
 from comptrust.gate.enforcement.audit_record import Grant
-from comptrust.gate.enforcement.blocks import Block, Blocks
+from comptrust.gate.enforcement.blocks import Blocks
 from comptrust.gate.enforcement.evidence_store import EvidenceStore
 from comptrust.gate.enforcement.files import Snapshot
 from comptrust.gate.enforcement.places import Places, run_of
@@ -50,7 +50,7 @@ class Verifier:
         version_of: Callable[[str, str], ModelVersion],
     ) -> None:
         self.settings, self.places = settings, Places(settings, tracking, version_of)
-        self._blocks = Blocks(self.places.memory)
+        self._blocks = Blocks()
         self._passed: dict[tuple[object, ...], str | None] = {}
         self._kept = EvidenceStore(settings.evidence) if settings.evidence else None
         self._turns = locks.Turns(max(1, (os.cpu_count() or 2) // 2))
@@ -74,7 +74,7 @@ class Verifier:
                 version, folder, trusted=trusted, level=level, days=policy.valid_days, now=then
             )
             earlier = self._blocks.find(
-                self.places.tracking(),
+                self.places,
                 attestation.verdict.checkpoint_digest,
                 but=attestation.run_id,
                 also=[version.run_id],
@@ -84,7 +84,7 @@ class Verifier:
             # is checked every time, as are earlier blocks and every file of the version.
             today = (then or datetime.datetime.now(datetime.UTC)).date()
             grants = ((name, str(key.grant)) for name, key in sorted(trusted.items()))
-            blocked = (signed.signature for _, signed in earlier)
+            blocked = (signed.signature for signed in earlier)
             key = (attestation.signature, policy.digest, today, *grants, *blocked)
             # Of equal requests at once, one judges and reads the files; the others wait for it.
             with self._turns.take(key):
@@ -168,7 +168,7 @@ class Verifier:
         attestation: Attestation,
         temporary: Path,
         siblings: Mapping[str, str],
-        blocked: tuple[Block, ...],
+        blocked: tuple[Attestation, ...],
     ) -> Evidence:
         """Read the signed evidence. Signed scores prove nothing: the answers are scored again.
 
@@ -202,7 +202,7 @@ class Verifier:
             evaluations["candidate"],
             evaluations.get("baseline"),
             tuple(others),
-            tuple(blocks.evaluation_of(block, temporary) for block in blocked),
+            tuple(blocks.evaluation_of(signed, self.places, temporary) for signed in blocked),
             model=attestation.model,
         )
 
