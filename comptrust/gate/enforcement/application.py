@@ -36,22 +36,23 @@ the log, take a thread each, but no processor; with the usual 40 they would keep
 """
 
 
-def create_app() -> FastAPI | flask.Flask:
-    """Create the application of a server without accounts."""
+def create_app(*, accounts: bool) -> FastAPI | flask.Flask:
+    """Create the application of a server with or without accounts."""
     from mlflow.server import app as flask_app
 
-    if not mlflow_internals.served_by_uvicorn():
-        return _guarded(flask_app)
-    from mlflow.server.fastapi_app import create_fastapi_app
+    app: FastAPI | flask.Flask = flask_app
+    if accounts:
+        from mlflow.server.auth import create_app as create_mlflow_app
 
-    return _guarded(create_fastapi_app(flask_app))
+        app = create_mlflow_app()
+    elif os.environ.get(mlflow_internals.SERVER_KIND) == "uvicorn":  # so FastAPI's routes are there
+        from mlflow.server.fastapi_app import create_fastapi_app
 
-
-def create_basic_auth_app() -> FastAPI | flask.Flask:
-    """Create the application of a server with accounts."""
-    from mlflow.server.auth import create_app as create_mlflow_app
-
-    return _guarded(create_mlflow_app())
+        app = create_fastapi_app(flask_app)
+    close(app, flask_app, os.environ.get(routes.ALLOWED, "").split(","))
+    mlflow_internals.use_stores(GuardedTracking, ForeignRepository)
+    flask_app.before_request(_look_around)
+    return app
 
 
 def close(app: FastAPI | flask.Flask, flask_app: flask.Flask, allowed: Collection[str]) -> None:
@@ -107,15 +108,6 @@ def unjudged(app_name: str) -> tuple[str, ...]:
     except (ImportError, MlflowException) as error:
         raise UserError(f"The server cannot start: {' '.join(str(error).split())}") from error
     return routes.unjudged(installed(app, flask_app))
-
-
-def _guarded(app: FastAPI | flask.Flask) -> FastAPI | flask.Flask:
-    from mlflow.server import app as flask_app
-
-    close(app, flask_app, os.environ.get(routes.ALLOWED, "").split(","))
-    mlflow_internals.use_stores(GuardedTracking, ForeignRepository)
-    flask_app.before_request(_look_around)
-    return app
 
 
 def _look_around() -> flask.Response | None:

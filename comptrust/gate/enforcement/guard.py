@@ -20,6 +20,8 @@ from comptrust.gate.enforcement.settings import ALIASES, AUDIT_LOG, Level, Setti
 from comptrust.gate.signing import emergency
 
 BASIC_AUTH = "mlflow.server.auth"
+Change = tuple[str, str, str, str]
+"""Model, version, action, and target: the stage, alias, name or tag."""
 
 
 class Guard:
@@ -70,7 +72,7 @@ class Guard:
         change = (version.name, str(version.version), action, target)
         if not routes.is_closed():
             self.refuse(
-                *change,
+                change,
                 "This server has routes that comptrust has not judged. Start it with `comptrust"
                 " serve`.",
             )
@@ -92,10 +94,10 @@ class Guard:
         except ServiceError as error:
             raise MlflowException(str(error), error_code=TEMPORARILY_UNAVAILABLE) from error
         except ComptrustError as error:
-            self.refuse(*change, str(error), level=level)
+            self.refuse(change, str(error), level=level)
         except Exception as error:  # any failure to judge is a refusal, and is logged as one
             reason = f"{type(error).__name__}: {error}"
-            self.log(*change, "refused", reason, level=level)
+            self.log(change, "refused", reason, level=level)
             raise MlflowException(
                 "comptrust could not judge this version; nothing was changed.",
                 error_code=INTERNAL_ERROR,
@@ -106,7 +108,7 @@ class Guard:
             same = same and (changes is None or changes == self._changes(version.name))
             if not same or not snapshot.unchanged():
                 self.refuse(
-                    *change,
+                    change,
                     "It changed while it was judged. Try again when nothing writes to it.",
                     level=level,
                 )
@@ -114,28 +116,27 @@ class Guard:
             problem = bindings.refusal(self.audit.path, version.name, grant, policy)
             # An emergency compares nothing; a human answers for its bytes.
             if problem and not grant.emergency:
-                self.refuse(*change, problem, level=level)
+                self.refuse(change, problem, level=level)
             archived = [
                 self._event(
-                    *(version.name, number, "transition", STAGE_ARCHIVED, "withdrawn"),
+                    (version.name, number, "transition", STAGE_ARCHIVED),
+                    "withdrawn",
                     f"{replay.DISPLACED} {version.version}",
                 )
                 for number in displaced()
             ]
             if grant.emergency and archived:
-                self.refuse(*change, "An emergency archives no other version.", level=level)
-            granted = self._event(*change, "granted", reason, level=level, grant=grant)
+                self.refuse(change, "An emergency archives no other version.", level=level)
+            granted = self._event(change, "granted", reason, level=level, grant=grant)
             with self._recorded(granted, *archived):
                 if grant.emergency:
                     describe(emergency.notice(grant.expires, grant.emergency))
                 yield
 
     @contextmanager
-    def withdrawal(
-        self, model: str, version: str, action: str, target: str, finding: str
-    ) -> Iterator[None]:
+    def withdrawal(self, change: Change, finding: str) -> Iterator[None]:
         """Record that the body takes a promotion back."""
-        with self._recorded(self._event(model, version, action, target, "withdrawn", finding)):
+        with self._recorded(self._event(change, "withdrawn", finding)):
             yield
 
     def granted(self, place: replay.Place) -> bool:
@@ -153,25 +154,17 @@ class Guard:
     def _changes(self, model: str) -> replay.History:
         return replay.history(audit.changes_of(self.audit.path, model))
 
-    def require_signed_pass(self, version: ModelVersion, *, action: str, target: str) -> None:
+    def require_signed_pass(self, version: ModelVersion, change: Change) -> None:
         """Refuse unless a trusted key attests a pass of the version."""
         try:
             self.verifier.signed_pass(version)
         except UserError as error:
-            self.refuse(version.name, str(version.version), action, target, str(error))
+            self.refuse(change, str(error))
 
-    def refuse(
-        self,
-        model: str,
-        version: str,
-        action: str,
-        target: str,
-        finding: str,
-        *,
-        level: Level | None = None,
-    ) -> NoReturn:
+    def refuse(self, change: Change, finding: str, *, level: Level | None = None) -> NoReturn:
         """Log a refusal, then raise PERMISSION_DENIED with the finding, which says what to do."""
-        self.log(model, version, action, target, "refused", finding, level=level)
+        self.log(change, "refused", finding, level=level)
+        model, version, action, target = change
         ref = f"models:/{model}/{version}" if version else f"the model {model}"
         raise MlflowException(
             f"comptrust refused: {action} {target}, {ref}. {finding}",
@@ -179,32 +172,21 @@ class Guard:
         )
 
     def log(
-        self,
-        model: str,
-        version: str,
-        action: str,
-        target: str,
-        decision: Effect,
-        finding: str,
-        *,
-        level: Level | None = None,
+        self, change: Change, decision: Effect, finding: str, *, level: Level | None = None
     ) -> None:
         """Write one decision. Raises TEMPORARILY_UNAVAILABLE if it cannot be logged."""
-        self._append(self._event(model, version, action, target, decision, finding, level=level))
+        self._append(self._event(change, decision, finding, level=level))
 
     def _event(
         self,
-        model: str,
-        version: str,
-        action: str,
-        target: str,
+        change: Change,
         decision: Effect,
         finding: str,
         *,
         level: Level | None = None,
         grant: Grant | None = None,
     ) -> AuditEvent:
-        user, address = caller()
+        (model, version, action, target), (user, address) = change, caller()
         return AuditEvent(
             action=action,
             model=model,

@@ -76,7 +76,7 @@ class KeptEvidence:
             state = "was changed" if name in present else "is missing"
             yield (
                 f"{name} of its {whose} (run {run_id}) {state} since it was promoted."
-                f" {self._instead(digest)} Log it again, or gate it again and promote it."
+                f" {self._instead(digest)} Restore it there, or gate it again and promote it."
             )
 
     def instead(self, index: str, name: str) -> str:

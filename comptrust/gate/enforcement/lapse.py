@@ -67,7 +67,7 @@ def end_due(store: "GuardedStore") -> None:
                     change = (record.model, record.version, record.action, record.target)
                     with by_itself(f"at {record.grant.expires:%Y-%m-%d %H:%M} UTC."):
                         over = f"the signature of record {record.number} expired"
-                        store.guard.log(*change, "expired", over)
+                        store.guard.log(change, "expired", over)
             store.promoted.settled(model, now)
 
 
@@ -81,11 +81,11 @@ def _end(store: "GuardedStore", record: AuditRecord, changes: replay.History) ->
             former = replay.before_emergency(changes, replay.place(record))
             if not former or not _moved(store, name, record.target, former.version):
                 change = (name, version, "delete alias", record.target)
-                with store.guard.withdrawal(*change, "no former champion"), _existing():
+                with store.guard.withdrawal(change, "no former champion"), _existing():
                     SqlAlchemyStore.delete_registered_model_alias(store, name, record.target)
         else:
             change = (name, version, "transition", STAGE_ARCHIVED)
-            with store.guard.withdrawal(*change, f"was in {record.target}"), _existing():
+            with store.guard.withdrawal(change, f"was in {record.target}"), _existing():
                 SqlAlchemyStore.transition_model_version_stage(
                     store, name, version, STAGE_ARCHIVED, False
                 )

@@ -49,13 +49,11 @@ def _may(index: Index, folder: Path, name: str, staged: Path, trusted: Path | No
     if name == attestations.NAME:
         new = _proven(staged, run_id, trusted)
         return bool(new and (present is None or present.issued <= new.issued))
-    digest = digests.of_file(staged)
-    if present is None:  # what was lost may come back
-        evidence = index.kept.get(run_id, ())
-        return any(kept.files.get(f"{role}/{name}") == digest for role, kept in evidence)
+    if present is None:
+        return False
     if name in CLAIMS:
         return present.digest_of_fields() not in index.granted
-    return present.files["candidate"].get(name) == digest
+    return present.files["candidate"].get(name) == digests.of_file(staged)
 
 
 def _proven(path: Path, run_id: str, trusted: Path | None) -> Attestation | None:

@@ -20,7 +20,7 @@ from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegi
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import audit_files, files, replay
 from comptrust.gate.enforcement.audit import REFUSED
-from comptrust.gate.enforcement.evidence_store import EvidenceStore, Kept
+from comptrust.gate.enforcement.evidence_store import EvidenceStore
 from comptrust.gate.enforcement.settings import STAGES, Settings
 
 Row = tuple[str, int, str | None, str | None, str]
@@ -40,8 +40,6 @@ class Index:
     """Run with a promoted version's evaluation and verdict -> the version."""
     others: dict[str, str] = field(default_factory=dict)
     """Run of a baseline or sibling, or logged model of any of these runs -> the version."""
-    kept: dict[str, list[tuple[str, Kept]]] = field(default_factory=lambda: defaultdict(list))
-    """Run -> the evidence that it is part of, and as what (`candidate`, `baseline`, sibling)."""
     granted: set[str] = field(default_factory=set)
     """Digests of the signed verdicts that promotions rest on."""
 
@@ -127,18 +125,12 @@ class Promoted:
             for granted_run, attestation, evidence in self._granted.get((name, str(number)), ()):
                 index.candidates[granted_run] = ref
                 index.granted.add(attestation)
-                if evidence and (kept := self._kept(evidence)):
-                    for role, run in kept.runs.items():
-                        index.kept[run].append((role, kept))
-                    for needed in (*kept.runs.values(), *kept.models):
-                        index.others.setdefault(needed, ref)
+                if self._store and evidence:
+                    with contextlib.suppress(UserError):  # damaged, which the audit says
+                        kept = self._store.index(evidence)
+                        for needed in (*kept.runs.values(), *kept.models):
+                            index.others.setdefault(needed, ref)
         return index
-
-    def _kept(self, evidence: str) -> Kept | None:
-        """Return what was kept; None if it is damaged, which `comptrust audit` says."""
-        with contextlib.suppress(UserError):
-            return self._store.index(evidence) if self._store else None
-        return None
 
     def _read_log(self) -> None:
         """Read what the log has more than the last time; a request pays one look at its size."""

@@ -143,7 +143,7 @@ class Revocations:
             lapse.by_itself(f"Promotions that rest on it: {len(rests)}. {named}"),
         ):
             if not _recorded(log, key, finding):  # another worker may have done it meanwhile
-                self._guard.log("", "", "revoke key", key, "revoked", finding)
+                self._guard.log(("", "", "revoke key", key), "revoked", finding)
 
 
 def _recorded(log: Path, key: str, finding: str) -> bool:

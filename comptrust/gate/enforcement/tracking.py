@@ -56,7 +56,7 @@ class GuardedTracking(SqlAlchemyStore):
     ) -> str:
         if artifact_location and (why := _problem(artifact_location)):
             finding = f"The artifact_location {artifact_location} is refused: {why}."
-            guarded_store().guard.log("", "", ACTION, name, "refused", finding)
+            guarded_store().guard.log(("", "", ACTION, name), "refused", finding)
             raise MlflowException(
                 f"comptrust refused: {ACTION} {name}. {finding} Leave artifact_location out, or use"
                 f" {files.PROXIED}:/FOLDER.",
@@ -132,7 +132,7 @@ def _kept(
             if ref := index.rests_on(name):
                 model, _, version = ref.removeprefix("models:/").rpartition("/")
                 store.guard.refuse(
-                    *(model, version, action, target),
+                    (model, version, action, target),
                     f"It is promoted and rests on {name}. Archive it and delete its aliases first.",
                 )
         yield
