@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from filelock import Timeout
@@ -87,12 +88,8 @@ class Audit:
                 start = "\n" if torn else ""
                 content = f"{start}{json.dumps(record.model_dump(mode='json'))}\n".encode()
                 # One write call: another process never sees or interleaves half a record.
-                with open(
-                    self.path,
-                    "ab",
-                    buffering=0,
-                    opener=lambda path, flags: os.open(path, flags, 0o640),
-                ) as file:
+                opener = partial(os.open, mode=0o640)
+                with open(self.path, "ab", buffering=0, opener=opener) as file:
                     written = file.write(content)
                     os.fsync(file.fileno())
             except OSError as error:

@@ -28,7 +28,6 @@ class ExceptionalVerifier(Verifier):
         self,
         version: ModelVersion,
         level: Level,
-        *,
         uri: str,
         place: replay.Place,
         target: str,
@@ -51,10 +50,13 @@ class ExceptionalVerifier(Verifier):
                     f" back to: {error}"
                 )
         with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
-            record = self._emergency(version, folder)
-            if record is None:
+            folder, run_id = Path(temporary), run_of(version)
+            if not run_id:
                 raise refusal
+            path = self.places.fetch(run_id, (emergency.NAME,), folder) / emergency.NAME
+            if not path.is_file():
+                raise refusal
+            record = emergency.read(path)
             problem = emergency.problem(
                 record,
                 trusted=self.trusted(),
@@ -102,10 +104,3 @@ class ExceptionalVerifier(Verifier):
             raise UserError(f"It is no longer what was granted ({', '.join(changed)}).")
         reason = f"rollback to what record {former.number} granted: {reason}, valid at that time"
         return reason, snapshot, grant.model_copy(update={"rollback": former.number})
-
-    def _emergency(self, version: ModelVersion, folder: Path) -> emergency.Emergency | None:
-        """Return the emergency that is logged on the version's run, if there is one."""
-        if not (run_id := run_of(version)):
-            return None
-        path = self.places.fetch(run_id, (emergency.NAME,), folder / "emergency") / emergency.NAME
-        return emergency.read(path) if path.is_file() else None

@@ -1,6 +1,7 @@
 """Decisions on guarded stages, aliases, tags and versions, logged before anything is done."""
 
 import getpass
+import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from comptrust.gate.enforcement.settings import ALIASES, AUDIT_LOG, Level, Setti
 from comptrust.gate.signing import emergency
 
 BASIC_AUTH = "mlflow.server.auth"
+IDENTITY = operator.attrgetter("name", "version", "creation_timestamp", "source", "run_id")
+"""What makes a version the same one as before."""
 Change = tuple[str, str, str, str]
 """Model, version, action, and target: the stage, alias, name or tag."""
 
@@ -32,10 +35,8 @@ class Guard:
         self._webhooks = webhooks.open_all()
         self._audit = Audit(settings.audit_log) if settings.audit_log else None
         added = tuple(alias for alias in settings.aliases if alias not in ALIASES)
-        policies = tuple(
-            (level, policy.digest, policy.tolerate_until)
-            for level, policy in settings.policies.items()
-        )
+        named = settings.policies.items()
+        policies = tuple((level, one.digest, one.tolerate_until) for level, one in named)
         self._guards = Guarded(models=settings.models, aliases=added, policies=policies)
 
     @property
@@ -84,12 +85,7 @@ class Guard:
                 changes = self._changes(version.name)
                 place = replay.place_of(action, version.name, str(version.version), target)
                 reason, snapshot, grant = self.verifier.exceptional(
-                    *(version, level),
-                    uri=uri,
-                    place=place,
-                    target=target,
-                    changes=changes,
-                    refusal=refusal,
+                    version, level, uri, place, target, changes, refusal
                 )
         except ServiceError as error:
             raise MlflowException(str(error), error_code=TEMPORARILY_UNAVAILABLE) from error
@@ -104,7 +100,7 @@ class Guard:
             ) from error
         with self.locked():
             # Judging takes a while. Under the lock, look once more: nothing may change from here.
-            same = _identity(reread()) == _identity(version)
+            same = IDENTITY(reread()) == IDENTITY(version)
             same = same and (changes is None or changes == self._changes(version.name))
             if not same or not snapshot.unchanged():
                 self.refuse(
@@ -251,13 +247,3 @@ def caller() -> tuple[str | None, str | None]:
     checked = any(getattr(hook, "__module__", "") == BASIC_AUTH for hook in hooks)
     login = flask.request.authorization
     return (login.username if checked and login else None), flask.request.remote_addr
-
-
-def _identity(version: ModelVersion) -> tuple[object, ...]:
-    return (
-        version.name,
-        str(version.version),
-        version.creation_timestamp,
-        version.source,
-        version.run_id,
-    )
