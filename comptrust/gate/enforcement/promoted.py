@@ -134,16 +134,19 @@ class Promoted:
 
     def _read_log(self) -> None:
         """Read what the log has more than the last time; a request pays one look at its size."""
-        with self._mutex, contextlib.suppress(FileNotFoundError):
-            state = os.stat(self._settings.audit_log) if self._settings.audit_log else None
-            if state is None or (seen := (state.st_ino, state.st_size)) == self._state:
+        with self._mutex:
+            state, log = None, self._settings.audit_log
+            with contextlib.suppress(FileNotFoundError):  # set aside, and the next one failed
+                status = os.stat(log) if log else None
+                state = (status.st_ino, status.st_size) if status else None
+            if state and state == self._state:
                 return
             for line in self._new_lines():
                 if REFUSED not in line:
                     self._changed = True
                     with contextlib.suppress(ValueError, KeyError, TypeError):  # what a crash left
                         self._learn(json.loads(line))
-            self._state = seen
+            self._state = state
 
     def _learn(self, record: dict[str, Any]) -> None:
         """Remember what a record granted, and when that ends."""
