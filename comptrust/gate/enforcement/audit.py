@@ -218,10 +218,7 @@ def _next(event: AuditEvent, *, newest: Head | None, torn: bytes) -> AuditRecord
 
 def _problem(record: AuditRecord, *, number: int, previous: str, torn: str | None) -> str | None:
     checks = (
-        (
-            record.hash != record.true_hash(),
-            "was changed: its hash does not match its fields",
-        ),
+        (record.hash != record.true_hash(), "was changed: its hash does not match its fields"),
         (
             (record.number, record.previous) != (number, previous),
             "does not follow the one before: a record, or a whole file of the log, was removed,"
