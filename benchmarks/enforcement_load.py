@@ -68,7 +68,7 @@ def uploads(folder: Path, count: int) -> list[Figure]:
     pairs = [(upload(plain, number), upload(guarded, number)) for number in range(UPLOADS)]
     after = []
     for _ in range(5):
-        store.guard.log("m", "1", "transition", "Archived", "withdrawn", "")
+        store.guard.log(("m", "1", "transition", "Archived"), "withdrawn", "")
         after.append(upload(guarded, 0))
     alone, beside = (statistics.median(column) for column in zip(*pairs, strict=True))
     name = f"enforcement/upload beside {count} promoted versions"

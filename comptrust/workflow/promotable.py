@@ -76,7 +76,7 @@ def _refusal(
         return None
     finding = waivers.apply(
         finding,
-        [*policy.waivers, *signatures.waivers(version.ref, file=None)],
+        [*policy.waivers, *signatures.waivers(version.ref)],
         waivable=True,
         checkpoint_digest=candidate.scorecard.checkpoint_digest,
         trusted=trusted,

@@ -3,6 +3,7 @@
 The commands gate, run, promote and verify share this.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -243,16 +244,23 @@ def check(
     return attestation, problems
 
 
-def waivers(candidate: str, *, file: Path | None) -> tuple[Waiver, ...]:
-    """Return the waivers of a file and those logged on the candidate's run."""
+def waivers(candidate: str, *, file: Path | None = None) -> tuple[Waiver, ...]:
+    """Return the waivers of a file, those logged on the candidate's run, and its verdict's own.
+
+    Anybody may log them: each counts by its own signature alone.
+    """
     given = waiving.read(file) if file else ()
     if not candidate.startswith(evaluations.REMOTE):
         return given
     with tempfile.TemporaryDirectory() as temporary:
         run_id = registry.run_of(candidate)
-        folder = runs.download(run_id, into=Path(temporary), only=[waiving.NAME])
-        logged = folder / waiving.NAME
-        return given + (waiving.read(logged) if logged.exists() else ())
+        names = [waiving.NAME, attestations.VERDICT]
+        folder = runs.download(run_id, into=Path(temporary), only=names)
+        logged, verdict = (folder / name for name in names)
+        given += waiving.read(logged) if logged.exists() else ()
+        with contextlib.suppress(UserError, ValueError, KeyError, TypeError):  # anybody's text
+            given += waiving.accepted(promotion.read(folder, verdict.name, Verdict).findings)
+    return tuple(dict.fromkeys(given))
 
 
 def log_waivers(ref: str, kept: Sequence[Waiver]) -> str:

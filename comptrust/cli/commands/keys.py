@@ -118,8 +118,8 @@ def revoke(
 
     KEY is the id that `keys show` prints. A promotion rests on it if it signed the verdict, an
     evaluation of the candidate, its baseline or a sibling, or a waiver. The public key is moved to
-    the folder `revoked` inside the folder of trusted keys. What is promoted stays where it is:
-    gate it again with another key, or archive it.
+    the folder `revoked` inside the folder of trusted keys, which a server that uses that folder
+    records. What is promoted stays where it is: gate it again with another key, or archive it.
 
     \b
     Example:

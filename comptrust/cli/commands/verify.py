@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from comptrust import config
 from comptrust.cli import complete
 from comptrust.cli.options import end, json_option, print_result
-from comptrust.errors import Exit, UserError
-from comptrust.records import SEVERITY, Result
+from comptrust.errors import Exit
+from comptrust.records import SEVERITY, Checkpoint, Result
 
 if TYPE_CHECKING:
     from comptrust.gate.signing import keys
@@ -53,7 +54,6 @@ def command(
 ) -> None:
     """Check a version or a bundle against its signed verdict.
 
-
     TARGET is models:/NAME/VERSION, or a folder that comptrust export wrote. Of a version its
     signature, weights, scores, answers and verdict are checked, and the scores and answers of its
     dense source; of a folder the signature, the verdict and every file, without a network.
@@ -69,7 +69,6 @@ def command(
          policy, or the verdict is inconclusive,
          or --serving: the server does not tell everything
 
-
     \b
     Examples:
       comptrust verify models:/smollm2-135m-instruct/2
@@ -80,11 +79,6 @@ def command(
 
     bundles.check_digest(policy_digest)
     registered = target.startswith(REGISTERED)
-    if serving and not registered:
-        raise UserError(
-            f"--serving compares a server with a registered version; '{target}' is a folder. Give"
-            " models:/NAME/VERSION."
-        )
     public = keys.load_public_keys(trusted)
     name = target
     if registered:
@@ -96,7 +90,7 @@ def command(
     outcome: Result = "block" if failed else "inconclusive" if problems else "pass"
     text = _text(name, attestation, problems)
     facts: list[dict[str, object]] = []
-    if serving:
+    if serving and not failed:  # of what was changed, nobody knows what was judged
         told, by_server = _compared(serving, name, attestation)
         facts = [dataclasses.asdict(fact) for fact in told]
         text = "\n".join([text, *map(str, told)])
@@ -117,10 +111,15 @@ def _compared(
     serving: str, ref: str, attestation: "Attestation | None"
 ) -> "tuple[Sequence[serving_check.Fact], Result]":
     """Return what a running server tells of itself, and whether it serves what was judged."""
+    from comptrust.claims.bundles import MODEL
+    from comptrust.claims.writing import CHECKPOINT
     from comptrust.tracking import evaluations
     from comptrust.workflow import serving_check
 
     measured = evaluations.load(ref)
+    if not ref.startswith(REGISTERED):
+        record = config.load_json(Path(ref, MODEL, CHECKPOINT), Checkpoint)
+        measured = dataclasses.replace(measured, checkpoint=record)
     manifest = measured.checkpoint.manifest if measured.checkpoint else {}
     facts = serving_check.check(serving, measured, attestation.weights if attestation else manifest)
     return facts, serving_check.outcome(facts)

@@ -100,7 +100,7 @@ def _keep(waiver: waivers.Waiver, *, ref: str, out: Path | None) -> str:
     from comptrust.workflow import signatures
 
     if out is None and ref.startswith(REMOTE):
-        return signatures.log_waivers(ref, [*signatures.waivers(ref, file=None), waiver])
+        return signatures.log_waivers(ref, [*signatures.waivers(ref), waiver])
     path = out or Path(waivers.NAME)
     before = waivers.read(path) if path.exists() else ()
     digests.write_atomic(path, waivers.dumps([*before, waiver]))

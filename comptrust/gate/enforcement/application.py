@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from werkzeug.exceptions import NotFound
 
 from comptrust.errors import UserError
-from comptrust.gate.enforcement import mlflow_internals, routes
+from comptrust.gate.enforcement import lapse, mlflow_internals, routes
 from comptrust.gate.enforcement.frozen import ForeignRepository, guarded_store
 from comptrust.gate.enforcement.routes import Route
 from comptrust.gate.enforcement.tracking import GuardedTracking
@@ -36,22 +36,23 @@ the log, take a thread each, but no processor; with the usual 40 they would keep
 """
 
 
-def create_app() -> FastAPI | flask.Flask:
-    """Create the application of a server without accounts."""
+def create_app(*, accounts: bool) -> FastAPI | flask.Flask:
+    """Create the application of a server with or without accounts."""
     from mlflow.server import app as flask_app
 
-    if not mlflow_internals.served_by_uvicorn():
-        return _guarded(flask_app)
-    from mlflow.server.fastapi_app import create_fastapi_app
+    app: FastAPI | flask.Flask = flask_app
+    if accounts:
+        from mlflow.server.auth import create_app as create_mlflow_app
 
-    return _guarded(create_fastapi_app(flask_app))
+        app = create_mlflow_app()
+    elif os.environ.get(mlflow_internals.SERVER_KIND) == "uvicorn":  # so FastAPI's routes are there
+        from mlflow.server.fastapi_app import create_fastapi_app
 
-
-def create_basic_auth_app() -> FastAPI | flask.Flask:
-    """Create the application of a server with accounts."""
-    from mlflow.server.auth import create_app as create_mlflow_app
-
-    return _guarded(create_mlflow_app())
+        app = create_fastapi_app(flask_app)
+    close(app, flask_app, os.environ.get(routes.ALLOWED, "").split(","))
+    mlflow_internals.use_stores(GuardedTracking, ForeignRepository)
+    flask_app.before_request(_look_around)
+    return app
 
 
 def close(app: FastAPI | flask.Flask, flask_app: flask.Flask, allowed: Collection[str]) -> None:
@@ -109,19 +110,15 @@ def unjudged(app_name: str) -> tuple[str, ...]:
     return routes.unjudged(installed(app, flask_app))
 
 
-def _guarded(app: FastAPI | flask.Flask) -> FastAPI | flask.Flask:
-    from mlflow.server import app as flask_app
+def _look_around() -> flask.Response | None:
+    """Take back what is promoted no longer, before a request is answered that could read it.
 
-    close(app, flask_app, os.environ.get(routes.ALLOWED, "").split(","))
-    mlflow_internals.use_stores(GuardedTracking, ForeignRepository)
-    flask_app.before_request(_end_emergencies)
-    return app
-
-
-def _end_emergencies() -> flask.Response | None:
-    """Take back what is promoted no longer, before a request is answered that could read it."""
+    A key that was revoked meanwhile is recorded.
+    """
     try:
-        guarded_store().lapses.end_due()
+        store = guarded_store()
+        lapse.end_due(store)
+        store.revocations.record()
     except MlflowException as error:
         code, body = error.get_http_status_code(), error.serialize_as_json()
         return flask.Response(body, code, mimetype="application/json")

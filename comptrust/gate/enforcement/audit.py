@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from filelock import Timeout
@@ -87,12 +88,8 @@ class Audit:
                 start = "\n" if torn else ""
                 content = f"{start}{json.dumps(record.model_dump(mode='json'))}\n".encode()
                 # One write call: another process never sees or interleaves half a record.
-                with open(
-                    self.path,
-                    "ab",
-                    buffering=0,
-                    opener=lambda path, flags: os.open(path, flags, 0o640),
-                ) as file:
+                opener = partial(os.open, mode=0o640)
+                with open(self.path, "ab", buffering=0, opener=opener) as file:
                     written = file.write(content)
                     os.fsync(file.fileno())
             except OSError as error:
@@ -191,16 +188,20 @@ def read(path: Path) -> Chain:
     return Chain(tuple(records), problem, sum(record.after is not None for record in records))
 
 
-def changes_of(path: Path, model: str) -> tuple[AuditRecord, ...]:
-    """Return the records of a model but for refusals, without checking the chain.
+def records(path: Path, part: bytes = b"") -> Iterator[AuditRecord]:
+    """Yield the records whose line has a text in it, but for refusals; the chain is not checked.
 
     Only their lines are parsed, so a long log takes little time.
     """
-    records = []
-    for line in audit_files.lines_with(path, json.dumps(model).encode(), without=REFUSED):
+    for line in audit_files.lines_with(path, part, without=REFUSED):
         with contextlib.suppress(ValueError):  # what a crash left
-            records.append(AuditRecord.model_validate_json(line))
-    return tuple(record for record in records if record.model == model)
+            yield AuditRecord.model_validate_json(line)
+
+
+def changes_of(path: Path, model: str) -> tuple[AuditRecord, ...]:
+    """Return the records of a model but for refusals."""
+    named = records(path, json.dumps(model).encode())
+    return tuple(record for record in named if record.model == model)
 
 
 def _next(event: AuditEvent, *, newest: Head | None, torn: bytes) -> AuditRecord:
@@ -217,10 +218,7 @@ def _next(event: AuditEvent, *, newest: Head | None, torn: bytes) -> AuditRecord
 
 def _problem(record: AuditRecord, *, number: int, previous: str, torn: str | None) -> str | None:
     checks = (
-        (
-            record.hash != record.true_hash(),
-            "was changed: its hash does not match its fields",
-        ),
+        (record.hash != record.true_hash(), "was changed: its hash does not match its fields"),
         (
             (record.number, record.previous) != (number, previous),
             "does not follow the one before: a record, or a whole file of the log, was removed,"

@@ -18,10 +18,10 @@ from comptrust import digests
 from comptrust.gate.enforcement.settings import Level
 from comptrust.records import Record
 
-Effect = Literal["granted", "refused", "withdrawn", "failed", "expired"]
+Effect = Literal["granted", "refused", "withdrawn", "failed", "expired", "revoked"]
 """`withdrawn`: a promoted version was taken back. `failed`: recorded, then the database refused.
 
-`expired`: the signature of what is promoted is over.
+`expired`: the signature of what is promoted is over. `revoked`: a key is not trusted anymore.
 """
 MAX_FIELD_BYTES = 4_000
 """Longest text in a line, in bytes as written; of a longer one the start and its hash are kept."""

@@ -1,91 +1,155 @@
-"""Earlier signed blocks of the same bytes, in whatever run of the tracking store they are."""
+"""Earlier signed blocks of the same bytes, in whatever run of the tracking store they are.
+
+Anybody may log runs that claim these bytes, so a file is parsed only if it names what a true one
+names, and is remembered by its SHA-256.
+"""
 
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import ViewType
+from mlflow.entities import Run, ViewType
 from mlflow.utils import get_results_from_paginated_fn
 
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import files
+from comptrust.gate.enforcement.places import Places
 from comptrust.gate.signing import attestations, keys
+from comptrust.gate.signing.attestations import Attestation
 from comptrust.records import Scorecard
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 
 PER_PAGE = 1000
+MAX_RUNS = 10_000
+"""Runs that may claim the same bytes; among more, a block would not be looked for."""
+MAX_PARSED_BYTES = 8 << 20
+"""Parsed for one promotion: about 2 s of processor time. The next one goes on with the others."""
+MAX_REMEMBERED = 2 * MAX_RUNS
+CLEAR = "Delete the tag checkpoint_digest of those that are not its evaluations"
 
 
-def find(
-    client: MlflowClient,
-    checkpoint_digest: str,
-    *,
-    but: str,
-    also: Iterable[str | None],
-    trusted: keys.Trusted,
-) -> tuple[Evaluation, ...]:
-    """Return the blocked evaluations of a checkpoint in all runs `but` one.
+class Blocks:
+    """Finds earlier blocks."""
 
-    Deleted runs count, and so do the runs named in `also`, whatever their tags say. Only verdicts
-    that a trusted key signed count. Where the answers are no longer the signed ones, the evaluation
-    has none, so that no other can be shown to ask more.
+    def __init__(self) -> None:
+        self._seen: dict[tuple[object, ...], Attestation | None] = {}
+        """SHA-256 of a file, its run and what is looked for -> the block that it proves."""
+
+    def find(
+        self,
+        places: Places,
+        checkpoint: str,
+        *,
+        but: str,
+        also: Iterable[str | None],
+        trusted: keys.Trusted,
+    ) -> tuple[Attestation, ...]:
+        """Return the blocks of a checkpoint (its digest) in all runs `but` one, newest run first.
+
+        Deleted runs count, and so do the runs named in `also`, whatever their tags say. Only
+        verdicts that a trusted key signed count. Raises UserError if too many runs claim the
+        checkpoint to look at all of them now.
+        """
+        client = places.tracking()
+        runs = {run_id: client.get_run(run_id) for run_id in filter(None, also)}
+        runs |= {run.info.run_id: run for run in _claiming(client, checkpoint)}
+        runs.pop(but, None)
+        gates = frozenset(name for name, key in trusted.items() if "gate" in key.grant.roles)
+        room, blocks = MAX_PARSED_BYTES, []
+        with tempfile.TemporaryDirectory() as temporary:
+            for run_id, run in runs.items():
+                path = _attestation_of(run, places, Path(temporary, run_id))
+                if path is None:
+                    continue
+                key = (places.memory.of_file(path), run_id, checkpoint, gates)
+                if key not in self._seen:
+                    content = path.read_bytes()
+                    named = run_id.encode() in content and checkpoint.encode() in content
+                    named = named and any(name.encode() in content for name in gates)
+                    room -= len(content) if named else 0
+                    if room < 0:
+                        raise UserError(
+                            f"{len(runs)} other runs claim the checkpoint {checkpoint[:12]}, more"
+                            f" than are read at once. Try again, which reads more. {CLEAR}."
+                        )
+                    while len(self._seen) >= MAX_REMEMBERED:
+                        self._seen.pop(next(iter(self._seen)), None)
+                    self._seen[key] = _block(path, run_id, checkpoint, trusted) if named else None
+                if signed := self._seen[key]:
+                    blocks.append(signed)
+        return tuple(blocks)
+
+
+def evaluation_of(signed: Attestation, places: Places, temporary: Path) -> Evaluation:
+    """Fetch what was blocked.
+
+    Where the answers are no longer the signed ones, the evaluation has none, so that no other can
+    be shown to ask more.
     """
-    run_ids = dict.fromkeys([*filter(None, also), *_runs(client, checkpoint_digest)])
-    found = (_block(client, run, checkpoint_digest, trusted) for run in run_ids if run != but)
-    return tuple(filter(None, found))
-
-
-def _runs(client: MlflowClient, checkpoint_digest: str) -> list[str]:
-    experiments = get_results_from_paginated_fn(
-        lambda size, token: client.search_experiments(ViewType.ALL, size, page_token=token),
-        PER_PAGE,
-    )
-    query = f"tags.checkpoint_digest = '{checkpoint_digest}'"
-    places = [experiment.experiment_id for experiment in experiments]
-    runs = get_results_from_paginated_fn(
-        lambda size, token: client.search_runs(
-            places, query, ViewType.ALL, max_results=size, page_token=token
-        ),
-        PER_PAGE,
-    )
-    return [run.info.run_id for run in runs]
-
-
-def _block(
-    client: MlflowClient, run_id: str, checkpoint_digest: str, trusted: keys.Trusted
-) -> Evaluation | None:
-    """Return the evaluation of a run if a trusted key signed a block of the checkpoint on it."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        uri = client.get_run(run_id).info.artifact_uri
-        files.fetch(uri, (attestations.NAME,), folder)
-        try:
-            signed = attestations.read(folder / attestations.NAME)
-        except UserError:  # there is none, or anybody's text
-            return None
-        verdict = signed.verdict
-        if (
-            not keys.proven(signed, trusted)
-            or (signed.run_id, verdict.checkpoint_digest) != (run_id, checkpoint_digest)
-            or (verdict.outcome, verdict.stages) != ("block", True)
-        ):
-            return None
-        files.fetch(uri, tuple(signed.files.get("candidate", ())), folder)
-        changes = attestations.changes(signed, {"candidate": folder})
-        ref = f"runs:/{run_id}"
-        if any(not str(change.file).startswith("baseline/") for change in changes):
-            return Evaluation(ref, _unknown(checkpoint_digest))
+    folder, ref = temporary / "blocked" / signed.run_id, f"runs:/{signed.run_id}"
+    places.fetch(signed.run_id, tuple(signed.files.get("candidate", ())), folder)
+    changes = attestations.changes(signed, {"candidate": folder})
+    if all(str(change.file).startswith("baseline/") for change in changes):
         return evaluation.load(folder, ref=ref)
-
-
-def _unknown(checkpoint_digest: str) -> Scorecard:
-    return Scorecard(
-        checkpoint_digest=checkpoint_digest,
+    unknown = Scorecard(
+        checkpoint_digest=signed.verdict.checkpoint_digest,
         suite_digest="",
         rendering_digest="",
         generations={},
         scores=(),
         provenance={},
     )
+    return Evaluation(ref, unknown)
+
+
+def _claiming(client: MlflowClient, checkpoint: str) -> list[Run]:
+    """Return the runs whose tag claims a checkpoint, newest first."""
+    experiments = get_results_from_paginated_fn(
+        lambda size, token: client.search_experiments(ViewType.ALL, size, page_token=token),
+        PER_PAGE,
+    )
+    places = [experiment.experiment_id for experiment in experiments]
+    runs: list[Run] = get_results_from_paginated_fn(
+        lambda size, token: client.search_runs(
+            places,
+            f"tags.checkpoint_digest = '{checkpoint}'",
+            ViewType.ALL,
+            max_results=size,
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
+        ),
+        PER_PAGE,
+        MAX_RUNS + 1,
+    )
+    if len(runs) > MAX_RUNS:
+        raise UserError(
+            f"More than {MAX_RUNS} runs claim the checkpoint {checkpoint[:12]}. {CLEAR}, then try"
+            " again."
+        )
+    return runs
+
+
+def _attestation_of(run: Run, places: Places, temporary: Path) -> Path | None:
+    """Return the attestation of a run; None if it has none, or a larger one than is ever read."""
+    folder = files.local(run.info.artifact_uri)
+    try:
+        if folder is None:
+            folder = places.fetch(run.info.run_id, (attestations.NAME,), temporary)
+    except files.TooLarge:
+        return None
+    path = folder / attestations.NAME
+    return path if path.is_file() and path.stat().st_size <= attestations.MAX_BYTES else None
+
+
+def _block(path: Path, run_id: str, checkpoint: str, trusted: keys.Trusted) -> Attestation | None:
+    """Return what a trusted key signed if it is a block of the checkpoint on this run."""
+    try:
+        signed = attestations.read(path)
+    except UserError:  # anybody's text
+        return None
+    verdict = signed.verdict
+    blocks = (verdict.outcome, verdict.stages) == ("block", True)
+    same = (signed.run_id, verdict.checkpoint_digest) == (run_id, checkpoint)
+    return signed if blocks and same and keys.proven(signed, trusted) else None

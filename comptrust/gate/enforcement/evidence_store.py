@@ -7,7 +7,7 @@ index.
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from comptrust import config, digests
@@ -94,7 +94,7 @@ class EvidenceStore:
             path.parent.mkdir(exist_ok=True, mode=0o700)
             temporary = path.with_name(f".{digest[:8]}.{secrets.token_hex(4)}")
             try:
-                with open(temporary, "xb", opener=_private) as file:
+                with open(temporary, "xb", opener=partial(os.open, mode=0o600)) as file:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
@@ -107,7 +107,3 @@ class EvidenceStore:
                 " promoted; fix this, then try again."
             ) from error
         return digest
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

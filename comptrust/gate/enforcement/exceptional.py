@@ -12,8 +12,9 @@ from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import replay
 from comptrust.gate.enforcement.audit_record import AuditRecord, Grant
+from comptrust.gate.enforcement.places import run_of
 from comptrust.gate.enforcement.settings import Level
-from comptrust.gate.enforcement.verifier import EVALUATED_BY, Verified, Verifier
+from comptrust.gate.enforcement.verifier import Verified, Verifier
 from comptrust.gate.signing import emergency
 
 SAME = ("source", "storage", "run_id", "files", "attestation", "key_id")
@@ -27,7 +28,6 @@ class ExceptionalVerifier(Verifier):
         self,
         version: ModelVersion,
         level: Level,
-        *,
         uri: str,
         place: replay.Place,
         target: str,
@@ -50,10 +50,13 @@ class ExceptionalVerifier(Verifier):
                     f" back to: {error}"
                 )
         with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
-            record = self._emergency(version, folder)
-            if record is None:
+            folder, run_id = Path(temporary), run_of(version)
+            if not run_id:
                 raise refusal
+            path = self.places.fetch(run_id, (emergency.NAME,), folder) / emergency.NAME
+            if not path.is_file():
+                raise refusal
+            record = emergency.read(path)
             problem = emergency.problem(
                 record,
                 trusted=self.trusted(),
@@ -66,14 +69,14 @@ class ExceptionalVerifier(Verifier):
                 problem = f"{emergency.NAME} was used, and its version was replaced or taken back."
             if problem:
                 raise UserError(f"{refusal} No emergency either: {problem}")
-            _, snapshot, vouched = self.hashed(version, uri, folder)
+            snapshot = self.places.hashed(version, uri, folder)
         present = digests.of_value(snapshot.digests)
         if present != record.files:
             raise UserError(f"{refusal} No emergency either: {emergency.NAME} is for other files.")
         grant = Grant(
             source=version.source,
             storage=uri,
-            run_id=_run_of(version),
+            run_id=run_of(version),
             files=present,
             attestation=digest,
             policy=self.settings.policies[level].digest,
@@ -82,7 +85,7 @@ class ExceptionalVerifier(Verifier):
             emergency=record.why,
         )
         reason = f"{emergency.notice(record.until, record.why)} Signed by {record.key_id}"
-        return reason, None if vouched else snapshot, grant
+        return reason, snapshot, grant
 
     def _rollback(
         self, version: ModelVersion, level: Level, *, uri: str, former: AuditRecord
@@ -101,14 +104,3 @@ class ExceptionalVerifier(Verifier):
             raise UserError(f"It is no longer what was granted ({', '.join(changed)}).")
         reason = f"rollback to what record {former.number} granted: {reason}, valid at that time"
         return reason, snapshot, grant.model_copy(update={"rollback": former.number})
-
-    def _emergency(self, version: ModelVersion, folder: Path) -> emergency.Emergency | None:
-        """Return the emergency that is logged on the version's run, if there is one."""
-        if not (run_id := _run_of(version)):
-            return None
-        path = self.fetch(run_id, (emergency.NAME,), folder / "emergency") / emergency.NAME
-        return emergency.read(path) if path.is_file() else None
-
-
-def _run_of(version: ModelVersion) -> str:
-    return (version.tags or {}).get(EVALUATED_BY) or version.run_id or ""

@@ -4,6 +4,7 @@ A file is hashed again whenever it could have changed.
 """
 
 import os
+import re
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,19 @@ from comptrust.gate.enforcement import mlflow_internals, settings
 from comptrust.gate.signing import attestations
 
 PROXIED = "mlflow-artifacts"
+PLAIN = re.compile(
+    r"(?:mlflow-artifacts:|file://|(?!file:)[a-z0-9]+://[^/]+)?(?:/[^/]+)+", re.ASCII
+)
+"""A scheme that may be left out, then parts that are not empty."""
+MISREAD = "%?#;\\"
 MAX_BYTES = 16 << 20
 """Largest single file of evidence to read."""
 MAX_ANSWER_BYTES = 256 << 20
 """Largest file of answers to read; one dimension of the published suite takes less than 100 MB."""
+
+
+class TooLarge(UserError):
+    """A file that is larger than any that comptrust writes, so it is not read."""
 
 
 @dataclass(frozen=True)
@@ -32,25 +42,30 @@ class Snapshot:
     digests: dict[str, str]
     """Relative path -> SHA-256."""
     identities: dict[str, Identity]
+    vouched: bool = False
+    """Whether the operator vouches for their place, which this server does not protect."""
 
     def unchanged(self) -> bool:
-        """Whether the folder still has exactly these files, untouched since they were hashed."""
+        """Whether the folder still has exactly these files, untouched since they were hashed.
+
+        What the operator vouches for counts as unchanged.
+        """
         try:
-            return _identities(self.folder) == self.identities
+            return self.vouched or _identities(self.folder) == self.identities
         except UserError:  # a link appeared, or the files are gone
             return False
 
 
-def snapshot(folder: Path, memory: Memory) -> Snapshot:
+def snapshot(folder: Path, memory: Memory, *, vouched: bool = False) -> Snapshot:
     """Hash a folder.
 
     Raises UserError if it is missing or empty, contains a link, or changes meanwhile.
     """
     before = _identities(folder)
-    taken = Snapshot(folder, {name: memory.of_file(folder / name) for name in before}, before)
-    if not taken.unchanged():
+    hashes = {name: memory.of_file(folder / name) for name in before}
+    if _identities(folder) != before:
         raise UserError("Its files changed while they were read. Wait for the upload to end.")
-    return taken
+    return Snapshot(folder, hashes, before, vouched)
 
 
 def in_server() -> bool:
@@ -95,7 +110,26 @@ def below(uri: str, root: str) -> bool:
     )
 
 
-def fetch(uri: str, names: tuple[str, ...], into: Path) -> Path:
+def ambiguous(uri: str) -> str | None:
+    """Return what in an address could be read in two ways; None if nothing can."""
+    if not uri.isascii() or not uri.isprintable():
+        return "it has characters that are not printable ASCII"
+    if character := next((character for character in MISREAD if character in uri), None):
+        return f"it contains '{character}'"
+    if not PLAIN.fullmatch(uri) or {".", ".."} & set(uri.split("/")):
+        return "it is not a scheme and a path without empty, '.' or '..' parts"
+    return None
+
+
+def vouched(uri: str, loaded: settings.Settings) -> bool:
+    """Whether the operator vouches for a place."""
+    return any(
+        below(uri, root) or (local(uri) or uri) == (local(root) or root)
+        for root in loaded.artifact_roots
+    )
+
+
+def fetch(uri: str, names: tuple[str, ...], into: Path, *, tracking: str | None = None) -> Path:
     """Copy those of the named artifacts that exist, and return the folder.
 
     Raises UserError if the place cannot be read or a file is larger than any that comptrust writes
@@ -104,14 +138,14 @@ def fetch(uri: str, names: tuple[str, ...], into: Path) -> Path:
     limits = {attestations.NAME: attestations.MAX_BYTES}
     place = local(uri)
     try:
-        repository = get_artifact_repository(str(place) if place else uri)
+        repository = get_artifact_repository(str(place) if place else uri, tracking_uri=tracking)
         present = {item.path: item.file_size or 0 for item in repository.list_artifacts()}
         for inner in {name.partition("/")[0] for name in names if "/" in name} & present.keys():
             present |= {item.path: item.file_size or 0 for item in repository.list_artifacts(inner)}
         for name in names:
             most = limits.get(name, MAX_ANSWER_BYTES if "/" in name else MAX_BYTES)
             if present.get(name, 0) > most:
-                raise UserError(
+                raise TooLarge(
                     f"Its {name} has {present[name] >> 20} MB, and files of more than"
                     f" {most >> 20} MB are not read. Evaluate and gate it again."
                 )
@@ -120,9 +154,13 @@ def fetch(uri: str, names: tuple[str, ...], into: Path) -> Path:
             if name in present:
                 repository.download_artifacts(name, str(into))
     except (MlflowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"Its artifacts at {uri} cannot be read here: {reason}.") from error
+        raise UserError(f"Its artifacts at {uri} cannot be read here: {reason(error)}.") from error
     return into
+
+
+def reason(error: Exception) -> str:
+    """Return why something failed, on one line without a full stop."""
+    return " ".join(str(error).split())[:200].rstrip(".")
 
 
 def _identities(folder: Path) -> dict[str, Identity]:

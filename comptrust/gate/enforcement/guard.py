@@ -1,6 +1,7 @@
 """Decisions on guarded stages, aliases, tags and versions, logged before anything is done."""
 
 import getpass
+import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ from comptrust.gate.enforcement.settings import ALIASES, AUDIT_LOG, Level, Setti
 from comptrust.gate.signing import emergency
 
 BASIC_AUTH = "mlflow.server.auth"
+IDENTITY = operator.attrgetter("name", "version", "creation_timestamp", "source", "run_id")
+"""What makes a version the same one as before."""
+Change = tuple[str, str, str, str]
+"""Model, version, action, and target: the stage, alias, name or tag."""
 
 
 class Guard:
@@ -30,10 +35,8 @@ class Guard:
         self._webhooks = webhooks.open_all()
         self._audit = Audit(settings.audit_log) if settings.audit_log else None
         added = tuple(alias for alias in settings.aliases if alias not in ALIASES)
-        policies = tuple(
-            (level, policy.digest, policy.tolerate_until)
-            for level, policy in settings.policies.items()
-        )
+        named = settings.policies.items()
+        policies = tuple((level, one.digest, one.tolerate_until) for level, one in named)
         self._guards = Guarded(models=settings.models, aliases=added, policies=policies)
 
     @property
@@ -70,7 +73,7 @@ class Guard:
         change = (version.name, str(version.version), action, target)
         if not routes.is_closed():
             self.refuse(
-                *change,
+                change,
                 "This server has routes that comptrust has not judged. Start it with `comptrust"
                 " serve`.",
             )
@@ -82,31 +85,26 @@ class Guard:
                 changes = self._changes(version.name)
                 place = replay.place_of(action, version.name, str(version.version), target)
                 reason, snapshot, grant = self.verifier.exceptional(
-                    *(version, level),
-                    uri=uri,
-                    place=place,
-                    target=target,
-                    changes=changes,
-                    refusal=refusal,
+                    version, level, uri, place, target, changes, refusal
                 )
         except ServiceError as error:
             raise MlflowException(str(error), error_code=TEMPORARILY_UNAVAILABLE) from error
         except ComptrustError as error:
-            self.refuse(*change, str(error), level=level)
+            self.refuse(change, str(error), level=level)
         except Exception as error:  # any failure to judge is a refusal, and is logged as one
             reason = f"{type(error).__name__}: {error}"
-            self.log(*change, "refused", reason, level=level)
+            self.log(change, "refused", reason, level=level)
             raise MlflowException(
                 "comptrust could not judge this version; nothing was changed.",
                 error_code=INTERNAL_ERROR,
             ) from error
         with self.locked():
             # Judging takes a while. Under the lock, look once more: nothing may change from here.
-            same = _identity(reread()) == _identity(version)
+            same = IDENTITY(reread()) == IDENTITY(version)
             same = same and (changes is None or changes == self._changes(version.name))
-            if not same or (snapshot and not snapshot.unchanged()):
+            if not same or not snapshot.unchanged():
                 self.refuse(
-                    *change,
+                    change,
                     "It changed while it was judged. Try again when nothing writes to it.",
                     level=level,
                 )
@@ -114,29 +112,27 @@ class Guard:
             problem = bindings.refusal(self.audit.path, version.name, grant, policy)
             # An emergency compares nothing; a human answers for its bytes.
             if problem and not grant.emergency:
-                self.refuse(*change, problem, level=level)
+                self.refuse(change, problem, level=level)
             archived = [
                 self._event(
-                    *(version.name, number, "transition", STAGE_ARCHIVED, "withdrawn"),
+                    (version.name, number, "transition", STAGE_ARCHIVED),
+                    "withdrawn",
                     f"{replay.DISPLACED} {version.version}",
                 )
                 for number in displaced()
             ]
             if grant.emergency and archived:
-                self.refuse(*change, "An emergency archives no other version.", level=level)
-            lapse.announce(self.audit.path, grant.expires, version.name)
-            granted = self._event(*change, "granted", reason, level=level, grant=grant)
+                self.refuse(change, "An emergency archives no other version.", level=level)
+            granted = self._event(change, "granted", reason, level=level, grant=grant)
             with self._recorded(granted, *archived):
                 if grant.emergency:
                     describe(emergency.notice(grant.expires, grant.emergency))
                 yield
 
     @contextmanager
-    def withdrawal(
-        self, model: str, version: str, action: str, target: str, finding: str
-    ) -> Iterator[None]:
+    def withdrawal(self, change: Change, finding: str) -> Iterator[None]:
         """Record that the body takes a promotion back."""
-        with self._recorded(self._event(model, version, action, target, "withdrawn", finding)):
+        with self._recorded(self._event(change, "withdrawn", finding)):
             yield
 
     def granted(self, place: replay.Place) -> bool:
@@ -154,25 +150,17 @@ class Guard:
     def _changes(self, model: str) -> replay.History:
         return replay.history(audit.changes_of(self.audit.path, model))
 
-    def require_signed_pass(self, version: ModelVersion, *, action: str, target: str) -> None:
+    def require_signed_pass(self, version: ModelVersion, change: Change) -> None:
         """Refuse unless a trusted key attests a pass of the version."""
         try:
             self.verifier.signed_pass(version)
         except UserError as error:
-            self.refuse(version.name, str(version.version), action, target, str(error))
+            self.refuse(change, str(error))
 
-    def refuse(
-        self,
-        model: str,
-        version: str,
-        action: str,
-        target: str,
-        finding: str,
-        *,
-        level: Level | None = None,
-    ) -> NoReturn:
+    def refuse(self, change: Change, finding: str, *, level: Level | None = None) -> NoReturn:
         """Log a refusal, then raise PERMISSION_DENIED with the finding, which says what to do."""
-        self.log(model, version, action, target, "refused", finding, level=level)
+        self.log(change, "refused", finding, level=level)
+        model, version, action, target = change
         ref = f"models:/{model}/{version}" if version else f"the model {model}"
         raise MlflowException(
             f"comptrust refused: {action} {target}, {ref}. {finding}",
@@ -180,32 +168,21 @@ class Guard:
         )
 
     def log(
-        self,
-        model: str,
-        version: str,
-        action: str,
-        target: str,
-        decision: Effect,
-        finding: str,
-        *,
-        level: Level | None = None,
+        self, change: Change, decision: Effect, finding: str, *, level: Level | None = None
     ) -> None:
         """Write one decision. Raises TEMPORARILY_UNAVAILABLE if it cannot be logged."""
-        self._append(self._event(model, version, action, target, decision, finding, level=level))
+        self._append(self._event(change, decision, finding, level=level))
 
     def _event(
         self,
-        model: str,
-        version: str,
-        action: str,
-        target: str,
+        change: Change,
         decision: Effect,
         finding: str,
         *,
         level: Level | None = None,
         grant: Grant | None = None,
     ) -> AuditEvent:
-        user, address = caller()
+        (model, version, action, target), (user, address) = change, caller()
         return AuditEvent(
             action=action,
             model=model,
@@ -270,13 +247,3 @@ def caller() -> tuple[str | None, str | None]:
     checked = any(getattr(hook, "__module__", "") == BASIC_AUTH for hook in hooks)
     login = flask.request.authorization
     return (login.username if checked and login else None), flask.request.remote_addr
-
-
-def _identity(version: ModelVersion) -> tuple[object, ...]:
-    return (
-        version.name,
-        str(version.version),
-        version.creation_timestamp,
-        version.source,
-        version.run_id,
-    )

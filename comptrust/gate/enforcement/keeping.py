@@ -1,6 +1,6 @@
 """Gather what a promotion rests on, and keep a copy of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -12,6 +12,7 @@ from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.gate.enforcement.evidence_store import EvidenceStore
 from comptrust.gate.enforcement.needed import CLAIMS
+from comptrust.gate.enforcement.places import Places
 from comptrust.gate.policy import Policy
 from comptrust.gate.signing import waivers
 from comptrust.gate.signing.attestations import Attestation
@@ -25,11 +26,9 @@ def keep(
     store: EvidenceStore | None,
     attestation: Attestation,
     judged: Path,
-    *,
-    client: MlflowClient,
     siblings: Mapping[str, str],
     policy: Policy,
-    fetch: Callable[[str, tuple[str, ...], Path], Path],
+    places: Places,
 ) -> str | None:
     """Keep what was fetched to judge an attestation, and return the index's digest.
 
@@ -41,7 +40,7 @@ def keep(
     runs = {"candidate": attestation.run_id, **siblings}
     if attestation.baseline_run_id:
         runs["baseline"] = attestation.baseline_run_id
-    fetch(attestation.run_id, (*CLAIMS, waivers.NAME), judged / "signed")
+    places.fetch(attestation.run_id, (*CLAIMS, waivers.NAME), judged / "signed")
     folders = [("candidate", judged / "signed")] + [
         (role, judged / (digests.of_text(role) if role in siblings else role)) for role in runs
     ]
@@ -51,7 +50,7 @@ def keep(
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    models = {model for run in runs.values() for model in _models(client, run)}
+    models = {model for run in runs.values() for model in _models(places.tracking(), run)}
     return store.keep(files, runs=runs, models=tuple(sorted(models)), policy=policy.canonical)
 
 

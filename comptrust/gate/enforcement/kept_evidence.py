@@ -9,6 +9,7 @@ from mlflow.exceptions import MlflowException
 
 from comptrust import digests
 from comptrust.errors import UserError
+from comptrust.gate.enforcement import files
 from comptrust.gate.enforcement.evidence_store import EvidenceStore, Kept
 from comptrust.gate.enforcement.needed import FREE, GATE
 from comptrust.gate.signing import attestations
@@ -51,21 +52,20 @@ class KeptEvidence:
         self, role: str, run_id: str, kept: Kept, newest: Attestation | None
     ) -> Iterator[str]:
         whose = role if role in ("candidate", "baseline") else f"sibling {role}"
-        files = {
+        expected = {
             name.removeprefix(f"{role}/"): digest
             for name, digest in (kept.files | kept.left_out).items()
             if name.startswith(f"{role}/")
         }
         try:
-            present = self._files(run_id, files)
+            present = self._files(run_id, expected)
         except (MlflowException, OSError) as error:
-            reason = " ".join(str(error).split())[:200].rstrip(".")
             yield (
-                f"the run {run_id} of its {whose} cannot be read: {reason}. Its evidence is kept:"
-                f" {len(files)} files in {self._store.folder}."
+                f"the run {run_id} of its {whose} cannot be read: {files.reason(error)}. Its"
+                f" evidence is kept: {len(expected)} files in {self._store.folder}."
             )
             return
-        for name, digest in files.items():
+        for name, digest in expected.items():
             # A newer signed verdict is no difference; that it is a good one is checked elsewhere.
             same = present.get(name)
             signed = {**dict.fromkeys(GATE, same), **newest.files.get(role, {})} if newest else {}
@@ -76,7 +76,7 @@ class KeptEvidence:
             state = "was changed" if name in present else "is missing"
             yield (
                 f"{name} of its {whose} (run {run_id}) {state} since it was promoted."
-                f" {self._instead(digest)} Log it again, or gate it again and promote it."
+                f" {self._instead(digest)} Restore it there, or gate it again and promote it."
             )
 
     def instead(self, index: str, name: str) -> str:

@@ -1,15 +1,9 @@
-"""The end of what was granted: emergencies are taken back, and expired signatures are logged.
-
-Each end is noted in a file beside the log, which costs a request one look at that file.
-"""
+"""The end of what was granted: emergencies are taken back, and expired signatures are logged."""
 
 import contextlib
 import datetime
-import json
-import os
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow.entities.model_registry.model_version_stages import STAGE_ARCHIVED
@@ -17,34 +11,26 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
-from comptrust import digests
-from comptrust.errors import ServiceError
-from comptrust.gate.enforcement import audit, audit_files, replay
+from comptrust.gate.enforcement import audit, replay
 from comptrust.gate.enforcement.audit_record import AuditRecord
 from comptrust.gate.signing import emergency
 
 if TYPE_CHECKING:
-    from comptrust.gate.enforcement.guard import Guard
+    from comptrust.gate.enforcement.store import GuardedStore
 
-EMERGENCY = b'"emergency": "'
-"""Part of the line of each emergency that was granted, and of no other."""
 MAX_DESCRIPTION = 5_000
-End = tuple[datetime.datetime, str]
-"""When something ends, and of which model."""
 on_its_own: ContextVar[str] = ContextVar("on_its_own", default="")
-"""Why the server changes something that nobody asked for."""
+"""Why the server records something that nobody asked for."""
 
 
-def announce(log: Path, end: datetime.datetime, model: str) -> None:
-    """Note when a grant ends, for every server of this log, before it is recorded."""
+@contextlib.contextmanager
+def by_itself(why: str) -> Iterator[None]:
+    """Let the body record what the server does on its own, and why."""
+    token = on_its_own.set(why)
     try:
-        with open(_noted(log), "a", encoding="ascii") as file:
-            file.write(_line((end, model)))
-    except OSError as error:
-        raise ServiceError(
-            f"Cannot write {_noted(log)}: {error.strerror}. Nothing was changed; fix this, then try"
-            " again."
-        ) from error
+        yield
+    finally:
+        on_its_own.reset(token)
 
 
 def described(description: str | None, line: str) -> str:
@@ -58,128 +44,65 @@ def described(description: str | None, line: str) -> str:
     return f"{line}\n{kept}"[:MAX_DESCRIPTION].rstrip()
 
 
-class Lapses:
-    """Ends what the log of a registry granted when its time is over."""
+def end_due(store: "GuardedStore") -> None:
+    """Take back each emergency that is over, and log each signature that expired meanwhile.
 
-    def __init__(self, store: SqlAlchemyStore, guard: "Guard", log: Path | None) -> None:
-        self._store, self._guard, self._log = store, guard, log
-        self._state: tuple[int, int] | None = None
-        self._ends: set[End] = set()
-
-    def end_due(self) -> None:
-        """Take back each emergency that is over, and log each signature that expired meanwhile.
-
-        The alias goes to the former champion, if there is one. Raises MlflowException if that
-        cannot be done or logged; then nothing may be read.
-        """
-        now = datetime.datetime.now(datetime.UTC)
-        if self._log is None or not (due := self._due(self._log, now)):
-            return
-        with self._guard.locked():  # another worker may have done it meanwhile
-            for model in due:
-                records = audit.changes_of(self._log, model)
-                changes = replay.history(records)
-                for record in list(replay.promoted(changes).values()):
-                    if record.grant is None or record.grant.expires > now:
-                        continue
-                    if record.grant.emergency:
-                        self._end(record, changes)
-                    elif record.grant.rollback is None and not _logged(record, records):
-                        self._expire(record)
-            # Notes are added under the same lock, so none is lost here.
-            noted = set(_ends(self._log))
-            self._ends = {end for end in self._ends | noted if end[0] > now}
-            if noted - self._ends:
-                digests.write_atomic(_noted(self._log), "".join(map(_line, sorted(self._ends))))
-
-    def _due(self, log: Path, now: datetime.datetime) -> list[str]:
-        """Return the models of which something is over."""
-        try:
-            status = os.stat(_noted(log))
-            state = (status.st_mtime_ns, status.st_size)
-        except FileNotFoundError:
-            state = (0, 0)
-        if state != self._state:
-            self._ends.update(_ends(log))
-            if self._state is None or state == (0, 0):  # somebody may have removed the notes
-                self._ends.update(_emergencies(log))
-            self._state = state
-        return sorted({model for end, model in self._ends if end <= now})
-
-    def _expire(self, record: AuditRecord) -> None:
-        """Log that a signature is over. What it opened stays promoted."""
-        assert record.grant is not None
-        over = f"the signature of record {record.number} expired"
-        token = on_its_own.set(f"at {record.grant.expires:%Y-%m-%d %H:%M} UTC.")
-        try:
-            change = (record.model, record.version, record.action, record.target)
-            self._guard.log(*change, "expired", over)
-        finally:
-            on_its_own.reset(token)
-
-    def _end(self, record: AuditRecord, changes: replay.History) -> None:
-        """Take one emergency back. What it left in its place was granted by nothing else."""
-        assert record.grant is not None
-        over = f"The emergency of record {record.number} ended at {record.grant.expires:%H:%M} UTC."
-        name, version = record.model, record.version
-        token = on_its_own.set(over)
-        try:
-            if record.action in replay.ALIAS_ACTIONS:
-                former = replay.before_emergency(changes, replay.place(record))
-                if not former or not self._moved(name, record.target, former.version):
-                    change = (name, version, "delete alias", record.target)
-                    with self._guard.withdrawal(*change, "no former champion"), _existing():
-                        SqlAlchemyStore.delete_registered_model_alias(
-                            self._store, name, record.target
-                        )
-            else:
-                change = (name, version, "transition", STAGE_ARCHIVED)
-                with self._guard.withdrawal(*change, f"was in {record.target}"), _existing():
-                    SqlAlchemyStore.transition_model_version_stage(
-                        self._store, name, version, STAGE_ARCHIVED, False
-                    )
-            with _existing():
-                entity = self._store.get_model_version(name, version)
-                line = f"{emergency.MARK} ended at {record.grant.expires:%Y-%m-%d %H:%M} UTC."
-                text = described(entity.description, line)
-                self._store.update_model_version(name, version, text)
-        finally:
-            on_its_own.reset(token)
-
-    def _moved(self, name: str, alias: str, version: str) -> bool:
-        """Move an alias as any client would, so only to what may be promoted."""
-        try:
-            self._store.set_registered_model_alias(name, alias, version)
-        except MlflowException:
-            return False
-        return True
-
-
-def _noted(log: Path) -> Path:
-    return log.with_name(f"{log.name}.ends")
-
-
-def _line(end: End) -> str:
-    return f"{end[0].isoformat()} {json.dumps(end[1])}\n"
-
-
-def _ends(log: Path) -> Iterator[End]:
-    """Yield what is noted beside a log."""
-    if not _noted(log).exists():
+    What an expired signature opened stays promoted. An emergency's alias goes to the former
+    champion, if there is one. Raises MlflowException if that cannot be done or logged; then nothing
+    may be read.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    if not (due := store.promoted.due(now)):
         return
-    for line in _noted(log).read_text("ascii").splitlines():
-        with contextlib.suppress(ValueError):  # what a crash left
-            time, _, model = line.partition(" ")
-            yield datetime.datetime.fromisoformat(time), json.loads(model)
+    with store.guard.locked():  # another worker may have done it meanwhile
+        for model in due:
+            records = audit.changes_of(store.guard.audit.path, model)
+            changes = replay.history(records)
+            for record in list(replay.promoted(changes).values()):
+                if record.grant is None or record.grant.expires > now:
+                    continue
+                if record.grant.emergency:
+                    _end(store, record, changes)
+                elif record.grant.rollback is None and not _logged(record, records):
+                    change = (record.model, record.version, record.action, record.target)
+                    with by_itself(f"at {record.grant.expires:%Y-%m-%d %H:%M} UTC."):
+                        over = f"the signature of record {record.number} expired"
+                        store.guard.log(change, "expired", over)
+            store.promoted.settled(model, now)
 
 
-def _emergencies(log: Path) -> Iterator[End]:
-    """Yield the ends of all emergencies in a log."""
-    for line in audit_files.lines_with(log, EMERGENCY, without=audit.REFUSED):
-        with contextlib.suppress(ValueError):  # what a crash left
-            record = AuditRecord.model_validate_json(line)
-            if record.grant:
-                yield record.grant.expires, record.model
+def _end(store: "GuardedStore", record: AuditRecord, changes: replay.History) -> None:
+    """Take one emergency back. What it left in its place was granted by nothing else."""
+    assert record.grant is not None
+    over = f"The emergency of record {record.number} ended at {record.grant.expires:%H:%M} UTC."
+    name, version = record.model, record.version
+    with by_itself(over):
+        if record.action in replay.ALIAS_ACTIONS:
+            former = replay.before_emergency(changes, replay.place(record))
+            if not former or not _moved(store, name, record.target, former.version):
+                change = (name, version, "delete alias", record.target)
+                with store.guard.withdrawal(change, "no former champion"), _existing():
+                    SqlAlchemyStore.delete_registered_model_alias(store, name, record.target)
+        else:
+            change = (name, version, "transition", STAGE_ARCHIVED)
+            with store.guard.withdrawal(change, f"was in {record.target}"), _existing():
+                SqlAlchemyStore.transition_model_version_stage(
+                    store, name, version, STAGE_ARCHIVED, False
+                )
+        with _existing():
+            entity = store.get_model_version(name, version)
+            line = f"{emergency.MARK} ended at {record.grant.expires:%Y-%m-%d %H:%M} UTC."
+            text = described(entity.description, line)
+            store.update_model_version(name, version, text)
+
+
+def _moved(store: "GuardedStore", name: str, alias: str, version: str) -> bool:
+    """Move an alias as any client would, so only to what may be promoted."""
+    try:
+        store.set_registered_model_alias(name, alias, version)
+    except MlflowException:
+        return False
+    return True
 
 
 def _logged(record: AuditRecord, records: Iterable[AuditRecord]) -> bool:

@@ -4,7 +4,6 @@ None has a public equivalent. When MLflow is upgraded, this is the file to check
 gone fails at import, so the server does not start unguarded.
 """
 
-import os
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -77,11 +76,6 @@ def registry_store() -> AbstractStore:
     from mlflow.server.handlers import _get_model_registry_store
 
     return _get_model_registry_store()
-
-
-def served_by_uvicorn() -> bool:
-    """Whether this process is one of uvicorn, so that MLflow's routes of FastAPI are served."""
-    return os.environ.get(SERVER_KIND) == "uvicorn"
 
 
 def use_stores(

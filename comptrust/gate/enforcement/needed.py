@@ -4,7 +4,6 @@ What was signed stays. The gate may replace its own verdict by a newer one, whic
 trusted signature.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from comptrust import digests
@@ -21,59 +20,48 @@ FREE = ("report", "validation", "control.json", "waivers.json")
 """What may be written again at any time: nothing that was signed depends on it."""
 
 
-@dataclass(frozen=True)
-class Needed:
-    """The files of one run that a promoted version rests on."""
-
-    folder: Path
-    """The run's artifacts."""
-    run_id: str
-    index: Index
-    trusted: Path | None
-    """Folder of the trusted keys."""
-
-    def accepts(self, name: str, staged: Path) -> bool:
-        """Whether a staged file may take the place `name` in the run."""
-        top, candidate = name.partition("/")[0], self.run_id in self.index.candidates
-        if top in FREE or (top in GATE and not candidate):
-            return True
-        if top not in (*attestations.EVALUATION, *GATE):
-            return not (self.folder / name).exists()
-        present = self._proven(self.folder / attestations.NAME) if candidate else None
-        if name == attestations.NAME:
-            new = self._proven(staged)
-            return bool(new and (present is None or present.issued <= new.issued))
-        digest = digests.of_file(staged)
-        if present is None:  # what was lost may come back
-            return any(
-                kept.files.get(f"{role}/{name}") == digest
-                for role, kept in self.index.kept.get(self.run_id, ())
-            )
-        if name in CLAIMS:
-            return present.digest_of_fields() not in self.index.granted
-        return present.files["candidate"].get(name) == digest
-
-    def _proven(self, path: Path) -> Attestation | None:
-        """Return the attestation in a file if a trusted key signed it for this run."""
-        try:
-            attestation = attestations.read(path)
-            trusted = keys.load_public_keys(self.trusted) if self.trusted else {}
-        except UserError:
-            return None
-        same = attestation.run_id == self.run_id
-        return attestation if same and keys.proven(attestation, trusted) else None
-
-
 def problem(index: Index, target: Path, *, trusted: Path | None, staged: Path | None) -> str:
-    """Return why a path must not be written, or deleted if nothing is staged; empty if it may."""
+    """Return why a path must not be written, or deleted if nothing is staged; empty if it may.
+
+    `trusted` is the folder of the trusted keys.
+    """
     # Only deleting reaches what is below.
     if ref := index.of_folder(target) or (None if staged else index.below_folder(target)):
         return f"it belongs to {ref}, which is promoted"
     for place, part in enumerate(target.parts):
         if ref := index.rests_on(part):
-            needed = Needed(Path(*target.parts[: place + 2]), part, index, trusted)
-            name = "/".join(target.parts[place + 2 :])
+            folder, name = Path(*target.parts[: place + 2]), "/".join(target.parts[place + 2 :])
             logged_model = part.startswith("m-")
-            if logged_model or not name or not staged or not needed.accepts(name, staged):
+            if logged_model or not (name and staged and _may(index, folder, name, staged, trusted)):
                 return f"it belongs to {part}, on which {ref} rests, which is promoted"
     return ""
+
+
+def _may(index: Index, folder: Path, name: str, staged: Path, trusted: Path | None) -> bool:
+    """Whether a staged file may take the place `name` in the artifacts of a run."""
+    run_id, top = folder.parent.name, name.partition("/")[0]
+    candidate = run_id in index.candidates
+    if top in FREE or (top in GATE and not candidate):
+        return True
+    if top not in (*attestations.EVALUATION, *GATE):
+        return not (folder / name).exists()
+    present = _proven(folder / attestations.NAME, run_id, trusted) if candidate else None
+    if name == attestations.NAME:
+        new = _proven(staged, run_id, trusted)
+        return bool(new and (present is None or present.issued <= new.issued))
+    if present is None:
+        return False
+    if name in CLAIMS:
+        return present.digest_of_fields() not in index.granted
+    return present.files["candidate"].get(name) == digests.of_file(staged)
+
+
+def _proven(path: Path, run_id: str, trusted: Path | None) -> Attestation | None:
+    """Return the attestation in a file if a trusted key signed it for this run."""
+    try:
+        attestation = attestations.read(path)
+        public = keys.load_public_keys(trusted) if trusted else {}
+    except UserError:
+        return None
+    same = attestation.run_id == run_id
+    return attestation if same and keys.proven(attestation, public) else None

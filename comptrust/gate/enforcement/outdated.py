@@ -1,13 +1,12 @@
 """Find what was promoted before the present policy or checks, and would not be promoted now."""
 
-import contextlib
 import datetime
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
@@ -15,6 +14,7 @@ from comptrust.errors import UserError
 from comptrust.gate import policy as policies
 from comptrust.gate.enforcement import settings
 from comptrust.gate.enforcement.audit_record import AuditRecord
+from comptrust.gate.enforcement.files import Snapshot
 from comptrust.gate.enforcement.settings import Level
 from comptrust.gate.enforcement.verifier import Verifier
 from comptrust.gate.policy import Policy
@@ -31,8 +31,11 @@ class Present:
     """None if the server has another one than this machine."""
 
 
-class Outdated:
-    """Judges promoted versions again, and names those that the present policy did not let in."""
+class Outdated(Verifier):
+    """Judges promoted versions again, and names those that the present policy did not let in.
+
+    The signed evidence is judged as the server does, without the version's files.
+    """
 
     def __init__(
         self, client: MlflowClient, present: Mapping[Level, Present], trusted: keys.Trusted
@@ -47,8 +50,14 @@ class Outdated:
             artifact_roots=(),
             audit_log=None,
         )
-        self._evidence = _Evidence(here, lambda: client, client.get_model_version)
-        self._evidence.public = trusted
+        super().__init__(here, lambda: client, client.get_model_version)
+        self._trusted = trusted
+
+    def trusted(self) -> keys.Trusted:
+        return self._trusted
+
+    def _weights(self, *_: Any, **__: Any) -> Snapshot:
+        return Snapshot(Path(), {}, {})
 
     def line(
         self, version: ModelVersion, what: str, record: AuditRecord, level: Level, *, sound: bool
@@ -67,7 +76,7 @@ class Outdated:
             why = f"it was granted under another policy than that of {level} now"
         if present.policy and sound:
             try:
-                _, _, judged = self._evidence.verify(version, level, uri="")
+                _, _, judged = self.verify(version, level, uri="")
                 if grant and judged.attestation != grant.attestation:
                     why = ""  # it was gated again since
             except UserError as error:
@@ -101,26 +110,3 @@ def present(records: Iterable[AuditRecord]) -> dict[Level, Present]:
         elif digest:
             found[level] = Present(digest, until, None)
     return found
-
-
-@contextlib.contextmanager
-def reading(registry: str) -> Iterator[None]:
-    """Let MLflow read artifacts through a registry's server."""
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(registry)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)
-
-
-class _Evidence(Verifier):
-    """Judges signed evidence as the server does, without the version's files."""
-
-    public: keys.Trusted
-
-    def trusted(self) -> keys.Trusted:
-        return self.public
-
-    def _weights(self, *_: Any, **__: Any) -> None:
-        return None

@@ -34,11 +34,11 @@ def application() -> FastAPI | Flask:
     """Create the application of `mlflow server --app-name comptrust`."""
     from comptrust.gate.enforcement.application import create_app
 
-    return create_app()
+    return create_app(accounts=False)
 
 
 def basic_auth_application() -> FastAPI | Flask:
     """Create the application of `mlflow server --app-name comptrust-basic-auth`."""
-    from comptrust.gate.enforcement.application import create_basic_auth_app
+    from comptrust.gate.enforcement.application import create_app
 
-    return create_basic_auth_app()
+    return create_app(accounts=True)

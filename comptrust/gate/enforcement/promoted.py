@@ -4,8 +4,10 @@ The log says when to look again: each change of a guarded stage or alias is in i
 """
 
 import contextlib
+import datetime
 import json
 import os
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,13 +18,16 @@ from typing import Any
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModelAlias
 
 from comptrust.errors import UserError
-from comptrust.gate.enforcement import audit_files, files
+from comptrust.gate.enforcement import audit_files, files, replay
 from comptrust.gate.enforcement.audit import REFUSED
-from comptrust.gate.enforcement.evidence_store import EvidenceStore, Kept
+from comptrust.gate.enforcement.evidence_store import EvidenceStore
 from comptrust.gate.enforcement.settings import STAGES, Settings
 
 Row = tuple[str, int, str | None, str | None, str]
 """Name, version, storage location, run and place (`in Production`, `@champion`)."""
+
+End = tuple[datetime.datetime, str]
+"""When something ends, and of which model."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,6 @@ class Index:
     """Run with a promoted version's evaluation and verdict -> the version."""
     others: dict[str, str] = field(default_factory=dict)
     """Run of a baseline or sibling, or logged model of any of these runs -> the version."""
-    kept: dict[str, list[tuple[str, Kept]]] = field(default_factory=lambda: defaultdict(list))
-    """Run -> the evidence that it is part of, and as what (`candidate`, `baseline`, sibling)."""
     granted: set[str] = field(default_factory=set)
     """Digests of the signed verdicts that promotions rest on."""
 
@@ -61,7 +64,13 @@ class Promoted:
     def __init__(self, settings: Settings, sessions: Callable[[], Any]) -> None:
         self._settings, self._sessions = settings, sessions
         self._store = EvidenceStore(settings.evidence) if settings.evidence else None
+        self._mutex = threading.Lock()
+        self._state: tuple[int, int] | None = None
+        """Inode and size of the log when it was read."""
         self._read: dict[int, int] = {}
+        self._changed = True
+        self._ends: dict[replay.Place, list[End | None]] = {}
+        """Place -> its last two changes: when what was granted ends, if something was."""
         self._granted: dict[tuple[str, str], set[tuple[str, str, str | None]]] = defaultdict(set)
         self._folder = cache(files.local)
         self._guarded = cache(settings.guards)
@@ -70,10 +79,24 @@ class Promoted:
 
     def now(self) -> Index:
         """Return what is promoted. The caller holds the log's lock, so that it stays so."""
-        changed = self._read_log()
-        if changed or self.last is None:
-            self.last = self._index()
+        self._read_log()
+        if self._changed or self.last is None:  # nothing is added to the log meanwhile
+            self.last, self._changed = self._index(), False
         return self.last
+
+    def due(self, now: datetime.datetime) -> list[str]:
+        """Return the models of which something that was granted is over."""
+        self._read_log()
+        with self._mutex:
+            last = [ends[-1] for ends in self._ends.values() if ends]
+        return sorted({end[1] for end in last if end and end[0] <= now})
+
+    def settled(self, model: str, now: datetime.datetime) -> None:
+        """Forget what is over of a model. The caller holds the log's lock."""
+        with self._mutex:
+            for ends in self._ends.values():
+                if ends and ends[-1] and ends[-1][1] == model and ends[-1][0] <= now:
+                    ends[-1] = None
 
     def rows(self, *criteria: Any) -> list[Row]:
         """Return each promotion that the database has, guarded model or not."""
@@ -102,34 +125,41 @@ class Promoted:
             for granted_run, attestation, evidence in self._granted.get((name, str(number)), ()):
                 index.candidates[granted_run] = ref
                 index.granted.add(attestation)
-                if evidence and (kept := self._kept(evidence)):
-                    for role, run in kept.runs.items():
-                        index.kept[run].append((role, kept))
-                    for needed in (*kept.runs.values(), *kept.models):
-                        index.others.setdefault(needed, ref)
+                if self._store and evidence:
+                    with contextlib.suppress(UserError):  # damaged, which the audit says
+                        kept = self._store.index(evidence)
+                        for needed in (*kept.runs.values(), *kept.models):
+                            index.others.setdefault(needed, ref)
         return index
 
-    def _kept(self, evidence: str) -> Kept | None:
-        """Return what was kept; None if it is damaged, which `comptrust audit` says."""
-        with contextlib.suppress(UserError):
-            return self._store.index(evidence) if self._store else None
-        return None
+    def _read_log(self) -> None:
+        """Read what the log has more than the last time; a request pays one look at its size."""
+        with self._mutex:
+            state, log = None, self._settings.audit_log
+            with contextlib.suppress(FileNotFoundError):  # set aside, and the next one failed
+                status = os.stat(log) if log else None
+                state = (status.st_ino, status.st_size) if status else None
+            if state and state == self._state:
+                return
+            for line in self._new_lines():
+                if REFUSED not in line:
+                    self._changed = True
+                    with contextlib.suppress(ValueError, KeyError, TypeError):  # what a crash left
+                        self._learn(json.loads(line))
+            self._state = state
 
-    def _read_log(self) -> bool:
-        """Read what the log has more than the last time; return whether anything was changed."""
-        changed = False
-        for line in self._new_lines():
-            if REFUSED in line:
-                continue
-            changed = True
-            with contextlib.suppress(ValueError, KeyError, TypeError):  # what a crash left
-                record = json.loads(line)
-                if grant := record.get("grant"):
-                    version = record["model"], record["version"]
-                    self._granted[version].add(
-                        (grant["run_id"], grant["attestation"], grant.get("evidence"))
-                    )
-        return changed
+    def _learn(self, record: dict[str, Any]) -> None:
+        """Remember what a record granted, and when that ends."""
+        fields = (record["action"], record["model"], record["version"], record["target"])
+        grant, place = record.get("grant"), replay.place_of(*fields)
+        ends, end = self._ends.get(place, []), None
+        if grant:
+            granted = grant["run_id"], grant["attestation"], grant.get("evidence")
+            self._granted[record["model"], record["version"]].add(granted)
+        if grant and "rollback" not in grant:
+            end = datetime.datetime.fromisoformat(grant["expires"]), record["model"]
+        failed = record["decision"] == "failed"  # what was recorded before did not happen
+        self._ends[place] = ends[:-1] if failed else [*ends[-1:], end]
 
     def _new_lines(self) -> Iterator[bytes]:
         log = self._settings.audit_log

@@ -19,7 +19,7 @@ from comptrust.gate.enforcement.audit_record import AuditRecord, Grant, written
 from comptrust.gate.enforcement.evidence_store import EvidenceStore
 from comptrust.gate.enforcement.kept_evidence import KeptEvidence
 from comptrust.gate.enforcement.mlflow_internals import registry_of
-from comptrust.gate.enforcement.verifier import EVALUATED_BY
+from comptrust.gate.enforcement.places import run_of
 from comptrust.gate.signing import attestations, keys
 
 
@@ -66,8 +66,7 @@ class Recheck:
                 return  # other files than the granted ones
         if grant and grant.emergency:
             yield from self._of_emergency(grant, version, what)
-        tags = version.tags or {}
-        run_id = grant.run_id if grant else tags.get(EVALUATED_BY) or version.run_id or ""
+        run_id = grant.run_id if grant else run_of(version)
         attestation: attestations.Attestation | None = None
         try:
             if not (grant and grant.emergency):
@@ -76,8 +75,9 @@ class Recheck:
             kept = grant and grant.evidence
             instead = f" {self._evidence.instead(kept, attestations.NAME)}" if kept else ""
             yield (
-                f"{what}: its signed verdict cannot be read from run {run_id}: {_reason(error)}"
-                f"{instead} Restore it, or gate it again: comptrust gate {ref}"
+                f"{what}: its signed verdict cannot be read from run {run_id}:"
+                f" {files.reason(error)}.{instead} Restore it, or gate it again: comptrust gate"
+                f" {ref}"
             )
         granted = grant.files if grant else ""
         if attestation:
@@ -99,8 +99,8 @@ class Recheck:
                 )
         except (MlflowException, OSError, UserError) as error:
             yield (
-                f"{what}: its files at {served} cannot be read from here: {_reason(error)} Restore"
-                " them, or audit through the address of the server: --registry http://..."
+                f"{what}: its files at {served} cannot be read from here: {files.reason(error)}."
+                " Restore them, or audit through the address of the server: --registry http://..."
             )
 
     def _of_attestation(
@@ -164,8 +164,3 @@ class Recheck:
                     raise UserError("The folder is gone.")
                 self._hashed[uri] = digests.of_value(attestations.held_by(folder))
         return self._hashed[uri]
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(getattr(error, "message", error)).split())[:200]
-    return f"{text.rstrip('.')}."

@@ -71,10 +71,8 @@ def differences(
                 lines += problems
                 level = settings.STAGES.get(record.target) or watched.of_alias(record.target)
                 what = f"{promotion.ref} ({promotion.where}, granted in record {record.number})"
-                with outdated.reading(registry):
-                    line = level and old.line(
-                        promotion.version, what, record, level, sound=not problems
-                    )
+                sound = not problems
+                line = level and old.line(promotion.version, what, record, level, sound=sound)
                 if line:
                     (notes if line[1] else lines).append(line[0])
             else:
@@ -122,7 +120,7 @@ def _lost(record: AuditRecord) -> str:
     """Describe a grant that the registry does not have."""
     back = "delete the alias" if record.action in replay.ALIAS_ACTIONS else "archive it"
     return (
-        f"models:/{record.model}/{record.version} is not {_place(record)}, which record"
+        f"models:/{record.model}/{record.version} is not {where(record)}, which record"
         f" {record.number} granted: the registry has nothing there, and no record takes it back."
         " The grant never reached the database (the server stopped), an older database was"
         f" restored, or {PAST.lower()} (such as a version pushed out without a record). Promote it"
@@ -135,7 +133,8 @@ def _said(record: AuditRecord) -> str:
     return f"version {record.version}" if by_alias else record.target
 
 
-def _place(record: AuditRecord) -> str:
+def where(record: AuditRecord) -> str:
+    """Return `in Production` or `@champion`."""
     by_alias = record.action in replay.ALIAS_ACTIONS
     return f"@{record.target}" if by_alias else f"in {record.target}"
 

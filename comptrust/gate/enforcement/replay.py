@@ -69,7 +69,8 @@ def former(changes: History, place: Place, wanted: str) -> AuditRecord | None:
     grants = [
         event
         for event in changes.get(place, ())
-        if event.decision == "granted" and value(event) == wanted and _regular(event)
+        if event.decision == "granted" and value(event) == wanted
+        if event.grant and not event.grant.emergency and event.grant.rollback is None
     ]
     if not grants or taken_back(changes, grants[-1].version, since=grants[-1].number):
         return None
@@ -110,8 +111,3 @@ def spent(changes: History, place: Place, version: str, digest: str) -> bool:
     here = [event.number for event in changes.get(place, ())]
     replaced = any(number in uses for number in here) and here[-1] not in uses
     return replaced or (bool(uses) and taken_back(changes, version, since=min(uses)))
-
-
-def _regular(event: AuditRecord) -> bool:
-    """Whether a grant followed from a verdict that was valid when it was granted."""
-    return bool(event.grant and not event.grant.emergency and event.grant.rollback is None)

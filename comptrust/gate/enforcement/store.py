@@ -4,34 +4,27 @@ Every way to a guarded stage or alias, and every way around, passes here.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import (
     ModelVersion,
-    ModelVersionTag,
     RegisteredModel,
-    RegisteredModelTag,
 )
 from mlflow.entities.model_registry.model_version_stages import STAGE_ARCHIVED, get_canonical_stage
-from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
-from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from comptrust import plugins
-from comptrust.gate.enforcement import lapse, mlflow_internals, names, replay, settings
+from comptrust.gate.enforcement import lapse, mlflow_internals, replay, settings
 from comptrust.gate.enforcement.exceptional import ExceptionalVerifier
 from comptrust.gate.enforcement.guard import Guard
 from comptrust.gate.enforcement.promoted import Promoted
-
-T = TypeVar("T", ModelVersionTag, RegisteredModelTag)
-HARMLESS_CLAIMS = ("block", "inconclusive")
-"""Verdicts that anyone may claim for a version."""
+from comptrust.gate.enforcement.reserved import ReservedNames
+from comptrust.gate.enforcement.resting import Revocations
 
 
-class GuardedStore(SqlAlchemyStore):
+class GuardedStore(ReservedNames):
     """The registry of a database in which only proven versions are promoted.
 
     Everything else is as in MLflow.
@@ -56,7 +49,7 @@ class GuardedStore(SqlAlchemyStore):
                 self.get_model_version,
             ),
         )
-        self.lapses = lapse.Lapses(self, self.guard, self.settings.audit_log)
+        self.revocations = Revocations(self.settings, self.guard)
 
     # Promotion
 
@@ -102,15 +95,15 @@ class GuardedStore(SqlAlchemyStore):
             recorded: AbstractContextManager[None] = nullcontext()
             if not entity:
                 if self.guard.granted(replay.alias_place(name, alias)):
-                    recorded = self.guard.withdrawal(*change, "was only in the log")
+                    recorded = self.guard.withdrawal(change, "was only in the log")
             elif not self._is_prompt(entity):
                 if entity.current_stage != STAGE_ARCHIVED:
                     self.guard.refuse(
-                        *change,
+                        change,
                         "It is promoted. Move the alias to another proven version, or archive this"
                         " one first.",
                     )
-                recorded = self.guard.withdrawal(*change, "is archived")
+                recorded = self.guard.withdrawal(change, "is archived")
             with recorded:
                 super().delete_registered_model_alias(name, alias)
 
@@ -119,7 +112,7 @@ class GuardedStore(SqlAlchemyStore):
         with self.guard.locked() if self.settings.guards(name) else nullcontext():
             if listed := ", ".join(self._places(name, version)):
                 self.guard.refuse(
-                    *(name, str(version), "delete version", listed),
+                    (name, str(version), "delete version", listed),
                     f"It is {listed}. Archive it and delete its aliases first.",
                 )
             super().delete_model_version(name, version)
@@ -129,69 +122,9 @@ class GuardedStore(SqlAlchemyStore):
             super().delete_registered_model(name)
 
     def rename_registered_model(self, name: str, new_name: str) -> RegisteredModel:
-        self._refuse_misread(new_name, action="rename", target=name)
+        self.refuse_misread(new_name, action="rename", target=name)
         with self._unpromoted(name, action="rename", target=new_name):
             return super().rename_registered_model(name, new_name)
-
-    # Tags that speak for the gate
-
-    def create_registered_model(
-        self,
-        name: str,
-        tags: Sequence[RegisteredModelTag] | None = None,
-        description: str | None = None,
-        deployment_job_id: str | None = None,
-    ) -> RegisteredModel:
-        if not any(tag.key == IS_PROMPT_TAG_KEY for tag in tags or ()):
-            self._refuse_misread(name, action="create model", target=name)
-        return super().create_registered_model(
-            name, self._unreserved(name, tags), description, deployment_job_id
-        )
-
-    def create_model_version(
-        self,
-        name: str,
-        source: str,
-        run_id: str | None = None,
-        tags: Sequence[ModelVersionTag] | None = None,
-        run_link: str | None = None,
-        description: str | None = None,
-        local_model_path: str | None = None,
-        model_id: str | None = None,
-    ) -> ModelVersion:
-        return super().create_model_version(
-            name,
-            source,
-            run_id,
-            self._unreserved(name, tags),
-            run_link,
-            description,
-            local_model_path=local_model_path,
-            model_id=model_id,
-        )
-
-    def set_registered_model_tag(self, name: str, tag: RegisteredModelTag) -> None:
-        self._refuse_reserved(name, "", tag.key, action="set tag")
-        super().set_registered_model_tag(name, tag)
-
-    def delete_registered_model_tag(self, name: str, key: str) -> None:
-        self._refuse_reserved(name, "", key, action="delete tag")
-        super().delete_registered_model_tag(name, key)
-
-    def set_model_version_tag(self, name: str, version: str, tag: ModelVersionTag) -> None:
-        if tag.key != names.CLAIM or not self.settings.guards(name):
-            self._refuse_reserved(name, str(version), tag.key, action="set tag")
-        elif tag.value not in HARMLESS_CLAIMS:
-            self.guard.require_signed_pass(
-                self.get_model_version(name, version),
-                action="set tag",
-                target=f"{tag.key}={tag.value}",
-            )
-        super().set_model_version_tag(name, version, tag)
-
-    def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
-        self._refuse_reserved(name, str(version), key, action="delete tag")
-        super().delete_model_version_tag(name, version, key)
 
     # What is promoted
 
@@ -257,8 +190,8 @@ class GuardedStore(SqlAlchemyStore):
             # Archiving a former champion says that nobody should roll back to it.
             if not places and stage == STAGE_ARCHIVED and self.guard.ever_granted(name, number):
                 places = ["promoted earlier"]
-            change = (name, number, "transition", stage, f"was {', '.join(places)}")
-            with self.guard.withdrawal(*change) if places else nullcontext():
+            change, finding = (name, number, "transition", stage), f"was {', '.join(places)}"
+            with self.guard.withdrawal(change, finding) if places else nullcontext():
                 yield
 
     def _describe(self, name: str, version: str, line: str) -> None:
@@ -282,39 +215,8 @@ class GuardedStore(SqlAlchemyStore):
             promoted = self._promoted_versions(name) if guarded else {}
             for number, places in sorted(promoted.items()):
                 self.guard.refuse(
-                    *(name, str(number), action, target),
+                    (name, str(number), action, target),
                     f"Version {number} is {', '.join(places)}. Archive it and delete its aliases"
                     " first.",
                 )
             yield
-
-    def _refuse_misread(self, name: str, *, action: str, target: str) -> None:
-        if names.misread(name):
-            self.guard.refuse(
-                *(name, "", action, target),
-                "The name has characters that may be invisible or look like others. Use letters,"
-                " digits and signs of ASCII.",
-            )
-
-    def _unreserved(self, name: str, tags: Sequence[T] | None) -> list[T]:
-        """Leave out the tags that speak for the gate: copying a version sends them again."""
-        return [
-            tag
-            for tag in tags or ()
-            if not (self.settings.guards(name) and names.reserved(tag.key))
-        ]
-
-    def _refuse_reserved(self, name: str, version: str, key: str, *, action: str) -> None:
-        if not self.settings.guards(name):
-            return
-        if names.reserved(key):
-            self.guard.refuse(
-                *(name, version, action, key),
-                "This tag speaks for the gate; only a signed verdict sets it.",
-            )
-        if not version and names.fold(key) == names.fold(IS_PROMPT_TAG_KEY):
-            self.guard.refuse(
-                *(name, version, action, key),
-                "A registered model is made a prompt when it is created, not later. Create another"
-                " one.",
-            )

@@ -7,7 +7,6 @@ not deleted.
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
 
 from mlflow.entities import (
     ExperimentTag,
@@ -23,7 +22,7 @@ from mlflow.server.constants import READ_REPLICA_BACKEND_STORE_URI_ENV_VAR
 from mlflow.store.tracking.dbmodels.models import SqlLoggedModel, SqlRun
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from comptrust.gate.enforcement import addresses, files, names
+from comptrust.gate.enforcement import files, names
 from comptrust.gate.enforcement.frozen import guarded_store
 
 ACTION = "create experiment"
@@ -56,7 +55,13 @@ class GuardedTracking(SqlAlchemyStore):
         tags: Sequence[ExperimentTag] | None = None,
     ) -> str:
         if artifact_location and (why := _problem(artifact_location)):
-            _refuse(name, artifact_location, why)
+            finding = f"The artifact_location {artifact_location} is refused: {why}."
+            guarded_store().guard.log(("", "", ACTION, name), "refused", finding)
+            raise MlflowException(
+                f"comptrust refused: {ACTION} {name}. {finding} Leave artifact_location out, or use"
+                f" {files.PROXIED}:/FOLDER.",
+                error_code=PERMISSION_DENIED,
+            )
         return str(super().create_experiment(name, artifact_location, tags))
 
     def delete_experiment(self, experiment_id: str) -> None:
@@ -127,7 +132,7 @@ def _kept(
             if ref := index.rests_on(name):
                 model, _, version = ref.removeprefix("models:/").rpartition("/")
                 store.guard.refuse(
-                    *(model, version, action, target),
+                    (model, version, action, target),
                     f"It is promoted and rests on {name}. Archive it and delete its aliases first.",
                 )
         yield
@@ -135,7 +140,7 @@ def _kept(
 
 def _problem(location: str) -> str | None:
     """Return why no experiment may keep its artifacts at a location; None if it may."""
-    if problem := addresses.misread(location):
+    if problem := files.ambiguous(location):
         return problem
     registry, folder = guarded_store(), files.local(location)
     proxied = location.startswith(f"{files.PROXIED}:")
@@ -147,16 +152,6 @@ def _problem(location: str) -> str | None:
     root = files.destination()
     if not proxied and root and (folder.is_relative_to(root) or root.is_relative_to(folder)):
         return "it is a second address of this server's artifact folder"
-    if not proxied and not addresses.vouched(location, registry.settings):
+    if not proxied and not files.vouched(location, registry.settings):
         return "it is a folder of the server's machine that no --artifact-root names"
     return None
-
-
-def _refuse(name: str, location: str, why: str) -> NoReturn:
-    finding = f"The artifact_location {location} is refused: {why}."
-    guarded_store().guard.log("", "", ACTION, name, "refused", finding)
-    raise MlflowException(
-        f"comptrust refused: {ACTION} {name}. {finding} Leave artifact_location out, or use"
-        f" {files.PROXIED}:/FOLDER.",
-        error_code=PERMISSION_DENIED,
-    )

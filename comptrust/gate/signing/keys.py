@@ -226,6 +226,7 @@ def revoke(folder: Path, name: str) -> Path:
     try:
         moved.parent.mkdir(exist_ok=True)
         for path in files:
+            path.touch()  # from now on it counts for nothing
             path.replace(moved)
     except OSError as error:
         raise ServiceError(

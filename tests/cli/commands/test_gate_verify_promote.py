@@ -422,6 +422,15 @@ def test_a_signed_champion_is_handed_over(world: World, tmp_path: Path) -> None:
     policy = ("--policy-digest", signed.verdict.policy_digest)
     proven = call(f"verify {tmp_path / 'out'}", *policy)
     assert proven.exit_code == 0 and signed.verdict.policy_digest in proven.stdout, proven.output
+    # A running server is compared with a folder as with a version.
+    listed = {"data": [{"id": "tiny", "root": str(tmp_path / "out" / "model")}]}
+    with serving(models=listed) as url:
+        done = call(f"verify {tmp_path / 'out'} --serving {url} --json")
+        facts = {fact["name"]: fact["state"] for fact in json.loads(done.stdout)["serving"]}
+        assert (done.exit_code, facts["model"]) == (3, "matches")
+        listed["data"][0]["root"] = str(world.folder / "dense")
+        done = call(f"verify {tmp_path / 'out'} --serving {url}")
+        assert done.exit_code == 1 and "differs: model: judged files" in done.stdout
     card = (tmp_path / "out" / "README.md").read_text()
     assert f"signed by key `{key}`, valid until {signed.expires:%Y-%m-%d}" in card
     lines = [
@@ -630,6 +639,11 @@ def test_a_block_stands_until_more_is_asked(world: World, tiny: Path, tmp_path: 
     assert moved.exit_code == 3 and says in moved.stdout, moved.output
     done = call(f"gate {narrow.ref} --policy mine.yaml")
     assert done.exit_code == 3 and "earlier_block" in done.stdout
+    # A waiver that is only in a file counts for the promotion as it did for the verdict.
+    waive = f"waive earlier_block --checkpoint {narrow.ref} --until 2099-01-31 --out w.json"
+    assert call(waive, "--who", "Ada", "--why", "the questions were wrong").exit_code == 0
+    assert call(f"gate {narrow.ref} --policy mine.yaml --waivers w.json").exit_code == 0
+    assert call(promote).exit_code == 0
     more = registered(weights, tmp_path / "more", n=8)
     done = call(f"gate {more.ref} --policy mine.yaml")
     assert done.exit_code == 3 and "which only a sealed evaluation ends" in done.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from comptrust.gate.enforcement import addresses
+from comptrust.gate.enforcement import files
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from comptrust.gate.enforcement import addresses
     ],
 )
 def test_plain(uri: str) -> None:
-    assert addresses.misread(uri) is None
+    assert files.ambiguous(uri) is None
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,4 @@ def test_plain(uri: str) -> None:
     ],
 )
 def test_read_in_two_ways(uri: str, why: str) -> None:
-    assert why in str(addresses.misread(uri))
+    assert why in str(files.ambiguous(uri))

@@ -166,11 +166,11 @@ def test_its_end_brings_the_former_champion_back(
     make.sign(world, candidate)
     move(world, candidate, "Production")
     promote(world, candidate)
-    store(world).lapses.end_due()
+    lapse.end_due(store(world))
     assert world.promoted(candidate) == ["champion", "Production"]
 
     later(monkeypatch, 2 * DAY)
-    store(world).lapses.end_due()
+    lapse.end_due(store(world))
     assert (world.promoted(candidate), world.promoted(former)) == ([], ["champion"])
     assert description(world, candidate).startswith("EMERGENCY ended at ")
     assert {(line.decision, line.action, line.version) for line in log(world).lines[-2:]} == {
@@ -179,13 +179,11 @@ def test_its_end_brings_the_former_champion_back(
     }
     assert all("The emergency of record" in line.finding for line in log(world).lines[-2:])
     before = len(log(world).lines)
-    notes = world.folder / "mlflow.db.audit.jsonl.ends"
-    untouched = notes.stat()
     with monkeypatch.context() as patch:
         patch.setattr(store(world).guard, "locked", None)  # a request takes no lock anymore
         for _ in range(3):
-            store(world).lapses.end_due()
-    assert len(log(world).lines) == before and notes.stat().st_mtime_ns == untouched.st_mtime_ns
+            lapse.end_due(store(world))
+    assert len(log(world).lines) == before
     assert "ended at" in refused(promote, world, candidate)
 
 
@@ -217,10 +215,9 @@ def test_its_end_removes_the_alias_if_no_former_champion_may_return(
     if before is changed_meanwhile:
         (world.files(former) / "model" / "config.json").write_text("{}")
     later(monkeypatch, 2 * DAY)
-    # A server that starts after the end finds it in the log, even without the note beside it.
-    (world.folder / "mlflow.db.audit.jsonl.ends").unlink()
+    # A server that starts after the end finds it in the log.
     fresh = type(store(world))(f"comptrust+sqlite:///{world.folder}/mlflow.db")
-    fresh.lapses.end_due()
+    lapse.end_due(fresh)
     assert world.client.get_registered_model(former.name).aliases == {}
     assert log(world).lines[-1].decision == "withdrawn"
     assert log(world).problem is None
@@ -232,13 +229,13 @@ def test_an_expired_signature_is_logged_once_and_moves_nothing(
     candidate = a_pass(world)
     promote(world, candidate)
     later(monkeypatch, 89 * DAY)
-    store(world).lapses.end_due()
+    lapse.end_due(store(world))
     assert [line.decision for line in log(world).lines] == ["granted"]
     later(monkeypatch, 91 * DAY)
     for _ in range(2):
-        store(world).lapses.end_due()
+        lapse.end_due(store(world))
         fresh = type(store(world))(f"comptrust+sqlite:///{world.folder}/mlflow.db")
-        fresh.lapses.end_due()
+        lapse.end_due(fresh)
     assert [line.decision for line in log(world).lines] == ["granted", "expired"]
     assert "the signature of record 1 expired at " in log(world).lines[-1].finding
     assert world.promoted(candidate) == ["champion"]

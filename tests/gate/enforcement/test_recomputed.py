@@ -12,8 +12,9 @@ import pytest
 
 from comptrust.gate import earlier
 from comptrust.gate import policy as policies
+from comptrust.gate.enforcement import blocks
 from comptrust.gate.enforcement.store import GuardedStore
-from comptrust.gate.signing import keys
+from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.records import Verdict
 from tests.support.enforcement.inprocess import a_pass, promote, refused
@@ -192,6 +193,10 @@ def _again(world: World, candidate: Candidate) -> Candidate:
     return world.register(GOOD, files=world.files(candidate))
 
 
+def _claim(candidate: Candidate) -> dict[str, str]:
+    return {"checkpoint_digest": _digest(candidate)}
+
+
 def _digest(candidate: Candidate) -> str:
     return str(json.loads((candidate.evidence / "checkpoint.json").read_text())["digest"])
 
@@ -242,6 +247,30 @@ def test_a_block_that_no_trusted_key_signed_counts_for_nothing(inside: World) ->
     again = _again(inside, blocked)
     inside.gate(again)
     promote(inside, again)
+
+
+def test_false_attestations_are_read_once_and_hide_no_block(
+    inside: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked, again = narrowed(inside, 12)
+    text = (blocked.evidence / attestations.NAME).read_text()
+    for n, false in enumerate(["{}", text, "[" + "1," * (1 << 20) + "1]", *[""] * 3]):
+        run_id = inside.client.create_run(inside.experiment, tags=_claim(again)).info.run_id
+        forged = text.replace(blocked.run_id, run_id).replace('"issued"', f'"issue{n}"')
+        inside.client.log_text(run_id, false or forged, attestations.NAME)
+    parsed: list[Path] = []
+    read = attestations.read
+    monkeypatch.setattr(attestations, "read", lambda path: parsed.append(path) or read(path))
+    monkeypatch.setattr(blocks, "MAX_PARSED_BYTES", len(text) * 2 + 100)
+    message = refused(promote, inside, again)  # the newest three run out of room
+    assert "7 other runs claim the checkpoint" in message and "Try again" in message
+    message = refused(promote, inside, again)
+    assert f"earlier_block: The same bytes were blocked before (runs:/{blocked.run_id})" in message
+    assert len(parsed) == 2 + 4  # a version's own each time; three forged; one true
+    refused(promote, inside, again)
+    assert len(parsed) == 7
+    monkeypatch.setattr(blocks, "MAX_RUNS", 3)
+    assert "More than 3 runs claim the checkpoint" in refused(promote, inside, again)
 
 
 def test_a_version_keeps_the_block_of_the_run_that_registered_it(inside: World) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import time
 
 import pytest
 from click.testing import CliRunner, Result
@@ -10,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from comptrust.cli.app import comptrust
 from comptrust.errors import ComptrustError
+from comptrust.gate.enforcement.store import GuardedStore
 from comptrust.gate.signing import keys
 from comptrust.gate.signing.roles import TrustedKey
-from tests.support.enforcement.inprocess import promote, refused
+from tests.support.enforcement.inprocess import log, promote, refused, store
 from tests.support.enforcement.world import (
     DENSE,
     GOOD,
@@ -70,6 +74,30 @@ def test_what_rests_on_a_key_is_named_and_the_key_is_gone(
     message = refused(promote, inside, promoted[1], "challenger")
     assert f"key {ID[SECOND]}, which is not trusted here" in message
     promote(inside, promoted[0], "challenger")
+
+
+def test_the_server_records_a_revoked_key_once(inside: World, promoted: list[Candidate]) -> None:
+    assert inside.dense is not None
+    place, before = f"comptrust+sqlite:///{inside.folder}/mlflow.db", len(log(inside).lines)
+    store(inside).revocations.record()
+    assert len(log(inside).lines) == before
+    assert revoke(inside, SECOND).exit_code == 0
+    for _ in range(2):  # also after a restart
+        store(inside).revocations.record()
+        GuardedStore(place).revocations.record()
+    [line] = log(inside).lines[before:]
+    assert (line.decision, line.action, line.target) == ("revoked", "revoke key", ID[SECOND])
+    assert line.finding.startswith("It was trusted until 20")
+    why = f"evaluation of runs:/{inside.dense.run_id}"
+    named = f"models:/second/1 (@champion, record {before}: {why})"
+    assert line.finding.endswith(f" UTC. Promotions that rest on it: 1. {named}")
+    # Trusted again, and revoked again.
+    moved = inside.folder / "keys" / keys.REVOKED / f"{ID[SECOND]}.pub.pem"
+    os.utime(moved, (time.time() + 60, time.time() + 60))
+    shutil.rmtree(inside.folder / "mlflow.db.audit.jsonl.evidence")
+    GuardedStore(place).revocations.record()
+    [line] = log(inside).lines[before + 1 :]
+    assert line.finding.count("unknown: its signed verdict cannot be read") == 2
 
 
 def test_a_key_for_everything(inside: World, promoted: list[Candidate]) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import webhooks
+from comptrust.gate.signing import keys
 from tests.support.enforcement.inprocess import a_pass, log, move, open_world, promote, refused
 from tests.support.enforcement.server import serve
 from tests.support.enforcement.world import BAD, World, write_key, write_policies
@@ -138,5 +139,12 @@ def test_the_command_takes_the_addresses(receiver: Receiver, tmp_path: Path) -> 
     for world in serve(tmp_path, with_auth=False, workers=1, options=options, variables=variables):
         refused(promote, world, world.register(BAD))
         assert receiver.numbers(1) == [1]
+        [key] = keys.load_public_keys(tmp_path / "keys")
+        keys.revoke(tmp_path / "keys", key)
+        for _ in range(2):  # the first request says it
+            world.client.search_registered_models()
+        assert receiver.numbers(2) == [1, 2]
+    told = json.loads(receiver.bodies[1])
+    assert (told["decision"], told["target"]) == ("revoked", key)
     assert json.loads(receiver.bodies[0])["decision"] == "refused"
     assert SECRET not in (tmp_path / "server.log").read_text()
