@@ -1,14 +1,16 @@
 """Earlier signed blocks of the same bytes, in whatever run of the tracking store they are."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.utils import get_results_from_paginated_fn
 
+from comptrust import digests
 from comptrust.errors import UserError
+from comptrust.gate import measured
 from comptrust.gate.enforcement import files
 from comptrust.gate.signing import attestations, keys
 from comptrust.records import Scorecard
@@ -25,15 +27,19 @@ def find(
     but: str,
     also: Iterable[str | None],
     trusted: keys.Trusted,
+    roots: Sequence[str] = (),
 ) -> tuple[Evaluation, ...]:
     """Return the blocked evaluations of a checkpoint in all runs `but` one.
 
     Deleted runs count, and so do the runs named in `also`, whatever their tags say. Only verdicts
-    that a trusted key signed count. Where the answers are no longer the signed ones, the evaluation
-    has none, so that no other can be shown to ask more.
+    that a trusted key signed count; a server reads them in its own folder and in `roots`. Where the
+    answers are no longer the signed ones, the evaluation has none, so that no other can be shown to
+    ask more.
     """
     run_ids = dict.fromkeys([*filter(None, also), *_runs(client, checkpoint_digest)])
-    found = (_block(client, run, checkpoint_digest, trusted) for run in run_ids if run != but)
+    found = (
+        _block(client, run, checkpoint_digest, trusted, roots) for run in run_ids if run != but
+    )
     return tuple(filter(None, found))
 
 
@@ -54,30 +60,53 @@ def _runs(client: MlflowClient, checkpoint_digest: str) -> list[str]:
 
 
 def _block(
-    client: MlflowClient, run_id: str, checkpoint_digest: str, trusted: keys.Trusted
+    client: MlflowClient,
+    run_id: str,
+    checkpoint_digest: str,
+    trusted: keys.Trusted,
+    roots: Iterable[str],
 ) -> Evaluation | None:
     """Return the evaluation of a run if a trusted key signed a block of the checkpoint on it."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         uri = client.get_run(run_id).info.artifact_uri
-        files.fetch(uri, (attestations.NAME,), folder)
+        known = files.local(uri) or any(files.below(uri, root) for root in roots)
+        if files.in_server() and not known:
+            return None  # anybody may name a place that cannot be read, or only slowly
         try:
+            files.fetch(uri, (attestations.NAME,), folder)
             signed = attestations.read(folder / attestations.NAME)
         except UserError:  # there is none, or anybody's text
             return None
-        verdict = signed.verdict
-        if (
-            not keys.proven(signed, trusted)
-            or (signed.run_id, verdict.checkpoint_digest) != (run_id, checkpoint_digest)
-            or (verdict.outcome, verdict.stages) != ("block", True)
-        ):
+        if signed.run_id != run_id or not _blocks(signed, checkpoint_digest, trusted):
             return None
-        files.fetch(uri, tuple(signed.files.get("candidate", ())), folder)
-        changes = attestations.changes(signed, {"candidate": folder})
         ref = f"runs:/{run_id}"
-        if any(not str(change.file).startswith("baseline/") for change in changes):
-            return Evaluation(ref, _unknown(checkpoint_digest))
-        return evaluation.load(folder, ref=ref)
+        try:
+            files.fetch(uri, tuple(signed.files.get("candidate", ())), folder)
+            changes = attestations.changes(signed, {"candidate": folder})
+            if all(str(change.file).startswith("baseline/") for change in changes):
+                return evaluation.load(folder, ref=ref)
+        except UserError:  # somebody made its files unreadable since
+            pass
+        return Evaluation(ref, _unknown(checkpoint_digest))
+
+
+def _blocks(
+    signed: attestations.Attestation, checkpoint_digest: str, trusted: keys.Trusted
+) -> bool:
+    """Whether a trusted key signed that a checkpoint is blocked, for evaluations of these bytes.
+
+    Answers that no key measured are anybody's, so they block nothing.
+    """
+    verdict = signed.verdict
+    if not keys.proven(signed, trusted) or not verdict.stages or verdict.outcome != "block":
+        return False
+    key, day = trusted[signed.key_id], signed.issued.date()
+    unmeasured = any(
+        finding.rule == measured.RULE and finding.outcome != "pass" for finding in verdict.findings
+    )
+    same = {verdict.checkpoint_digest, digests.of_value(signed.weights)} == {checkpoint_digest}
+    return same and not unmeasured and not key.refusal("gate", model=signed.model, today=day)
 
 
 def _unknown(checkpoint_digest: str) -> Scorecard:

@@ -184,6 +184,7 @@ class GuardedStore(SqlAlchemyStore):
         elif tag.value not in HARMLESS_CLAIMS:
             self.guard.require_signed_pass(
                 self.get_model_version(name, version),
+                uri=self.get_model_version_download_uri(name, version),
                 action="set tag",
                 target=f"{tag.key}={tag.value}",
             )

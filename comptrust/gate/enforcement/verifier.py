@@ -23,7 +23,7 @@ from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.signing import attestations, keys, waivers
 from comptrust.gate.verdict import judge
-from comptrust.models import measure
+from comptrust.models import measure, packaged
 from comptrust.records import Checkpoint
 from comptrust.trust import evaluation, rescoring
 
@@ -81,13 +81,14 @@ class Verifier:
                 but=attestation.run_id,
                 also=[version.run_id],
                 trusted=trusted,
+                roots=self.settings.artifact_roots,
             )
             # The day is part of the key because waivers expire at its end. The attestation itself
             # is checked every time, as are earlier blocks and every file of the version.
             today = (then or datetime.datetime.now(datetime.UTC)).date()
             grants = ((name, str(key.grant)) for name, key in sorted(trusted.items()))
             blocked = (block.ref for block in earlier)
-            key = (attestation.signature, policy.digest, today, *grants, *blocked)
+            key = (attestation.signature, level, policy.digest, today, *grants, *blocked)
             record = None
             # Of equal requests at once, one judges and reads the files; the others wait for it.
             with self._turns.take(key):
@@ -128,11 +129,13 @@ class Verifier:
         )
         return f"{reason}, signed by {attestation.key_id}, files unchanged", snapshot, grant
 
-    def signed_pass(self, version: ModelVersion) -> None:
-        """Raise UserError unless a trusted key attests a pass of this version."""
+    def signed_pass(self, version: ModelVersion, *, uri: str) -> None:
+        """Raise UserError unless a trusted key attests a pass of this version's files."""
         with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
             days = max(policy.valid_days for policy in self.settings.policies.values())
-            self._attestation(version, Path(temporary), trusted=self.trusted(), days=days)
+            signed = self._attestation(version, folder, trusted=self.trusted(), days=days)
+            self._weights(signed, version, uri, folder, unmeasured=None)
 
     def trusted(self) -> keys.Trusted:
         """Return the trusted keys, read each time: a key can be removed while the server runs."""
@@ -283,6 +286,7 @@ class Verifier:
         if unmeasured:
             within = folder / "model"
             measure.check(unmeasured, within if within.is_dir() else folder)
+            packaged.check(folder)
         return None if vouched else snapshot
 
     def hashed(
