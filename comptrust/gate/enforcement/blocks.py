@@ -1,11 +1,12 @@
 """Earlier signed blocks of the same bytes, in whatever run of the tracking store they are."""
 
+import contextlib
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import ViewType
+from mlflow.entities import Run, ViewType
 from mlflow.utils import get_results_from_paginated_fn
 
 from comptrust import digests
@@ -36,62 +37,66 @@ def find(
     answers are no longer the signed ones, the evaluation has none, so that no other can be shown to
     ask more.
     """
-    run_ids = dict.fromkeys([*filter(None, also), *_runs(client, checkpoint_digest)])
+    named = [client.get_run(run_id) for run_id in also if run_id]
+    places = {
+        run.info.run_id: run.info.artifact_uri
+        for run in (*named, *_runs(client, checkpoint_digest))
+        if run.info.run_id != but
+    }
     found = (
-        _block(client, run, checkpoint_digest, trusted, roots) for run in run_ids if run != but
+        _block(run_id, uri, checkpoint_digest, trusted, roots) for run_id, uri in places.items()
     )
     return tuple(filter(None, found))
 
 
-def _runs(client: MlflowClient, checkpoint_digest: str) -> list[str]:
+def _runs(client: MlflowClient, checkpoint_digest: str) -> list[Run]:
     experiments = get_results_from_paginated_fn(
         lambda size, token: client.search_experiments(ViewType.ALL, size, page_token=token),
         PER_PAGE,
     )
     query = f"tags.checkpoint_digest = '{checkpoint_digest}'"
     places = [experiment.experiment_id for experiment in experiments]
-    runs = get_results_from_paginated_fn(
-        lambda size, token: client.search_runs(
-            places, query, ViewType.ALL, max_results=size, page_token=token
-        ),
-        PER_PAGE,
+    return list(
+        get_results_from_paginated_fn(
+            lambda size, token: client.search_runs(
+                places, query, ViewType.ALL, max_results=size, page_token=token
+            ),
+            PER_PAGE,
+        )
     )
-    return [run.info.run_id for run in runs]
 
 
 def _block(
-    client: MlflowClient,
-    run_id: str,
-    checkpoint_digest: str,
-    trusted: keys.Trusted,
-    roots: Iterable[str],
+    run_id: str, uri: str, checkpoint_digest: str, trusted: keys.Trusted, roots: Iterable[str]
 ) -> Evaluation | None:
     """Return the evaluation of a run if a trusted key signed a block of the checkpoint on it."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        uri = client.get_run(run_id).info.artifact_uri
-        known = files.local(uri) or any(files.below(uri, root) for root in roots)
-        if files.in_server() and not known:
+        folder, place = Path(temporary), files.local(uri)
+        if files.in_server() and not (place or any(files.below(uri, root) for root in roots)):
             return None  # anybody may name a place that cannot be read, or only slowly
         try:
-            files.fetch(uri, (attestations.NAME,), folder)
-            signed = attestations.read(folder / attestations.NAME)
+            place = place or files.fetch(uri, (attestations.NAME,), folder)
+            signed = attestations.read(place / attestations.NAME)
         except UserError:  # there is none, or anybody's text
             return None
-        if signed.run_id != run_id or not _blocks(signed, checkpoint_digest, trusted):
+        if signed.run_id != run_id or not is_block(signed, checkpoint_digest, trusted):
             return None
-        ref = f"runs:/{run_id}"
-        try:
+        with contextlib.suppress(UserError):  # somebody made its files unreadable since
             files.fetch(uri, tuple(signed.files.get("candidate", ())), folder)
-            changes = attestations.changes(signed, {"candidate": folder})
-            if all(str(change.file).startswith("baseline/") for change in changes):
-                return evaluation.load(folder, ref=ref)
-        except UserError:  # somebody made its files unreadable since
-            pass
-        return Evaluation(ref, _unknown(checkpoint_digest))
+        return evaluated(signed, folder)
 
 
-def _blocks(
+def evaluated(signed: attestations.Attestation, folder: Path) -> Evaluation:
+    """Return a blocked evaluation from a folder, without answers unless they are as signed."""
+    ref, needless = f"runs:/{signed.run_id}", ("baseline/", attestations.VERDICT)
+    with contextlib.suppress(UserError):
+        changes = attestations.changes(signed, {"candidate": folder})
+        if all(str(change.file).startswith(needless) for change in changes):
+            return evaluation.load(folder, ref=ref)
+    return Evaluation(ref, _unknown(signed.verdict.checkpoint_digest))
+
+
+def is_block(
     signed: attestations.Attestation, checkpoint_digest: str, trusted: keys.Trusted
 ) -> bool:
     """Whether a trusted key signed that a checkpoint is blocked, for evaluations of these bytes.

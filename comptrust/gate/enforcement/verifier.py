@@ -3,6 +3,7 @@
 Its signed evidence is read from the tracking store and judged again, and its files are hashed.
 """
 
+import contextlib
 import datetime
 import os
 import tempfile
@@ -15,7 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from comptrust import digests
 from comptrust.errors import UserError
-from comptrust.gate.enforcement import addresses, blocks, files, keeping, locks
+from comptrust.gate.enforcement import addresses, blocks, files, keeping, locks, remembered
 from comptrust.gate.enforcement.audit_record import Grant
 from comptrust.gate.enforcement.evidence_store import EvidenceStore
 from comptrust.gate.enforcement.settings import Level, Settings
@@ -75,14 +76,7 @@ class Verifier:
             attestation = self._attestation(
                 version, folder, trusted=trusted, level=level, days=policy.valid_days, now=then
             )
-            earlier = blocks.find(
-                self._tracking(),
-                attestation.verdict.checkpoint_digest,
-                but=attestation.run_id,
-                also=[version.run_id],
-                trusted=trusted,
-                roots=self.settings.artifact_roots,
-            )
+            earlier = self._blocked(attestation, version, trusted)
             # The day is part of the key because waivers expire at its end. The attestation itself
             # is checked every time, as are earlier blocks and every file of the version.
             today = (then or datetime.datetime.now(datetime.UTC)).date()
@@ -128,6 +122,32 @@ class Verifier:
             baseline=attestation.scorecards.get("baseline", ""),
         )
         return f"{reason}, signed by {attestation.key_id}, files unchanged", snapshot, grant
+
+    def _blocked(
+        self, attestation: attestations.Attestation, version: ModelVersion, trusted: keys.Trusted
+    ) -> tuple[evaluation.Evaluation, ...]:
+        """Return the blocks of the same bytes in other runs, as they are or as they were seen."""
+        digest, own = attestation.verdict.checkpoint_digest, attestation.run_id
+        found = blocks.find(
+            self._tracking(),
+            digest,
+            but=own,
+            also=[version.run_id],
+            trusted=trusted,
+            roots=self.settings.artifact_roots,
+        )
+        seen = remembered.find(self._kept.folder, digest, trusted) if self._kept else ()
+        by_ref = {one.ref: one for one in (*found, *seen) if one.ref != f"runs:/{own}"}
+        return tuple(by_ref.values())
+
+    def see(self, staged: Path, run: Path) -> None:
+        """Remember a signed block that is about to appear in a run's folder."""
+        with contextlib.suppress(UserError):  # without a trusted key nothing is proven
+            if self._kept:
+                policies = [policy.digest for policy in self.settings.policies.values()]
+                remembered.remember(
+                    self._kept.folder, staged, run, trusted=self.trusted(), policies=policies
+                )
 
     def signed_pass(self, version: ModelVersion, *, uri: str) -> None:
         """Raise UserError unless a trusted key attests a pass of this version's files."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -14,8 +15,10 @@ from comptrust.gate.enforcement.store import GuardedStore
 from comptrust.gate.signing import keys, roles
 from comptrust.models import packaged
 from comptrust.workflow import signatures
-from tests.support.enforcement.inprocess import a_pass, promote, refused
+from tests.support.enforcement import forgeries as forge
+from tests.support.enforcement.inprocess import a_pass, promote, refused, store
 from tests.support.enforcement.packages import FLAVOR
+from tests.support.enforcement.tricks import TODAY
 from tests.support.enforcement.world import BAD, GOOD, KEY, TRUSTED, Candidate, World, write_key
 
 OTHER = Ed25519PrivateKey.generate()
@@ -132,11 +135,11 @@ def test_a_key_for_staging_measures_nothing_for_production(
 ) -> None:
     trusted = write_roles(inside, "{roles: [evaluate], levels: [staging]}")
     monkeypatch.setenv(settings.POLICY["staging"], str(inside.folder / "production.yaml"))
-    store = GuardedStore(f"comptrust+sqlite:///{inside.folder}/mlflow.db")
+    guarded = GuardedStore(f"comptrust+sqlite:///{inside.folder}/mlflow.db")
     candidate = inside.register(GOOD, measured_by=OTHER)
     inside.gate(candidate, trusted=trusted)
-    store.set_registered_model_alias(candidate.name, "challenger", candidate.version)
-    ask = (store.set_registered_model_alias, candidate.name, "champion", candidate.version)
+    guarded.set_registered_model_alias(candidate.name, "challenger", candidate.version)
+    ask = (guarded.set_registered_model_alias, candidate.name, "champion", candidate.version)
     assert "may not sign for production" in refused(*ask)
 
 
@@ -161,3 +164,38 @@ def test_only_the_judged_folder_is_loaded(
     packaged.check(inside.files(inside.register(GOOD, added=files | same)))
     with pytest.raises(UserError, match=named):
         packaged.check(inside.files(inside.register(GOOD, added=files | same | {path: content})))
+
+
+def test_a_block_that_was_seen_stands_whatever_becomes_of_its_run(inside: World) -> None:
+    blocked = inside.register(BAD)
+    inside.gate(blocked)
+    verifier = store(inside).guard.verifier
+    run = inside.folder / "artifacts" / blocked.run_id / "artifacts"
+    verifier.see(run / "attestation.json", run)
+    forge.forgotten(inside, blocked)
+    less = forge.asked_again(inside, inside.register(GOOD, files=inside.files(blocked)), n=4)
+    assert "The same bytes were blocked before" in refused(promote, inside, less)
+
+    # The same evaluation under another policy than the server's changes nothing, nor does text.
+    inside.gate(blocked, policy_name="lax")
+    verifier.see(run / "attestation.json", run)
+    verifier.see(run / "scorecard.json", run)
+    assert f"runs:/{blocked.run_id}" in refused(promote, inside, less)
+    promote(inside, forge.asked_more(inside, less))
+
+
+def test_a_block_is_forgotten_when_the_servers_policy_lets_the_same_answers_pass(
+    inside: World,
+) -> None:
+    blocked = inside.register(BAD)
+    inside.gate(blocked)
+    run = inside.folder / "artifacts" / blocked.run_id / "artifacts"
+    store(inside).guard.verifier.see(run / "attestation.json", run)
+    policy = inside.folder / "production.yaml"
+    policy.write_text(policy.read_text().replace("points: 5,", "points: 60,"))
+    later = GuardedStore(f"comptrust+sqlite:///{inside.folder}/mlflow.db")
+    inside.gate(blocked, now=TODAY + timedelta(seconds=30))
+    later.guard.verifier.see(run / "attestation.json", run)
+    other = inside.register(BAD, files=inside.files(blocked))
+    inside.gate(other)
+    later.set_registered_model_alias(other.name, "champion", other.version)

@@ -245,6 +245,13 @@ TABLE = (
         do.champion,
         forge.asked_more,
     ),
+    Attempt(
+        "blocked, its verdict overwritten, then asked less",
+        forge.forgotten,
+        do.blocked,
+        do.champion,
+        forge.asked_more,
+    ),
     # what was asked, and what it was compared with
     Attempt(
         "own suite called decodingtrust",
@@ -416,6 +423,7 @@ TABLE = (
         forge.swapped("MLmodel", b"flavors: {transformers: {model_binary: evil}}"),
         do.passed,
         do.champion,
+        logged_again,
     ),
     Attempt(
         "file added",
@@ -544,12 +552,14 @@ TABLE = (
         exceptions.emergency_of_another_version,
         do.blocked,
         do.champion,
+        forge.asked_more,
     ),
     Attempt(
         "emergency of another model",
         exceptions.emergency_of_another_model,
         do.blocked,
         do.champion,
+        forge.asked_more,
     ),
     Attempt(
         "emergency that was taken back", exceptions.emergency_taken_back, do.blocked, do.champion

@@ -262,6 +262,12 @@ def asked_less(world: World, candidate: Candidate) -> Candidate:
     return asked_again(world, world.register(GOOD, files=world.files(candidate)), n=4)
 
 
+def forgotten(world: World, candidate: Candidate) -> Candidate:
+    """Hide a block, whose run no tag names, by overwriting its signed verdict; then ask less."""
+    world.client.log_text(candidate.run_id, "{}", attestations.NAME)
+    return asked_again(world, world.register(GOOD, files=world.files(candidate)), n=4)
+
+
 def asked_more(world: World, candidate: Candidate, *, key: Any = KEY) -> Candidate:
     """Judge it on more questions, as was sealed before."""
     rules = policy.load(str(world.folder / "production.yaml"))

@@ -36,7 +36,7 @@ from tests.support.records import checkpoint_of
 KEY, STRANGER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 STRANGER_P256 = algorithms.generate("p256")
 TRUSTED = {keys.key_id(KEY.public_key()): TrustedKey(KEY.public_key())}
-GUARDED_ALIASES = ("champion", "challenger", "prod-eu")
+GUARDED_ALIASES = ("champion", "challenger", "production", "staging", "prod-eu")
 STAGING = """
 name: staging
 rules:
