@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -15,8 +16,9 @@ from comptrust.gate.enforcement.store import GuardedStore
 from comptrust.gate.signing import keys, roles
 from comptrust.models import packaged
 from comptrust.workflow import signatures
+from tests.support.enforcement import exceptions
 from tests.support.enforcement import forgeries as forge
-from tests.support.enforcement.inprocess import a_pass, promote, refused, store
+from tests.support.enforcement.inprocess import a_pass, log, promote, refused, store
 from tests.support.enforcement.packages import FLAVOR
 from tests.support.enforcement.tricks import TODAY
 from tests.support.enforcement.world import BAD, GOOD, KEY, TRUSTED, Candidate, World, write_key
@@ -199,3 +201,21 @@ def test_a_block_is_forgotten_when_the_servers_policy_lets_the_same_answers_pass
     other = inside.register(BAD, files=inside.files(blocked))
     inside.gate(other)
     later.set_registered_model_alias(other.name, "champion", other.version)
+
+
+def test_no_other_spelling_of_an_alias_outlives_an_emergency(inside: World) -> None:
+    exceptions.name_roles(inside.folder / "keys")
+    released = inside.register(BAD)
+    inside.gate(released)
+    proven = a_pass(inside, name=released.name)
+    ends = datetime.now(UTC) + timedelta(seconds=2)
+    exceptions.sign(inside, released, until=ends)
+    promote(inside, released)
+    inside.client.delete_registered_model_alias(released.name, "CHAMPION")
+    assert log(inside).lines[-1].decision == "granted"
+    assert "has the alias champion" in refused(promote, inside, proven, "Champion")
+    time.sleep(max(0.0, (ends - datetime.now(UTC)).total_seconds()) + 0.1)
+    store(inside).lapses.end_due()
+    assert inside.promoted(released) == []
+    promote(inside, proven, "Champion")
+    assert inside.promoted(proven) == ["Champion"]
