@@ -60,6 +60,12 @@ def signers(findings: Sequence[Finding]) -> dict[str, str]:
     return {ref: key for evidence in found for ref, key in evidence.get("signed_by", {}).items()}
 
 
+def left_out(findings: Sequence[Finding]) -> set[str]:
+    """Return the references of the siblings that did not count in a verdict."""
+    found = [finding.evidence for finding in findings if finding.rule == RULE]
+    return {ref for evidence in found for ref in evidence.get("left_out", ())}
+
+
 def _unsealed(
     evidence: Evidence, policy: Policy, trusted: keys.Trusted, scope: Mapping[str, Any]
 ) -> str:

@@ -61,7 +61,7 @@ def judge(
             waivable=waivable,
             checkpoint_digest=card.checkpoint_digest,
             trusted=trusted,
-            today=today,
+            scope=scope,
         )
         for finding, waivable in found
     ]

@@ -1,5 +1,6 @@
 """Evaluations: find and read them by reference, with their baseline and sibling versions."""
 
+import contextlib
 import re
 import tempfile
 from collections.abc import Callable
@@ -90,11 +91,12 @@ def baseline(
     )
 
 
-def siblings(candidate: Evaluation) -> tuple[Evaluation, ...]:
+def siblings(candidate: Evaluation, *, counts: Counts | None = None) -> tuple[Evaluation, ...]:
     """Return the scores of the other compressed versions of a candidate's base model.
 
-    Of each checkpoint the newest counts. What a version is, its records say: anybody may set its
-    tags. A candidate on disk, or without a checkpoint record, has no siblings.
+    Of each checkpoint the newest that `counts` is taken, else the newest. What a version is, its
+    records say: anybody may set its tags, or log files that cannot be read. A candidate on disk, or
+    without a checkpoint record, has no siblings.
     """
     checkpoint = candidate.checkpoint
     if checkpoint is None or not candidate.ref.startswith(REMOTE):
@@ -102,9 +104,13 @@ def siblings(candidate: Evaluation) -> tuple[Evaluation, ...]:
     name = registry.model_name(checkpoint.recipe.base_model, checkpoint.recipe.revision)
     newest: dict[str, Evaluation] = {}
     for version in registry.versions(name):
-        sibling = _find(version.run_id, version.ref, SCORES_ONLY) if version.run_id else None
+        sibling = None
+        with contextlib.suppress(UserError):
+            sibling = _find(version.run_id, version.ref, SCORES_ONLY) if version.run_id else None
         if sibling and sibling.recipe and sibling.recipe.method != "none":
-            newest[sibling.scorecard.checkpoint_digest] = sibling
+            digest = sibling.scorecard.checkpoint_digest
+            if digest not in newest or counts is None or counts(sibling):
+                newest[digest] = sibling
     newest.pop(candidate.scorecard.checkpoint_digest, None)
     return tuple(newest.values())
 
@@ -125,9 +131,10 @@ def blocked(candidate: Evaluation) -> tuple[Evaluation, ...]:
 def _blocks(run_id: str, checkpoint_digest: str) -> bool:
     with tempfile.TemporaryDirectory() as temporary:
         path = runs.download(run_id, into=Path(temporary), only=["verdict.json"]) / "verdict.json"
-        if not path.exists():
+        try:
+            verdict = config.load_json(path, Verdict)
+        except UserError:  # there is none, or anybody's text
             return False
-        verdict = config.load_json(path, Verdict)
     same = verdict.checkpoint_digest == checkpoint_digest
     return same and verdict.stages and verdict.outcome == "block"
 

@@ -98,8 +98,8 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         evidence = Evidence(
             candidate,
             baseline,
-            evaluations.siblings(candidate),
-            evaluations.blocked(candidate),
+            evaluations.siblings(candidate, counts=job.signer.counts(job.policy)),
+            signatures.blocked(candidate, job.signer.trusted),
             model=evaluations.model_of(candidate),
         )
         verdict = judge(evidence, job.policy, trusted=job.signer.trusted)

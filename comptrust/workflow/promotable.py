@@ -7,7 +7,7 @@ from comptrust.gate import dense, earlier, measured
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.signing import keys, waivers
-from comptrust.models import measure
+from comptrust.models import measure, packaged
 from comptrust.records import Result, Verdict
 from comptrust.tracking import evaluations, promotion, registry, runs
 from comptrust.trust import rescoring
@@ -64,12 +64,13 @@ def _refusal(
     rescoring.check(candidate, complete=True)
     if candidate.checkpoint:
         measure.check(candidate.checkpoint, registry.checkpoint_in(registered))
+        packaged.check(registered)
     if policy.sources:
         recipe, digest = candidate.recipe, _baseline_of(version)
         bound = dense.check(policy.sources, model=version.name, recipe=recipe, checkpoint=digest)
         if bound and bound.outcome != "pass":
             return promotion.Promotion(version.ref, bound.outcome, f"{bound.rule}: {bound.reason}")
-    evidence = Evidence(candidate, None, blocked=evaluations.blocked(candidate))
+    evidence = Evidence(candidate, None, blocked=signatures.blocked(candidate, trusted))
     scope = {"model": version.name}
     finding = earlier.check(evidence, trusted, scope) if policy.stages else None
     if finding is None:
@@ -80,6 +81,7 @@ def _refusal(
         waivable=True,
         checkpoint_digest=candidate.scorecard.checkpoint_digest,
         trusted=trusted,
+        scope=scope,
     )
     if finding.outcome == "pass":
         return None

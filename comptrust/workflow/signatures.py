@@ -19,7 +19,7 @@ from comptrust.gate.signing import waivers as waiving
 from comptrust.gate.signing.attestations import Attestation, Problem
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
-from comptrust.models import measure
+from comptrust.models import measure, packaged
 from comptrust.records import Verdict
 from comptrust.tracking import evaluations, promotion, registry, runs
 from comptrust.trust import rescoring
@@ -101,6 +101,7 @@ class Signer:
             if version:
                 registered = registry.download_all(version.ref, into=folder / "registered")
                 measure.check(candidate.checkpoint, registry.checkpoint_in(registered))
+                packaged.check(registered)
             attestation = attestations.attest(
                 verdict,
                 evidence,
@@ -180,8 +181,8 @@ def judge_again(
     evidence = Evidence(
         measured,
         dense,
-        evaluations.siblings(measured),
-        evaluations.blocked(measured),
+        evaluations.siblings(measured, counts=signer.counts(rules)),
+        blocked(measured, signer.trusted),
         model=evaluations.model_of(measured),
     )
     waived = waivers(candidate, file=waivers_file)
@@ -194,6 +195,27 @@ def judge_again(
         promotion.record_verdict(candidate, verdict)
         page.log_version(registry.run_of(candidate))
     return Judgment(measured, dense, verdict, signature)
+
+
+def blocked(candidate: Evaluation, trusted: keys.Trusted) -> tuple[Evaluation, ...]:
+    """Return the evaluations of the candidate's bytes, in other runs, whose verdict is a block.
+
+    Where keys are trusted, only signed blocks count, as on a server.
+    """
+    if not trusted or not candidate.ref.startswith(evaluations.REMOTE):
+        return evaluations.blocked(candidate)
+    from comptrust.gate.enforcement import blocks
+    from comptrust.gate.enforcement.places import Places
+
+    client = runs.client()
+    places, own = (
+        Places((), lambda: client, client.get_model_version),
+        registry.run_of(candidate.ref),
+    )
+    digest, finder = candidate.scorecard.checkpoint_digest, blocks.Blocks()
+    with runs.service(), tempfile.TemporaryDirectory() as temporary:
+        found = finder.find(places, digest, but=own, also=(), trusted=trusted)
+        return tuple(blocks.evaluation_of(signed, places, Path(temporary)) for signed in found)
 
 
 def check(

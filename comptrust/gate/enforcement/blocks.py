@@ -4,6 +4,7 @@ Anybody may log runs that claim these bytes, so a file is parsed only if it name
 names, and is remembered by its SHA-256.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +13,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.utils import get_results_from_paginated_fn
 
+from comptrust import digests
 from comptrust.errors import UserError
+from comptrust.gate import measured
 from comptrust.gate.enforcement import files
 from comptrust.gate.enforcement.places import Places
 from comptrust.gate.signing import attestations, keys
@@ -83,25 +86,51 @@ class Blocks:
 
 
 def evaluation_of(signed: Attestation, places: Places, temporary: Path) -> Evaluation:
-    """Fetch what was blocked.
+    """Fetch what was blocked, without answers unless they are as signed."""
+    folder = temporary / "blocked" / signed.run_id
+    with contextlib.suppress(UserError):  # somebody made its files unreadable since
+        places.fetch(signed.run_id, tuple(signed.files.get("candidate", ())), folder)
+    return evaluated(signed, folder)
 
-    Where the answers are no longer the signed ones, the evaluation has none, so that no other can
-    be shown to ask more.
+
+def evaluated(signed: Attestation, folder: Path) -> Evaluation:
+    """Return a blocked evaluation from a folder, without answers unless they are as signed.
+
+    Without answers, no other evaluation can be shown to ask more.
     """
-    folder, ref = temporary / "blocked" / signed.run_id, f"runs:/{signed.run_id}"
-    places.fetch(signed.run_id, tuple(signed.files.get("candidate", ())), folder)
-    changes = attestations.changes(signed, {"candidate": folder})
-    if all(str(change.file).startswith("baseline/") for change in changes):
-        return evaluation.load(folder, ref=ref)
-    unknown = Scorecard(
-        checkpoint_digest=signed.verdict.checkpoint_digest,
+    ref, needless = f"runs:/{signed.run_id}", ("baseline/", attestations.VERDICT)
+    with contextlib.suppress(UserError):
+        changes = attestations.changes(signed, {"candidate": folder})
+        if all(str(change.file).startswith(needless) for change in changes):
+            return evaluation.load(folder, ref=ref)
+    return Evaluation(ref, _unknown(signed.verdict.checkpoint_digest))
+
+
+def is_block(signed: Attestation, checkpoint_digest: str, trusted: keys.Trusted) -> bool:
+    """Whether a trusted key signed that a checkpoint is blocked, for evaluations of these bytes.
+
+    Answers that no key measured are anybody's, so they block nothing.
+    """
+    verdict = signed.verdict
+    if not keys.proven(signed, trusted) or not verdict.stages or verdict.outcome != "block":
+        return False
+    key, day = trusted[signed.key_id], signed.issued.date()
+    unmeasured = any(
+        finding.rule == measured.RULE and finding.outcome != "pass" for finding in verdict.findings
+    )
+    same = {verdict.checkpoint_digest, digests.of_value(signed.weights)} == {checkpoint_digest}
+    return same and not unmeasured and not key.refusal("gate", model=signed.model, today=day)
+
+
+def _unknown(checkpoint_digest: str) -> Scorecard:
+    return Scorecard(
+        checkpoint_digest=checkpoint_digest,
         suite_digest="",
         rendering_digest="",
         generations={},
         scores=(),
         provenance={},
     )
-    return Evaluation(ref, unknown)
 
 
 def _claiming(client: MlflowClient, checkpoint: str) -> list[Run]:
@@ -133,11 +162,14 @@ def _claiming(client: MlflowClient, checkpoint: str) -> list[Run]:
 
 def _attestation_of(run: Run, places: Places, temporary: Path) -> Path | None:
     """Return the attestation of a run; None if it has none, or a larger one than is ever read."""
-    folder = files.local(run.info.artifact_uri)
+    uri = run.info.artifact_uri
+    folder = files.local(uri)
+    if folder is None and files.in_server() and not places.vouched(uri):
+        return None  # anybody may name a place that cannot be read, or only slowly
     try:
         if folder is None:
             folder = places.fetch(run.info.run_id, (attestations.NAME,), temporary)
-    except files.TooLarge:
+    except UserError:
         return None
     path = folder / attestations.NAME
     return path if path.is_file() and path.stat().st_size <= attestations.MAX_BYTES else None
@@ -149,7 +181,5 @@ def _block(path: Path, run_id: str, checkpoint: str, trusted: keys.Trusted) -> A
         signed = attestations.read(path)
     except UserError:  # anybody's text
         return None
-    verdict = signed.verdict
-    blocks = (verdict.outcome, verdict.stages) == ("block", True)
-    same = (signed.run_id, verdict.checkpoint_digest) == (run_id, checkpoint)
-    return signed if blocks and same and keys.proven(signed, trusted) else None
+    own = signed.run_id == run_id
+    return signed if own and is_block(signed, checkpoint, trusted) else None

@@ -64,8 +64,10 @@ class ExceptionalVerifier(Verifier):
                 version=str(version.version),
                 place=target,
             )
-            digest = record.digest_of_fields()
-            if not problem and replay.spent(changes, place, str(version.version), digest):
+            # A signature has several forms; what was signed has one.
+            digest = digests.of_bytes(record.payload())
+            known = (digest, record.digest_of_fields())  # as older logs name it
+            if not problem and replay.spent(changes, place, str(version.version), known):
                 problem = f"{emergency.NAME} was used, and its version was replaced or taken back."
             if problem:
                 raise UserError(f"{refusal} No emergency either: {problem}")

@@ -9,7 +9,6 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.file_utils import local_file_uri_to_path
 
@@ -153,7 +152,9 @@ def fetch(uri: str, names: tuple[str, ...], into: Path, *, tracking: str | None 
         for name in names:
             if name in present:
                 repository.download_artifacts(name, str(into))
-    except (MlflowException, OSError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # anybody may name a place, and each kind of place has its errors
         raise UserError(f"Its artifacts at {uri} cannot be read here: {reason(error)}.") from error
     return into
 

@@ -16,6 +16,7 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from comptrust.gate.enforcement import mlflow_internals, needed
 from comptrust.gate.enforcement.settings import SCHEME
 from comptrust.gate.enforcement.store import GuardedStore
+from comptrust.gate.signing import attestations
 
 
 class FrozenRepository(mlflow_internals.PublishingRepository):
@@ -70,6 +71,8 @@ class FrozenRepository(mlflow_internals.PublishingRepository):
     def publishing(self, path: Path, staged: Path) -> Iterator[None]:
         with guarded_store().guard.locked():
             self._refuse_frozen(path, staged=staged)
+            if path.name == attestations.NAME:
+                guarded_store().guard.verifier.see(staged, path.resolve().parent)
             yield
 
     def _below(self, artifact_path: str | None) -> Path:

@@ -150,10 +150,10 @@ class Guard:
     def _changes(self, model: str) -> replay.History:
         return replay.history(audit.changes_of(self.audit.path, model))
 
-    def require_signed_pass(self, version: ModelVersion, change: Change) -> None:
+    def require_signed_pass(self, version: ModelVersion, change: Change, *, uri: str) -> None:
         """Refuse unless a trusted key attests a pass of the version."""
         try:
-            self.verifier.signed_pass(version)
+            self.verifier.signed_pass(version, uri=uri)
         except UserError as error:
             self.refuse(change, str(error))
 

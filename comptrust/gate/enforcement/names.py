@@ -9,7 +9,10 @@ from collections.abc import Iterable
 
 INVISIBLE = {"Mn", "Me", "Mc", "Cf", "Cc", "Zs", "Zl", "Zp"}
 """Unicode categories of accents, control and formatting characters, and spaces."""
-LOOK_ALIKES = (("rn", "m"), ("vv", "w"), ("i", "l"), ("1", "l"), ("|", "l"), ("0", "o"))
+LOOK_ALIKES = (
+    *(("rn", "m"), ("vv", "w"), ("cl", "d"), ("i", "l"), ("1", "l"), ("|", "l"), ("0", "o")),
+    *(("5", "s"), ("9", "g"), ("q", "g")),
+)
 """ASCII letters and digits that many typefaces draw alike, each with the one that stands for it."""
 RESERVED_PREFIX = "comptrust."
 CLAIM = "verdict"

@@ -1,6 +1,6 @@
 """Where the files of runs and versions are, and which places this server alone can write."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -10,7 +10,6 @@ from mlflow.exceptions import MlflowException
 from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import files
-from comptrust.gate.enforcement.settings import Settings
 
 EVALUATED_BY = "evaluated_by"
 """Tag of a version: the run whose evaluation counts.
@@ -29,12 +28,16 @@ class Places:
 
     def __init__(
         self,
-        settings: Settings,
+        roots: Sequence[str],
         tracking: Callable[[], MlflowClient],
         version_of: Callable[[str, str], ModelVersion],
     ) -> None:
-        self._settings, self.tracking, self._version_of = settings, tracking, version_of
+        self._roots, self.tracking, self._version_of = roots, tracking, version_of
         self.memory = digests.Memory({})
+
+    def vouched(self, uri: str) -> bool:
+        """Whether the operator guarantees that nobody else can change files at an address."""
+        return any(files.below(uri, root) for root in self._roots)
 
     def fetch(self, run_id: str, names: tuple[str, ...], into: Path) -> Path:
         """Copy those of the named files that a run has, and return the folder."""
@@ -48,7 +51,7 @@ class Places:
                 " model again."
             )
         folder = files.local(uri)
-        vouched = any(files.below(uri, root) for root in self._settings.artifact_roots)
+        vouched = self.vouched(uri)
         if vouched and folder is None:
             parent, _, name = uri.rpartition("/")
             folder = files.fetch(parent, (name,), temporary / "weights") / name

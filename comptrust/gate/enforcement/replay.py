@@ -1,6 +1,6 @@
 """What the log leaves promoted, place by place."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from comptrust.gate.enforcement import names
 from comptrust.gate.enforcement.audit_record import AuditRecord, written
@@ -100,13 +100,16 @@ def taken_back(changes: History, version: str, *, since: int) -> bool:
     )
 
 
-def spent(changes: History, place: Place, version: str, digest: str) -> bool:
-    """Whether an emergency was used and what it opened was replaced or taken back since."""
+def spent(changes: History, place: Place, version: str, digests: Collection[str]) -> bool:
+    """Whether an emergency was used and what it opened was replaced or taken back since.
+
+    `digests` are those by which the log may name it.
+    """
     uses = [
         event.number
         for events in changes.values()
         for event in events
-        if event.grant and event.grant.attestation == digest
+        if event.grant and event.grant.attestation in digests
     ]
     here = [event.number for event in changes.get(place, ())]
     replaced = any(number in uses for number in here) and here[-1] not in uses

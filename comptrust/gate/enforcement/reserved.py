@@ -77,6 +77,7 @@ class ReservedNames(SqlAlchemyStore):
             self.guard.require_signed_pass(
                 self.get_model_version(name, version),
                 (name, str(version), "set tag", f"{tag.key}={tag.value}"),
+                uri=self.get_model_version_download_uri(name, version),
             )
         super().set_model_version_tag(name, version, tag)
 

@@ -16,7 +16,7 @@ from mlflow.entities.model_registry.model_version_stages import STAGE_ARCHIVED, 
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 
 from comptrust import plugins
-from comptrust.gate.enforcement import lapse, mlflow_internals, replay, settings
+from comptrust.gate.enforcement import lapse, mlflow_internals, names, replay, settings
 from comptrust.gate.enforcement.exceptional import ExceptionalVerifier
 from comptrust.gate.enforcement.guard import Guard
 from comptrust.gate.enforcement.promoted import Promoted
@@ -77,6 +77,12 @@ class GuardedStore(ReservedNames):
 
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
         level = self.settings.of_alias(alias)
+        # In the log both would be one place, whose end only the newer one would know.
+        if level and self.settings.guards(name) and (other := self._other_spelling(name, alias)):
+            self.guard.refuse(
+                (name, str(version), "set alias", alias),
+                f"The model has the alias {other}, which reads the same. Use that one.",
+            )
         with self._promotion(name, version, level, action="set alias", target=alias):
             super().set_registered_model_alias(name, alias, version)
 
@@ -94,7 +100,8 @@ class GuardedStore(ReservedNames):
             change = (name, str(number or ""), "delete alias", alias)
             recorded: AbstractContextManager[None] = nullcontext()
             if not entity:
-                if self.guard.granted(replay.alias_place(name, alias)):
+                only_in_log = not self._other_spelling(name, alias)
+                if only_in_log and self.guard.granted(replay.alias_place(name, alias)):
                     recorded = self.guard.withdrawal(change, "was only in the log")
             elif not self._is_prompt(entity):
                 if entity.current_stage != STAGE_ARCHIVED:
@@ -197,6 +204,11 @@ class GuardedStore(ReservedNames):
     def _describe(self, name: str, version: str, line: str) -> None:
         before = self.get_model_version(name, version).description
         self.update_model_version(name, version, lapse.described(before, line))
+
+    def _other_spelling(self, name: str, alias: str) -> str | None:
+        """Return an alias of a model that differs from a given one in its spelling alone."""
+        others = self.get_registered_model(name).aliases.keys() - {alias}
+        return next((other for other in others if names.fold(other) == names.fold(alias)), None)
 
     def _is_prompt(self, version: ModelVersion) -> bool:
         """Whether a version is a prompt: its model was created as one, and it has no files."""

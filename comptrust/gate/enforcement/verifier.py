@@ -3,6 +3,7 @@
 Its signed evidence is read from the tracking store and judged again, and its files are hashed.
 """
 
+import contextlib
 import datetime
 import os
 import tempfile
@@ -15,7 +16,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from comptrust import digests
 from comptrust.errors import UserError
-from comptrust.gate.enforcement import blocks, keeping, locks
+from comptrust.gate.enforcement import blocks, keeping, locks, remembered
 from comptrust.gate.enforcement.audit_record import Grant
 from comptrust.gate.enforcement.blocks import Blocks
 from comptrust.gate.enforcement.evidence_store import EvidenceStore
@@ -27,7 +28,7 @@ from comptrust.gate.policy import Policy
 from comptrust.gate.signing import attestations, keys, waivers
 from comptrust.gate.signing.attestations import Attestation
 from comptrust.gate.verdict import judge
-from comptrust.models import measure
+from comptrust.models import measure, packaged
 from comptrust.records import Checkpoint
 from comptrust.trust import evaluation, rescoring
 
@@ -36,6 +37,8 @@ MAX_REMEMBERED = 256
 
 Verified = tuple[str, Snapshot, Grant]
 """Why a version may be promoted, its files as hashed, and what is granted."""
+Earlier = dict[str, tuple[Attestation, Path | None]]
+"""Signature of a block -> the block, and the folder of its evaluation if the server kept it."""
 OTHERS = "Promote another version, or see docs/gate.md."
 """What to do when the gate does not let a version pass."""
 
@@ -49,7 +52,7 @@ class Verifier:
         tracking: Callable[[], MlflowClient],
         version_of: Callable[[str, str], ModelVersion],
     ) -> None:
-        self.settings, self.places = settings, Places(settings, tracking, version_of)
+        self.settings, self.places = settings, Places(settings.artifact_roots, tracking, version_of)
         self._blocks = Blocks()
         self._passed: dict[tuple[object, ...], str | None] = {}
         self._kept = EvidenceStore(settings.evidence) if settings.evidence else None
@@ -73,19 +76,12 @@ class Verifier:
             attestation = self._attestation(
                 version, folder, trusted=trusted, level=level, days=policy.valid_days, now=then
             )
-            earlier = self._blocks.find(
-                self.places,
-                attestation.verdict.checkpoint_digest,
-                but=attestation.run_id,
-                also=[version.run_id],
-                trusted=trusted,
-            )
+            earlier = self._blocked(attestation, version, trusted)
             # The day is part of the key because waivers expire at its end. The attestation itself
             # is checked every time, as are earlier blocks and every file of the version.
             today = (then or datetime.datetime.now(datetime.UTC)).date()
             grants = ((name, str(key.grant)) for name, key in sorted(trusted.items()))
-            blocked = (signed.signature for signed in earlier)
-            key = (attestation.signature, policy.digest, today, *grants, *blocked)
+            key = (attestation.signature, level, policy.digest, today, *grants, *sorted(earlier))
             # Of equal requests at once, one judges and reads the files; the others wait for it.
             with self._turns.take(key):
                 evidence, record = self._passed.get(key), None
@@ -122,11 +118,35 @@ class Verifier:
         )
         return f"{reason}, signed by {attestation.key_id}, files unchanged", snapshot, grant
 
-    def signed_pass(self, version: ModelVersion) -> None:
-        """Raise UserError unless a trusted key attests a pass of this version."""
+    def _blocked(
+        self, attestation: Attestation, version: ModelVersion, trusted: keys.Trusted
+    ) -> Earlier:
+        """Return the blocks of the same bytes, as they are in other runs or as they were seen."""
+        digest, own = attestation.verdict.checkpoint_digest, attestation.run_id
+        found = self._blocks.find(
+            self.places, digest, but=own, also=[version.run_id], trusted=trusted
+        )
+        seen = remembered.find(self._kept.folder, digest, trusted) if self._kept else ()
+        earlier: Earlier = {signed.signature: (signed, None) for signed in found}
+        earlier |= {signed.signature: (signed, kept) for signed, kept in seen}
+        return {name: block for name, block in earlier.items() if block[0].run_id != own}
+
+    def see(self, staged: Path, run: Path) -> None:
+        """Remember a signed block that is about to appear in a run's folder."""
+        with contextlib.suppress(UserError):  # without a trusted key nothing is proven
+            if self._kept:
+                policies = [policy.digest for policy in self.settings.policies.values()]
+                remembered.remember(
+                    self._kept.folder, staged, run, trusted=self.trusted(), policies=policies
+                )
+
+    def signed_pass(self, version: ModelVersion, *, uri: str) -> None:
+        """Raise UserError unless a trusted key attests a pass of this version's files."""
         with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
             days = max(policy.valid_days for policy in self.settings.policies.values())
-            self._attestation(version, Path(temporary), trusted=self.trusted(), days=days)
+            signed = self._attestation(version, folder, trusted=self.trusted(), days=days)
+            self._weights(signed, version, uri, folder, unmeasured=None)
 
     def trusted(self) -> keys.Trusted:
         """Return the trusted keys, read each time: a key can be removed while the server runs."""
@@ -168,7 +188,7 @@ class Verifier:
         attestation: Attestation,
         temporary: Path,
         siblings: Mapping[str, str],
-        blocked: tuple[Attestation, ...],
+        earlier: Earlier,
     ) -> Evidence:
         """Read the signed evidence. Signed scores prove nothing: the answers are scored again.
 
@@ -202,7 +222,12 @@ class Verifier:
             evaluations["candidate"],
             evaluations.get("baseline"),
             tuple(others),
-            tuple(blocks.evaluation_of(signed, self.places, temporary) for signed in blocked),
+            tuple(
+                blocks.evaluated(signed, kept)
+                if kept
+                else blocks.evaluation_of(signed, self.places, temporary)
+                for signed, kept in earlier.values()
+            ),
             model=attestation.model,
         )
 
@@ -222,6 +247,7 @@ class Verifier:
         if unmeasured:
             within = snapshot.folder / "model"
             measure.check(unmeasured, within if within.is_dir() else snapshot.folder)
+            packaged.check(snapshot.folder)
         return snapshot
 
 

@@ -100,8 +100,11 @@ def attest(
     is the folder of the registered version, with the checkpoint in it or in its folder `model`.
     Raises UserError if the files are not the judged ones or the candidate's weights are unknown.
     """
+    from comptrust.gate import measured
     from comptrust.trust import evaluation
 
+    # What did not count is anybody's, who could change it later.
+    left_out = measured.left_out(verdict.findings)
     issued = (now or datetime.datetime.now(datetime.UTC)).replace(microsecond=0)
     both = {"candidate": evidence.candidate, "baseline": evidence.baseline}
     judged = {role: memory for role, memory in both.items() if memory}
@@ -147,7 +150,11 @@ def attest(
         weights=checkpoint.manifest,
         files={role: _digests(artifacts[role], role) for role in judged},
         scorecards={role: judged[role].scorecard.digest_of_fields() for role in judged},
-        siblings={sibling.ref: summary(sibling) for sibling in evidence.siblings},
+        siblings={
+            sibling.ref: summary(sibling)
+            for sibling in evidence.siblings
+            if sibling.ref not in left_out
+        },
         artifact=artifact,
         issued=issued,
         expires=min([issued + days * DAY, *ends]),
@@ -214,7 +221,9 @@ def problems(
         *(
             (
                 not keys.proven(waiver, trusted)
-                or bool(trusted[waiver.key_id].refusal("waive", today=today)),
+                or bool(
+                    trusted[waiver.key_id].refusal("waive", model=model, level=level, today=today)
+                ),
                 "unverified",
                 f"The waiver of {waiver.who} for {waiver.rule} is not signed by a key that is"
                 " trusted here.",

@@ -5,7 +5,7 @@ A waiver has a reason and a last day.
 
 import datetime
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,18 +49,18 @@ def apply(
     waivable: bool,
     checkpoint_digest: str,
     trusted: keys.Trusted,
-    today: datetime.date | None = None,
+    scope: Mapping[str, Any] = {},
 ) -> Finding:
     """Return the finding, as a pass if a valid waiver accepts it.
 
     Only an inconclusive finding of a waivable rule can be accepted, and only by a waiver that a
-    trusted key signed; a block never is. Every waiver of the rule is logged in the evidence with
-    what became of it.
+    trusted key signed; a block never is. `scope` are the model, level and day for which the key
+    must be allowed to sign. Every waiver of the rule is logged in the evidence with what became of
+    it.
     """
-    today = today or datetime.datetime.now(datetime.UTC).date()
     log = [
         waiver.model_dump(mode="json")
-        | {"state": _state(waiver, finding, waivable, checkpoint_digest, trusted, today)}
+        | {"state": _state(waiver, finding, waivable, checkpoint_digest, trusted, scope)}
         for waiver in waivers
         if waiver.rule == finding.rule
     ]
@@ -82,12 +82,13 @@ def _state(
     waivable: bool,
     checkpoint_digest: str,
     trusted: keys.Trusted,
-    today: datetime.date,
+    scope: Mapping[str, Any],
 ) -> str:
     """Return what becomes of a waiver: the first obstacle, or that it is accepted."""
     signer = f"key {waiver.key_id or '(none)'}, which is not trusted here"
     key = trusted.get(waiver.key_id)
-    refusal = key.refusal("waive", today=today) if key else ""
+    refusal = key.refusal("waive", **scope) if key else ""
+    today = scope.get("today") or datetime.datetime.now(datetime.UTC).date()
     obstacles = (
         (not waiver.signature, "ignored: not signed"),
         (key is None, f"ignored: signed by {signer}"),

@@ -116,7 +116,12 @@ def test_other_rules_and_blocks_cannot_be_waived() -> None:
     assert verdict.outcome == "inconclusive" and "cannot be waived" in verdict.findings[-1].reason
     blocked = RefusalShift().finding("block", "Refuses everything.")
     found = waivers.apply(
-        blocked, [made()], waivable=True, checkpoint_digest=DIGEST, trusted=TRUSTED, today=TODAY
+        blocked,
+        [made()],
+        waivable=True,
+        checkpoint_digest=DIGEST,
+        trusted=TRUSTED,
+        scope={"today": TODAY},
     )
     assert (
         found.outcome == "block"

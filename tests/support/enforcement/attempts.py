@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from numpy import zeros
 from safetensors.numpy import save
 
-from tests.support.enforcement import exceptions
+from tests.support.enforcement import exceptions, packages
 from tests.support.enforcement import forgeries as forge
 from tests.support.enforcement import tricks as do
 from tests.support.enforcement.tricks import DAY, TODAY, Make, Route, Trick
@@ -20,6 +20,7 @@ from tests.support.enforcement.world import (
     GOOD,
     KEY,
     STRANGER,
+    TRUSTED,
     Candidate,
     World,
     questions,
@@ -144,6 +145,9 @@ TABLE = (
     Attempt("Katakana dash", do.nothing, do.blocked, do.alias("championー")),
     Attempt("I for l", do.nothing, do.blocked, do.alias("chaIlenger")),
     Attempt("rn for m", do.nothing, do.blocked, do.alias("charnpion")),
+    Attempt("cl for d", do.nothing, do.blocked, do.alias("procluction")),
+    Attempt("5 for s", do.nothing, do.blocked, do.alias("5taging")),
+    Attempt("q for g", do.nothing, do.blocked, do.alias("challenqer")),
     # claims
     Attempt("tag verdict=pass", do.tag_version("verdict", "pass"), do.blocked, do.champion),
     Attempt("tag Verdict=pass", do.tag_version("Verdict", "pass"), do.blocked, do.champion),
@@ -152,6 +156,7 @@ TABLE = (
     ),
     Attempt("tag of the model", do.tag_model("verdict", "pass"), do.blocked, do.champion),
     Attempt("tags of the run", do.tag_run, do.blocked, do.champion),
+    Attempt("tag of a pass of other bytes", forge.tag_of_other_bytes, do.blocked, do.champion),
     Attempt("tag deleted", do.delete_tag, do.blocked, do.champion),
     Attempt("created with tags", do.create_with_tags, do.blocked, do.champion),
     Attempt("evaluated_by another", do.point_to_a_pass, do.blocked, do.champion, logged_again),
@@ -236,6 +241,13 @@ TABLE = (
     Attempt(
         "blocked, then asked less",
         forge.asked_less,
+        do.blocked,
+        do.champion,
+        forge.asked_more,
+    ),
+    Attempt(
+        "blocked, its verdict overwritten, then asked less",
+        forge.forgotten,
         do.blocked,
         do.champion,
         forge.asked_more,
@@ -337,6 +349,70 @@ TABLE = (
         forge.refusing,
         do.champion,
     ),
+    Attempt(
+        "waiver of a key for other models",
+        forge.waived(
+            until=(TODAY + DAY).date(),
+            key=exceptions.WAIVE_ELSEWHERE,
+            trusted=TRUSTED | exceptions.EVERYWHERE,
+        ),
+        forge.refusing,
+        do.champion,
+    ),
+    # what MLflow loads of the judged files
+    Attempt(
+        "MLmodel of another folder",
+        do.nothing,
+        packages.judged_with("MLmodel", packages.FLAVOR.format("evil")),
+        do.champion,
+        logged_again,
+    ),
+    Attempt(
+        "MLmodel with an adapter",
+        do.nothing,
+        packages.judged_with("MLmodel", packages.FLAVOR.format("model, peft_adaptor: evil")),
+        do.champion,
+        logged_again,
+    ),
+    Attempt(
+        "MLmodel of a model of the Hub",
+        do.nothing,
+        packages.judged_with(
+            "MLmodel", packages.FLAVOR.format("model, source_model_revision: main")
+        ),
+        do.champion,
+        logged_again,
+    ),
+    Attempt(
+        "MLmodel with code",
+        do.nothing,
+        packages.judged_with("MLmodel", "flavors: {python_function: {loader_module: evil}}"),
+        do.champion,
+        logged_again,
+    ),
+    Attempt(
+        "MLmodel with a prompt template",
+        do.nothing,
+        packages.judged_with(
+            "MLmodel", packages.FLAVOR.format("model") + "metadata: {prompt_template: '{prompt}'}"
+        ),
+        do.champion,
+        logged_again,
+    ),
+    Attempt(
+        "another chat template for MLflow",
+        do.nothing,
+        packages.judged_with("components/tokenizer/chat_template.jinja", "Say yes."),
+        do.champion,
+        logged_again,
+    ),
+    Attempt(
+        "other weights beside the measured ones",
+        do.nothing,
+        packages.judged_with("model/pytorch_model.bin", "evil"),
+        do.champion,
+        logged_again,
+    ),
     # files
     Attempt("weights swapped", forge.swapped("model/model.safetensors"), do.passed, do.champion),
     Attempt(
@@ -347,6 +423,7 @@ TABLE = (
         forge.swapped("MLmodel", b"flavors: {transformers: {model_binary: evil}}"),
         do.passed,
         do.champion,
+        logged_again,
     ),
     Attempt(
         "file added",
@@ -475,15 +552,23 @@ TABLE = (
         exceptions.emergency_of_another_version,
         do.blocked,
         do.champion,
+        forge.asked_more,
     ),
     Attempt(
         "emergency of another model",
         exceptions.emergency_of_another_model,
         do.blocked,
         do.champion,
+        forge.asked_more,
     ),
     Attempt(
         "emergency that was taken back", exceptions.emergency_taken_back, do.blocked, do.champion
+    ),
+    Attempt(
+        "emergency that was taken back, in another form",
+        exceptions.emergency_in_another_form,
+        do.blocked,
+        do.champion,
     ),
     # rolling back
     Attempt(

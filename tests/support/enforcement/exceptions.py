@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import time
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 
-from comptrust.gate.signing import attestations, emergency, keys, roles
+from comptrust.gate.signing import algorithms, attestations, emergency, keys, roles
 from comptrust.gate.signing.emergency import Emergency
 from tests.support.enforcement import tricks
 from tests.support.enforcement.tricks import TODAY, Trick
 from tests.support.enforcement.world import BAD, GOOD, KEY, Candidate, World, write_key
 
 RELEASE, OLD = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+RELEASE_P256 = algorithms.generate("p256")
+WAIVE_ELSEWHERE = Ed25519PrivateKey.generate()
+"""A key that may waive for other models alone, on this server."""
+EVERYWHERE = {
+    keys.key_id(WAIVE_ELSEWHERE.public_key()): roles.TrustedKey(WAIVE_ELSEWHERE.public_key())
+}
+"""The same key as a gate knows it that has no roles.yaml."""
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 DAY = datetime.timedelta(days=1)
 SECONDS = 6
 """Until the signature of a former champion expires."""
@@ -24,9 +37,15 @@ SECONDS = 6
 def name_roles(folder: Path) -> None:
     """Give the release key its role, and the others theirs, in a folder of trusted keys."""
     text = ""
-    for key, allowed in ((KEY, "evaluate, gate, waive"), (OLD, "gate"), (RELEASE, "release")):
+    for key, allowed in (
+        (KEY, "[evaluate, gate, waive]"),
+        (OLD, "[gate]"),
+        (RELEASE, "[release]"),
+        (RELEASE_P256, "[release]"),
+        (WAIVE_ELSEWHERE, "[waive], models: [other-*]"),
+    ):
         write_key(folder, key)
-        text += f'"{keys.key_id(key.public_key())}": {{roles: [{allowed}]}}\n'
+        text += f'"{keys.key_id(key.public_key())}": {{roles: {allowed}}}\n'
     (folder / roles.NAME).write_text(text)
 
 
@@ -34,7 +53,7 @@ def sign(
     world: World,
     candidate: Candidate,
     *,
-    key: Ed25519PrivateKey = RELEASE,
+    key: keys.PrivateKey = RELEASE,
     until: datetime.datetime | None = None,
     **changes: Any,
 ) -> Emergency:
@@ -105,6 +124,16 @@ def emergency_taken_back(world: World, candidate: Candidate) -> None:
     sign(world, candidate)
     tricks.champion(world, candidate)
     taken_back(world, candidate)
+
+
+def emergency_in_another_form(world: World, candidate: Candidate) -> None:
+    """Log a used emergency with the other signature that P-256 has for the same content."""
+    record = sign(world, candidate, key=RELEASE_P256)
+    tricks.champion(world, candidate)
+    taken_back(world, candidate)
+    first, second = decode_dss_signature(base64.b64decode(record.signature))
+    other = base64.b64encode(encode_dss_signature(first, P256_ORDER - second)).decode()
+    log(world, candidate, record.model_copy(update={"signature": other}))
 
 
 def taken_back(world: World, candidate: Candidate) -> None:

@@ -150,6 +150,13 @@ def replay_by_run_id(world: World, candidate: Candidate) -> Candidate:
     )
 
 
+def tag_of_other_bytes(world: World, candidate: Candidate) -> None:
+    """Claim the pass of another version for these bytes, in the tag that people read."""
+    other = a_pass(world, name=candidate.name)
+    for key, value in (("evaluated_by", other.run_id), ("verdict", "pass")):
+        world.client.set_model_version_tag(candidate.name, candidate.version, key, value)
+
+
 def replay_earlier_pass(world: World, candidate: Candidate) -> None:
     """Bring back the attestation of an evaluation that a worse one has replaced."""
     first = (candidate.evidence / attestations.NAME).read_text()
@@ -252,6 +259,12 @@ def asked_less(world: World, candidate: Candidate) -> Candidate:
     """Register the bytes of a blocked version again, and let them pass on half of the questions."""
     digest = json.loads((candidate.evidence / "checkpoint.json").read_text())["digest"]
     world.client.set_tag(candidate.run_id, "checkpoint_digest", digest)
+    return asked_again(world, world.register(GOOD, files=world.files(candidate)), n=4)
+
+
+def forgotten(world: World, candidate: Candidate) -> Candidate:
+    """Hide a block, whose run no tag names, by overwriting its signed verdict; then ask less."""
+    world.client.log_text(candidate.run_id, "{}", attestations.NAME)
     return asked_again(world, world.register(GOOD, files=world.files(candidate)), n=4)
 
 
@@ -369,7 +382,10 @@ def waived(
     key: Any = KEY,
     checkpoint: str | None = None,
     now: datetime.datetime | None = None,
+    trusted: keys.Trusted = TRUSTED,
 ) -> Trick:
+    """Sign a waiver and let a gate that trusts these keys judge with it."""
+
     def trick(world: World, candidate: Candidate) -> None:
         digest = (
             checkpoint or json.loads((candidate.evidence / "checkpoint.json").read_text())["digest"]
@@ -380,9 +396,9 @@ def waived(
             ),
             key,
         )
-        made = world.gate(candidate, waivers=[waiver], now=now)
+        made = world.gate(candidate, waivers=[waiver], now=now, trusted=trusted)
         assert made is not None
-        if key is not KEY or checkpoint:
+        if waiver.key_id not in trusted or checkpoint:
             assert made.verdict.outcome == "inconclusive"
 
     return trick

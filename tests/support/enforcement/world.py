@@ -36,7 +36,7 @@ from tests.support.records import checkpoint_of
 KEY, STRANGER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 STRANGER_P256 = algorithms.generate("p256")
 TRUSTED = {keys.key_id(KEY.public_key()): TrustedKey(KEY.public_key())}
-GUARDED_ALIASES = ("champion", "challenger", "prod-eu")
+GUARDED_ALIASES = ("champion", "challenger", "production", "staging", "prod-eu")
 STAGING = """
 name: staging
 rules:
@@ -166,12 +166,13 @@ class World:
         tags: Mapping[str, str] | None = None,
         files: Path | None = None,
         spare: int = 0,
+        added: Mapping[str, str] | None = None,
         **settings: Any,
     ) -> Candidate:
         """Log, evaluate and register a model with its own files; it is not judged yet.
 
         `files` are those of another model, to register its bytes once more; `spare` rows of the
-        weights are not compressed.
+        weights are not compressed; `added` are further files, path -> content.
         """
         run_id = self.client.create_run(self.experiment).info.run_id
         model = self.client.create_logged_model(self.experiment, name="model", source_run_id=run_id)
@@ -181,6 +182,9 @@ class World:
         else:
             bits = settings.get("bits", 4)
             artifact(local / "artifact", content=run_id, bits=bits, spare=spare)
+        for path, content in (added or {}).items():
+            (local / "artifact" / path).parent.mkdir(parents=True, exist_ok=True)
+            (local / "artifact" / path).write_text(content)
         self.client.log_model_artifacts(model.model_id, str(local / "artifact"))
         self.client.finalize_logged_model(model.model_id, "READY")
         name = name or f"model-{uuid.uuid4().hex[:8]}"
