@@ -156,7 +156,13 @@ TABLE = (
     ),
     Attempt("tag of the model", do.tag_model("verdict", "pass"), do.blocked, do.champion),
     Attempt("tags of the run", do.tag_run, do.blocked, do.champion),
-    Attempt("tag of a pass of other bytes", forge.tag_of_other_bytes, do.blocked, do.champion),
+    Attempt(
+        "tag of a pass of other bytes",
+        forge.tag_of_other_bytes,
+        do.blocked,
+        do.champion,
+        logged_again,
+    ),
     Attempt("tag deleted", do.delete_tag, do.blocked, do.champion),
     Attempt("created with tags", do.create_with_tags, do.blocked, do.champion),
     Attempt("evaluated_by another", do.point_to_a_pass, do.blocked, do.champion, logged_again),
@@ -196,7 +202,7 @@ TABLE = (
     Attempt(
         "replay of another run's evidence", forge.replay_from_another_run, do.blocked, do.champion
     ),
-    Attempt("replay by run id", forge.replay_by_run_id, do.blocked, do.champion),
+    Attempt("replay by run id", forge.replay_by_run_id, do.blocked, do.champion, forge.asked_more),
     Attempt("replay of an earlier pass", forge.replay_earlier_pass, do.passed, do.champion),
     Attempt("copy of a blocked version", forge.copied, do.blocked, do.champion),
     Attempt("copy of a pass to another model", forge.copied, do.passed, do.champion),
