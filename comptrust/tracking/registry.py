@@ -32,6 +32,12 @@ class Version:
     tags: dict[str, str]
 
     @property
+    def model_id(self) -> str | None:
+        """Id of the logged model that it was made from; None if it was made from other files."""
+        found = re.fullmatch(r"models:/(m-[0-9a-f]+)", self.source)
+        return found[1] if found else None
+
+    @property
     def ref(self) -> str:
         """The reference that users type."""
         return f"models:/{self.name}/{self.version}"

@@ -134,14 +134,18 @@ class Run:
 
     @service()
     def metrics(
-        self, values: Mapping[str, float], *, model: str = "", dataset: Dataset | None = None
+        self,
+        values: Mapping[str, float],
+        *,
+        model_id: str | None = None,
+        dataset: Dataset | None = None,
     ) -> None:
-        """Log metrics, also those of a logged model (`models:/ID`), measured on a dataset."""
+        """Log metrics, also as those of a logged model, measured on a dataset."""
         from mlflow.entities import Metric
 
         about: dict[str, str] = {}
-        if model:
-            about |= {"model_id": model.removeprefix("models:/"), "run_id": self.id}
+        if model_id:
+            about |= {"model_id": model_id, "run_id": self.id}
         if dataset:
             about |= {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
         now = int(1000 * time.time())

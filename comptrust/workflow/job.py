@@ -111,8 +111,8 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
             version = registry.register(
                 log, checkpoint, candidate.scorecard, folder=Path(checkpoint.path), verdict=verdict
             )
-        _log_model(log, version, candidate, job, drops)
         signature = job.signer.sign(verdict, evidence, days=job.policy.valid_days, version=version)
+        _log_model(log, version, candidate, job, drops)
         log.metrics({"time/total": time.monotonic() - start, **memory.peak()})
     return JobResult(
         checkpoint=checkpoint,
@@ -204,11 +204,13 @@ def _log_model(
     drops: Mapping[str, float] = {},
 ) -> None:
     """Log scores, drops and size on the version's logged model too, where MLflow compares them."""
+    if version.model_id is None:
+        return
     values = {**metrics.score_metrics(measured.scorecard), **drops}
     if measured.checkpoint:
         values |= metrics.size_metrics(measured.checkpoint)
     read = datasets.suite(job.suite, spec=job.suite_name)
-    log.metrics(values, model=version.source, dataset=read)
+    log.metrics(values, model_id=version.model_id, dataset=read)
 
 
 def _evaluate(

@@ -19,6 +19,7 @@ import pytest
 
 from comptrust.report import entries, page
 from comptrust.report.base import DIMENSIONS, fold
+from comptrust.tracking import views
 from tests.support.browsers import WIDTHS, resize, take_screenshots, wait_for
 from tests.support.logged_runs import LoggedRuns, surround
 
@@ -237,3 +238,12 @@ def test_a_row_leads_to_its_run_in_mlflow(
     heading = ("css selector", ".viewer article h2")
     wait_for(browser, expected_conditions.text_to_be_present_in_element(heading, wanted))
     browser.switch_to.default_content()
+
+    # The saved view of the list of runs has the columns that MLflow leaves out.
+    browser.get("about:blank")
+    place = f"{server}/#/experiments/1/runs?workflowType=machine_learning"
+    browser.get(f"{place}&viewStateShareKey={views.KEY}")
+    texts = "return document.body.innerText.split('\\n').map(line => line.trim())"
+    wanted = {"drop/worst", "size/ratio", "verdict", "block"}
+    wait_for(browser, lambda driver: wanted <= set(driver.execute_script(texts)))
+    take_screenshots(browser, "mlflow-runs", 1280)

@@ -77,7 +77,8 @@ def test_mlflow_knows_what_was_read_and_what_the_model_scored(store: Path, tiny:
     run.read(asked, context="evaluation")
     run.read(datasets.calibration(recipe), context="calibration")
     run.read(datasets.calibration(RECIPE), context="calibration")  # which had none
-    run.metrics({"trust/mmlu": 50.0}, model=version.source, dataset=asked)
+    assert version.model_id is not None
+    run.metrics({"trust/mmlu": 50.0}, model_id=version.model_id, dataset=asked)
     logged = client.get_run(run.id)
     inputs = {item.tags[0].value: item.dataset for item in logged.inputs.dataset_inputs}
     assert {context: (item.name, item.digest) for context, item in inputs.items()} == {
@@ -87,7 +88,7 @@ def test_mlflow_knows_what_was_read_and_what_the_model_scored(store: Path, tiny:
     assert mlflow.data.get_source(inputs["evaluation"]).to_dict()["uri"] == "decodingtrust:data"
     assert mlflow.data.get_source(inputs["calibration"]).path == "org/texts"
     assert {item.profile for item in inputs.values()} == {'{"num_rows": 1}', '{"num_rows": 30}'}
-    model = client.get_logged_model(version.source.removeprefix("models:/"))
+    model = client.get_logged_model(version.model_id)
     # MLflow itself adds what the run had measured before, without a dataset.
     [metric] = [metric for metric in model.metrics if metric.dataset_name]
     assert (metric.key, metric.value, metric.dataset_name) == ("trust/mmlu", 50.0, "mini")

@@ -70,6 +70,8 @@ def test_the_main_job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result["promotion"]["stage"] is None
     assert result["sparsity"] == pytest.approx(0.5, abs=0.01)
     assert result["version"] == "models:/smollm2-135m-instruct/2"
+    for cost in (result["serving"]["model"], result["serving"]["dense"]):
+        assert cost["tokens_per_second"] > 0 and cost["peak_bytes"] > 1e8
     for scores in result["dimensions"].values():
         assert all(value is None or 0 <= value <= 100 for value in scores.values())
 
@@ -86,6 +88,7 @@ def test_the_main_job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "suite.json",
         "verdict.json",
         "validation",
+        "serving_cost.json",
     } <= artifacts
     metrics = runs.client().get_run(compressed.run_id).data.metrics
     assert {
@@ -95,6 +98,8 @@ def test_the_main_job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "time/evaluate",
         "time/total",
         "refusal/ethics",
+        "serve/first_token_seconds",
+        "drop/worst",
     } <= metrics.keys()
     assert metrics["probe/kl"] > 0 and metrics["probe/perplexity"] > 1
 
