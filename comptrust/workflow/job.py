@@ -24,7 +24,7 @@ from comptrust.tracking import evaluations, metrics, promotion, registry, runs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
-from comptrust.workflow import baselines, checkpoints, controls, promotable, signatures
+from comptrust.workflow import baselines, checkpoints, promotable, signatures
 from comptrust.workflow.measuring import Witness
 
 Say = Callable[[str], None]
@@ -81,7 +81,6 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         baseline = candidate = _evaluate(log, checkpoint, job, models, say)
         if checkpoint.recipe.method != "none":
             baseline = _dense(candidate, job, say)
-        baseline = controls.from_answers(baseline, job.policy)
         log.comparison(candidate, baseline, prompts=job.suite.prompts)
         evidence = Evidence(
             candidate,

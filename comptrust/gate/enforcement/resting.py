@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
 from comptrust.errors import ServiceError, UserError
-from comptrust.gate import measured
 from comptrust.gate.enforcement import recheck, reconcile, replay
 from comptrust.gate.enforcement.audit_record import AuditRecord
 from comptrust.gate.enforcement.verifier import EVALUATED_BY
-from comptrust.gate.signing import waivers
+from comptrust.gate.signing import provenance, waivers
 from comptrust.gate.signing.attestations import Attestation
 
 
@@ -34,9 +34,11 @@ def on(key: str, records: Sequence[AuditRecord], registry: str) -> tuple[Resting
     registry does not answer.
     """
     granted = replay.promoted(replay.history(records))
-    client = MlflowClient(tracking_uri=registry, registry_uri=registry)
     try:
+        client = MlflowClient(tracking_uri=registry, registry_uri=registry)
         present = list(reconcile.promotions(client, reconcile.guarded(records, registry)))
+    except UnsupportedModelRegistryStoreURIException as error:
+        raise UserError(f"{registry} is not the address or database of a registry.") from error
     except MlflowException as error:
         raise ServiceError(
             f"The registry {registry} did not answer: {error.message!a}. Nothing was changed."
@@ -65,7 +67,7 @@ def on(key: str, records: Sequence[AuditRecord], registry: str) -> tuple[Resting
 def _signed(attestation: Attestation, key: str) -> list[str]:
     """Name what a key signed for a verdict."""
     findings = attestation.verdict.findings
-    measurements = measured.signers(findings).items()
+    measurements = provenance.signers(findings).items()
     return [
         *(["verdict"] if attestation.key_id == key else []),
         *(f"evaluation of {ref}" for ref, signer in measurements if signer == key),

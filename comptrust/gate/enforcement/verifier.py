@@ -71,7 +71,7 @@ class Verifier:
         """
         policy = self.settings.policies[level]
         with tempfile.TemporaryDirectory() as temporary:
-            folder, trusted = Path(temporary), self.trusted()
+            folder, trusted = Path(temporary), self.trusted_at(policy, then)
             attestation = self._attestation(
                 version, folder, trusted=trusted, level=level, days=policy.valid_days, now=then
             )
@@ -133,6 +133,13 @@ class Verifier:
         with tempfile.TemporaryDirectory() as temporary:
             days = max(policy.valid_days for policy in self.settings.policies.values())
             self._attestation(version, Path(temporary), trusted=self.trusted(), days=days)
+
+    def trusted_at(self, policy: Policy, then: datetime.datetime | None) -> keys.Trusted:
+        """Return the trusted keys and, if the policy says so, those that were revoked since."""
+        place = self.settings.trusted_keys
+        if then is None or place is None or policy.rollback != "revoked":
+            return self.trusted()
+        return keys.trusted_at(place, then)
 
     def trusted(self) -> keys.Trusted:
         """Return the trusted keys, read each time: a key can be removed while the server runs."""

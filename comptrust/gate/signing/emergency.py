@@ -69,14 +69,10 @@ def problem(
     `place` is a stage or alias. Whether the files are the signed ones is checked apart.
     """
     now = now or datetime.datetime.now(datetime.UTC)
-    key = trusted.get(emergency.key_id)
-    if not emergency.signature or key is None:
-        return f"{NAME} is signed by key {emergency.key_id or '(none)'}, which is not trusted here."
     level = emergency.target if emergency.target in PLACES else None
-    if refusal := key.refusal("release", model=model, level=level, today=now.date()):
-        return f"{NAME} is signed by key {emergency.key_id}, which {refusal}."
+    refusal = keys.refusal(emergency, trusted, model=model, level=level, today=now.date())
     checks = (
-        (not keys.proven(emergency, trusted), f"{NAME} was changed since it was signed."),
+        (bool(refusal), f"{NAME} {refusal}."),
         (
             (emergency.model, emergency.version) != (model, version),
             f"{NAME} is for models:/{emergency.model}/{emergency.version}.",

@@ -1,6 +1,7 @@
 """Keys: where they are kept, how they are read, and records with a signature."""
 
 import base64
+import datetime
 import hmac
 import json
 import os
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import yaml
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
@@ -86,6 +88,28 @@ def proven(record: SignedRecord, trusted: Trusted) -> bool:
     # Base64 has spare bits, so one signature has several spellings. Only one is accepted.
     canonical = base64.b64encode(raw).decode() == record.signature
     return canonical and record.role in key.grant.roles
+
+
+def signer_refusal(name: str, role: Role, trusted: Trusted, **scope: Any) -> str:
+    """Return why what a key signed in a role does not count, to follow it; empty if it may.
+
+    `scope` are the model, level and day for which the key must be allowed to sign.
+    """
+    key = trusted.get(name)
+    if key is None:
+        known = ", ".join(sorted(trusted)) or "none"
+        return f"is signed by key {name or '(none)'}, which is not trusted here (trusted: {known})"
+    refused = key.refusal(role, **scope)
+    return f"is signed by key {name}, which {refused}" if refused else ""
+
+
+def refusal(record: SignedRecord, trusted: Trusted, **scope: Any) -> str:
+    """Return why a signed record does not count, to follow its name; empty if it does."""
+    signer = record.key_id if record.signature else ""
+    refused = signer_refusal(signer, record.role, trusted, **scope)
+    if refused or proven(record, trusted):
+        return refused
+    return f"was changed since key {record.key_id} signed it"
 
 
 def _signed(key: PublicKey, signature: bytes, payload: Callable[[], bytes]) -> bool:
@@ -178,10 +202,29 @@ def signing_key(folder: Path | None = None) -> PrivateKey | None:
 def load_public_keys(folder_or_file: Path | None = None) -> Trusted:
     """Return key id -> key of one file, or of every `*.pub.pem` in a folder with their roles.
 
-    The default is the keys folder, which may be missing. A single file may sign everything. Raises
-    UserError if a given place is
-    missing, if a file is not an Ed25519 or P-256 public key, or if anyone may write to the place.
+    The default is the keys folder, which may be missing. A single file may sign everything. A key
+    that roles.yaml calls revoked is left out. Raises UserError if a given place is missing, if a
+    file is not an Ed25519 or P-256 public key, or if anyone may write to the place.
     """
+    granted = _granted(folder_or_file)
+    return {name: key for name, key in granted.items() if key.grant.revoked is None}
+
+
+def trusted_at(folder: Path, time: datetime.datetime) -> Trusted:
+    """Return the keys that were trusted at a time: today's, and those that were revoked since.
+
+    Of a key in the folder `revoked` that its roles.yaml does not name, nobody knows when.
+    """
+    keys = dict(load_public_keys(folder))
+    for place in (folder, folder / REVOKED):
+        for name, key in (_granted(place) if place.is_dir() else {}).items():
+            if key.grant.revoked and time < key.grant.revoked:
+                keys.setdefault(name, key)
+    return keys
+
+
+def _granted(folder_or_file: Path | None) -> Trusted:
+    """Return key id -> key of one file, or of a folder, revoked or not."""
     place = folder_or_file or default_folder()
     if folder_or_file is None and not place.exists():
         return {}
@@ -216,22 +259,29 @@ def files_of(folder: Path, name: str) -> list[Path]:
     return [path for path in ids if ids[path] == name]
 
 
-def revoke(folder: Path, name: str) -> Path:
-    """Move a public key to the folder `revoked` inside, where nothing looks for keys.
+def revoke(folder: Path, name: str) -> tuple[Path, datetime.datetime]:
+    """Move a public key to the folder `revoked` inside, and note there when the trust in it ended.
 
-    Returns its new path. Raises UserError if the folder does not trust it.
+    Returns its new path and that time. Raises UserError if the folder does not trust it.
     """
     moved = folder / REVOKED / f"{name}.pub.pem"
     files = files_of(folder, name)
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    grant = _granted(folder)[name].grant.model_copy(update={"revoked": now})
     try:
         moved.parent.mkdir(exist_ok=True)
+        # Noted first: a key that is trusted a moment longer does less harm than one of which nobody
+        # knows when it ended.
+        grants = (roles.read(moved.parent) or {}) | {name: grant}
+        fields = {key: one.model_dump(mode="json") for key, one in grants.items()}
+        digests.write_atomic(moved.parent / roles.NAME, yaml.safe_dump(fields))
         for path in files:
             path.replace(moved)
     except OSError as error:
         raise ServiceError(
             f"Cannot move the public key out of {folder}: {error.strerror}. It is still trusted."
         ) from error
-    return moved
+    return moved, now
 
 
 def _public(path: Path) -> PublicKey:

@@ -67,13 +67,8 @@ def refusal(
         measurement = measurements.read(evaluated)
     except UserError as error:
         return str(error).rstrip(".")
-    key = trusted.get(seal.key_id)
-    if key is None:
-        return f"its seal is signed by key {seal.key_id or '(none)'}, which is not trusted here"
-    if refused := key.refusal("evaluate", **(scope or {})):
-        return f"its seal is signed by key {seal.key_id}, which {refused}"
-    if not keys.proven(seal, trusted):
-        return f"seal.json was changed since key {seal.key_id} signed it"
+    if refused := keys.refusal(seal, trusted, **(scope or {})):
+        return f"its seal {refused}"
     card = evaluated.scorecard
     of_baseline = baseline and baseline.scorecard.digest_of_fields()
     checks = (

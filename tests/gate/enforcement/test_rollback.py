@@ -66,6 +66,18 @@ def test_a_former_champion_returns_after_its_signature_expired(inside: World) ->
     assert record.grant.expires < record.time
 
 
+def test_a_key_that_was_revoked_since_counts_if_the_policy_says_so(inside: World) -> None:
+    former, successor = former_champion(inside)
+    keys.revoke(inside.folder / "keys", keys.key_id(KEY.public_key()))
+    write_key(inside.folder / "keys", make.RELEASE)
+    assert "is not trusted" in refused(promote, inside, former)
+    world_policy(inside, "rollback: revoked\n")
+    assert "not trusted here" in refused(promote, inside, successor, "challenger")
+    promote(inside, former)
+    assert inside.promoted(former) == ["champion"]
+    assert log(inside).lines[-1].grant
+
+
 def never_there(world: World, former: Candidate, successor: Candidate) -> Candidate:
     return make.old_pass(world, name=former.name)
 
