@@ -16,7 +16,7 @@ from comptrust.claims.statements import Resource, Statement, Summary, TestResult
 from comptrust.claims.writing import CLAIMS, MODEL_SIGNATURE
 from comptrust.errors import UserError
 from comptrust.gate.signing import attestations, keys
-from comptrust.gate.signing.attestations import NAME, SKEW, Kind, Problem, changed, unverified
+from comptrust.gate.signing.attestations import NAME, Kind, Problem, changed, unverified
 
 HASHED_AT_ONCE = 4
 MOST_BYTES = 1 << 26
@@ -196,7 +196,7 @@ def _of_summary(
     if now >= summary.comptrust_expires:
         text = f"The claims expired on {summary.comptrust_expires:%Y-%m-%d %H:%M} UTC. Gate again."
         yield unverified(text)
-    if now + SKEW < summary.timeVerified:
+    if now + keys.SKEW < summary.timeVerified:
         text = (
             f"The claims are not valid until {summary.timeVerified:%Y-%m-%d %H:%M:%S} UTC, and here"
             f" it is {now:%Y-%m-%d %H:%M:%S}. Set the clock that is wrong."

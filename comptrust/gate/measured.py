@@ -62,8 +62,15 @@ def check(
         if one and (why := floors_refusal(one.control, trusted, **scope)):
             reason = f"control.json of the {role} {why}. Again: comptrust control {one.ref}"
             return _finding("inconclusive", reason), counted
-    if policy.sealed == "required" and (why := _unsealed(evidence, policy, trusted, scope)):
-        reason = f"Policy {policy.name} requires a sealed evaluation, but {why}."
+    unsealed = policy.sealed == "required" and seals.refusal(
+        evidence.candidate,
+        trusted,
+        policy_digest=policy.digest,
+        baseline=evidence.baseline,
+        scope=scope,
+    )
+    if unsealed:
+        reason = f"Policy {policy.name} requires a sealed evaluation, but {unsealed}."
         return _finding("inconclusive", reason), counted
     signed_by = {
         one.ref: measurements.read(one).key_id
@@ -74,18 +81,6 @@ def check(
         listed = "; ".join(f"{ref} {why}" for ref, why in refused.items())
         reason += f" Siblings that do not count: {listed}."
     return _finding("pass", reason, signed_by=signed_by, left_out=refused), counted
-
-
-def _unsealed(
-    evidence: Evidence, policy: Policy, trusted: keys.Trusted, scope: Mapping[str, Any]
-) -> str:
-    return seals.refusal(
-        evidence.candidate,
-        trusted,
-        policy_digest=policy.digest,
-        baseline=evidence.baseline,
-        scope=scope,
-    )
 
 
 def _finding(outcome: Any, reason: str, **details: Any) -> Finding:

@@ -131,7 +131,13 @@ def test_who_evaluated_must_be_trusted(tmp_path: Path) -> None:
 
 def test_a_bundle_without_a_measurement_is_not_verified(case: Case) -> None:
     (case.folder / "measurement.json").unlink()
-    assert "(there is no measurement.json)" in case.problems()[1]
+    assert "is not signed by the machine that evaluated it" in case.problems()[1]
+
+
+def test_a_measurement_that_came_after_the_verdict_proves_nothing(tmp_path: Path) -> None:
+    trusted = made.write(tmp_path / "bundle", tmp_path / "keys", unsigned=("measurement.json",))
+    code, text = Case(tmp_path / "bundle", trusted).problems()
+    assert code == 3 and "the gate signed no measurement.json" in text
 
 
 def test_another_policy_is_not_verified(case: Case) -> None:

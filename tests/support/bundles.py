@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ def write(
     claimed: bool = True,
     kind: KeyType = "p256",
     measured: Mapping[str, Any] = {},
+    unsigned: Collection[str] = (),
     **changes: Any,
 ) -> Path:
     """Write a bundle signed with a new key, evaluation included.
@@ -36,7 +37,8 @@ def write(
     Returns the folder to trust, with the public key.
 
     `changes` are fields of the attestation; without `listed` there is no list of all files, without
-    `claimed` no in-toto claims. `measured` are fields of the measurement.
+    `claimed` no in-toto claims. `measured` are fields of the measurement, `unsigned` files that
+    the attestation does not name.
     """
     _, _, public = keys.create(key_folder / "private", kind=kind)
     key = keys.signing_key(key_folder / "private")
@@ -94,7 +96,10 @@ def write(
         "run_id": "1" * 32,
         "baseline_run_id": "2" * 32,
         "weights": weights,
-        "files": {"candidate": logged, "baseline": {}},
+        "files": {
+            "candidate": {name: logged[name] for name in logged.keys() - set(unsigned)},
+            "baseline": {},
+        },
         "scorecards": {},
         "siblings": {},
         "artifact": {},

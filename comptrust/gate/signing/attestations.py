@@ -24,8 +24,6 @@ if TYPE_CHECKING:  # it needs numpy, and whoever verifies does not
 
 Kind = Literal["changed", "unverified"] | Result
 DAY = datetime.timedelta(days=1)
-SKEW = datetime.timedelta(minutes=1)
-"""How far the clock of the machine that signed may be ahead."""
 NAME = "attestation.json"
 MAX_BYTES = 2 << 20
 """Largest attestation to read; one of a thousand files takes a few hundred kB."""
@@ -134,7 +132,7 @@ def problems(
             f"The signature expired on {expires:%Y-%m-%d %H:%M} UTC. Gate it again.",
         ),
         (
-            now + SKEW < attestation.issued,
+            now + keys.SKEW < attestation.issued,
             "unverified",
             f"The signature is not valid until {attestation.issued:%Y-%m-%d %H:%M:%S} UTC, and here"
             f" it is {now:%Y-%m-%d %H:%M:%S}. Set the clock that is wrong; if it is that of the"

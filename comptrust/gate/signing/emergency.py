@@ -22,8 +22,6 @@ PLACES: Mapping[str, tuple[str, str]] = {
 """Target -> the stage and the alias that an emergency opens, and no other."""
 MARK = "EMERGENCY"
 LONGEST = datetime.timedelta(days=7)
-SKEW = datetime.timedelta(minutes=1)
-"""How far the clock of the machine that signed may be ahead."""
 
 
 class Emergency(keys.SignedRecord):
@@ -83,7 +81,7 @@ def problem(
             f"{NAME} is for more than {LONGEST.days} days.",
         ),
         (
-            now + SKEW < emergency.issued,
+            now + keys.SKEW < emergency.issued,
             f"{NAME} is not valid until {emergency.issued:%Y-%m-%d %H:%M:%S} UTC.",
         ),
         (

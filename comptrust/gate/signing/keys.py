@@ -26,6 +26,8 @@ from comptrust.records import Record
 PRIVATE = "signing.pem"
 PUBLIC = "*.pub.pem"
 REVOKED = "revoked"
+SKEW = datetime.timedelta(minutes=1)
+"""How far the clock of the machine that signed may be ahead."""
 Trusted = Mapping[str, TrustedKey]
 """Key id -> public key and what it may sign."""
 S = TypeVar("S", bound="SignedRecord")

@@ -6,7 +6,7 @@ It needs neither the answers nor a store, so it is checked where a model is serv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from comptrust import config, digests
+from comptrust import config
 from comptrust.errors import UserError
 from comptrust.gate.signing import attestations, keys, measurements
 from comptrust.gate.signing.attestations import Attestation, Problem, unverified
@@ -65,13 +65,10 @@ def _refusal(
 ) -> str:
     """Return why a measurement does not prove the files that the gate signed; empty if it does."""
     path = folder / measurements.NAME
-    if not path.exists():
-        return f"is not signed by the machine that evaluated it (there is no {path.name})"
     try:
-        text = config.read_text(path)
-        if digests.of_text(text) != signed.get(path.name):
-            return ""  # it is named as a changed file
-        measurement = measurements.parse(text)
+        if path.name not in signed:  # one that came later proves nothing
+            raise UserError(f"the gate signed no {path.name}")
+        measurement = measurements.parse(config.read_text(path))
     except UserError as error:
         return f"is not signed by the machine that evaluated it ({str(error).rstrip('.')})"
     if refused := keys.refusal(measurement, trusted, **scope):

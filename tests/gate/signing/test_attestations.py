@@ -347,6 +347,8 @@ def test_without_trusted_keys_nothing_is_good(made: Case) -> None:
         (NOW, None),
         (NOW + 90 * DAY - datetime.timedelta(seconds=1), None),
         (NOW + 90 * DAY, "expired on 2030-04-01 12:00 UTC"),
+        (NOW - datetime.timedelta(minutes=1), None),
+        (NOW - datetime.timedelta(minutes=1, seconds=1), "not valid until"),
         (NOW - DAY, "not valid until"),
     ],
 )
