@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from comptrust import config, digests
 from comptrust.claims import folder as claimed
+from comptrust.claims import plain_files
 from comptrust.claims.writing import CHECKPOINT, CLAIMS, MODEL_SIGNATURE
 from comptrust.errors import UserError
 from comptrust.gate.signing import attestations, keys, provenance
@@ -56,7 +57,7 @@ def check(
             f"{folder} is not a bundle: it has neither {attestations.NAME} nor"
             f" {attestations.VERDICT}. Name a folder that comptrust export wrote."
         )
-    present = claimed.hashed(folder)
+    present = plain_files.hashed(folder)
     if attestations.NAME not in present:
         text = "Its verdict is not signed. Gate the version with a signing key and export it again."
         return None, (attestations.unverified(text),)

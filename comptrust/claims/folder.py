@@ -2,15 +2,11 @@
 
 import datetime
 import itertools
-import os
-import stat
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from comptrust import digests
-from comptrust.claims import envelope, model_signature, statements
+from comptrust.claims import envelope, model_signature, plain_files, statements
 from comptrust.claims.envelope import Refused
 from comptrust.claims.statements import Resource, Statement, Summary, TestResult
 from comptrust.claims.writing import CLAIMS, MODEL_SIGNATURE
@@ -18,7 +14,6 @@ from comptrust.errors import UserError
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.attestations import NAME, Kind, Problem, changed, unverified
 
-HASHED_AT_ONCE = 4
 MOST_BYTES = 1 << 26
 """Largest file of claims: 64 MiB are the names of some 200,000 files."""
 OUTCOMES: dict[str, Kind] = {"FAILED": "block", "WARNED": "inconclusive"}
@@ -51,44 +46,11 @@ def check(
     UserError for a folder or file that cannot be read, and for a link or a device.
     """
     now = now or datetime.datetime.now(datetime.UTC)
-    hashes = hashed(folder) if hashes is None else hashes
+    hashes = plain_files.hashed(folder) if hashes is None else hashes
     try:
         return tuple(_problems(folder, trusted, policy_digest, level, now, hashes))
     except OSError as error:
         raise UserError(f"Cannot read {error.filename or folder}: {error.strerror}.") from error
-
-
-def hashed(folder: Path) -> dict[str, str]:
-    """Return path -> SHA-256 of every file, each read once.
-
-    Raises UserError for anything that is not a plain file or folder.
-    """
-    names = sorted(_names(folder))
-    try:
-        with ThreadPoolExecutor(HASHED_AT_ONCE) as pool:
-            hashes = pool.map(digests.of_file, (folder / name for name in names))
-            return dict(zip(names, hashes, strict=True))
-    except OSError as error:
-        raise UserError(f"Cannot read {error.filename or folder}: {error.strerror}.") from error
-
-
-def _names(folder: Path) -> Iterator[str]:
-    """Yield the path of every file; nothing vouches for what a link leads to, so it is refused."""
-    for place, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = Path(place, name)
-            mode = path.lstat().st_mode
-            if not name.isprintable():
-                raise UserError(
-                    f"{place} has a file named {ascii(name)}, which a bundle does not have."
-                )
-            if stat.S_ISREG(mode):
-                yield path.relative_to(folder).as_posix()
-            elif not stat.S_ISDIR(mode):
-                raise UserError(
-                    f"{path} is a link or a device, which a bundle does not have. Copy the bundle"
-                    " again, with files in place of links."
-                )
 
 
 def _problems(

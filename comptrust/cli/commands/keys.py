@@ -127,18 +127,18 @@ def revoke(
       comptrust keys revoke 5d7f1cbda7daece5 --registry http://127.0.0.1:5000 --dry-run
     """
     from comptrust.gate.enforcement import audit, resting, settings
-    from comptrust.gate.signing import keys
+    from comptrust.gate.signing import keys, revocation
     from comptrust.tracking.store import SETTINGS, tracking_uri
 
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     place = folder or Path(os.environ.get(settings.KEYS) or keys.default_folder())
-    keys.files_of(place, key)  # before the registry is asked
+    revocation.files_of(place, key)  # before the registry is asked
     uri = (registry or tracking_uri()).removeprefix(settings.SCHEME)
     path = log or settings.audit_log(uri)
     chain = audit.read(path) if path and (log or path.exists()) else audit.Chain((), None)
     rests = resting.on(key, chain.lines, uri)
-    moved, time = (None, None) if dry_run else keys.revoke(place, key)
+    moved, time = (None, None) if dry_run else revocation.revoke(place, key)
     lines = [ascii(f"{one.ref} ({one.where}): {', '.join(one.why)}")[1:-1] for one in rests]
     if chain.problem:
         lines.append(f"PROBLEM: the chain of {path} is broken at {chain.problem}")

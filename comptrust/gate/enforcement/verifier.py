@@ -21,7 +21,7 @@ from comptrust.gate.enforcement.evidence_store import EvidenceStore
 from comptrust.gate.enforcement.settings import Level, Settings
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
-from comptrust.gate.signing import attestations, keys, waivers
+from comptrust.gate.signing import attestations, keys, revocation, waivers
 from comptrust.gate.verdict import judge
 from comptrust.models import measure
 from comptrust.records import Checkpoint
@@ -139,7 +139,7 @@ class Verifier:
         place = self.settings.trusted_keys
         if then is None or place is None or policy.rollback != "revoked":
             return self.trusted()
-        return keys.trusted_at(place, then)
+        return revocation.trusted_at(place, then)
 
     def trusted(self) -> keys.Trusted:
         """Return the trusted keys, read each time: a key can be removed while the server runs."""

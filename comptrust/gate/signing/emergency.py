@@ -6,9 +6,9 @@ The signature names the model, version, target and every file. It ends by itself
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import AwareDatetime, Field, field_validator
+from pydantic import AwareDatetime, Field
 
 from comptrust import config, digests
 from comptrust.gate.signing import keys
@@ -36,16 +36,9 @@ class Emergency(keys.SignedRecord):
     """`staging` or `production`."""
     artifact: dict[str, str] = Field(min_length=1)
     """Path -> SHA-256 of every file of the registered version."""
-    why: str = Field(max_length=1_000)
+    why: Annotated[keys.NotBlank, Field(max_length=1_000)]
     issued: AwareDatetime
     until: AwareDatetime
-
-    @field_validator("why")
-    @classmethod
-    def _not_blank(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("must not be blank")
-        return value
 
     @property
     def files(self) -> str:

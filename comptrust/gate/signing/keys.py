@@ -8,11 +8,11 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-import yaml
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from pydantic import AfterValidator
 
 from comptrust import digests
 from comptrust.errors import ServiceError, UserError
@@ -25,12 +25,20 @@ from comptrust.records import Record
 
 PRIVATE = "signing.pem"
 PUBLIC = "*.pub.pem"
-REVOKED = "revoked"
 SKEW = datetime.timedelta(minutes=1)
 """How far the clock of the machine that signed may be ahead."""
 Trusted = Mapping[str, TrustedKey]
 """Key id -> public key and what it may sign."""
 S = TypeVar("S", bound="SignedRecord")
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank")
+    return value
+
+
+NotBlank = Annotated[str, AfterValidator(_not_blank)]
 
 
 class SignedRecord(Record):
@@ -208,24 +216,10 @@ def load_public_keys(folder_or_file: Path | None = None) -> Trusted:
     that roles.yaml calls revoked is left out. Raises UserError if a given place is missing, if a
     file is not an Ed25519 or P-256 public key, or if anyone may write to the place.
     """
-    granted = _granted(folder_or_file)
-    return {name: key for name, key in granted.items() if key.grant.revoked is None}
+    return {name: key for name, key in granted(folder_or_file).items() if key.grant.revoked is None}
 
 
-def trusted_at(folder: Path, time: datetime.datetime) -> Trusted:
-    """Return the keys that were trusted at a time: today's, and those that were revoked since.
-
-    Of a key in the folder `revoked` that its roles.yaml does not name, nobody knows when.
-    """
-    keys = dict(load_public_keys(folder))
-    for place in (folder, folder / REVOKED):
-        for name, key in (_granted(place) if place.is_dir() else {}).items():
-            if key.grant.revoked and time < key.grant.revoked:
-                keys.setdefault(name, key)
-    return keys
-
-
-def _granted(folder_or_file: Path | None) -> Trusted:
+def granted(folder_or_file: Path | None) -> Trusted:
     """Return key id -> key of one file, or of a folder, revoked or not."""
     place = folder_or_file or default_folder()
     if folder_or_file is None and not place.exists():
@@ -235,7 +229,7 @@ def _granted(folder_or_file: Path | None) -> Trusted:
             f"There are no public keys at {place}. Name a .pub.pem file or a folder of them."
         )
     files = sorted(place.glob(PUBLIC)) if place.is_dir() else [place]
-    public = {key_id(key): key for key in map(_public, files)}
+    public = {key_id(key): key for key in map(public_key, files)}
     grants = roles.read(place) if place.is_dir() else None
     for path in [place, *files, *([place / roles.NAME] if grants is not None else [])]:
         if os.name == "posix" and path.stat().st_mode & stat.S_IWOTH and not _is_read_only(path):
@@ -252,41 +246,8 @@ def _is_read_only(path: Path) -> bool:
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
-def files_of(folder: Path, name: str) -> list[Path]:
-    """Return the public key files of a key. Raises UserError if the folder does not trust it."""
-    ids = {path: key_id(_public(path)) for path in sorted(folder.glob(PUBLIC))}
-    if name not in ids.values():
-        trusted = ", ".join(ids.values()) or "none"
-        raise UserError(f"{folder} trusts no key {name}. Trusted there: {trusted}.")
-    return [path for path in ids if ids[path] == name]
-
-
-def revoke(folder: Path, name: str) -> tuple[Path, datetime.datetime]:
-    """Move a public key to the folder `revoked` inside, and note there when the trust in it ended.
-
-    Returns its new path and that time. Raises UserError if the folder does not trust it.
-    """
-    moved = folder / REVOKED / f"{name}.pub.pem"
-    files = files_of(folder, name)
-    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-    grant = _granted(folder)[name].grant.model_copy(update={"revoked": now})
-    try:
-        moved.parent.mkdir(exist_ok=True)
-        # Noted first: a key that is trusted a moment longer does less harm than one of which nobody
-        # knows when it ended.
-        grants = (roles.read(moved.parent) or {}) | {name: grant}
-        fields = {key: one.model_dump(mode="json") for key, one in grants.items()}
-        digests.write_atomic(moved.parent / roles.NAME, yaml.safe_dump(fields))
-        for path in files:
-            path.replace(moved)
-    except OSError as error:
-        raise ServiceError(
-            f"Cannot move the public key out of {folder}: {error.strerror}. It is still trusted."
-        ) from error
-    return moved, now
-
-
-def _public(path: Path) -> PublicKey:
+def public_key(path: Path) -> PublicKey:
+    """Read a public key. Raises UserError if the file is not one."""
     try:
         key = algorithms.public(serialization.load_pem_public_key(path.read_bytes()))
     except OSError as error:

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import field_validator
-
 from comptrust import config
 from comptrust.errors import UserError
 from comptrust.gate.signing import keys
@@ -27,19 +25,12 @@ class Waiver(keys.SignedRecord):
     purpose: ClassVar[str] = "waiver/v2"
     role: ClassVar[Role] = "waive"
 
-    rule: str
-    checkpoint: str
+    rule: keys.NotBlank
+    checkpoint: keys.NotBlank
     """Digest of the checkpoint that it is for."""
-    who: str
-    why: str
+    who: keys.NotBlank
+    why: keys.NotBlank
     until: datetime.date
-
-    @field_validator("rule", "checkpoint", "who", "why")
-    @classmethod
-    def _not_blank(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("must not be blank")
-        return value
 
 
 def apply(

@@ -11,7 +11,7 @@ import pytest
 from comptrust.gate import policy
 from comptrust.gate.enforcement import audit as audits
 from comptrust.gate.enforcement import audit_files
-from comptrust.gate.signing import keys, roles
+from comptrust.gate.signing import keys, revocation, roles
 from tests.support.enforcement import exceptions as make
 from tests.support.enforcement.inprocess import a_pass, log, move, promote, refused, store
 from tests.support.enforcement.world import BAD, KEY, Candidate, World, write_key
@@ -68,7 +68,7 @@ def test_a_former_champion_returns_after_its_signature_expired(inside: World) ->
 
 def test_a_key_that_was_revoked_since_counts_if_the_policy_says_so(inside: World) -> None:
     former, successor = former_champion(inside)
-    keys.revoke(inside.folder / "keys", keys.key_id(KEY.public_key()))
+    revocation.revoke(inside.folder / "keys", keys.key_id(KEY.public_key()))
     write_key(inside.folder / "keys", make.RELEASE)
     assert "is not trusted" in refused(promote, inside, former)
     world_policy(inside, "rollback: revoked\n")

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from comptrust.errors import ServiceError, UserError
-from comptrust.gate.signing import algorithms, keys, roles
+from comptrust.gate.signing import algorithms, keys, revocation, roles
 from comptrust.gate.signing.algorithms import KeyType
 from comptrust.gate.signing.roles import Grant, Role, TrustedKey
 from comptrust.gate.signing.waivers import Waiver
@@ -209,16 +209,16 @@ def test_a_revoked_key_counts_for_what_is_older(folder: Path) -> None:
     """Whether that is so must be proven by a log: the key itself could sign any date."""
     name, _, _ = keys.create(folder)
     (folder / roles.NAME).write_text(f"'{name}': {{roles: [gate], models: [t*]}}\n")
-    moved, time = keys.revoke(folder, name)
+    moved, time = revocation.revoke(folder, name)
     assert not keys.load_public_keys(folder)
-    assert moved == folder / keys.REVOKED / f"{name}.pub.pem" and moved.is_file()
-    before, after = (keys.trusted_at(folder, time + SECOND * step) for step in (-1, 0))
+    assert moved == folder / revocation.REVOKED / f"{name}.pub.pem" and moved.is_file()
+    before, after = (revocation.trusted_at(folder, time + SECOND * step) for step in (-1, 0))
     assert not after
     assert before[name].grant == Grant(roles=("gate",), models=("t*",), revoked=time)
-    (folder / keys.REVOKED / roles.NAME).unlink()  # as an earlier release revoked
-    assert not keys.trusted_at(folder, time - SECOND)
+    (folder / revocation.REVOKED / roles.NAME).unlink()  # as an earlier release revoked
+    assert not revocation.trusted_at(folder, time - SECOND)
     with pytest.raises(UserError, match=f"trusts no key {name}"):
-        keys.revoke(folder, name)
+        revocation.revoke(folder, name)
 
 
 def test_two_keys_are_revoked_one_after_the_other(folder: Path) -> None:
@@ -226,5 +226,5 @@ def test_two_keys_are_revoked_one_after_the_other(folder: Path) -> None:
     private.unlink()
     second, _, _ = keys.create(folder)
     for name in (first, second):
-        keys.revoke(folder, name)
-    assert set(keys.trusted_at(folder, datetime(2020, 1, 1, tzinfo=UTC))) == {first, second}
+        revocation.revoke(folder, name)
+    assert set(revocation.trusted_at(folder, datetime(2020, 1, 1, tzinfo=UTC))) == {first, second}
