@@ -1,20 +1,22 @@
 """Paths, and strict, size-limited parsing of outside text into data and records."""
 
+import functools
 import json
 import math
 import os
 import re
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from comptrust.errors import UserError, unknown
 
-T = TypeVar("T", bound=BaseModel)
+T = TypeVar("T")
+ADAPTERS: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
 SHIPPED = Path(__file__).parent / "shipped"
 """Recipes, sweeps and policies; links to `pipelines/` and `validation/` in a checkout."""
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -139,7 +141,30 @@ def _finite(text: str) -> float:
     return value
 
 
-STRICT_DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object; two readers could take a different one of two fields of a name."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"field {twice[:40]!a} is there twice")
+    return fields
+
+
+STRICT_DECODER = json.JSONDecoder(
+    parse_constant=_finite, parse_float=_finite, object_pairs_hook=_unique
+)
+
+
+class UniqueLoader(LOADER):  # type: ignore[misc, valid-type]
+    """Builds only plain data, and refuses a key that is there twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(keys)) != len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise ValueError(f"'{twice:.40}' is there twice, line {node.start_mark.line + 1}")
+        return super().construct_mapping(node, deep=deep)
 
 
 def read_yaml(path: Path) -> Any:
@@ -158,7 +183,7 @@ def yaml_value(text: str, *, where: str) -> Any:
             raise UserError(
                 f"{where} has a YAML alias (*name), which is not allowed here. Write the value out."
             )
-        return yaml.load(text, LOADER)
+        return yaml.load(text, UniqueLoader)
     except yaml.YAMLError as error:
         raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from error
     except (ValueError, RecursionError) as error:
@@ -180,7 +205,8 @@ def load_yaml(path: Path, record: type[T]) -> T:
 def parse(data: object, record: type[T], *, where: str) -> T:
     """Validate plain data as a record. Raises UserError naming `where` and the first bad field."""
     try:
-        return record.model_validate(data)
+        validated: T = ADAPTERS(record).validate_python(data)
+        return validated
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "content"

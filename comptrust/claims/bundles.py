@@ -4,26 +4,23 @@ The signed verdict names the checkpoint's files and the evidence. What describes
 card, the bill of materials) is made at export, and bundle.json lists it with all other files.
 """
 
-import os
 import re
-import stat
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
 from comptrust import config, digests
 from comptrust.claims import folder as claimed
+from comptrust.claims import plain_files
 from comptrust.claims.writing import CHECKPOINT, CLAIMS, MODEL_SIGNATURE
 from comptrust.errors import UserError
-from comptrust.gate.signing import attestations, keys
+from comptrust.gate.signing import attestations, keys, provenance
 from comptrust.gate.signing.attestations import Attestation, Problem
 from comptrust.gate.signing.roles import Role
 
 NAME = "bundle.json"
 MODEL = "model/"
 MAX_BYTES = 16 << 20
-HASHED_AT_ONCE = 4
 
 
 class Listing(keys.SignedRecord):
@@ -42,10 +39,13 @@ def sign(folder: Path, files: dict[str, str], key: keys.PrivateKey) -> None:
     digests.write_atomic(folder / NAME, listing.model_dump_json(indent=2) + "\n")
 
 
-def check(folder: Path, *, trusted: keys.Trusted) -> tuple[Attestation | None, tuple[Problem, ...]]:
+def check(
+    folder: Path, *, trusted: keys.Trusted, level: str | None = "production"
+) -> tuple[Attestation | None, tuple[Problem, ...]]:
     """Return a bundle's attestation and what is wrong with the bundle; each file is hashed once.
 
-    Raises UserError for a folder that is not a bundle, or that holds a link or a device.
+    Keys must be allowed to sign for `level`, a stage. Raises UserError for a folder that is not a
+    bundle, or that holds a link or a device.
     """
     if not folder.is_dir():
         raise UserError(
@@ -57,27 +57,30 @@ def check(folder: Path, *, trusted: keys.Trusted) -> tuple[Attestation | None, t
             f"{folder} is not a bundle: it has neither {attestations.NAME} nor"
             f" {attestations.VERDICT}. Name a folder that comptrust export wrote."
         )
-    names = sorted(_names(folder))
-    if attestations.NAME not in names:
+    present = plain_files.hashed(folder)
+    if attestations.NAME not in present:
         text = "Its verdict is not signed. Gate the version with a signing key and export it again."
-        return None, (Problem(kind="unverified", text=text),)
+        return None, (attestations.unverified(text),)
     try:
         attestation = attestations.read(folder / attestations.NAME)
-        listing = _listing(folder) if NAME in names else None
+        listing = _listing(folder) if NAME in present else None
     except UserError as error:
         text = f"It is not what comptrust wrote. {error}"
-        return None, (Problem(kind="changed", text=text),)
+        return None, (attestations.changed(text, attestations.NAME),)
     problems = attestations.problems(
-        attestation, trusted=trusted, run_id=attestation.run_id, model=attestation.model
+        attestation,
+        trusted=trusted,
+        run_id=attestation.run_id,
+        model=attestation.model,
+        level=level,
     )
     if not keys.proven(attestation, trusted):
         return attestation, problems
-    with ThreadPoolExecutor(HASHED_AT_ONCE) as pool:
-        hashes = pool.map(digests.of_file, (folder / name for name in names))
-        present = dict(zip(names, hashes, strict=True))
-    problems += tuple(_changes(attestation, listing, present, trusted))
+    candidate = {"candidate": folder}
+    problems += tuple(provenance.problems(attestation, candidate, trusted, level=level))
+    problems += tuple(_changes(attestation, listing, present, trusted, level))
     if CLAIMS in present:
-        problems += claimed.check(folder, trusted=trusted, hashes=present)
+        problems += claimed.check(folder, trusted=trusted, level=level, hashes=present)
     return attestation, tuple(dict.fromkeys(problems))  # most is said in both
 
 
@@ -98,26 +101,7 @@ def other_policy(attestation: Attestation | None, pinned: str | None) -> Iterato
             f"It was judged under policy {judged.policy} with digest {judged.policy_digest}, not"
             f" under the one with digest {pinned}."
         )
-        yield Problem(kind="unverified", text=text)
-
-
-def _names(folder: Path) -> Iterator[str]:
-    """Yield the path of every file; anything that is not a plain file or folder is refused."""
-    for place, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = Path(place, name)
-            mode = path.lstat().st_mode
-            if not name.isprintable():
-                raise UserError(
-                    f"{place} has a file named {ascii(name)}, which a bundle does not have."
-                )
-            if stat.S_ISREG(mode):
-                yield path.relative_to(folder).as_posix()
-            elif not stat.S_ISDIR(mode):
-                raise UserError(
-                    f"{path} is a link or a device, which a bundle does not have. Copy the bundle"
-                    " again, with files in place of links."
-                )
+        yield attestations.unverified(text)
 
 
 def _listing(folder: Path) -> Listing:
@@ -130,6 +114,7 @@ def _changes(
     listing: Listing | None,
     present: dict[str, str],
     trusted: keys.Trusted,
+    level: str | None,
 ) -> Iterator[Problem]:
     """Yield every file that is not as signed, and those that nobody signed."""
     signed = {f"{MODEL}{name}": digest for name, digest in attestation.weights.items()}
@@ -141,16 +126,16 @@ def _changes(
     judged = {name for name in present if name in signed or name.startswith(MODEL)}
     yield from attestations.compare(signed, {name: present[name] for name in judged})
     others = {name: present[name] for name in present.keys() - judged - {NAME}}
-    if listing is None or listing.key_id not in trusted:
+    why = listing and keys.signer_refusal(
+        listing.key_id, listing.role, trusted, model=attestation.model, level=level
+    )
+    if listing is None or why:
         claims = {CLAIMS, MODEL_SIGNATURE} if CLAIMS in present else set()
         if names := ", ".join(sorted(others.keys() - claims - {attestations.NAME})):
-            text = (
-                f"No key that is trusted here signed {names}. Export it with one, or remove them."
-            )
-            yield Problem(kind="unverified", text=text)
+            text = f"No trusted key signed {names}. Export it with one, or remove them."
+            yield attestations.unverified(text)
     elif not keys.proven(listing, trusted):
-        text = f"{NAME} was changed since key {listing.key_id} signed it."
-        yield Problem(kind="changed", text=text, file=NAME)
+        yield attestations.changed(f"{NAME} was changed since it was signed.", NAME)
     else:
         left = listing.files.keys() - signed.keys()
         yield from attestations.compare({name: listing.files[name] for name in left}, others)

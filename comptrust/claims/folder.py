@@ -1,18 +1,18 @@
 """Check a folder that was handed over against its claims, with no server and no registry."""
 
 import datetime
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from comptrust import digests
-from comptrust.claims import envelope, model_signature, statements
+from comptrust.claims import envelope, model_signature, plain_files, statements
 from comptrust.claims.envelope import Refused
 from comptrust.claims.statements import Resource, Statement, Summary, TestResult
 from comptrust.claims.writing import CLAIMS, MODEL_SIGNATURE
 from comptrust.errors import UserError
 from comptrust.gate.signing import attestations, keys
-from comptrust.gate.signing.attestations import NAME, SKEW, Kind, Problem
+from comptrust.gate.signing.attestations import NAME, Kind, Problem, changed, unverified
 
 MOST_BYTES = 1 << 26
 """Largest file of claims: 64 MiB are the names of some 200,000 files."""
@@ -33,6 +33,7 @@ def check(
     *,
     trusted: keys.Trusted,
     policy_digest: str | None = None,
+    level: str | None = "production",
     now: datetime.datetime | None = None,
     hashes: Mapping[str, str] | None = None,
 ) -> tuple[Problem, ...]:
@@ -40,12 +41,14 @@ def check(
 
     The folder has the model's files in `model` and `claims.jsonl` beside it; attestation.json,
     verdict.json, scorecard.json and model.sig are checked if they are there. With `policy_digest`
-    the verdict must have been reached under that policy. Every file is read once, or not at all if
-    `hashes` has path -> SHA-256 of each. Raises UserError for a folder or file that cannot be read.
+    the verdict must have been reached under that policy. Keys must be allowed to sign for `level`,
+    a stage. Every file is read once, or not at all if `hashes` has path -> SHA-256 of each. Raises
+    UserError for a folder or file that cannot be read, and for a link or a device.
     """
     now = now or datetime.datetime.now(datetime.UTC)
+    hashes = plain_files.hashed(folder) if hashes is None else hashes
     try:
-        return tuple(_problems(folder, trusted, policy_digest, now, hashes))
+        return tuple(_problems(folder, trusted, policy_digest, level, now, hashes))
     except OSError as error:
         raise UserError(f"Cannot read {error.filename or folder}: {error.strerror}.") from error
 
@@ -54,15 +57,17 @@ def _problems(
     folder: Path,
     trusted: keys.Trusted,
     policy_digest: str | None,
+    level: str | None,
     now: datetime.datetime,
-    hashes: Mapping[str, str] | None,
+    hashes: Mapping[str, str],
 ) -> Iterator[Problem]:
-    model = folder / "model"
-    if not model.is_dir():
-        raise UserError(f"There is no folder {model}. Name a folder that comptrust export wrote.")
-    if not (folder / CLAIMS).is_file():
-        text = f"There is no {CLAIMS}. Gate the version again with a signing key and export it."
-        yield Problem(kind="unverified", text=text)
+    held = {name: digest for name, digest in hashes.items() if name.startswith("model/")}
+    if not held:
+        raise UserError(
+            f"There are no files in {folder / 'model'}. Name a folder that comptrust export wrote."
+        )
+    if CLAIMS not in hashes:
+        yield unverified(f"There is no {CLAIMS}. Gate the version again with a key and export it.")
         return
     claims: list[Claim] = []
     for number, line in enumerate(_lines(folder / CLAIMS), start=1):
@@ -72,34 +77,38 @@ def _problems(
             text = f"{CLAIMS}, line {number}: {refusal}."
             yield Problem(kind=refusal.kind, text=text, file=CLAIMS)
     if not claims:
-        yield Problem(kind="unverified", text=f"{CLAIMS} has no claim of a key trusted here.")
+        yield unverified(f"{CLAIMS} has no claim of a key trusted here.")
         return
     results = [claim.predicate for claim in claims if isinstance(claim.predicate, TestResult)]
     summaries = [claim.predicate for claim in claims if isinstance(claim.predicate, Summary)]
     if len(results) != 1 or len(summaries) != 1:
         text = f"{CLAIMS} must have one test result and one verification summary that count."
         yield Problem(kind="unverified", text=text, file=CLAIMS)
-    hashes = digests.of_folder(folder) if hashes is None else hashes
-    held = {name: digest for name, digest in hashes.items() if name.startswith("model/")}
-    files = {name.removeprefix("model/"): digest for name, digest in held.items()}
-    yield from _not_plain(folder)
     signed = {tuple((item.name, item.digest.sha256) for item in claim.subject) for claim in claims}
     for subject in signed:
-        yield from _differences(dict(subject), held)
+        yield from attestations.compare(dict(subject), held)
     for result in results:
         yield from _of_result(result, policy_digest)
-    for claim in claims:
-        if isinstance(claim.predicate, Summary):
-            yield from _of_summary(claim.predicate, results, policy_digest, now)
-            yield from _of_signers(claim.signers, claim.predicate, trusted, now)
-            yield from _of_evidence(folder, claim.predicate, hashes, trusted, now)
-    if (folder / MODEL_SIGNATURE).is_file():
+    for summary in summaries:
+        yield from _of_summary(summary, results, policy_digest, now)
+        yield from _of_evidence(folder, summary, hashes, trusted, level, now)
+    signers = {signer for claim in claims for signer in claim.signers}
+    if MODEL_SIGNATURE in hashes:
         try:
             content = _content(folder / MODEL_SIGNATURE)
-            model_signature.check(content, files, trusted=_gates(trusted))
+            files = {name.removeprefix("model/"): digest for name, digest in held.items()}
+            of_model = model_signature.check(content, files, trusted=_gates(trusted))
+            if not of_model & signers:
+                raise Refused("unverified", f"it is of another verdict than {CLAIMS}; remove it")
+            signers |= of_model
         except Refused as refusal:
             text = f"{MODEL_SIGNATURE}: {refusal}."
             yield Problem(kind=refusal.kind, text=text, file=MODEL_SIGNATURE)
+    models = {one.resourceUri.removeprefix(statements.resource_uri("")) for one in summaries}
+    for signer, model in itertools.product(sorted(signers), sorted(models)):
+        scope = {"model": model, "level": level, "today": now.date()}
+        if refused := keys.signer_refusal(signer, "gate", trusted, **scope):
+            yield unverified(f"It {refused}.")
 
 
 def _claim(line: bytes, trusted: keys.Trusted) -> Claim:
@@ -127,7 +136,7 @@ def _of_result(result: TestResult, policy_digest: str | None) -> Iterator[Proble
         yield Problem(kind=kind, text=f"The verdict is {kind}: {', '.join(failed) or 'no rule'}.")
     elif failed or not result.passedTests:
         text = "The test result says PASSED, and that rules did not pass or that there was none."
-        yield Problem(kind="changed", text=text, file=CLAIMS)
+        yield changed(text, CLAIMS)
     yield from _policy(result.configuration[0], policy_digest)
 
 
@@ -139,23 +148,22 @@ def _of_summary(
 ) -> Iterator[Problem]:
     said = {(result.result == "PASSED", result.configuration[0].digest) for result in results}
     if said - {(summary.verificationResult == "PASSED", summary.policy.digest)}:
-        text = "The test result and the verification summary say different things."
-        yield Problem(kind="changed", text=text, file=CLAIMS)
+        yield changed("The test result and the verification summary say different things.", CLAIMS)
     if summary.verificationResult != "PASSED" and not results:
         yield Problem(kind="block", text="The verification summary says FAILED.")
     if summary.verifier.id != statements.VERIFIER:
         text = f"The verifier is {summary.verifier.id[:80]!a}, not {statements.VERIFIER}."
-        yield Problem(kind="unverified", text=text)
+        yield unverified(text)
     yield from _policy(summary.policy, policy_digest)
     if now >= summary.comptrust_expires:
         text = f"The claims expired on {summary.comptrust_expires:%Y-%m-%d %H:%M} UTC. Gate again."
-        yield Problem(kind="unverified", text=text)
-    if now + SKEW < summary.timeVerified:
+        yield unverified(text)
+    if now + keys.SKEW < summary.timeVerified:
         text = (
             f"The claims are not valid until {summary.timeVerified:%Y-%m-%d %H:%M:%S} UTC, and here"
             f" it is {now:%Y-%m-%d %H:%M:%S}. Set the clock that is wrong."
         )
-        yield Problem(kind="unverified", text=text)
+        yield unverified(text)
 
 
 def _policy(policy: Resource, expected: str | None) -> Iterator[Problem]:
@@ -164,17 +172,7 @@ def _policy(policy: Resource, expected: str | None) -> Iterator[Problem]:
             f"The policy is {policy.name or policy.uri!a} ({policy.digest.sha256}), not the one"
             f" that is asked for ({expected}). Gate it under that policy."
         )
-        yield Problem(kind="unverified", text=text)
-
-
-def _of_signers(
-    signers: frozenset[str], summary: Summary, trusted: keys.Trusted, now: datetime.datetime
-) -> Iterator[Problem]:
-    """Name the keys that signed and may not sign for this model, or no longer."""
-    model = summary.resourceUri.removeprefix(statements.resource_uri(""))
-    for name in sorted(signers):
-        if refusal := trusted[name].refusal("gate", model=model, today=now.date()):
-            yield Problem(kind="unverified", text=f"It is signed by key {name}, which {refusal}.")
+        yield unverified(text)
 
 
 def _of_evidence(
@@ -182,6 +180,7 @@ def _of_evidence(
     summary: Summary,
     hashes: Mapping[str, str],
     trusted: keys.Trusted,
+    level: str | None,
     now: datetime.datetime,
 ) -> Iterator[Problem]:
     """Compare the evidence in the folder with what the summary names."""
@@ -189,12 +188,17 @@ def _of_evidence(
     present = {name: hashes[name] for name in statements.EVIDENCE if name in hashes}
     different = [name for name, digest in present.items() if named.get(name) != digest]
     for name in different:
-        yield Problem(kind="changed", text=f"{name} was changed since it was signed.", file=name)
+        yield changed(f"{name} was changed since it was signed.", name)
     if NAME not in present or NAME in different:
         return
     attestation = attestations.read(folder / NAME)
     yield from attestations.problems(
-        attestation, trusted=trusted, run_id=attestation.run_id, model=attestation.model, now=now
+        attestation,
+        trusted=trusted,
+        run_id=attestation.run_id,
+        model=attestation.model,
+        level=level,
+        now=now,
     )
     verdict = attestation.verdict
     agreed = (
@@ -205,32 +209,7 @@ def _of_evidence(
         and attestation.expires == summary.comptrust_expires
     )
     if not agreed:
-        text = f"{NAME} and {CLAIMS} say different things. Gate the version again."
-        yield Problem(kind="changed", text=text, file=CLAIMS)
-
-
-def _differences(signed: Mapping[str, str], present: Mapping[str, str]) -> Iterator[Problem]:
-    for name in sorted({name for name, _ in signed.items() ^ present.items()}):
-        how = "was changed since it" if name in signed else "was added since it"
-        if name not in present:
-            how = "is missing but"
-        yield Problem(kind="changed", text=f"{_shown(name)} {how} was signed.", file=name)
-
-
-def _not_plain(folder: Path) -> Iterator[Problem]:
-    """Name what is neither a file nor a folder: nothing vouches for what a link leads to."""
-    read = [folder / name for name in (*statements.EVIDENCE, CLAIMS, MODEL_SIGNATURE)]
-    inside = sorted((folder / "model").rglob("*"))
-    odd = [path for path in read if path.exists() and not path.is_file()]
-    odd += [path for path in inside if not (path.is_file() or path.is_dir())]
-    for path in dict.fromkeys([*odd, *(path for path in read + inside if path.is_symlink())]):
-        name = path.relative_to(folder).as_posix()
-        text = f"{_shown(name)} is not a plain file or folder."
-        yield Problem(kind="changed", text=text, file=name)
-
-
-def _shown(name: str) -> str:
-    return name if name.isprintable() else ascii(name)
+        yield changed(f"{NAME} and {CLAIMS} say different things. Gate the version again.", CLAIMS)
 
 
 def _lines(path: Path) -> list[bytes]:

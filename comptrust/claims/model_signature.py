@@ -25,8 +25,8 @@ def sign(files: dict[str, str], *, model: str, key: keys.PrivateKey) -> bytes:
     return digests.rfc8785(_bundle(envelope.sign(_statement(files, model), key), key.public_key()))
 
 
-def check(content: bytes, files: dict[str, str], *, trusted: keys.Trusted) -> None:
-    """Raise Refused unless a trusted key signed exactly these files."""
+def check(content: bytes, files: dict[str, str], *, trusted: keys.Trusted) -> frozenset[str]:
+    """Return the trusted keys that signed exactly these files. Raises Refused without any."""
     bundle = envelope.strict(content)
     signed = bundle.get("dsseEnvelope") if isinstance(bundle, dict) else None
     statement, signers = envelope.read(signed, trusted=trusted)
@@ -39,6 +39,7 @@ def check(content: bytes, files: dict[str, str], *, trusted: keys.Trusted) -> No
         model = ""
     if statement != _statement(files, model):
         raise Refused("changed", "it signs other files than those of the folder model")
+    return signers
 
 
 def _statement(files: dict[str, str], model: str) -> dict[str, Any]:

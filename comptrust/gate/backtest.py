@@ -10,10 +10,8 @@ from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.verdict import judge
 from comptrust.published import Published, PublishedRow
-from comptrust.records import Finding, Record, Result, Score, Scorecard, Verdict
+from comptrust.records import SEVERITY, Finding, Record, Result, Score, Scorecard, Verdict
 from comptrust.trust.evaluation import Evaluation
-
-SEVERITY: dict[Result, int] = {"pass": 0, "inconclusive": 1, "block": 2}
 
 
 class BacktestedModel(Record):
@@ -54,7 +52,7 @@ def _backtested(
 ) -> BacktestedModel:
     dense, seeds = table.dense(row), table.seeds(row)
     outcomes = {seed.recipe.seed: verdicts[seed.model].outcome for seed in seeds}
-    worst = max(outcomes, key=lambda seed: SEVERITY[outcomes[seed]])
+    worst = max(outcomes, key=lambda seed: SEVERITY.index(outcomes[seed]))
     outcome, findings = outcomes[worst], verdicts[row.model].findings
     if len(seeds) > 1:
         findings += (

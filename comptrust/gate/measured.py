@@ -3,18 +3,37 @@
 As soon as keys are trusted, an evaluation counts only with the signature of one that may evaluate.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.signing import keys, measurements, seals
+from comptrust.gate.signing.provenance import RULE
+from comptrust.gate.signing.roles import Role
 from comptrust.records import Finding
+from comptrust.trust.control import Control
 from comptrust.trust.evaluation import Evaluation
 
-RULE = "measured"
 AGAIN = "Evaluate it with a signing key that may do so."
+
+
+class SignedControl(Control, keys.SignedRecord):
+    """A control, signed by the machine that measured the noise floors in it."""
+
+    purpose: ClassVar[str] = "control/v1"
+    role: ClassVar[Role] = "evaluate"
+
+
+def floors_refusal(control: Control | None, trusted: keys.Trusted, **scope: Any) -> str:
+    """Return why noise floors do not count, to follow control.json; empty without any.
+
+    All else in a control is planted again in each judgment, so nothing rests on it.
+    """
+    if control is None or not control.floors:
+        return ""
+    return keys.refusal(SignedControl(**dict(control)), trusted, **scope)
 
 
 def check(
@@ -40,8 +59,18 @@ def check(
     for role, one in (("candidate", evidence.candidate), ("baseline", evidence.baseline)):
         if one and (why := refusal(one)):
             return _finding("inconclusive", f"The {role} ({one.ref}) {why}. {AGAIN}"), counted
-    if policy.sealed == "required" and (why := _unsealed(evidence, policy, trusted, scope)):
-        reason = f"Policy {policy.name} requires a sealed evaluation, but {why}."
+        if one and (why := floors_refusal(one.control, trusted, **scope)):
+            reason = f"control.json of the {role} {why}. Again: comptrust control {one.ref}"
+            return _finding("inconclusive", reason), counted
+    unsealed = policy.sealed == "required" and seals.refusal(
+        evidence.candidate,
+        trusted,
+        policy_digest=policy.digest,
+        baseline=evidence.baseline,
+        scope=scope,
+    )
+    if unsealed:
+        reason = f"Policy {policy.name} requires a sealed evaluation, but {unsealed}."
         return _finding("inconclusive", reason), counted
     signed_by = {
         one.ref: measurements.read(one).key_id
@@ -52,30 +81,6 @@ def check(
         listed = "; ".join(f"{ref} {why}" for ref, why in refused.items())
         reason += f" Siblings that do not count: {listed}."
     return _finding("pass", reason, signed_by=signed_by, left_out=refused), counted
-
-
-def signers(findings: Sequence[Finding]) -> dict[str, str]:
-    """Return reference -> key id of the measurements that a verdict rests on."""
-    found = [finding.evidence for finding in findings if finding.rule == RULE]
-    return {ref: key for evidence in found for ref, key in evidence.get("signed_by", {}).items()}
-
-
-def left_out(findings: Sequence[Finding]) -> set[str]:
-    """Return the references of the siblings that did not count in a verdict."""
-    found = [finding.evidence for finding in findings if finding.rule == RULE]
-    return {ref for evidence in found for ref in evidence.get("left_out", ())}
-
-
-def _unsealed(
-    evidence: Evidence, policy: Policy, trusted: keys.Trusted, scope: Mapping[str, Any]
-) -> str:
-    return seals.refusal(
-        evidence.candidate,
-        trusted,
-        policy_digest=policy.digest,
-        baseline=evidence.baseline,
-        scope=scope,
-    )
 
 
 def _finding(outcome: Any, reason: str, **details: Any) -> Finding:

@@ -1,7 +1,7 @@
 """Planning: how many prompts a policy's margins need, before any model is run."""
 
 from comptrust.errors import UserError
-from comptrust.gate import power
+from comptrust.gate import pins, power
 from comptrust.gate.policy import Policy
 from comptrust.gate.power import Design
 from comptrust.gate.rules.max_drop import MaxDrop
@@ -30,6 +30,8 @@ class PromptNeed(Record):
     enough: bool
     possible: bool
     """Whether a candidate that changes no answer at all passes."""
+    least: int = 0
+    """Fewest items that the policy decides on, in the rule or for the pinned suite."""
     no_signal: str = ""
     """Why the dense model's answers show no measurable signal; then nothing passes."""
 
@@ -40,6 +42,9 @@ class PromptNeed(Record):
             return "yes"
         if self.needed is None:
             return "no, and no number of items would"
+        if self.clusters < self.least:
+            floor = f"the policy decides nothing with fewer than {self.least} items"
+            return f"no: {floor}; needs {self.needed}"
         passes = "passes too rarely" if self.possible else "can never pass"
         return f"no: {passes} with {counted(self.clusters, 'item')}; needs {self.needed}"
 
@@ -76,6 +81,7 @@ def plan(suite: Suite, policy: Policy, *, dense: Evaluation | None = None) -> Pr
         name: Design.of(base.get(name, scoring=suite.scoring).contrast(table, table), table)
         for name, table in tables.items()
     }
+    pin = pins.named(suite.manifest(), policy.suites) if policy.stages else None
     return PromptPlan(
         power=power.POWER,
         changed=power.CHANGED,
@@ -85,6 +91,7 @@ def plan(suite: Suite, policy: Policy, *, dense: Evaluation | None = None) -> Pr
                 rule,
                 name=name,
                 judged=len(rule.dimensions or designs),
+                least=max(rule.items_at_least or 0, pin.items_at_least.get(name, 0) if pin else 0),
                 fidelity=scorers.fidelity(suite.scorers.get(name)),
                 no_signal=dense.no_signal(name) if dense else "",
             )
@@ -117,13 +124,19 @@ def check(suite: Suite, policy: Policy) -> None:
 
 
 def _need(
-    design: Design, rule: MaxDrop, *, name: str, judged: int, fidelity: float, no_signal: str
+    design: Design,
+    rule: MaxDrop,
+    *,
+    name: str,
+    judged: int,
+    least: int,
+    fidelity: float,
+    no_signal: str,
 ) -> PromptNeed:
     points = rule.points * fidelity
     needed = design.needed(points, changed=power.CHANGED, power=power.each(judged))
-    floor = rule.items_at_least or 0
     if needed is not None:
-        needed = max(needed, floor)
+        needed = max(needed, least)
     return PromptNeed(
         dimension=name,
         points=rule.points,
@@ -132,10 +145,11 @@ def _need(
         clusters=design.spread.clusters,
         step=design.spread.step,
         needed=needed,
+        least=least,
         enough=not no_signal and needed is not None and design.spread.clusters >= needed,
         no_signal=no_signal,
         possible=not no_signal
-        and design.spread.clusters >= floor
+        and design.spread.clusters >= least
         and score_bound(0.0, standard_error=0.0, step=design.spread.step) < points,
     )
 

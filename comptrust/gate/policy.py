@@ -1,13 +1,12 @@
 """Policies: a YAML file that names rules and sets their parameters, read strictly and digested."""
 
 import datetime
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from comptrust import config, digests
 from comptrust.errors import UserError, unknown
@@ -17,24 +16,23 @@ from comptrust.gate.pins import PinnedSuite
 from comptrust.gate.rule import Rule
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.plugins import Registry
-from comptrust.records import Record
 from comptrust.trust import suite as suites
 from comptrust.trust.dimensions import REGISTRY as DIMENSIONS
 
 FOLDER = config.SHIPPED / "policies"
 DEFAULT = "staging"
 Dense = Literal["proven", "native", "declared", "allowed"]
-Rollback = Literal["allowed", "forbidden"]
+Rollback = Literal["allowed", "forbidden", "revoked"]
 RULES = Registry("rule", "comptrust.gate.rules", "comptrust.rules", verb="check")
 
 
-class PolicyFile(Record):
-    """A policy file as written."""
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
+class Policy:
+    """The rules that a candidate must pass, all of them, and what else a policy file says."""
 
     name: str
+    rules: tuple[Rule, ...]
     description: str = ""
-    rules: tuple[dict[str, Any], ...]
-    """Each `{rule: NAME, parameter: value, ...}`."""
     waivers: tuple[Waiver, ...] = ()
     """Only signed ones count; `comptrust waive` writes them."""
     valid_days: int = Field(default=90, ge=1, le=3650)
@@ -55,7 +53,10 @@ class PolicyFile(Record):
     stages: bool = True
     """Whether a pass may move a version to a stage. If not, it moves the alias `demo` alone."""
     rollback: Rollback = "allowed"
-    """Whether a former champion may come back although its signature has expired since."""
+    """Whether a former champion may come back although its signature has expired since.
+
+    `revoked`: also if its key was revoked since, with `keys revoke`.
+    """
     tolerate_until: datetime.date | None = None
     """Last day on which audits only note what was promoted before this policy."""
     exclude: tuple[str, ...] = ()
@@ -64,27 +65,8 @@ class PolicyFile(Record):
     """
     suites: tuple[PinnedSuite, ...] = ()
     """The suites that count. Without one, a policy that guards a stage passes nothing."""
-    sources: dict[str, DenseSource] = {}
+    sources: dict[str, DenseSource] = Field(default_factory=dict)
     """Pattern of registered names -> the dense source that their versions are made from."""
-
-
-@dataclass(frozen=True)
-class Policy:
-    """The rules that a candidate must pass, all of them."""
-
-    name: str
-    rules: tuple[Rule, ...]
-    waivers: tuple[Waiver, ...] = ()
-    valid_days: int = 90
-    dense: Dense = "proven"
-    exclude: tuple[str, ...] = ()
-    stages: bool = True
-    rollback: Rollback = "allowed"
-    tolerate_until: datetime.date | None = None
-    suites: tuple[PinnedSuite, ...] = ()
-    sources: Mapping[str, DenseSource] = field(default_factory=dict)
-    evidence: Literal["measured", "imported"] = "measured"
-    sealed: Literal["optional", "required"] = "optional"
 
     @cached_property
     def digest(self) -> str:
@@ -149,25 +131,26 @@ def load(name_or_path: str) -> Policy:
                 f" {', '.join(names())}."
             )
         raise unknown("policy", name_or_path, names())
-    file = config.load_yaml(path, PolicyFile)
-    if not file.rules:
+    file = config.read_yaml(path)
+    if isinstance(file, dict) and isinstance(file.get("rules"), list):
+        file["rules"] = [
+            _rule(entry, where=f"{path}, rule {number}")
+            for number, entry in enumerate(file["rules"], start=1)
+        ]
+    policy = config.parse(file, Policy, where=str(path))
+    if not policy.rules:
         raise UserError(
             f"{path}: field 'rules' is empty; a policy without rules never passes. Name at least"
             " one rule."
         )
-    rules = [
-        _rule(entry, where=f"{path}, rule {number}")
-        for number, entry in enumerate(file.rules, start=1)
-    ]
-    for name in file.exclude:
+    for name in policy.exclude:
         dimension, _, scenario = name.partition("/")
         if dimension not in DIMENSIONS.names() or not scenario:
             raise UserError(
                 f"{path}: field 'exclude': '{name}' does not name a scenario. Write"
                 " dimension/scenario, such as mmlu/anatomy."
             )
-    fields = {name: getattr(file, name) for name in Policy.__dataclass_fields__ if name != "rules"}
-    return Policy(rules=tuple(rules), **fields)
+    return policy
 
 
 def default(suite: str = "", *, stage: str | None = None) -> str:
@@ -189,8 +172,9 @@ def require_stages(policy: Policy, *, target: str) -> None:
         )
 
 
-def _rule(entry: dict[str, Any], *, where: str) -> Rule:
-    if "rule" not in entry:
+def _rule(entry: Any, *, where: str) -> Rule:
+    """Return the rule of `{rule: NAME, parameter: value, ...}`. Raises UserError."""
+    if not isinstance(entry, dict) or "rule" not in entry:
         raise UserError(
             f"{where}: field 'rule' is missing. Known rules: {', '.join(RULES.names())}."
         )

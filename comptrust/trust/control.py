@@ -3,6 +3,7 @@
 It is `control.json` beside the scorecard. The gate shows its noise floors beside every drop.
 """
 
+import operator
 from typing import Annotated
 
 from pydantic import Field
@@ -49,6 +50,9 @@ class Control(Record):
     """Dimension -> 95th percentile of |drop| in points if the weights change by 0.1%; empty if not
     measured.
     """
+    key_id: str = Field(default="", exclude_if=operator.not_)
+    signature: str = Field(default="", exclude_if=operator.not_)
+    """Of the machine that measured the floors."""
 
     def flips(self, dimension: str, points: float) -> Planted | None:
         """Return what was noticed of the flips planted for a margin, None if none were."""

@@ -16,7 +16,9 @@ import numpy as np
 from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.gate import control, resampling, statistics
+from comptrust.gate.measured import SignedControl, floors_refusal
 from comptrust.gate.policy import Policy
+from comptrust.gate.signing import keys
 from comptrust.models import presets
 from comptrust.records import Suite
 from comptrust.text_tables import counted
@@ -36,7 +38,12 @@ Say = Callable[[str], None]
 
 
 def keep(dense: Evaluation, planted: Control) -> Evaluation:
-    """Log the control on the evaluation's run, or write it beside its scorecard file."""
+    """Log the control on the evaluation's run, or write it beside its scorecard file.
+
+    With a signing key it is signed.
+    """
+    if key := keys.signing_key():
+        planted = keys.sign(SignedControl(**dict(planted)), key)
     text = planted.model_dump_json(indent=2) + "\n"
     if dense.ref.startswith(evaluations.REMOTE):
         runs.Run(registry.run_of(dense.ref)).text(NAME, text)
@@ -47,9 +54,14 @@ def keep(dense: Evaluation, planted: Control) -> Evaluation:
 
 
 def from_answers(dense: Evaluation, policy: Policy) -> Evaluation:
-    """Return the evaluation with a control that covers the policy; a kept one is used again."""
-    planted = control.make(dense, policy)
-    return dense if planted == dense.control else keep(dense, planted)
+    """Return the evaluation with a control that covers the policy.
+
+    Noise floors of an earlier one are kept, with trusted keys only if one of them signed them.
+    """
+    trusted = keys.load_public_keys()
+    if trusted and floors_refusal(dense.control, trusted):
+        dense = dataclasses.replace(dense, control=None)
+    return keep(dense, control.make(dense, policy))
 
 
 @dataclass(frozen=True)

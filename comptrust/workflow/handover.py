@@ -105,6 +105,11 @@ def _describe(
     """
     assert measured.checkpoint is not None
     signed, recipe = out / attestations.NAME, measured.checkpoint.recipe
+    attestation = attestations.read(signed) if signed.exists() else None
+    signature, signer = out / claims.MODEL_SIGNATURE, attestation.key_id if attestation else ""
+    # One of an earlier verdict, which was signed with another key, stays on the run.
+    if signature.exists() and f'"keyid":"{signer}"' not in config.read_text(signature):
+        signature.unlink()
     copied = [path for path in out.iterdir() if path.is_file()]
     copied.append(out / "model" / checkpoint.NAME)
     files = {f"model/{name}": digest for name, digest in hashes.items()}
@@ -114,7 +119,7 @@ def _describe(
         version=version,
         measured=measured,
         verdict=verdict,
-        attestation=attestations.read(signed) if signed.exists() else None,
+        attestation=attestation,
         config=config.read_json(configuration) if configuration.exists() else {},
         license=presets.license_of(recipe, folder=out / "model"),
         hub_id=presets.hub_id(recipe.base_model),

@@ -26,14 +26,7 @@ from comptrust.tracking import serving_cost as costs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
-from comptrust.workflow import (
-    baselines,
-    checkpoints,
-    controls,
-    promotable,
-    serving_cost,
-    signatures,
-)
+from comptrust.workflow import baselines, checkpoints, promotable, serving_cost, signatures
 from comptrust.workflow.measuring import Witness
 
 Say = Callable[[str], None]
@@ -93,7 +86,6 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         if checkpoint.recipe.method != "none":
             baseline = _dense(candidate, job, say)
             costs.add_dense(log, baseline.ref)
-        baseline = controls.from_answers(baseline, job.policy)
         drops = log.comparison(candidate, baseline, prompts=job.suite.prompts)
         evidence = Evidence(
             candidate,

@@ -3,12 +3,12 @@
 import tempfile
 from pathlib import Path
 
-from comptrust.gate import dense, earlier, measured
+from comptrust.gate import dense, earlier
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
-from comptrust.gate.signing import keys, waivers
+from comptrust.gate.signing import attestations, keys, waivers
 from comptrust.models import measure, packaged
-from comptrust.records import Result, Verdict
+from comptrust.records import Verdict
 from comptrust.tracking import evaluations, promotion, registry, runs
 from comptrust.trust import rescoring
 from comptrust.workflow import signatures
@@ -34,17 +34,8 @@ def check(policy: Policy, *, stage: str | None) -> promotion.Check:
             days=policy.valid_days,
         )
         if problems:
-            blocked = any(problem.kind in ("changed", "block") for problem in problems)
-            outcome: Result = "block" if blocked else "inconclusive"
+            outcome = attestations.outcome(problems)
             return promotion.Promotion(version.ref, outcome, " ".join(map(str, problems)))
-        signers = measured.signers(attestation.verdict.findings) if attestation else {}
-        if not signers or not set(signers.values()) <= trusted.keys():
-            return promotion.Promotion(
-                version.ref,
-                "inconclusive",
-                "The evaluations behind its verdict are not signed by keys that are trusted here."
-                " Gate it again.",
-            )
         if attestation and attestation.verdict.policy_digest != policy.digest:
             return promotion.Promotion(
                 version.ref,

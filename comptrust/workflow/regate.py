@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import settings
 from comptrust.gate.enforcement.settings import Level
-from comptrust.records import SEVERITY, Recipe, Result
+from comptrust.records import Recipe, Result
 from comptrust.tracking import registry, runs, store
 from comptrust.trust.evaluation import Evaluation
 from comptrust.workflow import signatures
@@ -41,19 +41,13 @@ def regate(ref: str, *, policy: str | None = None) -> tuple[Regated, ...]:
         levels = dict(_promoted(version.name))
         level = levels.get(version.version, "production")
         return (_again(version, policy or _policy(level)),)
-    name = match[1]
-    found = sorted(_promoted(name), key=lambda item: int(item[0]))
+    found = sorted(_promoted(match[1]), key=lambda item: int(item[0]))
     if not found:
-        raise UserError(f"No version of {name} is promoted. Name one: comptrust regate {ref}/N")
+        raise UserError(f"No version of {match[1]} is promoted. Name one: comptrust regate {ref}/N")
     return tuple(
-        _again(registry.resolve(f"models:/{name}/{number}"), policy or _policy(level))
+        _again(registry.resolve(f"{ref}/{number}"), policy or _policy(level))
         for number, level in found
     )
-
-
-def worst(results: tuple[Regated, ...]) -> Result:
-    """Return the worst outcome."""
-    return max((result.outcome for result in results), key=SEVERITY.index)
 
 
 def _again(version: registry.Version, policy: str) -> Regated:

@@ -14,9 +14,9 @@ from comptrust.errors import UserError
 from comptrust.gate import policy as policies
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
-from comptrust.gate.signing import attestations, keys, measurements
+from comptrust.gate.signing import attestations, attesting, keys, measurements, provenance
 from comptrust.gate.signing import waivers as waiving
-from comptrust.gate.signing.attestations import Attestation, Problem
+from comptrust.gate.signing.attestations import Attestation, Problem, unverified
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
 from comptrust.models import measure, packaged
@@ -27,7 +27,10 @@ from comptrust.trust import suite as suites
 from comptrust.trust.evaluation import Evaluation
 from comptrust.workflow import baselines
 
-ARTIFACTS = (*attestations.EVALUATION, attestations.VERDICT, attestations.NAME)
+ARTIFACTS = (
+    *attestations.EVALUATION,
+    *(attestations.CONTROL, attestations.VERDICT, attestations.NAME),
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class Signer:
                 registered = registry.download_all(version.ref, into=folder / "registered")
                 measure.check(candidate.checkpoint, registry.checkpoint_in(registered))
                 packaged.check(registered)
-            attestation = attestations.attest(
+            attestation = attesting.attest(
                 verdict,
                 evidence,
                 artifacts=artifacts,
@@ -240,12 +243,12 @@ def check(
                 "Its verdict is not signed. With a signing key, gate it again: comptrust gate"
                 f" {version.ref}"
             )
-            return None, (Problem(kind="unverified", text=text),)
+            return None, (unverified(text),)
         try:
             attestation = attestations.read(candidate / attestations.NAME)
         except UserError as error:
             text = f"It is not what the gate wrote. {error}"
-            return None, (Problem(kind="changed", file=attestations.NAME, text=text),)
+            return None, (attestations.changed(text, attestations.NAME),)
         problems = attestations.problems(
             attestation,
             trusted=trusted,
@@ -261,6 +264,7 @@ def check(
             artifacts["baseline"] = runs.download(
                 attestation.baseline_run_id, into=folder / "baseline", only=ARTIFACTS
             )
+        problems += tuple(provenance.problems(attestation, artifacts, trusted, level=level))
         problems += attestations.changes(attestation, artifacts)
         problems += attestations.changed_artifact(attestation, attestations.held_by(registered))
     return attestation, problems

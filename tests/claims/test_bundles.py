@@ -18,6 +18,7 @@ from comptrust.claims import bundles
 from comptrust.cli.commands.verify import command
 from comptrust.errors import UserError
 from comptrust.gate.signing import keys
+from comptrust.records import Finding
 from tests.support import bundles as made
 from tests.support.bundles import HOUR, NOW, POLICY, flip
 
@@ -101,6 +102,44 @@ def test_what_is_signed_must_hold(changes: dict, code: int, words: str, tmp_path
     assert got == code and words in text
 
 
+@pytest.mark.parametrize(
+    ("measured", "says"),
+    [
+        ({"checkpoint": "0" * 64}, "measurement.json is of another checkpoint"),
+        ({"files": {}}, "checkpoint.json was added"),
+        ({"files": {"generations/x.jsonl": "0" * 64}}, "checkpoint.json was added"),
+    ],
+)
+def test_the_evaluation_must_be_the_measured_one(measured: dict, says: str, tmp_path: Path) -> None:
+    trusted = made.write(tmp_path / "bundle", tmp_path / "keys", measured=measured)
+    code, text = Case(tmp_path / "bundle", trusted).problems()
+    assert code == 3 and "The evaluation of the candidate is not what key" in text and says in text
+
+
+def test_who_evaluated_must_be_trusted(tmp_path: Path) -> None:
+    finding = Finding(rule="complete", outcome="pass", reason="All there.")
+    evidence = {"signed_by": {"runs:/2": "0" * 16}}
+    by_stranger = Finding(rule="measured", outcome="pass", reason="", evidence=evidence)
+    for name, findings, says in (
+        ("a", (finding,), "does not say who signed the evaluations"),
+        ("b", (finding, by_stranger), "The evaluation runs:/2 behind it is signed by key 0000"),
+    ):
+        trusted = made.write(tmp_path / name, tmp_path / f"{name}-keys", findings=findings)
+        code, text = Case(tmp_path / name, trusted).problems()
+        assert code == 3 and says in text, text
+
+
+def test_a_bundle_without_a_measurement_is_not_verified(case: Case) -> None:
+    (case.folder / "measurement.json").unlink()
+    assert "is not signed by the machine that evaluated it" in case.problems()[1]
+
+
+def test_a_measurement_that_came_after_the_verdict_proves_nothing(tmp_path: Path) -> None:
+    trusted = made.write(tmp_path / "bundle", tmp_path / "keys", unsigned=("measurement.json",))
+    code, text = Case(tmp_path / "bundle", trusted).problems()
+    assert code == 3 and "the gate signed no measurement.json" in text
+
+
 def test_another_policy_is_not_verified(case: Case) -> None:
     code, text = case.problems("--policy-digest", "0" * 64)
     assert code == 3 and POLICY in text and "0" * 64 in text
@@ -117,10 +156,22 @@ def test_keys_that_are_not_trusted_prove_nothing(case: Case, tmp_path: Path) -> 
 def test_a_key_signs_only_what_its_roles_allow(case: Case) -> None:
     [public] = case.trusted.glob("*.pub.pem")
     name = public.name.removesuffix(".pub.pem")
-    for grant in ("roles: [waive]", "roles: [gate], models: [big-*]"):
+    for grant, code in (
+        ("roles: [waive]", 3),
+        ("roles: [gate]", 3),  # the evaluation is signed with it too
+        ("roles: [gate, evaluate], models: [big-*]", 3),
+        ("roles: [gate, evaluate], levels: [staging]", 3),
+        ("roles: [gate, evaluate], until: 2020-01-01", 3),
+        ("roles: [gate, evaluate], revoked: 2020-01-01T00:00:00Z", 3),
+        ("roles: [gate, evaluate], models: [t*], levels: [production]", 0),
+    ):
         (case.trusted / "roles.yaml").write_text(f"'{name}': {{{grant}}}\n")
-        code, text = case.problems()
-        assert code == 3 and f"key {name}" in text
+        got, text = case.problems()
+        assert got == code and (f"key {name}" in text) == (code > 0), (grant, text)
+    (case.trusted / "roles.yaml").write_text(
+        f"'{name}': {{roles: [gate, evaluate], levels: [staging]}}"
+    )
+    assert case.verify("--level", "staging")[0] == 0
 
 
 def test_what_only_describes_must_be_signed_or_removed(tmp_path: Path) -> None:
@@ -215,7 +266,10 @@ def test_a_bundle_without_a_signature_is_not_verified(case: Case) -> None:
 
 
 @pytest.mark.parametrize("name", ["attestation.json", "bundle.json"])
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"files": 1}', '{"a": NaN}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", '{"files": 1}', '{"a": NaN}', "\ufeff{}", '{"a": 1, "a": 1}', "[" * 200_000],
+)
 def test_a_broken_record_is_a_changed_one(case: Case, name: str, text: str) -> None:
     (case.folder / name).write_text(text)
     code, said = case.problems()

@@ -6,6 +6,7 @@ import base64
 import datetime
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,21 +109,35 @@ def moved(path: Path) -> None:
     [
         (lambda model: (model / "new.bin").write_bytes(b""), "changed: model/new.bin was added"),
         (lambda model: (model / "model.safetensors").unlink(), "model/model.safetensors is miss"),
-        (lambda model: (model / "link").symlink_to("/tmp"), "changed: model/link is not a plain"),
-        (lambda model: (model / "gone").symlink_to("nowhere"), "changed: model/gone is not a pl"),
-        (lambda model: os.mkfifo(model / "pipe"), "changed: model/pipe is not a plain"),
-        (lambda model: piped(model.parent / "verdict.json"), "changed: verdict.json is not a pl"),
-        (lambda model: piped(model.parent / claims.CLAIMS), "There is no claims.jsonl"),
-        (lambda model: moved(model.parent / "verdict.json"), "changed: verdict.json is not a pl"),
-        (lambda model: (model / "a\x1b[2J").write_text(""), r"changed: 'model/a\x1b[2J' was added"),
-        (lambda model: (model / os.fsdecode(b"\xff")).write_text(""), r"'model/\udcff' was added"),
     ],
 )
-def test_added_missing_and_linked_files_are_named(
+def test_added_and_missing_files_are_named(
     change: Callable[[Path], object], says: str, folder: Path
 ) -> None:
     change(folder / "model")
     assert says in found(folder)[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda model: (model / "link").symlink_to("/tmp"), "link is a link"),
+        (lambda model: (model / "gone").symlink_to("nowhere"), "gone is a link"),
+        (lambda model: os.mkfifo(model / "pipe"), "pipe is a link or a device"),
+        (lambda model: piped(model.parent / "verdict.json"), "verdict.json is a link or"),
+        (lambda model: piped(model.parent / claims.CLAIMS), "claims.jsonl is a link or"),
+        (lambda model: moved(model.parent / "verdict.json"), "verdict.json is a link or"),
+        (lambda model: (model / "a\x1b[2J").write_text(""), r"named 'a\x1b[2J'"),
+        (lambda model: (model / os.fsdecode(b"\xff")).write_text(""), r"named '\udcff'"),
+    ],
+)
+def test_links_pipes_and_odd_names_are_refused(
+    change: Callable[[Path], object], says: str, folder: Path
+) -> None:
+    change(folder / "model")
+    with pytest.raises(UserError) as error:
+        found(folder)
+    assert says in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +181,7 @@ def test_validity(when: datetime.datetime, says: str, folder: Path) -> None:
         (trust(KEY, P256, roles=["waive"]), "which is not trusted here"),
         (trust(KEY, P256, models=["prod-*"]), "may not sign for model tiny"),
         (trust(KEY, P256, until="2029-12-31"), "is trusted only until 2029-12-31"),
+        (trust(KEY, P256, levels=["staging"]), "may not sign for production"),
     ],
 )
 def test_only_keys_that_may_judge_this_model_count(
@@ -247,8 +263,24 @@ def test_the_outcome_is_written_as_the_standards_say(folder: Path) -> None:
 
 
 def test_a_folder_without_a_model_is_a_users_mistake(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="There is no folder"):
+    with pytest.raises(UserError, match="There are no files in"):
         claims.check(tmp_path, trusted={})
+
+
+def test_a_key_for_staging_counts_for_staging(folder: Path) -> None:
+    assert found(folder, trusted=trust(KEY, P256, levels=["staging"]), level="staging") == []
+
+
+def test_a_model_signature_of_an_earlier_verdict_is_refused(tmp_path: Path) -> None:
+    """The version was gated again with a key that signs no model.sig."""
+    write(tmp_path, P256)
+    old = (tmp_path / claims.MODEL_SIGNATURE).read_bytes()
+    shutil.rmtree(tmp_path / "model")
+    write(tmp_path, KEY)
+    assert (tmp_path / claims.MODEL_SIGNATURE).read_bytes() == old
+    assert found(tmp_path) == [
+        "unverified: model.sig: it is of another verdict than claims.jsonl; remove it."
+    ]
 
 
 def test_claims_of_another_release_of_the_attestation_are_read(folder: Path) -> None:

@@ -16,10 +16,11 @@ from comptrust.gate import measured, policy
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.rules.complete import Complete
-from comptrust.gate.signing import keys, measurements
+from comptrust.gate.signing import keys, measurements, provenance
 from comptrust.gate.signing.roles import Grant, TrustedKey
 from comptrust.gate.verdict import judge
 from comptrust.trust import evaluation
+from comptrust.trust.control import Control
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.run import evaluate
 from comptrust.workflow.measuring import Witness
@@ -96,7 +97,7 @@ def test_a_signed_measurement_counts_and_is_named(case: Case) -> None:
     [finding] = [finding for finding in verdict.findings if finding.rule == measured.RULE]
     assert finding.outcome == "pass"
     refs = {case.evidence.candidate.ref, str(case.evidence.baseline and case.evidence.baseline.ref)}
-    assert measured.signers(verdict.findings) == dict.fromkeys(refs, ID[KEY])
+    assert provenance.signers(verdict.findings) == dict.fromkeys(refs, ID[KEY])
 
 
 def test_what_it_names(case: Case) -> None:
@@ -172,6 +173,39 @@ def test_nothing_else_counts(
     change(case.folder / role)
     outcome, reason = case.finding()
     assert outcome == "inconclusive" and f"The {role} (runs:/{role})" in reason and says in reason
+
+
+def floors(folder: Path, key: Ed25519PrivateKey | None, **changes: object) -> None:
+    """Put noise floors beside an evaluation; what is changed was not signed so."""
+    card = evaluation.load(folder, ref="here").scorecard
+    plain = Control(
+        scorecard_digest=card.digest_of_fields(),
+        seeds=1,
+        beyond=5.0,
+        planted=(),
+        floors={"mmlu": 1},
+    )
+    kept = keys.sign(measured.SignedControl(**dict(plain)), key) if key else plain
+    (folder / "control.json").write_text(kept.model_copy(update=changes).model_dump_json())
+
+
+@pytest.mark.parametrize(
+    ("key", "changes", "says"),
+    [
+        (KEY, {}, ""),
+        (None, {"floors": {}}, ""),
+        (None, {}, "control.json of the baseline is signed by key (none)"),
+        (STRANGER, {}, "which is not trusted here"),
+        (GATE, {}, "which may not evaluate here"),
+        (KEY, {"floors": {"mmlu": 0.1}}, "was changed since key"),
+    ],
+)
+def test_noise_floors_count_only_as_measured(
+    case: Case, key: Ed25519PrivateKey | None, changes: dict[str, object], says: str
+) -> None:
+    floors(case.folder / "baseline", key, **changes)
+    outcome, reason = case.finding()
+    assert (outcome == "pass") == (not says) and says in reason
 
 
 def test_evaluations_made_elsewhere_count_if_policy_and_role_say_so(case: Case) -> None:

@@ -83,6 +83,21 @@ def test_the_policy_s_least_number_of_items_counts(tmp_path: Path) -> None:
         check(suite(598, share=2), rules)
 
 
+@pytest.mark.parametrize(("of_rule", "of_pin", "least"), [(100, 300, 300), (350, 300, 350)])
+def test_a_pinned_suite_s_least_number_of_items_counts(
+    tmp_path: Path, of_rule: int, of_pin: int, least: int
+) -> None:
+    asked = suite(250)
+    path = Path(floor(tmp_path, of_rule))
+    pin = f"{{name: mini, digest: {asked.digest}, items_at_least: {{ethics: {of_pin}}}}}"
+    path.write_text(f"{path.read_text()}suites: [{pin}]\n")
+    [row] = plan(asked, policy.load(str(path))).rows
+    assert (row.needed, row.least, row.enough, row.possible) == (least, least, False, False)
+    assert str(row) == (
+        f"no: the policy decides nothing with fewer than {least} items; needs {least}"
+    )
+
+
 def test_a_limit_under_the_least_number_of_items_is_refused_before_work(tmp_path: Path) -> None:
     line = (
         f"run --method gptq --bits 4 --dimensions ethics --limit 5 --policy {floor(tmp_path, 60)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from comptrust.claims import bundles
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.algorithms import KeyType
 from comptrust.gate.signing.attestations import Attestation
+from comptrust.gate.signing.measurements import Measurement
 from comptrust.records import Finding, Verdict
 from tests.support.records import checkpoint_of
 
@@ -26,12 +28,17 @@ def write(
     listed: bool = True,
     claimed: bool = True,
     kind: KeyType = "p256",
+    measured: Mapping[str, Any] = {},
+    unsigned: Collection[str] = (),
     **changes: Any,
 ) -> Path:
-    """Write a bundle signed with a new key and return the folder to trust, with the public key.
+    """Write a bundle signed with a new key, evaluation included.
+
+    Returns the folder to trust, with the public key.
 
     `changes` are fields of the attestation; without `listed` there is no list of all files, without
-    `claimed` no in-toto claims.
+    `claimed` no in-toto claims. `measured` are fields of the measurement, `unsigned` files that
+    the attestation does not name.
     """
     _, _, public = keys.create(key_folder / "private", kind=kind)
     key = keys.signing_key(key_folder / "private")
@@ -49,9 +56,17 @@ def write(
         checkpoint_digest=digests.of_value(weights),
         baseline_digest="b" * 64,
         scorecard_digest="c" * 64,
-        findings=(Finding(rule="complete", outcome="pass", reason="All there."),),
+        findings=(
+            Finding(rule="complete", outcome="pass", reason="All there."),
+            Finding(
+                rule="measured",
+                outcome="pass",
+                reason="Signed.",
+                evidence={"signed_by": {"runs:/1": keys.key_id(key.public_key())}},
+            ),
+        ),
     )
-    verdict = changes.pop("verdict", verdict)
+    verdict = verdict.model_copy(update={"findings": changes.pop("findings", verdict.findings)})
     texts = {
         "verdict.json": verdict.model_dump_json(indent=2),
         "scorecard.json": "{}",
@@ -61,13 +76,30 @@ def write(
     for name, text in texts.items():
         (folder / name).write_text(text)
     logged = {name.rpartition("/")[2]: digests.of_text(text) for name, text in texts.items()}
+    logged |= {"generations/mmlu.jsonl": "d" * 64}
+    measurement = Measurement(
+        checkpoint=verdict.checkpoint_digest,
+        suite="e" * 64,
+        engine={},
+        files={name: digest for name, digest in logged.items() if name != "verdict.json"},
+        order={},
+        chain="",
+        began=NOW - HOUR,
+        ended=NOW - HOUR,
+    )
+    text = keys.sign(measurement.model_copy(update=measured), key).model_dump_json()
+    (folder / "measurement.json").write_text(text)
+    logged["measurement.json"] = digests.of_text(text)
     fields = {
         "verdict": verdict,
         "model": "tiny",
         "run_id": "1" * 32,
         "baseline_run_id": "2" * 32,
         "weights": weights,
-        "files": {"candidate": logged | {"generations/mmlu.jsonl": "d" * 64}, "baseline": {}},
+        "files": {
+            "candidate": {name: logged[name] for name in logged.keys() - set(unsigned)},
+            "baseline": {},
+        },
         "scorecards": {},
         "siblings": {},
         "artifact": {},

@@ -95,7 +95,7 @@ def show(folder: Path | None, as_json: bool) -> None:
 )
 @click.option(
     "--log",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, dir_okay=False),
     help="Audit log of that registry  [default: COMPTRUST_AUDIT_LOG, else beside the database].",
 )
 @click.option(
@@ -118,34 +118,38 @@ def revoke(
 
     KEY is the id that `keys show` prints. A promotion rests on it if it signed the verdict, an
     evaluation of the candidate, its baseline or a sibling, or a waiver. The public key is moved to
-    the folder `revoked` inside the folder of trusted keys, which a server that uses that folder
-    records. What is promoted stays where it is: gate it again with another key, or archive it.
+    the folder `revoked` inside the folder of trusted keys, whose roles.yaml notes the time (see
+    `rollback: revoked` in docs/gate.md), and which a server that uses that folder records. What is
+    promoted stays where it is: gate it again with another key, or archive it.
 
     \b
     Example:
       comptrust keys revoke 5d7f1cbda7daece5 --registry http://127.0.0.1:5000 --dry-run
     """
     from comptrust.gate.enforcement import audit, resting, settings
-    from comptrust.gate.signing import keys
+    from comptrust.gate.signing import keys, revocation
     from comptrust.tracking.store import SETTINGS, tracking_uri
 
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     place = folder or Path(os.environ.get(settings.KEYS) or keys.default_folder())
-    keys.files_of(place, key)  # before the registry is asked
+    revocation.files_of(place, key)  # before the registry is asked
     uri = (registry or tracking_uri()).removeprefix(settings.SCHEME)
     path = log or settings.audit_log(uri)
     chain = audit.read(path) if path and (log or path.exists()) else audit.Chain((), None)
     rests = resting.on(key, chain.lines, uri)
-    moved = None if dry_run else keys.revoke(place, key)
+    moved, time = (None, None) if dry_run else revocation.revoke(place, key)
     lines = [ascii(f"{one.ref} ({one.where}): {', '.join(one.why)}")[1:-1] for one in rests]
     if chain.problem:
         lines.append(f"PROBLEM: the chain of {path} is broken at {chain.problem}")
-    end = f"Key {key} is still trusted." if dry_run else f"Key {key} was moved to {moved}."
+    end = f"Key {key} is still trusted."
+    if time:
+        end = f"Key {key} was moved to {moved} at {time:%Y-%m-%d %H:%M:%S} UTC."
     text = "\n".join([*lines, f"Promotions that rest on key {key}: {len(rests)}. {end}"])
     fields = {
         "key": key,
         "promotions": [dataclasses.asdict(one) for one in rests],
         "revoked": str(moved) if moved else None,
+        "time": time and time.isoformat(),
     }
     print_result(text, fields, as_json=as_json)

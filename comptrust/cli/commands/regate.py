@@ -7,6 +7,7 @@ import click
 from comptrust.cli import complete
 from comptrust.cli.options import TEXT, end, json_option, print_result
 from comptrust.errors import Exit
+from comptrust.records import SEVERITY
 
 
 @click.command("regate")
@@ -41,7 +42,7 @@ def command(ref: str, policy: str | None, as_json: bool) -> None:
         if result.measure:
             lines.append(f"  measure: {result.measure}")
         lines.append(f"  signed:  {result.signed}")
-    outcome = regate.worst(results)
+    outcome = max((result.outcome for result in results), key=SEVERITY.index)
     fields = {"outcome": outcome, "versions": [dataclasses.asdict(result) for result in results]}
     print_result("\n".join(lines), fields, as_json=as_json)
     end(Exit.of(outcome))

@@ -39,6 +39,13 @@ SHOWN = {"key_id", "model", "run_id", "baseline_run_id", "issued", "expires"}
     help="Public key, or folder of public keys  [default: the keys folder].",
 )
 @click.option(
+    "--level",
+    type=click.Choice(["staging", "production"]),
+    default="production",
+    show_default=True,
+    help="Stage for which the keys must be allowed to sign (levels in roles.yaml).",
+)
+@click.option(
     "--serving",
     metavar="URL",
     help="Also compare engine, dtype and model of a running server (OpenAI API) with what was"
@@ -49,6 +56,7 @@ def command(
     target: str,
     policy_digest: str | None,
     trusted: Path | None,
+    level: str,
     serving: str | None,
     as_json: bool,
 ) -> None:
@@ -56,7 +64,8 @@ def command(
 
     TARGET is models:/NAME/VERSION, or a folder that comptrust export wrote. Of a version its
     signature, weights, scores, answers and verdict are checked, and the scores and answers of its
-    dense source; of a folder the signature, the verdict and every file, without a network.
+    dense source; of a folder the signature, the verdict and every file, without a network. In both
+    a trusted key must have signed the evaluation.
 
     \b
     Exit codes:
@@ -75,22 +84,21 @@ def command(
       comptrust verify out/champion --policy-digest DIGEST --keys trusted
     """
     from comptrust.claims import bundles
-    from comptrust.gate.signing import keys
+    from comptrust.gate.signing import attestations, keys
 
     bundles.check_digest(policy_digest)
     registered = target.startswith(REGISTERED)
     public = keys.load_public_keys(trusted)
     name = target
     if registered:
-        name, attestation, problems = _registered(target, public)
+        name, attestation, problems = _registered(target, public, level)
     else:
-        attestation, problems = bundles.check(Path(target), trusted=public)
+        attestation, problems = bundles.check(Path(target), trusted=public, level=level)
     problems = (*problems, *bundles.other_policy(attestation, policy_digest))
-    failed = any(problem.kind in ("changed", "block") for problem in problems)
-    outcome: Result = "block" if failed else "inconclusive" if problems else "pass"
+    outcome = attestations.outcome(problems)
     text = _text(name, attestation, problems)
     facts: list[dict[str, object]] = []
-    if serving and not failed:  # of what was changed, nobody knows what was judged
+    if serving and outcome != "block":  # of what was changed, nobody knows what was judged
         told, by_server = _compared(serving, name, attestation)
         facts = [dataclasses.asdict(fact) for fact in told]
         text = "\n".join([text, *map(str, told)])
@@ -126,7 +134,7 @@ def _compared(
 
 
 def _registered(
-    ref: str, public: "keys.Trusted"
+    ref: str, public: "keys.Trusted", level: str
 ) -> "tuple[str, Attestation | None, tuple[Problem, ...]]":
     from comptrust.tracking import registry
     from comptrust.workflow import signatures
@@ -134,7 +142,9 @@ def _registered(
     version = registry.resolve(ref)
     with tempfile.TemporaryDirectory() as folder:
         registered = registry.download_all(version.ref, into=Path(folder))
-        return version.ref, *signatures.check(version, registered=registered, trusted=public)
+        return version.ref, *signatures.check(
+            version, registered=registered, trusted=public, level=level
+        )
 
 
 def _text(name: str, attestation: "Attestation | None", problems: "Sequence[Problem]") -> str:

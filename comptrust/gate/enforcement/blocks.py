@@ -15,10 +15,9 @@ from mlflow.utils import get_results_from_paginated_fn
 
 from comptrust import digests
 from comptrust.errors import UserError
-from comptrust.gate import measured
 from comptrust.gate.enforcement import files
 from comptrust.gate.enforcement.places import Places
-from comptrust.gate.signing import attestations, keys
+from comptrust.gate.signing import attestations, keys, provenance
 from comptrust.gate.signing.attestations import Attestation
 from comptrust.records import Scorecard
 from comptrust.trust import evaluation
@@ -116,7 +115,8 @@ def is_block(signed: Attestation, checkpoint_digest: str, trusted: keys.Trusted)
         return False
     key, day = trusted[signed.key_id], signed.issued.date()
     unmeasured = any(
-        finding.rule == measured.RULE and finding.outcome != "pass" for finding in verdict.findings
+        finding.rule == provenance.RULE and finding.outcome != "pass"
+        for finding in verdict.findings
     )
     same = {verdict.checkpoint_digest, digests.of_value(signed.weights)} == {checkpoint_digest}
     return same and not unmeasured and not key.refusal("gate", model=signed.model, today=day)

@@ -41,7 +41,7 @@ class ExceptionalVerifier(Verifier):
         """
         value = str(version.version) if place[0] == "alias" else target
         former = replay.former(changes, place, value)
-        if former and self.settings.policies[level].rollback == "allowed":
+        if former and self.settings.policies[level].rollback != "forbidden":
             try:
                 return self._rollback(version, level, uri=uri, former=former)
             except UserError as error:
@@ -95,8 +95,9 @@ class ExceptionalVerifier(Verifier):
         """Verify a version as of the time when a record granted it; only time is forgiven."""
         assert former.grant is not None
         key_id = former.grant.key_id
-        key = self.trusted().get(key_id)
-        # A key that has ended since is not trusted now, whatever it was then.
+        key = self.trusted_at(self.settings.policies[level], former.time).get(key_id)
+        # A key that has ended since is not trusted now, whatever it was then; one that was revoked
+        # is if the policy says so.
         refusal = key.refusal("gate", model=version.name, level=level) if key else "is not trusted"
         if refusal:
             raise UserError(f"Key {key_id} {refusal}.")

@@ -16,7 +16,7 @@ CLAIMS = ("claims.jsonl", "model.sig")
 """The signed verdict and the hashes of the weights in the forms that other tools read."""
 GATE = (attestations.NAME, attestations.VERDICT, *CLAIMS)
 """What the gate writes when it judges a run again."""
-FREE = ("report", "validation", "control.json", "waivers.json")
+FREE = ("report", "validation", "waivers.json")
 """What may be written again at any time: nothing that was signed depends on it."""
 
 

@@ -13,14 +13,13 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from comptrust import digests
 from comptrust.errors import UserError
-from comptrust.gate import measured
 from comptrust.gate.enforcement import files
 from comptrust.gate.enforcement.audit_record import AuditRecord, Grant, written
 from comptrust.gate.enforcement.evidence_store import EvidenceStore
 from comptrust.gate.enforcement.kept_evidence import KeptEvidence
 from comptrust.gate.enforcement.mlflow_internals import registry_of
 from comptrust.gate.enforcement.places import run_of
-from comptrust.gate.signing import attestations, keys
+from comptrust.gate.signing import attestations, keys, provenance
 
 
 def attestation_of(client: MlflowClient, run_id: str) -> attestations.Attestation:
@@ -124,7 +123,7 @@ class Recheck:
                 f"{what}: {problem} Gate it again with a trusted key (comptrust gate {ref}), or"
                 " archive it."
             )
-        signers = set(measured.signers(attestation.verdict.findings).values())
+        signers = set(provenance.signers(attestation.verdict.findings).values())
         if unknown := signers - {*self._trusted, attestation.key_id}:  # that one is named above
             yield (
                 f"{what}: evaluations behind it are signed by {', '.join(sorted(unknown))}, which"

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
 from comptrust.errors import ServiceError, UserError
-from comptrust.gate import measured
 from comptrust.gate.enforcement import audit, lapse, recheck, reconcile, replay
 from comptrust.gate.enforcement.audit_record import AuditRecord, Grant, written
 from comptrust.gate.enforcement.evidence_store import EvidenceStore
 from comptrust.gate.enforcement.places import run_of
 from comptrust.gate.enforcement.settings import Settings
-from comptrust.gate.signing import attestations, keys, waivers
+from comptrust.gate.signing import attestations, keys, provenance, revocation, waivers
 from comptrust.gate.signing.attestations import NAME, Attestation
 
 if TYPE_CHECKING:
@@ -48,9 +48,11 @@ def on(key: str, records: Sequence[AuditRecord], registry: str) -> tuple[Resting
     registry does not answer.
     """
     granted = replay.promoted(replay.history(records))
-    client = MlflowClient(tracking_uri=registry, registry_uri=registry)
     try:
+        client = MlflowClient(tracking_uri=registry, registry_uri=registry)
         present = list(reconcile.promotions(client, reconcile.guarded(records, registry)))
+    except UnsupportedModelRegistryStoreURIException as error:
+        raise UserError(f"{registry} is not the address or database of a registry.") from error
     except MlflowException as error:
         raise ServiceError(
             f"The registry {registry} did not answer: {error.message!a}. Nothing was changed."
@@ -103,7 +105,7 @@ def _why(key: str, grant: Grant | None, signed: Attestation | None) -> tuple[str
     why += ["verdict"] if signed.key_id == key else []
     why += [
         f"evaluation of {ref}"
-        for ref, signer in measured.signers(findings).items()
+        for ref, signer in provenance.signers(findings).items()
         if signer == key
     ]
     why += [
@@ -124,7 +126,7 @@ class Revocations:
     def record(self) -> None:
         """Record what was revoked meanwhile; a request without any pays a look at the folder."""
         place, log = self._settings.trusted_keys, self._settings.audit_log
-        for path in (place / keys.REVOKED).glob(keys.PUBLIC) if place and log else ():
+        for path in (place / revocation.REVOKED).glob(keys.PUBLIC) if place and log else ():
             # The time of the file is that of the command: a key may be trusted and revoked again.
             revoked = path.name.removesuffix(keys.PUBLIC[1:]), path.stat().st_mtime
             if log and revoked not in self._seen:

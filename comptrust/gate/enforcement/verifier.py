@@ -25,7 +25,7 @@ from comptrust.gate.enforcement.places import Places, run_of
 from comptrust.gate.enforcement.settings import Level, Settings
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
-from comptrust.gate.signing import attestations, keys, waivers
+from comptrust.gate.signing import attestations, keys, revocation, waivers
 from comptrust.gate.signing.attestations import Attestation
 from comptrust.gate.verdict import judge
 from comptrust.models import measure, packaged
@@ -72,7 +72,7 @@ class Verifier:
         """
         policy = self.settings.policies[level]
         with tempfile.TemporaryDirectory() as temporary:
-            folder, trusted = Path(temporary), self.trusted()
+            folder, trusted = Path(temporary), self.trusted_at(policy, then)
             attestation = self._attestation(
                 version, folder, trusted=trusted, level=level, days=policy.valid_days, now=then
             )
@@ -147,6 +147,13 @@ class Verifier:
             days = max(policy.valid_days for policy in self.settings.policies.values())
             signed = self._attestation(version, folder, trusted=self.trusted(), days=days)
             self._weights(signed, version, uri, folder, unmeasured=None)
+
+    def trusted_at(self, policy: Policy, then: datetime.datetime | None) -> keys.Trusted:
+        """Return the trusted keys and, if the policy says so, those that were revoked since."""
+        place = self.settings.trusted_keys
+        if then is None or place is None or policy.rollback != "revoked":
+            return self.trusted()
+        return revocation.trusted_at(place, then)
 
     def trusted(self) -> keys.Trusted:
         """Return the trusted keys, read each time: a key can be removed while the server runs."""

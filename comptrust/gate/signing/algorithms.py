@@ -49,17 +49,13 @@ def key_id(key: PublicKey) -> str:
 
 def private(key: object) -> PrivateKey | None:
     """Return a key that was read if it is of a kind that signs here, else None."""
-    if isinstance(key, Ed25519PrivateKey):
-        return key
-    return key if isinstance(key, ec.EllipticCurvePrivateKey) and _is_p256(key.curve) else None
+    return key if isinstance(key, PrivateKey) and _is_usable(key) else None
 
 
 def public(key: object) -> PublicKey | None:
     """Return a key that was read if it is of a kind that is trusted here, else None."""
-    if isinstance(key, Ed25519PublicKey):
-        return key
-    return key if isinstance(key, ec.EllipticCurvePublicKey) and _is_p256(key.curve) else None
+    return key if isinstance(key, PublicKey) and _is_usable(key) else None
 
 
-def _is_p256(curve: ec.EllipticCurve) -> bool:
-    return isinstance(curve, ec.SECP256R1)
+def _is_usable(key: PrivateKey | PublicKey) -> bool:
+    return isinstance(getattr(key, "curve", P256), ec.SECP256R1)

@@ -2,33 +2,28 @@
 
 Three questions are answered apart: is the attestation itself good and no copy (`problems`), are the
 runs' files the signed ones (`changes`), and is the registered version the signed one
-(`changed_artifact`)?
+(`changed_artifact`)? `attesting` signs, `provenance` checks the evaluations behind the verdict.
 """
 
 from __future__ import annotations
 
 import datetime
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import AwareDatetime
 
 from comptrust import config, digests
-from comptrust.errors import UserError
 from comptrust.gate.signing import keys, waivers
 from comptrust.gate.signing.roles import Role
 from comptrust.records import Record, Result, Verdict
 
-if TYPE_CHECKING:  # they need numpy, and whoever verifies needs neither
-    from comptrust.gate.evidence import Evidence
+if TYPE_CHECKING:  # it needs numpy, and whoever verifies does not
     from comptrust.trust.evaluation import Evaluation
 
 Kind = Literal["changed", "unverified"] | Result
 DAY = datetime.timedelta(days=1)
-SKEW = datetime.timedelta(minutes=1)
-"""How far the clock of the machine that signed may be ahead."""
 NAME = "attestation.json"
 MAX_BYTES = 2 << 20
 """Largest attestation to read; one of a thousand files takes a few hundred kB."""
@@ -38,7 +33,11 @@ REGISTERED = "registered_model_meta"
 SIGNED_BESIDE = ("measurement.json", "seal.json")
 """What the machine that evaluated signed of a run, if it has a key."""
 EVALUATION = ("scorecard.json", "suite.json", "checkpoint.json", "generations", *SIGNED_BESIDE)
-"""What is signed of a run, besides the candidate's verdict; a folder means all its files."""
+"""What is signed of every run; a folder means all its files."""
+CONTROL = "control.json"
+"""The noise floors of a dense model; signed of a run that had it when it was judged."""
+NOT_MEASURED = frozenset({VERDICT, CONTROL, SIGNED_BESIDE[0]})
+"""What is signed of a run and was not yet there when its answers were."""
 
 
 class Attestation(keys.SignedRecord):
@@ -81,85 +80,14 @@ class Problem(Record):
         return self.text
 
 
-def attest(
-    verdict: Verdict,
-    evidence: Evidence,
-    *,
-    artifacts: Mapping[str, Path],
-    run_ids: Mapping[str, str],
-    model: str,
-    key: keys.PrivateKey,
-    days: int,
-    registered: Path | None = None,
-    now: datetime.datetime | None = None,
-) -> Attestation:
-    """Sign a verdict together with the bytes behind it, for `days` days.
+def unverified(text: str) -> Problem:
+    """Return the problem that nothing trusted vouches for something."""
+    return Problem(kind="unverified", text=text)
 
-    It expires earlier if a waiver that it relies on does. `artifacts` are folders with the logged
-    files and `run_ids` their runs, for `candidate` and, if there is one, `baseline`. `registered`
-    is the folder of the registered version, with the checkpoint in it or in its folder `model`.
-    Raises UserError if the files are not the judged ones or the candidate's weights are unknown.
-    """
-    from comptrust.gate import measured
-    from comptrust.trust import evaluation
 
-    # What did not count is anybody's, who could change it later.
-    left_out = measured.left_out(verdict.findings)
-    issued = (now or datetime.datetime.now(datetime.UTC)).replace(microsecond=0)
-    both = {"candidate": evidence.candidate, "baseline": evidence.baseline}
-    judged = {role: memory for role, memory in both.items() if memory}
-    checkpoint = evidence.candidate.checkpoint
-    if checkpoint is None:
-        raise UserError(
-            "Nothing is signed: the candidate's weights are not known (no checkpoint.json)."
-            " Compress and evaluate it."
-        )
-    # Between judging and here the files could have changed, or another verdict been logged.
-    for role, memory in judged.items():
-        evaluated = evaluation.load(artifacts[role], ref=memory.ref)
-        # Answers need no comparison: loading checks them against the scorecard's digests.
-        same_answers = evaluated.generations.keys() == memory.generations.keys()
-        if not same_answers or summary(evaluated) != summary(memory):
-            raise UserError(
-                f"Nothing is signed: the files of {memory.ref} changed while it was judged. Gate it"
-                " again."
-            )
-    logged = config.read_json(artifacts["candidate"] / VERDICT)
-    if logged != json.loads(verdict.model_dump_json()):
-        raise UserError(
-            f"Nothing is signed: someone else judged {evidence.candidate.ref} in the meantime. Gate"
-            " it again."
-        )
-    artifact = held_by(registered) if registered else {}
-    weights = weights_of(artifact) if registered else checkpoint.manifest
-    for problem in compare(checkpoint.manifest, weights):
-        raise UserError(
-            f"Nothing is signed: the registered files are not the judged ones. {problem} Register"
-            " it again."
-        )
-    midnight = datetime.time(tzinfo=datetime.UTC)
-    ends = [
-        datetime.datetime.combine(waiver.until, midnight) + DAY
-        for waiver in waivers.accepted(verdict.findings)
-    ]
-    unsigned = Attestation(
-        verdict=verdict,
-        model=model,
-        run_id=run_ids["candidate"],
-        baseline_run_id=run_ids.get("baseline"),
-        weights=checkpoint.manifest,
-        files={role: _digests(artifacts[role], role) for role in judged},
-        scorecards={role: judged[role].scorecard.digest_of_fields() for role in judged},
-        siblings={
-            sibling.ref: summary(sibling)
-            for sibling in evidence.siblings
-            if sibling.ref not in left_out
-        },
-        artifact=artifact,
-        issued=issued,
-        expires=min([issued + days * DAY, *ends]),
-    )
-    return keys.sign(unsigned, key)
+def changed(text: str, file: str) -> Problem:
+    """Return the problem that a file is not what was signed."""
+    return Problem(kind="changed", text=text, file=file)
 
 
 def problems(
@@ -178,24 +106,16 @@ def problems(
     waivers and outcome are checked, and that it is the one of this run and model, not a copy. With
     `days` it is valid for so many days, even if it says longer.
     """
-    verdict, key_id = attestation.verdict, attestation.key_id
+    verdict = attestation.verdict
+    now = now or datetime.datetime.now(datetime.UTC)
+    scope = {"model": model, "level": level, "today": now.date()}
     # Of an attestation that no trusted key signed, nothing can be believed, so no other problem is
     # worth naming.
-    if not attestation.signature or key_id not in trusted:
-        text = (
-            f"It is signed by {f'key {key_id}' if key_id else 'no key'}, which is not trusted here"
-            f" (trusted: {', '.join(sorted(trusted)) or 'none'}). If you trust it, add its"
-            " .pub.pem."
-        )
-        return (Problem(kind="unverified", text=text),)
-    today = (now or datetime.datetime.now(datetime.UTC)).date()
-    if refusal := trusted[key_id].refusal("gate", model=model, level=level, today=today):
-        text = f"It is signed by key {key_id}, which {refusal}. Gate it again with another key."
-        return (Problem(kind="unverified", text=text),)
-    if not keys.proven(attestation, trusted):
-        text = f"{NAME} was changed since key {key_id} signed it."
-        return (Problem(kind="changed", text=text, file=NAME),)
-    now = now or datetime.datetime.now(datetime.UTC)
+    signer = attestation.key_id if attestation.signature else ""
+    if refusal := keys.signer_refusal(signer, "gate", trusted, **scope):
+        return (unverified(f"It {refusal}. Trust that key, or gate it again with another."),)
+    if refusal := keys.refusal(attestation, trusted, **scope):
+        return (changed(f"{NAME} {refusal}.", NAME),)
     expires = attestation.expires
     # The policy of whoever signed says how long; that of whoever checks can only shorten it.
     if days is not None and expires - attestation.issued > days * DAY:
@@ -212,7 +132,7 @@ def problems(
             f"The signature expired on {expires:%Y-%m-%d %H:%M} UTC. Gate it again.",
         ),
         (
-            now + SKEW < attestation.issued,
+            now + keys.SKEW < attestation.issued,
             "unverified",
             f"The signature is not valid until {attestation.issued:%Y-%m-%d %H:%M:%S} UTC, and here"
             f" it is {now:%Y-%m-%d %H:%M:%S}. Set the clock that is wrong; if it is that of the"
@@ -220,15 +140,12 @@ def problems(
         ),
         *(
             (
-                not keys.proven(waiver, trusted)
-                or bool(
-                    trusted[waiver.key_id].refusal("waive", model=model, level=level, today=today)
-                ),
+                bool(refusal),
                 "unverified",
-                f"The waiver of {waiver.who} for {waiver.rule} is not signed by a key that is"
-                " trusted here.",
+                f"The waiver of {waiver.who} for {waiver.rule} {refusal}.",
             )
             for waiver in waivers.accepted(verdict.findings)
+            for refusal in [keys.refusal(waiver, trusted, **scope)]
         ),
         (
             verdict.outcome != "pass",
@@ -254,15 +171,23 @@ def problems(
     )
 
 
+def outcome(problems: Sequence[Problem]) -> Result:
+    """Return what problems come to: `block` if something was changed or blocks, `pass` if none."""
+    failed = any(problem.kind in ("changed", "block") for problem in problems)
+    return "block" if failed else "inconclusive" if problems else "pass"
+
+
 def changes(attestation: Attestation, artifacts: Mapping[str, Path]) -> tuple[Problem, ...]:
     """Return every file of the runs that is not as signed.
 
     `artifacts` are folders for `candidate` and `baseline`, as downloaded from the attestation's own
-    runs; a role that is left out counts as missing.
+    runs; a role that is left out counts as missing. Noise floors that came later are no change.
     """
     different: list[Problem] = []
     for role, files in attestation.files.items():
-        present = _digests(artifacts[role], role) if role in artifacts else {}
+        present = signed_files(artifacts[role], role) if role in artifacts else {}
+        if CONTROL not in files:
+            present.pop(CONTROL, None)
         different += compare(files, present, prefix="" if role == "candidate" else f"{role}/")
     return tuple(different)
 
@@ -279,7 +204,7 @@ def changed_artifact(attestation: Attestation, present: Mapping[str, str]) -> tu
             "The signed verdict does not name the registered files: it was signed before they were"
             " registered. Gate the registered version (models:/...) again."
         )
-        return (Problem(kind="unverified", text=text),)
+        return (unverified(text),)
     return tuple(compare(attestation.artifact, present))
 
 
@@ -291,19 +216,6 @@ def summary(evaluated: Evaluation) -> dict[str, str]:
         "checkpoint.json": evaluated.checkpoint,
     }
     return {name: record.digest_of_fields() for name, record in records.items() if record}
-
-
-def weights_of(artifact: Mapping[str, str]) -> dict[str, str]:
-    """Return the checkpoint's files among those of a registered version.
-
-    They are in its folder `model` or, without one, all files but checkpoint.json.
-    """
-    prefix = "model/" if any(name.startswith("model/") for name in artifact) else ""
-    return {
-        name.removeprefix(prefix): digest
-        for name, digest in artifact.items()
-        if name.startswith(prefix) and name != f"{prefix}checkpoint.json"
-    }
 
 
 def read(path: Path) -> Attestation:
@@ -327,10 +239,11 @@ def compare(
         if name not in present:
             how = "is missing but"
         file = f"{prefix}{name}"
-        yield Problem(kind="changed", text=f"{file} {how} was signed.", file=file)
+        yield changed(f"{file} {how} was signed.", file)
 
 
-def _digests(folder: Path, role: str) -> dict[str, str]:
-    signed = (*EVALUATION, VERDICT) if role == "candidate" else EVALUATION
+def signed_files(folder: Path, role: str) -> dict[str, str]:
+    """Return path -> SHA-256 of what is signed of a run's files."""
+    signed = (*EVALUATION, CONTROL, *([VERDICT] if role == "candidate" else []))
     files = digests.of_folder(folder)
     return {name: digest for name, digest in files.items() if name.partition("/")[0] in signed}

@@ -6,9 +6,9 @@ The signature names the model, version, target and every file. It ends by itself
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import AwareDatetime, Field, field_validator
+from pydantic import AwareDatetime, Field
 
 from comptrust import config, digests
 from comptrust.gate.signing import keys
@@ -22,8 +22,6 @@ PLACES: Mapping[str, tuple[str, str]] = {
 """Target -> the stage and the alias that an emergency opens, and no other."""
 MARK = "EMERGENCY"
 LONGEST = datetime.timedelta(days=7)
-SKEW = datetime.timedelta(minutes=1)
-"""How far the clock of the machine that signed may be ahead."""
 
 
 class Emergency(keys.SignedRecord):
@@ -38,16 +36,9 @@ class Emergency(keys.SignedRecord):
     """`staging` or `production`."""
     artifact: dict[str, str] = Field(min_length=1)
     """Path -> SHA-256 of every file of the registered version."""
-    why: str = Field(max_length=1_000)
+    why: Annotated[keys.NotBlank, Field(max_length=1_000)]
     issued: AwareDatetime
     until: AwareDatetime
-
-    @field_validator("why")
-    @classmethod
-    def _not_blank(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("must not be blank")
-        return value
 
     @property
     def files(self) -> str:
@@ -69,14 +60,10 @@ def problem(
     `place` is a stage or alias. Whether the files are the signed ones is checked apart.
     """
     now = now or datetime.datetime.now(datetime.UTC)
-    key = trusted.get(emergency.key_id)
-    if not emergency.signature or key is None:
-        return f"{NAME} is signed by key {emergency.key_id or '(none)'}, which is not trusted here."
     level = emergency.target if emergency.target in PLACES else None
-    if refusal := key.refusal("release", model=model, level=level, today=now.date()):
-        return f"{NAME} is signed by key {emergency.key_id}, which {refusal}."
+    refusal = keys.refusal(emergency, trusted, model=model, level=level, today=now.date())
     checks = (
-        (not keys.proven(emergency, trusted), f"{NAME} was changed since it was signed."),
+        (bool(refusal), f"{NAME} {refusal}."),
         (
             (emergency.model, emergency.version) != (model, version),
             f"{NAME} is for models:/{emergency.model}/{emergency.version}.",
@@ -87,7 +74,7 @@ def problem(
             f"{NAME} is for more than {LONGEST.days} days.",
         ),
         (
-            now + SKEW < emergency.issued,
+            now + keys.SKEW < emergency.issued,
             f"{NAME} is not valid until {emergency.issued:%Y-%m-%d %H:%M:%S} UTC.",
         ),
         (

@@ -1,16 +1,18 @@
 """Keys: where they are kept, how they are read, and records with a signature."""
 
 import base64
+import datetime
 import hmac
 import json
 import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from pydantic import AfterValidator
 
 from comptrust import digests
 from comptrust.errors import ServiceError, UserError
@@ -23,10 +25,20 @@ from comptrust.records import Record
 
 PRIVATE = "signing.pem"
 PUBLIC = "*.pub.pem"
-REVOKED = "revoked"
+SKEW = datetime.timedelta(minutes=1)
+"""How far the clock of the machine that signed may be ahead."""
 Trusted = Mapping[str, TrustedKey]
 """Key id -> public key and what it may sign."""
 S = TypeVar("S", bound="SignedRecord")
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank")
+    return value
+
+
+NotBlank = Annotated[str, AfterValidator(_not_blank)]
 
 
 class SignedRecord(Record):
@@ -86,6 +98,28 @@ def proven(record: SignedRecord, trusted: Trusted) -> bool:
     # Base64 has spare bits, so one signature has several spellings. Only one is accepted.
     canonical = base64.b64encode(raw).decode() == record.signature
     return canonical and record.role in key.grant.roles
+
+
+def signer_refusal(name: str, role: Role, trusted: Trusted, **scope: Any) -> str:
+    """Return why what a key signed in a role does not count, to follow it; empty if it may.
+
+    `scope` are the model, level and day for which the key must be allowed to sign.
+    """
+    key = trusted.get(name)
+    if key is None:
+        known = ", ".join(sorted(trusted)) or "none"
+        return f"is signed by key {name or '(none)'}, which is not trusted here (trusted: {known})"
+    refused = key.refusal(role, **scope)
+    return f"is signed by key {name}, which {refused}" if refused else ""
+
+
+def refusal(record: SignedRecord, trusted: Trusted, **scope: Any) -> str:
+    """Return why a signed record does not count, to follow its name; empty if it does."""
+    signer = record.key_id if record.signature else ""
+    refused = signer_refusal(signer, record.role, trusted, **scope)
+    if refused or proven(record, trusted):
+        return refused
+    return f"was changed since key {record.key_id} signed it"
 
 
 def _signed(key: PublicKey, signature: bytes, payload: Callable[[], bytes]) -> bool:
@@ -178,10 +212,15 @@ def signing_key(folder: Path | None = None) -> PrivateKey | None:
 def load_public_keys(folder_or_file: Path | None = None) -> Trusted:
     """Return key id -> key of one file, or of every `*.pub.pem` in a folder with their roles.
 
-    The default is the keys folder, which may be missing. A single file may sign everything. Raises
-    UserError if a given place is
-    missing, if a file is not an Ed25519 or P-256 public key, or if anyone may write to the place.
+    The default is the keys folder, which may be missing. A single file may sign everything. A key
+    that roles.yaml calls revoked is left out. Raises UserError if a given place is missing, if a
+    file is not an Ed25519 or P-256 public key, or if anyone may write to the place.
     """
+    return {name: key for name, key in granted(folder_or_file).items() if key.grant.revoked is None}
+
+
+def granted(folder_or_file: Path | None) -> Trusted:
+    """Return key id -> key of one file, or of a folder, revoked or not."""
     place = folder_or_file or default_folder()
     if folder_or_file is None and not place.exists():
         return {}
@@ -190,7 +229,7 @@ def load_public_keys(folder_or_file: Path | None = None) -> Trusted:
             f"There are no public keys at {place}. Name a .pub.pem file or a folder of them."
         )
     files = sorted(place.glob(PUBLIC)) if place.is_dir() else [place]
-    public = {key_id(key): key for key in map(_public, files)}
+    public = {key_id(key): key for key in map(public_key, files)}
     grants = roles.read(place) if place.is_dir() else None
     for path in [place, *files, *([place / roles.NAME] if grants is not None else [])]:
         if os.name == "posix" and path.stat().st_mode & stat.S_IWOTH and not _is_read_only(path):
@@ -207,35 +246,8 @@ def _is_read_only(path: Path) -> bool:
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
-def files_of(folder: Path, name: str) -> list[Path]:
-    """Return the public key files of a key. Raises UserError if the folder does not trust it."""
-    ids = {path: key_id(_public(path)) for path in sorted(folder.glob(PUBLIC))}
-    if name not in ids.values():
-        trusted = ", ".join(ids.values()) or "none"
-        raise UserError(f"{folder} trusts no key {name}. Trusted there: {trusted}.")
-    return [path for path in ids if ids[path] == name]
-
-
-def revoke(folder: Path, name: str) -> Path:
-    """Move a public key to the folder `revoked` inside, where nothing looks for keys.
-
-    Returns its new path. Raises UserError if the folder does not trust it.
-    """
-    moved = folder / REVOKED / f"{name}.pub.pem"
-    files = files_of(folder, name)
-    try:
-        moved.parent.mkdir(exist_ok=True)
-        for path in files:
-            path.touch()  # from now on it counts for nothing
-            path.replace(moved)
-    except OSError as error:
-        raise ServiceError(
-            f"Cannot move the public key out of {folder}: {error.strerror}. It is still trusted."
-        ) from error
-    return moved
-
-
-def _public(path: Path) -> PublicKey:
+def public_key(path: Path) -> PublicKey:
+    """Read a public key. Raises UserError if the file is not one."""
     try:
         key = algorithms.public(serialization.load_pem_public_key(path.read_bytes()))
     except OSError as error:

@@ -4,11 +4,13 @@
 every file of the evaluation, and the head of a chain over the answers as they came.
 """
 
+from __future__ import annotations
+
 import datetime
 import operator
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -16,11 +18,12 @@ from comptrust import config, digests
 from comptrust.errors import UserError
 from comptrust.gate.signing import keys
 from comptrust.gate.signing.roles import Role
-from comptrust.trust import evaluation, ledger
-from comptrust.trust.evaluation import Evaluation
-from comptrust.trust.ledger import Ledger
 
-NAME = evaluation.MEASUREMENT
+if TYPE_CHECKING:  # they need numpy, and whoever verifies needs none
+    from comptrust.trust.evaluation import Evaluation
+    from comptrust.trust.ledger import Ledger
+
+NAME = "measurement.json"
 
 
 class Measurement(keys.SignedRecord):
@@ -63,6 +66,8 @@ def sign(folder: Path, key: keys.PrivateKey | None, kept: Ledger | None) -> Eval
     Without a ledger the answers were given elsewhere. Without a key there is no measurement
     afterwards: an older one would be of other files.
     """
+    from comptrust.trust import evaluation, ledger
+
     path = folder / NAME
     path.unlink(missing_ok=True)
     evaluated = evaluation.load(folder, ref=str(folder / "scorecard.json"))
@@ -70,7 +75,7 @@ def sign(folder: Path, key: keys.PrivateKey | None, kept: Ledger | None) -> Eval
         return evaluated
     card = evaluated.scorecard
     kind = Measurement if kept else Import
-    kept = kept or Ledger.of_rows(evaluated.generations)
+    kept = kept or ledger.Ledger.of_rows(evaluated.generations)
     made = kind(
         checkpoint=card.checkpoint_digest,
         suite=card.suite_digest,
@@ -90,7 +95,11 @@ def read(evaluated: Evaluation) -> Measurement:
     """Return the measurement beside a scorecard. Raises UserError if there is none."""
     if NAME not in evaluated.signed:
         raise UserError(f"there is no {NAME}")
-    text = config.decoded(evaluated.signed[NAME], where=NAME)
+    return parse(config.decoded(evaluated.signed[NAME], where=NAME))
+
+
+def parse(text: str) -> Measurement:
+    """Read the text of measurement.json. Raises UserError."""
     data = config.json_value(text, where=NAME)
     imported = isinstance(data, dict) and "imported" in data
     return config.parse(data, Import if imported else Measurement, where=NAME)
@@ -112,34 +121,40 @@ def refusal(
         measurement = read(evaluated)
     except UserError as error:
         return f"is not signed by the machine that evaluated it ({str(error).rstrip('.')})"
-    name = measurement.key_id
-    key = trusted.get(name)
-    if key is None:
-        return f"is signed by key {name or '(none)'}, which is not trusted here"
-    if refused := key.refusal(measurement.role, **(scope or {})):
-        return f"is signed by key {name}, which {refused}"
-    if not keys.proven(measurement, trusted):
-        return f"has a {NAME} that was changed since key {name} signed it"
+    if refused := keys.refusal(measurement, trusted, **(scope or {})):
+        return refused
     if measurement.role == "import" and not imports:
         return "was made elsewhere, which counts only under a policy that says `evidence: imported`"
     if changed := _changed(measurement, evaluated):
-        return f"is not what key {name} signed: {changed}"
+        return f"is not what key {measurement.key_id} signed: {changed}"
+    return ""
+
+
+def first_change(
+    signed: Mapping[str, str], present: Mapping[str, str], *, but: Collection[str] = ()
+) -> str:
+    """Return the first difference between files (name -> SHA-256), other than missing ones in
+    `but`; empty if there is none.
+    """
+    for file in sorted((signed.keys() | present.keys()) - (set(but) - present.keys())):
+        if file not in present:
+            return f"{file} is missing"
+        if signed.get(file) != present[file]:
+            return f"{file} was {'changed' if file in signed else 'added'}"
     return ""
 
 
 def _changed(measurement: Measurement, evaluated: Evaluation) -> str:
     """Return the first difference between an evaluation and its measurement."""
-    card, signed, present = evaluated.scorecard, measurement.files, evaluated.files
-    expected = {file for file in signed if evaluated.generations or "/" not in file}
-    for file in sorted(expected | present.keys()):
-        if file not in present:
-            return f"{file} is missing"
-        if signed.get(file) != present[file]:
-            return f"{file} was {'changed' if file in signed else 'added'}"
+    from comptrust.trust import ledger
+
+    card, answers = evaluated.scorecard, evaluated.generations
+    unread = [] if answers else [file for file in measurement.files if "/" in file]
+    if change := first_change(measurement.files, evaluated.files, but=unread):
+        return change
     if (measurement.checkpoint, measurement.suite) != (card.checkpoint_digest, card.suite_digest):
         return f"{NAME} is of another checkpoint or suite"
     try:
-        answers = evaluated.generations
         if answers and ledger.head(answers, measurement.order) != measurement.chain:
             return "its answers are not those of the chain"
     except UserError as error:

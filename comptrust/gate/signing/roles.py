@@ -6,9 +6,13 @@ and waivers, but no emergency; with it, a key that it does not name may sign not
 
 import datetime
 import fnmatch
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from pydantic import AwareDatetime
 
 from comptrust import config
 from comptrust.errors import UserError
@@ -34,6 +38,11 @@ class Grant(Record):
     """Stages that a verdict or a measurement of this key may open."""
     until: datetime.date | None = None
     """Last day (UTC) on which what it signed counts."""
+
+    revoked: AwareDatetime | None = None
+    """When the trust in it ended. Only what a log proves to be older may still count, and only
+    under a policy that says `rollback: revoked`.
+    """
 
     def __str__(self) -> str:
         until = f" until {self.until}" if self.until else ""
@@ -75,8 +84,11 @@ def read(folder: Path) -> dict[str, Grant] | None:
 
     Raises UserError for a file that cannot be read or a field that is not one.
     """
-    path = folder / NAME
-    if not path.exists():
+    names, path = os.listdir(folder), folder / NAME
+    for name in names:
+        if re.fullmatch("roles?[.]ya?ml", name, re.IGNORECASE) and name != NAME:
+            raise UserError(f"{folder / name} is not read under that name. Rename it to {NAME}.")
+    if NAME not in names:  # a link that leads nowhere is a file that cannot be read
         return None
     data = config.read_yaml(path)
     if not isinstance(data, dict):

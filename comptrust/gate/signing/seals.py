@@ -67,18 +67,13 @@ def refusal(
         measurement = measurements.read(evaluated)
     except UserError as error:
         return str(error).rstrip(".")
-    key = trusted.get(seal.key_id)
-    if key is None:
-        return f"its seal is signed by key {seal.key_id or '(none)'}, which is not trusted here"
-    if refused := key.refusal("evaluate", **(scope or {})):
-        return f"its seal is signed by key {seal.key_id}, which {refused}"
-    if not keys.proven(seal, trusted):
-        return f"seal.json was changed since key {seal.key_id} signed it"
+    if refused := keys.refusal(seal, trusted, **(scope or {})):
+        return f"its seal {refused}"
     card = evaluated.scorecard
     of_baseline = baseline and baseline.scorecard.digest_of_fields()
     checks = (
         (measurement.seal != seal.digest_of_fields(), "it was not evaluated under this seal"),
-        (measurement.began < seal.time, "its first answer is older than the seal"),
+        (measurement.began + keys.SKEW < seal.time, "its first answer is older than the seal"),
         (card.suite_digest != seal.suite_digest, "the seal is for another suite or sample"),
         (policy_digest not in (None, seal.policy_digest), "the seal is for another policy"),
         (seal.baseline not in (None, of_baseline), "the seal names another baseline"),
@@ -94,5 +89,5 @@ def check(seal: Seal, *, suite_digest: str) -> None:
             f" {suite_digest[:12]}. Give the same --suite, --dimensions, --limit and --scoring as"
             " for `comptrust seal`."
         )
-    if seal.time > datetime.datetime.now(datetime.UTC):
+    if seal.time > datetime.datetime.now(datetime.UTC) + keys.SKEW:
         raise UserError(f"The seal is of {seal.time:%Y-%m-%d %H:%M} UTC, which is not yet.")

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import field_validator
-
 from comptrust import config
 from comptrust.errors import UserError
 from comptrust.gate.signing import keys
@@ -27,19 +25,12 @@ class Waiver(keys.SignedRecord):
     purpose: ClassVar[str] = "waiver/v2"
     role: ClassVar[Role] = "waive"
 
-    rule: str
-    checkpoint: str
+    rule: keys.NotBlank
+    checkpoint: keys.NotBlank
     """Digest of the checkpoint that it is for."""
-    who: str
-    why: str
+    who: keys.NotBlank
+    why: keys.NotBlank
     until: datetime.date
-
-    @field_validator("rule", "checkpoint", "who", "why")
-    @classmethod
-    def _not_blank(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("must not be blank")
-        return value
 
 
 def apply(
@@ -85,15 +76,11 @@ def _state(
     scope: Mapping[str, Any],
 ) -> str:
     """Return what becomes of a waiver: the first obstacle, or that it is accepted."""
-    signer = f"key {waiver.key_id or '(none)'}, which is not trusted here"
-    key = trusted.get(waiver.key_id)
-    refusal = key.refusal("waive", **scope) if key else ""
+    refusal = keys.refusal(waiver, trusted, **scope)
     today = scope.get("today") or datetime.datetime.now(datetime.UTC).date()
     obstacles = (
         (not waiver.signature, "ignored: not signed"),
-        (key is None, f"ignored: signed by {signer}"),
-        (bool(refusal), f"ignored: key {waiver.key_id} {refusal}"),
-        (not keys.proven(waiver, trusted), "ignored: changed since it was signed"),
+        (bool(refusal), f"ignored: it {refusal}"),
         (waiver.until < today, "ignored: expired"),
         (waiver.checkpoint != checkpoint_digest, "ignored: for another checkpoint"),
         (not waivable, "ignored: this rule cannot be waived"),

@@ -35,9 +35,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_run_plants_flips_and_control_adds_the_noise_floor(here: Path, tiny_model: Path) -> None:
+def test_control_plants_flips_and_measures_the_noise_floor(here: Path, tiny_model: Path) -> None:
     line = f"run --model {tiny_model} --method magnitude --structure 2:4 {SMALL} --json --no-fail"
     ref = json.loads(call(line).stdout)["version"].rpartition("/")[0] + "/1"
+    assert not list(here.rglob(NAME))
+    call(f"control {ref} --answers-only")
     [kept] = here.rglob(NAME)
     first = Control.model_validate_json(kept.read_text())
     assert {row.dimension for row in first.planted} == {"fairness", "toxicity"}

@@ -265,6 +265,13 @@ def judged_again_without_a_key(world: World) -> None:
     assert done.exit_code == 1 and "signed:  no, there is no signing key" in done.stdout
 
 
+def only_gates(world: World) -> None:
+    """Let the trusted keys sign verdicts, and no evaluations."""
+    names = keys.load_public_keys(world.folder / "keys")
+    text = "".join(f"'{name}': {{roles: [gate]}}\n" for name in names)
+    (world.folder / "keys" / "roles.yaml").write_text(text)
+
+
 @pytest.fixture
 def restored(world: World) -> Iterator[World]:
     """Put back every file that a test changed."""
@@ -289,6 +296,8 @@ def restored(world: World) -> Iterator[World]:
         (of_run("checkpoint.json"), 1, "changed: checkpoint.json was changed"),
         (of_run("generations/mmlu.jsonl"), 1, "changed: generations/mmlu.jsonl was changed"),
         (of_run("verdict.json"), 1, "changed: verdict.json was changed"),
+        (of_run("measurement.json"), 1, "changed: measurement.json was changed"),
+        (only_gates, 3, "unverified: The evaluation of the candidate is signed by key"),
         (of_run("scorecard.json", dense=True), 1, "changed: baseline/scorecard.json was changed"),
         (
             of_run("generations/mmlu.jsonl", dense=True),
@@ -495,7 +504,7 @@ def test_a_waiver_is_signed_logged_and_counts_until_its_day(
     path = world.artifact(refusing.run_id, "waivers.json")
     path.write_text(path.read_text().replace("2999", "3999"))
     done = call(gate)
-    assert done.exit_code == 3 and "ignored: changed since it was signed" in done.stdout
+    assert done.exit_code == 3 and "ignored: it was changed since key" in done.stdout
 
 
 def test_waivers_in_a_file(refusing: registry.Version, world: World, tmp_path: Path) -> None:

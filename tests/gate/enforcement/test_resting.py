@@ -64,7 +64,7 @@ def test_what_rests_on_a_key_is_named_and_the_key_is_gone(
     told = json.loads(dry.stdout)
     why = [f"evaluation of runs:/{inside.dense.run_id}"]
     named = {"ref": "models:/second/1", "where": "@champion", "why": why}
-    assert told == {"key": ID[SECOND], "promotions": [named], "revoked": None}
+    assert told == {"key": ID[SECOND], "promotions": [named], "revoked": None, "time": None}
     assert len(keys.load_public_keys(inside.folder / "keys")) == 2
     done = revoke(inside, SECOND)
     assert done.exit_code == 0

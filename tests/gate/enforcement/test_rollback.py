@@ -11,7 +11,7 @@ import pytest
 from comptrust.gate import policy
 from comptrust.gate.enforcement import audit as audits
 from comptrust.gate.enforcement import audit_files
-from comptrust.gate.signing import keys, roles
+from comptrust.gate.signing import keys, revocation, roles
 from tests.support.enforcement import exceptions as make
 from tests.support.enforcement.inprocess import a_pass, log, move, promote, refused, store
 from tests.support.enforcement.world import BAD, KEY, Candidate, World, write_key
@@ -64,6 +64,18 @@ def test_a_former_champion_returns_after_its_signature_expired(inside: World) ->
     assert record.grant and record.grant.rollback == 1
     assert record.finding.startswith("rollback to what record 1 granted: ")
     assert record.grant.expires < record.time
+
+
+def test_a_key_that_was_revoked_since_counts_if_the_policy_says_so(inside: World) -> None:
+    former, successor = former_champion(inside)
+    revocation.revoke(inside.folder / "keys", keys.key_id(KEY.public_key()))
+    write_key(inside.folder / "keys", make.RELEASE)
+    assert "is not trusted" in refused(promote, inside, former)
+    world_policy(inside, "rollback: revoked\n")
+    assert "not trusted here" in refused(promote, inside, successor, "challenger")
+    promote(inside, former)
+    assert inside.promoted(former) == ["champion"]
+    assert log(inside).lines[-1].grant
 
 
 def never_there(world: World, former: Candidate, successor: Candidate) -> Candidate:

@@ -18,16 +18,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.gate.evidence import Evidence
+from comptrust.gate.measured import SignedControl
 from comptrust.gate.policy import Policy
 from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.gate.rules.refusal_shift import RefusalShift
-from comptrust.gate.signing import attestations, keys
+from comptrust.gate.signing import attestations, attesting, keys
 from comptrust.gate.signing.attestations import Attestation
 from comptrust.gate.signing.roles import TrustedKey
 from comptrust.gate.signing.waivers import Waiver, accepted
 from comptrust.gate.verdict import judge
 from comptrust.records import Finding, Result, Verdict
 from comptrust.trust import evaluation
+from comptrust.trust.control import Control
 from comptrust.trust.run import evaluate
 from tests.support import measuring, pins
 from tests.support.echo import Echo
@@ -80,6 +82,17 @@ def logged(folder: Path, answer: str, **recipe: Any) -> evaluation.Evaluation:
     for unlogged in [artifacts / "owner.json", *(artifacts / "generations").glob(".*")]:
         unlogged.unlink()
     (artifacts / "checkpoint.json").write_text(checkpoint.model_dump_json(indent=2))
+    if checkpoint.recipe.method == "none":
+        card = evaluation.load(artifacts, ref="here").scorecard
+        planted = Control(
+            scorecard_digest=card.digest_of_fields(),
+            seeds=1,
+            beyond=5.0,
+            planted=(),
+            floors={"mmlu": 0.5},
+        )
+        planted = keys.sign(SignedControl(**dict(planted)), KEY)
+        (artifacts / "control.json").write_text(planted.model_dump_json())
     return evaluation.load(artifacts, ref=f"runs:/{folder.name}")
 
 
@@ -89,7 +102,7 @@ def attest(
     (artifacts["candidate"] / "verdict.json").write_text(verdict.model_dump_json(indent=2))
     runs = {"candidate": RUN, "baseline": DENSE}
     registered = artifacts["candidate"].parent / "registered"
-    return attestations.attest(
+    return attesting.attest(
         verdict,
         evidence,
         artifacts=artifacts,
@@ -149,6 +162,7 @@ FILES = [
         for name in ("scorecard.json", "suite.json", "checkpoint.json", "generations/mmlu.jsonl")
     ),
     ("candidate", "verdict.json"),
+    ("baseline", "control.json"),
     ("registered", "MLmodel"),
     ("registered", "model/model.safetensors"),
     ("registered", "model/sub/config.json"),
@@ -195,6 +209,11 @@ def test_an_added_file_is_named(role: str, name: str, case: Case) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text("{}")
     assert [one.text for one in case.found()] == [f"{name} was added since it was signed."]
+
+
+def test_noise_floors_that_are_measured_later_are_no_change(case: Case) -> None:
+    shutil.copy(case.artifacts["baseline"] / "control.json", case.artifacts["candidate"])
+    assert case.found() == ()
 
 
 def test_a_baseline_that_is_gone_is_not_good(case: Case) -> None:
@@ -328,6 +347,8 @@ def test_without_trusted_keys_nothing_is_good(made: Case) -> None:
         (NOW, None),
         (NOW + 90 * DAY - datetime.timedelta(seconds=1), None),
         (NOW + 90 * DAY, "expired on 2030-04-01 12:00 UTC"),
+        (NOW - datetime.timedelta(minutes=1), None),
+        (NOW - datetime.timedelta(minutes=1, seconds=1), "not valid until"),
         (NOW - DAY, "not valid until"),
     ],
 )
@@ -419,7 +440,7 @@ def test_files_that_changed_while_they_were_judged_are_not_signed(name: str, cas
         else text.replace('"sparsity": 0.0', '"sparsity": 0.5')
     )
     with pytest.raises(UserError, match=r"[Gg]ate it again|Evaluate again"):
-        attestations.attest(
+        attesting.attest(
             case.verdict,
             case.evidence,
             artifacts=case.artifacts,

@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,12 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from comptrust.errors import ServiceError, UserError
-from comptrust.gate.signing import algorithms, keys
+from comptrust.gate.signing import algorithms, keys, revocation, roles
 from comptrust.gate.signing.algorithms import KeyType
-from comptrust.gate.signing.roles import Role, TrustedKey
+from comptrust.gate.signing.roles import Grant, Role, TrustedKey
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.records import Finding
 
+SECOND = timedelta(seconds=1)
 PEM, PKCS8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
 
 
@@ -202,3 +203,28 @@ def test_a_folder_that_nobody_can_write_may_have_any_mode(
     read_only = os.statvfs_result((*held[:8], held.f_flag | os.ST_RDONLY, held.f_namemax))
     monkeypatch.setattr(os, "statvfs", lambda path: read_only)
     assert len(keys.load_public_keys(place)) == 1
+
+
+def test_a_revoked_key_counts_for_what_is_older(folder: Path) -> None:
+    """Whether that is so must be proven by a log: the key itself could sign any date."""
+    name, _, _ = keys.create(folder)
+    (folder / roles.NAME).write_text(f"'{name}': {{roles: [gate], models: [t*]}}\n")
+    moved, time = revocation.revoke(folder, name)
+    assert not keys.load_public_keys(folder)
+    assert moved == folder / revocation.REVOKED / f"{name}.pub.pem" and moved.is_file()
+    before, after = (revocation.trusted_at(folder, time + SECOND * step) for step in (-1, 0))
+    assert not after
+    assert before[name].grant == Grant(roles=("gate",), models=("t*",), revoked=time)
+    (folder / revocation.REVOKED / roles.NAME).unlink()  # as an earlier release revoked
+    assert not revocation.trusted_at(folder, time - SECOND)
+    with pytest.raises(UserError, match=f"trusts no key {name}"):
+        revocation.revoke(folder, name)
+
+
+def test_two_keys_are_revoked_one_after_the_other(folder: Path) -> None:
+    first, private, _ = keys.create(folder)
+    private.unlink()
+    second, _, _ = keys.create(folder)
+    for name in (first, second):
+        revocation.revoke(folder, name)
+    assert set(revocation.trusted_at(folder, datetime(2020, 1, 1, tzinfo=UTC))) == {first, second}

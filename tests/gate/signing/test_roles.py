@@ -75,6 +75,18 @@ def test_a_key_that_the_file_does_not_name_has_no_role(tmp_path: Path) -> None:
         ("k: {roles: [sign]}", "roles"),
         ("k: {role: [gate]}", "role"),
         ("k: 1", "key k"),
+        ("", "must hold"),
+        ("k: {roles: [gates]}", "roles.0"),
+        ("k: {roles: gate}", "valid tuple"),
+        ("k: {roles: [gate], levels: [prod]}", "levels.0"),
+        ("k: {roles: [gate], until: tomorrow}", "until"),
+        ("k: {roles: [gate], until: 2026-13-01}", "not valid YAML"),
+        ("k: {roles: [gate], revoked: 2026-01-01}", "timezone"),
+        ("k: {roles: [gate], revoked: .nan}", "revoked"),
+        ("k: {roles: [waive]}\nk: {roles: [gate]}", "'k' is there twice"),
+        ("? [a]\n: b", "not valid YAML"),
+        ("a: &x [1]\nb: *x", "alias"),
+        ("a" * 2_000_000, "larger than 1 MB"),
     ],
 )
 def test_a_broken_file_is_refused(tmp_path: Path, text: str, says: str) -> None:
@@ -82,6 +94,20 @@ def test_a_broken_file_is_refused(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / roles.NAME).write_text(text)
     with pytest.raises(UserError, match=says):
         keys.load_public_keys(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_not_a_missing_one(tmp_path: Path) -> None:
+    """Without roles.yaml every key may do nearly all."""
+    keys.create(tmp_path)
+    (tmp_path / roles.NAME).symlink_to("nowhere")
+    with pytest.raises(UserError, match="Cannot read .*roles.yaml"):
+        keys.load_public_keys(tmp_path)
+    (tmp_path / roles.NAME).unlink()
+    for name in ("roles.yml", "Roles.yaml", "role.yaml"):
+        (tmp_path / name).write_text("")
+        with pytest.raises(UserError, match="Rename it to roles.yaml"):
+            keys.load_public_keys(tmp_path)
+        (tmp_path / name).unlink()
 
 
 def test_a_file_that_anybody_can_write_is_refused(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from comptrust.gate import policy
 from comptrust.gate.enforcement import names
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.pins import PinnedSuite
-from comptrust.gate.signing import algorithms, attestations, keys
+from comptrust.gate.signing import algorithms, attestations, attesting, keys
 from comptrust.gate.signing.roles import TrustedKey
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
@@ -284,7 +284,7 @@ class World:
         (candidate.evidence / "verdict.json").write_text(verdict.model_dump_json(indent=2))
         made = None
         if key is not None:
-            made = attestations.attest(
+            made = attesting.attest(
                 verdict,
                 evidence,
                 artifacts={role: self.evidence[run] for role, run in ids.items()},
