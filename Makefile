@@ -58,6 +58,7 @@ demo: $(READY)
 	@echo "Run 'make ui' to look at both in MLflow."
 
 ui: $(READY)
+	@$(BIN)/python -c 'from comptrust.tracking import runs; print("Open http://127.0.0.1:5000/#/experiments/" + runs.experiment_id() + "?workflowType=machine_learning")'
 	$(BIN)/mlflow ui --backend-store-uri "$(MLFLOW_TRACKING_URI)"
 
 # After a change of constraints.txt.

@@ -16,6 +16,7 @@ COMMANDS = {
     "score": "score",
     "control": "control",
     "gate": "gate",
+    "history": "history",
     "promote": "promote",
     "register": "register",
     "export": "export",

@@ -24,7 +24,14 @@ from comptrust.tracking import evaluations, metrics, promotion, registry, runs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
-from comptrust.workflow import baselines, checkpoints, controls, promotable, signatures
+from comptrust.workflow import (
+    baselines,
+    checkpoints,
+    controls,
+    promotable,
+    recording,
+    signatures,
+)
 from comptrust.workflow.measuring import Witness
 
 Say = Callable[[str], None]
@@ -97,9 +104,10 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         say("registering the version")
         with log.timed("register"):
             version = registry.register(
-                log, checkpoint, candidate.scorecard, folder=Path(checkpoint.path), verdict=verdict
+                log, checkpoint, candidate.scorecard, folder=Path(checkpoint.path)
             )
         signature = job.signer.sign(verdict, evidence, days=job.policy.valid_days, version=version)
+        recording.record(log.id, verdict, signature, version)
         log.metrics({"time/total": time.monotonic() - start, **memory.peak()})
     return JobResult(
         checkpoint=checkpoint,
@@ -108,7 +116,11 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         verdict=verdict,
         version=version,
         signature=signature,
-        decision=_promote(job, version) if job.promote_to else None,
+        decision=promotable.promote(
+            version.name, version.version, to=job.promote_to, policy=job.policy
+        )
+        if job.promote_to
+        else None,
         seconds=time.monotonic() - start,
     )
 
@@ -119,17 +131,6 @@ def register(job: Job, *, say: Say = lambda line: None) -> registry.Version:
         checkpoint, _ = _checkpoint(log, job, say)
         log.metrics(memory.peak())
         return registry.register(log, checkpoint, None, folder=Path(checkpoint.path))
-
-
-def _promote(job: Job, version: registry.Version) -> promotion.Promotion:
-    target = str(job.promote_to)
-    return promotion.promote(
-        version.name,
-        version.version,
-        to=target,
-        policy_digest=job.policy.digest,
-        check=promotable.check(job.policy, stage=promotion.check_target(target)[0]),
-    )
 
 
 def _checkpoint(log: runs.Run, job: Job, say: Say) -> tuple[Checkpoint, InMemory]:

@@ -59,7 +59,7 @@ def worst(results: tuple[Regated, ...]) -> Result:
 def _again(version: registry.Version, policy: str) -> Regated:
     try:
         judgment = signatures.judge_again(
-            version.ref, baseline=None, policy=policy, waivers_file=None
+            version.ref, baseline=None, policy=policy, waivers_file=None, record=True
         )
     except UserError as error:  # there is no evaluation, or it cannot be used
         again = _measure(version, None, policy)

@@ -21,14 +21,13 @@ from comptrust import digests
 from comptrust.errors import ServiceError
 from comptrust.gate.enforcement import audit, audit_files, replay
 from comptrust.gate.enforcement.audit_record import AuditRecord
-from comptrust.gate.signing import emergency
 
 if TYPE_CHECKING:
     from comptrust.gate.enforcement.guard import Guard
+    from comptrust.gate.enforcement.store import GuardedStore
 
 EMERGENCY = b'"emergency": "'
 """Part of the line of each emergency that was granted, and of no other."""
-MAX_DESCRIPTION = 5_000
 End = tuple[datetime.datetime, str]
 """When something ends, and of which model."""
 on_its_own: ContextVar[str] = ContextVar("on_its_own", default="")
@@ -47,21 +46,10 @@ def announce(log: Path, end: datetime.datetime, model: str) -> None:
         ) from error
 
 
-def described(description: str | None, line: str) -> str:
-    """Return a version's description that begins with a line about its emergency.
-
-    >>> described("EMERGENCY until now\\nours", "EMERGENCY ended")
-    'EMERGENCY ended\\nours'
-    """
-    first, _, rest = (description or "").partition("\n")
-    kept = rest if first.startswith(emergency.MARK) else description or ""
-    return f"{line}\n{kept}"[:MAX_DESCRIPTION].rstrip()
-
-
 class Lapses:
     """Ends what the log of a registry granted when its time is over."""
 
-    def __init__(self, store: SqlAlchemyStore, guard: "Guard", log: Path | None) -> None:
+    def __init__(self, store: "GuardedStore", guard: "Guard", log: Path | None) -> None:
         self._store, self._guard, self._log = store, guard, log
         self._state: tuple[int, int] | None = None
         self._ends: set[End] = set()
@@ -139,10 +127,7 @@ class Lapses:
                         self._store, name, version, STAGE_ARCHIVED, False
                     )
             with _existing():
-                entity = self._store.get_model_version(name, version)
-                line = f"{emergency.MARK} ended at {record.grant.expires:%Y-%m-%d %H:%M} UTC."
-                text = described(entity.description, line)
-                self._store.update_model_version(name, version, text)
+                self._store.descriptions.refresh(self._store.get_model_version(name, version))
         finally:
             on_its_own.reset(token)
 

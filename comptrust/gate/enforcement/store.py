@@ -20,8 +20,10 @@ from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
+from comptrust import description as description_of
 from comptrust import plugins
 from comptrust.gate.enforcement import lapse, mlflow_internals, names, replay, settings
+from comptrust.gate.enforcement.description import Descriptions
 from comptrust.gate.enforcement.exceptional import ExceptionalVerifier
 from comptrust.gate.enforcement.guard import Guard
 from comptrust.gate.enforcement.promoted import Promoted
@@ -48,14 +50,13 @@ class GuardedStore(SqlAlchemyStore):
             or self.settings.database
         ).removeprefix(settings.SCHEME)
         self.promoted = Promoted(self.settings, self.ManagedSessionMaker)
-        self.guard = Guard(
-            self.settings,
-            ExceptionalVerifier(
-                self.settings,
-                lambda: MlflowClient(tracking_uri=tracking, registry_uri=self.settings.database),
-                self.get_model_version,
-            ),
-        )
+
+        def client() -> MlflowClient:
+            return MlflowClient(tracking_uri=tracking, registry_uri=self.settings.database)
+
+        verifier = ExceptionalVerifier(self.settings, client, self.get_model_version)
+        self.guard = Guard(self.settings, verifier)
+        self.descriptions = Descriptions(self, self.guard, client)
         self.lapses = lapse.Lapses(self, self.guard, self.settings.audit_log)
 
     # Promotion
@@ -78,14 +79,18 @@ class GuardedStore(SqlAlchemyStore):
             )
         )
         with change:
-            return super().transition_model_version_stage(
+            moved = super().transition_model_version_stage(
                 name, version, stage, archive_existing_versions
             )
+        self._describe(name, version)
+        return moved
 
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
         level = self.settings.of_alias(alias)
         with self._promotion(name, version, level, action="set alias", target=alias):
             super().set_registered_model_alias(name, alias, version)
+        if level:
+            self._describe(name, version)
 
     # Ways around: taking a promoted version away, or putting something else under its name
 
@@ -113,6 +118,8 @@ class GuardedStore(SqlAlchemyStore):
                 recorded = self.guard.withdrawal(*change, "is archived")
             with recorded:
                 super().delete_registered_model_alias(name, alias)
+        if number:
+            self._describe(name, number)
 
     def delete_model_version(self, name: str, version: str) -> None:
         # Under the lock, so that it is not promoted in between.
@@ -144,9 +151,19 @@ class GuardedStore(SqlAlchemyStore):
     ) -> RegisteredModel:
         if not any(tag.key == IS_PROMPT_TAG_KEY for tag in tags or ()):
             self._refuse_misread(name, action="create model", target=name)
+        text = self._people(description, name)
         return super().create_registered_model(
-            name, self._unreserved(name, tags), description, deployment_job_id
+            name, self._unreserved(name, tags), text, deployment_job_id
         )
+
+    def update_registered_model(
+        self, name: str, description: str | None, deployment_job_id: str | None = None
+    ) -> RegisteredModel:
+        if self.settings.guards(name) and not mlflow_internals.is_prompt(
+            self.get_registered_model(name)
+        ):
+            description = self.descriptions.of_model(name, self._people(description, name))
+        return super().update_registered_model(name, description, deployment_job_id)
 
     def create_model_version(
         self,
@@ -165,10 +182,19 @@ class GuardedStore(SqlAlchemyStore):
             run_id,
             self._unreserved(name, tags),
             run_link,
-            description,
+            self._people(description, name),
             local_model_path=local_model_path,
             model_id=model_id,
         )
+
+    def update_model_version(
+        self, name: str, version: str, description: str | None = None
+    ) -> ModelVersion:
+        entity = self.get_model_version(name, version)
+        if self.settings.guards(name) and not self._is_prompt(entity):
+            people = self._people(description, name, str(version))
+            description = self.descriptions.of_version(entity, people)
+        return super().update_model_version(name, version, description)
 
     def set_registered_model_tag(self, name: str, tag: RegisteredModelTag) -> None:
         self._refuse_reserved(name, "", tag.key, action="set tag")
@@ -188,6 +214,8 @@ class GuardedStore(SqlAlchemyStore):
                 target=f"{tag.key}={tag.value}",
             )
         super().set_model_version_tag(name, version, tag)
+        if tag.key == names.CLAIM:
+            self._describe(name, version)
 
     def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
         self._refuse_reserved(name, str(version), key, action="delete tag")
@@ -239,7 +267,6 @@ class GuardedStore(SqlAlchemyStore):
                 for number, places in sorted(self._promoted_versions(name).items())
                 if displaces and number != int(entity.version) and f"in {target}" in places
             ],
-            describe=lambda line: self._describe(name, entity.version, line),
         )
 
     @contextmanager
@@ -261,9 +288,18 @@ class GuardedStore(SqlAlchemyStore):
             with self.guard.withdrawal(*change) if places else nullcontext():
                 yield
 
-    def _describe(self, name: str, version: str, line: str) -> None:
-        before = self.get_model_version(name, version).description
-        self.update_model_version(name, version, lapse.described(before, line))
+    def _describe(self, name: str, version: str) -> None:
+        """Write the descriptions of a version and its model anew."""
+        entity = mlflow_internals.existing_version(self.get_model_version, name, version)
+        if entity and self.settings.guards(name) and not self._is_prompt(entity):
+            self.descriptions.refresh(entity)
+
+    def _people(self, text: str | None, name: str, version: str = "") -> str | None:
+        """Return the people's part of a client's text, unless it could pass for the gate's."""
+        if text and self.settings.guards(name):
+            self.descriptions.check(text, target="description", model=name, version=version)
+            return description_of.others(text)
+        return text
 
     def _is_prompt(self, version: ModelVersion) -> bool:
         """Whether a version is a prompt: its model was created as one, and it has no files."""

@@ -160,7 +160,7 @@ class Verifier:
         It is signed by a trusted key at most `days` days ago, a pass, and of this model and run.
         """
         ref = f"models:/{version.name}/{version.version}"
-        again = f"Run `comptrust gate {ref}` with a signing key that this server trusts."
+        again = f"With a signing key that this server trusts, run `comptrust gate {ref} --record`."
         run_id = (version.tags or {}).get(EVALUATED_BY) or version.run_id
         if not run_id:
             raise UserError(f"It has no run, so no evaluation and no signed verdict. {again}")
