@@ -60,24 +60,34 @@ def _block(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         uri = client.get_run(run_id).info.artifact_uri
-        files.fetch(uri, (attestations.NAME,), folder)
-        try:
-            signed = attestations.read(folder / attestations.NAME)
-        except UserError:  # there is none, or anybody's text
-            return None
-        verdict = signed.verdict
-        if (
-            not keys.proven(signed, trusted)
-            or (signed.run_id, verdict.checkpoint_digest) != (run_id, checkpoint_digest)
-            or (verdict.outcome, verdict.stages) != ("block", True)
-        ):
+        names = (attestations.NAME, *files.recorded(uri))
+        files.fetch(uri, names, folder)
+        found = filter(None, (_proven(folder / name, trusted) for name in names))
+        blocks = (
+            signed
+            for signed in found
+            if (signed.run_id, signed.verdict.checkpoint_digest) == (run_id, checkpoint_digest)
+            and (signed.verdict.outcome, signed.verdict.stages) == ("block", True)
+        )
+        if (signed := next(blocks, None)) is None:
             return None
         files.fetch(uri, tuple(signed.files.get("candidate", ())), folder)
         changes = attestations.changes(signed, {"candidate": folder})
         ref = f"runs:/{run_id}"
-        if any(not str(change.file).startswith("baseline/") for change in changes):
+        # Another verdict may have been recorded since; what counts are the answers.
+        others = (attestations.VERDICT, "baseline/")
+        if any(not str(change.file).startswith(others) for change in changes):
             return Evaluation(ref, _unknown(checkpoint_digest))
         return evaluation.load(folder, ref=ref)
+
+
+def _proven(path: Path, trusted: keys.Trusted) -> attestations.Attestation | None:
+    """Return the attestation in a file if a trusted key signed it."""
+    try:
+        signed = attestations.read(path)
+    except UserError:  # there is none, or anybody's text
+        return None
+    return signed if keys.proven(signed, trusted) else None
 
 
 def _unknown(checkpoint_digest: str) -> Scorecard:

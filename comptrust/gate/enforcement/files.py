@@ -20,6 +20,8 @@ from comptrust.gate.signing import attestations
 PROXIED = "mlflow-artifacts"
 MAX_BYTES = 16 << 20
 """Largest single file of evidence to read."""
+HISTORY, MAX_RECORDED = "history", 1000
+"""Folder of a run with the verdicts that were recorded, and how many of them are read."""
 MAX_ANSWER_BYTES = 256 << 20
 """Largest file of answers to read; one dimension of the published suite takes less than 100 MB."""
 
@@ -123,6 +125,20 @@ def fetch(uri: str, names: tuple[str, ...], into: Path) -> Path:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"Its artifacts at {uri} cannot be read here: {reason}.") from error
     return into
+
+
+def recorded(uri: str) -> tuple[str, ...]:
+    """Return the names of the signed verdicts that the history of a run has.
+
+    Raises UserError if there are more than anybody records.
+    """
+    place = local(uri)
+    repository = get_artifact_repository(str(place) if place else uri)
+    listed = [item.path for item in repository.list_artifacts(HISTORY)]
+    names = tuple(name for name in listed if name.endswith(f".{attestations.NAME}"))
+    if len(names) > MAX_RECORDED:
+        raise UserError(f"The history at {uri} has {len(names)} signed verdicts, too many to read.")
+    return names
 
 
 def _identities(folder: Path) -> dict[str, Identity]:

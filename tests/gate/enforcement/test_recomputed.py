@@ -13,7 +13,7 @@ import pytest
 from comptrust.gate import earlier
 from comptrust.gate import policy as policies
 from comptrust.gate.enforcement.store import GuardedStore
-from comptrust.gate.signing import keys
+from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing.waivers import Waiver
 from comptrust.records import Verdict
 from tests.support.enforcement.inprocess import a_pass, promote, refused
@@ -232,6 +232,19 @@ def test_a_block_counts_when_its_answers_were_changed_or_its_tag_is_gone(inside:
     blocked, again = narrowed(inside, 12, seal=True)
     answers = inside.folder / "artifacts" / blocked.run_id / "artifacts" / "generations"
     (answers / "mmlu.jsonl").write_text((answers / "mmlu.jsonl").read_text().split("\n")[0])
+    assert "earlier_block" in refused(promote, inside, again)
+
+
+def test_a_recorded_block_stands_whatever_was_judged_since(inside: World) -> None:
+    blocked = inside.register(BAD)
+    made = inside.gate(blocked)
+    assert made and made.verdict.outcome == "block"
+    text = made.model_dump_json(indent=2)
+    inside.client.log_text(blocked.run_id, text, f"history/1.{attestations.NAME}")
+    inside.gate(blocked, policy_name="lax")
+    inside.client.set_tag(blocked.run_id, "checkpoint_digest", _digest(blocked))
+    again = _again(inside, blocked)
+    inside.gate(again)
     assert "earlier_block" in refused(promote, inside, again)
 
 
