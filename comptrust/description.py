@@ -24,7 +24,7 @@ NOTE = "mlflow.note.content"
 """Tag that MLflow shows as a run's description."""
 MAX_CHARACTERS = 5_000
 """The longest description that MLflow's database takes."""
-MAX_QUOTED, MAX_REASONS, MAX_ROWS = 240, 3, 9
+MAX_QUOTED, MAX_REASON, MAX_REASONS, MAX_ROWS = 240, 140, 3, 9
 TYPE = "?workflowType=machine_learning"
 """Without it MLflow opens a page for traces, which has no model registry."""
 UNSAFE = re.compile(r"[^\w\s,;:()%+.'?-]|(?<!\w)_|_(?!\w)")
@@ -146,7 +146,9 @@ def _first(verdict: Verdict, facts: Facts) -> Iterator[str]:
 
 
 def _reasons(findings: Sequence[Any]) -> str:
-    return "\n".join(f"{quoted(found.rule)}: {quoted(found.reason)}" for found in findings)
+    return "\n".join(
+        f"{quoted(found.rule)}: {quoted(found.reason, longest=MAX_REASON)}" for found in findings
+    )
 
 
 def _rows(verdict: Verdict) -> Iterator[tuple[str, dict[str, Any]]]:
