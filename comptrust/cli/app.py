@@ -20,7 +20,16 @@ SECTIONS = {
         "score",
         "control",
     ),
-    "Judge and promote": ("gate", "promote", "waive", "seal", "regate", "suites", "backtest"),
+    "Judge and promote": (
+        "gate",
+        "history",
+        "promote",
+        "waive",
+        "seal",
+        "regate",
+        "suites",
+        "backtest",
+    ),
     "Show and hand over": ("report", "leaderboard", "export", "verify", "list"),
     "Keys and the enforcing server": ("keys", "serve", "audit"),
 }

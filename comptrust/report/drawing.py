@@ -143,8 +143,8 @@ def svg(figure: Figure, *, alternative: str) -> str:
     return re.sub(r"\n\s*", "\n", text).strip()
 
 
-def png(figure: Figure) -> bytes:
-    """Return the figure as a PNG image, sharp enough for slides."""
+def png(figure: Figure, *, dots_per_inch: float = 0) -> bytes:
+    """Return the figure as a PNG image, by default sharp enough for slides."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=PNG_DOTS_PER_INCH)
+    figure.savefig(buffer, format="png", dpi=dots_per_inch or PNG_DOTS_PER_INCH)
     return buffer.getvalue()

@@ -110,7 +110,7 @@ def _entry(run: Run, *, ui: str | None) -> ReportEntry:
         field = ".".join(map(str, first["loc"]))
         remedy = "Delete the run or fix the parameter."
         if first["loc"][0] == "verdict":
-            remedy = f"Judge the run again with `comptrust gate runs:/{run.info.run_id}`."
+            remedy = f"Judge the run again with `comptrust gate runs:/{run.info.run_id} --record`."
         raise UserError(
             f"Run {run.info.run_id}: cannot read '{field}': {first['msg']}. {remedy}"
         ) from error

@@ -15,6 +15,8 @@ WIDTH, ROW_HEIGHT, MARGINS = 380.0, 26.0, 64.0
 """Pixels; MARGINS is the height of everything that is not a row."""
 TITLE_CHARACTERS, LEGEND_CHARACTERS, LINE_HEIGHT = 72, 92, 14.0
 """What fits into a line of the PNG, and its height in pixels."""
+PNG_DOTS_PER_INCH = 120.0
+"""So that it fits the column of MLflow's page of a version, which shows it as large as it is."""
 STYLES: dict[Result, tuple[str, str, str]] = {
     "pass": (drawing.BLUE, "o", "● within the limit"),
     "block": (drawing.RED, "s", "■ beyond the limit"),
@@ -103,7 +105,7 @@ def _png(rows: Sequence[Interval], allowed: Sequence[float], title: str) -> byte
         figure.text(0.02, 1 - 4 / height, "\n".join(lines), fontweight="bold", fontsize=9, va="top")
         figure.text(0.02, 4 / height, "\n".join(legend), va="bottom")
         _draw(figure, rows, allowed, bottom=below / height, top=1 - above / height)
-        return drawing.png(figure)
+        return drawing.png(figure, dots_per_inch=PNG_DOTS_PER_INCH)
 
 
 def _intervals(finding: Finding) -> tuple[Interval, ...]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from comptrust import config
 from comptrust.errors import UserError
-from comptrust.records import Recipe, Scorecard, Verdict
-from comptrust.tracking import metrics, registry, runs, store
+from comptrust.records import Recipe, Scorecard
+from comptrust.tracking import history, metrics, registry, runs, store
 from comptrust.trust import control, evaluation
 from comptrust.trust.evaluation import Evaluation
 
@@ -129,14 +129,12 @@ def blocked(candidate: Evaluation) -> tuple[Evaluation, ...]:
 
 
 def _blocks(run_id: str, checkpoint_digest: str) -> bool:
-    with tempfile.TemporaryDirectory() as temporary:
-        path = runs.download(run_id, into=Path(temporary), only=["verdict.json"]) / "verdict.json"
-        try:
-            verdict = config.load_json(path, Verdict)
-        except UserError:  # there is none, or anybody's text
-            return False
-    same = verdict.checkpoint_digest == checkpoint_digest
-    return same and verdict.stages and verdict.outcome == "block"
+    return any(
+        verdict.checkpoint_digest == checkpoint_digest
+        and verdict.stages
+        and verdict.outcome == "block"
+        for verdict in history.verdicts(run_id)
+    )
 
 
 def _read(run_id: str, ref: str, names: tuple[str, ...]) -> Evaluation:

@@ -11,7 +11,7 @@ from comptrust import config, digests
 from comptrust.errors import unknown
 from comptrust.records import Checkpoint, Record, Result, Scorecard, Verdict
 from comptrust.text_tables import counted
-from comptrust.tracking import registry, runs
+from comptrust.tracking import history, registry, runs
 
 T = TypeVar("T", bound=Record)
 TARGETS = {
@@ -74,15 +74,24 @@ def promote(
     examined = examine(candidate, policy_digest=policy_digest, check=check)
     if examined.outcome != "pass":
         return examined
-    return move(candidate, stage, alias, reason=examined.reason)
+    return move(candidate, stage, alias, reason=examined.reason, policy_digest=policy_digest)
 
 
-def move(candidate: registry.Version, stage: str | None, alias: str, *, reason: str) -> Promotion:
+def move(
+    candidate: registry.Version,
+    stage: str | None,
+    alias: str,
+    *,
+    reason: str,
+    policy_digest: str | None = None,
+) -> Promotion:
     """Set the stage and the alias of a version for a reason, unless the registry refuses."""
     from mlflow.exceptions import MlflowException
 
     client = runs.client()
     try:
+        if policy_digest:
+            _make_current(candidate, policy_digest)
         if stage:
             with warnings.catch_warnings():
                 # Stages are deprecated, but many registries are still read by stage.
@@ -96,6 +105,9 @@ def move(candidate: registry.Version, stage: str | None, alias: str, *, reason: 
             return Promotion(candidate.ref, "block", f"The registry refused: {error.message}")
         with runs.service():
             raise
+    place = f"{stage or ''} @{alias}".strip()
+    event = history.now("promotion", reason, place=place, version=candidate.version)
+    history.record(candidate.run_id, event)
     return Promotion(candidate.ref, "pass", reason, stage, alias)
 
 
@@ -109,6 +121,8 @@ def examine(
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(version.run_id, into=Path(temporary), only=JUDGED_FILES)
+        if policy_digest:
+            history.restore(version.run_id, policy_digest, into=folder)
         judged = _examine_files(version, folder, policy_digest)
         if judged.outcome != "pass":
             return judged
@@ -132,7 +146,9 @@ def _examine_files(version: registry.Version, folder: Path, policy_digest: str |
     """Return whether the verdict, the scorecard and the checkpoint record allow promotion."""
     if not (folder / "verdict.json").exists():
         return Promotion(
-            version.ref, "inconclusive", f"It has no verdict. Run `comptrust gate {version.ref}`."
+            version.ref,
+            "inconclusive",
+            f"It has no verdict. Run `comptrust gate {version.ref} --record`.",
         )
     verdict = read(folder, "verdict.json", Verdict)
     if verdict.outcome != "pass":
@@ -148,7 +164,7 @@ def _examine_files(version: registry.Version, folder: Path, policy_digest: str |
             version.ref,
             "inconclusive",
             f"It was judged under another policy ({verdict.policy}) or another version of it. Gate"
-            " it again under the requested policy.",
+            " it again under the requested policy, with --record.",
         )
     if not all((folder / name).exists() for name in JUDGED_FILES):
         return Promotion(
@@ -180,11 +196,15 @@ def _examine_files(version: registry.Version, folder: Path, policy_digest: str |
     return Promotion(version.ref, "pass", reason)
 
 
-def record_verdict(ref: str, verdict: Verdict) -> None:
-    """Store a verdict with its candidate: artifact and tags of the run, tags of the version."""
-    runs.Run(registry.run_of(ref)).verdict(verdict)
-    if ref.startswith("models:/"):
-        registry.claim(registry.resolve(ref), verdict)
+def _make_current(candidate: registry.Version, policy_digest: str) -> None:
+    """Let the recorded verdict under a policy be the run's present one, which servers read."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = runs.download(candidate.run_id, into=Path(temporary), only=JUDGED_FILES[:1])
+        restored = history.restore(candidate.run_id, policy_digest, into=folder)
+        for name in sorted(restored):  # attestation.json first: it proves the others
+            runs.client().log_artifact(candidate.run_id, str(restored[name]))
+        if restored:
+            registry.claim(candidate, read(folder, "verdict.json", Verdict))
 
 
 def read(folder: Path, name: str, record: type[T]) -> T:

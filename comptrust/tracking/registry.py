@@ -1,6 +1,7 @@
 """The model registry: one name per base model, one version per recipe and its bytes."""
 
 import contextlib
+import datetime
 import io
 import logging
 import re
@@ -12,7 +13,7 @@ from comptrust import config
 from comptrust.errors import UserError
 from comptrust.records import Checkpoint, Recipe, Scorecard, Verdict
 from comptrust.tracking import runs
-from comptrust.tracking.metrics import scorecard_tags, verdict_tags
+from comptrust.tracking.metrics import verdict_tags
 
 log = logging.getLogger(__name__)
 EVALUATED_BY = "evaluated_by"
@@ -65,31 +66,36 @@ def register(
     scorecard: Scorecard | None,
     *,
     folder: Path,
-    verdict: Verdict | None = None,
 ) -> Version:
-    """Log a checkpoint as a pyfunc model and create its version with all tags, as the last step.
+    """Log a checkpoint as a pyfunc model and create its version.
 
-    A recipe whose bytes are registered already keeps its version; only the tags are updated, so
-    that they point to the latest evaluation. Without a scorecard the version was not evaluated: it
-    cannot be gated and is not a sibling of other versions.
+    A recipe whose bytes are registered already keeps its version, which then points to the latest
+    evaluation. Without a scorecard the version was not evaluated: it cannot be gated and is not a
+    sibling of other versions.
     """
     recipe = checkpoint.recipe
     name = model_name(recipe.base_model, recipe.revision)
-    identity = {"recipe": recipe.slug, "checkpoint_digest": checkpoint.digest}
-    tags = recipe_tags(recipe) | identity
-    if scorecard is not None:
-        tags |= scorecard_tags(scorecard) | {EVALUATED_BY: run.id}
     for version in versions(name):
-        if identity.items() <= version.tags.items():
-            with runs.service():
-                for key, value in tags.items():
-                    runs.client().set_model_version_tag(version.name, version.version, key, value)
-            if verdict is not None:
-                claim(version, verdict)
+        if (
+            version.tags.get("recipe") == recipe.slug
+            and checkpoint_digest(version) == checkpoint.digest
+        ):
+            if scorecard is not None:
+                with runs.service():
+                    runs.client().set_model_version_tag(
+                        version.name, version.version, EVALUATED_BY, run.id
+                    )
             return resolve(version.ref)
-    if verdict is not None:
-        tags |= verdict_tags(verdict)
-    return _create(run, checkpoint, folder=folder, name=name, tags=tags)
+    return _create(run, checkpoint, folder=folder, name=name, tags={"recipe": recipe.slug})
+
+
+@runs.service()
+def checkpoint_digest(version: Version) -> str | None:
+    """Return the digest of a version's checkpoint: older versions have it as a tag."""
+    digest = version.tags.get("checkpoint_digest")
+    if digest is None and version.run_id:
+        digest = runs.client().get_run(version.run_id).data.tags.get("checkpoint_digest")
+    return digest
 
 
 def _create(
@@ -119,15 +125,16 @@ def _create(
 
 
 @runs.service()
-def claim(version: Version, verdict: Verdict) -> None:
-    """Tag a version with its verdict.
+def claim(version: Version, verdict: Verdict, *, until: datetime.datetime | None = None) -> None:
+    """Tag a version with its verdict, and until when its signature is valid.
 
     A registry that enforces the gate accepts the tag of a passing verdict only after the verdict
     was signed; a tag that it refuses is logged and skipped.
     """
     from mlflow.exceptions import MlflowException
 
-    for key, value in verdict_tags(verdict).items():
+    signed = f"{until:%Y-%m-%d %H:%M} UTC" if until else "not signed"
+    for key, value in {**verdict_tags(verdict), "signed_until": signed}.items():
         try:
             runs.client().set_model_version_tag(version.name, version.version, key, value)
         except MlflowException as error:

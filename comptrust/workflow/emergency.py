@@ -10,7 +10,7 @@ from comptrust.errors import UserError
 from comptrust.gate.signing import attestations, keys
 from comptrust.gate.signing import emergency as emergencies
 from comptrust.gate.signing.emergency import Emergency
-from comptrust.report import entries, page
+from comptrust.report import descriptions, entries, page
 from comptrust.tracking import promotion, registry, runs, store
 
 DEFAULT = datetime.timedelta(days=1)
@@ -73,4 +73,5 @@ def promote(
         run.tags({entries.EMERGENCY: line})
         with contextlib.suppress(UserError):  # what was never evaluated has no page
             page.log_version(candidate.run_id)
+        descriptions.update(candidate.run_id, candidate)
     return moved

@@ -26,7 +26,14 @@ from comptrust.tracking import serving_cost as costs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
-from comptrust.workflow import baselines, checkpoints, promotable, serving_cost, signatures
+from comptrust.workflow import (
+    baselines,
+    checkpoints,
+    promotable,
+    recording,
+    serving_cost,
+    signatures,
+)
 from comptrust.workflow.measuring import Witness
 
 Say = Callable[[str], None]
@@ -101,10 +108,11 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         say("registering the version")
         with log.timed("register"):
             version = registry.register(
-                log, checkpoint, candidate.scorecard, folder=Path(checkpoint.path), verdict=verdict
+                log, checkpoint, candidate.scorecard, folder=Path(checkpoint.path)
             )
         signature = job.signer.sign(verdict, evidence, days=job.policy.valid_days, version=version)
         _log_model(log, version, candidate, job, drops)
+        recording.record(log.id, verdict, signature, version)
         log.metrics({"time/total": time.monotonic() - start, **memory.peak()})
     return JobResult(
         checkpoint=checkpoint,
@@ -114,7 +122,11 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         version=version,
         signature=signature,
         costs=costs.of_run(log.id),
-        decision=_promote(job, version) if job.promote_to else None,
+        decision=promotable.promote(
+            version.name, version.version, to=job.promote_to, policy=job.policy
+        )
+        if job.promote_to
+        else None,
         seconds=time.monotonic() - start,
     )
 
@@ -125,17 +137,6 @@ def register(job: Job, *, say: Say = lambda line: None) -> registry.Version:
         checkpoint, _ = _checkpoint(log, job, say)
         log.metrics(memory.peak())
         return registry.register(log, checkpoint, None, folder=Path(checkpoint.path))
-
-
-def _promote(job: Job, version: registry.Version) -> promotion.Promotion:
-    target = str(job.promote_to)
-    return promotion.promote(
-        version.name,
-        version.version,
-        to=target,
-        policy_digest=job.policy.digest,
-        check=promotable.check(job.policy, stage=promotion.check_target(target)[0]),
-    )
 
 
 def _checkpoint(log: runs.Run, job: Job, say: Say) -> tuple[Checkpoint, InMemory]:

@@ -9,9 +9,22 @@ from comptrust.gate.policy import Policy
 from comptrust.gate.signing import attestations, keys, waivers
 from comptrust.models import measure, packaged
 from comptrust.records import Verdict
-from comptrust.tracking import evaluations, promotion, registry, runs
+from comptrust.report import descriptions
+from comptrust.tracking import evaluations, history, promotion, registry, runs
 from comptrust.trust import rescoring
 from comptrust.workflow import signatures
+
+
+def promote(name: str, version: str, *, to: str, policy: Policy) -> promotion.Promotion:
+    """Promote a version whose recorded verdict under a policy passes, and say so on its pages."""
+    stage, _ = promotion.check_target(to)
+    decision = promotion.promote(
+        name, version, to=to, policy_digest=policy.digest, check=check(policy, stage=stage)
+    )
+    if decision.outcome == "pass":
+        candidate = registry.resolve(decision.ref)
+        descriptions.update(candidate.run_id, candidate)
+    return decision
 
 
 def check(policy: Policy, *, stage: str | None) -> promotion.Check:
@@ -31,7 +44,7 @@ def check(policy: Policy, *, stage: str | None) -> promotion.Check:
             registered=registered,
             trusted=trusted,
             level=stage and stage.lower(),
-            days=policy.valid_days,
+            policy=policy,
         )
         if problems:
             outcome = attestations.outcome(problems)
@@ -57,7 +70,7 @@ def _refusal(
         measure.check(candidate.checkpoint, registry.checkpoint_in(registered))
         packaged.check(registered)
     if policy.sources:
-        recipe, digest = candidate.recipe, _baseline_of(version)
+        recipe, digest = candidate.recipe, _baseline_of(version, policy)
         bound = dense.check(policy.sources, model=version.name, recipe=recipe, checkpoint=digest)
         if bound and bound.outcome != "pass":
             return promotion.Promotion(version.ref, bound.outcome, f"{bound.rule}: {bound.reason}")
@@ -79,8 +92,9 @@ def _refusal(
     return promotion.Promotion(version.ref, finding.outcome, f"{finding.rule}: {finding.reason}")
 
 
-def _baseline_of(version: registry.Version) -> str | None:
+def _baseline_of(version: registry.Version, policy: Policy) -> str | None:
     """Return the digest of the dense checkpoint that a version's verdict compared it with."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(version.run_id, into=Path(temporary), only=["verdict.json"])
+        history.restore(version.run_id, policy.digest, into=folder)
         return promotion.read(folder, "verdict.json", Verdict).baseline_digest

@@ -21,7 +21,7 @@ from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
 from comptrust.models import measure, packaged
 from comptrust.records import Verdict
-from comptrust.tracking import evaluations, promotion, registry, runs
+from comptrust.tracking import evaluations, history, promotion, registry, runs
 from comptrust.trust import rescoring
 from comptrust.trust import suite as suites
 from comptrust.trust.evaluation import Evaluation
@@ -40,6 +40,8 @@ class SignatureStatus:
     line: str
     """By which key and until when, or why not."""
     attestation: Attestation | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Name -> text of what was logged: the attestation, and its forms for other tools."""
 
     def brief(self) -> dict[str, str] | None:
         """Return the key and the dates, for machines; None if the verdict is not signed."""
@@ -73,12 +75,11 @@ class Signer:
         *,
         days: int,
         version: registry.Version | None = None,
-        logged: bool = True,
     ) -> SignatureStatus:
         """Sign a verdict together with the files of its runs and its version.
 
-        The result is logged as attestation.json on the candidate's run. The verdict is `logged`
-        there already, or will be.
+        The result is logged as attestation.json on the candidate's run, where the verdict is
+        logged too.
         """
         candidate, judged = evidence.candidate, {"candidate": evidence.candidate}
         if evidence.baseline:
@@ -97,9 +98,8 @@ class Signer:
                 role: runs.download(run_id, into=folder / role, only=ARTIFACTS)
                 for role, run_id in run_ids.items()
             }
-            if not logged:
-                place = folder / "candidate" / attestations.VERDICT
-                place.write_text(runs.text_of(verdict), encoding="utf-8")
+            place = folder / "candidate" / attestations.VERDICT
+            place.write_text(runs.text_of(verdict), encoding="utf-8")
             registered = None
             if version:
                 registered = registry.download_all(version.ref, into=folder / "registered")
@@ -116,16 +116,13 @@ class Signer:
                 registered=registered,
             )
         text = attestation.model_dump_json(indent=2)
-        run = runs.Run(attestation.run_id)
-        run.text(attestations.NAME, text)
-        for name, content in claims.write(
+        files = {attestations.NAME: text} | claims.write(
             attestation, attestation_json=text, checkpoint=candidate.checkpoint, key=self.key
-        ).items():
-            run.text(name, content)
-        if version:
-            registry.claim(version, verdict)
-        until = f"{attestation.expires:%Y-%m-%d %H:%M} UTC"
-        return SignatureStatus(f"by key {attestation.key_id}, valid until {until}", attestation)
+        )
+        for name, content in files.items():
+            runs.Run(attestation.run_id).text(name, content)
+        line = f"by key {attestation.key_id}, valid until {attestation.expires:%Y-%m-%d %H:%M} UTC"
+        return SignatureStatus(line, attestation, files)
 
     def _why_not(self, judged: Mapping[str, Evaluation]) -> str | None:
         if self.key is None:
@@ -157,8 +154,9 @@ def judge_again(
     policy: str | None,
     waivers_file: Path | None,
     suite: str | None = None,
+    record: bool = False,
 ) -> Judgment:
-    """Judge what was evaluated before, record the verdict on its run and sign it.
+    """Judge what was evaluated before; with `record`, record the verdict and sign it.
 
     `candidate` is `models:/NAME/VERSION`, `runs:/ID` or a scorecard file. `policy` is a name or a
     file; by default the one that runs of the candidate's suite are judged under. Without `baseline`
@@ -190,13 +188,18 @@ def judge_again(
     )
     waived = waivers(candidate, file=waivers_file)
     verdict = judge(evidence, rules, waivers=waived, trusted=signer.trusted)
-    # Signed first: a server takes another verdict of a promoted version only with a signature.
-    signature = signer.sign(verdict, evidence, days=rules.valid_days, logged=False)
-    if candidate.startswith(evaluations.REMOTE):
+    signature = SignatureStatus("no: only what --record keeps is signed")
+    if record:
         from comptrust.report import page
+        from comptrust.workflow import recording
 
-        promotion.record_verdict(candidate, verdict)
-        page.log_version(registry.run_of(candidate))
+        run_id = registry.run_of(candidate)
+        version = registry.resolve(candidate) if candidate.startswith("models:/") else None
+        # Signed first: a server takes another verdict of a promoted version only with a signature.
+        signature = signer.sign(verdict, evidence, days=rules.valid_days, version=version)
+        runs.Run(run_id).verdict(verdict)
+        page.log_version(run_id)
+        recording.record(run_id, verdict, signature, version)
     return Judgment(measured, dense, verdict, signature)
 
 
@@ -227,21 +230,23 @@ def check(
     registered: Path,
     trusted: keys.Trusted,
     level: str | None = None,
-    days: int | None = None,
+    policy: Policy | None = None,
 ) -> tuple[Attestation | None, tuple[Problem, ...]]:
     """Return a version's attestation and what is wrong with it.
 
-    Compares the files of its runs, and those of the version in the folder `registered`. With `days`
-    a signature counts for so many days at most.
+    Compares the files of its runs, and those of the version in the folder `registered`. With a
+    policy, its recorded verdict counts, and a signature for so many days at most as it says.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = candidate = Path(temporary)
         if version.run_id:
             candidate = runs.download(version.run_id, into=folder / "candidate", only=ARTIFACTS)
+            if policy:
+                history.restore(version.run_id, policy.digest, into=candidate)
         if not (candidate / attestations.NAME).exists():
             text = (
                 "Its verdict is not signed. With a signing key, gate it again: comptrust gate"
-                f" {version.ref}"
+                f" {version.ref} --record"
             )
             return None, (unverified(text),)
         try:
@@ -255,7 +260,7 @@ def check(
             run_id=version.run_id,
             model=version.name,
             level=level,
-            days=days,
+            days=policy.valid_days if policy else None,
         )
         if not keys.proven(attestation, trusted):
             return attestation, problems

@@ -29,6 +29,7 @@ WORK = {
     "score": ("score answers.jsonl", "comptrust.trust.generations.score_file"),
     "control": ("control models:/a/1", "comptrust.tracking.evaluations.load"),
     "gate": ("gate models:/a/1", "comptrust.tracking.evaluations.load"),
+    "history": ("history models:/a/1", "comptrust.tracking.registry.resolve"),
     "promote": ("promote a 1 --to staging", "comptrust.tracking.promotion.check_target"),
     "register": (
         "register model --method gptq --bits 4 --base b",

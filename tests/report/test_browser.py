@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 
+from comptrust.cli.app import comptrust
 from comptrust.report import entries, page
 from comptrust.report.base import DIMENSIONS, fold
-from comptrust.tracking import views
+from comptrust.tracking import runs, views
 from tests.support.browsers import WIDTHS, resize, take_screenshots, wait_for
 from tests.support.logged_runs import LoggedRuns, surround
 
@@ -207,6 +209,27 @@ def _answering(address: str, process: subprocess.Popen[bytes]) -> str:
     raise AssertionError("the server does not answer")
 
 
+def pictured(browser: WebDriver) -> bool:
+    """Whether the forest plot is on screen, without scrolling at the usual width."""
+    script = (
+        "const image = document.querySelector('img[src*=forest]'); return image?.naturalWidth > 0"
+        " && (innerWidth < 500 || image.getBoundingClientRect().top < innerHeight)"
+    )
+    return bool(browser.execute_script(script))
+
+
+def gated(run_id: str, pages: str) -> str:
+    """Register a run as a version with a description, judge it, and return its page."""
+    client = runs.client()
+    client.create_registered_model("forgetful")
+    ours = "ours<script>window.planted = 1</script>"
+    client.create_model_version("forgetful", f"runs:/{run_id}/model", run_id, description=ours)
+    words = ["gate", "models:/forgetful/1", "--policy", "staging", "--record"]
+    done = CliRunner().invoke(comptrust, words)
+    assert done.exit_code in (1, 3), done.output
+    return f"{pages}/1?workflowType=machine_learning"
+
+
 @pytest.mark.slow
 def test_a_row_leads_to_its_run_in_mlflow(
     browser: WebDriver, own_runs: LoggedRuns, server: str, tmp_path: Path
@@ -226,10 +249,25 @@ def test_a_row_leads_to_its_run_in_mlflow(
     )
     take_screenshots(browser, "mlflow-run", 1280)
 
-    # In MLflow's own view of the card a flip leads to all answers.
-    place = f"{server}/#/experiments/1/runs/{run_id}/artifacts/report/card.html"
+    # The version's page shows verdict, reasons and picture without a click.
+    version = gated(run_id, f"{server}/#/models/forgetful/versions")
+    for width in WIDTHS:
+        resize(browser, width)
+        browser.get("about:blank")
+        browser.get(version)
+        wait_for(browser, pictured)
+        text = browser.find_element("css selector", "[data-testid=note-view-outer-container]").text
+        assert text.startswith("? INCONCLUSIVE under policy staging") or "BLOCK under" in text
+        assert text.endswith("\nours") and "ethics" in text
+        assert browser.execute_script("return window.planted") is None
+        take_screenshots(browser, "mlflow-version", width)
+    resize(browser, 1280)
+
+    # The card, one click away, leads to all answers with another.
+    wait_for(browser, expected_conditions.element_to_be_clickable(("link text", "Verdict card")))
+    place = browser.find_element("link text", "Verdict card").get_attribute("href")
     browser.get("about:blank")
-    browser.get(place)
+    browser.get(str(place))
     frame = ("css selector", "iframe.mlflow-html-iframe")
     wait_for(browser, expected_conditions.frame_to_be_available_and_switch_to_it(frame))
     link = wait_for(browser, expected_conditions.element_to_be_clickable(("css selector", "h4 a")))

@@ -111,9 +111,9 @@ def test_the_main_job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert again.returncode == done.returncode
     assert "reused" in again.stderr and "reusing the checkpoint" in again.stderr
     assert json.loads(again.stdout)["dimensions"] == result["dimensions"]
-    assert [version.tags["method"] for version in registry.versions("smollm2-135m-instruct")] == [
-        "none",
-        "magnitude",
+    assert [version.tags["recipe"] for version in registry.versions("smollm2-135m-instruct")] == [
+        "dense",
+        "magnitude-2of4-s0",
     ]
 
 

@@ -90,7 +90,7 @@ def test_a_team_with_one_key_just_works(world: Path, tiny_model: Path) -> None:
     for evaluated in (candidate, dense):
         assert set(evaluated.files) == set(measurements.read(evaluated).files)
     name, version = str(told["version"]).removeprefix("models:/").split("/")
-    again = call(f"gate {told['version']} --policy mine.yaml")
+    again = call(f"gate {told['version']} --policy mine.yaml --record")
     assert again.exit_code == 0, again.output
     done = call(f"promote {name} {version} --to staging --policy mine.yaml")
     assert done.exit_code == 0, done.output
@@ -115,9 +115,11 @@ def test_a_strangers_run_is_no_dense_model(world: Path, tiny_model: Path) -> Non
     assert newest is not None and newest.ref == f"runs:/{stranger.id}"
     _, said = run(tiny_model)
     assert f"({dense.ref}), reused" in said
-    done = call(f"gate {told['version']} --policy mine.yaml --json")
+    done = call(f"gate {told['version']} --policy mine.yaml --record --json")
     assert done.exit_code == 0 and dense.ref in outcome_refs(done)
-    done = call(f"gate {told['version']} --policy mine.yaml --baseline runs:/{stranger.id} --json")
+    done = call(
+        f"gate {told['version']} --policy mine.yaml --record --baseline runs:/{stranger.id} --json"
+    )
     assert done.exit_code == 3
     assert f"(runs:/{stranger.id}) is not signed" in outcome(json.loads(done.stdout))[1]
 
@@ -152,7 +154,7 @@ def test_a_file_that_was_overwritten_before_the_gate(
         place = name.rpartition("/")[0] or None
         (folder / name).write_text(changed)
         runs.client().log_artifact(run_id, str(folder / name), place)
-    done = call(f"gate {told['version']} --policy mine.yaml --json")
+    done = call(f"gate {told['version']} --policy mine.yaml --record --json")
     assert done.exit_code == 3
     assert "was changed" in outcome(json.loads(done.stdout))[1]
 

@@ -41,6 +41,12 @@ from comptrust.trust.limit import shown
     help="Judge nothing: show how many items let a lossless model pass the verdict (80% power).",
 )
 @click.option(
+    "--record",
+    is_flag=True,
+    help="Keep the verdict with the run and its version, and sign it if there is a key. Without it"
+    " nothing is written.",
+)
+@click.option(
     "--suite",
     type=TEXT,
     shell_complete=complete.names("suites"),
@@ -59,13 +65,15 @@ def command(
     policy: str | None,
     waivers: Path | None,
     plan: bool,
+    record: bool,
     suite: str | None,
     limit: Limit | None,
     as_json: bool,
 ) -> None:
     """Judge a candidate against its dense source under a policy.
 
-    CANDIDATE is models:/NAME/VERSION, runs:/ID or a scorecard file.
+    CANDIDATE is models:/NAME/VERSION, runs:/ID or a scorecard file. This only asks: with --record
+    the verdict is kept, beside those under other policies (comptrust history shows them).
 
     Exit 0 if the verdict passes, 1 if it blocks, 3 if it is inconclusive.
 
@@ -73,10 +81,15 @@ def command(
     Example:
       comptrust gate models:/smollm2-135m-instruct/2
     """
-    if plan and (candidate or waivers):
+    if plan and (candidate or waivers or record):
         raise UserError(
-            "gate --plan judges nothing. Give --policy, --suite and --baseline, no candidate and no"
-            " --waivers."
+            "gate --plan judges nothing. Give --policy, --suite and --baseline, no candidate, no"
+            " --waivers and no --record."
+        )
+    if record and candidate and not candidate.startswith(("models:/", "runs:/")):
+        raise UserError(
+            f"gate --record needs models:/NAME/VERSION or runs:/ID; there is no run to record the"
+            f" verdict of '{candidate}' on."
         )
     if plan and baseline and limit is not None:
         raise UserError("gate --plan --baseline plans the prompts that it answered, no --limit.")
@@ -97,7 +110,12 @@ def command(
 
     without_collecting()
     judgment = judge_again(
-        candidate, baseline=baseline, policy=policy, waivers_file=waivers, suite=suite
+        candidate,
+        baseline=baseline,
+        policy=policy,
+        waivers_file=waivers,
+        suite=suite,
+        record=record,
     )
     verdict = judgment.verdict
     scores = ["There is no dense baseline."]

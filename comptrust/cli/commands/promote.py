@@ -82,10 +82,7 @@ def command(
         required = policies.load(policy or policies.default(stage=stage or to))
         if stage:
             policies.require_stages(required, target=f"stage {stage}")
-        check = promotable.check(required, stage=stage)
-        decision = promotion.promote(
-            name, version, to=to, policy_digest=required.digest, check=check
-        )
+        decision = promotable.promote(name, version, to=to, policy=required)
     text = f"{decision.ref} {decision.effect}. {decision.reason}"
     print_result(text, dataclasses.asdict(decision), as_json=as_json)
     end(Exit.of(decision.outcome))

@@ -96,11 +96,16 @@ def _digest(checkpoint: str) -> str:
 
 def _keep(waiver: waivers.Waiver, *, ref: str, out: Path | None) -> str:
     """Add the waiver to a file, or to those logged on the run; return where it is."""
+    from comptrust.tracking import history, registry
     from comptrust.tracking.evaluations import REMOTE
     from comptrust.workflow import signatures
 
     if out is None and ref.startswith(REMOTE):
-        return signatures.log_waivers(ref, [*signatures.waivers(ref), waiver])
+        where = signatures.log_waivers(ref, [*signatures.waivers(ref), waiver])
+        text = f"{waiver.who} accepts {waiver.rule} until {waiver.until}: {waiver.why}"
+        event = history.now("waiver", text, key_id=waiver.key_id)
+        history.record(registry.run_of(ref), event)
+        return where
     path = out or Path(waivers.NAME)
     before = waivers.read(path) if path.exists() else ()
     digests.write_atomic(path, waivers.dumps([*before, waiver]))

@@ -61,10 +61,17 @@ class Blocks:
         gates = frozenset(name for name, key in trusted.items() if "gate" in key.grant.roles)
         room, blocks = MAX_PARSED_BYTES, []
         with tempfile.TemporaryDirectory() as temporary:
-            for run_id, run in runs.items():
-                path = _attestation_of(run, places, Path(temporary, run_id))
-                if path is None:
-                    continue
+            paths = [
+                (run_id, path)
+                for run_id, run in runs.items()
+                for path in _attestations_of(run, places, Path(temporary, run_id))
+            ]
+            if len(paths) > MAX_RUNS:
+                raise UserError(
+                    f"More than {MAX_RUNS} files claim the checkpoint {checkpoint[:12]}. {CLEAR},"
+                    " then try again."
+                )
+            for run_id, path in paths:
                 key = (places.memory.of_file(path), run_id, checkpoint, gates)
                 if key not in self._seen:
                     content = path.read_bytes()
@@ -160,19 +167,22 @@ def _claiming(client: MlflowClient, checkpoint: str) -> list[Run]:
     return runs
 
 
-def _attestation_of(run: Run, places: Places, temporary: Path) -> Path | None:
-    """Return the attestation of a run; None if it has none, or a larger one than is ever read."""
+def _attestations_of(run: Run, places: Places, temporary: Path) -> list[Path]:
+    """Return the attestations of a run, also recorded ones, without any that is never read."""
     uri = run.info.artifact_uri
     folder = files.local(uri)
     if folder is None and files.in_server() and not places.vouched(uri):
-        return None  # anybody may name a place that cannot be read, or only slowly
+        return []  # anybody may name a place that cannot be read, or only slowly
     try:
+        names = (attestations.NAME, *files.recorded(uri))
         if folder is None:
-            folder = places.fetch(run.info.run_id, (attestations.NAME,), temporary)
+            folder = places.fetch(run.info.run_id, names, temporary)
     except UserError:
-        return None
-    path = folder / attestations.NAME
-    return path if path.is_file() and path.stat().st_size <= attestations.MAX_BYTES else None
+        return []
+    paths = (folder / name for name in names)
+    return [
+        path for path in paths if path.is_file() and path.stat().st_size <= attestations.MAX_BYTES
+    ]
 
 
 def _block(path: Path, run_id: str, checkpoint: str, trusted: keys.Trusted) -> Attestation | None:

@@ -25,6 +25,8 @@ PLAIN = re.compile(
 MISREAD = "%?#;\\"
 MAX_BYTES = 16 << 20
 """Largest single file of evidence to read."""
+HISTORY = "history"
+"""Folder of a run with the verdicts that were recorded."""
 MAX_ANSWER_BYTES = 256 << 20
 """Largest file of answers to read; one dimension of the published suite takes less than 100 MB."""
 
@@ -162,6 +164,14 @@ def fetch(uri: str, names: tuple[str, ...], into: Path, *, tracking: str | None 
 def reason(error: Exception) -> str:
     """Return why something failed, on one line without a full stop."""
     return " ".join(str(error).split())[:200].rstrip(".")
+
+
+def recorded(uri: str) -> tuple[str, ...]:
+    """Return the names of the signed verdicts that the history of a run has."""
+    place = local(uri)
+    repository = get_artifact_repository(str(place) if place else uri)
+    listed = [item.path for item in repository.list_artifacts(HISTORY)]
+    return tuple(name for name in listed if name.endswith(f".{attestations.NAME}"))
 
 
 def _identities(folder: Path) -> dict[str, Identity]:

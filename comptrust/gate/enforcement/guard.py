@@ -18,7 +18,6 @@ from comptrust.gate.enforcement.audit import Audit
 from comptrust.gate.enforcement.audit_record import AuditEvent, Effect, Grant, Guarded, written
 from comptrust.gate.enforcement.exceptional import ExceptionalVerifier
 from comptrust.gate.enforcement.settings import ALIASES, AUDIT_LOG, Level, Settings
-from comptrust.gate.signing import emergency
 
 BASIC_AUTH = "mlflow.server.auth"
 IDENTITY = operator.attrgetter("name", "version", "creation_timestamp", "source", "run_id")
@@ -32,6 +31,7 @@ class Guard:
 
     def __init__(self, settings: Settings, verifier: ExceptionalVerifier) -> None:
         self.verifier, self._policies = verifier, settings.policies
+        self.policies = {policy.digest for policy in settings.policies.values()}
         self._webhooks = webhooks.open_all()
         self._audit = Audit(settings.audit_log) if settings.audit_log else None
         added = tuple(alias for alias in settings.aliases if alias not in ALIASES)
@@ -61,14 +61,12 @@ class Guard:
         uri: str,
         reread: Callable[[], ModelVersion],
         displaced: Callable[[], Sequence[str]],
-        describe: Callable[[str], None],
     ) -> Iterator[None]:
         """Let the body promote the version if it has earned the level.
 
         While the body runs, the lock of the log is held: no file appears in the server's artifact
         folder, no model is deleted or renamed, and both the version and its files are the ones that
-        were judged. `displaced` names the versions that the body archives too. `describe` puts
-        a line about an emergency before the version's description.
+        were judged. `displaced` names the versions that the body archives too.
         """
         change = (version.name, str(version.version), action, target)
         if not routes.is_closed():
@@ -125,8 +123,6 @@ class Guard:
                 self.refuse(change, "An emergency archives no other version.", level=level)
             granted = self._event(change, "granted", reason, level=level, grant=grant)
             with self._recorded(granted, *archived):
-                if grant.emergency:
-                    describe(emergency.notice(grant.expires, grant.emergency))
                 yield
 
     @contextmanager

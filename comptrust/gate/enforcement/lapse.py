@@ -13,12 +13,10 @@ from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from comptrust.gate.enforcement import audit, replay
 from comptrust.gate.enforcement.audit_record import AuditRecord
-from comptrust.gate.signing import emergency
 
 if TYPE_CHECKING:
     from comptrust.gate.enforcement.store import GuardedStore
 
-MAX_DESCRIPTION = 5_000
 on_its_own: ContextVar[str] = ContextVar("on_its_own", default="")
 """Why the server records something that nobody asked for."""
 
@@ -31,17 +29,6 @@ def by_itself(why: str) -> Iterator[None]:
         yield
     finally:
         on_its_own.reset(token)
-
-
-def described(description: str | None, line: str) -> str:
-    """Return a version's description that begins with a line about its emergency.
-
-    >>> described("EMERGENCY until now\\nours", "EMERGENCY ended")
-    'EMERGENCY ended\\nours'
-    """
-    first, _, rest = (description or "").partition("\n")
-    kept = rest if first.startswith(emergency.MARK) else description or ""
-    return f"{line}\n{kept}"[:MAX_DESCRIPTION].rstrip()
 
 
 def end_due(store: "GuardedStore") -> None:
@@ -90,10 +77,7 @@ def _end(store: "GuardedStore", record: AuditRecord, changes: replay.History) ->
                     store, name, version, STAGE_ARCHIVED, False
                 )
         with _existing():
-            entity = store.get_model_version(name, version)
-            line = f"{emergency.MARK} ended at {record.grant.expires:%Y-%m-%d %H:%M} UTC."
-            text = described(entity.description, line)
-            store.update_model_version(name, version, text)
+            store.descriptions.refresh(store.get_model_version(name, version))
 
 
 def _moved(store: "GuardedStore", name: str, alias: str, version: str) -> bool:

@@ -45,8 +45,8 @@ def misread(name: str) -> bool:
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Whether a name matches one of the shell-style patterns, or looks as if it did."""
-    drawn = _drawn(name)
-    return any(fnmatch.fnmatchcase(drawn, _drawn(pattern)) for pattern in patterns)
+    seen = drawn(name)
+    return any(fnmatch.fnmatchcase(seen, drawn(pattern)) for pattern in patterns)
 
 
 def reserved(key: str) -> bool:
@@ -54,12 +54,12 @@ def reserved(key: str) -> bool:
 
     So does one that mixes ASCII letters with others, of which some look alike.
     """
-    folded, drawn = fold(key), _drawn(key)
+    folded, seen = fold(key), drawn(key)
     mixed = not folded.isascii() and any("a" <= character <= "z" for character in folded)
-    return mixed or drawn == _drawn(CLAIM) or drawn.startswith(_drawn(RESERVED_PREFIX))
+    return mixed or seen == drawn(CLAIM) or seen.startswith(drawn(RESERVED_PREFIX))
 
 
-def _drawn(name: str) -> str:
+def drawn(name: str) -> str:
     """Return how a name looks, whatever it is."""
     folded = fold(name)
     for similar, standard in LOOK_ALIKES:

@@ -76,7 +76,7 @@ class Recheck:
             yield (
                 f"{what}: its signed verdict cannot be read from run {run_id}:"
                 f" {files.reason(error)}.{instead} Restore it, or gate it again: comptrust gate"
-                f" {ref}"
+                f" {ref} --record"
             )
         granted = grant.files if grant else ""
         if attestation:
@@ -120,20 +120,20 @@ class Recheck:
             now=attestation.issued,
         ):
             yield (
-                f"{what}: {problem} Gate it again with a trusted key (comptrust gate {ref}), or"
-                " archive it."
+                f"{what}: {problem} Gate it again with a trusted key (comptrust gate {ref}"
+                " --record), or archive it."
             )
         signers = set(provenance.signers(attestation.verdict.findings).values())
         if unknown := signers - {*self._trusted, attestation.key_id}:  # that one is named above
             yield (
                 f"{what}: evaluations behind it are signed by {', '.join(sorted(unknown))}, which"
                 f" is not trusted here. Evaluate it again with a trusted key, then: comptrust gate"
-                f" {ref}"
+                f" {ref} --record"
             )
         if datetime.datetime.now(datetime.UTC) >= expires:
             yield (
                 f"{what}: its signature expired on {expires:%Y-%m-%d %H:%M} UTC; it was"
-                f" valid when it was granted. Gate it again: comptrust gate {ref}"
+                f" valid when it was granted. Gate it again: comptrust gate {ref} --record"
             )
 
     def _of_emergency(self, grant: Grant, version: ModelVersion, what: str) -> Iterator[str]:

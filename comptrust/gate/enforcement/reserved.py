@@ -1,4 +1,4 @@
-"""The part of the guarded registry that keeps names and tags which speak for the gate."""
+"""The part of the guarded registry that keeps names, tags and texts which speak for the gate."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -12,7 +12,9 @@ from mlflow.entities.model_registry import (
 from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
-from comptrust.gate.enforcement import names
+from comptrust.description import others
+from comptrust.gate.enforcement import mlflow_internals, names
+from comptrust.gate.enforcement.description import Descriptions
 from comptrust.gate.enforcement.guard import Guard
 from comptrust.gate.enforcement.settings import Settings
 
@@ -22,10 +24,11 @@ HARMLESS_CLAIMS = ("block", "inconclusive")
 
 
 class ReservedNames(SqlAlchemyStore):
-    """A registry in which only the gate writes its tags, and new models have names of ASCII."""
+    """A registry in which the gate alone writes what speaks for it, and new names are of ASCII."""
 
     settings: Settings
     guard: Guard
+    descriptions: Descriptions
 
     def create_registered_model(
         self,
@@ -37,8 +40,17 @@ class ReservedNames(SqlAlchemyStore):
         if not any(tag.key == IS_PROMPT_TAG_KEY for tag in tags or ()):
             self.refuse_misread(name, action="create model", target=name)
         return super().create_registered_model(
-            name, self._unreserved(name, tags), description, deployment_job_id
+            name, self._unreserved(name, tags), self._people(description, name), deployment_job_id
         )
+
+    def update_registered_model(
+        self, name: str, description: str | None, deployment_job_id: str | None = None
+    ) -> RegisteredModel:
+        if self.settings.guards(name) and not mlflow_internals.is_prompt(
+            self.get_registered_model(name)
+        ):
+            description = self.descriptions.of_model(name, self._people(description, name))
+        return super().update_registered_model(name, description, deployment_job_id)
 
     def create_model_version(
         self,
@@ -57,10 +69,19 @@ class ReservedNames(SqlAlchemyStore):
             run_id,
             self._unreserved(name, tags),
             run_link,
-            description,
+            self._people(description, name),
             local_model_path=local_model_path,
             model_id=model_id,
         )
+
+    def update_model_version(
+        self, name: str, version: str, description: str | None = None
+    ) -> ModelVersion:
+        entity = self.get_model_version(name, version)
+        if self.settings.guards(name) and not self.is_prompt(entity):
+            people = self._people(description, name, str(version))
+            description = self.descriptions.of_version(entity, people)
+        return super().update_model_version(name, version, description)
 
     def set_registered_model_tag(self, name: str, tag: RegisteredModelTag) -> None:
         self._refuse_reserved(name, "", tag.key, action="set tag")
@@ -80,10 +101,31 @@ class ReservedNames(SqlAlchemyStore):
                 uri=self.get_model_version_download_uri(name, version),
             )
         super().set_model_version_tag(name, version, tag)
+        if tag.key == names.CLAIM:
+            self.describe(name, version)
 
     def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
         self._refuse_reserved(name, str(version), key, action="delete tag")
         super().delete_model_version_tag(name, version, key)
+
+    def describe(self, name: str, version: str) -> None:
+        """Write the descriptions of a version and its model anew."""
+        entity = mlflow_internals.existing_version(self.get_model_version, name, version)
+        if entity and self.settings.guards(name) and not self.is_prompt(entity):
+            self.descriptions.refresh(entity)
+
+    def _people(self, text: str | None, name: str, version: str = "") -> str | None:
+        """Return the people's part of a client's text, unless it could pass for the gate's."""
+        if text and self.settings.guards(name):
+            self.descriptions.check(text, target="description", model=name, version=version)
+            return others(text)
+        return text
+
+    def is_prompt(self, version: ModelVersion) -> bool:
+        """Whether a version is a prompt: its model was created as one, and it has no files."""
+        return mlflow_internals.is_prompt_source(version) and mlflow_internals.is_prompt(
+            self.get_registered_model(version.name)
+        )
 
     def refuse_misread(self, name: str, *, action: str, target: str) -> None:
         """Refuse a name that people may take for another one."""

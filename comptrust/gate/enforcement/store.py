@@ -16,7 +16,8 @@ from mlflow.entities.model_registry.model_version_stages import STAGE_ARCHIVED, 
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 
 from comptrust import plugins
-from comptrust.gate.enforcement import lapse, mlflow_internals, names, replay, settings
+from comptrust.gate.enforcement import mlflow_internals, names, replay, settings
+from comptrust.gate.enforcement.description import Descriptions
 from comptrust.gate.enforcement.exceptional import ExceptionalVerifier
 from comptrust.gate.enforcement.guard import Guard
 from comptrust.gate.enforcement.promoted import Promoted
@@ -41,14 +42,13 @@ class GuardedStore(ReservedNames):
             or self.settings.database
         ).removeprefix(settings.SCHEME)
         self.promoted = Promoted(self.settings, self.ManagedSessionMaker)
-        self.guard = Guard(
-            self.settings,
-            ExceptionalVerifier(
-                self.settings,
-                lambda: MlflowClient(tracking_uri=tracking, registry_uri=self.settings.database),
-                self.get_model_version,
-            ),
-        )
+
+        def client() -> MlflowClient:
+            return MlflowClient(tracking_uri=tracking, registry_uri=self.settings.database)
+
+        verifier = ExceptionalVerifier(self.settings, client, self.get_model_version)
+        self.guard = Guard(self.settings, verifier)
+        self.descriptions = Descriptions(self, self.guard, client)
         self.revocations = Revocations(self.settings, self.guard)
 
     # Promotion
@@ -71,9 +71,11 @@ class GuardedStore(ReservedNames):
             )
         )
         with change:
-            return super().transition_model_version_stage(
+            moved = super().transition_model_version_stage(
                 name, version, stage, archive_existing_versions
             )
+        self.describe(name, version)
+        return moved
 
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
         level = self.settings.of_alias(alias)
@@ -85,6 +87,8 @@ class GuardedStore(ReservedNames):
             )
         with self._promotion(name, version, level, action="set alias", target=alias):
             super().set_registered_model_alias(name, alias, version)
+        if level:
+            self.describe(name, version)
 
     # Ways around: taking a promoted version away, or putting something else under its name
 
@@ -103,7 +107,7 @@ class GuardedStore(ReservedNames):
                 only_in_log = not self._other_spelling(name, alias)
                 if only_in_log and self.guard.granted(replay.alias_place(name, alias)):
                     recorded = self.guard.withdrawal(change, "was only in the log")
-            elif not self._is_prompt(entity):
+            elif not self.is_prompt(entity):
                 if entity.current_stage != STAGE_ARCHIVED:
                     self.guard.refuse(
                         change,
@@ -113,6 +117,8 @@ class GuardedStore(ReservedNames):
                 recorded = self.guard.withdrawal(change, "is archived")
             with recorded:
                 super().delete_registered_model_alias(name, alias)
+        if number:
+            self.describe(name, number)
 
     def delete_model_version(self, name: str, version: str) -> None:
         # Under the lock, so that it is not promoted in between.
@@ -143,7 +149,7 @@ class GuardedStore(ReservedNames):
         return {
             number: listed
             for number, listed in places.items()
-            if not self._is_prompt(self.get_model_version(name, str(number)))
+            if not self.is_prompt(self.get_model_version(name, str(number)))
         }
 
     def _places(self, name: str, version: str) -> list[str]:
@@ -165,7 +171,7 @@ class GuardedStore(ReservedNames):
         if level is None or not self.settings.guards(name):
             return nullcontext()
         entity = self.get_model_version(name, version)
-        if self._is_prompt(entity):
+        if self.is_prompt(entity):
             return nullcontext()
         return self.guard.promotion(
             entity,
@@ -179,7 +185,6 @@ class GuardedStore(ReservedNames):
                 for number, places in sorted(self._promoted_versions(name).items())
                 if displaces and number != int(entity.version) and f"in {target}" in places
             ],
-            describe=lambda line: self._describe(name, entity.version, line),
         )
 
     @contextmanager
@@ -201,20 +206,10 @@ class GuardedStore(ReservedNames):
             with self.guard.withdrawal(change, finding) if places else nullcontext():
                 yield
 
-    def _describe(self, name: str, version: str, line: str) -> None:
-        before = self.get_model_version(name, version).description
-        self.update_model_version(name, version, lapse.described(before, line))
-
     def _other_spelling(self, name: str, alias: str) -> str | None:
         """Return an alias of a model that differs from a given one in its spelling alone."""
         others = self.get_registered_model(name).aliases.keys() - {alias}
         return next((other for other in others if names.fold(other) == names.fold(alias)), None)
-
-    def _is_prompt(self, version: ModelVersion) -> bool:
-        """Whether a version is a prompt: its model was created as one, and it has no files."""
-        return mlflow_internals.is_prompt_source(version) and mlflow_internals.is_prompt(
-            self.get_registered_model(version.name)
-        )
 
     @contextmanager
     def _unpromoted(self, name: str, *, action: str, target: str) -> Iterator[None]:

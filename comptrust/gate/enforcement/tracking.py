@@ -14,6 +14,7 @@ from mlflow.entities import (
     LoggedModelStatus,
     Metric,
     Param,
+    Run,
     RunTag,
 )
 from mlflow.exceptions import MlflowException
@@ -22,6 +23,7 @@ from mlflow.server.constants import READ_REPLICA_BACKEND_STORE_URI_ENV_VAR
 from mlflow.store.tracking.dbmodels.models import SqlLoggedModel, SqlRun
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+from comptrust import description
 from comptrust.gate.enforcement import files, names
 from comptrust.gate.enforcement.frozen import guarded_store
 
@@ -80,13 +82,28 @@ class GuardedTracking(SqlAlchemyStore):
         with _kept("change the status of logged model", model_id):
             return super().finalize_logged_model(model_id, status)
 
+    def create_run(
+        self,
+        experiment_id: str,
+        user_id: str,
+        start_time: int,
+        tags: Sequence[RunTag],
+        run_name: str,
+    ) -> Run:
+        tags = _described("", tags)
+        return super().create_run(experiment_id, user_id, start_time, tags, run_name)
+
     def set_tag(self, run_id: str, tag: RunTag) -> None:
+        [tag] = _described(run_id, [tag])
         with _kept(f"set tag {tag.key} of run", run_id, tags=[tag.key]):
             super().set_tag(run_id, tag)
 
     def delete_tag(self, run_id: str, key: str) -> None:
         with _kept(f"delete tag {key} of run", run_id, tags=[key]):
             super().delete_tag(run_id, key)
+        [left] = _described(run_id, [RunTag(key, "")])
+        if left.value:  # what is the server's stays
+            super().set_tag(run_id, left)
 
     def log_batch(
         self,
@@ -95,6 +112,7 @@ class GuardedTracking(SqlAlchemyStore):
         params: Sequence[Param],
         tags: Sequence[RunTag],
     ) -> None:
+        tags = _described(run_id, tags)
         with _kept("set tags of run", run_id, tags=[tag.key for tag in tags]):
             super().log_batch(run_id, metrics, params, tags)
 
@@ -107,6 +125,17 @@ class GuardedTracking(SqlAlchemyStore):
                 SqlLoggedModel.experiment_id == number
             )
             return {name for query in (runs, models) for (name,) in query}
+
+
+def _described(run_id: str, tags: Sequence[RunTag]) -> list[RunTag]:
+    """Return tags of a run, of which one may be its description."""
+    note = names.fold(description.NOTE)
+    return [
+        RunTag(tag.key, guarded_store().descriptions.of_run(run_id, tag.value))
+        if names.fold(tag.key) == note
+        else tag
+        for tag in tags
+    ]
 
 
 @contextmanager

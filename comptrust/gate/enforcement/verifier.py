@@ -172,7 +172,7 @@ class Verifier:
         The limits are those of `attestations.problems`.
         """
         ref = f"models:/{version.name}/{version.version}"
-        again = f"Run `comptrust gate {ref}` with a signing key that this server trusts."
+        again = f"With a signing key that this server trusts, run `comptrust gate {ref} --record`."
         run_id = run_of(version)
         if not run_id:
             raise UserError(f"It has no run, so no evaluation and no signed verdict. {again}")

@@ -95,6 +95,10 @@ class MaxDrop(Rule):
                 lambda name: self._judge(evidence, baseline, name, of=len(names)), names
             )
             rows = dict(zip(names, judged, strict=True))
+        dense, ours = measured(baseline), measured(evidence.candidate)
+        for name, row in rows.items():
+            if "observed" in row:
+                row.update(dense=dense[name], compressed=ours[name])
         if baseline.control and not evidence.same_model:
             rows |= {
                 name: self._beside_floor(rows[name], floor)

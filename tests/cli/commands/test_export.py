@@ -38,7 +38,7 @@ def version(store: Path, tiny: Path) -> registry.Version:
         run.evaluation(store / "evaluation", measured.scorecard)
         verdict = judge(Evidence(candidate=measured, baseline=None), policies.load("literal"))
         run.verdict(verdict)
-        made = registry.register(run, record, measured.scorecard, folder=tiny, verdict=verdict)
+        made = registry.register(run, record, measured.scorecard, folder=tiny)
     runs.client().set_registered_model_alias(made.name, "champion", made.version)
     return made
 

@@ -25,7 +25,7 @@ from comptrust.errors import ComptrustError
 from comptrust.gate import policy
 from comptrust.gate.signing import attestations, keys, roles
 from comptrust.records import Scorecard
-from comptrust.tracking import evaluations, registry, runs
+from comptrust.tracking import evaluations, history, registry, runs
 from comptrust.trust.run import evaluate
 from comptrust.workflow.measuring import Witness
 from tests.support import measuring, pins
@@ -131,13 +131,13 @@ def world(
         candidate = registered(weights, folder / "b")
         sibling = registered(variant(tiny, folder, "eight"), folder / "c", seed=1)
         for version in (sibling, candidate):
-            done = call(f"gate {version.ref} --policy mine.yaml")
+            done = call(f"gate {version.ref} --policy mine.yaml --record")
             assert done.exit_code == 0, done.output
         yield World(folder, weights, candidate, sibling, dense.run_id)
 
 
 def test_gate_signs_and_verify_proves(world: World) -> None:
-    done = call(f"gate {world.candidate.ref} --policy mine.yaml --json")
+    done = call(f"gate {world.candidate.ref} --policy mine.yaml --record --json")
     [named] = keys.load_public_keys()
     assert json.loads(done.stdout)["signed"]["key_id"] == named
     done = call(f"verify {world.candidate.ref}")
@@ -163,7 +163,7 @@ def test_the_private_key_is_nowhere_but_in_its_file(
     raw = key.private_bytes_raw()
     pem = (world.folder / "keys" / keys.PRIVATE).read_bytes().splitlines()[1]
     shown = (
-        call(f"gate {world.candidate.ref} --policy mine.yaml --json").output
+        call(f"gate {world.candidate.ref} --policy mine.yaml --record --json").output
         + call("keys show").output
         + caplog.text
     )
@@ -261,7 +261,7 @@ def judged_again_without_a_key(world: World) -> None:
     (world.folder / "strict.yaml").write_text(
         "name: strict\nrules: [{rule: trusted_source, floors: {mmlu: 99}}]\n"
     )
-    done = call(f"gate {world.candidate.ref} --policy strict.yaml")
+    done = call(f"gate {world.candidate.ref} --policy strict.yaml --record")
     assert done.exit_code == 1 and "signed:  no, there is no signing key" in done.stdout
 
 
@@ -336,7 +336,7 @@ def test_a_verdict_that_was_forged_after_signing_does_not_move(restored: World) 
     (restored.folder / "strict.yaml").write_text(
         f"name: mine\nrules: [{{rule: trusted_source, floors: {{mmlu: 99}}}}]\n{NAMED}"
     )
-    assert call(f"gate {version.ref} --policy strict.yaml").exit_code == 1
+    assert call(f"gate {version.ref} --policy strict.yaml --record").exit_code == 1
     path = restored.artifact(version.run_id, attestations.VERDICT)
     path.write_text(path.read_text().replace('"block"', '"pass"'))
     moved = call(f"promote {version.name} {version.version} --to production --policy strict.yaml")
@@ -380,7 +380,7 @@ def test_a_policy_that_guards_no_stage_moves_the_alias_demo_alone(world: World) 
     (world.folder / "shown.yaml").write_text(POLICY + "stages: false\n")
     refused = call(f"promote {name} {number} --to champion --policy shown.yaml")
     assert refused.exit_code == 2 and "guards no stage" in refused.stderr
-    done = call(f"gate {world.sibling.ref} --policy shown.yaml")
+    done = call(f"gate {world.sibling.ref} --policy shown.yaml --record")
     assert done.exit_code == 0, done.output
     before = runs.client().get_model_version(name, number)
     done = call(f"promote {name} {number} --to demo --policy shown.yaml")
@@ -391,10 +391,46 @@ def test_a_policy_that_guards_no_stage_moves_the_alias_demo_alone(world: World) 
     # Without a policy, the one named like the target is required.
     other = call(f"promote {name} {number} --to demo")
     assert other.exit_code == 3 and "another policy" in other.stdout
-    # What passed as a demo has not passed for a stage.
+    # What passed as a demo has not passed for a stage, but the verdict under mine was kept.
     later = call(f"promote {name} {number} --to staging --policy mine.yaml")
-    assert later.exit_code == 3 and "another policy" in later.stdout
-    assert call(f"gate {world.sibling.ref} --policy mine.yaml").exit_code == 0
+    assert later.exit_code == 0 and "of policy mine pass" in later.stdout, later.output
+    assert registry.resolve(world.sibling.ref).tags["policy"] == "mine"
+
+
+def test_verdicts_are_kept_and_told(restored: World) -> None:
+    ref, run_id = restored.candidate.ref, restored.candidate.run_id
+    told = json.loads(call(f"history {ref} --json").stdout)
+    present = restored.artifact(run_id, attestations.VERDICT)
+    before = (present.read_bytes(), registry.resolve(ref))
+    # A question leaves nothing behind.
+    asked = call(f"gate {ref} --policy literal")
+    assert asked.exit_code == 0 and "only what --record keeps is signed" in asked.stdout
+    assert (present.read_bytes(), registry.resolve(ref)) == before
+    assert json.loads(call(f"history {ref} --json").stdout) == told
+    # Another policy's verdict stands beside the first, which still moves the version.
+    (restored.folder / "hard.yaml").write_text(
+        f"name: hard\nrules: [{{rule: trusted_source, floors: {{mmlu: 99}}}}]\n{NAMED}"
+    )
+    assert call(f"gate {ref} --policy hard.yaml --record").exit_code == 1
+    assert registry.resolve(ref).tags["verdict"] == "block"
+    moved = call(f"promote {ref.split('/')[1]} 2 --to production --policy mine.yaml")
+    assert moved.exit_code == 0, moved.output
+    assert registry.resolve(ref).tags["verdict"] == "pass"
+    assert call(f"verify {ref}").exit_code == 0
+    events = json.loads(call(f"history {ref} --json").stdout)[len(told) :]
+    assert [(event["what"], event["outcome"]) for event in events] == [
+        ("verdict", "block"),
+        ("promotion", None),
+    ]
+    assert events[0]["key_id"] and events[1]["place"] == "Production @champion"
+    text = call(f"history models:/{ref.split('/')[1]}").stdout
+    assert "block under hard" in text and "pass under mine" in text
+    # What blocked these bytes blocks them in any other run, whatever was judged since.
+    assert any(verdict.outcome == "block" for verdict in history.verdicts(run_id))
+    shown = runs.client().get_model_version(*ref.removeprefix("models:/").split("/")).description
+    assert shown and shown.startswith("✓ PASS under policy mine")
+    model = runs.client().get_registered_model(ref.split("/")[1]).description
+    assert model and "champion: [version 2]" in model
 
 
 def test_a_policy_binds_a_name_to_its_dense_source(world: World) -> None:
@@ -404,13 +440,13 @@ def test_a_policy_binds_a_name_to_its_dense_source(world: World) -> None:
     for pattern, digest, code in ((name[:3] + "*", "0" * 64, 3), (name, own, 0)):
         sources = {pattern: {"checkpoint": digest}, "bound-*": {"checkpoint": "0" * 64}}
         (world.folder / "bound.yaml").write_text(f"{POLICY}sources: {json.dumps(sources)}\n")
-        done = call(f"gate {world.sibling.ref} --policy bound.yaml")
+        done = call(f"gate {world.sibling.ref} --policy bound.yaml --record")
         assert done.exit_code == code, done.output
         assert "source " in done.stdout
     # A copy has the same evidence, but another name.
     moved = call(f"promote bound-model {copy.version} --to staging --policy bound.yaml")
     assert moved.exit_code == 3 and "source: The policy binds bound-* to" in moved.stdout
-    assert call(f"gate {world.sibling.ref} --policy mine.yaml").exit_code == 0
+    assert call(f"gate {world.sibling.ref} --policy mine.yaml --record").exit_code == 0
 
 
 def test_a_signed_champion_is_handed_over(world: World, tmp_path: Path) -> None:
@@ -459,7 +495,7 @@ def test_a_signed_champion_is_handed_over(world: World, tmp_path: Path) -> None:
 def test_a_key_that_is_open_to_others_stops_the_gate_before_it_judges(restored: World) -> None:
     (restored.folder / "keys" / keys.PRIVATE).chmod(0o644)
     before = restored.artifact(restored.candidate.run_id, attestations.VERDICT).read_bytes()
-    done = call(f"gate {restored.candidate.ref} --policy literal")
+    done = call(f"gate {restored.candidate.ref} --policy literal --record")
     assert done.exit_code == 2 and "chmod 600" in done.stderr
     assert restored.artifact(restored.candidate.run_id, attestations.VERDICT).read_bytes() == before
 
@@ -467,16 +503,18 @@ def test_a_key_that_is_open_to_others_stops_the_gate_before_it_judges(restored: 
 def test_the_gate_on_files_signs_nothing(world: World) -> None:
     card = world.folder / "b" / "scorecard.json"
     done = call(f"gate {card} --baseline {world.folder / 'a' / 'scorecard.json'} --policy literal")
-    assert "signed:  no, the candidate is a file" in done.stdout
+    assert "signed:  no: only what --record keeps is signed" in done.stdout
+    done = call(f"gate {card} --policy literal --record")
+    assert done.exit_code == 2 and "gate --record needs models:/NAME/VERSION" in done.stderr
     done = call(
         f"gate {world.candidate.ref} --baseline {world.folder / 'a' / 'scorecard.json'} --policy"
-        " literal"
+        " literal --record"
     )
     assert "signed:  no, the baseline is a file" in done.stdout
     assert (
         call(f"verify {world.candidate.ref}").exit_code == 1
     )  # the verdict there now is not the signed one
-    assert call(f"gate {world.candidate.ref} --policy mine.yaml").exit_code == 0
+    assert call(f"gate {world.candidate.ref} --policy mine.yaml --record").exit_code == 0
 
 
 @pytest.fixture
@@ -491,7 +529,7 @@ WAIVE = ("--who", "Ada Lovelace", "--why", "Read all of them", "--until")
 def test_a_waiver_is_signed_logged_and_counts_until_its_day(
     refusing: registry.Version, world: World
 ) -> None:
-    gate = f"gate {refusing.ref} --policy mine.yaml --json"
+    gate = f"gate {refusing.ref} --policy mine.yaml --record --json"
     assert call(gate).exit_code == 3
     done = call(f"waive refusal_shift --checkpoint {refusing.ref}", *WAIVE, "2999-01-31")
     assert done.exit_code == 0 and f"runs:/{refusing.run_id}/waivers.json" in done.stdout
@@ -508,7 +546,7 @@ def test_a_waiver_is_signed_logged_and_counts_until_its_day(
 
 
 def test_waivers_in_a_file(refusing: registry.Version, world: World, tmp_path: Path) -> None:
-    digest = refusing.tags["checkpoint_digest"]
+    digest = registry.checkpoint_digest(refusing)
     file = tmp_path / "w.json"
     for number, checkpoint in enumerate(["0" * 64, digest], start=1):
         assert (
@@ -518,9 +556,9 @@ def test_waivers_in_a_file(refusing: registry.Version, world: World, tmp_path: P
             == 0
         )
         assert len(json.loads(file.read_text())) == number
-        done = call(f"gate {refusing.ref} --policy mine.yaml --waivers {file}")
+        done = call(f"gate {refusing.ref} --policy mine.yaml --record --waivers {file}")
         assert done.exit_code == (3 if checkpoint != digest else 0), done.output
-    assert call(f"gate {refusing.ref} --policy mine.yaml").exit_code == 3
+    assert call(f"gate {refusing.ref} --policy mine.yaml --record").exit_code == 3
 
 
 @pytest.mark.parametrize(
@@ -605,7 +643,7 @@ def test_the_gate_signs_no_number_that_somebody_edited(
         other.write_text(other.read_text().replace('"dense_bytes": 6000', new))
     signed = restored.artifact(restored.candidate.run_id, attestations.NAME)
     before = signed.read_bytes()
-    done = call(f"gate {restored.candidate.ref} --policy mine.yaml")
+    done = call(f"gate {restored.candidate.ref} --policy mine.yaml --record")
     assert (done.exit_code, says in done.stderr) == (2, True), done.output
     assert "\n" not in done.stderr.strip() and signed.read_bytes() == before
 
@@ -613,17 +651,17 @@ def test_the_gate_signs_no_number_that_somebody_edited(
 def test_a_scorecard_without_answers_is_judged_but_not_signed(restored: World) -> None:
     path = restored.artifact(restored.candidate.run_id, "generations/mmlu.jsonl")
     path.unlink()
-    done = call(f"gate {restored.candidate.ref} --policy mine.yaml")
+    done = call(f"gate {restored.candidate.ref} --policy mine.yaml --record")
     assert "signed:  no, the candidate has no answers of mmlu to score again" in done.stdout
     moved = call(f"promote {restored.candidate.name} {restored.candidate.version} --to staging")
     assert moved.exit_code in (2, 3)
 
 
 def test_a_dense_model_is_no_candidate(restored: World) -> None:
-    done = call(f"gate runs:/{restored.dense_run} --policy mine.yaml")
+    done = call(f"gate runs:/{restored.dense_run} --policy mine.yaml --record")
     assert done.exit_code == 3 and "declared dense (method none)" in done.stdout
     Path("allowed.yaml").write_text(f"{POLICY}dense: allowed\n")
-    assert call(f"gate runs:/{restored.dense_run} --policy allowed.yaml").exit_code == 0
+    assert call(f"gate runs:/{restored.dense_run} --policy allowed.yaml --record").exit_code == 0
 
 
 def test_a_block_stands_until_more_is_asked(world: World, tiny: Path, tmp_path: Path) -> None:
@@ -634,10 +672,10 @@ def test_a_block_stands_until_more_is_asked(world: World, tiny: Path, tmp_path: 
     for n in (2, 8):
         registered(dense, tmp_path / f"dense-{n}", method="none", n=n)
     narrow = registered(weights, tmp_path / "narrow", n=2)
-    assert call(f"gate {narrow.ref} --policy mine.yaml").exit_code == 0
+    assert call(f"gate {narrow.ref} --policy mine.yaml --record").exit_code == 0
     wide = registered(weights, tmp_path / "wide", n=4)
     assert (wide.ref, wide.run_id == narrow.run_id) == (narrow.ref, False)
-    assert call(f"gate {wide.ref} --policy strict.yaml").exit_code == 1
+    assert call(f"gate {wide.ref} --policy strict.yaml --record").exit_code == 1
     # Anybody may let the tag point to the earlier, narrower pass.
     runs.client().set_model_version_tag(
         narrow.name, narrow.version, registry.EVALUATED_BY, narrow.run_id
@@ -646,7 +684,7 @@ def test_a_block_stands_until_more_is_asked(world: World, tiny: Path, tmp_path: 
     moved = call(promote)
     says = f"earlier_block: The same bytes were blocked before (runs:/{wide.run_id})"
     assert moved.exit_code == 3 and says in moved.stdout, moved.output
-    done = call(f"gate {narrow.ref} --policy mine.yaml")
+    done = call(f"gate {narrow.ref} --policy mine.yaml --record")
     assert done.exit_code == 3 and "earlier_block" in done.stdout
     # A waiver that is only in a file counts for the promotion as it did for the verdict.
     waive = f"waive earlier_block --checkpoint {narrow.ref} --until 2099-01-31 --out w.json"
@@ -654,14 +692,14 @@ def test_a_block_stands_until_more_is_asked(world: World, tiny: Path, tmp_path: 
     assert call(f"gate {narrow.ref} --policy mine.yaml --waivers w.json").exit_code == 0
     assert call(promote).exit_code == 0
     more = registered(weights, tmp_path / "more", n=8)
-    done = call(f"gate {more.ref} --policy mine.yaml")
+    done = call(f"gate {more.ref} --policy mine.yaml --record")
     assert done.exit_code == 3 and "which only a sealed evaluation ends" in done.stdout
     key = keys.signing_key()
     assert key is not None
     rules = policy.load(str(world.folder / "mine.yaml"))
     seal = measuring.sealed(tmp_path / "seal.json", key, suite(n=8), rules)
     more = registered(weights, tmp_path / "sealed", n=8, seal=seal)
-    assert call(f"gate {more.ref} --policy mine.yaml").exit_code == 0
+    assert call(f"gate {more.ref} --policy mine.yaml --record").exit_code == 0
     assert call(promote).exit_code == 0
 
 

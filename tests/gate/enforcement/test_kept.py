@@ -291,7 +291,11 @@ def test_the_gate_command_judges_a_promoted_version_again(
         world.client.log_param(champion.run_id, name, "gptq")
     ref, policy = f"models:/{champion.name}/1", str(world.folder / "staging.yaml")
     judgment = signatures.judge_again(
-        ref, baseline=f"runs:/{world.dense.run_id}", policy=policy, waivers_file=None
+        ref,
+        baseline=f"runs:/{world.dense.run_id}",
+        policy=policy,
+        waivers_file=None,
+        record=True,
     )
     assert judgment.verdict.outcome == "pass" and judgment.signature.attestation is not None
     world.client.set_registered_model_alias(champion.name, "champion", champion.version)

@@ -240,6 +240,19 @@ def test_a_block_counts_when_its_answers_were_changed_or_its_tag_is_gone(inside:
     assert "earlier_block" in refused(promote, inside, again)
 
 
+def test_a_recorded_block_stands_whatever_was_judged_since(inside: World) -> None:
+    blocked = inside.register(BAD)
+    made = inside.gate(blocked)
+    assert made and made.verdict.outcome == "block"
+    text = made.model_dump_json(indent=2)
+    inside.client.log_text(blocked.run_id, text, f"history/1.{attestations.NAME}")
+    inside.gate(blocked, policy_name="lax")
+    inside.client.set_tag(blocked.run_id, "checkpoint_digest", _digest(blocked))
+    again = _again(inside, blocked)
+    inside.gate(again)
+    assert "earlier_block" in refused(promote, inside, again)
+
+
 def test_a_block_that_no_trusted_key_signed_counts_for_nothing(inside: World) -> None:
     blocked = inside.register(BAD)
     inside.gate(blocked, key=None)

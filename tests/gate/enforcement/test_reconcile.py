@@ -163,7 +163,7 @@ def test_a_signature_that_has_expired_since(inside: World, monkeypatch: pytest.M
     monkeypatch.setattr(recheck, "datetime", clock)
     problem = only(audited(inside))
     assert "its signature expired on" in problem and "valid when it was granted" in problem
-    assert problem.endswith(f"comptrust gate models:/{candidate.name}/1")
+    assert problem.endswith(f"comptrust gate models:/{candidate.name}/1 --record")
 
 
 def test_an_older_database(inside: World) -> None:

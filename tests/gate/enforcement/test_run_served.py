@@ -79,7 +79,7 @@ def test_run_and_gate_against_the_server(served: World, tiny_model: Path) -> Non
     told = json.loads(unsigned.stdout)
     assert (told["outcome"], told["promotion"]["stage"]) == ("pass", None)
     assert "This server trusts no key" in told["promotion"]["reason"]
-    gated = comptrust(served, "gate", told["version"], "--policy", policy, keys=keys)
+    gated = comptrust(served, "gate", told["version"], "--policy", policy, "--record", keys=keys)
     assert gated.returncode == 0, gated.stderr
 
     assert comptrust(served, "keys", "init", "--dir", str(keys), keys=keys).returncode == 0

@@ -1,0 +1,90 @@
+"""Write what MLflow's pages say of a run, its version and its model after a decision.
+
+A guarded server puts its own text in the place of this one.
+"""
+
+import logging
+import tempfile
+from pathlib import Path
+
+from comptrust import config, description
+from comptrust.description import Facts, Place
+from comptrust.errors import UserError
+from comptrust.gate.signing import attestations
+from comptrust.records import Verdict
+from comptrust.report import entries
+from comptrust.tracking import history, promotion, registry, runs
+
+log = logging.getLogger(__name__)
+
+
+@runs.service()
+def update(run_id: str, version: registry.Version | None = None) -> None:
+    """Describe a run, and its version and model if it has one, as its files say now."""
+    from mlflow.exceptions import MlflowException
+
+    client = runs.client()
+    run = client.get_run(run_id)
+    verdict, signed = _judged(run_id)
+    facts = Facts(
+        experiment=run.info.experiment_id,
+        run_id=run_id,
+        recipe=run.data.tags.get("recipe", ""),
+        signed=signed,
+        urgent=run.data.tags.get(entries.EMERGENCY, ""),
+    )
+    try:
+        if verdict:
+            text = description.of_run(verdict, facts)
+            before = run.data.tags.get(description.NOTE)
+            client.set_tag(run_id, description.NOTE, description.merged(text, before))
+        if version:
+            before = client.get_model_version(version.name, version.version).description
+            text = description.merged(description.of_version(verdict, facts), before)
+            client.update_model_version(version.name, version.version, text)
+            model = client.get_registered_model(version.name)
+            text = description.of_model(_places(version.name, model.aliases))
+            text = description.merged(text, model.description)
+            client.update_registered_model(version.name, text)
+    except MlflowException as error:
+        # The decision stands; what people wrote there before may be refused.
+        if error.error_code != "PERMISSION_DENIED":
+            raise
+        log.warning("the description was not changed: %s", error.message)
+
+
+def _judged(run_id: str) -> tuple[Verdict | None, str]:
+    """Return the verdict that a run has now, and who signed it."""
+    names = (attestations.VERDICT, attestations.NAME)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = runs.download(run_id, into=Path(temporary), only=names)
+        if not (folder / attestations.VERDICT).exists():
+            return None, ""
+        verdict = config.load_json(folder / attestations.VERDICT, Verdict)
+        try:
+            signed = attestations.read(folder / attestations.NAME)
+        except UserError:
+            return verdict, "not signed"
+    if signed.verdict.digest_of_fields() != verdict.digest_of_fields():
+        return verdict, "not signed"
+    return (
+        verdict,
+        f"signed by key {signed.key_id}, valid until {signed.expires:%Y-%m-%d %H:%M} UTC",
+    )
+
+
+def _places(name: str, aliases: dict[str, str]) -> list[Place]:
+    """Return the version behind each guarded alias, with the promotion that put it there."""
+    places = []
+    for alias in sorted({alias for _, alias in promotion.TARGETS.values()} & aliases.keys()):
+        version = registry.resolve(f"models:/{name}/{aliases[alias]}")
+        found = [
+            event
+            for event in (history.events(version.run_id) if version.run_id else ())
+            if event.place.endswith(f"@{alias}") and event.version == version.version
+        ]
+        if found:
+            last = found[-1]
+            place = Place(alias, name, version.version, last.time, last.who, last.text)
+            places.append(place)
+    return places
