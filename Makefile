@@ -69,7 +69,7 @@ demo: $(READY)
 	@$(BIN)/python -m pipelines.demo
 
 ui: $(READY)
-	@$(BIN)/python -c 'from comptrust.tracking import runs; print("Open http://127.0.0.1:5000/#/experiments/" + runs.experiment_id() + "?workflowType=machine_learning")'
+	@$(BIN)/python -m pipelines.ui
 	$(BIN)/mlflow ui --backend-store-uri "$(MLFLOW_TRACKING_URI)"
 
 # After a change of the constraints.

@@ -81,7 +81,7 @@ def _refusal(
         return None
     finding = waivers.apply(
         finding,
-        [*policy.waivers, *signatures.waivers(version.ref)],
+        [*policy.waivers, *signatures.waivers(version.ref, accepted=True)],
         waivable=True,
         checkpoint_digest=candidate.scorecard.checkpoint_digest,
         trusted=trusted,

@@ -53,7 +53,12 @@ def regate(ref: str, *, policy: str | None = None) -> tuple[Regated, ...]:
 def _again(version: registry.Version, policy: str) -> Regated:
     try:
         judgment = signatures.judge_again(
-            version.ref, baseline=None, policy=policy, waivers_file=None, record=True
+            version.ref,
+            baseline=None,
+            policy=policy,
+            waivers_file=None,
+            record=True,
+            accepted=True,
         )
     except UserError as error:  # there is no evaluation, or it cannot be used
         again = _measure(version, None, policy)

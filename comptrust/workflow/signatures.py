@@ -155,15 +155,16 @@ def judge_again(
     waivers_file: Path | None,
     suite: str | None = None,
     record: bool = False,
+    accepted: bool = False,
 ) -> Judgment:
     """Judge what was evaluated before; with `record`, record the verdict and sign it.
 
     `candidate` is `models:/NAME/VERSION`, `runs:/ID` or a scorecard file. `policy` is a name or a
     file; by default the one that runs of the candidate's suite are judged under. Without `baseline`
     the logged dense evaluation of the same suite is used. `waivers_file` has signed waivers, beside
-    those logged on the candidate's run. With `suite` (a spec such as `mini`) both must be proven to
-    have been asked that suite or a seeded sample of it; if not, a UserError is raised. So it is for
-    a score that is not the one of the answers.
+    those logged on the candidate's run and, if `accepted`, in its verdict. With `suite` (a spec
+    such as `mini`) both must be proven to have been asked that suite or a seeded sample of it; if
+    not, a UserError is raised. So it is for a score that is not the one of the answers.
     """
     signer = Signer()
     named = policies.load(policy) if policy else None
@@ -186,7 +187,7 @@ def judge_again(
         blocked(measured, signer.trusted),
         model=evaluations.model_of(measured),
     )
-    waived = waivers(candidate, file=waivers_file)
+    waived = waivers(candidate, file=waivers_file, accepted=accepted)
     verdict = judge(evidence, rules, waivers=waived, trusted=signer.trusted)
     signature = SignatureStatus("no: only what --record keeps is signed")
     if record:
@@ -275,9 +276,12 @@ def check(
     return attestation, problems
 
 
-def waivers(candidate: str, *, file: Path | None = None) -> tuple[Waiver, ...]:
-    """Return the waivers of a file, those logged on the candidate's run, and its verdict's own.
+def waivers(
+    candidate: str, *, file: Path | None = None, accepted: bool = False
+) -> tuple[Waiver, ...]:
+    """Return the waivers of a file and those logged on the candidate's run.
 
+    With `accepted` also those that its logged verdict accepted, which may have come from a file.
     Anybody may log them: each counts by its own signature alone.
     """
     given = waiving.read(file) if file else ()
@@ -289,8 +293,9 @@ def waivers(candidate: str, *, file: Path | None = None) -> tuple[Waiver, ...]:
         folder = runs.download(run_id, into=Path(temporary), only=names)
         logged, verdict = (folder / name for name in names)
         given += waiving.read(logged) if logged.exists() else ()
-        with contextlib.suppress(UserError, ValueError, KeyError, TypeError):  # anybody's text
-            given += waiving.accepted(promotion.read(folder, verdict.name, Verdict).findings)
+        if accepted:
+            with contextlib.suppress(UserError, ValueError, KeyError, TypeError):  # anybody's text
+                given += waiving.accepted(promotion.read(folder, verdict.name, Verdict).findings)
     return tuple(dict.fromkeys(given))
 
 

@@ -158,7 +158,7 @@ def test_copies_of_one_prompt_count_once_where_the_data_is_here(
     found = finding(answers(copies, tmp_path), pin)
     pins._expected.cache_clear()
     assert found.outcome == "inconclusive"
-    assert "mmlu has 1 items, and the policy asks for 2" in found.reason
+    assert "mmlu has 1 item, and the policy asks for 2" in found.reason
 
 
 def drop(correct: int = 200) -> Evidence:

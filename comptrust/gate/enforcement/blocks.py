@@ -59,7 +59,8 @@ class Blocks:
         runs |= {run.info.run_id: run for run in _claiming(client, checkpoint)}
         runs.pop(but, None)
         gates = frozenset(name for name, key in trusted.items() if "gate" in key.grant.roles)
-        room, blocks = MAX_PARSED_BYTES, []
+        room = MAX_PARSED_BYTES
+        blocks: dict[str, Attestation] = {}
         with tempfile.TemporaryDirectory() as temporary:
             paths = [
                 (run_id, path)
@@ -87,8 +88,13 @@ class Blocks:
                         self._seen.pop(next(iter(self._seen)), None)
                     self._seen[key] = _block(path, run_id, checkpoint, trusted) if named else None
                 if signed := self._seen[key]:
-                    blocks.append(signed)
-        return tuple(blocks)
+                    blocks.setdefault(evaluated_as(signed), signed)
+        return tuple(blocks.values())
+
+
+def evaluated_as(signed: Attestation) -> str:
+    """Return what is equal for verdicts on one evaluation."""
+    return digests.of_value([signed.run_id, signed.scorecards.get("candidate")])
 
 
 def evaluation_of(signed: Attestation, places: Places, temporary: Path) -> Evaluation:

@@ -3,12 +3,15 @@
 A file is hashed again whenever it could have changed.
 """
 
+import contextlib
 import os
 import re
 import urllib.parse
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.file_utils import local_file_uri_to_path
 
@@ -137,9 +140,8 @@ def fetch(uri: str, names: tuple[str, ...], into: Path, *, tracking: str | None 
     (reading it could stop the server).
     """
     limits = {attestations.NAME: attestations.MAX_BYTES}
-    place = local(uri)
-    try:
-        repository = get_artifact_repository(str(place) if place else uri, tracking_uri=tracking)
+    with _readable(uri):
+        repository = _repository(uri, tracking)
         present = {item.path: item.file_size or 0 for item in repository.list_artifacts()}
         for inner in {name.partition("/")[0] for name in names if "/" in name} & present.keys():
             present |= {item.path: item.file_size or 0 for item in repository.list_artifacts(inner)}
@@ -154,11 +156,23 @@ def fetch(uri: str, names: tuple[str, ...], into: Path, *, tracking: str | None 
         for name in names:
             if name in present:
                 repository.download_artifacts(name, str(into))
+    return into
+
+
+def _repository(uri: str, tracking: str | None = None) -> ArtifactRepository:
+    place = local(uri)
+    return get_artifact_repository(str(place) if place else uri, tracking_uri=tracking)
+
+
+@contextlib.contextmanager
+def _readable(uri: str) -> Iterator[None]:
+    """Turn every failure to read a place into a UserError."""
+    try:
+        yield
     except UserError:
         raise
     except Exception as error:  # anybody may name a place, and each kind of place has its errors
         raise UserError(f"Its artifacts at {uri} cannot be read here: {reason(error)}.") from error
-    return into
 
 
 def reason(error: Exception) -> str:
@@ -168,9 +182,8 @@ def reason(error: Exception) -> str:
 
 def recorded(uri: str) -> tuple[str, ...]:
     """Return the names of the signed verdicts that the history of a run has."""
-    place = local(uri)
-    repository = get_artifact_repository(str(place) if place else uri)
-    listed = [item.path for item in repository.list_artifacts(HISTORY)]
+    with _readable(uri):
+        listed = [item.path for item in _repository(uri).list_artifacts(HISTORY)]
     return tuple(name for name in listed if name.endswith(f".{attestations.NAME}"))
 
 

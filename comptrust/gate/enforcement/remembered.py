@@ -31,8 +31,7 @@ def remember(
     if not keys.proven(signed, trusted) or signed.run_id not in run.parts:
         return
     digest = digests.of_value(signed.weights)
-    of_run = digests.of_value([signed.run_id, signed.scorecards.get("candidate")])
-    place = store / FOLDER / digest / of_run
+    place = store / FOLDER / digest / blocks.evaluated_as(signed)
     if place.exists() and attestations.read(place / attestations.NAME).issued > signed.issued:
         return
     blocked = blocks.is_block(signed, digest, trusted)

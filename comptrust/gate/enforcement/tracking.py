@@ -6,7 +6,7 @@ not deleted.
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from mlflow.entities import (
     ExperimentTag,
@@ -15,6 +15,8 @@ from mlflow.entities import (
     Metric,
     Param,
     Run,
+    RunInfo,
+    RunStatus,
     RunTag,
 )
 from mlflow.exceptions import MlflowException
@@ -73,6 +75,14 @@ class GuardedTracking(SqlAlchemyStore):
     def delete_run(self, run_id: str) -> None:
         with _kept("delete run", run_id):
             super().delete_run(run_id)
+
+    def update_run_info(
+        self, run_id: str, run_status: int | None, end_time: int | None, run_name: str | None
+    ) -> RunInfo:
+        # A run that has not finished is not found as a baseline.
+        renamed = run_status in (None, RunStatus.FINISHED)
+        with nullcontext() if renamed else _kept("change the status of run", run_id):
+            return super().update_run_info(run_id, run_status, end_time, run_name)
 
     def delete_logged_model(self, model_id: str) -> None:
         with _kept("delete logged model", model_id):

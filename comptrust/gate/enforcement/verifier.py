@@ -38,7 +38,7 @@ MAX_REMEMBERED = 256
 Verified = tuple[str, Snapshot, Grant]
 """Why a version may be promoted, its files as hashed, and what is granted."""
 Earlier = dict[str, tuple[Attestation, Path | None]]
-"""Signature of a block -> the block, and the folder of its evaluation if the server kept it."""
+"""Evaluation that is blocked -> the block, and where its answers are if the server kept them."""
 OTHERS = "Promote another version, or see docs/gate.md."
 """What to do when the gate does not let a version pass."""
 
@@ -127,9 +127,11 @@ class Verifier:
             self.places, digest, but=own, also=[version.run_id], trusted=trusted
         )
         seen = remembered.find(self._kept.folder, digest, trusted) if self._kept else ()
-        earlier: Earlier = {signed.signature: (signed, None) for signed in found}
-        earlier |= {signed.signature: (signed, kept) for signed, kept in seen}
-        return {name: block for name, block in earlier.items() if block[0].run_id != own}
+        earlier: Earlier = {blocks.evaluated_as(signed): (signed, None) for signed in found}
+        earlier |= {blocks.evaluated_as(signed): (signed, kept) for signed, kept in seen}
+        # The verdict on the same evaluation is this one; another one of its run still counts.
+        earlier.pop(blocks.evaluated_as(attestation), None)
+        return earlier
 
     def see(self, staged: Path, run: Path) -> None:
         """Remember a signed block that is about to appear in a run's folder."""

@@ -309,7 +309,6 @@ def restored(world: World) -> Iterator[World]:
         (prolonged, 1, "changed: attestation.json was changed since key"),
         (replayed, 1, "changed: attestation.json belongs to run"),
         (renamed, 1, "changed: attestation.json belongs to model another"),
-        (judged_again_without_a_key, 1, "changed: verdict.json was changed"),
         (removed, 3, "unverified: Its verdict is not signed."),
         (expired, 3, "unverified: The signature expired on"),
         (by_a_stranger, 3, "which is not trusted here"),
@@ -328,6 +327,19 @@ def test_what_is_not_as_signed_neither_verifies_nor_moves(
     assert moved.exit_code in (1, 2, 3), moved.output
     found = runs.client().get_model_version(version.name, version.version)
     assert (found.current_stage, list(found.aliases)) == ("None", [])
+
+
+def test_what_was_recorded_under_a_policy_counts_whatever_was_judged_since(
+    restored: World,
+) -> None:
+    judged_again_without_a_key(restored)
+    version = restored.candidate
+    done = call(f"verify {version.ref}")
+    assert done.exit_code == 1 and "changed: verdict.json was changed" in done.stdout
+    moved = call(f"promote {version.name} {version.version} --to demo --policy mine.yaml")
+    assert moved.exit_code == 0, moved.output
+    assert call(f"verify {version.ref}").exit_code == 0
+    runs.client().delete_registered_model_alias(version.name, "demo")
 
 
 def test_a_verdict_that_was_forged_after_signing_does_not_move(restored: World) -> None:
@@ -393,7 +405,7 @@ def test_a_policy_that_guards_no_stage_moves_the_alias_demo_alone(world: World) 
     assert other.exit_code == 3 and "another policy" in other.stdout
     # What passed as a demo has not passed for a stage, but the verdict under mine was kept.
     later = call(f"promote {name} {number} --to staging --policy mine.yaml")
-    assert later.exit_code == 0 and "of policy mine pass" in later.stdout, later.output
+    assert later.exit_code == 0 and "Policy mine: 6 rules, all pass." in later.stdout, later.output
     assert registry.resolve(world.sibling.ref).tags["policy"] == "mine"
 
 
@@ -689,7 +701,7 @@ def test_a_block_stands_until_more_is_asked(world: World, tiny: Path, tmp_path: 
     # A waiver that is only in a file counts for the promotion as it did for the verdict.
     waive = f"waive earlier_block --checkpoint {narrow.ref} --until 2099-01-31 --out w.json"
     assert call(waive, "--who", "Ada", "--why", "the questions were wrong").exit_code == 0
-    assert call(f"gate {narrow.ref} --policy mine.yaml --waivers w.json").exit_code == 0
+    assert call(f"gate {narrow.ref} --policy mine.yaml --record --waivers w.json").exit_code == 0
     assert call(promote).exit_code == 0
     more = registered(weights, tmp_path / "more", n=8)
     done = call(f"gate {more.ref} --policy mine.yaml --record")

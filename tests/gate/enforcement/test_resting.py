@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from comptrust.cli.app import comptrust
 from comptrust.errors import ComptrustError
 from comptrust.gate.enforcement.store import GuardedStore
-from comptrust.gate.signing import keys
+from comptrust.gate.signing import keys, revocation
 from comptrust.gate.signing.roles import TrustedKey
 from tests.support.enforcement.inprocess import log, promote, refused, store
 from tests.support.enforcement.world import (
@@ -92,7 +92,7 @@ def test_the_server_records_a_revoked_key_once(inside: World, promoted: list[Can
     named = f"models:/second/1 (@champion, record {before}: {why})"
     assert line.finding.endswith(f" UTC. Promotions that rest on it: 1. {named}")
     # Trusted again, and revoked again.
-    moved = inside.folder / "keys" / keys.REVOKED / f"{ID[SECOND]}.pub.pem"
+    moved = inside.folder / "keys" / revocation.REVOKED / f"{ID[SECOND]}.pub.pem"
     os.utime(moved, (time.time() + 60, time.time() + 60))
     shutil.rmtree(inside.folder / "mlflow.db.audit.jsonl.evidence")
     GuardedStore(place).revocations.record()

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from comptrust.errors import UserError
-from comptrust.gate.enforcement import settings
+from comptrust.gate.enforcement import lapse, settings
 from comptrust.gate.enforcement.store import GuardedStore
 from comptrust.gate.signing import keys, roles
 from comptrust.models import packaged
@@ -215,7 +215,7 @@ def test_no_other_spelling_of_an_alias_outlives_an_emergency(inside: World) -> N
     assert log(inside).lines[-1].decision == "granted"
     assert "has the alias champion" in refused(promote, inside, proven, "Champion")
     time.sleep(max(0.0, (ends - datetime.now(UTC)).total_seconds()) + 0.1)
-    store(inside).lapses.end_due()
+    lapse.end_due(store(inside))
     assert inside.promoted(released) == []
     promote(inside, proven, "Champion")
     assert inside.promoted(proven) == ["Champion"]
