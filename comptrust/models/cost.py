@@ -10,7 +10,7 @@ from comptrust.errors import ComptrustError
 from comptrust.serving_cost import ServingCost
 
 TEXT = (
-    "The harbour office opens at seven, but the pilots are awake long before that. Every morning"
+    "The harbor office opens at seven, but the pilots are awake long before that. Every morning"
     " they read the water level, the wind and the list of ships that wait outside the breakwater,"
     " and then they agree on an order. A loaded tanker needs the deep channel at high tide; a ferry"
     " keeps its timetable and goes first. In 1987 the town built a second lock, which cut the"

@@ -10,6 +10,7 @@ from mlflow.entities.model_registry import (
     RegisteredModelTag,
 )
 from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
+from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from comptrust.description import others
@@ -134,6 +135,16 @@ class ReservedNames(SqlAlchemyStore):
                 (name, "", action, target),
                 "The name has characters that may be invisible or look like others. Use letters,"
                 " digits and signs of ASCII.",
+            )
+        if not self.settings.guards(name):
+            return
+        with self.ManagedSessionMaker() as session:
+            others = [other for (other,) in session.query(SqlRegisteredModel.name)]
+        seen = names.drawn(name)
+        if alike := next((one for one in others if one != name and names.drawn(one) == seen), None):
+            self.guard.refuse(
+                (name, "", action, target),
+                f"The name reads like that of the registered model {alike}. Use another one.",
             )
 
     def _unreserved(self, name: str, tags: Sequence[T] | None) -> list[T]:

@@ -219,3 +219,15 @@ def test_no_other_spelling_of_an_alias_outlives_an_emergency(inside: World) -> N
     assert inside.promoted(released) == []
     promote(inside, proven, "Champion")
     assert inside.promoted(proven) == ["Champion"]
+
+
+@pytest.mark.parametrize("name", ["Fam", "farn", "FAM "])
+def test_a_new_name_reads_like_no_other(inside: World, name: str) -> None:
+    inside.client.create_registered_model("fam")
+    inside.client.create_registered_model("other")
+    for act in (
+        lambda: inside.client.create_registered_model(name),
+        lambda: inside.client.rename_registered_model("other", name),
+    ):
+        assert "reads like that of the registered model fam" in refused(act)
+    inside.client.rename_registered_model("fam", "clear")
