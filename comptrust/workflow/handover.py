@@ -56,7 +56,7 @@ def export(ref: str, folder: Path, *, force: bool = False) -> Handover:
         if not (evidence / "verdict.json").exists() or measured.checkpoint is None:
             raise UserError(
                 f"{version.ref} has no verdict to hand over. Judge it first: comptrust gate"
-                f" {version.ref}"
+                f" {version.ref} --record"
             )
         verdict = promotion.read(evidence, "verdict.json", Verdict)
         record = measured.checkpoint
