@@ -35,9 +35,10 @@ def vllm(
     """
     port, replicas = _free_port(), gpus()
     command = [
-        *(program(), "serve", str(folder), "--served-model-name", name, "--dtype", dtype),
+        *(program(), "serve", str(folder), "--served-model-name", name),
         # no sampling defaults from the model's folder, as in the backend hf
         *("--host", "127.0.0.1", "--port", str(port), "--generation-config", "vllm"),
+        *("--dtype", dtype),
         *(("--data-parallel-size", str(replicas)) if replicas > 1 else ()),
     ]
     visible = {key: value for key, value in os.environ.items() if key not in SECRETS}

@@ -58,7 +58,7 @@ def of(model: Model, *, work: bool) -> Facts:
         return _of_folder(model, folder, sources.GGUF_SHA256)
     if name.startswith("models:/"):
         version = registry.resolve(name)
-        digest = version.tags.get("checkpoint_digest", version.source)
+        digest = registry.checkpoint_digest(version) or version.source
         return Facts(name, digest, model.parameters)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).is_dir():
         return _hub(model, work=work)

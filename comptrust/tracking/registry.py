@@ -121,7 +121,7 @@ def _create(
             task="llm/v1/chat",
             pip_requirements=pins or list(REQUIREMENTS),
         )
-        return _version(mlflow.register_model(model.model_uri, name, tags=tags))
+        return of_entity(mlflow.register_model(model.model_uri, name, tags=tags))
 
 
 @runs.service()
@@ -177,7 +177,7 @@ def resolve(ref: str) -> Version:
     name, number, alias = match.groups()
     client = runs.client()
     try:
-        return _version(
+        return of_entity(
             client.get_model_version(name, number)
             if number
             else client.get_model_version_by_alias(name, alias)
@@ -194,7 +194,7 @@ def resolve(ref: str) -> Version:
 def versions(name: str) -> tuple[Version, ...]:
     """Return all versions of a registered model, oldest first."""
     items = runs.client().search_model_versions(f"name='{name}'")
-    return tuple(sorted(map(_version, items), key=lambda version: int(version.version)))
+    return tuple(sorted(map(of_entity, items), key=lambda version: int(version.version)))
 
 
 def run_of(ref: str) -> str:
@@ -246,7 +246,7 @@ def checkpoint_in(registered: Path) -> Path:
     return registered / "model" if (registered / "model").is_dir() else registered
 
 
-def _version(item: Any) -> Version:
+def of_entity(item: Any) -> Version:
     """Return our form of MLflow's ModelVersion, whose fields have no types."""
     tags = dict(item.tags or {})
     return Version(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from comptrust.tracking import runs
+from comptrust.tracking import registry, runs
 from comptrust.tracking.store import has_tags, search_runs
 
 CELL, SWEEP, DRIVER, PARENT = "cell", "sweep_digest", "driver", "mlflow.parentRunId"
@@ -70,9 +70,11 @@ def finished(tags: Mapping[str, str]) -> dict[str, Done]:
 @runs.service()
 def _registered(tags: Mapping[str, str]) -> str | None:
     """Return the version with the run's recipe and bytes, whatever the name of its model."""
-    query = has_tags({key: str(tags.get(key)) for key in ("recipe", "checkpoint_digest")})
-    versions = runs.client().search_model_versions(query)
-    return f"models:/{versions[0].name}/{versions[0].version}" if versions else None
+    query, digest = has_tags({"recipe": str(tags.get("recipe"))}), tags.get("checkpoint_digest")
+    for version in map(registry.of_entity, runs.client().search_model_versions(query)):
+        if digest and registry.checkpoint_digest(version) == digest:
+            return version.ref
+    return None
 
 
 @runs.service()

@@ -121,7 +121,7 @@ class Verifier:
     def _blocked(
         self, attestation: Attestation, version: ModelVersion, trusted: keys.Trusted
     ) -> Earlier:
-        """Return the blocks of the same bytes, as they are in other runs or as they were seen."""
+        """Return the blocks of the same bytes, in other runs, as they are or as they were seen."""
         digest, own = attestation.verdict.checkpoint_digest, attestation.run_id
         found = self._blocks.find(
             self.places, digest, but=own, also=[version.run_id], trusted=trusted
@@ -129,9 +129,7 @@ class Verifier:
         seen = remembered.find(self._kept.folder, digest, trusted) if self._kept else ()
         earlier: Earlier = {blocks.evaluated_as(signed): (signed, None) for signed in found}
         earlier |= {blocks.evaluated_as(signed): (signed, kept) for signed, kept in seen}
-        # The verdict on the same evaluation is this one; another one of its run still counts.
-        earlier.pop(blocks.evaluated_as(attestation), None)
-        return earlier
+        return {name: block for name, block in earlier.items() if block[0].run_id != own}
 
     def see(self, staged: Path, run: Path) -> None:
         """Remember a signed block that is about to appear in a run's folder."""
