@@ -22,7 +22,7 @@ import pytest
 from comptrust.sweep import engines, grid, plan
 from comptrust.sweep.cell import Task
 from comptrust.sweep.engines import Capacity
-from comptrust.tracking import registry, runs, sweeps
+from comptrust.tracking import registry, runs
 from tests.support.sweeps import ROOT, Place
 
 SECRET = "pa55-that-nobody-may-see"
@@ -157,7 +157,7 @@ def test_finished_cells_stay_finished_for_every_sweep(place: Place) -> None:
     }
     run = runs.client().get_run(again["magnitude-4of8-s0"]["run_id"])
     assert (
-        run.data.metrics[sweeps.PROMPTS] > 0
+        run.data.metrics[runs.PROMPTS] > 0
         and run.data.tags["mlflow.parentRunId"] == json.loads(second.stdout)["run"]
     )
     found = registry.versions(again["dense"]["version"].split("/")[1])
