@@ -175,10 +175,12 @@ def kill_at(
             twice = len(killed.given(end.place.folder)) - prompts.total()
             assert twice <= 1, f"{death}: {twice} answers were given, but not kept"
             lost += twice
-            monkeypatch.chdir(end.place.folder.parent)
-            shutil.rmtree(end.place.folder)
     finally:
+        # Not earlier: a process that starts begins in the folder that the loop is in.
         pool.shutdown(cancel_futures=True)  # one point that fails is enough
+        monkeypatch.chdir(whole.folder.parent)
+        for number, _ in enumerate(points):
+            shutil.rmtree(whole.folder.with_name(str(number)), ignore_errors=True)
     return Figures(
         dead, len(points), undisturbed.changes, kept, lost, prompts.total() * len(points)
     )

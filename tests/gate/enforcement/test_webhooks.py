@@ -16,7 +16,7 @@ import pytest
 
 from comptrust.errors import UserError
 from comptrust.gate.enforcement import webhooks
-from comptrust.gate.signing import keys
+from comptrust.gate.signing import keys, revocation
 from tests.support.enforcement.inprocess import a_pass, log, move, open_world, promote, refused
 from tests.support.enforcement.server import serve
 from tests.support.enforcement.world import BAD, World, write_key, write_policies
@@ -140,7 +140,7 @@ def test_the_command_takes_the_addresses(receiver: Receiver, tmp_path: Path) -> 
         refused(promote, world, world.register(BAD))
         assert receiver.numbers(1) == [1]
         [key] = keys.load_public_keys(tmp_path / "keys")
-        keys.revoke(tmp_path / "keys", key)
+        revocation.revoke(tmp_path / "keys", key)
         for _ in range(2):  # the first request says it
             world.client.search_registered_models()
         assert receiver.numbers(2) == [1, 2]
