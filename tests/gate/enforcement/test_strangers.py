@@ -20,7 +20,6 @@ from tests.support.enforcement import exceptions
 from tests.support.enforcement import forgeries as forge
 from tests.support.enforcement.inprocess import a_pass, log, promote, refused, store
 from tests.support.enforcement.packages import FLAVOR
-from tests.support.enforcement.tricks import TODAY
 from tests.support.enforcement.world import BAD, GOOD, KEY, TRUSTED, Candidate, World, write_key
 
 OTHER = Ed25519PrivateKey.generate()
@@ -196,7 +195,7 @@ def test_a_block_is_forgotten_when_the_servers_policy_lets_the_same_answers_pass
     policy = inside.folder / "production.yaml"
     policy.write_text(policy.read_text().replace("points: 5,", "points: 60,"))
     later = GuardedStore(f"comptrust+sqlite:///{inside.folder}/mlflow.db")
-    inside.gate(blocked, now=TODAY + timedelta(seconds=30))
+    inside.gate(blocked, now=datetime.now(UTC) + timedelta(seconds=30))
     later.guard.verifier.see(run / "attestation.json", run)
     other = inside.register(BAD, files=inside.files(blocked))
     inside.gate(other)

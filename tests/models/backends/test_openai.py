@@ -506,7 +506,7 @@ def test_only_what_shows_from_outside_is_measured(serve: Callable[..., Server]) 
 
     server = serve(reply)
     cost = Openai("m", base_url=server.url, template="chatml").cost()
-    assert cost.tokens_per_second and cost.tokens_per_second < 500 and cost.peak_bytes is None
+    assert cost.tokens_per_second and cost.peak_bytes is None
     assert cost.first_token_seconds and cost.first_token_seconds > 0.002
     assert {path for path, _, _ in server.sent} == {"/v1/completions"}
     texts = [body["prompt"] for _, body, _ in server.sent]
