@@ -151,8 +151,9 @@ def _emergency(record: AuditRecord) -> str:
 def _text(line: AuditRecord) -> str:
     who = _word(line.user or line.address or "unknown")
     version = f"/{line.version}" if line.version else ""
+    # The end of a key or a refused experiment is about no model.
+    of_model = f", models:/{_word(f'{line.model}{version}')}" if line.model else ""
     return (
         f"{line.number:>5} {line.time:%Y-%m-%d %H:%M:%S} {line.decision:<9} {who}:"
-        f" {escaped(line.action)} {_word(line.target)}, models:/{_word(f'{line.model}{version}')}."
-        f" {escaped(line.finding)}"
+        f" {escaped(line.action)} {_word(line.target)}{of_model}. {escaped(line.finding)}"
     )
