@@ -12,7 +12,7 @@ from comptrust.records import Verdict
 from comptrust.report import descriptions
 from comptrust.tracking import evaluations, history, promotion, registry, runs
 from comptrust.trust import rescoring
-from comptrust.workflow import signatures
+from comptrust.workflow import logged_waivers, signatures
 
 
 def promote(name: str, version: str, *, to: str, policy: Policy) -> promotion.Promotion:
@@ -81,7 +81,7 @@ def _refusal(
         return None
     finding = waivers.apply(
         finding,
-        [*policy.waivers, *signatures.waivers(version.ref, accepted=True)],
+        [*policy.waivers, *logged_waivers.read(version.ref, accepted=True)],
         waivable=True,
         checkpoint_digest=candidate.scorecard.checkpoint_digest,
         trusted=trusted,

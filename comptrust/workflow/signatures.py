@@ -3,9 +3,8 @@
 The commands gate, run, promote and verify share this.
 """
 
-import contextlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,17 +14,15 @@ from comptrust.gate import policy as policies
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.signing import attestations, attesting, keys, measurements, provenance
-from comptrust.gate.signing import waivers as waiving
 from comptrust.gate.signing.attestations import Attestation, Problem, unverified
-from comptrust.gate.signing.waivers import Waiver
 from comptrust.gate.verdict import judge
 from comptrust.models import measure, packaged
 from comptrust.records import Verdict
-from comptrust.tracking import evaluations, history, promotion, registry, runs
+from comptrust.tracking import evaluations, history, registry, runs
 from comptrust.trust import rescoring
 from comptrust.trust import suite as suites
 from comptrust.trust.evaluation import Evaluation
-from comptrust.workflow import baselines
+from comptrust.workflow import baselines, logged_waivers
 
 ARTIFACTS = (
     *attestations.EVALUATION,
@@ -187,7 +184,7 @@ def judge_again(
         blocked(measured, signer.trusted),
         model=evaluations.model_of(measured),
     )
-    waived = waivers(candidate, file=waivers_file, accepted=accepted)
+    waived = logged_waivers.read(candidate, file=waivers_file, accepted=accepted)
     verdict = judge(evidence, rules, waivers=waived, trusted=signer.trusted)
     signature = SignatureStatus("no: only what --record keeps is signed")
     if record:
@@ -215,13 +212,10 @@ def blocked(candidate: Evaluation, trusted: keys.Trusted) -> tuple[Evaluation, .
     from comptrust.gate.enforcement.places import Places
 
     client = runs.client()
-    places, own = (
-        Places((), lambda: client, client.get_model_version),
-        registry.run_of(candidate.ref),
-    )
-    digest, finder = candidate.scorecard.checkpoint_digest, blocks.Blocks()
+    places = Places((), lambda: client, client.get_model_version)
+    digest, own = candidate.scorecard.checkpoint_digest, registry.run_of(candidate.ref)
     with runs.service(), tempfile.TemporaryDirectory() as temporary:
-        found = finder.find(places, digest, but=own, also=(), trusted=trusted)
+        found = blocks.Blocks().find(places, digest, but=own, also=(), trusted=trusted)
         return tuple(blocks.evaluation_of(signed, places, Path(temporary)) for signed in found)
 
 
@@ -274,33 +268,3 @@ def check(
         problems += attestations.changes(attestation, artifacts)
         problems += attestations.changed_artifact(attestation, attestations.held_by(registered))
     return attestation, problems
-
-
-def waivers(
-    candidate: str, *, file: Path | None = None, accepted: bool = False
-) -> tuple[Waiver, ...]:
-    """Return the waivers of a file and those logged on the candidate's run.
-
-    With `accepted` also those that its logged verdict accepted, which may have come from a file.
-    Anybody may log them: each counts by its own signature alone.
-    """
-    given = waiving.read(file) if file else ()
-    if not candidate.startswith(evaluations.REMOTE):
-        return given
-    with tempfile.TemporaryDirectory() as temporary:
-        run_id = registry.run_of(candidate)
-        names = [waiving.NAME, attestations.VERDICT]
-        folder = runs.download(run_id, into=Path(temporary), only=names)
-        logged, verdict = (folder / name for name in names)
-        given += waiving.read(logged) if logged.exists() else ()
-        if accepted:
-            with contextlib.suppress(UserError, ValueError, KeyError, TypeError):  # anybody's text
-                given += waiving.accepted(promotion.read(folder, verdict.name, Verdict).findings)
-    return tuple(dict.fromkeys(given))
-
-
-def log_waivers(ref: str, kept: Sequence[Waiver]) -> str:
-    """Log the waivers of a candidate on its run and return where they are."""
-    run_id = registry.run_of(ref)
-    runs.Run(run_id).text(waiving.NAME, waiving.dumps(kept))
-    return f"runs:/{run_id}/{waiving.NAME}"

@@ -98,10 +98,10 @@ def _keep(waiver: waivers.Waiver, *, ref: str, out: Path | None) -> str:
     """Add the waiver to a file, or to those logged on the run; return where it is."""
     from comptrust.tracking import history, registry
     from comptrust.tracking.evaluations import REMOTE
-    from comptrust.workflow import signatures
+    from comptrust.workflow import logged_waivers
 
     if out is None and ref.startswith(REMOTE):
-        where = signatures.log_waivers(ref, [*signatures.waivers(ref), waiver])
+        where = logged_waivers.log(ref, [*logged_waivers.read(ref), waiver])
         text = f"{waiver.who} accepts {waiver.rule} until {waiver.until}: {waiver.why}"
         event = history.now("waiver", text, key_id=waiver.key_id)
         history.record(registry.run_of(ref), event)

@@ -1,0 +1,41 @@
+"""The waivers of a candidate: of a file, on its run, and accepted by its verdict."""
+
+import contextlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from comptrust.errors import UserError
+from comptrust.gate.signing import attestations
+from comptrust.gate.signing import waivers as waiving
+from comptrust.gate.signing.waivers import Waiver
+from comptrust.records import Verdict
+from comptrust.tracking import evaluations, promotion, registry, runs
+
+
+def read(candidate: str, *, file: Path | None = None, accepted: bool = False) -> tuple[Waiver, ...]:
+    """Return the waivers of a file and those logged on the candidate's run.
+
+    With `accepted` also those that its logged verdict accepted, which may have come from a file.
+    Anybody may log them: each counts by its own signature alone.
+    """
+    given = waiving.read(file) if file else ()
+    if not candidate.startswith(evaluations.REMOTE):
+        return given
+    with tempfile.TemporaryDirectory() as temporary:
+        run_id = registry.run_of(candidate)
+        names = [waiving.NAME, attestations.VERDICT]
+        folder = runs.download(run_id, into=Path(temporary), only=names)
+        logged, verdict = (folder / name for name in names)
+        given += waiving.read(logged) if logged.exists() else ()
+        if accepted:
+            with contextlib.suppress(UserError, ValueError, KeyError, TypeError):  # anybody's text
+                given += waiving.accepted(promotion.read(folder, verdict.name, Verdict).findings)
+    return tuple(dict.fromkeys(given))
+
+
+def log(ref: str, kept: Sequence[Waiver]) -> str:
+    """Log the waivers of a candidate on its run and return where they are."""
+    run_id = registry.run_of(ref)
+    runs.Run(run_id).text(waiving.NAME, waiving.dumps(kept))
+    return f"runs:/{run_id}/{waiving.NAME}"
