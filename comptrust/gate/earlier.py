@@ -43,10 +43,13 @@ def check(
             " and more were asked again."
         )
         return Finding(rule=RULE, outcome="pass", reason=reason, evidence=named)
-    reason = (
-        f"The same bytes were blocked before ({_refs(standing)}), and this evaluation does not ask"
-        " all of those items and more. Evaluate it on a larger part of the same suite, or compress"
-        " the model again."
+    gone = [block for block in standing if block.suite is None]
+    reason = f"The same bytes were blocked before ({_refs(standing)}), and " + (
+        f"the answers of {_refs(gone)} are gone, so none can be shown to be to more items. A named"
+        " person may waive it (comptrust waive earlier_block), or compress the model again."
+        if gone
+        else "this evaluation does not ask all of those items and more. Evaluate it on a larger"
+        " part of the same suite, in a run of its own, or compress the model again."
     )
     return Finding(rule=RULE, outcome="inconclusive", reason=reason, evidence=named)
 

@@ -116,25 +116,38 @@ def siblings(candidate: Evaluation, *, counts: Counts | None = None) -> tuple[Ev
 
 
 def blocked(candidate: Evaluation) -> tuple[Evaluation, ...]:
-    """Return the evaluations of the candidate's bytes, in other runs, whose verdict is a block.
+    """Return the other evaluations of the candidate's bytes whose verdict is a block.
 
-    Verdicts under a policy that guards no stage do not count. A candidate on disk has none.
+    Verdicts under a policy that guards no stage do not count. A candidate on disk has none. Of an
+    evaluation that was replaced in its run since, no answers are known.
     """
     if not candidate.ref.startswith(REMOTE):
         return ()
     own, digest = registry.run_of(candidate.ref), candidate.scorecard.checkpoint_digest
     found = store.search_runs(store.has_tags({"checkpoint_digest": digest}))
-    others = [run.info.run_id for run in found if run.info.run_id != own]
-    return tuple(load(f"runs:/{run_id}") for run_id in others if _blocks(run_id, digest))
+    run_ids = dict.fromkeys([own, *(run.info.run_id for run in found)])
+    blocks = {(run_id, card): None for run_id in run_ids for card in _blocked(run_id, digest)}
+    blocks.pop((own, candidate.scorecard.digest_of_fields()), None)
+    return tuple(_as_judged(f"runs:/{run_id}", card, digest) for run_id, card in blocks)
 
 
-def _blocks(run_id: str, checkpoint_digest: str) -> bool:
-    return any(
-        verdict.checkpoint_digest == checkpoint_digest
+def _as_judged(ref: str, scorecard_digest: str, checkpoint_digest: str) -> Evaluation:
+    with contextlib.suppress(UserError):  # somebody made its files unreadable since
+        present = load(ref)
+        if present.scorecard.digest_of_fields() == scorecard_digest:
+            return present
+    return evaluation.unknown_answers(ref, checkpoint_digest)
+
+
+def _blocked(run_id: str, checkpoint_digest: str) -> list[str]:
+    """Return the digests of the scorecards of a run that a verdict blocked."""
+    return [
+        verdict.scorecard_digest
+        for verdict in history.verdicts(run_id)
+        if verdict.checkpoint_digest == checkpoint_digest
         and verdict.stages
         and verdict.outcome == "block"
-        for verdict in history.verdicts(run_id)
-    )
+    ]
 
 
 def _read(run_id: str, ref: str, names: tuple[str, ...]) -> Evaluation:

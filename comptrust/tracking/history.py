@@ -6,6 +6,7 @@ policy stays usable.
 
 import contextlib
 import datetime
+import logging
 import secrets
 import tempfile
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from comptrust.tracking import registry, runs
 from comptrust.tracking.store import has_tags, search_runs
 
 FOLDER, EVENT, VERDICT, SIGNED = "history", "event.json", "verdict.json", "attestation.json"
+LOG = logging.getLogger(__name__)
 What = Literal["verdict", "promotion", "waiver"]
 
 
@@ -86,7 +88,7 @@ def events(run_id: str) -> tuple[Event, ...]:
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(run_id, into=Path(temporary), only=[FOLDER, VERDICT])
-        listed = [config.load_json(path, Event) for path in _paths(folder, EVENT)]
+        listed = [event for _, event in _events(folder)]
         if not any(event.what == "verdict" for event in listed) and (folder / VERDICT).exists():
             with runs.service():
                 run = runs.client().get_run(run_id)
@@ -124,8 +126,7 @@ def restore(run_id: str, policy_digest: str, *, into: Path) -> dict[str, Path]:
         return {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(run_id, into=Path(temporary), only=[FOLDER])
-        for path in reversed(_paths(folder, EVENT)):
-            event = config.load_json(path, Event)
+        for path, event in reversed(_events(folder)):
             if (event.what, event.policy_digest) != ("verdict", policy_digest):
                 continue
             stamp = path.name.removesuffix(EVENT)
@@ -148,6 +149,18 @@ def verdicts(run_id: str) -> tuple[Verdict, ...]:
             with contextlib.suppress(UserError):
                 found.append(config.load_json(path, Verdict))
     return tuple(found)
+
+
+def _events(folder: Path) -> list[tuple[Path, Event]]:
+    """Return the recorded events, oldest first. Anybody may log some that cannot be read."""
+    events = []
+    for path in _paths(folder, EVENT):
+        try:
+            events.append((path, config.load_json(path, Event)))
+        except UserError as error:
+            why = str(error).replace(str(path), f"{FOLDER}/{path.name}")
+            LOG.warning("An event of the run does not count. %s", why)
+    return events
 
 
 def _paths(folder: Path, name: str) -> list[Path]:

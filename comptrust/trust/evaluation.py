@@ -176,3 +176,16 @@ def load(folder: Path, *, ref: str) -> Evaluation:
         checkpoint=config.load_json(checkpoint, Checkpoint) if checkpoint.exists() else None,
         control=planted,
     )
+
+
+def unknown_answers(ref: str, checkpoint_digest: str) -> Evaluation:
+    """Return an evaluation of which nothing is known but the weights."""
+    card = Scorecard(
+        checkpoint_digest=checkpoint_digest,
+        suite_digest="",
+        rendering_digest="",
+        generations={},
+        scores=(),
+        provenance={},
+    )
+    return Evaluation(ref, card)

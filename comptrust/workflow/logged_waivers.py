@@ -1,6 +1,7 @@
 """The waivers of a candidate: of a file, on its run, and accepted by its verdict."""
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,15 @@ from comptrust.gate.signing.waivers import Waiver
 from comptrust.records import Verdict
 from comptrust.tracking import evaluations, promotion, registry, runs
 
+LOG = logging.getLogger(__name__)
+
 
 def read(candidate: str, *, file: Path | None = None, accepted: bool = False) -> tuple[Waiver, ...]:
     """Return the waivers of a file and those logged on the candidate's run.
 
     With `accepted` also those that its logged verdict accepted, which may have come from a file.
-    Anybody may log them: each counts by its own signature alone.
+    Anybody may log them: each counts by its own signature alone, and a file that cannot be read
+    counts for nothing.
     """
     given = waiving.read(file) if file else ()
     if not candidate.startswith(evaluations.REMOTE):
@@ -27,7 +31,11 @@ def read(candidate: str, *, file: Path | None = None, accepted: bool = False) ->
         names = [waiving.NAME, attestations.VERDICT]
         folder = runs.download(run_id, into=Path(temporary), only=names)
         logged, verdict = (folder / name for name in names)
-        given += waiving.read(logged) if logged.exists() else ()
+        try:
+            given += waiving.read(logged) if logged.exists() else ()
+        except UserError as error:
+            why = str(error).replace(str(logged), waiving.NAME)
+            LOG.warning("The waivers logged on run %s do not count. %s", run_id, why)
         if accepted:
             with contextlib.suppress(UserError, ValueError, KeyError, TypeError):  # anybody's text
                 given += waiving.accepted(promotion.read(folder, verdict.name, Verdict).findings)

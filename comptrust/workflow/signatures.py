@@ -202,7 +202,7 @@ def judge_again(
 
 
 def blocked(candidate: Evaluation, trusted: keys.Trusted) -> tuple[Evaluation, ...]:
-    """Return the evaluations of the candidate's bytes, in other runs, whose verdict is a block.
+    """Return the other evaluations of the candidate's bytes whose verdict is a block.
 
     Where keys are trusted, only signed blocks count, as on a server.
     """
@@ -213,9 +213,12 @@ def blocked(candidate: Evaluation, trusted: keys.Trusted) -> tuple[Evaluation, .
 
     client = runs.client()
     places = Places((), lambda: client, client.get_model_version)
-    digest, own = candidate.scorecard.checkpoint_digest, registry.run_of(candidate.ref)
+    card, run_id = candidate.scorecard, registry.run_of(candidate.ref)
+    own = blocks.name_of(run_id, card.digest_of_fields())
     with runs.service(), tempfile.TemporaryDirectory() as temporary:
-        found = blocks.Blocks().find(places, digest, but=own, also=(), trusted=trusted)
+        found = blocks.Blocks().find(
+            places, card.checkpoint_digest, but=own, also=[run_id], trusted=trusted
+        )
         return tuple(blocks.evaluation_of(signed, places, Path(temporary)) for signed in found)
 
 

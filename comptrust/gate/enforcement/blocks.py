@@ -1,5 +1,7 @@
 """Earlier signed blocks of the same bytes, in whatever run of the tracking store they are.
 
+The block of another evaluation counts in the candidate's own run as in any other.
+
 Anybody may log runs that claim these bytes, so a file is parsed only if it names what a true one
 names, and is remembered by its SHA-256.
 """
@@ -19,7 +21,6 @@ from comptrust.gate.enforcement import files
 from comptrust.gate.enforcement.places import Places
 from comptrust.gate.signing import attestations, keys, provenance
 from comptrust.gate.signing.attestations import Attestation
-from comptrust.records import Scorecard
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 
@@ -48,16 +49,15 @@ class Blocks:
         also: Iterable[str | None],
         trusted: keys.Trusted,
     ) -> tuple[Attestation, ...]:
-        """Return the blocks of a checkpoint (its digest) in all runs `but` one, newest run first.
+        """Return the blocks of a checkpoint (its digest) `but` that of one evaluation.
 
-        Deleted runs count, and so do the runs named in `also`, whatever their tags say. Only
-        verdicts that a trusted key signed count. Raises UserError if too many runs claim the
-        checkpoint to look at all of them now.
+        The newest run comes first. Deleted runs count, and so do the runs named in `also`,
+        whatever their tags say. Only verdicts that a trusted key signed count. Raises UserError if
+        too many runs claim the checkpoint to look at all of them now.
         """
         client = places.tracking()
         runs = {run_id: client.get_run(run_id) for run_id in filter(None, also)}
         runs |= {run.info.run_id: run for run in _claiming(client, checkpoint)}
-        runs.pop(but, None)
         gates = frozenset(name for name, key in trusted.items() if "gate" in key.grant.roles)
         room = MAX_PARSED_BYTES
         blocks: dict[str, Attestation] = {}
@@ -81,7 +81,7 @@ class Blocks:
                     room -= len(content) if named else 0
                     if room < 0:
                         raise UserError(
-                            f"{len(runs)} other runs claim the checkpoint {checkpoint[:12]}, more"
+                            f"{len(runs)} runs claim the checkpoint {checkpoint[:12]}, more"
                             f" than are read at once. Try again, which reads more. {CLEAR}."
                         )
                     while len(self._seen) >= MAX_REMEMBERED:
@@ -89,12 +89,18 @@ class Blocks:
                     self._seen[key] = _block(path, run_id, checkpoint, trusted) if named else None
                 if signed := self._seen[key]:
                     blocks.setdefault(evaluated_as(signed), signed)
+        blocks.pop(but, None)
         return tuple(blocks.values())
 
 
-def evaluated_as(signed: Attestation) -> str:
+def name_of(run_id: str, scorecard_digest: str | None) -> str:
     """Return what is equal for verdicts on one evaluation."""
-    return digests.of_value([signed.run_id, signed.scorecards.get("candidate")])
+    return digests.of_value([run_id, scorecard_digest])
+
+
+def evaluated_as(signed: Attestation) -> str:
+    """Return the name of the evaluation that a verdict is about."""
+    return name_of(signed.run_id, signed.scorecards.get("candidate"))
 
 
 def evaluation_of(signed: Attestation, places: Places, temporary: Path) -> Evaluation:
@@ -115,7 +121,7 @@ def evaluated(signed: Attestation, folder: Path) -> Evaluation:
         changes = attestations.changes(signed, {"candidate": folder})
         if all(str(change.file).startswith(needless) for change in changes):
             return evaluation.load(folder, ref=ref)
-    return Evaluation(ref, _unknown(signed.verdict.checkpoint_digest))
+    return evaluation.unknown_answers(ref, signed.verdict.checkpoint_digest)
 
 
 def is_block(signed: Attestation, checkpoint_digest: str, trusted: keys.Trusted) -> bool:
@@ -133,17 +139,6 @@ def is_block(signed: Attestation, checkpoint_digest: str, trusted: keys.Trusted)
     )
     same = {verdict.checkpoint_digest, digests.of_value(signed.weights)} == {checkpoint_digest}
     return same and not unmeasured and not key.refusal("gate", model=signed.model, today=day)
-
-
-def _unknown(checkpoint_digest: str) -> Scorecard:
-    return Scorecard(
-        checkpoint_digest=checkpoint_digest,
-        suite_digest="",
-        rendering_digest="",
-        generations={},
-        scores=(),
-        provenance={},
-    )
 
 
 def _claiming(client: MlflowClient, checkpoint: str) -> list[Run]:

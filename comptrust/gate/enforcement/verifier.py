@@ -121,15 +121,18 @@ class Verifier:
     def _blocked(
         self, attestation: Attestation, version: ModelVersion, trusted: keys.Trusted
     ) -> Earlier:
-        """Return the blocks of the same bytes, in other runs, as they are or as they were seen."""
-        digest, own = attestation.verdict.checkpoint_digest, attestation.run_id
-        found = self._blocks.find(
-            self.places, digest, but=own, also=[version.run_id], trusted=trusted
-        )
+        """Return the blocks of the same bytes as they are or were seen, but for this evaluation's.
+
+        Its own verdict is judged again, so an earlier one on the same answers says nothing more.
+        """
+        digest, own = attestation.verdict.checkpoint_digest, blocks.evaluated_as(attestation)
+        also = [version.run_id, attestation.run_id]
+        found = self._blocks.find(self.places, digest, but=own, also=also, trusted=trusted)
         seen = remembered.find(self._kept.folder, digest, trusted) if self._kept else ()
         earlier: Earlier = {blocks.evaluated_as(signed): (signed, None) for signed in found}
         earlier |= {blocks.evaluated_as(signed): (signed, kept) for signed, kept in seen}
-        return {name: block for name, block in earlier.items() if block[0].run_id != own}
+        earlier.pop(own, None)
+        return earlier
 
     def see(self, staged: Path, run: Path) -> None:
         """Remember a signed block that is about to appear in a run's folder."""

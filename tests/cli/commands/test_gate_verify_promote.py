@@ -557,6 +557,28 @@ def test_a_waiver_is_signed_logged_and_counts_until_its_day(
     assert done.exit_code == 3 and "ignored: it was changed since key" in done.stdout
 
 
+def test_what_strangers_log_beside_a_verdict_stops_nobody(
+    refusing: registry.Version, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.artifact(refusing.run_id, "waivers.json").write_text('[{"rule": "refusal_shift"}]')
+    gate = f"gate {refusing.ref} --policy mine.yaml --record"
+    done = call(gate)
+    assert done.exit_code == 3 and "refusal_shift" in done.stdout
+    assert "do not count. waivers.json, waiver 1: field 'checkpoint'" in caplog.text
+    log = world.artifact(refusing.run_id, "history")
+    (log / "9.event.json").write_text("[")
+    (log / "9.verdict.json").write_text("{}")
+    assert call(gate).exit_code == 3
+    done = call(f"history {refusing.ref}")
+    assert done.exit_code == 0 and done.stdout.count("refusal_shift: ") >= 2
+    assert "does not count. history/9.event.json: not valid JSON" in caplog.text
+    moved = call(f"promote {refusing.name} {refusing.version} --to staging --policy mine.yaml")
+    assert moved.exit_code == 3
+    done = call(f"waive refusal_shift --checkpoint {refusing.ref}", *WAIVE, "2999-01-31")
+    assert done.exit_code == 0
+    assert call(gate).exit_code == 0
+
+
 def test_waivers_in_a_file(refusing: registry.Version, world: World, tmp_path: Path) -> None:
     digest = registry.checkpoint_digest(refusing)
     file = tmp_path / "w.json"

@@ -274,14 +274,14 @@ def test_false_attestations_are_read_once_and_hide_no_block(
     parsed: list[Path] = []
     read = attestations.read
     monkeypatch.setattr(attestations, "read", lambda path: parsed.append(path) or read(path))
-    monkeypatch.setattr(blocks, "MAX_PARSED_BYTES", len(text) * 2 + 100)
+    monkeypatch.setattr(blocks, "MAX_PARSED_BYTES", len(text) * 3 + 100)
     message = refused(promote, inside, again)  # the newest three run out of room
-    assert "7 other runs claim the checkpoint" in message and "Try again" in message
+    assert "8 runs claim the checkpoint" in message and "Try again" in message
     message = refused(promote, inside, again)
     assert f"earlier_block: The same bytes were blocked before (runs:/{blocked.run_id})" in message
-    assert len(parsed) == 2 + 4  # a version's own each time; three forged; one true
+    assert len(parsed) == 2 + 5  # a version's own each time; once more as a run; 3 forged; 1 true
     refused(promote, inside, again)
-    assert len(parsed) == 7
+    assert len(parsed) == 8
     monkeypatch.setattr(blocks, "MAX_RUNS", 3)
     assert "More than 3 runs claim the checkpoint" in refused(promote, inside, again)
 

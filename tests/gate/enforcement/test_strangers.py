@@ -11,8 +11,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from comptrust.errors import UserError
+from comptrust.gate import earlier
 from comptrust.gate.enforcement import lapse, settings
 from comptrust.gate.enforcement.store import GuardedStore
+from comptrust.gate.evidence import Evidence
 from comptrust.gate.signing import keys, roles
 from comptrust.models import packaged
 from comptrust.workflow import signatures
@@ -183,6 +185,34 @@ def test_a_block_that_was_seen_stands_whatever_becomes_of_its_run(inside: World)
     verifier.see(run / "scorecard.json", run)
     assert f"runs:/{blocked.run_id}" in refused(promote, inside, less)
     promote(inside, forge.asked_more(inside, less))
+
+
+def test_another_evaluation_in_the_blocked_run_replaces_no_block(inside: World) -> None:
+    blocked = inside.register(BAD)
+    signed = inside.gate(blocked)
+    assert signed is not None
+    verifier = store(inside).guard.verifier
+    run = inside.folder / "artifacts" / blocked.run_id / "artifacts"
+    for name in ("attestation.json", "verdict.json"):
+        text = (blocked.evidence / name).read_text()
+        inside.client.log_text(blocked.run_id, text, f"history/1.{name}")
+    ref = f"runs:/{blocked.run_id}"
+    # The same evaluation may be judged again, under whatever policy: it is judged by its answers.
+    for trusted in ({}, TRUSTED):
+        assert signatures.blocked(signatures.evaluations.load(ref), trusted) == ()
+    verifier.see(run / "attestation.json", run)
+    for n in (4, 12):
+        forge.asked_again(inside, blocked, n=n)
+        for trusted in ({}, TRUSTED):
+            [block] = signatures.blocked(signatures.evaluations.load(ref), trusted)
+            assert (block.ref, block.generations) == (ref, {})
+            evidence = Evidence(signatures.evaluations.load(ref), None, blocked=(block,))
+            finding = earlier.check(evidence, trusted)
+            assert finding and "are gone" in finding.reason and finding.outcome == "inconclusive"
+        assert "The same bytes were blocked before" in refused(promote, inside, blocked)
+    # This server has kept the answers, so it can see that all were asked, and more.
+    promote(inside, forge.asked_more(inside, blocked))
+    assert inside.promoted(blocked) == ["champion"]
 
 
 def test_a_block_is_forgotten_when_the_servers_policy_lets_the_same_answers_pass(

@@ -16,6 +16,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.support import browsers
+from tests.support.enforcement import forgeries
 from tests.support.enforcement.server import serve
 from tests.support.enforcement.world import BAD, Candidate, World, write_key, write_policies
 
@@ -108,7 +109,7 @@ def test_alias_is_refused_on_screen_then_set(
     shoot(browser, "alias-refused")
     assert pages.promoted(blocked) == []
 
-    pages.pass_truly(blocked)
+    forgeries.asked_more(pages, blocked)
     save_champion(browser, pages, blocked)
     WebDriverWait(browser, SECONDS).until(
         lambda driver: not driver.find_elements(By.CSS_SELECTOR, "[role=dialog]")
@@ -126,7 +127,7 @@ def test_stage_is_refused_on_screen_then_reached(
     shoot(browser, "stage-refused")
     assert pages.promoted(blocked) == []
 
-    pages.pass_truly(blocked)
+    forgeries.asked_more(pages, blocked)
     move_to_production(browser, pages, blocked)
     find(browser, ".mlflow-stage-transition-dropdown", "Production")
     shoot(browser, "stage-reached")

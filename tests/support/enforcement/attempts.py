@@ -28,9 +28,11 @@ from tests.support.enforcement.world import (
 
 
 def passes(world: World, candidate: Candidate) -> Candidate:
-    """Evaluate the files as they are now, and let the gate sign the result."""
-    world.pass_truly(candidate)
-    return candidate
+    """Evaluate the files as they are now, and let the gate sign the result.
+
+    What was blocked passes truly only on more questions, under a seal.
+    """
+    return forge.asked_more(world, candidate)
 
 
 def logged_again(world: World, candidate: Candidate) -> Candidate:
@@ -257,6 +259,36 @@ TABLE = (
         do.blocked,
         do.champion,
         forge.asked_more,
+    ),
+    Attempt(
+        "blocked, then asked less in the same run",
+        forge.asked_in_place(4),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "blocked, then asked the same in the same run",
+        forge.asked_in_place(8),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "blocked, then asked more in the same run without a seal",
+        forge.asked_in_place(12),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "blocked, its run emptied, then asked less in it",
+        forge.asked_in_place_after_deleting,
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "an earlier pass put back with its files",
+        forge.earlier_pass_put_back,
+        do.passed,
+        do.champion,
     ),
     # what was asked, and what it was compared with
     Attempt(

@@ -246,11 +246,14 @@ def asked_again(
     world: World, candidate: Candidate, *, n: int, seal: Path | None = None
 ) -> Candidate:
     """Judge a candidate, and the dense model, on the first `n` questions."""
-    suite, kept = questions(n), world.dense
-    world.dense = world.register(GOOD, name=f"dense-{n}", suite=suite, **DENSE)
+    suite, usual = questions(n), world.source()
+    if n not in world.others:
+        files = world.files(usual)
+        world.others[n] = world.register(GOOD, name="dense", suite=suite, files=files, **DENSE)
+    world.dense = world.others[n]
     world.evaluate(candidate, GOOD, suite=suite, seal=seal)
     signed = world.gate(candidate)
-    world.dense = kept
+    world.dense = usual
     assert signed is not None and signed.verdict.outcome == "pass"
     return candidate
 
@@ -260,6 +263,27 @@ def asked_less(world: World, candidate: Candidate) -> Candidate:
     digest = json.loads((candidate.evidence / "checkpoint.json").read_text())["digest"]
     world.client.set_tag(candidate.run_id, "checkpoint_digest", digest)
     return asked_again(world, world.register(GOOD, files=world.files(candidate)), n=4)
+
+
+def asked_in_place(n: int) -> Trick:
+    """Log another signed evaluation, on `n` questions, into the blocked run, and judge it there."""
+    return lambda world, candidate: asked_again(world, candidate, n=n)
+
+
+def asked_in_place_after_deleting(world: World, candidate: Candidate) -> Candidate:
+    """Delete all that a blocked run has, then let its version pass on half of the questions."""
+    place = f"mlflow-artifacts/artifacts/{world.experiment}/{candidate.run_id}/artifacts"
+    raise_for(world.rest("DELETE", place))
+    return asked_again(world, candidate, n=4)
+
+
+def earlier_pass_put_back(world: World, candidate: Candidate) -> None:
+    """Put back all files of an evaluation that passed, after a worse one."""
+    kept = world.folder / f"kept-{candidate.run_id}"
+    shutil.copytree(candidate.evidence, kept)
+    world.evaluate(candidate, BAD)
+    world.gate(candidate)
+    world.client.log_artifacts(candidate.run_id, str(kept))
 
 
 def forgotten(world: World, candidate: Candidate) -> Candidate:

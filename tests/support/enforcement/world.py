@@ -117,6 +117,8 @@ class World:
     auth: tuple[str, str] | None = None
     experiment: str = "0"
     dense: Candidate | None = None
+    others: dict[int, Candidate] = field(default_factory=dict)
+    """Number of questions -> the dense model that was asked so many."""
     evidence: dict[str, Path] = field(default_factory=dict)
     """Run -> local copy of its evidence."""
 
@@ -204,6 +206,12 @@ class World:
         self.evaluate(candidate, answer, **settings)
         return candidate
 
+    def source(self) -> Candidate:
+        """Return the dense model that candidates are compared with."""
+        if self.dense is None:
+            self.dense = self.register(GOOD, name="dense", **DENSE)
+        return self.dense
+
     def evaluate(
         self,
         candidate: Candidate,
@@ -265,9 +273,7 @@ class World:
 
         `changes` are made to its fields before it is signed.
         """
-        if self.dense is None:
-            self.dense = self.register(GOOD, name="dense", **DENSE)
-        ids = {"candidate": candidate.run_id, "baseline": self.dense.run_id}
+        ids = {"candidate": candidate.run_id, "baseline": self.source().run_id}
         evaluations = {
             role: evaluation.load(self.evidence[run], ref=f"runs:/{run}")
             for role, run in ids.items()
