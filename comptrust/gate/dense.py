@@ -47,7 +47,7 @@ def check(
     """Return whether a candidate is of the dense source that a policy binds its name to.
 
     `recipe` is the candidate's, `checkpoint` the digest of its baseline. None if the policy binds
-    no such name.
+    no names; as soon as it binds one, it passes no other.
     """
     if not sources:
         return None
@@ -73,6 +73,10 @@ def check(
                 )
                 return Finding(rule=RULE, outcome="inconclusive", reason=reason)
     if not bound:
-        return None
+        reason = (
+            f"The policy binds names to dense sources, but not {model}. Add it to `sources:` with"
+            f" checkpoint {checkpoint or 'DIGEST'} if that is its dense model, or use a bound name."
+        )
+        return Finding(rule=RULE, outcome="inconclusive", reason=reason)
     reason = f"{model} is made from the dense source that the policy binds it to."
     return Finding(rule=RULE, outcome="pass", reason=reason)

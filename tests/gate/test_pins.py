@@ -214,10 +214,13 @@ def test_shipped_policies_name_the_suite_that_ships(name: str) -> None:
 def test_a_name_is_bound_to_its_dense_source(source: Any, outcome: str) -> None:
     sources = {"prod-*": dense.DenseSource(**source)}
     rules = dataclasses.replace(policy(MaxDrop()), stages=False, sources=sources)
-    for model, expected in (("prod-llm", outcome), ("m", "pass"), ("", "inconclusive")):
+    for model, expected in (("prod-llm", outcome), ("m", "inconclusive"), ("", "inconclusive")):
         verdict = judge(dataclasses.replace(drop(320), model=model), rules)
         assert verdict.outcome == expected
-        assert ("source" in [one.rule for one in verdict.findings]) == (model != "m")
+        [finding] = [one for one in verdict.findings if one.rule == "source"]
+        assert ("but not m. Add it to `sources:`" in finding.reason) == (model == "m")
+    free = judge(dataclasses.replace(drop(320), model="m"), dataclasses.replace(rules, sources={}))
+    assert free.outcome == "pass" and "source" not in [one.rule for one in free.findings]
 
 
 @pytest.mark.parametrize(

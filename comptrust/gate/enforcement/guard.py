@@ -107,10 +107,11 @@ class Guard:
                     level=level,
                 )
             policy = self._policies[level]
-            problem = bindings.refusal(self.audit.path, version.name, grant, policy)
-            # An emergency compares nothing; a human answers for its bytes.
-            if problem and not grant.emergency:
-                self.refuse(change, problem, level=level)
+            try:
+                first = bindings.check(self.audit.path, version.name, grant, policy)
+            except UserError as error:
+                self.refuse(change, str(error), level=level)
+            reason = ". ".join(filter(None, [reason, first]))
             archived = [
                 self._event(
                     (version.name, number, "transition", STAGE_ARCHIVED),

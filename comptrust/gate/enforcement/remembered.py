@@ -32,7 +32,8 @@ def remember(
         return
     digest = digests.of_value(signed.weights)
     place = store / FOLDER / digest / blocks.evaluated_as(signed)
-    if place.exists() and attestations.read(place / attestations.NAME).issued > signed.issued:
+    # What is logged once more may come after its answers were changed, so the first copy stays.
+    if place.exists() and attestations.read(place / attestations.NAME).issued >= signed.issued:
         return
     blocked = blocks.is_block(signed, digest, trusted)
     if blocked or signed.verdict.policy_digest in policies:

@@ -12,7 +12,7 @@ from comptrust.gate.enforcement import audit
 from comptrust.gate.enforcement.store import GuardedStore
 from comptrust.records import Suite
 from tests.support.enforcement import forgeries as forge
-from tests.support.enforcement.inprocess import a_pass, promote, refused
+from tests.support.enforcement.inprocess import a_pass, log, promote, refused
 from tests.support.enforcement.world import BAD, DENSE, GOOD, Candidate, World, questions
 
 
@@ -104,6 +104,13 @@ def test_the_policy_moves_a_name_to_another_source(inside: World) -> None:
 def test_the_first_grant_needs_no_source(inside: World) -> None:
     candidate = a_pass(inside)
     promote(inside, candidate)
+    promote(inside, candidate, "challenger")
+    said = [line.finding for line in log(inside).lines]
+    assert inside.dense is not None
+    bound = (
+        f"first grant of this name, which binds it to the dense checkpoint {grants(inside)[0][0]}"
+    )
+    assert [bound in finding for finding in said] == [True, False]
     other = inside.register(GOOD, name="other")
     inside.dense = inside.register(GOOD, name="another-dense", **DENSE)
     inside.gate(other)
