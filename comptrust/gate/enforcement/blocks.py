@@ -29,8 +29,6 @@ MAX_RUNS = 10_000
 """Runs that may claim the same bytes; among more, a block would not be looked for."""
 MAX_PARSED_BYTES = 8 << 20
 """Parsed for one promotion: at most 4 s of processor time. The next one goes on with the others."""
-READ_PER_PARSED = 256
-"""Bytes that are only hashed and searched in the time in which one is parsed."""
 MAX_REMEMBERED = 2 * MAX_RUNS
 CLEAR = "Delete the tag checkpoint_digest of those that are not its evaluations"
 
@@ -80,7 +78,7 @@ class Blocks:
                     content = path.read_bytes()
                     named = run_id.encode() in content and checkpoint.encode() in content
                     named = named and any(name.encode() in content for name in gates)
-                    room -= len(content) if named else -(-len(content) // READ_PER_PARSED)
+                    room -= len(content) if named else 0
                     if room < 0:
                         raise UserError(
                             f"{len(runs)} runs claim the checkpoint {checkpoint[:12]}, more"

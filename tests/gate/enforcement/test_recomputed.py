@@ -282,13 +282,6 @@ def test_false_attestations_are_read_once_and_hide_no_block(
     assert len(parsed) == 2 + 5  # a version's own each time; once more as a run; 3 forged; 1 true
     refused(promote, inside, again)
     assert len(parsed) == 8
-    for letter in "xy":
-        other = inside.client.create_run(inside.experiment, tags=_claim(again)).info.run_id
-        content = letter * (len(text) * 2 * blocks.READ_PER_PARSED)
-        inside.client.log_text(other, content, attestations.NAME)
-    monkeypatch.setattr(attestations, "MAX_BYTES", 1 << 30)
-    assert "more than are read at once" in refused(promote, inside, again)  # only searched
-    assert "earlier_block" in refused(promote, inside, again)
     monkeypatch.setattr(blocks, "MAX_RUNS", 3)
     assert "More than 3 runs claim the checkpoint" in refused(promote, inside, again)
 
