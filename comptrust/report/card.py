@@ -173,8 +173,10 @@ def _split(prompt: str) -> tuple[str, str]:
 
 
 def _answer(text: str) -> str:
-    return _pre(answers.beginning(text, MAX_CHARACTERS)) if text.strip() else "<p>(no text)</p>"
+    return _pre(answers.beginning(text, MAX_CHARACTERS))
 
 
 def _pre(text: str) -> str:
+    if not text.strip():
+        return "<p>(no text)</p>"
     return f'<pre dir="auto">{escape(markup.visible(text))}</pre>'
