@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from comptrust import serving_cost
 from comptrust.records import SEVERITY, Verdict
+from comptrust.serving_cost import ServingCosts
 from comptrust.verdict_html import MARKS
 
 BEGIN, END = "<!-- comptrust:begin -->", "<!-- comptrust:end -->"
@@ -42,6 +44,10 @@ class Facts:
     """By which key and until when."""
     urgent: str = ""
     """Its emergency, if there was one."""
+    waived: Sequence[str] = ()
+    """Waivers that were signed after the verdict, for what it left open."""
+    costs: ServingCosts | None = None
+    """What it costs to serve, as the run says; nothing proves it."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ def of_version(verdict: Verdict | None, facts: Facts) -> str:
         _table(open_rows),
         " · ".join(filter(None, [*links, quoted(facts.recipe), quoted(facts.signed)])),
         picture if any("observed" in row for row in rows.values()) else "",
+        _serving(facts),
     )
     return "\n\n".join(filter(None, parts))
 
@@ -143,6 +150,21 @@ def _first(verdict: Verdict, facts: Facts) -> Iterator[str]:
         yield _reasons(decisive[:MAX_REASONS])
         if len(decisive) > MAX_REASONS:
             yield f"and {len(decisive) - MAX_REASONS} more"
+    yield "\n".join(
+        f"Waived since, counts from the next verdict on: {quoted(one)}"
+        for one in facts.waived[:MAX_REASONS]
+    )
+
+
+def _serving(facts: Facts) -> str:
+    """Return what it costs to serve both models, and that nobody vouches for it."""
+    own, dense = serving_cost.of_both(facts.costs)
+    if own is None:
+        return ""
+    names = ("generation", "first token after", "peak memory")
+    pairs = zip(names, serving_cost.words(own), serving_cost.words(dense), strict=True)
+    figures = "; ".join(f"{name} {one}, dense {other}" for name, one, other in pairs)
+    return f"Cost to serve, measured in run {facts.run_id[:8]}, not verified: {quoted(figures)}"
 
 
 def _reasons(findings: Sequence[Any]) -> str:

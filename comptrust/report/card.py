@@ -102,17 +102,22 @@ def _findings(verdict: Verdict) -> str:
 
 def _serving(costs: ServingCosts | None) -> str:
     """Return speed and memory of both models, and how and where they were measured."""
-    measured = zip(("compressed", "dense"), serving_cost.of_both(costs), strict=True)
+    if costs is None:
+        return "<h3>Cost to serve</h3><p>It was not measured.</p>"
+    measured = dict(zip(("compressed", "dense"), serving_cost.of_both(costs), strict=True))
     rows = [
         (
             markup.header(name),
             *(f'<td class="number">{escape(text)}</td>' for text in serving_cost.words(cost)),
-            f"<td>{escape(f'{cost.how}; {cost.where}' if cost else '')}</td>",
         )
-        for name, cost in measured
+        for name, cost in measured.items()
     ]
-    head = ("", "generation", "first token after", "peak memory", "measured with")
-    return f"<h3>Cost to serve</h3>{markup.table(head, rows)}"
+    head = ("", "generation", "first token after", "peak memory")
+    ways = {name: f"{cost.how}; {cost.where}" for name, cost in measured.items() if cost}
+    if len(set(ways.values())) == 1 < len(ways):
+        ways = {"both": next(iter(ways.values()))}
+    notes = "".join(f"<p><small>{name}: {escape(way)}</small></p>" for name, way in ways.items())
+    return f"<h3>Cost to serve</h3>{markup.table(head, rows)}{notes}"
 
 
 def _flips(entry: ReportEntry, viewer: str | None, *, texts: bool) -> str:
@@ -168,8 +173,10 @@ def _split(prompt: str) -> tuple[str, str]:
 
 
 def _answer(text: str) -> str:
-    return _pre(answers.beginning(text, MAX_CHARACTERS)) if text.strip() else "<p>(no text)</p>"
+    return _pre(answers.beginning(text, MAX_CHARACTERS))
 
 
 def _pre(text: str) -> str:
+    if not text.strip():
+        return "<p>(no text)</p>"
     return f'<pre dir="auto">{escape(markup.visible(text))}</pre>'

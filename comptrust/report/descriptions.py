@@ -3,6 +3,7 @@
 A guarded server puts its own text in the place of this one.
 """
 
+import contextlib
 import logging
 import tempfile
 from pathlib import Path
@@ -10,35 +11,49 @@ from pathlib import Path
 from comptrust import config, description
 from comptrust.description import Facts, Place
 from comptrust.errors import UserError
-from comptrust.gate.signing import attestations
+from comptrust.gate import policy
+from comptrust.gate.signing import attestations, keys, waivers
+from comptrust.gate.signing.waivers import Waiver
 from comptrust.records import Verdict
 from comptrust.report import entries
-from comptrust.tracking import history, promotion, registry, runs
+from comptrust.tracking import history, promotion, registry, runs, serving_cost
 
 log = logging.getLogger(__name__)
 
 
 @runs.service()
-def update(run_id: str, version: registry.Version | None = None) -> None:
-    """Describe a run, and its version and model if it has one, as its files say now."""
+def update(run_id: str) -> None:
+    """Describe a run, and its versions and their models if it has any, as its files say now."""
     from mlflow.exceptions import MlflowException
 
     client = runs.client()
     run = client.get_run(run_id)
-    verdict, signed = _judged(run_id)
+    verdict, signed, kept = _judged(run_id)
+    versions = registry.evaluated_in(run_id)
+    waived: tuple[str, ...] = ()
+    if verdict and kept:
+        waived = waivers.since(
+            verdict,
+            kept,
+            waivable=policy.waivable(),
+            trusted=keys.load_public_keys(),
+            model=versions[0].name if versions else None,
+        )
     facts = Facts(
         experiment=run.info.experiment_id,
         run_id=run_id,
         recipe=run.data.tags.get("recipe", ""),
         signed=signed,
         urgent=run.data.tags.get(entries.EMERGENCY, ""),
+        waived=waived,
+        costs=serving_cost.of_run(run_id),
     )
     try:
         if verdict:
             text = description.of_run(verdict, facts)
             before = run.data.tags.get(description.NOTE)
             client.set_tag(run_id, description.NOTE, description.merged(text, before))
-        if version:
+        for version in versions:
             before = client.get_model_version(version.name, version.version).description
             text = description.merged(description.of_version(verdict, facts), before)
             client.update_model_version(version.name, version.version, text)
@@ -53,24 +68,25 @@ def update(run_id: str, version: registry.Version | None = None) -> None:
         log.warning("the description was not changed: %s", error.message)
 
 
-def _judged(run_id: str) -> tuple[Verdict | None, str]:
-    """Return the verdict that a run has now, and who signed it."""
-    names = (attestations.VERDICT, attestations.NAME)
+def _judged(run_id: str) -> tuple[Verdict | None, str, tuple[Waiver, ...]]:
+    """Return the verdict that a run has now, who signed it, and the waivers beside it."""
+    names = (attestations.VERDICT, attestations.NAME, waivers.NAME)
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(run_id, into=Path(temporary), only=names)
         if not (folder / attestations.VERDICT).exists():
-            return None, ""
+            return None, "", ()
         verdict = config.load_json(folder / attestations.VERDICT, Verdict)
+        kept: tuple[Waiver, ...] = ()
+        with contextlib.suppress(UserError):  # anybody may log them
+            kept = waivers.read(folder / waivers.NAME)
         try:
             signed = attestations.read(folder / attestations.NAME)
         except UserError:
-            return verdict, "not signed"
+            return verdict, "not signed", kept
     if signed.verdict.digest_of_fields() != verdict.digest_of_fields():
-        return verdict, "not signed"
-    return (
-        verdict,
-        f"signed by key {signed.key_id}, valid until {signed.expires:%Y-%m-%d %H:%M} UTC",
-    )
+        return verdict, "not signed", kept
+    until = f"signed by key {signed.key_id}, valid until {signed.expires:%Y-%m-%d %H:%M} UTC"
+    return verdict, until, kept
 
 
 def _places(name: str, aliases: dict[str, str]) -> list[Place]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from comptrust.report import markup
 from comptrust.report.base import DIMENSIONS, ReportEntry, SeedGroup
 from comptrust.report.markup import escape, number
+from comptrust.text_tables import counted
 
 COLUMNS = (
     "model",
@@ -19,9 +20,11 @@ COLUMNS = (
     "runs",
 )
 FILTER = (
-    '<p><label>Filter <input id="filter" type="search" placeholder="e.g. gptq 3 bits"></label>'
-    ' <span id="shown" role="status"></span></p>'
+    '<p class="filter"><label>Filter <input id="filter" type="search"'
+    ' placeholder="e.g. gptq 3 bits"></label> {fold}<span id="shown" role="status"></span></p>'
 )
+FOLD = '<label><input id="published" type="checkbox"> show {count}</label> '
+"""Published rows are folded away where they would bury one's own."""
 NOTES = (
     "<p>Scores and refusal rates are 0-100. ± is the standard deviation over seeds. The average is"
     " the plain mean of all nine scores, as in the paper. A size with ~ is computed from the"
@@ -36,7 +39,10 @@ def render(groups: Sequence[SeedGroup]) -> str:
         f'<button type="button" data-column="{name}">{markup.narrow_heading(name)}</button>'
         for name in COLUMNS
     ]
-    return FILTER + NOTES + markup.table(head, map(_row, groups), attributes='id="leaderboard"')
+    count = sum(group.first.source == "published" for group in groups)
+    fold = FOLD.format(count=counted(count, "published row")) if 0 < count < len(groups) else ""
+    table = markup.table(head, map(_row, groups), attributes='id="leaderboard"')
+    return FILTER.format(fold=fold) + NOTES + table
 
 
 def _row(group: SeedGroup) -> Iterator[str]:
@@ -48,7 +54,7 @@ def _row(group: SeedGroup) -> Iterator[str]:
     yield f"<td>{'dense' if entry.method == 'none' else escape(entry.method)}</td>"
     yield f'<td data-value="{entry.nominal_bits}">{escape(entry.form)}</td>'
     own = f"own <small>{escape(entry.suite_label.removeprefix('suite '))}</small>"
-    yield f"<td>{own if entry.source == 'own' else 'published'}</td>"
+    yield f"<td>{own}</td>" if entry.source == "own" else "<td data-published>published</td>"
     yield markup.number_cell(_size(entry), value=entry.share)
     for name in DIMENSIONS:
         mean, spread = group.mean(name), group.spread(name)

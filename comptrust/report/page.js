@@ -1,6 +1,7 @@
 const table = document.getElementById("leaderboard");
 const body = table.tBodies[0];
 const box = document.getElementById("filter");
+const published = document.getElementById("published");
 const buttons = [...table.tHead.querySelectorAll("button")];
 
 // A cell that was not measured has an empty value and stays last in either order.
@@ -42,7 +43,9 @@ function filter() {
   let visible = 0;
   for (const row of body.rows) {
     const starts = wordStarts(row);
-    row.hidden = !words.every((word) => starts.some((start) => start.startsWith(word)));
+    const folded = published && !published.checked && row.querySelector("[data-published]");
+    const matches = words.every((word) => starts.some((start) => start.startsWith(word)));
+    row.hidden = folded || !matches;
     visible += !row.hidden;
   }
   const count = `${visible} of ${body.rows.length} rows`;
@@ -58,6 +61,7 @@ buttons.forEach((button, index) => {
   };
 });
 box.oninput = filter;
+if (published) published.onchange = filter;
 // A link to a version opens its card.
 function unfold() {
   const target = document.getElementById(location.hash.slice(1));

@@ -197,6 +197,15 @@ def versions(name: str) -> tuple[Version, ...]:
     return tuple(sorted(map(of_entity, items), key=lambda version: int(version.version)))
 
 
+@runs.service()
+def evaluated_in(run_id: str) -> tuple[Version, ...]:
+    """Return the versions whose evaluation a run is."""
+    search = runs.client().search_model_versions
+    queries = (f"run_id='{run_id}'", f"tag.{EVALUATED_BY}='{run_id}'")
+    found = {version.ref: version for query in queries for version in map(of_entity, search(query))}
+    return tuple(version for version in found.values() if version.run_id == run_id)
+
+
 def run_of(ref: str) -> str:
     """Return the id of the run behind `models:/NAME/VERSION` or `runs:/ID`.
 

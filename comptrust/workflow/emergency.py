@@ -73,5 +73,5 @@ def promote(
         run.tags({entries.EMERGENCY: line})
         with contextlib.suppress(UserError):  # what was never evaluated has no page
             page.log_version(candidate.run_id)
-        descriptions.update(candidate.run_id, candidate)
+        descriptions.update(candidate.run_id)
     return moved

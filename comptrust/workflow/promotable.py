@@ -23,7 +23,7 @@ def promote(name: str, version: str, *, to: str, policy: Policy) -> promotion.Pr
     )
     if decision.outcome == "pass":
         candidate = registry.resolve(decision.ref)
-        descriptions.update(candidate.run_id, candidate)
+        descriptions.update(candidate.run_id)
     return decision
 
 

@@ -17,4 +17,4 @@ def record(
     history.record(run_id, event, {attestations.VERDICT: runs.text_of(verdict), **signature.files})
     if version:
         registry.claim(version, verdict, until=until)
-    descriptions.update(run_id, version)
+    descriptions.update(run_id)

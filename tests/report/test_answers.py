@@ -10,6 +10,7 @@ import pytest
 
 from comptrust.records import Choice, Generation, Message, Prompt, Scorecard
 from comptrust.report import answers, entries, page
+from comptrust.report.answers import Answers, Row, Side
 from comptrust.trust.evaluation import Evaluation
 from tests.support.browsers import WIDTHS, resize, take_screenshots, wait_for
 from tests.support.logged_runs import PLANTED, LoggedRuns
@@ -222,6 +223,21 @@ def test_broken_data_is_said(browser: WebDriver, tmp_path: Path) -> None:
     wait_for(browser, lambda driver: "cannot be shown" in status(driver))
 
 
+def test_a_flip_without_gain_or_text_is_a_row_like_others(
+    browser: WebDriver, tmp_path: Path
+) -> None:
+    rows = tuple(
+        Row(dimension="ood", scenario="s", id=key, dense=Side(answer="a"), compressed=side)
+        for key, side in (("1", Side(answer="b")), ("2", Side(answer="a")), ("3", None))
+    )
+    path = tmp_path / "answers.html"
+    packed = answers.pack(Answers(title="m", rows=rows))
+    path.write_text(page.render_answers(packed, title="org/m"), encoding="utf-8")
+    open_viewer(browser, path.as_uri())
+    drawn = "return [...document.querySelectorAll('.item')].map(e => getComputedStyle(e).display)"
+    assert browser.execute_script(drawn) == ["block"] * 3
+
+
 def test_a_flip_on_a_card_opens_in_the_viewer(
     browser: WebDriver, own_runs: LoggedRuns, tmp_path: Path
 ) -> None:
@@ -249,4 +265,8 @@ def test_a_flip_on_a_card_opens_in_the_viewer(
     wait_for(browser, lambda driver: " prompts" in status(driver))
     browser.find_element("css selector", ".flip h4 a").click()
     wait_for(browser, lambda driver: heading(driver) == wanted, "the frame lost the link")
+    # Any other link is dead there, so its address is shown.
+    away = browser.find_element("partial link text", "MLflow run")
+    browser.execute_script("arguments[0].click()", away)
+    assert str(away.get_attribute("href")) in browser.find_element("id", "elsewhere").text
     browser.switch_to.default_content()

@@ -5,6 +5,7 @@ Screenshots are kept in tests/artifacts/, which git ignores.
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
 import subprocess
@@ -20,13 +21,21 @@ from click.testing import CliRunner
 
 from comptrust.cli.app import comptrust
 from comptrust.report import entries, page
-from comptrust.report.base import DIMENSIONS, fold
+from comptrust.report.base import DIMENSIONS, ReportEntry, fold
 from comptrust.tracking import runs, views
-from tests.support.browsers import WIDTHS, resize, take_screenshots, wait_for
+from tests.support.browsers import SCREENSHOTS, WIDTHS, resize, take_screenshots, wait_for
 from tests.support.logged_runs import LoggedRuns, surround
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
+
+
+def published(method: str) -> ReportEntry:
+    """Return a row of a published table."""
+    scores = {"mmlu": 50.0}
+    return ReportEntry(
+        name=method, model="llama", source="published", suite="paper", method=method, scores=scores
+    )
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +44,7 @@ def report(logged: LoggedRuns) -> Path:
     path = logged.folder / "report.html"
     with pytest.MonkeyPatch.context() as patch:
         surround(patch, logged.folder, logged.uri)
-        found = entries.read()
+        found = (*entries.read(), *map(published, ("none", "gptq")))
         path.write_text(page.render(found, page.families(found)), encoding="utf-8")
     return path
 
@@ -113,12 +122,15 @@ def test_the_filter_keeps_rows_with_all_words(browser: WebDriver, report: Path, 
     box = browser.find_element("id", "filter")
     box.send_keys("gptq 4 bits")
     assert [row[2:4] for row in visible_rows(browser)] == [["gptq", "4 bits g64"]]
-    assert browser.find_element("id", "shown").text == "1 of 6 rows"
+    assert browser.find_element("id", "shown").text == "1 of 8 rows"
     box.clear()
     box.send_keys("none such")
     assert visible_rows(browser) == []
     open_report(browser, f"{report.as_uri()}#sort=average&filter=gptq", width)
     assert [row[2] for row in visible_rows(browser)] == ["gptq"] * 3
+    # Rows of a published table are folded away until somebody asks for them.
+    browser.find_element("id", "published").click()
+    assert [row[4] for row in visible_rows(browser)][3:] == ["published"]
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -143,7 +155,7 @@ def test_the_page_fits_its_window_and_opens_its_cards(
     assert len(told) == 2, told
     assert all(": undecided max drop (" in text for text in told), told
     assert browser.execute_script(in_sight, ".counts .badge, .open li", 900)
-    column = "#leaderboard td:nth-child(2), .card summary .badge"
+    column = "#leaderboard tr:not([hidden]) td:nth-child(2), .card summary .badge"
     assert browser.execute_script(in_sight, column, 1e6)
     cards = browser.find_elements("css selector", "details.card")
     assert len(cards) == 8
@@ -152,6 +164,11 @@ def test_the_page_fits_its_window_and_opens_its_cards(
     assert browser.find_element("css selector", ".flip div > pre").is_displayed()
     assert browser.title == "comptrust report"  # a planted script would have changed it
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    cut = (
+        "return [...document.querySelectorAll('.card .wide, #tradeoff .wide')].filter(t =>"
+        " t.scrollWidth > t.clientWidth + 1).map(t => t.innerText)"
+    )
+    assert browser.execute_script(cut) == []
     small = (
         "return [...document.querySelectorAll('svg text')].filter(t =>"
         " t.getBoundingClientRect().height < 6).map(t => t.textContent)"
@@ -163,6 +180,23 @@ def test_the_page_fits_its_window_and_opens_its_cards(
     )
     assert browser.execute_script(nameless) == 0
     take_screenshots(browser, "report", width)
+    if width == WIDTHS[0]:
+        printed(browser)
+
+
+def printed(browser: WebDriver) -> None:
+    """Keep the report as it is printed; nothing may be cut off, not even the widest table."""
+    pdf = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
+    (SCREENSHOTS / "report.pdf").write_bytes(base64.b64decode(pdf["data"]))
+    resize(browser, 1030)  # pixels of A4 lying across, without margins
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    script = (
+        "return [document.querySelector('#leaderboard').offsetWidth, getComputedStyle("
+        "document.querySelector('.wide')).overflowX, document.querySelector('nav').offsetHeight]"
+    )
+    width, overflow, height = browser.execute_script(script)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert 0 < width <= 1030 and overflow == "visible" and height == 0
 
 
 @pytest.fixture

@@ -96,6 +96,7 @@ def _digest(checkpoint: str) -> str:
 
 def _keep(waiver: waivers.Waiver, *, ref: str, out: Path | None) -> str:
     """Add the waiver to a file, or to those logged on the run; return where it is."""
+    from comptrust.report import descriptions
     from comptrust.tracking import history, registry
     from comptrust.tracking.evaluations import REMOTE
     from comptrust.workflow import logged_waivers
@@ -104,7 +105,9 @@ def _keep(waiver: waivers.Waiver, *, ref: str, out: Path | None) -> str:
         where = logged_waivers.log(ref, [*logged_waivers.read(ref), waiver])
         text = f"{waiver.who} accepts {waiver.rule} until {waiver.until}: {waiver.why}"
         event = history.now("waiver", text, key_id=waiver.key_id)
-        history.record(registry.run_of(ref), event)
+        run_id = registry.run_of(ref)
+        history.record(run_id, event)
+        descriptions.update(run_id)
         return where
     path = out or Path(waivers.NAME)
     before = waivers.read(path) if path.exists() else ()

@@ -10,21 +10,25 @@ import html
 import re
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
-from comptrust import description
+from comptrust import config, description, serving_cost
 from comptrust.description import Facts, Place
-from comptrust.errors import ComptrustError
+from comptrust.errors import ComptrustError, UserError
+from comptrust.gate import policy
 from comptrust.gate.enforcement import audit, names, replay
 from comptrust.gate.enforcement.guard import Guard
 from comptrust.gate.enforcement.places import run_of
-from comptrust.gate.signing import attestations, emergency
+from comptrust.gate.signing import attestations, emergency, waivers
 from comptrust.records import SEVERITY, Verdict
+from comptrust.serving_cost import ServingCosts
 
 TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """Characters that change the direction of what follows, so that text reads as what it is not."""
@@ -40,6 +44,10 @@ SIGNS = (
     *("comptrust begin", "comptrust end", "comptrust wrote"),
 )
 """What only the gate says."""
+
+MAX_BYTES_BESIDE = 1 << 18
+"""The longest file of waivers or costs that is read; anybody may log one."""
+T = TypeVar("T")
 
 
 class Descriptions:
@@ -73,7 +81,7 @@ class Descriptions:
         urgent = self._urgent(version.name, str(version.version))
         if verdict is None and not urgent and (claim := tags.get(names.CLAIM)):
             urgent = f"{claim}, says whoever judged it: this server has no signed verdict."
-        shown = Facts(facts.experiment, run_id, tags.get("recipe", ""), facts.signed, urgent)
+        shown = replace(facts, recipe=tags.get("recipe", ""), urgent=urgent)
         return description.merged(description.of_version(verdict, shown), text)
 
     def of_run(self, run_id: str, text: str) -> str:
@@ -113,12 +121,12 @@ class Descriptions:
             info = self._tracking().get_run(run_id).info
             facts = Facts(info.experiment_id, run_id)
             with tempfile.TemporaryDirectory() as temporary:
-                verifier, folder = self._guard.verifier, Path(temporary)
-                trusted = verifier.trusted()
-                path = (
-                    verifier.places.fetch(run_id, (attestations.NAME,), folder) / attestations.NAME
-                )
-                signed = attestations.read(path)
+                trusted = self._guard.verifier.trusted()
+                names = (attestations.NAME, waivers.NAME, serving_cost.NAME)
+                folder = self._guard.verifier.places.fetch(run_id, names, Path(temporary))
+                signed = attestations.read(folder / attestations.NAME)
+                kept = _small(waivers.read, folder / waivers.NAME)
+                costs = _small(config.load_json, folder / serving_cost.NAME, ServingCosts)
         except (MlflowException, ComptrustError):
             return None, Facts("", run_id)
         problems = attestations.problems(
@@ -135,7 +143,10 @@ class Descriptions:
             name = f"{verdict.policy} (not a policy of this server)"
             verdict = verdict.model_copy(update={"policy": name})
         until = f"signed by key {signed.key_id}, valid until {signed.expires:%Y-%m-%d %H:%M} UTC"
-        return verdict, Facts(facts.experiment, run_id, signed=until)
+        waived = waivers.since(
+            verdict, kept or (), waivable=policy.waivable(), trusted=trusted, model=model
+        )
+        return verdict, replace(facts, signed=until, waived=waived, costs=costs)
 
     def _urgent(self, name: str, version: str) -> str:
         """Return the line about the last emergency of a version; empty without any."""
@@ -157,6 +168,14 @@ class Descriptions:
 
     def _changes(self, name: str) -> replay.History:
         return replay.history(audit.changes_of(self._guard.audit.path, name))
+
+
+def _small(read: Callable[..., T], path: Path, *more: Any) -> T | None:
+    """Return what a file of a run says beside its verdict; None if it is not as it should be."""
+    with contextlib.suppress(UserError, OSError):
+        if path.stat().st_size <= MAX_BYTES_BESIDE:
+            return read(path, *more)
+    return None
 
 
 def imitates(text: str) -> bool:

@@ -7,11 +7,14 @@ not deleted.
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import TypeVar
 
 from mlflow.entities import (
     ExperimentTag,
     LoggedModel,
+    LoggedModelParameter,
     LoggedModelStatus,
+    LoggedModelTag,
     Metric,
     Param,
     Run,
@@ -30,7 +33,7 @@ from comptrust.gate.enforcement import files, names
 from comptrust.gate.enforcement.frozen import guarded_store
 
 ACTION = "create experiment"
-
+T = TypeVar("T", ExperimentTag, LoggedModelTag)
 
 EVALUATION_TAGS = {
     *("base_model", "bits", "checkpoint_digest", "code_digest", "engine", "method", "recipe"),
@@ -66,7 +69,30 @@ class GuardedTracking(SqlAlchemyStore):
                 f" {files.PROXIED}:/FOLDER.",
                 error_code=PERMISSION_DENIED,
             )
+        tags = _people(tags, target=f"experiment {name}")
         return str(super().create_experiment(name, artifact_location, tags))
+
+    def set_experiment_tag(self, experiment_id: str, tag: ExperimentTag) -> None:
+        [tag] = _people([tag], target=f"experiment {experiment_id}")
+        super().set_experiment_tag(experiment_id, tag)
+
+    def create_logged_model(
+        self,
+        experiment_id: str,
+        name: str | None = None,
+        source_run_id: str | None = None,
+        tags: list[LoggedModelTag] | None = None,
+        params: list[LoggedModelParameter] | None = None,
+        model_type: str | None = None,
+    ) -> LoggedModel:
+        tags = _people(tags, target=f"logged model {name}")
+        return super().create_logged_model(
+            experiment_id, name, source_run_id, tags, params, model_type
+        )
+
+    def set_logged_model_tags(self, model_id: str, tags: list[LoggedModelTag]) -> None:
+        tags = _people(tags, target=f"logged model {model_id}")
+        super().set_logged_model_tags(model_id, tags)
 
     def delete_experiment(self, experiment_id: str) -> None:
         with _kept("delete experiment", experiment_id, lambda: self._contents(experiment_id)):
@@ -146,6 +172,17 @@ def _described(run_id: str, tags: Sequence[RunTag]) -> list[RunTag]:
         else tag
         for tag in tags
     ]
+
+
+def _people(tags: Sequence[T] | None, *, target: str) -> list[T]:
+    """Return tags of what no verdict is about. A note among them may not pass for the gate's."""
+    note, checked = names.fold(description.NOTE), []
+    for tag in tags or ():
+        if names.fold(tag.key) == note:
+            guarded_store().descriptions.check(tag.value, target=target)
+            tag = type(tag)(tag.key, description.others(tag.value))
+        checked.append(tag)
+    return checked
 
 
 @contextmanager

@@ -5,7 +5,7 @@ A waiver has a reason and a last day.
 
 import datetime
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from comptrust import config
 from comptrust.errors import UserError
 from comptrust.gate.signing import keys
 from comptrust.gate.signing.roles import Role
-from comptrust.records import Finding
+from comptrust.records import Finding, Verdict
 
 NAME = "waivers.json"
 ACCEPTED = "accepted"
@@ -98,6 +98,32 @@ def accepted(findings: Sequence[Finding]) -> tuple[Waiver, ...]:
         if entry["state"] == ACCEPTED
     ]
     return tuple(dict.fromkeys(used))
+
+
+def since(
+    verdict: Verdict, waivers: Sequence[Waiver], *, waivable: Collection[str], **scope: Any
+) -> tuple[str, ...]:
+    """Return in words the waivers that accept what a verdict left open; it does not count them.
+
+    `scope` are the trusted keys and the model for which a key must be allowed to sign.
+    """
+    trusted = scope.pop("trusted")
+    applied = [
+        apply(
+            finding,
+            waivers,
+            waivable=finding.rule in waivable,
+            checkpoint_digest=verdict.checkpoint_digest,
+            trusted=trusted,
+            scope=scope,
+        )
+        for finding in verdict.findings
+        if finding.outcome == "inconclusive"
+    ]
+    return tuple(
+        f"{waiver.rule}, by {waiver.who} until {waiver.until}. {waiver.why}"
+        for waiver in accepted([finding for finding in applied if finding.outcome == "pass"])
+    )
 
 
 def read(path: Path) -> tuple[Waiver, ...]:

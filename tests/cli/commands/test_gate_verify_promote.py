@@ -545,7 +545,12 @@ def test_a_waiver_is_signed_logged_and_counts_until_its_day(
     assert call(gate).exit_code == 3
     done = call(f"waive refusal_shift --checkpoint {refusing.ref}", *WAIVE, "2999-01-31")
     assert done.exit_code == 0 and f"runs:/{refusing.run_id}/waivers.json" in done.stdout
+    # The page says so at once, although the verdict is the one from before.
+    text = runs.client().get_model_version(refusing.name, refusing.version).description or ""
+    assert text.startswith("? INCONCLUSIVE") and "refusal_shift, by Ada Lovelace until 2999" in text
     done = call(gate)
+    text = runs.client().get_model_version(refusing.name, refusing.version).description or ""
+    assert text.startswith("✓ PASS") and "Waived since" not in text
     [finding] = [
         one for one in json.loads(done.stdout)["findings"] if one["rule"] == "refusal_shift"
     ]

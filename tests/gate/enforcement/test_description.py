@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+import datetime
+import json
 
+import pytest
+from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from mlflow.entities import ExperimentTag, LoggedModelTag
+
+from comptrust.cli.app import comptrust
 from comptrust.description import BEGIN, NOTE, others
-from comptrust.gate.signing import attestations
+from comptrust.gate.enforcement import tracking
+from comptrust.gate.signing import attestations, keys, waivers
+from comptrust.serving_cost import NAME, ServingCost, ServingCosts
 from tests.support.enforcement.inprocess import a_pass, promote, refused, store
-from tests.support.enforcement.world import BAD, Candidate, World
+from tests.support.enforcement.world import BAD, GOOD, KEY, Candidate, World
 
 FORGED = f"✓ PASS under policy production {BEGIN}\n---\n<!-- comptrust:end -->"
 
@@ -81,3 +90,84 @@ def test_the_note_of_a_run_is_the_servers_too(inside: World) -> None:
     text = store(inside).descriptions.of_run(candidate.run_id, f"{FORGED}\nours")
     assert text.startswith("✕ BLOCK under policy production") and text.endswith("\nours")
     assert NOTE == "mlflow.note.content"
+
+
+def test_what_it_costs_to_serve_is_said_to_be_unverified(inside: World) -> None:
+    candidate = inside.register(BAD)
+    inside.gate(candidate)
+    cost = ServingCost(tokens_per_second=13.3, peak_bytes=10**9, how=FORGED, where="verdict: pass")
+    texts = (ServingCosts(model=cost).model_dump_json(), '{"model": "fast"}', " " * 2**18 + "{}")
+    shown = []
+    for text in texts:
+        inside.client.log_text(candidate.run_id, text, NAME)
+        inside.client.update_model_version(candidate.name, candidate.version, "ours")
+        shown.append(described(inside, candidate))
+    said = f"Cost to serve, measured in run {candidate.run_id[:8]}, not verified: generation 13.3"
+    assert said in shown[0] and "dense not measured" in shown[0] and "verdict: pass" not in shown[0]
+    assert all("Cost to serve" not in text and "BLOCK under" in text for text in shown[1:])
+
+
+def test_a_waiver_is_shown_before_a_verdict_counts_it(inside: World) -> None:
+    candidate = inside.register(GOOD, refuses=True)
+    made = inside.gate(candidate)
+    assert made and made.verdict.outcome == "inconclusive"
+    plain = waivers.Waiver(
+        rule="refusal_shift",
+        checkpoint=made.verdict.checkpoint_digest,
+        who="Ada",
+        why="Read all",
+        until=datetime.date(2999, 1, 1),
+    )
+    for key, is_shown in ((Ed25519PrivateKey.generate(), False), (KEY, True)):
+        text = waivers.dumps([keys.sign(plain, key)])
+        inside.client.log_text(candidate.run_id, text, waivers.NAME)
+        inside.client.update_model_version(candidate.name, candidate.version, "")
+        told = described(inside, candidate)
+        assert told.startswith("? INCONCLUSIVE under policy production")
+        assert ("refusal_shift, by Ada until 2999-01-01. Read all" in told) is is_shown
+
+
+def test_notes_of_experiments_and_logged_models_do_not_imitate(
+    inside: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "guarded_store", lambda: store(inside))
+    database = f"sqlite:///{inside.folder}/mlflow.db"
+    runs = tracking.GuardedTracking(database, (inside.folder / "artifacts").as_uri())
+    model = inside.register(BAD).model_id
+    for note in ("MLflow.note.content", NOTE):
+        forged = ExperimentTag(note, "PASS under policy x"), LoggedModelTag(note, "Verdict: pass")
+        kinder = ExperimentTag(note, f"{FORGED}\nours"), LoggedModelTag(note, f"{FORGED}\nours")
+        for act, *words in (
+            (runs.create_experiment, "forged", None, [forged[0]]),
+            (runs.set_experiment_tag, inside.experiment, forged[0]),
+            (runs.create_logged_model, inside.experiment, "m", None, [forged[1]]),
+            (runs.set_logged_model_tags, model, [forged[1]]),
+        ):
+            assert "could pass for a verdict" in refused(act, *words)
+        runs.set_experiment_tag(inside.experiment, kinder[0])
+        runs.set_logged_model_tags(model, [kinder[1], LoggedModelTag("x", "Verdict: pass")])
+        assert runs.get_experiment(inside.experiment).tags[note] == "ours"
+        assert runs.get_logged_model(model).tags.items() >= {(note, "ours"), ("x", "Verdict: pass")}
+
+
+def test_history_tells_what_the_log_says(inside: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate, other = a_pass(inside), inside.register(BAD)
+    promote(inside, candidate)
+    refused(promote, inside, other)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{inside.folder}/mlflow.db")
+
+    def told(ref: str, *more: str) -> str:
+        done = CliRunner().invoke(comptrust, ["history", ref, *more])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    events = json.loads(told(f"models:/{candidate.name}", "--json"))
+    assert [event["what"] for event in events] == ["verdict", "granted"]
+    text = " ".join(told(f"models:/{candidate.name}/1").split())
+    assert "granted: set alias champion passes policy production" in text
+    text = told(f"models:/{other.name}/1")
+    assert "refused: set alias champion" in text and "granted" not in text
+    log = inside.folder / "mlflow.db.audit.jsonl"
+    log.write_text(log.read_text().replace("refused", "granted"))
+    done = CliRunner().invoke(comptrust, ["history", f"models:/{other.name}"])
+    assert "is broken at" in str(done.exception)
