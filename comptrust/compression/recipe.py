@@ -4,7 +4,7 @@ from typing import Any
 
 from comptrust.compression.base import METHODS, SHARED, STRUCTURES, Method, Pattern, configured
 from comptrust.errors import UserError, unknown
-from comptrust.models import formats
+from comptrust.models import formats, servers
 from comptrust.records import Recipe
 
 CALIBRATIONS = ("builtin", "self", "file:PATH", "hf:NAME")
@@ -26,11 +26,13 @@ def build(
     seed: int = 0,
     options: dict[str, Any] | None = None,
     format: str = formats.DEFAULT,
+    server: str | None = None,
 ) -> Recipe:
     """Check every option against the method and return the recipe.
 
     A group size of `auto` and the digests stay None until the model is known. Raises UserError
-    for an unknown name, a bad value or options that do not fit together.
+    for an unknown name, a bad value, options that do not fit together, or a checkpoint that
+    `server` does not load.
     """
     chosen: type[Method] = METHODS.get(method)
     if not 0 <= seed < SEEDS:
@@ -57,6 +59,8 @@ def build(
     elif chosen.kind == "pruning":
         parameters = _sparsity(sparsity, structure)
     fields = parameters | {"format": formats.check(format, method=method, bits=bits)}
+    if server:
+        servers.check(server, method=method, bits=bits, format=fields["format"])
     if chosen.calibrated:
         fields |= _calibration(calibration, calibration_samples)
     checked = configured(method, parameters=parameters, options=options or {})

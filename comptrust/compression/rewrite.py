@@ -1,5 +1,6 @@
 """Rewrite packed compressed-tensors checkpoints in the GPTQ and AWQ formats, for older servers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32,
 from compressed_tensors.entrypoints.convert import convert_checkpoint
 
 from comptrust.errors import UserError
+from comptrust.models import headers
 from comptrust.models.formats import DEFAULT, LAYOUTS
 
 PACKED_PARTS = ("weight_packed", "weight_scale", "weight_shape", "weight_zero_point")
@@ -21,14 +23,28 @@ def rewrite(folder: Path, out: Path, *, name: str, bits: int, group_size: int) -
 
     Raises UserError for a number outside float16's range.
     """
-    convert_checkpoint(folder, out, _Converter(name, bits, group_size), device="cpu")
+    settings: dict[str, Any] = {"bits": bits, "group_size": group_size}
+    if name == "awq":
+        settings["modules_to_not_convert"] = _dense(folder)
+    convert_checkpoint(folder, out, _Converter(name, settings), device="cpu")
+
+
+def _dense(folder: Path) -> list[str]:
+    """Name what is not quantized, routers too: servers expect packed integers of all others.
+
+    The head is named even if it has no tensor of its own, because it shares the embeddings'.
+    """
+    matrices = (tensor.name for tensor in headers.tensors(folder) if len(tensor.shape) > 1)
+    names = (name.removesuffix(".weight") for name in matrices if name.endswith(".weight"))
+    return sorted({"lm_head", *names})
 
 
 class _Converter:
     """What convert_checkpoint needs to know; it defines the names of these methods."""
 
-    def __init__(self, name: str, bits: int, group_size: int) -> None:
-        self.name, self.bits, self.group_size = name, bits, group_size
+    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+        self.name, self.settings = name, settings
+        self.bits, self.group_size = settings["bits"], settings["group_size"]
 
     def get_dependencies(self, weight_name: str) -> set[str]:
         """Return the tensors that are needed to convert this one."""
@@ -47,8 +63,7 @@ class _Converter:
         """Return config.json with the format's own quantization_config."""
         settings = {
             "quant_method": self.name,
-            "bits": self.bits,
-            "group_size": self.group_size,
+            **self.settings,
             **LAYOUTS[self.name].settings,
         }
         return {**model_config, "dtype": "float16", "quantization_config": settings}

@@ -47,7 +47,7 @@ LAYOUTS = {
         bits_read=(4,),
         bits_written=(4,),
         versions_read=("", "gemm"),
-        settings={"version": "gemm", "zero_point": True, "modules_to_not_convert": ["lm_head"]},
+        settings={"version": "gemm", "zero_point": True},
     ),
 }
 """By name, which is also that of the one method whose results the format holds."""

@@ -195,7 +195,14 @@ class _Expansion:
             # without calibration nothing is random
             seeds = self.seeds if METHODS.get(method).calibrated else (0,)
             return [
-                recipes.build(model=model, method=method, seed=number, options=options, **fields)
+                recipes.build(
+                    model=model,
+                    method=method,
+                    seed=number,
+                    options=options,
+                    server=self.file.server,
+                    **fields,
+                )
                 for number in (seeds if seed is None else (seed,))
             ]
 

@@ -110,7 +110,7 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     outcomes = {} if is_new else finished(tags)
     # What a cell may use and how the sweep is described do not make it another sweep. A dtype came
     # later: a sweep file that leaves it out keeps its digest.
-    apart = {"resources", "description"} | ({"dtype"} if file.dtype == "auto" else set())
+    apart = {"resources", "description", "server"} | ({"dtype"} if file.dtype == "auto" else set())
     fields = file.model_dump(mode="json", exclude=apart) | {"policy": policy_name}
     return Sweep(
         digest=digests.of_value(fields),

@@ -85,6 +85,8 @@ class SweepFile(Record):
     include: tuple[CellFilter, ...] = ()
     exclude: tuple[CellFilter, ...] = ()
     batch_size: Annotated[int, Field(ge=1)] | None = None
+    server: str | None = Field(default=None, alias="for")
+    """Server that has to load every compressed model; a cell that it cannot load is refused."""
     policy: str | None = None
     """By default the one that runs of the suite are judged under."""
     resources: Resources = Resources()

@@ -23,7 +23,7 @@ from comptrust.compression.recipe import build
 from comptrust.errors import UserError
 from comptrust.models import loading
 from comptrust.records import Checkpoint
-from tests.support import layouts
+from tests.support import families, layouts
 
 
 def compress(model: Path, out: Path, **options: Any) -> Checkpoint:
@@ -70,6 +70,9 @@ def test_the_same_numbers_in_another_layout(
         said["quantization_config"]["bits"],
         said["dtype"],
     ) == (method, bits, "float16")
+    if method == "awq":
+        named = said["quantization_config"]["modules_to_not_convert"]
+        assert named == ["lm_head", "model.embed_tokens"]
     assert {str(value.dtype) for value in stored.values()} == {"int32", "float16"}
 
 
@@ -111,6 +114,14 @@ def test_numbers_beyond_float16_are_refused(tiny_model: Path, tmp_path: Path) ->
     save_file(weights, file, metadata={"format": "pt"})
     with pytest.raises(UserError, match="model.norm.weight has numbers outside float16's range"):
         rewrite.rewrite(tmp_path / "plain", tmp_path / "other", name="gptq", bits=4, group_size=32)
+
+
+def test_an_awq_file_names_the_routers_that_stay_dense(tmp_path: Path) -> None:
+    families.build("qwen3_moe", tmp_path / "model")
+    compress(tmp_path / "model", tmp_path / "out", method="awq", bits=4, format="awq")
+    said = json.loads((tmp_path / "out" / "config.json").read_text())["quantization_config"]
+    routers = {f"model.layers.{layer}.mlp.gate" for layer in (0, 1)}
+    assert {*said["modules_to_not_convert"]} == {"lm_head", "model.embed_tokens", *routers}
 
 
 def test_a_weight_that_is_missing_is_not_made_up(tiny_model: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def command(out: Path | None, verify: bool, as_json: bool, **recipe_options: Any
     from comptrust.models import sources
     from comptrust.tracking import registry
 
-    recipe = build(**recipe_options)
+    recipe = build(server=recipe_options.pop("for"), **recipe_options)
     model = recipe.base_model.split(":")[-1].strip("/").replace("/", "--")
     out = out or Path("out") / model / recipe.slug
     checkpoint.check_free(out)

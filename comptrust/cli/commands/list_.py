@@ -24,7 +24,7 @@ REGISTRIES = {
 """Kinds that plug-ins add to; each is imported only when it is listed."""
 FILES = ("policies", "recipes", "sweeps")
 """Kinds that are YAML files."""
-KINDS = (*REGISTRIES, *FILES, "models", "formats", "settings")
+KINDS = (*REGISTRIES, *FILES, "models", "formats", "servers", "settings")
 
 
 @click.command("list")
@@ -62,6 +62,10 @@ def lines(kind: str) -> Mapping[str, str]:
         from comptrust.models import formats
 
         return formats.about()
+    if kind == "servers":
+        from comptrust.models import servers
+
+        return servers.about()
     from comptrust.models import presets
     from comptrust.models.sources import BUILTIN
 

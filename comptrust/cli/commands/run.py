@@ -81,7 +81,8 @@ def command(no_fail: bool, as_json: bool, **options: Any) -> None:
     if job_options["promote_to"] and project.gave("policy"):
         say(f"--promote-to does not use the policy of {project.NAME}; name one with --policy")
         job_options["policy"] = None
-    result = job.run(jobs.job(recipe.build(**options), **job_options), say=say)
+    built = recipe.build(server=options.pop("for"), **options)
+    result = job.run(jobs.job(built, **job_options), say=say)
     jobs.show(result, as_json=as_json)
     if not no_fail:
         end(Exit.of(result.decision.outcome if result.decision else result.verdict.outcome))

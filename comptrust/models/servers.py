@@ -1,0 +1,98 @@
+"""Which server loads what compression writes: one table, for refusals, `list` and the docs.
+
+The rows of vLLM on a GPU were read in the source of its wheel and not run; the others were tried
+(docs/compression.md, "What loads where").
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from comptrust.errors import UserError, unknown
+from comptrust.models.formats import DEFAULT
+
+SERVERS = {
+    "vllm": "vLLM 0.32 on an NVIDIA GPU",
+    "vllm-cpu": "vLLM 0.32 on a CPU",
+    "transformers": "transformers 5.17 with compressed-tensors",
+    "llama.cpp": "llama.cpp",
+}
+YES = ""
+"""The server loads it; any other text says why not."""
+FOUR_BITS = "it computes quantized integers at 4 bits only. Use bits 4"
+GPTQMODEL = f"it needs gptqmodel to read this format. Use format {DEFAULT}"
+ONLY_GGUF = "it reads only GGUF files. Use another server"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of checkpoint, and what each server makes of it."""
+
+    about: str
+    methods: tuple[str, ...]
+    bits: tuple[int | None, ...]
+    vllm: str
+    vllm_cpu: str
+    transformers: str
+    llama_cpp: str = ONLY_GGUF
+    format: str = DEFAULT
+
+    def answer(self, server: str) -> str:
+        """Return YES, or why the server does not load this kind."""
+        return str(getattr(self, server.replace("-", "_").replace(".", "_")))
+
+
+TABLE = (
+    Row(
+        about="dense, or pruned (served as dense)",
+        methods=("none", "magnitude", "sparsegpt", "wanda"),
+        bits=(None,),
+        vllm=YES,
+        vllm_cpu=YES,
+        transformers=YES,
+    ),
+    Row("4 bits", ("gptq", "rtn", "awq"), (4,), YES, YES, YES),
+    Row("3 and 8 bits", ("gptq", "rtn", "awq"), (3, 8), YES, FOUR_BITS, YES),
+    Row("4 bits", ("gptq",), (4,), YES, YES, GPTQMODEL, format="gptq"),
+    Row("8 bits", ("gptq",), (8,), YES, FOUR_BITS, GPTQMODEL, format="gptq"),
+    Row("4 bits", ("awq",), (4,), YES, YES, GPTQMODEL, format="awq"),
+)
+
+
+def check(server: str, *, method: str, bits: int | None, format: str) -> None:
+    """Raise UserError if the server cannot load, or is not known to load, what is asked for."""
+    if server not in SERVERS:
+        raise unknown("server", server, SERVERS)
+    kind = f"what method {method} writes" + (f" at {bits} bits" if bits else "")
+    kind += "" if format == DEFAULT else f" in format {format}"
+    for row in TABLE:
+        if row.format == format and method in row.methods and bits in row.bits:
+            if why := row.answer(server):
+                raise UserError(f"{SERVERS[server]} cannot load {kind}: {why}.")
+            return
+    raise UserError(f"It is not known whether {SERVERS[server]} loads {kind}. Name no server.")
+
+
+def about() -> dict[str, str]:
+    """Return each server with what it loads."""
+    return {
+        server: f"{title}: {'; '.join(_loaded(server)) or 'nothing that is written here'}"
+        for server, title in SERVERS.items()
+    }
+
+
+def _loaded(server: str) -> Iterator[str]:
+    for row in TABLE:
+        if row.answer(server) == YES:
+            where = "" if row.format == DEFAULT else f", format {row.format}"
+            yield f"{', '.join(row.methods)} ({row.about}{where})"
+
+
+def markdown() -> str:
+    """Return the table as docs/compression.md shows it."""
+    rows = [("format", "method", "kind", *SERVERS.values()), ("---",) * (3 + len(SERVERS))]
+    for row in TABLE:
+        answers = (row.answer(server) for server in SERVERS)
+        cells = ("yes" if answer == YES else f"no: {answer}" for answer in answers)
+        methods = ", ".join(f"`{method}`" for method in row.methods)
+        rows.append((f"`{row.format}`", methods, row.about, *cells))
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
