@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -60,7 +62,7 @@ def write(
     markdown: Path | None,
     show_texts: bool,
 ) -> None:
-    """Write the files that were asked for. Raises UserError for a place that cannot be written."""
+    """Write the files that were asked for."""
     from comptrust.cli import verdicts  # the light install does not have what it needs
 
     if show_texts and not markdown:
@@ -75,23 +77,23 @@ def write(
     ]
     title = f"{verdict.outcome.upper()}: {candidate.ref}"
     if junit:
-        _write(junit, as_junit(f"comptrust {verdict.policy} {candidate.ref}", cases))
+        digests.write_atomic(junit, as_junit(f"comptrust {verdict.policy} {candidate.ref}", cases))
     if markdown:
         about = f"Policy `{verdict.policy}` ({verdict.policy_digest[:12]})."
         lines = [*as_markdown(title, about, cases), *_drops(verdict, candidate, baseline)]
         if baseline:
             lines += _flips(candidate, baseline, texts=show_texts)
-        _write(markdown, "\n".join(lines) + "\n")
+        digests.write_atomic(markdown, "\n".join(lines) + "\n")
 
 
 def write_checks(
     title: str, cases: Sequence[Case], *, junit: Path | None, markdown: Path | None
 ) -> None:
-    """Write the files of a verification. Raises UserError for a place that cannot be written."""
+    """Write the files of a verification."""
     if junit:
-        _write(junit, as_junit(f"comptrust {title}", cases))
+        digests.write_atomic(junit, as_junit(f"comptrust {title}", cases))
     if markdown:
-        _write(markdown, "\n".join(as_markdown(title, "", cases)) + "\n")
+        digests.write_atomic(markdown, "\n".join(as_markdown(title, "", cases)) + "\n")
 
 
 def as_junit(title: str, cases: Sequence[Case]) -> str:
@@ -123,13 +125,6 @@ def as_markdown(title: str, about: str, cases: Sequence[Case]) -> list[str]:
             if case.outcome == outcome
         ]
     return lines
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        digests.write_atomic(path, text)
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}.") from error
 
 
 def _drops(verdict: Verdict, candidate: Evaluation, baseline: Evaluation | None) -> list[str]:
@@ -171,7 +166,5 @@ def _flips(candidate: Evaluation, baseline: Evaluation, *, texts: bool) -> list[
 
 def _cell(text: str) -> str:
     """Return a text as one line in which no Markdown or HTML works."""
-    short = " ".join(text.split())[:300]
-    for sign in "\\`*_{}[]<>|#!&":
-        short = short.replace(sign, f"&#{ord(sign)};" if sign in "<>&" else f"\\{sign}")
-    return short
+    short = html.escape(" ".join(text.split())[:300], quote=False)
+    return re.sub(r"([\\`*_{}\[\]|~!])", r"\\\1", short)

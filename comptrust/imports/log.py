@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +28,6 @@ class Row(NamedTuple):
     """Digest of the prompt that the model saw; empty if the harness does not log it."""
     scores: Mapping[str, float | None]
     """Metric -> score in the harness's own scale; None if scoring it failed."""
-    repeat: int = 0
-    """Which of several answers to the same document this is."""
     text: str = ""
     target: str | None = None
     cluster: str | None = None
@@ -146,12 +144,3 @@ def only(folder: Path, pattern: str, *, what: str) -> Path:
         raise UserError(f"{folder} has no {what} ({pattern}). Give the folder of a finished run.")
     listed = ", ".join(str(file.relative_to(folder)) for file in files[:3])
     raise UserError(f"{folder} has {len(files)} {what}s ({listed}). Give one of them.")
-
-
-def numbered(rows: Iterable[Row]) -> Iterator[Row]:
-    """Count equal documents of a task, so that each has an identity of its own."""
-    seen: dict[tuple[str, str, str], int] = defaultdict(int)
-    for row in rows:
-        key = (row.task, row.document, row.asked)
-        yield row._replace(repeat=seen[key])
-        seen[key] += 1

@@ -6,7 +6,7 @@ missing there, so the dimension has no score and the gate cannot pass it. Nothin
 intersection.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +96,7 @@ def write(
 def _answers(log: Log, *, metrics: Collection[str], scales: Mapping[str, Scale]) -> Answers:
     answers: Answers = defaultdict(dict)
     tasks: dict[str, str] = {}
+    places: Counter[tuple[str, str, str]] = Counter()
     for row in log.rows:
         for metric in metrics & row.scores.keys():
             name = imported.name_of(log.harness, row.task, metric)
@@ -108,15 +109,14 @@ def _answers(log: Log, *, metrics: Collection[str], scales: Mapping[str, Scale])
                     f" {metric}=WORST:BEST, or choose others with --metric."
                 )
             value, scale = row.scores[metric], scales.get(metric, Scale())
-            answers[name][_identity(row)] = (
+            # Repeats of a document, and equal documents, may be told apart in any order.
+            key = (name, row.document, row.asked)
+            places[key] += 1
+            answers[name][row.document, row.asked, places[key]] = (
                 row,
                 None if value is None else scale.share(value, what=what),
             )
     return answers
-
-
-def _identity(row: Row) -> Identity:
-    return row.document, row.asked, row.repeat
 
 
 def _suite(

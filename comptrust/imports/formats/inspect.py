@@ -8,7 +8,7 @@ from typing import Any
 
 from comptrust import config
 from comptrust.errors import UserError
-from comptrust.imports.log import Log, Row, digest, number, only
+from comptrust.imports.log import Log, Row, digest, number
 from comptrust.imports.log import cluster as cluster_of
 
 OF_TRANSPORT = ("max_connections", "max_retries", "timeout", "attempt_timeout")
@@ -21,12 +21,20 @@ class Inspect:
     """Reader of inspect_ai."""
 
     def read(self, path: Path, *, cluster: str | None) -> Log:
-        """Return the rows of a log; epochs are repeats of one document.
+        """Return the rows of a log, or of a folder with one log a task.
 
-        Raises UserError for a log that cannot be read, of a run that did not succeed, or without
-        samples.
+        Epochs are repeats of one document. Raises UserError for a log that cannot be read, of a run
+        that did not succeed, or without samples.
         """
-        file = only(path, "*.eval", what="log")
+        log = Log(path, "inspect")
+        files = sorted([*path.glob("*.eval"), *path.glob("*.json")]) if path.is_dir() else [path]
+        if not files:
+            raise UserError(f"{path} has no log (*.eval or *.json). Give the --log-dir of a run.")
+        for file in files:
+            self._add(log, file, cluster)
+        return log
+
+    def _add(self, log: Log, file: Path, cluster: str | None) -> None:
         data = _data(file)
         about = data.get("eval")
         if not isinstance(about, dict) or "task" not in about:
@@ -36,7 +44,9 @@ class Inspect:
                 f"{file} is of a run that ended as '{data.get('status')}'. Only a finished run can"
                 " be judged; continue it with `inspect eval-retry`."
             )
-        log, task = Log(file, "inspect"), str(about["task"])
+        task = str(about["task"])
+        if any(row.task == task for row in log.rows):
+            raise UserError(f"{file}: task {task} is in an earlier log of that folder too.")
         log.facts = {
             "harness": f"inspect_ai {(about.get('packages') or {}).get('inspect_ai')}",
             "backend": f"inspect/{str(about.get('model', '')).partition('/')[0]}",
@@ -62,7 +72,7 @@ class Inspect:
         for place, sample in enumerate(data.get("samples") or (), start=1):
             where = f"{file}, sample {place}"
             row = _row(task, sample, cluster, where=where)
-            if (key := (str(sample.get("id")), row.repeat)) in seen:
+            if (key := (str(sample.get("id")), int(sample.get("epoch") or 1))) in seen:
                 raise UserError(f"{where}: id {key[0]} (epoch {key[1]}) is there twice.")
             seen[key] = place
             log.add(row)
@@ -71,7 +81,6 @@ class Inspect:
             mean = metrics.get("accuracy", metrics.get("mean"))
             if isinstance(mean, Mapping):
                 log.stated[task, result["name"]] = number(mean["value"], where=str(file))
-        return log
 
 
 def _data(file: Path) -> dict[str, Any]:
@@ -115,7 +124,6 @@ def _row(task: str, sample: Mapping[str, Any], name: str | None, *, where: str) 
         document=digest(asked, target, sample.get("choices")),
         asked="",
         scores=scores,
-        repeat=int(sample.get("epoch") or 1),
         text=str((sample.get("output") or {}).get("completion") or ""),
         target=target if isinstance(target, str) else digest(target),
         cluster=cluster_of(about, name, where=where),

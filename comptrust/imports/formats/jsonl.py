@@ -45,7 +45,6 @@ class Jsonl:
                     document=document,
                     asked=asked,
                     scores={metric: None if score is None else number(score, where=where)},
-                    repeat=repeat if isinstance(repeat, int) else 0,
                     text=str(fields.get("output", "")),
                     target=None if fields.get("target") is None else str(fields["target"]),
                     cluster=None if shared is None else str(shared),

@@ -7,7 +7,7 @@ from typing import Any
 
 from comptrust import config
 from comptrust.errors import UserError
-from comptrust.imports.log import Log, Row, digest, lines, number, numbered, only
+from comptrust.imports.log import Log, Row, digest, lines, number, only
 from comptrust.imports.log import cluster as cluster_of
 
 TASK_SETTINGS = (
@@ -118,7 +118,7 @@ def _add(
     for (document, _), row in sorted(rows.items(), key=lambda item: str(item[0])):
         first = merged.setdefault(document, row)
         merged[document] = first._replace(scores={**first.scores, **row.scores})
-    for row in numbered(merged.values()):
+    for row in merged.values():
         log.add(row)
     for metric, value in results["results"].get(task, {}).items():
         label, _, kind = metric.partition(",")

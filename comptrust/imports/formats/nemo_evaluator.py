@@ -43,7 +43,6 @@ class NemoEvaluator:
                     document=digest(prompt, answer),
                     asked="",
                     scores={"reward": None if failed else number(reward, where=where)},
-                    repeat=repeat,
                     text=str(fields.get("model_response") or fields.get("extracted_answer") or ""),
                     target=None if answer is None else str(answer),
                     cluster=cluster_of(about, cluster, where=where),
