@@ -38,6 +38,8 @@ ROUNDING = 1e-9
 """How far from 0 or 100 a sum of shares may end by rounding."""
 ENGINE = ("backend", "dtype", "torch", "transformers", "server_version")
 """Entries of a scorecard's provenance that say what computed the answers."""
+ASKED = "asked "
+"""Start of the entries of a scorecard's provenance that say how another harness asked a task."""
 PRUNED = 0.05
 """Share of exact zeros above which weights count as pruned; trained ones have almost none."""
 NOT_TOLD: Final = "not told"
@@ -374,6 +376,11 @@ class Scorecard(Record):
         """What computed the answers, in which dtype and versions; what is unknown is absent."""
         stated = {name: self.provenance.get(name, NOT_TOLD) for name in ENGINE}
         return {name: value for name, value in stated.items() if value != NOT_TOLD}
+
+    @property
+    def protocol(self) -> dict[str, str]:
+        """How another harness asked each task; empty if comptrust asked."""
+        return {key: value for key, value in self.provenance.items() if key.startswith(ASKED)}
 
     def score(self, dimension: str) -> Score | None:
         """Return a dimension's score, None if it was not evaluated."""

@@ -18,10 +18,12 @@ SECTIONS = {
         "register",
         "sweep",
         "score",
+        "import",
         "control",
     ),
     "Judge and promote": (
         "gate",
+        "compare",
         "history",
         "promote",
         "waive",
@@ -35,7 +37,7 @@ SECTIONS = {
 }
 """Heading -> commands, in the order of --help. Each is a module of `comptrust.cli.commands`."""
 COMMANDS = tuple(name for names in SECTIONS.values() for name in names)
-MODULES = {"list": "list_"}
+MODULES = {"list": "list_", "import": "import_"}
 """Command -> its module, where the names differ."""
 
 

@@ -77,7 +77,8 @@ def differences(first: Evaluation, second: Evaluation) -> list[str]:
 
     The suite digest covers prompts, sampling, scoring and scorers; the rendering digest covers the
     template and the text that the model saw. What computed the answers, in which dtype and
-    versions, must be the same too: between float32 and bfloat16 alone, answers change.
+    versions, must be the same too: between float32 and bfloat16 alone, answers change. So must how
+    another harness asked each task.
     """
     protocols = [
         {
@@ -86,10 +87,12 @@ def differences(first: Evaluation, second: Evaluation) -> list[str]:
             "scoring": evaluation.suite and evaluation.suite.scoring,
             **{name: evaluation.scorecard.engine.get(name) for name in ENGINE},
             "limit": evaluation.suite and evaluation.suite.limit,
+            **evaluation.scorecard.protocol,
         }
         for evaluation in (first, second)
     ]
-    return [name for name, value in protocols[0].items() if value != protocols[1][name]]
+    names = dict.fromkeys(name for protocol in protocols for name in protocol)
+    return [name for name in names if protocols[0].get(name) != protocols[1].get(name)]
 
 
 def measured(evaluation: Evaluation) -> dict[str, float]:

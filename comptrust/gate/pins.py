@@ -19,6 +19,7 @@ from comptrust.trust import base, content, sample, scorers
 from comptrust.trust import suite as suites
 from comptrust.trust.dimensions import dimensions
 from comptrust.trust.evaluation import Evaluation
+from comptrust.trust.imported import is_name
 from comptrust.trust.limit import checked, shown
 
 RULE = "suite"
@@ -43,9 +44,26 @@ class PinnedSuite(Record):
     @classmethod
     def _check_dimensions(cls, items: dict[str, int]) -> dict[str, int]:
         for dimension in items:
-            if dimension not in dimensions():
+            if dimension not in dimensions() and not is_name(dimension):
                 raise ValueError(str(unknown("dimension", dimension, dimensions())))
         return items
+
+
+def of_evaluation(evaluated: Evaluation) -> tuple[PinnedSuite, dict[str, int]]:
+    """Pin what an imported evaluation was asked, and count its items.
+
+    Raises UserError unless every prompt of it has an answer.
+    """
+    suite, card = evaluated.suite, evaluated.scorecard
+    if suite is None or suite.sample is not None or suite.limit is not None:
+        raise UserError(f"{evaluated.ref} does not have the answers to a whole suite.")
+    if missing := [score.dimension for score in card.scores if score.missing or score.withheld]:
+        raise UserError(
+            f"{evaluated.ref} lacks answers of {', '.join(missing)}, so it does not show the whole"
+            " suite. Pin one that is complete."
+        )
+    pin = PinnedSuite(name=suite.name, digest=suite.digest, content=content.of_answers(evaluated))
+    return pin, {name: _items(evaluated, name) for name in suite.required}
 
 
 def named(suite: SuiteManifest | None, pins: Sequence[PinnedSuite]) -> PinnedSuite | None:

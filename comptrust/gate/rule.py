@@ -1,6 +1,8 @@
 """The base class of rules: a rule checks the evidence and returns one finding."""
 
+import fnmatch
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -20,6 +22,7 @@ __all__ = [  # all that a rule needs
     "change",
     "differences",
     "heavily_compressed",
+    "matching",
     "measured",
     "points_lost",
 ]
@@ -77,6 +80,21 @@ def heavily_compressed(recipe: Recipe, *, bits_at_most: int, sparsity_at_least: 
     """Whether a recipe has few enough bits or enough zeros to need more evidence."""
     few_bits = recipe.bits is not None and recipe.bits <= bits_at_most
     return few_bits or (recipe.sparsity is not None and recipe.sparsity >= sparsity_at_least)
+
+
+def matching(patterns: Sequence[str], dimensions: Iterable[str]) -> list[str]:
+    """Return the dimensions that fit a pattern, such as `lm-eval/*`; all, without patterns.
+
+    A pattern that fits none stays, as the name of a dimension that was not measured.
+
+    >>> matching(["lm-eval/*", "ethics"], ["mmlu", "lm-eval/arc_easy/acc"])
+    ['lm-eval/arc_easy/acc', 'ethics']
+    """
+    known = list(dict.fromkeys(dimensions))
+    if not patterns:
+        return known
+    fitting = (fnmatch.filter(known, pattern) or [pattern] for pattern in patterns)
+    return list(dict.fromkeys(name for names in fitting for name in names))
 
 
 def change(drop: float) -> str:

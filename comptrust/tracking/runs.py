@@ -48,7 +48,7 @@ PROCESS, REASON = "process", "reason"
 PROMPTS = "progress/prompts"
 """Metric: prompts that the run itself answered; an earlier run may have answered others."""
 EVALUATION_FILES = (
-    *("suite.json", "rendered.json", "scorecard.json", "generations/[!.]*.jsonl"),
+    *("suite.json", "rendered.json", "scorecard.json", "generations/**/[!.]*.jsonl"),
     *("measurement.json", "seal.json"),
 )
 

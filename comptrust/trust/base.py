@@ -313,5 +313,12 @@ def grouped(scenarios: Iterable[str]) -> dict[str, list[str]]:
 
 
 def get(name: str, *, scoring: Scoring = "compressed-trust") -> Dimension:
-    """Return a dimension by name. Raises UserError for an unknown name."""
+    """Return a dimension by name. Raises UserError for an unknown name.
+
+    A name with slashes, HARNESS/TASK/METRIC, is that of an imported one.
+    """
+    if "/" in name:
+        from comptrust.trust.imported import Imported
+
+        return Imported(name, scoring=scoring)
     return cast(Dimension, REGISTRY.get(name)(scoring=scoring))

@@ -25,6 +25,7 @@ from comptrust.trust import base, control, scorers, scoring
 from comptrust.trust.control import Control
 from comptrust.trust.dimensions import dimensions
 from comptrust.trust.generations import read_generations
+from comptrust.trust.imported import is_name
 
 MEASUREMENT, SEAL = "measurement.json", "seal.json"
 """Signed by the machine that evaluated: what was measured, and the bar from before."""
@@ -140,7 +141,8 @@ def load(folder: Path, *, ref: str) -> Evaluation:
     scorecard = config.load_json(card, Scorecard)
     generations = {}
     for name, digest in scorecard.generations.items():
-        if name not in dimensions():  # it becomes part of a path
+        # It becomes part of a path.
+        if name not in dimensions() and not is_name(name):
             raise UserError(
                 f"{card}: field 'generations': {unknown('dimension', name, dimensions())}"
                 " Evaluate again."

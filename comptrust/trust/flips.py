@@ -92,8 +92,10 @@ def compare(
             after[row].id,
         ),
     )
-    rates = [judge.aggregate(table)["refusal"][0] for table in (first, second)] if after else []
-    moved = float(rates[1] - rates[0]) if rates else None
+    # Nobody counted refusals in what another harness measured.
+    rates = [judge.aggregate(table).get("refusal") for table in (first, second) if after]
+    known = [float(rate[0]) for rate in rates if rate is not None]
+    moved = known[1] - known[0] if len(known) == 2 else None
     return Flips(
         dimension=dimension,
         n_prompts=len(after),

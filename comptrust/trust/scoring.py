@@ -12,6 +12,7 @@ from comptrust.records import Generation, Score, Scoring, SuiteManifest
 from comptrust.trust import base
 from comptrust.trust.dimensions import dimensions as all_dimensions
 from comptrust.trust.fields import FieldError
+from comptrust.trust.imported import is_name
 
 SOUND_PREFIX = "sound/"
 SIGNAL_LIMIT = 1.96
@@ -40,7 +41,7 @@ def score(
     judged = {name: _JudgedDimension(name, suite=suite, scoring=scoring) for name in dimensions}
     for row in rows:
         if row.dimension not in judged:
-            if row.dimension not in all_dimensions():
+            if row.dimension not in all_dimensions() and not is_name(row.dimension):
                 raise FieldError(
                     row, "dimension", str(unknown("dimension", row.dimension, all_dimensions()))
                 )

@@ -16,7 +16,7 @@ from comptrust.trust import base, scoring
 from comptrust.trust.evaluation import Evaluation, load
 from comptrust.trust.generations import read_generations, suite_beside, write_generations
 
-ANSWERED = ("loglik", "margin", "after_prompt", "after_reference", "toxicity")
+ANSWERED = ("loglik", "margin", "after_prompt", "after_reference", "toxicity", "score")
 """Fields of `extra` that come with an answer, not with its prompt."""
 
 

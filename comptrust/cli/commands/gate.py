@@ -1,10 +1,12 @@
 """`comptrust gate`: judge a candidate against its dense baseline under a policy."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from comptrust.cli import complete
+from comptrust.cli.ci_files import ci_options
 from comptrust.cli.options import (
     LIMIT,
     TEXT,
@@ -58,6 +60,7 @@ from comptrust.trust.limit import shown
     type=LIMIT,
     help="With --plan: items of each dimension, or a share such as 50%  [default: all].",
 )
+@ci_options
 @json_option
 def command(
     candidate: str | None,
@@ -69,6 +72,7 @@ def command(
     suite: str | None,
     limit: Limit | None,
     as_json: bool,
+    **files: Any,
 ) -> None:
     """Judge a candidate against its dense source under a policy.
 
@@ -81,10 +85,10 @@ def command(
     Example:
       comptrust gate models:/smollm2-135m-instruct/2
     """
-    if plan and (candidate or waivers or record):
+    if plan and (candidate or waivers or record or any(files.values())):
         raise UserError(
             "gate --plan judges nothing. Give --policy, --suite and --baseline, no candidate, no"
-            " --waivers and no --record."
+            " --waivers, no --record and no files."
         )
     if record and candidate and not candidate.startswith(("models:/", "runs:/")):
         raise UserError(
@@ -105,7 +109,7 @@ def command(
     if candidate is None:
         _print_plan(policy, suite=suite or "mini", limit=limit, baseline=baseline, as_json=as_json)
         return
-    from comptrust.cli import verdicts
+    from comptrust.cli import ci_files, verdicts
     from comptrust.workflow.signatures import judge_again
 
     without_collecting()
@@ -121,6 +125,7 @@ def command(
     scores = ["There is no dense baseline."]
     if judgment.baseline:
         scores = verdicts.scores(judgment.candidate.scorecard, judgment.baseline, verdict)
+    ci_files.write(verdict, judgment.candidate, judgment.baseline, **files)
     signed = f"signed:  {judgment.signature.line}"
     text = "\n".join([*scores, "", *verdicts.findings(verdict), signed])
     fields = {"outcome": verdict.outcome} | verdict.model_dump(mode="json")

@@ -20,6 +20,7 @@ REGISTRIES = {
     "suites": "comptrust.trust.suite:SUITES",
     "scorers": "comptrust.trust.scorers:SCORERS",
     "rules": "comptrust.gate.policy:RULES",
+    "imports": "comptrust.imports.log:FORMATS",
 }
 """Kinds that plug-ins add to; each is imported only when it is listed."""
 FILES = ("policies", "recipes", "sweeps")

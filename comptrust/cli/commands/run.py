@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from comptrust.cli import complete, project
+from comptrust.cli.ci_files import ci_options
 from comptrust.cli.options import (
     NO_FAIL_HELP,
     TEXT,
@@ -60,6 +61,7 @@ NOT_RECIPE = (
     show_default=True,
     help=NO_FAIL_HELP,
 )
+@ci_options
 @json_option
 def command(no_fail: bool, as_json: bool, **options: Any) -> None:
     """Compress, evaluate, judge and register a model.
@@ -73,16 +75,18 @@ def command(no_fail: bool, as_json: bool, **options: Any) -> None:
     Example:
       comptrust run --method gptq --bits 4
     """
-    from comptrust.cli import jobs
+    from comptrust.cli import ci_files, jobs
     from comptrust.compression import recipe
     from comptrust.workflow import job
 
+    files = {name: options.pop(name) for name in ("junit", "markdown", "show_texts")}
     job_options = {name: options.pop(name) for name in NOT_RECIPE}
     if job_options["promote_to"] and project.gave("policy"):
         say(f"--promote-to does not use the policy of {project.NAME}; name one with --policy")
         job_options["policy"] = None
     built = recipe.build(server=options.pop("for"), **options)
     result = job.run(jobs.job(built, **job_options), say=say)
+    ci_files.write(result.verdict, result.candidate, result.baseline, **files)
     jobs.show(result, as_json=as_json)
     if not no_fail:
         end(Exit.of(result.decision.outcome if result.decision else result.verdict.outcome))

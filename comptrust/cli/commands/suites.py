@@ -1,12 +1,16 @@
 """`comptrust suites`: which prompts a policy counts."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from comptrust.cli import complete
 from comptrust.cli.options import json_option, print_result
 from comptrust.text_tables import table
+
+if TYPE_CHECKING:
+    from comptrust.gate.pins import PinnedSuite
 
 
 @click.group("suites")
@@ -27,18 +31,25 @@ def command() -> None:
 def pin(data: str, policy: str, replace: bool, as_json: bool) -> None:
     """Write the digests of a suite into a policy, so that its answers count.
 
-    DATA is your own copy of DecodingTrust's data folder, or the name of another suite, such as
-    mini. The file's comments and order stay. Run again, it changes nothing.
+    DATA is your own copy of DecodingTrust's data folder, the folder of an imported evaluation, or
+    the name of another suite, such as mini. The file's comments and order stay. Run again, it
+    changes nothing.
 
     \b
     Example:
       comptrust suites pin decodingtrust/data --policy mine.yaml
     """
-    from comptrust.gate import pin_file
+    from comptrust.gate import pins
     from comptrust.gate.pins import PinnedSuite
     from comptrust.trust import content
     from comptrust.trust import suite as suites
 
+    if Path(data, "scorecard.json").is_file():
+        from comptrust.tracking import evaluations
+
+        pinned, items = pins.of_evaluation(evaluations.load(data))
+        _show(policy, pinned, items, replace=replace, as_json=as_json)
+        return
     spec = data
     if data.partition(":")[0] not in set(suites.SUITES.names()) - {"decodingtrust"}:
         spec = f"decodingtrust:{Path(data.removeprefix('decodingtrust:')).expanduser().resolve()}"
@@ -50,6 +61,14 @@ def pin(data: str, policy: str, replace: bool, as_json: bool) -> None:
         content=content.of_suite(suite),
         source=None if spec == suite.name else spec,
     )
+    _show(policy, pinned, items, replace=replace, as_json=as_json)
+
+
+def _show(
+    policy: str, pinned: "PinnedSuite", items: dict[str, int], *, replace: bool, as_json: bool
+) -> None:
+    from comptrust.gate import pin_file
+
     changed = pin_file.write(policy, pinned, items, replace=replace)
     verb = "now counts" if changed else "already counts"
     rows = [("dimension", "items"), *((name, str(count)) for name, count in items.items())]

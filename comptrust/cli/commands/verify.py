@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from comptrust import config
-from comptrust.cli import complete
+from comptrust.cli import ci_files, complete
+from comptrust.cli.ci_files import check_options
 from comptrust.cli.options import end, json_option, print_result
 from comptrust.errors import Exit
 from comptrust.records import SEVERITY, Checkpoint, Result
@@ -51,6 +52,7 @@ SHOWN = {"key_id", "model", "run_id", "baseline_run_id", "issued", "expires"}
     help="Also compare engine, dtype and model of a running server (OpenAI API) with what was"
     " judged  [default: no server].",
 )
+@check_options
 @json_option
 def command(
     target: str,
@@ -58,6 +60,8 @@ def command(
     trusted: Path | None,
     level: str,
     serving: str | None,
+    junit: Path | None,
+    markdown: Path | None,
     as_json: bool,
 ) -> None:
     """Check a version or a bundle against its signed verdict.
@@ -97,20 +101,27 @@ def command(
     problems = (*problems, *bundles.other_policy(attestation, policy_digest))
     outcome = attestations.outcome(problems)
     text = _text(name, attestation, problems)
-    facts: list[dict[str, object]] = []
+    told: Sequence[serving_check.Fact] = ()
+    by_fact: list[tuple[str, Result]] = []
     if serving and outcome != "block":  # of what was changed, nobody knows what was judged
         told, by_server = _compared(serving, name, attestation)
-        facts = [dataclasses.asdict(fact) for fact in told]
+        by_fact = [(str(fact), by_server) for fact in told if fact.state != "matches"]
         text = "\n".join([text, *map(str, told)])
         outcome = max(outcome, by_server, key=SEVERITY.index)
     fields = {
         "model": name,
         "outcome": outcome,
         "problems": [problem.model_dump(mode="json") for problem in problems],
-        "serving": facts,
+        "serving": [dataclasses.asdict(fact) for fact in told],
         "policy_digest": attestation and attestation.verdict.policy_digest,
         "attestation": attestation and attestation.model_dump(mode="json", include=SHOWN),
     }
+    cases = [ci_files.Case(name, attestations.outcome([one]), one.text) for one in problems]
+    cases += [ci_files.Case("serving", result, fact) for fact, result in by_fact]
+    title = f"verify {name}: {outcome}"
+    ci_files.write_checks(
+        title, cases or [ci_files.Case(name, outcome, "")], junit=junit, markdown=markdown
+    )
     print_result(text, fields, as_json=as_json)
     end(Exit.of(outcome))
 

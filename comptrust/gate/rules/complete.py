@@ -5,7 +5,7 @@ mandating comprehensive trustworthiness evaluation in practice"; a gap in the ev
 evidence of safety.
 """
 
-from comptrust.gate.rule import Evidence, Finding, Rule, Score
+from comptrust.gate.rule import Evidence, Finding, Rule, Score, matching
 from comptrust.text_tables import counted
 
 
@@ -16,14 +16,17 @@ class Complete(Rule):
     """
 
     dimensions: tuple[str, ...] = ()
-    """Dimensions required in addition to those of the suite and of the baseline."""
+    """Dimensions required in addition to those of the suite and of the baseline, or patterns of
+    names such as `lm-eval/*`.
+    """
 
     def check(self, evidence: Evidence) -> Finding:
         """Return inconclusive if a dimension has no score, is partial or has unscored prompts."""
         card, suite = evidence.candidate.scorecard, evidence.candidate.suite
         scores = [*card.scores, *(evidence.baseline.scorecard.scores if evidence.baseline else ())]
         asked = suite.n_prompts if suite else ()
-        required = {*self.dimensions, *asked, *(score.dimension for score in scores)}
+        present = {*asked, *(score.dimension for score in scores)}
+        required = present.union(matching(self.dimensions, present))
         if not required:
             return self.inconclusive("The scorecard has no dimensions.")
         problems = {name: _problem(card.score(name)) for name in sorted(required)}

@@ -21,6 +21,7 @@ from comptrust.gate.rule import (
     Recipe,
     Rule,
     change,
+    matching,
     measured,
     points_lost,
 )
@@ -56,7 +57,7 @@ class MaxDrop(Rule):
     below the margin. `proven`: to block, its lower bound must also be above the margin.
     """
     dimensions: tuple[str, ...] = ()
-    """Dimensions to judge; all by default."""
+    """Dimensions to judge, or patterns such as `lm-eval/*`; all by default."""
     items_at_least: int | None = Field(default=None, ge=1, exclude_if=lambda items: items is None)
     """Fewest items of a dimension: with fewer there is neither a block nor a pass."""
     resamples: int = Field(default=statistics.RESAMPLES, ge=1000, le=100_000)
@@ -84,9 +85,7 @@ class MaxDrop(Rule):
         if (baseline := evidence.comparable_baseline) is None:
             return self.inconclusive("Cannot compute a drop: no comparable dense baseline.")
         scores = [*baseline.scorecard.scores, *evidence.candidate.scorecard.scores]
-        # A dictionary keeps the order: the baseline's dimensions come first.
-        present = dict.fromkeys([*(score.dimension for score in scores), *self.dimensions])
-        names = [name for name in present if not self.dimensions or name in self.dimensions]
+        names = matching(self.dimensions, (score.dimension for score in scores))
         if not names:
             return self.inconclusive("There are no dimensions to judge.")
         # Dimensions run in parallel: NumPy releases the interpreter lock, so one BLAS thread each.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from comptrust.gate.rule import Evidence, Finding, Rule
+from comptrust.gate.rule import Evidence, Finding, Rule, matching
 from comptrust.records import Generation
 
 
@@ -28,18 +28,15 @@ class OptionShift(Rule):
     spreads: float = Field(default=1.0, gt=0)
     """Largest change, in dense standard deviations."""
     dimensions: tuple[str, ...] = ()
-    """Dimensions to look at; all by default."""
+    """Dimensions to look at, or patterns such as `lm-eval/*`; all by default."""
 
     def check(self, evidence: Evidence) -> Finding:
         """Compare the bias of each scenario that both models answered."""
         if (baseline := evidence.comparable_baseline) is None:
             return self.inconclusive("Cannot compute a shift: no comparable dense baseline.")
         ours, dense = evidence.candidate.generations, baseline.generations
-        names = [
-            score.dimension
-            for score in baseline.scorecard.scores
-            if not self.dimensions or score.dimension in self.dimensions
-        ]
+        scores = baseline.scorecard.scores
+        names = matching(self.dimensions, (score.dimension for score in scores))
         unread = [name for name in names if not (ours.get(name) and dense.get(name))]
         if unread or not names:
             return self.inconclusive(

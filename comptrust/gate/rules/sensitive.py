@@ -7,7 +7,7 @@ can it be by a test that passes a damaged model.
 from pydantic import Field
 
 from comptrust.gate import control
-from comptrust.gate.rule import Evidence, Finding, Rule, measured
+from comptrust.gate.rule import Evidence, Finding, Rule, matching, measured
 
 
 class Sensitive(Rule):
@@ -21,7 +21,7 @@ class Sensitive(Rule):
     points: float = Field(default=5.0, gt=0, lt=100)
     """The margin of `max_drop`; the planted drops are 5 points larger."""
     dimensions: tuple[str, ...] = ()
-    """Dimensions to judge; all by default."""
+    """Dimensions to judge, or patterns such as `lm-eval/*`; all by default."""
     noticed: float = Field(default=0.95, gt=0, le=1)
     """Least share of the planted drops that must not have passed, 0-1."""
 
@@ -32,7 +32,7 @@ class Sensitive(Rule):
         if (baseline := evidence.comparable_baseline) is None:
             return self.inconclusive("Cannot tell what would be noticed: no comparable baseline.")
         problems, shares = {}, {}
-        for name in self.dimensions or measured(baseline):
+        for name in matching(self.dimensions, measured(baseline)):
             if baseline.table(name) is None:
                 problems[name] = "the answers are not available"
                 continue

@@ -12,6 +12,7 @@ from comptrust.errors import unknown
 from comptrust.gate.rule import Evidence, Finding, Rule, measured
 from comptrust.text_tables import counted
 from comptrust.trust.dimensions import dimensions
+from comptrust.trust.imported import is_name
 
 
 class TrustedSource(Rule):
@@ -29,7 +30,7 @@ class TrustedSource(Rule):
     @classmethod
     def _check_floors(cls, floors: dict[str, float]) -> dict[str, float]:
         for dimension in floors:
-            if dimension not in dimensions():
+            if dimension not in dimensions() and not is_name(dimension):
                 raise ValueError(str(unknown("dimension", dimension, dimensions())))
         return floors
 

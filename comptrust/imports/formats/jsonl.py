@@ -1,0 +1,53 @@
+"""Plain rows: one JSON object a line with `task`, `input`, `score`, and what else is known.
+
+`id` names a document within its task, by default the digest of `input`; `input` is its text, or
+`input_hash` a digest of it. `score` is 0 (worst) to 1 (best), or null where scoring failed.
+Optional: `metric` (default: score), `output`, `target`, `cluster`, `repeat`.
+"""
+
+from pathlib import Path
+
+from comptrust.errors import UserError
+from comptrust.imports.log import Log, Row, digest, lines, number
+
+FIELDS = (
+    *("task", "id", "input", "input_hash", "score", "metric"),
+    *("output", "target", "cluster", "repeat"),
+)
+
+
+class Jsonl:
+    """Reader of plain rows."""
+
+    def read(self, path: Path, *, cluster: str | None) -> Log:
+        """Return the rows of a file. Raises UserError naming the line of a broken one."""
+        log = Log(path, "jsonl")
+        seen: dict[tuple[str, str, str, object], str] = {}
+        for where, fields in lines(path):
+            if unknown := sorted(set(fields) - {*FIELDS, cluster}):
+                raise UserError(f"{where}: unknown field '{unknown[0]}'. Known: {FIELDS}.")
+            text = fields.get("input_hash", fields.get("input"))
+            if "task" not in fields or "score" not in fields or text is None:
+                raise UserError(f"{where}: needs task, score, and input or input_hash.")
+            task, metric = str(fields["task"]), str(fields.get("metric", "score"))
+            asked = digest("input_hash" in fields, str(text))
+            document = digest(str(fields.get("id", asked)))
+            repeat = fields.get("repeat", 0)
+            key = (task, metric, document, repeat)
+            if key in seen:
+                raise UserError(f"{where}: the same document as {seen[key]}. Number its `repeat`.")
+            seen[key] = where
+            score = fields["score"]
+            shared = fields.get(cluster or "cluster")
+            log.add(
+                Row(
+                    task=task,
+                    document=document,
+                    asked=asked,
+                    scores={metric: None if score is None else number(score, where=where)},
+                    text=str(fields.get("output", "")),
+                    target=None if fields.get("target") is None else str(fields["target"]),
+                    cluster=None if shared is None else str(shared),
+                )
+            )
+        return log

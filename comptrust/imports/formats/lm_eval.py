@@ -1,0 +1,137 @@
+"""lm-evaluation-harness 0.4: the output folder of a run with --log_samples."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from comptrust import config
+from comptrust.errors import UserError
+from comptrust.imports.log import Log, Row, digest, lines, number, only
+from comptrust.imports.log import cluster as cluster_of
+
+TASK_SETTINGS = (
+    *("output_type", "doc_to_text", "doc_to_target", "doc_to_choice", "description"),
+    *("target_delimiter", "fewshot_delimiter", "generation_kwargs", "filter_list", "repeats"),
+)
+"""Settings of a task that change what is asked or how answers are taken."""
+RUN_SETTINGS = (
+    *("lm_eval_version", "chat_template_sha", "system_instruction_sha", "fewshot_as_multiturn"),
+)
+
+
+class LmEval:
+    """Reader of lm-evaluation-harness."""
+
+    def read(self, path: Path, *, cluster: str | None) -> Log:
+        """Return the rows of every task.
+
+        `path` is the results_*.json, or a folder with one. Raises UserError for results without
+        samples, samples of another run, and rows that cannot be identified.
+        """
+        file = only(path, "results_*.json", what="results file")
+        results = config.read_json(file)
+        if not isinstance(results, dict) or not isinstance(results.get("configs"), dict):
+            raise UserError(f"{file} is not a results file of lm-evaluation-harness.")
+        log, stamp = Log(file, "lm-eval"), file.stem.removeprefix("results_")
+        settings = results.get("config") or {}
+        _facts(log, results, settings)
+        for task, about in sorted(results["configs"].items()):
+            samples = file.with_name(f"samples_{task}_{stamp}.jsonl")
+            if not samples.is_file():
+                raise UserError(
+                    f"{file} has results of {task}, but there is no {samples.name} beside it. Run"
+                    " the harness with --log_samples."
+                )
+            log.asked(
+                task,
+                version=str(results.get("versions", {}).get(task)),
+                num_fewshot=str(results.get("n-shot", {}).get(task)),
+                fewshot_seed=settings.get("fewshot_seed"),
+                gen_kwargs=settings.get("gen_kwargs"),
+                **{name: about.get(name) for name in TASK_SETTINGS},
+                **{name: results.get(name) for name in RUN_SETTINGS},
+            )
+            log.lower |= {
+                (task, metric)
+                for metric, better in results.get("higher_is_better", {}).get(task, {}).items()
+                if better is False
+            }
+            _add(log, task, samples, results, name=cluster)
+        return log
+
+
+def _facts(log: Log, results: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    environment = str(results.get("pretty_env_info", ""))
+    torch = re.search(r"PyTorch version: (\S+)", environment)
+    log.facts = {
+        name: str(value)
+        for name, value in (
+            ("harness", f"lm-eval {results.get('lm_eval_version')}"),
+            ("backend", settings.get("model") and f"lm-eval/{settings['model']}"),
+            ("dtype", str(settings.get("model_dtype") or "").removeprefix("torch.")),
+            ("torch", torch and torch[1]),
+            ("transformers", results.get("transformers_version")),
+            ("harness_model", results.get("model_name")),
+        )
+        if value
+    }
+
+
+def _add(
+    log: Log, task: str, samples: Path, results: Mapping[str, Any], *, name: str | None
+) -> None:
+    """Add the rows of one task, one for each document and filter."""
+    rows: dict[tuple[Any, str], Row] = {}
+    for where, fields in lines(samples):
+        missing = {"doc_id", "doc", "filter", "metrics", "doc_hash", "prompt_hash"} - set(fields)
+        if missing:
+            raise UserError(
+                f"{where}: no field '{sorted(missing)[0]}'. Needs lm-eval 0.4.3 or newer."
+            )
+        key = (fields["doc_id"], str(fields["filter"]))
+        if key in rows:
+            raise UserError(f"{where}: document {key[0]} is there twice.")
+        scores = {
+            _label(metric, key[1]): number(fields[metric], where=f"{where}, metric {metric}")
+            for metric in fields["metrics"]
+            if isinstance(fields.get(metric), bool | int | float)
+        }
+        target = fields.get("target")
+        rows[key] = Row(
+            task=task,
+            document=digest(fields["doc_hash"], fields.get("target_hash")),
+            asked=digest(fields["prompt_hash"]),
+            scores=scores,
+            text=_text(fields.get("filtered_resps")),
+            target=None if target is None else str(target),
+            cluster=cluster_of(fields["doc"], name, where=where),
+        )
+    effective = results.get("n-samples", {}).get(task, {}).get("effective")
+    documents = {document for document, _ in rows}
+    if effective is not None and len(documents) != effective:
+        raise UserError(
+            f"{samples} has {len(documents)} documents, but the results are of {effective}. Fetch"
+            " the file again."
+        )
+    merged: dict[Any, Row] = {}
+    for (document, _), row in sorted(rows.items(), key=lambda item: str(item[0])):
+        first = merged.setdefault(document, row)
+        merged[document] = first._replace(scores={**first.scores, **row.scores})
+    for row in merged.values():
+        log.add(row)
+    for metric, value in results["results"].get(task, {}).items():
+        label, _, kind = metric.partition(",")
+        if kind and not label.endswith("_stderr") and isinstance(value, int | float):
+            log.stated[task, _label(label, kind)] = float(value)
+
+
+def _label(metric: str, kind: str) -> str:
+    return metric if kind == "none" else f"{metric}.{kind}"
+
+
+def _text(responses: Any) -> str:
+    """Return an answer as text; that of a choice is the log-likelihood of each option."""
+    if isinstance(responses, list) and len(responses) == 1 and isinstance(responses[0], str):
+        return responses[0]
+    return "" if responses is None else str(responses)
