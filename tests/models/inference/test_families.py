@@ -13,7 +13,8 @@ import torch
 import transformers
 
 from comptrust.models.backends.hf import Hf
-from comptrust.models.inference.choice import ByLength
+from comptrust.models.inference.choice import ByLength, engine_for
+from comptrust.models.inference.engine import Engine
 from comptrust.models.inference.generated import Generated
 from comptrust.models.inference.packed import Packed
 from comptrust.models.inference.padded import Padded
@@ -136,3 +137,14 @@ def test_answers_are_those_of_the_plain_model(name: str, tmp_path: Path) -> None
     assert len(answers) == len(asked)
     for answer in answers:
         check(backend, fresh, answer, asked[answer.dimension, answer.id])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("llama", Packed), ("mpt", Padded), ("qwen3_next", Generated)]
+)
+def test_rounding_to_16_bits_does_not_rule_an_engine_out(
+    name: str, kind: type[Engine], tmp_path: Path
+) -> None:
+    model = load(families.build(name, tmp_path / name)).to(torch.bfloat16)
+    engine = engine_for(model, batch_size=4, ends=set())
+    assert type(engine) is kind and engine.batch_size == 4
