@@ -74,6 +74,8 @@ MAMBA: Settings = {
     "mamba_n_groups": 1,
     "mamba_d_state": 16,
     "mamba_expand": 2,
+    "mamba_chunk_size": 16,
+    "chunk_size": 16,
 }
 DELTA: Settings = {
     "linear_num_value_heads": 4,
@@ -338,7 +340,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "youtu": _plain("youtu", LATENT),
     # layers called more than once in a pass
     "diffllama": _plain("diffllama", ALL_HEADS),
-    "hrm_text": _plain("hrm_text", ALL_HEADS),
+    "hrm_text": _plain("hrm_text", ALL_HEADS, H_cycles=1, L_cycles=2, L_bp_cycles=[1]),
     # states in place of keys and values, in some layers or all
     "qwen3_next": _plain("qwen3_next", MOE, DELTA),
     "qwen3_5_text": _plain("qwen3_5_text", DELTA),

@@ -10,9 +10,8 @@ import transformers
 
 from comptrust.models import chat, cost, loading, memory
 from comptrust.models.base import Backend, Tokenizer, chosen, generation, options
+from comptrust.models.inference.choice import engine_for
 from comptrust.models.inference.engine import Request
-from comptrust.models.inference.packed import Packed, suits
-from comptrust.models.inference.padded import Padded
 from comptrust.models.inference.tokens import Ids, fits, span, token_ids
 from comptrust.records import Dtype, Generation, Prompt, Sampling
 from comptrust.serving_cost import ServingCost
@@ -42,8 +41,7 @@ class Hf(Backend):
         eos = self.model.generation_config.eos_token_id
         ends = eos if isinstance(eos, list) else [eos, self.tokenizer.eos_token_id]
         self.ends = {token for token in ends if token is not None}
-        engine = Packed if suits(self.model) else Padded
-        self.engine = engine(self.model, batch_size=batch_size, ends=self.ends)
+        self.engine = engine_for(self.model, batch_size=batch_size, ends=self.ends)
 
     def describe(self) -> dict[str, str]:
         return {
@@ -65,7 +63,7 @@ class Hf(Backend):
 
     def cost(self) -> ServingCost:
         """Measure the engine that answers, one prompt at a time."""
-        engine = type(self.engine)(self.model, batch_size=1, ends=set())
+        engine = engine_for(self.model, batch_size=1, ends=set())
         window = self._window() or cost.PROMPT_TOKENS + cost.NEW_TOKENS
         most = min(cost.PROMPT_TOKENS, window - cost.NEW_TOKENS)
         ids = token_ids(cost.TEXT, tokenizer=self.tokenizer)[:most]

@@ -1,16 +1,18 @@
-"""What an inference engine does, and how it chooses tokens. README.md explains both engines.
+"""What an inference engine does, and how it chooses tokens. README.md explains the engines.
 
 The next token is the most likely one, or one drawn at random. Each request draws from a random
 generator of its own, so its text does not depend on which other requests are computed with it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import ClassVar
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from comptrust.models.base import not_finite, seed
@@ -50,6 +52,8 @@ class Engine(ABC):
         """Compute `batch_size` rows at once, and end a text at one of the tokens `ends`."""
         self.model, self.ends = model, ends
         self.batch_size = batch_size or self.default_batch_size
+        self.pick: Callable[[torch.Tensor, Sequence[Request]], list[int]] = next_tokens
+        """Chooses the next token of each request."""
 
     @abstractmethod
     def logliks(self, pairs: Iterable[tuple[Ids, Ids]]) -> dict[tuple[Ids, Ids], float]:
@@ -64,7 +68,39 @@ class Engine(ABC):
 
     def has_ended(self, request: Request, tokens: Sequence[int]) -> bool:
         """Tell whether these new tokens of a request are complete."""
-        return tokens[-1] in self.ends or len(tokens) == request.prompt.sampling.max_tokens
+        return bool(self.ends.intersection(tokens[-1:])) or (
+            len(tokens) == request.prompt.sampling.max_tokens
+        )
+
+    def pad(self, rows: Sequence[Ids], *, side: str = "left") -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the ids of rows and their attention mask, both padded to the longest row."""
+        tokens = [torch.tensor(row, device=self.model.device) for row in rows]
+        filled = partial(pad_sequence, batch_first=True, padding_side=side)
+        ids = filled(tokens, padding_value=next(iter(self.ends), 0))
+        return ids, filled([torch.ones_like(row) for row in tokens])
+
+
+class RowEngine(Engine):
+    """Scores options by reading each one after its context, in one row."""
+
+    def logliks(self, pairs: Iterable[tuple[Ids, Ids]]) -> dict[tuple[Ids, Ids], float]:
+        # The logits before an option's last token score all of it, so that token is not computed.
+        # Options that differ only there are scored by one row.
+        by_row: dict[Ids, list[tuple[Ids, Ids]]] = defaultdict(list)
+        for context, option in pairs:
+            by_row[context + option[:-1]].append((context, option))
+        keep = {row: max(len(option) for _, option in by_row[row]) for row in by_row}
+        means = {}
+        for row, logits in self.read(keep):
+            log_probabilities = logits.log_softmax(dim=-1).cpu()
+            for context, option in by_row[row]:
+                picked = log_probabilities[-len(option) :].gather(1, torch.tensor(option)[:, None])
+                means[context, option] = float(picked.mean())
+        return means
+
+    @abstractmethod
+    def read(self, keep: Mapping[Ids, int]) -> Iterator[tuple[Ids, torch.Tensor]]:
+        """Yield each row of `keep` with the logits of so many last tokens, (tokens, vocabulary)."""
 
 
 def next_tokens(logits: torch.Tensor, requests: Sequence[Request]) -> list[int]:

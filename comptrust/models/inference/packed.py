@@ -1,15 +1,14 @@
 """The engine for CPUs: rows are computed without padding, and shared beginnings once."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from transformers import PreTrainedModel
 
 from comptrust.models.inference.attention import KeyValues, Tail
 from comptrust.models.inference.decoding import Decoding, Group
-from comptrust.models.inference.engine import Engine, Request, next_tokens
+from comptrust.models.inference.engine import Request, RowEngine
 from comptrust.models.inference.reading import Reader, forward
 from comptrust.models.inference.tokens import Beginning, Ids
 
@@ -21,60 +20,20 @@ MIN_PADDING_SAVED_TO_SPLIT = 2000
 """Places of padding per pass that a further group of rows must save to be worth it."""
 MAX_BATCH_BYTES = 4e9
 """Bytes that the keys and values of a batch may take."""
-LOGIT_TOLERANCE = 1e-3
-"""Largest difference between logits, as a share of the largest logit, that counts as rounding."""
 
 
-def suits(model: PreTrainedModel) -> bool:
-    """Tell whether the packed engine works for a model.
-
-    The model must be on a CPU, and on two short rows the engine's logits must equal those of
-    transformers.
-    """
-    if model.device.type != "cpu" or not model._supports_attention_backend:
-        return False
-    # Two rows that share 32 tokens: enough for the reader to compute the beginning separately.
-    limits = {(*range(1, 33), *range(first, 40)): 32 for first in (35, 39)}
-    try:
-        packed = list(Reader(model, limits).read(limits, keep=dict.fromkeys(limits, 1)))
-    # another kind of attention, or a model that does not pass `step` on to its layers
-    except (NotImplementedError, TypeError, AttributeError):
-        return False
-    plain: Any = model
-    for row, logits in packed:
-        with torch.inference_mode():
-            expected = plain(torch.tensor([row])).logits[0, -1].float()
-        tolerance = LOGIT_TOLERANCE * float(expected.abs().max())
-        # False also for numbers that are not finite
-        if not bool(((logits[-1] - expected).abs() <= tolerance).all()):
-            return False
-    return True
-
-
-class Packed(Engine):
-    """For models whose attention transformers lets one replace (see `suits`).
+class Packed(RowEngine):
+    """For attention that transformers lets one replace, where nothing else looks at other tokens.
 
     It decodes fewer rows at once if memory requires it.
     """
 
     default_batch_size = 256  # more make the matrix products hardly faster
 
-    def logliks(self, pairs: Iterable[tuple[Ids, Ids]]) -> dict[tuple[Ids, Ids], float]:
-        # The logits before an option's last token score all of it, so that token is not computed.
-        # Options that differ only there are scored by one row.
-        by_row: dict[Ids, list[tuple[Ids, Ids]]] = defaultdict(list)
-        for context, option in pairs:
-            by_row[context + option[:-1]].append((context, option))
-        # the context's last token predicts the option's first, so its logits are needed
-        limits = {row: min(len(context) for context, _ in by_row[row]) - 1 for row in by_row}
-        keep = {row: max(len(option) for _, option in by_row[row]) for row in by_row}
-        means = {}
-        for row, logits in Reader(self.model, limits).read(by_row, keep=keep):
-            log_probabilities = logits.log_softmax(dim=-1)
-            for context, option in by_row[row]:
-                picked = log_probabilities[-len(option) :].gather(1, torch.tensor(option)[:, None])
-                means[context, option] = float(picked.mean())
-        return means
+    def read(self, keep: Mapping[Ids, int]) -> Iterator[tuple[Ids, torch.Tensor]]:
+        # an option's logits begin with those of its context's last token
+        limits = {row: len(row) - count for row, count in keep.items()}
+        return Reader(self.model, limits).read(keep, keep=keep)
 
     def decode(self, requests: Sequence[Request]) -> Iterator[tuple[Request, list[int]]]:
         by_length: dict[int, dict[Ids, list[Request]]] = defaultdict(lambda: defaultdict(list))
@@ -97,7 +56,7 @@ class Packed(Engine):
         # `live` rows are still being decoded; `computed` ones, ended or not, are in the pass
         computed = live = list(range(len(requests)))
         while True:
-            new = next_tokens(logits, [requests[row] for row in live])
+            new = self.pick(logits, [requests[row] for row in live])
             for row, token in zip(live, new, strict=True):
                 tokens[row].append(token)
             ended = {row for row in live if self.has_ended(requests[row], tokens[row])}

@@ -1,17 +1,17 @@
-"""The engine for any model on any device: rows are padded to the length of the longest in a batch.
+"""The engine for attention on any device: rows are padded to the length of the longest in a batch.
 
-One beginning, which all rows of a batch share, is computed once.
+One beginning, which all rows of a batch share, is computed once. Padding comes before it, so that
+the tokens of a row are neighbors: windows and ALiBi count places, and a gap would shift them.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from typing import Any
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
-from comptrust.models.inference.engine import Engine, Request, next_tokens
+from comptrust.models.inference.engine import Engine, Request
 from comptrust.models.inference.tokens import Ids, common_prefix
 
 GROUPING_TOKENS = 48
@@ -22,7 +22,7 @@ Cache = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 class Padded(Engine):
-    """For models that Packed cannot compute: on accelerators, or with other attention."""
+    """For models that Packed cannot compute, if they keep only keys and values of each token."""
 
     default_batch_size = 32
 
@@ -51,8 +51,7 @@ class Padded(Engine):
         self, batch: Sequence[Ids], scored: Sequence[tuple[int, Ids]], *, cache: Cache, prefix: int
     ) -> list[list[float]]:
         """Return the log-likelihood of each token of options, given as (row of context, option)."""
-        ids, mask = self._pad([context[prefix:] for context in batch], prefix=prefix)
-        past = self._past(cache, len(batch))
+        ids, mask, past = self._inputs(batch, cache=cache, prefix=prefix)
         # The context's last token scores every option's first token.
         first = self._step(ids, mask, past)[:, -1].log_softmax(dim=-1)
         values = [[float(first[row, option[0]])] for row, option in scored]
@@ -63,7 +62,7 @@ class Padded(Engine):
         rows = torch.tensor([scored[number][0] for number in longer], device=mask.device)
         past.batch_select_indices(rows)
         rest = [scored[number][1] for number in longer]
-        ids, own = self._pad([option[:-1] for option in rest], prefix=0, side="right")
+        ids, own = self.pad([option[:-1] for option in rest], side="right")
         logits = self._step(ids, torch.cat([mask[rows], own], dim=1), past, keep=ids.shape[1])
         later = logits.log_softmax(dim=-1)
         for row, (number, option) in enumerate(zip(longer, rest, strict=True)):
@@ -87,12 +86,13 @@ class Padded(Engine):
 
     def _decoded(self, batch: Sequence[Request], *, cache: Cache, prefix: int) -> list[list[int]]:
         """Return the new tokens of each request; rows that ended leave the computation."""
-        ids, mask = self._pad([request.ids[prefix:] for request in batch], prefix=prefix)
-        past = self._past(cache, len(batch))
+        ids, mask, past = self._inputs(
+            [request.ids for request in batch], cache=cache, prefix=prefix
+        )
         tokens: list[list[int]] = [[] for _ in batch]
         computed = list(range(len(batch)))
         while True:
-            new = next_tokens(self._step(ids, mask, past)[:, -1], [batch[row] for row in computed])
+            new = self.pick(self._step(ids, mask, past)[:, -1], [batch[row] for row in computed])
             for row, token in zip(computed, new, strict=True):
                 tokens[row].append(token)
             still = [
@@ -107,22 +107,18 @@ class Padded(Engine):
             mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
 
     def _beginning(self, rows: Sequence[Ids]) -> tuple[int, Cache]:
-        """Return how many leading tokens of the rows to compute once, and their keys and values.
-
-        None if layers attend to a window: the padding that follows would shift it.
-        """
-        length = 0
-        if len(rows) > 1 and not getattr(
-            self.model.config.get_text_config(), "sliding_window", None
-        ):
-            # every row keeps at least one token of its own, whose logits are needed
-            length = min(common_prefix(rows), min(map(len, rows)) - 1)
+        """Return how many leading tokens of the rows to compute once, and their keys and values."""
+        # every row keeps at least one token of its own, whose logits are needed
+        length = min(common_prefix(rows), min(map(len, rows)) - 1) if len(rows) > 1 else 0
         if length < 1:
             return 0, []
         ids = torch.tensor([rows[0][:length]], device=self.model.device)
         with torch.inference_mode():
-            output = self.model(ids, use_cache=True, logits_to_keep=1)
-        return length, [(layer.keys, layer.values) for layer in output.past_key_values.layers]
+            # without a config, a cache keeps all tokens, also those outside of a window
+            past = DynamicCache()
+            self.model(ids, past_key_values=past, use_cache=True, logits_to_keep=1)
+        layers: Any = past.layers
+        return length, [(layer.keys, layer.values) for layer in layers]
 
     def _step(
         self, ids: torch.Tensor, mask: torch.Tensor, past: DynamicCache, *, keep: int = 1
@@ -143,24 +139,19 @@ class Padded(Engine):
             )
         return torch.as_tensor(output.logits, dtype=torch.float32)
 
-    def _past(self, cache: Cache, count: int) -> DynamicCache:
-        """Return a cache that holds the shared beginning for `count` rows, or nothing."""
-        return DynamicCache(
-            [
-                (keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1))
-                for keys, values in cache
-            ]
-        )
+    def _inputs(
+        self, rows: Sequence[Ids], *, cache: Cache, prefix: int
+    ) -> tuple[torch.Tensor, torch.Tensor, DynamicCache]:
+        """Return the ids to feed, their mask, and the cache of the tokens before them.
 
-    def _pad(
-        self, rows: Sequence[Ids], *, prefix: int, side: str = "left"
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pad rows on one side to the longest.
-
-        Returns ids, shape (rows, longest), and the attention mask, shape (rows, prefix + longest).
+        As many last tokens are fed of each row as the longest has after the shared beginning. What
+        a shorter row has before them is less of the beginning, aligned to the right.
         """
-        tokens = [torch.tensor(row, device=self.model.device) for row in rows]
-        pad = partial(pad_sequence, batch_first=True, padding_side=side)
-        ids = pad(tokens, padding_value=next(iter(self.ends), 0))
-        mask = pad([torch.ones_like(row) for row in tokens])
-        return ids, torch.nn.functional.pad(mask, (prefix, 0), value=1)
+        ids, mask = self.pad(rows)
+        gap = ids.shape[1] - mask.sum(dim=1, keepdim=True)
+        places = (torch.arange(prefix, device=ids.device) - gap).clamp(min=0)
+        held = [(keys[0][:, places], values[0][:, places]) for keys, values in cache]
+        past = DynamicCache(
+            [(keys.transpose(0, 1), values.transpose(0, 1)) for keys, values in held]
+        )
+        return ids[:, prefix:], mask, past

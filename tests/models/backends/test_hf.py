@@ -4,7 +4,6 @@ a direct computation.
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from collections.abc import Iterator
@@ -16,7 +15,8 @@ from comptrust.errors import ServiceError, UserError
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.models.backends.hf import Hf
-from comptrust.models.inference.engine import Request
+from comptrust.models.inference.engine import Engine, Request
+from comptrust.models.inference.generated import Generated
 from comptrust.models.inference.packed import Packed
 from comptrust.models.inference.padded import Padded
 from comptrust.records import Choice, Message, Prompt, Sampling
@@ -58,7 +58,7 @@ def prompts() -> list[Prompt]:
     return made
 
 
-@pytest.fixture(scope="module", params=[Packed, Padded])
+@pytest.fixture(scope="module", params=[Packed, Padded, Generated])
 def backend(tiny_model: Path, request: pytest.FixtureRequest) -> Hf:
     made = Hf(tiny_model, batch_size=5)
     assert isinstance(made.engine, Packed)
@@ -75,14 +75,11 @@ def test_cost_is_measured_of_the_engine_that_answers(backend: Hf) -> None:
     assert [answer.texts for answer in backend.answer(prompts())] == before
 
 
-@pytest.mark.parametrize("engine", [Packed, Padded])
-def test_an_answer_depends_on_its_prompt_alone(
-    backend: Hf, tiny_model: Path, engine: type[Packed | Padded]
-) -> None:
+def test_an_answer_depends_on_its_prompt_alone(backend: Hf, tiny_model: Path) -> None:
     asked = prompts()
     together = {answer.id: answer for answer in backend.answer(asked)}
     alone = Hf(tiny_model)
-    alone.engine = engine(alone.model, batch_size=1, ends=alone.ends)
+    alone.engine = Generated(alone.model, batch_size=1, ends=alone.ends)
     random.Random(0).shuffle(asked)
     assert together.keys() == {prompt.id for prompt in asked}
     for prompt in asked:
@@ -181,78 +178,6 @@ def test_rows_answer_alike_in_groups_by_length(
     assert sum(map(sum, counts)) == sum(prompt.sampling.n for prompt in asked)
 
 
-OTHERS = {
-    "gemma2": {
-        "architectures": ["Gemma2ForCausalLM"],
-        "head_dim": 16,
-        "query_pre_attn_scalar": 16,
-        "sliding_window": 8,
-    },
-    "mistral": {"architectures": ["MistralForCausalLM"], "sliding_window": 8},
-    "qwen3": {"architectures": ["Qwen3ForCausalLM"], "head_dim": 16},
-    "gpt2": {
-        "architectures": ["GPT2LMHeadModel"],
-        "n_layer": 2,
-        "n_head": 4,
-        "n_embd": 64,
-        "n_positions": 512,
-    },
-    "bloom": {"architectures": ["BloomForCausalLM"], "n_layer": 2, "n_head": 4},
-}
-
-
-@pytest.mark.parametrize(
-    ("kind", "engine"),
-    [
-        ("gemma2", Padded),
-        ("mistral", Padded),
-        ("qwen3", Packed),
-        ("gpt2", Packed),
-        ("bloom", Padded),
-    ],
-)
-def test_models_of_other_kinds_answer_as_they_do_alone(
-    kind: str, engine: type, tiny_model: Path, tmp_path: Path
-) -> None:
-    """An attention with a window, capped logits or a bias by distance is not the one that packed
-    rows are computed with.
-    """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    folder = tmp_path / kind
-    shutil.copytree(tiny_model, folder)
-    known = json.loads((tiny_model / "config.json").read_text())
-    fields = {
-        name: value
-        for name, value in known.items()
-        if name not in ("architectures", "model_type", "rope_parameters", "head_dim")
-    }
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(
-        AutoConfig.for_model(kind, **{**fields, **OTHERS[kind]})
-    ).save_pretrained(folder)
-    backend = Hf(folder, batch_size=5)
-    assert type(backend.engine) is engine
-    asked = [prompt for prompt in prompts() if prompt.scenario == "greedy"]
-    for answer in backend.answer(asked):
-        prompt = next(prompt for prompt in asked if prompt.id == answer.id)
-        ids = backend.tokenizer(backend.render(prompt), add_special_tokens=False)["input_ids"]
-        new: list[int] = []
-        while len(new) < prompt.sampling.max_tokens and not backend.ends & set(new):
-            with torch.inference_mode():
-                new.append(
-                    int(
-                        backend.model(torch.tensor([ids + new]), use_cache=False)
-                        .logits[0, -1]
-                        .argmax()
-                    )
-                )
-        # a character that the length limit cuts in two is left out
-        expected = backend.tokenizer.decode(new, skip_special_tokens=True).removeprefix(" ")
-        assert [text.rstrip("\ufffd") for text in answer.texts] == [expected.rstrip("\ufffd")]
-
-
 def test_one_choice_is_refused(backend: Hf) -> None:
     prompt = next(prompt for prompt in prompts() if prompt.choices).model_copy(
         update={"choices": CHOICES[:1]}
@@ -344,7 +269,7 @@ def test_an_answer_reads_alike_whatever_the_tokenizer_puts_before_it(
 @pytest.mark.parametrize("choices", [CHOICES, ()], ids=["choose", "generate"])
 @pytest.mark.parametrize("engine", [Packed, Padded])
 def test_a_model_that_computes_no_numbers_is_not_scored(
-    engine: type[Packed | Padded], choices: tuple[Choice, ...], tiny_model: Path, tmp_path: Path
+    engine: type[Engine], choices: tuple[Choice, ...], tiny_model: Path, tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -353,7 +278,7 @@ def test_a_model_that_computes_no_numbers_is_not_scored(
     weights["model.norm.weight"].fill_(float("nan"))
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     broken = Hf(folder)
-    assert isinstance(broken.engine, Padded)
+    assert isinstance(broken.engine, Generated)
     broken.engine = engine(broken.model, batch_size=2, ends=broken.ends)
     prompts = tuple(
         prompt.model_copy(update={"choices": choices}) for prompt in questions.suite().prompts
