@@ -11,12 +11,6 @@ import pytest
 
 pytest_plugins = ["tests.support.stores"]
 
-TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content']"
-    " }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with the files that have slow tests, so that no worker is left alone with a long one at
@@ -43,22 +37,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     special ones), saved in bfloat16.
     """
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    words = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *SPECIAL]
-    core = Tokenizer(models.BPE(vocab={word: index for index, word in enumerate(words)}, merges=[]))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    core.add_special_tokens(list(SPECIAL))
-    end = SPECIAL[2]
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token=SPECIAL[1], eos_token=end, pad_token=end
-    )
-    tokenizer.chat_template = TEMPLATE
+    from tests.support import families
+
+    tokenizer = families.tokenizer()
     torch.manual_seed(0)
     settings = LlamaConfig(
-        vocab_size=len(words),
+        vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
