@@ -47,10 +47,10 @@ def _check_layers(recipe: Recipe, model: "PreTrainedModel") -> None:
             f"The layers of {kind} are Conv1D, which no format of quantized files has. {prune}"
         )
     if recipe.format == formats.DEFAULT and not _loads_packed(model):
-        advice = f"Use format {recipe.method}. " if recipe.method in formats.LAYOUTS else ""
+        advice = f"Use format {recipe.method}." if recipe.method in formats.LAYOUTS else prune
         raise UserError(
             f"transformers cannot load {kind} in format {formats.DEFAULT}: it looks for weights of"
-            f" layers that are packed. {advice}{prune}"
+            f" layers that are packed. {advice}"
         )
     if not any(map(targets.is_experts, model.modules())):
         return

@@ -90,8 +90,9 @@ def _write(
     with torch.no_grad():
         for value in _saved_dense(model, quantized=quantized):
             value.copy_(value.to(torch.bfloat16))
-    if quantized and replaced:
-        expert_names.prepare(model, list(replaced), rounded=recipe.format == formats.DEFAULT)
+    experts = [name for name, layer in replaced.items() if targets.is_experts(layer)]
+    if quantized and experts:
+        expert_names.prepare(model, experts, rounded=recipe.format == formats.DEFAULT)
     before = reload.logits(model, tokenizer)
     packed = folder if recipe.format == formats.DEFAULT else folder.with_name("packed")
     _save(model, tokenizer, packed, quantized=quantized)

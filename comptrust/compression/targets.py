@@ -68,15 +68,19 @@ def matrices(model: Module) -> dict[str, torch.Tensor]:
 def take_apart(model: Module) -> Replaced:
     """Replace Conv1D and experts by linear layers on the same memory; return what was replaced.
 
-    Raises UserError for experts that cannot be taken apart.
+    So are classes derived from linear layers, which the library would not pack. Raises UserError
+    for experts that cannot be taken apart.
     """
+    import torch
     from transformers.pytorch_utils import Conv1D
 
     replaced: Replaced = {}
     for name, layer in list(model.named_modules()):
-        if isinstance(layer, Conv1D) and _is_target(model, name):
+        plain = type(layer) is torch.nn.Linear
+        if isinstance(layer, (Conv1D, torch.nn.Linear)) and not plain and _is_target(model, name):
+            weight = layer.weight.data.T if isinstance(layer, Conv1D) else layer.weight.data
             replaced[name] = layer
-            model.set_submodule(name, _linear(layer.weight.data.T, layer.bias))
+            model.set_submodule(name, _linear(weight, layer.bias))
         elif is_experts(layer):
             experts = _linear_experts(layer, name, model)
             replaced[name] = layer
