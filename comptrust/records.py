@@ -122,6 +122,23 @@ class ReloadCheck(Record):
     """Number of positions compared."""
 
 
+class Part(Record):
+    """All weights of one kind in a model's files."""
+
+    kind: str
+    """attention, mlp, experts, router, embeddings, head, ..."""
+    linear: bool
+    """Whether weights of this kind are meant to be compressed."""
+    weights: int
+    """Number of weights."""
+    compressed: int
+    """Number of weights in layers that are quantized or pruned."""
+    bits: float
+    """Stored bits per weight, with scales and zero points."""
+    sparsity: float | None
+    """Share of exact zeros; None if some are packed integers."""
+
+
 class Checkpoint(Record):
     """A compressed (or dense) model on disk; all numbers are measured from the saved files."""
 
@@ -145,6 +162,23 @@ class Checkpoint(Record):
     reload_check: ReloadCheck
     versions: dict[str, str]
     """Package -> version, for the packages that wrote the checkpoint."""
+    parts: tuple[Part, ...] = Field(default=(), exclude_if=lambda parts: not parts)
+    """All weights of the language model, by kind; empty in older files."""
+    fell_back: dict[str, int] = Field(default_factory=dict, exclude_if=lambda layers: not layers)
+    """Layer that a simpler method had to compress -> number of its weights."""
+
+    @property
+    def coverage(self) -> str:
+        """How many of the language model's weights were compressed, and what was left dense."""
+        total = sum(part.weights for part in self.parts)
+        done = sum(part.compressed for part in self.parts)
+        if not total:
+            return "not recorded"
+        left = {part.kind: part.weights - part.compressed for part in self.parts}
+        dense = ", ".join(f"{kind} {count / total:.1%}" for kind, count in left.items() if count)
+        fallen = sum(self.fell_back.values())
+        simpler = f"; by a simpler method: {fallen / total:.1%}" if fallen else ""
+        return f"{done:,} of {total:,} weights; left dense: {dense or 'none'}{simpler}"
 
     @property
     def weights(self) -> str:

@@ -1,10 +1,14 @@
 """The interface of a compression method: its parameters, and `apply`."""
 
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from comptrust.compression.targets import dense_layers
+from comptrust.compression.targets import target_layers as target_layers
 from comptrust.errors import UserError, unknown
 from comptrust.plugins import Registry
 
@@ -48,11 +52,11 @@ class Method(BaseModel, ABC):
     """Whether the method needs calibration texts."""
 
     @abstractmethod
-    def apply(self, model: Module, samples: Samples) -> None:
-        """Compress the model in place.
+    def apply(self, model: Module, samples: Samples) -> Iterable[str] | None:
+        """Compress the model in place; `target_layers` are its layers to compress.
 
         `samples` holds the token ids of each calibration text, shape (1, length). It is empty if
-        the method is not calibrated.
+        the method is not calibrated. Returns the layers that a simpler method had to compress.
         """
 
 
@@ -70,8 +74,8 @@ class Quantization(Method):
     None until the model is known; `apply` needs a number.
     """
 
-    def weights(self, *, symmetric: bool) -> dict[str, Any]:
-        """Return llm-compressor's description of the format of all linear layers but the head."""
+    def weights(self, model: Module, *, symmetric: bool) -> dict[str, Any]:
+        """Return llm-compressor's description of the format of all layers to compress."""
         scheme = {
             "num_bits": self.bits,
             "type": "int",
@@ -81,7 +85,7 @@ class Quantization(Method):
         }
         return {
             "config_groups": {"group_0": {"targets": ["Linear"], "weights": scheme}},
-            "ignore": ["lm_head"],
+            "ignore": dense_layers(model),
         }
 
 
@@ -95,15 +99,16 @@ class Pruning(Method):
     structure: str = "unstructured"
     """`unstructured`, or N:M to keep N weights of every M consecutive inputs."""
 
-    def masks(self) -> dict[str, Any]:
-        """Return llm-compressor's description of the masks of all linear layers but the head."""
+    def masks(self, model: Module) -> dict[str, Any]:
+        """Return llm-compressor's description of the masks of all layers to compress."""
         pattern = Pattern.parse(self.structure)
         return {
             "sparsity": self.sparsity,
             # in the library's names, N counts the zeros
             "mask_structure": f"{pattern.of - pattern.kept}:{pattern.of}" if pattern else "0:0",
             "targets": ["Linear"],
-            "ignore": ["re:.*lm_head"],
+            # the library adds a dot to the names
+            "ignore": [rf"re:^{re.escape(name)}\.?$" for name in dense_layers(model)],
         }
 
 
@@ -128,14 +133,3 @@ def configured(name: str, *, parameters: dict[str, Any], options: dict[str, Any]
         raise UserError(
             f"Option {first['loc'][0]} of {name}: {first['msg']} (got {first['input']!r})."
         ) from error
-
-
-def target_layers(model: Module) -> "dict[str, torch.nn.Linear]":
-    """Return the layers that are compressed: all linear layers but the head."""
-    import torch
-
-    return {
-        name: layer
-        for name, layer in model.named_modules()
-        if isinstance(layer, torch.nn.Linear) and name.split(".")[-1] != "lm_head"
-    }

@@ -15,7 +15,7 @@ import psutil
 
 from comptrust import __version__, config, digests
 from comptrust.errors import ServiceError, UserError
-from comptrust.models import headers
+from comptrust.models import headers, measure
 from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Recipe, ReloadCheck
 
@@ -114,37 +114,34 @@ def finish(
     out: Path,
     recipe: Recipe,
     source: Source,
-    sizes: Mapping[str, int],
     sparsity: float,
     reload_check: ReloadCheck,
+    fell_back: Mapping[str, int] | None = None,
 ) -> Checkpoint:
     """Hash and measure the files, write checkpoint.json and return the record.
 
-    `folder` will be moved to `out`. `sizes` is the number of weights of each target layer,
-    `sparsity` the share of exact zeros among them. The N:M structure of the recipe must have
-    been verified.
+    `folder` will be moved to `out`. `sparsity` is the share of exact zeros in the layers that are
+    compressed, `fell_back` the layers (and their weights) that a simpler method had to compress.
+    The N:M structure of the recipe must have been verified.
     """
-    files = manifest(folder)
+    files, measured = manifest(folder), measure.measure(folder)
     record = Checkpoint(
         recipe=recipe,
         path=str(out.resolve()),
         digest=digests.of_value(files),
         manifest=files,
-        bytes=weight_bytes(folder),
+        bytes=measured.bytes,
         dense_bytes=dense_bytes(source.path),
-        effective_bits=effective_bits(folder, sizes),
-        sparsity=sparsity,
+        effective_bits=measured.effective_bits,
+        sparsity=sparsity if measured.sparsity is None else measured.sparsity,
         structure_verified=None if recipe.structure == "unstructured" else recipe.structure,
         reload_check=reload_check,
+        parts=measured.parts,
+        fell_back=dict(fell_back or {}),
         versions={name: version(name) for name in PACKAGES} | {"comptrust": __version__},
     )
     digests.write_atomic(folder / NAME, record.model_dump_json(indent=2) + "\n")
     return record
-
-
-def weight_bytes(folder: Path) -> int:
-    """Return the size of all weight files, in bytes."""
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def dense_bytes(folder: Path) -> int:
@@ -153,19 +150,5 @@ def dense_bytes(folder: Path) -> int:
     Raises UserError if the folder has no safetensors files.
     """
     headers.check_present(folder)
-    return weight_bytes(folder) - sum(
-        tensor.stored - 2 * tensor.count for tensor in headers.tensors(folder)
-    )
-
-
-def effective_bits(folder: Path, sizes: Mapping[str, int]) -> float:
-    """Return the bits stored per weight: integers, scales, zero points and column order.
-
-    `sizes` is the number of weights of each target layer.
-    """
-    stored = sum(
-        tensor.stored
-        for tensor in headers.tensors(folder)
-        if tensor.name.rpartition(".")[0] in sizes and not tensor.name.endswith(".bias")
-    )
-    return 8 * stored / sum(sizes.values())
+    stored = sum(path.stat().st_size for path in headers.files(folder))
+    return stored - sum(tensor.stored - 2 * tensor.count for tensor in headers.tensors(folder))

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from comptrust.compression.base import target_layers
+from comptrust.compression.targets import matrices
 
 if TYPE_CHECKING:
     import torch
@@ -19,11 +19,11 @@ def add_noise(model: "torch.nn.Module", *, seed: int) -> None:
     import torch
 
     with torch.no_grad():
-        for number, layer in enumerate(target_layers(model).values()):
+        for number, weight in enumerate(matrices(model).values()):
             # Drawn on the CPU, so that a seed gives the same noise on every device.
             generator = torch.Generator().manual_seed(1000 * seed + number)
-            noise = torch.randn(layer.weight.shape, generator=generator)
-            layer.weight.mul_(1 + NOISE * noise.to(layer.weight.device, layer.weight.dtype))
+            noise = torch.randn(weight.shape, generator=generator)
+            weight.mul_(1 + NOISE * noise.to(weight.device, weight.dtype))
 
 
 def round_to_few_bits(model: "torch.nn.Module") -> None:
@@ -35,10 +35,9 @@ def round_to_few_bits(model: "torch.nn.Module") -> None:
 
     largest = 2 ** (FEW_BITS - 1)
     with torch.no_grad():
-        for layer in target_layers(model).values():
-            weight = layer.weight
-            size = weight.shape[1] if weight.shape[1] % GROUP else GROUP
-            groups = weight.reshape(weight.shape[0], -1, size)
+        for weight in matrices(model).values():
+            inputs = weight.shape[-1]
+            groups = weight.reshape(-1, inputs if inputs % GROUP else GROUP)
             scale = groups.abs().amax(dim=-1, keepdim=True) / (largest - 0.5)
             codes = (groups / scale.clamp(min=1e-12)).round().clamp(-largest, largest - 1)
             weight.copy_((codes * scale).reshape(weight.shape))

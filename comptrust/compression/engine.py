@@ -33,13 +33,17 @@ def oneshot(
 
     # llm-compressor works block by block; the last block holds the head
     counter = progress.Counter(
-        total=model.config.num_hidden_layers + 1, what="compressing", unit="block"
+        total=model.config.get_text_config().num_hidden_layers + 1,
+        what="compressing",
+        unit="block",
     )
     rows = [{"input_ids": ids[0], "attention_mask": torch.ones_like(ids[0])} for ids in samples]
     loader: Any = DataLoader(rows, batch_size=1) if rows else None  # type: ignore[arg-type]
+    unneeded: Any = False  # for None, the library would look for one in the model's folder
     with _environment_restored():
         llmcompressor.oneshot(
             model=model,
+            processor=unneeded,
             recipe=[*modifiers, _counting(counter)],
             dataset=loader,
             num_calibration_samples=len(samples),

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from comptrust import digests
 from comptrust.compression import checkpoint, fitting, reload
-from comptrust.compression.base import METHODS, target_layers
+from comptrust.compression.base import METHODS
 from comptrust.errors import UserError
 from comptrust.models import formats, headers, loading, measure, memory, sources
 from comptrust.models.probe import InMemory
@@ -64,14 +64,12 @@ def adopt(
         # packed layers unpack when they first compute
         model, tokenizer = loading.load(copy)
         reload_check = reload.finite(reload.logits(model, tokenizer))
-        sizes = _sizes(source.path)
         record = checkpoint.finish(
             copy,
             out=out,
             recipe=recipe,
             source=source,
-            sizes=sizes,
-            sparsity=_sparsity(recipe, model, sizes),
+            sparsity=_sparsity(recipe, model, fitting.shapes(source.path)),
             reload_check=reload_check,
         )
         watcher.loaded = model, tokenizer
@@ -135,13 +133,13 @@ def check(recipe: Recipe, folder: Path, *, base: Path) -> int | None:
 
 def _dense(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
     """Return what makes a dense model: its weight files, and its settings without versions."""
-    files = {path.name: digests.of_file(path) for path in folder.glob("*.safetensors")}
+    files = {path.name: digests.of_file(path) for path in headers.files(folder)}
     return files, memory.settings(folder) | dict.fromkeys(("transformers_version", "_name_or_path"))
 
 
-def _sparsity(recipe: Recipe, model: PreTrainedModel, sizes: dict[str, int]) -> float:
+def _sparsity(recipe: Recipe, model: PreTrainedModel, layers: fitting.Shapes) -> float:
     """Return the share of zeros. Raises UserError if they are not as the recipe states."""
-    sparsity, off_pattern = reload.zeros(model, sizes, structure=recipe.structure)
+    sparsity, off_pattern = reload.zeros(model, layers, structure=recipe.structure)
     if off_pattern:
         raise UserError(
             f"You stated structure {recipe.structure}, but layer {off_pattern} does not have"
@@ -153,9 +151,3 @@ def _sparsity(recipe: Recipe, model: PreTrainedModel, sizes: dict[str, int]) -> 
             f"You stated sparsity {recipe.sparsity:g}, but {sparsity:.1%} of the weights are zero."
         )
     return sparsity
-
-
-def _sizes(base: Path) -> dict[str, int]:
-    """Return the number of weights of each target layer, without loading the model."""
-    layers = target_layers(fitting.skeleton(base))
-    return {name: layer.weight.numel() for name, layer in layers.items()}

@@ -1,13 +1,12 @@
 """Does a recipe fit a model? Answered from the headers of its files, before it is loaded."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from comptrust.compression.base import METHODS, Pattern
 from comptrust.errors import UserError
-from comptrust.models import formats, headers
+from comptrust.models import formats
 from comptrust.records import Recipe
 
 if TYPE_CHECKING:
@@ -16,12 +15,78 @@ if TYPE_CHECKING:
 GROUP_SIZES = (128, 64, 32)
 """The sizes that `auto` chooses from; the largest that fits wins."""
 Shapes = Mapping[str, tuple[int, ...]]
-"""Linear layer, without the head -> (outputs, inputs)."""
+"""Matrix -> (outputs, inputs), or (experts, outputs, inputs)."""
 
 
-def check(recipe: Recipe, folder: Path) -> None:
-    """Raise UserError if the recipe does not fit the model in a folder."""
-    fit(recipe, shapes(folder))
+def check(recipe: Recipe, folder: Path) -> Recipe:
+    """Return the recipe with its final group size, for the model in a folder.
+
+    Raises UserError if the recipe does not fit the model.
+    """
+    if METHODS.get(recipe.method).kind == "dense":
+        return recipe
+    model = skeleton(folder)
+    _check_layers(recipe, model)
+    return fit(recipe, _shapes(model))
+
+
+def _check_layers(recipe: Recipe, model: "PreTrainedModel") -> None:
+    """Raise UserError if the model has layers that the recipe cannot compress faithfully."""
+    from transformers.pytorch_utils import Conv1D
+
+    from comptrust.compression import expert_names, targets
+
+    kind = type(model).__name__
+    if not targets.matrices(model):
+        raise UserError(f"{kind} has no linear layers to compress. Use method none.")
+    if METHODS.get(recipe.method).kind != "quantization":
+        return
+    prune = "Prune it instead: magnitude, wanda or sparsegpt."
+    if any(isinstance(layer, Conv1D) for layer in model.modules()):
+        raise UserError(
+            f"The layers of {kind} are Conv1D, which no format of quantized files has. {prune}"
+        )
+    if recipe.format == formats.DEFAULT and not _loads_packed(model):
+        advice = f"Use format {recipe.method}." if recipe.method in formats.LAYOUTS else prune
+        raise UserError(
+            f"transformers cannot load {kind} in format {formats.DEFAULT}: it looks for weights of"
+            f" layers that are packed. {advice}"
+        )
+    if not any(map(targets.is_experts, model.modules())):
+        return
+    if expert_names.conversions(model.config) is None:
+        raise UserError(
+            f"transformers reads the experts of {kind} only as one dense tensor per block, so"
+            f" quantized ones could not be loaded again. {prune}"
+        )
+    if recipe.method == "awq" and recipe.format == formats.DEFAULT:
+        advice = (
+            "format awq" if recipe.bits in formats.LAYOUTS["awq"].bits_written else "method gptq"
+        )
+        raise UserError(
+            f"transformers cannot read the experts of {kind} with zero points, which AWQ has, in"
+            f" format {formats.DEFAULT}. Use {advice}."
+        )
+
+
+def _loads_packed(model: "PreTrainedModel") -> bool:
+    """Whether transformers can prepare a model, given as a skeleton, with packed weights.
+
+    It initializes every module first, and some families look at the weights of their layers then.
+    """
+    from comptrust.compression import targets
+
+    layers = targets.target_layers(model).values()
+    weights = [layer._parameters.pop("weight") for layer in layers]
+    try:
+        for module in model.modules():
+            model._init_weights(module)
+    except AttributeError:
+        return False
+    finally:
+        for layer, weight in zip(layers, weights, strict=True):
+            layer._parameters["weight"] = weight
+    return True
 
 
 def check_texts(recipe: Recipe) -> None:
@@ -33,24 +98,31 @@ def check_texts(recipe: Recipe) -> None:
 
 
 def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Read the shapes of the linear layers that are compressed."""
-    return {
-        tensor.name.removesuffix(".weight"): tensor.shape
-        for tensor in headers.tensors(folder)
-        if len(tensor.shape) == 2
-        and tensor.name.endswith(".weight")
-        and not re.search(r"embed|lm_head", tensor.name)
-    }
+    """Return the shapes of the matrices that are compressed, of which experts have three."""
+    return _shapes(skeleton(folder))
+
+
+def _shapes(model: "PreTrainedModel") -> dict[str, tuple[int, ...]]:
+    from comptrust.compression import targets
+
+    return {name: tuple(value.shape) for name, value in targets.matrices(model).items()}
 
 
 def skeleton(folder: Path) -> "PreTrainedModel":
     """Build the model that a config.json describes, without any weights."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+    )
 
     with torch.device("meta"):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+        text = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+        kind: Any = AutoModelForCausalLM if text else AutoModelForImageTextToText
+        model: PreTrainedModel = kind.from_config(config)
     return model
 
 
@@ -61,7 +133,7 @@ def fit(recipe: Recipe, layers: Shapes) -> Recipe:
     hold a layer's outputs.
     """
     if METHODS.get(recipe.method).kind == "quantization" and recipe.group_size is None:
-        widths = {inputs for _, inputs in layers.values()}
+        widths = {shape[-1] for shape in layers.values()}
         fitting = [size for size in GROUP_SIZES if not any(width % size for width in widths)]
         if not fitting:
             raise UserError(
@@ -71,7 +143,7 @@ def fit(recipe: Recipe, layers: Shapes) -> Recipe:
         recipe = recipe.model_copy(update={"group_size": fitting[0]})
     pattern = Pattern.parse(recipe.structure)
     unit = recipe.group_size or (pattern.of if pattern else 1)
-    for name, (outputs, inputs) in layers.items():
+    for name, (*_, outputs, inputs) in layers.items():
         if inputs % unit:
             culprit = f"structure {recipe.structure}" if pattern else f"group_size {unit}"
             advice = "Use another structure" if pattern else "Use group_size auto"

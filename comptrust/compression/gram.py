@@ -26,9 +26,12 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from compressed_tensors.offload import align_modules, update_offload_parameter
+from compressed_tensors.offload import align_modules
 from llmcompressor.modifiers.transform.awq import AWQModifier
+from llmcompressor.modifiers.transform.awq.mappings import ResolvedMapping
 from pydantic import PrivateAttr
+
+from comptrust.compression.smoothing import Pair, scale
 
 TOKENS_PER_UPDATE = 1024
 """Tokens collected before they are added to G; adding few at a time is bound by memory traffic."""
@@ -133,12 +136,19 @@ def best(
 class GramAWQ(AWQModifier):
     """llm-compressor's AWQModifier with the loss from Gram matrices.
 
-    Mappings, grid and the scaling of weights and activations are the library's. Bits and group size
-    come from the scheme of the modifier that quantizes afterwards, which must be asymmetric and in
-    groups.
+    `pairs` says what is scaled; the grid is the library's. Bits and group size come from the scheme
+    of the modifier that quantizes afterwards, which must be asymmetric and in groups.
     """
 
+    pairs: list[Pair]
+    mappings: list[Any] = []  # what `pairs` replaces
     _grams: dict[str, Gram] = PrivateAttr(default_factory=dict)
+
+    def _set_resolved_mappings(self, model: torch.nn.Module) -> None:
+        for pair in self.pairs:
+            layers = [model.get_submodule(name) for name in pair.balance]
+            parts = pair.smooth, model.get_submodule(pair.smooth), layers, list(pair.balance)
+            self._resolved_mappings.append(ResolvedMapping(*parts, parent=model, parent_name=""))
 
     def _setup_activation_cache_hooks(self) -> None:
         for mapping in self._resolved_mappings:
@@ -180,16 +190,7 @@ class GramAWQ(AWQModifier):
             bits=scheme.num_bits,
             group_size=scheme.group_size,
         )
-        for layer in balance:
-            weight = layer.weight
-            update_offload_parameter(layer, "weight", (weight.float() * scales).to(weight.dtype))
-        for name, value in smooth.named_parameters(recurse=False):
-            if name not in ("weight", "bias"):
-                continue
-            # In a layer that computes q, k and v together, only the last outputs are v's.
-            others = scales.new_ones(len(value) - len(scales))
-            divisor = torch.cat([others, scales]).view(-1, *[1] * (value.dim() - 1))
-            update_offload_parameter(smooth, name, (value.float() / divisor).to(value.dtype))
+        scale(smooth, balance, scales)
 
     def _candidates(self, sizes: torch.Tensor, weights: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yield the scales of the library's grid; the first are ones.

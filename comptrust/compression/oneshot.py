@@ -1,5 +1,6 @@
 """From a recipe to a checkpoint: load, compress, save, reload, compare and measure."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,18 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from comptrust import digests
-from comptrust.compression import calibration, checkpoint, engine, fitting, reload, rewrite
-from comptrust.compression.base import METHODS, SHARED, Method, configured, target_layers
-from comptrust.errors import ServiceError
+from comptrust.compression import (
+    calibration,
+    checkpoint,
+    engine,
+    expert_names,
+    fitting,
+    reload,
+    rewrite,
+    targets,
+)
+from comptrust.compression.base import METHODS, SHARED, Method, configured
+from comptrust.errors import ServiceError, UserError
 from comptrust.models import formats, sources
 from comptrust.models.base import Loaded
 from comptrust.models.loading import load, save_tokenizer
@@ -48,11 +58,12 @@ def compress(
 def _write(
     recipe: Recipe, source: sources.Source, folder: Path, *, out: Path, say: Say, watcher: InMemory
 ) -> Checkpoint:
+    method, recipe = _fit(recipe.model_copy(update={"revision": source.revision}), source, say)
     say(f"loading {source.name}")
     model, tokenizer = _load_dense(source, watcher)
-    layers = target_layers(model)
-    sizes = {name: layer.weight.numel() for name, layer in layers.items()}
-    method, recipe = _fit(recipe.model_copy(update={"revision": source.revision}), layers, say)
+    names = list(targets.matrices(model)) if method.kind != "dense" else []
+    replaced = {} if method.kind == "dense" else targets.take_apart(model)
+    sizes = {name: row.weight.numel() for name, row in targets.target_layers(model).items()}
     samples: list[torch.Tensor] = []
     if method.calibrated:
         texts = calibration.choose(
@@ -66,17 +77,22 @@ def _write(
         samples = calibration.tokenize(texts, tokenizer)
         tokens = sum(ids.shape[1] for ids in samples)
         say(f"calibration: {counted(len(samples), 'text')}, {tokens} tokens")
-    say(f"compressing {counted(len(layers), 'layer')} with {recipe.slug}")
+    say(f"compressing {counted(len(sizes), 'layer')} with {recipe.slug}")
     engine.import_quietly()
-    method.apply(model, samples)
+    fell_back = _apply(method, model, samples, recipe)
+    quantized = method.kind == "quantization"
+    if not quantized:
+        targets.put_back(model, replaced)
     if torch.accelerator.is_available():
         dispatch_model(model)  # compression left it in RAM
     say("saving, reloading and comparing")
-    quantized = method.kind == "quantization"
     # Round to the 16 bits that will be saved, at the dtype of computing, before comparing.
     with torch.no_grad():
         for value in _saved_dense(model, quantized=quantized):
             value.copy_(value.to(torch.bfloat16))
+    experts = [name for name, layer in replaced.items() if targets.is_experts(layer)]
+    if quantized and experts:
+        expert_names.prepare(model, experts, rounded=recipe.format == formats.DEFAULT)
     before = reload.logits(model, tokenizer)
     packed = folder if recipe.format == formats.DEFAULT else folder.with_name("packed")
     _save(model, tokenizer, packed, quantized=quantized)
@@ -89,11 +105,12 @@ def _write(
             group_size=int(recipe.group_size or 0),
         )
     # llm-compressor's tracing keeps the model alive; free it, so that only one is in memory.
+    replaced.clear()
     for value in model.parameters():
         value.data = value.data.new_empty(0)
     reloaded, tokenizer = load(folder)
     check = reload.compare(before, reload.logits(reloaded, tokenizer))
-    sparsity, off_pattern = reload.zeros(reloaded, sizes, structure=recipe.structure)
+    sparsity, off_pattern = reload.zeros(reloaded, names, structure=recipe.structure)
     if off_pattern:
         raise ServiceError(
             f"Layer {off_pattern} does not have the pattern {recipe.structure} after"
@@ -104,12 +121,36 @@ def _write(
         out=out,
         recipe=recipe,
         source=source,
-        sizes=sizes,
         sparsity=sparsity,
         reload_check=check,
+        fell_back={name: sizes[name] for name in fell_back},
     )
+    if method.kind != "dense":
+        say(f"compressed {record.coverage}")
     watcher.loaded = reloaded, tokenizer
     return record
+
+
+def _apply(
+    method: Method, model: PreTrainedModel, samples: list[torch.Tensor], recipe: Recipe
+) -> list[str]:
+    """Compress in place and return the layers that a simpler method had to compress.
+
+    Raises ServiceError if the method fails; the recipe and the model were checked before.
+    """
+    try:
+        return list(method.apply(model, samples) or ())
+    except (UserError, ServiceError, OSError, MemoryError, torch.OutOfMemoryError):
+        raise
+    # llm-compressor lets the errors of many libraries through
+    except Exception as error:
+        if "memory" in str(error):
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ServiceError(
+            f"{recipe.method} failed on {type(model).__name__}: {reason}. Nothing was kept; use"
+            " another method."
+        ) from error
 
 
 def _load_dense(source: sources.Source, watcher: InMemory) -> Loaded:
@@ -123,10 +164,10 @@ def _load_dense(source: sources.Source, watcher: InMemory) -> Loaded:
     return loaded
 
 
-def _fit(recipe: Recipe, layers: dict[str, torch.nn.Linear], say: Say) -> tuple[Method, Recipe]:
-    """Build the method for these layers, and return it with the recipe's final group size."""
+def _fit(recipe: Recipe, source: sources.Source, say: Say) -> tuple[Method, Recipe]:
+    """Build the method for this model, and return it with the recipe's final group size."""
     auto = recipe.group_size
-    recipe = fitting.fit(recipe, {name: layer.weight.shape for name, layer in layers.items()})
+    recipe = fitting.check(recipe, source.path)
     if recipe.group_size != auto:
         say(f"group size auto: {recipe.group_size}")
     method: type[Method] = METHODS.get(recipe.method)
@@ -141,7 +182,8 @@ def _saved_dense(model: PreTrainedModel, *, quantized: bool) -> list[torch.nn.Pa
     a weight that was first rounded to 16 bits would often be off by one. Zero points are integers
     already.
     """
-    packed = {id(layer.weight) for layer in target_layers(model).values()} if quantized else set()
+    layers = targets.target_layers(model).values() if quantized else ()
+    packed = {id(layer.weight) for layer in layers}
     return [
         value
         for value in model.parameters()
@@ -158,6 +200,8 @@ def _save(
     settings: dict[str, Any] = {"save_compressed": True} if quantized else {}
     try:
         model.save_pretrained(folder, **settings)
+        if quantized:
+            _complete_ignored(model, folder)
         save_tokenizer(tokenizer, folder)
     except Exception as error:
         # After a failed write, safetensors raises its own class and tokenizers a bare Exception.
@@ -168,3 +212,12 @@ def _save(
             " folder."
         ) from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+def _complete_ignored(model: PreTrainedModel, folder: Path) -> None:
+    """Name all layers that stayed dense; the library leaves out those of another class."""
+    path = folder / "config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    quantization = settings["quantization_config"]
+    quantization["ignore"] = sorted({*quantization["ignore"], *targets.dense_layers(model)})
+    digests.write_atomic(path, json.dumps(settings, indent=2) + "\n")

@@ -1,12 +1,13 @@
 """Check a reloaded model: does it compute what the saved one did, and what do its weights say?"""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from comptrust.compression import targets
 from comptrust.compression.base import Pattern
 from comptrust.errors import ServiceError
 from comptrust.records import ReloadCheck
@@ -31,6 +32,7 @@ def logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[t
     """
     rows = [tokenizer(text, return_tensors="pt")["input_ids"][0] for text in FIXED_PROMPTS]
     with torch.no_grad():
+        model(rows[0][None, :1].to(model.device))  # dynamic RoPE forgets longer texts only then
         output = model(pad_sequence(rows, batch_first=True).to(model.device)).logits
     return [output[number, : len(row)].float().cpu() for number, row in enumerate(rows)]
 
@@ -66,22 +68,24 @@ def finite(rows: list[torch.Tensor]) -> ReloadCheck:
 
 
 def zeros(
-    model: PreTrainedModel, sizes: Mapping[str, int], *, structure: str | None
+    model: PreTrainedModel, names: Iterable[str], *, structure: str | None
 ) -> tuple[float, str | None]:
-    """Count the zeros in the layers named by `sizes` (layer -> number of weights).
+    """Count the zeros in the matrices of these names, as `targets.matrices` names them.
 
-    Returns their share, 0-1, and the name of the first layer that does not have the structure.
-    Packed layers must have computed once, which unpacks them. Raises ServiceError for a layer
-    whose weights cannot be read.
+    Returns their share, 0-1, and the name of the first that does not have the structure. Packed
+    layers must have computed once, which unpacks them. Raises ServiceError for a layer whose
+    weights cannot be read.
     """
-    modules, pattern = dict(model.named_modules()), Pattern.parse(structure)
-    count, off_pattern = 0, None
-    for name in sizes:
-        weight = _weight(modules.get(name), name)
+    matrices, modules = targets.matrices(model), dict(model.named_modules())
+    pattern = Pattern.parse(structure)
+    count, total, off_pattern = 0, 0, None
+    for name in names:
+        weight = matrices[name] if name in matrices else _weight(modules.get(name), name)
         count += weight.numel() - int(weight.count_nonzero())
+        total += weight.numel()
         if pattern and off_pattern is None and not pattern.fits(weight):
             off_pattern = name
-    return count / sum(sizes.values()), off_pattern
+    return count / max(1, total), off_pattern
 
 
 def _weight(layer: Any, name: str) -> torch.Tensor:

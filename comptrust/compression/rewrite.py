@@ -114,7 +114,8 @@ class _Converter:
         values = unpack_from_int32(packed, self.bits, torch.Size((outputs, inputs)))
         groups = torch.Size((outputs, inputs // self.group_size))
         zeros = unpack_from_int32(points, self.bits, groups, packed_dim=0)
-        return {"qweight": along_outputs(values), "qzeros": along_outputs(zeros)}
+        parts = {"qweight": along_outputs(values), "qzeros": along_outputs(zeros)}
+        return {name: value.contiguous() for name, value in parts.items()}
 
 
 def _half(value: torch.Tensor, name: str) -> torch.Tensor:

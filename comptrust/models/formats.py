@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust.errors import UserError, unknown
-from comptrust.models import memory
+from comptrust.models import headers, memory
 
 if TYPE_CHECKING:
     import torch
@@ -116,7 +116,7 @@ def dense(folder: Path, *, dtype: torch.dtype) -> dict[str, torch.Tensor]:
 
     settings, form = memory.quantization(folder), kind(folder)
     tensors: dict[str, torch.Tensor] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in headers.files(folder):
         tensors |= load_file(path)
     layers = [name.removesuffix(".qweight") for name in tensors if name.endswith(".qweight")]
     if not layers:

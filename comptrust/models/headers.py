@@ -39,6 +39,24 @@ class Tensor:
         return math.prod(self.shape)
 
 
+def files(folder: Path) -> list[Path]:
+    """Return the safetensors files that hold a folder's weights.
+
+    Where there is model.safetensors or an index, other files are not the model: some publishers add
+    the same weights in another layout. Raises UserError for an index that cannot be read.
+    """
+    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    if single.exists():
+        return [single]
+    if not index.exists():
+        return sorted(folder.glob("*.safetensors"))
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return sorted(folder / Path(name).name for name in names)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"Cannot read {index}: {' '.join(str(error).split())}.") from error
+
+
 def check_present(folder: Path) -> None:
     """Raise UserError if a folder has no safetensors files."""
     if not any(folder.glob("*.safetensors")):
@@ -49,11 +67,11 @@ def check_present(folder: Path) -> None:
 
 
 def tensors(folder: Path) -> Iterator[Tensor]:
-    """Yield the tensors of all safetensors files in a folder, file by file.
+    """Yield the tensors of a folder's weight files, file by file.
 
     Raises UserError for a file that is not in the safetensors format or cannot be read.
     """
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in files(folder):
         try:
             with path.open("rb") as file:
                 size = int.from_bytes(file.read(8), "little")

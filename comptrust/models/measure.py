@@ -4,6 +4,7 @@ Headers and NumPy are enough; no model is loaded.
 """
 
 import math
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +13,22 @@ from typing import Any
 import numpy as np
 
 from comptrust.errors import UserError
-from comptrust.models import headers, memory
-from comptrust.models.precision import NOT_LINEAR, NOT_WEIGHTS
-from comptrust.records import Checkpoint
+from comptrust.models import headers, kinds, memory
+from comptrust.models.precision import NOT_WEIGHTS
+from comptrust.records import PRUNED, Checkpoint, Part
 
 BITS_TOLERANCE, SPARSITY_TOLERANCE = 0.05, 0.01
-"""The layers counted here are chosen by name, those in the record by their kind."""
+"""Records of earlier versions counted other layers."""
 STATED_SPARSITY_TOLERANCE = 0.02
 """How far the measured share of zeros may be from the recipe's."""
 CHUNK = 1 << 22
 """Values whose zeros are counted at once."""
+PACKED = ("weight_packed", "qweight", "blocks")
+"""Endings of packed integers (compressed-tensors, GPTQ and AWQ, MXFP4)."""
+ENDING = re.compile(
+    r"[._](weight(_\w+)?|qweight|qzeros|scales|g_idx|bias|blocks|input_\w+|output_scale)$"
+)
+"""What follows a layer's name in the names of its tensors."""
 
 
 @dataclass(frozen=True)
@@ -33,44 +40,97 @@ class Measured:
     dense_bytes: int
     """The most that the same layers can take at 16 bits per weight."""
     effective_bits: float
+    """Stored bits per weight of the kinds that are compressed."""
     sparsity: float | None
-    """Share of zeros among the layers' weights; None if some are packed integers."""
+    """Share of zeros among the same weights; None if some are packed integers."""
     stated_bits: int | None
     """Bits per weight that config.json states and loading relies on; None if not quantized."""
+    parts: tuple[Part, ...]
+    """All weights of the language model, by kind."""
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """The tensors of one layer, measured."""
+
+    kind: str
+    weights: int
+    stored: int
+    """Bytes, without a bias."""
+    quantized: bool
+    zeros: int
 
 
 def measure(folder: Path) -> Measured:
     """Measure a folder. Raises UserError if it has no linear layers or cannot be read."""
     quantization = memory.quantization(folder)
-    kinds = {bits for bits, _ in memory.schemes(quantization)}
-    [bits] = kinds if len(kinds) == 1 else [None]
+    widths = {bits for bits, _ in memory.schemes(quantization)}
+    [bits] = widths if len(widths) == 1 else [None]
     stated = bits if isinstance(bits, int) and 0 < bits <= 16 else None
-    layers: dict[str, list[headers.Tensor]] = defaultdict(list)
     tensors = list(headers.tensors(folder))
+    groups: dict[str, list[headers.Tensor]] = defaultdict(list)
     for tensor in tensors:
-        layers[tensor.name.rpartition(".")[0]].append(tensor)
-    counts = {name: _count(own, bits=stated) for name, own in layers.items()}
-    linear = {name: count for name, count in counts.items() if count}
-    if not linear:
+        groups[ENDING.sub("", tensor.name)].append(tensor)
+    layers = {name: _layer(name, group, bits=stated) for name, group in groups.items()}
+    linear = [layer for layer in layers.values() if layer.kind in kinds.LINEAR]
+    weights = sum(layer.weights for layer in linear)
+    if not weights:
         raise UserError(f"{folder} has no layers that could be measured.")
-    of_linear = [tensor for name in linear for tensor in layers[name]]
-    other = [tensor for name, own in layers.items() if name not in linear for tensor in own]
-    biases = [tensor for tensor in of_linear if tensor.name.endswith(".bias")]
-    stored = sum(tensor.stored for tensor in of_linear) - sum(bias.stored for bias in biases)
+    packed = any(layer.quantized for layer in linear)
+    biases = sum(tensor.count for tensor in tensors if len(tensor.shape) == 1)
     # A source may store the head that it shares with its embedding twice.
-    embeddings = [tensor for tensor in other if "embed" in tensor.name]
-    apart = sum(tensor.count for tensor in [*other, *biases, *embeddings])
-    dense = 2 * (sum(linear.values()) + apart)
-    weights = [tensor for tensor in of_linear if _is_weight(tensor)]
-    packed = (
-        len(weights) < len(linear) or {tensor.dtype for tensor in weights} - headers.FLOATS.keys()
-    )
+    tied = sum(layer.weights for layer in layers.values() if layer.kind == "embeddings")
+    dense = 2 * (sum(layer.weights for layer in layers.values()) + biases + tied)
     return Measured(
-        bytes=sum(path.stat().st_size for path in folder.rglob("*.safetensors")),
+        bytes=sum(path.stat().st_size for path in headers.files(folder)),
         dense_bytes=dense + dense // 50 + 300 * len(tensors),  # and the headers
-        effective_bits=8 * stored / sum(linear.values()),
-        sparsity=None if packed else sum(map(_zeros, weights)) / sum(linear.values()),
+        effective_bits=8 * sum(layer.stored for layer in linear) / weights,
+        sparsity=None if packed else sum(layer.zeros for layer in linear) / weights,
         stated_bits=stated if quantization else None,
+        parts=tuple(
+            _part(kind, [layer for layer in layers.values() if layer.kind == kind])
+            for kind in kinds.KINDS
+            if kind != kinds.NOT_LANGUAGE
+            and any(layer.kind == kind and layer.weights for layer in layers.values())
+        ),
+    )
+
+
+def _layer(name: str, tensors: list[headers.Tensor], *, bits: int | None) -> _Layer:
+    """Measure one layer. A vector on its own is a norm or a bias."""
+    values = [tensor for tensor in tensors if _is_weight(tensor)]
+    parts = {tensor.name.removeprefix(name).lstrip("._"): tensor for tensor in tensors}
+    packed = next((parts[part] for part in PACKED if part in parts), None)
+    if packed is None:
+        count = sum(value.count for value in values)
+    else:
+        count = 8 * packed.stored // (bits or 4)
+        if (shape := parts.get("weight_shape")) is not None:
+            # Rows may end in padding; a shape cannot claim more than there is room for.
+            stated = math.prod(int(size) for size in _values(shape, "<i8", shape.count))
+            count = min(count, stated)
+    quantized = packed is not None or any(value.dtype not in headers.FLOATS for value in values)
+    kind = kinds.kind(name)
+    return _Layer(
+        kind=kind if values or packed else kinds.VECTORS,
+        weights=count or sum(tensor.count for tensor in tensors),
+        stored=sum(tensor.stored for tensor in tensors if not tensor.name.endswith("bias")),
+        quantized=quantized,
+        zeros=0 if quantized else sum(map(_zeros, values)),
+    )
+
+
+def _part(kind: str, layers: list[_Layer]) -> Part:
+    weights = sum(layer.weights for layer in layers)
+    compressed = (row for row in layers if row.quantized or row.zeros > PRUNED * row.weights)
+    quantized = any(layer.quantized for layer in layers)
+    return Part(
+        kind=kind,
+        linear=kind in kinds.LINEAR,
+        weights=weights,
+        compressed=sum(layer.weights for layer in compressed),
+        bits=8 * sum(layer.stored for layer in layers) / weights,
+        sparsity=None if quantized else sum(layer.zeros for layer in layers) / weights,
     )
 
 
@@ -81,6 +141,12 @@ def check(record: Checkpoint, folder: Path) -> None:
     off = abs(record.effective_bits - files.effective_bits)
     stated_sparsity = recipe.sparsity if files.sparsity is not None else None
     facts: list[tuple[bool, str, Any, Any]] = [
+        (
+            bool(record.parts) and record.parts != files.parts,
+            "parts",
+            record.coverage,
+            record.model_copy(update={"parts": files.parts}).coverage,
+        ),
         (record.bytes != files.bytes, "bytes", record.bytes, files.bytes),
         (
             record.dense_bytes > files.dense_bytes,
@@ -122,23 +188,10 @@ def check(record: Checkpoint, folder: Path) -> None:
             )
 
 
-def _count(layer: list[headers.Tensor], *, bits: int | None) -> int:
-    """Return the number of weights of a linear layer, 0 if it is none."""
-    parts = {tensor.name.rpartition(".")[2]: tensor for tensor in layer}
-    packed = parts.get("weight_packed") or parts.get("qweight")
-    if packed is None or bits is None:
-        return sum(tensor.count for tensor in layer if _is_weight(tensor))
-    room = packed.count * 32 // bits
-    if (shape := parts.get("weight_shape")) is None:
-        return room
-    # Rows may end in padding; a shape cannot claim more than there is room for.
-    return min(room, math.prod(int(size) for size in _values(shape, "<i8", shape.count)))
-
-
 def _is_weight(tensor: headers.Tensor) -> bool:
-    name = tensor.name
-    kept = name.endswith(NOT_WEIGHTS) or any(part in name for part in NOT_LINEAR)
-    return name.endswith(".weight") and len(tensor.shape) == 2 and not kept
+    """Whether a tensor is a matrix of weights; one with a single long side is a vector."""
+    matrix = sum(size > 1 for size in tensor.shape) > 1
+    return matrix and not tensor.name.endswith((*NOT_WEIGHTS, "_scale", "_shape", "scales"))
 
 
 def _zeros(tensor: headers.Tensor) -> int:

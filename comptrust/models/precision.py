@@ -93,7 +93,7 @@ def _samples(folder: Path) -> Iterator["torch.Tensor"]:
     """Yield the first values of each linear layer's matrix, shape (groups, GROUP)."""
     from safetensors import safe_open
 
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in headers.files(folder):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118
                 view = file.get_slice(name)

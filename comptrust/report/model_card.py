@@ -48,6 +48,7 @@ def render(bundle: Bundle) -> str:
         ("dense source at 16 bits", f"{checkpoint.dense_bytes / 1e6:.1f} MB"),
         ("stored bits per compressed weight", f"{checkpoint.effective_bits:.2f}"),
         ("zeros among the compressed weights", f"{checkpoint.sparsity:.1%}"),
+        ("compressed", checkpoint.coverage),
     ]
     findings = [(finding.rule, finding.outcome, finding.reason) for finding in verdict.findings]
     parts = [

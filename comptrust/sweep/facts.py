@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from comptrust.compression import fitting
-from comptrust.compression.base import target_layers
+from comptrust.compression.targets import matrices
 from comptrust.errors import ServiceError, UserError, unknown
 from comptrust.models import headers, presets, sources
 from comptrust.records import Recipe
@@ -116,5 +116,5 @@ def _of_folder(model: Model, folder: Path, identity: str) -> Facts:
 def _of_config(model: Model, folder: Path) -> Facts:
     """Count the weights of the model that a config.json describes."""
     skeleton = fitting.skeleton(folder)
-    layers = {name: tuple(row.weight.shape) for name, row in target_layers(skeleton).items()}
+    layers = {name: tuple(value.shape) for name, value in matrices(skeleton).items()}
     return Facts(model.name, folder.name, skeleton.num_parameters(), layers)

@@ -15,7 +15,7 @@ from llmcompressor.modifiers.transform.awq import AWQModifier
 from llmcompressor.observers import Observer
 from llmcompressor.pipelines.cache import IntermediatesCache
 
-from comptrust.compression import calibration, engine, gram
+from comptrust.compression import calibration, engine, gram, smoothing
 from comptrust.compression.methods.awq import Awq
 from comptrust.models.loading import load
 
@@ -112,7 +112,7 @@ class Compressed:
     The error is measured with and without the rounding.
     """
 
-    def __init__(self, folder: Path, modifier: Modifier, *, bits: int) -> None:
+    def __init__(self, folder: Path, modifier: Modifier | None, *, bits: int) -> None:
         self.model, tokenizer = load(folder)
         self.before = {name: value.clone() for name, value in self.model.state_dict().items()}
         texts = calibration.choose(
@@ -120,8 +120,9 @@ class Compressed:
         )
         self.samples = calibration.tokenize(texts, tokenizer)
         dense = self.outputs()
-        scheme = Awq(bits=bits, group_size=32).weights(symmetric=False)
-        ours = isinstance(modifier, gram.GramAWQ)
+        scheme = Awq(bits=bits, group_size=32).weights(self.model, symmetric=False)
+        ours = modifier is None
+        modifier = modifier or gram.GramAWQ(pairs=smoothing.pairs(self.model, self.samples[0]))
         engine.oneshot(
             self.model,
             [modifier, QuantizationModifier(**scheme)],
@@ -149,7 +150,7 @@ def test_against_the_library(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, 
         "pin_memory",
         lambda *_: None,
     )
-    ours = Compressed(tiny_model, gram.GramAWQ(), bits=bits)
+    ours = Compressed(tiny_model, None, bits=bits)
     library = Compressed(tiny_model, AWQModifier(), bits=bits)
     for block in range(2):  # for this layer, both losses look at its own output
         name = f"model.layers.{block}.mlp.down_proj"

@@ -17,6 +17,7 @@ from comptrust.records import (
     SuiteManifest,
 )
 from comptrust.trust.evaluation import Evaluation
+from tests.support.records import PARTS
 
 DENSE = Recipe(base_model="m", revision="r", method="none")
 THREE = Recipe(base_model="m", revision="r", method="gptq", bits=3)
@@ -36,6 +37,7 @@ def checkpoint(recipe: Recipe, *, size: int, sparsity: float = 0.0) -> Checkpoin
         dense_bytes=1000,
         effective_bits=16,
         sparsity=sparsity,
+        parts=PARTS,
         reload_check=ReloadCheck(max_logit_difference=0, tolerance=1, n_tokens=1),
         versions={},
     )

@@ -22,6 +22,7 @@ from comptrust.trust import suite as suites
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.run import evaluate
 from tests.support.echo import Echo
+from tests.support.records import PARTS
 from tests.support.stores import RUN_VARIABLES
 
 BASE = Recipe(base_model="builtin:forgetful", revision="r1", method="none")
@@ -104,6 +105,7 @@ def checkpoint(recipe: Recipe) -> Checkpoint:
         dense_bytes=1_000_000,
         effective_bits=16.0 if recipe.bits is None else recipe.bits + 0.25,
         sparsity=recipe.sparsity or 0.0,
+        parts=PARTS,
         reload_check=ReloadCheck(max_logit_difference=0.0, tolerance=0.1, n_tokens=1),
         versions={},
     )

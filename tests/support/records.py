@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from comptrust import digests
-from comptrust.records import Checkpoint, Recipe, ReloadCheck, Score, Scorecard
+from comptrust.records import Checkpoint, Part, Recipe, ReloadCheck, Score, Scorecard
+
+PARTS = (Part(kind="mlp", linear=True, weights=64, compressed=64, bits=4.5, sparsity=None),)
+"""A model whose weights are all compressed."""
 
 
 def checkpoint_of(folder: Path, **fields: object) -> Checkpoint:
@@ -29,6 +32,7 @@ def checkpoint_of(folder: Path, **fields: object) -> Checkpoint:
         dense_bytes=400,
         effective_bits=16 if recipe["method"] == "none" else 4.5,
         sparsity=0.0,
+        parts=PARTS,
         reload_check=ReloadCheck(max_logit_difference=0.0, tolerance=0.1, n_tokens=3),
         versions={"torch": "2.13.0+cpu", "transformers": "5.17.0"},
     )

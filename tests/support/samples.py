@@ -15,6 +15,7 @@ from comptrust.models.base import generation
 from comptrust.records import Checkpoint, Generation, Recipe, ReloadCheck, Score, Scorecard
 from comptrust.trust import scoring
 from comptrust.trust import suite as suites
+from tests.support.records import PARTS
 
 DIMENSIONS = ("mmlu", "ethics", "stereotype")
 POLICY = {
@@ -81,6 +82,7 @@ def evaluation(folder: Path) -> Path:
         dense_bytes=1000,
         effective_bits=4.5,
         sparsity=0,
+        parts=PARTS,
         reload_check=ReloadCheck(max_logit_difference=0, tolerance=1, n_tokens=1),
         versions={"torch": "2"},
     )

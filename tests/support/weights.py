@@ -51,5 +51,6 @@ def measured(record: Checkpoint, folder: Path, *, dense_bytes: int = DENSE_BYTES
         "dense_bytes": dense_bytes,
         "effective_bits": files.effective_bits,
         "sparsity": files.sparsity or 0.0,
+        "parts": files.parts,
     }
     return record.model_copy(update=numbers)

@@ -45,6 +45,7 @@ def command(out: Path | None, verify: bool, as_json: bool, **recipe_options: Any
     verified = f", pattern {pattern} verified" if pattern else ""
     text = (
         f"{record.recipe.slug}: {jobs.size(record)}{verified}\n"
+        f"compressed {record.coverage}\n"
         f"reloaded: logits differ by at most {record.reload_check.max_logit_difference:.2g}\n"
         f"{record.path}"
     )

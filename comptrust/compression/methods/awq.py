@@ -18,12 +18,16 @@ class Awq(Quantization):
     """Number of scales tried for the layers that share an input; 20 in the paper."""
 
     def apply(self, model: Module, samples: Samples) -> None:
+        engine.import_quietly()
         from llmcompressor.modifiers.quantization import QuantizationModifier
 
         from comptrust.compression.gram import GramAWQ
+        from comptrust.compression.smoothing import pairs, unchanged
 
-        modifiers = [
-            GramAWQ(n_grid=self.grid),
-            QuantizationModifier(**self.weights(symmetric=False)),
-        ]
-        engine.oneshot(model, modifiers, samples=samples, changes_outputs=False)
+        text = samples[0]
+        with unchanged(model, text):
+            modifiers = [
+                GramAWQ(n_grid=self.grid, pairs=pairs(model, text)),
+                QuantizationModifier(**self.weights(model, symmetric=False)),
+            ]
+            engine.oneshot(model, modifiers, samples=samples, changes_outputs=False)

@@ -17,12 +17,14 @@ class Gptq(Quantization):
     dampening: float = Field(0.01, gt=0, le=1)
     """Share of the Hessian's mean diagonal added to it before inversion."""
 
-    def apply(self, model: Module, samples: Samples) -> None:
-        from llmcompressor.modifiers.gptq import GPTQModifier
+    def apply(self, model: Module, samples: Samples) -> list[str]:
+        engine.import_quietly()
+        from comptrust.compression.modifiers import Gptq as Modifier
 
-        modifier = GPTQModifier(
-            **self.weights(symmetric=True),
+        modifier = Modifier(
+            **self.weights(model, symmetric=True),
             actorder="static" if self.act_order else None,
             dampening_frac=self.dampening,
         )
         engine.oneshot(model, [modifier], samples=samples)
+        return modifier.fell_back

@@ -25,6 +25,6 @@ class Magnitude(Pruning):
         size = weight.abs().float()
         count = size.numel()
         kept, of = Pattern.parse(self.structure) or (count - round(self.sparsity * count), count)
-        groups = size.view(-1, of)
+        groups = size.reshape(-1, of)
         order = groups.sort(dim=1, stable=True, descending=True).indices[:, :kept]
         return groups.new_zeros(groups.shape).bool().scatter_(1, order, True).view_as(weight)

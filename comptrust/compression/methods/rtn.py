@@ -19,5 +19,5 @@ class Rtn(Quantization):
         from llmcompressor.modifiers.quantization import QuantizationModifier
 
         engine.oneshot(
-            model, [QuantizationModifier(**self.weights(symmetric=True))], samples=samples
+            model, [QuantizationModifier(**self.weights(model, symmetric=True))], samples=samples
         )

@@ -15,8 +15,10 @@ class Sparsegpt(Pruning):
     dampening: float = Field(0.01, gt=0, le=1)
     """Share of the Hessian's mean diagonal added to it before inversion."""
 
-    def apply(self, model: Module, samples: Samples) -> None:
-        from llmcompressor.modifiers.pruning import SparseGPTModifier
+    def apply(self, model: Module, samples: Samples) -> list[str]:
+        engine.import_quietly()
+        from comptrust.compression.modifiers import SparseGpt
 
-        modifier = SparseGPTModifier(**self.masks(), dampening_frac=self.dampening)
+        modifier = SparseGpt(**self.masks(model), dampening_frac=self.dampening)
         engine.oneshot(model, [modifier], samples=samples)
+        return modifier.fell_back

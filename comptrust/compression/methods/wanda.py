@@ -11,6 +11,7 @@ class Wanda(Pruning):
     """
 
     def apply(self, model: Module, samples: Samples) -> None:
-        from llmcompressor.modifiers.pruning import WandaPruningModifier
+        engine.import_quietly()
+        from comptrust.compression.modifiers import Wanda as Modifier
 
-        engine.oneshot(model, [WandaPruningModifier(**self.masks())], samples=samples)
+        engine.oneshot(model, [Modifier(**self.masks(model))], samples=samples)
