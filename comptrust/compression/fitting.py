@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from comptrust.compression.base import METHODS, Pattern
 from comptrust.errors import UserError
-from comptrust.models import formats, headers
+from comptrust.models import formats, headers, readers
 from comptrust.records import Recipe
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 def check(recipe: Recipe, folder: Path) -> None:
     """Raise UserError if the recipe does not fit the model in a folder."""
+    readers.check_source(folder)
     fit(recipe, shapes(folder))
 
 
@@ -46,11 +47,11 @@ def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 def skeleton(folder: Path) -> "PreTrainedModel":
     """Build the model that a config.json describes, without any weights."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     with torch.device("meta"):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+        model: PreTrainedModel = readers.text_class(config).from_config(config)
     return model
 
 
