@@ -128,7 +128,7 @@ def _count(layer: list[headers.Tensor], *, bits: int | None) -> int:
     packed = parts.get("weight_packed") or parts.get("qweight")
     if packed is None or bits is None:
         return sum(tensor.count for tensor in layer if _is_weight(tensor))
-    room = packed.count * 32 // bits
+    room = packed.stored * 8 // bits
     if (shape := parts.get("weight_shape")) is None:
         return room
     # Rows may end in padding; a shape cannot claim more than there is room for.

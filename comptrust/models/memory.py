@@ -12,6 +12,8 @@ from comptrust.models import headers
 CGROUP = Path("/sys/fs/cgroup")
 PACKED = ("weight_packed", "qweight")
 """Name endings of packed tensors (compressed-tensors; GPTQ and AWQ), unpacked before first use."""
+NATIVE = {"fp8": (8, None), "mxfp4": (4, 32)}
+"""Layouts in which publishers release models that have no other weights -> bits, group size."""
 BESIDE = {
     "quantize_config.json": "gptq",
     "quant_config.json": "awq",
@@ -127,6 +129,8 @@ def schemes(quantization: Mapping[str, Any]) -> list[tuple[Any, Any]]:
 
     It reads GPTQ, AWQ and compressed-tensors, and checks neither of the two.
     """
+    if (name := quantization.get("quant_method")) in NATIVE:
+        return [NATIVE[str(name)]]
     groups = quantization.get("config_groups")
     if not isinstance(groups, dict):
         size = quantization.get("group_size", quantization.get("q_group_size"))

@@ -8,8 +8,6 @@ from comptrust.models import formats, memory
 
 SERVER = "Evaluate it through a server that reads it (backend openai)."
 FLOATS = ("torch.float32", "torch.bfloat16", "torch.float16")
-NATIVE = ("fp8", "mxfp4")
-"""Layouts in which publishers release models that have no other weights. They are dense sources."""
 SCALES = ("_scale", "_zero_point", "_scale_inv", "_scales")
 """Endings of the names of parameters that a layout keeps in a dtype of its own."""
 
@@ -49,14 +47,10 @@ def check(folder: Path) -> None:
     settings = memory.quantization(folder)
     if not settings or formats.kind(folder):
         return
-    from transformers.quantizers.auto import AutoHfQuantizer
+    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AutoHfQuantizer
 
     name = str(settings.get("quant_method"))
-    try:
-        known = AutoHfQuantizer.supports_quant_method(settings)
-    except ValueError:  # no quant_method
-        known = False
-    if not known:
+    if name != "bitsandbytes" and name not in AUTO_QUANTIZATION_CONFIG_MAPPING:
         raise UserError(
             f"{folder} is quantized with quant_method '{name}', which transformers does not read."
             f" {SERVER}"
@@ -76,7 +70,7 @@ def check(folder: Path) -> None:
 def check_source(folder: Path) -> None:
     """Raise UserError if a folder cannot be compressed because it is compressed already."""
     settings = memory.quantization(folder)
-    if settings and settings.get("quant_method") not in NATIVE:
+    if settings and settings.get("quant_method") not in memory.NATIVE:
         raise UserError(
             f"{folder} is quantized already ({settings.get('quant_method')}). Give the dense model"
             " that it was made from."
@@ -89,7 +83,7 @@ def options(folder: Path) -> dict[str, Any]:
 
     kinds: dict[str, Any] = {"fp8": FineGrainedFP8Config, "mxfp4": Mxfp4Config}
     name = str(memory.quantization(folder).get("quant_method"))
-    return {"quantization_config": kinds[name](dequantize=True)} if name in NATIVE else {}
+    return {"quantization_config": kinds[name](dequantize=True)} if name in memory.NATIVE else {}
 
 
 def unpack(model: Any, folder: Path, *, dtype: Any) -> None:
@@ -100,7 +94,7 @@ def unpack(model: Any, folder: Path, *, dtype: Any) -> None:
     name = memory.quantization(folder).get("quant_method")
     if hasattr(model, "ct_decompress_hook"):
         model.hf_quantizer.compressor.decompress_model(model)
-    elif name in NATIVE:
+    elif name in memory.NATIVE:
         model.config.dequantized_from = f"{name}, as published"
         vars(model).pop("_weight_conversions", None)  # saving would quantize again
     else:

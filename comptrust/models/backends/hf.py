@@ -42,7 +42,9 @@ class Hf(Backend):
         eos = self.model.generation_config.eos_token_id
         ends = eos if isinstance(eos, list) else [eos, self.tokenizer.eos_token_id]
         self.ends = {token for token in ends if token is not None}
-        engine = Packed if suits(self.model) else Padded
+        # a cache of 8 bits is rounded where Packed does not look
+        rounded = memory.quantization(path).get("kv_cache_scheme")
+        engine = Packed if not rounded and suits(self.model) else Padded
         self.engine = engine(self.model, batch_size=batch_size, ends=self.ends)
 
     def describe(self) -> dict[str, str]:
