@@ -33,7 +33,7 @@ RECIPE = ("method", "bits", "group_size", "sparsity", "structure", "seed")
     shell_complete=complete.models,
     help="The dense model it was made from: builtin:NAME, a Hugging Face id or a folder.",
 )
-@method_option("auto: what its files state", default="auto")
+@method_option("default: auto, what its files state", default="auto")
 @click.option(
     "--bits",
     type=INTEGER,
