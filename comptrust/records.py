@@ -97,8 +97,12 @@ class Recipe(Record):
             return "dense"
         zeros = "" if self.sparsity is None else f"{round(100 * self.sparsity)}pct"
         pattern = None if self.structure == "unstructured" else self.structure
+        cache = self.options.get("kv_cache", "none")
         parts = (
             self.method,
+            str(self.options.get("scheme", "")),
+            "asym" if self.options.get("symmetric") is False else "",
+            "" if cache == "none" else f"kv-{cache}",
             "" if self.bits is None else f"{self.bits}bit",
             "" if self.group_size is None else f"g{self.group_size}",
             "" if self.format == "compressed-tensors" else f"as-{self.format}",

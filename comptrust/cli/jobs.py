@@ -67,6 +67,7 @@ def job(
     if adopted:
         from comptrust.compression import existing as taken_over
 
+        recipe = taken_over.named(recipe, adopted.path)
         taken_over.check(recipe, adopted.path, base=source.path)
     else:
         fitting.check(recipe, source.path)

@@ -103,10 +103,11 @@ def _required(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     return value
 
 
-def method_option(needed: str = "required") -> Callable[[Any], Any]:
+def method_option(needed: str = "required", *, default: str | None = None) -> Callable[[Any], Any]:
     """Return the option --method; `needed` says in --help when it must be given."""
     return click.option(
         "--method",
+        default=default,
         callback=_required,
         shell_complete=complete.names("methods"),
         help=f"Compression method; comptrust list methods shows all  [{needed}].",

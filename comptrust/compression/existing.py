@@ -14,10 +14,12 @@ from comptrust import digests
 from comptrust.compression import checkpoint, fitting, reload
 from comptrust.compression.base import METHODS
 from comptrust.errors import UserError
-from comptrust.models import formats, headers, loading, measure, memory, sources
+from comptrust.models import formats, headers, layout, loading, measure, memory, readers, sources
 from comptrust.models.probe import InMemory
 from comptrust.records import Checkpoint, Recipe
 
+AUTO = "auto"
+"""The method that is named from the files."""
 SHAPE = (
     "model_type",
     "hidden_size",
@@ -46,6 +48,7 @@ def adopt(
     checkpoint.check_free(out)
     source = source or sources.resolve(recipe.base_model)
     watcher = watcher or InMemory(source, wants_dense=False)
+    recipe = named(recipe, folder)
     group_size = check(recipe, folder, base=source.path)
     with checkpoint.writing(out, model=str(folder)) as copy:
         shutil.copytree(
@@ -58,10 +61,9 @@ def adopt(
             update={
                 "revision": source.revision,
                 "group_size": group_size,
-                "format": formats.kind(copy) or formats.DEFAULT,
+                "format": formats.kind(copy) or _format(copy),
             }
         )
-        # packed layers unpack when they first compute
         model, tokenizer = loading.load(copy)
         reload_check = reload.finite(reload.logits(model, tokenizer))
         record = checkpoint.finish(
@@ -82,53 +84,87 @@ def check(recipe: Recipe, folder: Path, *, base: Path) -> int | None:
     Returns the group size in the files, None if they are not quantized in groups. Raises UserError
     naming the stated value and the one in the files.
     """
-    config, dense = memory.settings(folder), memory.settings(base)
-    for field in SHAPE:
-        if config.get(field) != dense.get(field):
+    config, dense = _shape(folder), _shape(base)
+    for name in SHAPE:
+        if config.get(name) != dense.get(name):
             raise UserError(
-                f"{field} is {config.get(field)} in {folder} but {dense.get(field)} in"
+                f"{name} is {config.get(name)} in {folder} but {dense.get(name)} in"
                 f" {recipe.base_model}, so {folder} was not made from {recipe.base_model}."
             )
     headers.check_present(folder)
-    quantization = memory.quantization(folder)
-    kind = str(quantization.get("quant_method", ""))
-    if METHODS.get(recipe.method).kind != "quantization":
-        if quantization:
+    files = layout.describe(folder)
+    kind = _kind(recipe.method)
+    if kind != "quantization":
+        if files.method != "none":
             raise UserError(
                 f"You stated method {recipe.method}, but the files of {folder} are quantized"
-                f" ({kind})."
+                f" ({files.text})."
             )
-        if METHODS.get(recipe.method).kind == "dense" and _dense(folder) != _dense(base):
+        if kind == "dense" and _dense(folder) != _dense(base):
             raise UserError(
                 f"You stated method none, but the weights or config.json of {folder} are not those"
                 f" of {recipe.base_model}. State how it was made, or name it as its own base."
             )
         return None
-    if not quantization:
+    if files.method == "none":
         raise UserError(
             f"You stated bits {recipe.bits}, but {folder} has no quantization_config: its weights"
-            " are dense."
+            f" are {files.text}."
         )
-    if kind in ("gptq", "awq") and kind != recipe.method:
+    if recipe.method not in (files.method, *files.algorithms):
         raise UserError(
-            f"You stated method {recipe.method}, but the files of {folder} are in the"
-            f" {kind.upper()} format."
+            f"You stated method {recipe.method}, but the files of {folder} are {files.text}. Use"
+            " method auto, which takes it from the files."
         )
-    kinds = memory.schemes(quantization)
-    if len(kinds) != 1:
-        raise UserError(
-            f"quantization_config has {len(kinds)} kinds of layers (bits, group size):"
-            f" {sorted(map(str, kinds))}. Only one kind is supported."
-        )
-    bits, size = kinds[0]
-    group_size = size if size and size > 0 else None
-    for field, value in (("bits", bits), ("group_size", group_size)):
-        if getattr(recipe, field) not in (None, value):
+    for name, value in (("bits", files.bits), ("group_size", files.group_size)):
+        if getattr(recipe, name) not in (None, value):
             raise UserError(
-                f"You stated {field} {getattr(recipe, field)}, but quantization_config of {folder}"
+                f"You stated {name} {getattr(recipe, name)}, but quantization_config of {folder}"
                 f" says {value}."
             )
-    return group_size
+    layout.check_bits(folder, files)
+    readers.check(folder)
+    return files.group_size
+
+
+def named(recipe: Recipe, folder: Path) -> Recipe:
+    """Return the recipe; if its method is `auto`, with what the folder's files state.
+
+    Raises UserError for weights that were pruned or rounded without a trace in config.json.
+    """
+    if recipe.method != AUTO:
+        return recipe
+    files = layout.describe(folder)
+    if files.method == "none" and not files.text.startswith("dense"):
+        raise UserError(
+            f"The weights of {folder} are {files.text}, and its files do not say by which method."
+            " State the method."
+        )
+    return recipe.model_copy(
+        update={
+            "method": files.method,
+            "bits": recipe.bits or files.bits,
+            "group_size": recipe.group_size or files.group_size,
+            "options": files.options,
+        }
+    )
+
+
+def _kind(method: str) -> str:
+    """Return the kind of a method; only quantized layouts have names that are not methods."""
+    return str(METHODS.get(method).kind) if method in METHODS.names() else "quantization"
+
+
+def _format(folder: Path) -> str:
+    name = memory.quantization(folder).get("quant_method")
+    return str(name) if name in memory.NATIVE else formats.DEFAULT
+
+
+def _shape(folder: Path) -> dict[str, Any]:
+    """Return the settings of the language model, which may be a part of a larger one."""
+    fields = memory.settings(folder)
+    inner = fields.get("text_config")
+    return fields | inner if isinstance(inner, dict) else fields
 
 
 def _dense(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:

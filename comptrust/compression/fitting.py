@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from comptrust.compression.base import METHODS, Pattern
 from comptrust.errors import UserError
-from comptrust.models import formats
+from comptrust.models import formats, readers
 from comptrust.records import Recipe
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def check(recipe: Recipe, folder: Path) -> Recipe:
 
     Raises UserError if the recipe does not fit the model.
     """
+    readers.check_source(folder)
     if METHODS.get(recipe.method).kind == "dense":
         return recipe
     model = skeleton(folder)
@@ -111,18 +112,11 @@ def _shapes(model: "PreTrainedModel") -> dict[str, tuple[int, ...]]:
 def skeleton(folder: Path) -> "PreTrainedModel":
     """Build the model that a config.json describes, without any weights."""
     import torch
-    from transformers import (
-        MODEL_FOR_CAUSAL_LM_MAPPING,
-        AutoConfig,
-        AutoModelForCausalLM,
-        AutoModelForImageTextToText,
-    )
+    from transformers import AutoConfig
 
     with torch.device("meta"):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        text = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
-        kind: Any = AutoModelForCausalLM if text else AutoModelForImageTextToText
-        model: PreTrainedModel = kind.from_config(config)
+        model: PreTrainedModel = readers.text_class(config).from_config(config)
     return model
 
 

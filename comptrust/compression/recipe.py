@@ -68,6 +68,22 @@ def build(
     return Recipe(base_model=model, method=method, seed=seed, options=settings, **fields)
 
 
+def stated(*, model: str, method: str, **fields: Any) -> Recipe:
+    """Return the recipe that a user states of a finished model; method `auto` leaves it open.
+
+    Raises UserError as `build` does.
+    """
+    if method != "auto":
+        return build(model=model, method=method, **fields)
+    for name in ("sparsity", "structure"):
+        if fields[name] is not None:
+            raise UserError(f"{name} {fields[name]} cannot be used with method auto. Leave it out.")
+    size = _group_size(fields["group_size"])
+    return Recipe(
+        base_model=model, method=method, bits=fields["bits"], group_size=size, seed=fields["seed"]
+    )
+
+
 def _group_size(value: str | int) -> int | None:
     if value == "auto":
         return None

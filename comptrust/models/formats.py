@@ -7,6 +7,7 @@ one row for each group of inputs; and, in GPTQ, `g_idx`, the group of each input
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,16 @@ LAYOUTS = {
     ),
 }
 """By name, which is also that of the one method whose results the format holds."""
+AUTO_ROUND = {
+    "auto_round:auto_gptq": ("gptq", "gptq"),
+    "auto_round:gptqmodel": ("gptq", "gptq_v2"),
+    "auto_round": ("gptq", "gptq_v2"),
+    "auto_round:auto_awq": ("awq", "gemm"),
+}
+"""`packing_format` of AutoRound -> the format that it is, and its layout."""
+OFF_BY_ONE, FEW = 0.25, 1 << 14
+"""Trained weights are centered. If the mean of more than a FEW weights is within this many steps of
+zero only with zero points one step off, config.json states the wrong layout."""
 
 
 def about() -> dict[str, str]:
@@ -83,20 +94,35 @@ def check(name: str, *, method: str, bits: int | None) -> str:
     return name
 
 
+def packing(settings: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the format and layout that a quantization_config states, None if it is another."""
+    name = str(settings.get("quant_method"))
+    if name in ("auto-round", "intel/auto-round"):
+        stated = str(settings.get("packing_format"))
+        old = ("gptq", "gptq") if name == "intel/auto-round" else None
+        return AUTO_ROUND.get(stated, old)
+    if name not in LAYOUTS:
+        return None
+    version = settings.get("checkpoint_format", settings.get("version")) or ""
+    return name, str(version).lower()
+
+
 def kind(folder: Path) -> str | None:
     """Return `gptq` or `awq` if the folder's weights are in that format, else None.
 
     Raises UserError for a variant of the format with another layout.
     """
     settings = memory.quantization(folder)
-    name = str(settings.get("quant_method"))
-    if name not in LAYOUTS:
+    stated = packing(settings)
+    if stated is None:
         return None
+    name, version = stated
     layout = LAYOUTS[name]
     bits = memory.stated_bits(settings)
-    version = settings.get("checkpoint_format", settings.get("version", ""))
-    mixed = settings.get("is_marlin_format") or settings.get("dynamic")
-    if bits in layout.bits_read and str(version).lower() in layout.versions_read and not mixed:
+    extra = settings.get("extra_config") or {}
+    other = {layer.get("bits", bits) for layer in extra.values() if isinstance(layer, dict)}
+    mixed = settings.get("is_marlin_format") or settings.get("dynamic") or other - {bits, 16, 32}
+    if bits in layout.bits_read and version in layout.versions_read and not mixed:
         return name
     raise UserError(
         f"{folder} uses a variant of the {name.upper()} format that cannot be read here (bits"
@@ -110,50 +136,86 @@ def dense(folder: Path, *, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """Return the tensors of a GPTQ or AWQ folder under the names of the dense model.
 
     Quantized layers become weights of this dtype. A bias of zeros, which AutoGPTQ adds to every
-    layer, is left out. Raises UserError for a layer whose tensors do not fit together.
+    layer, is left out. Raises UserError for a layer whose tensors do not fit together, or for zero
+    points that contradict the stated layout.
     """
     from safetensors.torch import load_file
 
-    settings, form = memory.quantization(folder), kind(folder)
+    settings, form = memory.quantization(folder), str(kind(folder))
+    bits = int(memory.stated_bits(settings))
     tensors: dict[str, torch.Tensor] = {}
     for path in headers.files(folder):
         tensors |= load_file(path)
     layers = [name.removesuffix(".qweight") for name in tensors if name.endswith(".qweight")]
     if not layers:
         raise UserError(
-            f"config.json of {folder} says that it is in the {str(form).upper()} format, but no"
-            " layer is. Fetch the model again."
+            f"config.json of {folder} says that it is in the {form.upper()} format, but no layer"
+            " is. Fetch the model again."
         )
+    shift = 0
+    if form == "gptq":
+        zeros = [tensors.get(f"{layer}.qzeros") for layer in layers]
+        _, version = packing(settings) or ("", "")
+        shift = _shift(zeros, bits=bits, version=version)
+    steps = count = 0.0
     for layer in layers:
         parts = {part: tensors.pop(f"{layer}.{part}", None) for part in PARTS}
         try:
-            weight = _weight(parts, settings, form=str(form), dtype=dtype)
+            weight, mean = _weight(parts, bits=bits, form=form, shift=shift, dtype=dtype)
         except (ValueError, IndexError, RuntimeError) as error:
             raise UserError(
-                f"Layer {layer} of {folder} is not a valid {str(form).upper()} layer ({error})."
+                f"Layer {layer} of {folder} is not a valid {form.upper()} layer ({error})."
                 " Fetch the model again."
             ) from error
+        steps, count = steps + mean * weight.numel(), count + weight.numel()
         tensors[f"{layer}.weight"] = weight.T.contiguous()
         bias = tensors.get(f"{layer}.bias")
         if bias is not None and not bias.any():
             del tensors[f"{layer}.bias"]
+    other = steps / count + (1 if shift else -1)
+    if form == "gptq" and bits <= 4 and count > FEW and abs(other) < OFF_BY_ONE:
+        raise UserError(
+            f"The zero points of {folder} are one step off in all layers, as if config.json stated"
+            " the wrong checkpoint_format (gptq or gptq_v2). Set the right one, or export the"
+            " model again."
+        )
     return tensors
+
+
+def _shift(zeros: list[torch.Tensor | None], *, bits: int, version: str) -> int:
+    """Return what to add to stored zero points: 1 in the first version of GPTQ, else 0.
+
+    Symmetric quantizers put all zero points in the middle, which shows the version whatever
+    config.json says; some write the second version under the name of the first.
+    """
+    values = {word for words in zeros if words is not None for word in words.flatten().tolist()}
+    middle, stated = 1 << (bits - 1), int(version != "gptq_v2")
+    for shift in (0, 1):
+        stream = sum(middle - shift << place * bits for place in range(32))
+        words = stream.to_bytes(4 * bits, "little")
+        if values and values <= set(struct.unpack(f"<{bits}i", words)):
+            return shift
+    return stated
 
 
 def _weight(
     parts: Mapping[str, torch.Tensor | None],
-    settings: Mapping[str, Any],
     *,
+    bits: int,
     form: str,
+    shift: int,
     dtype: torch.dtype,
-) -> torch.Tensor:
-    """Return one layer's weights, shape (inputs, outputs). Raises ValueError if parts misfit."""
+) -> tuple[torch.Tensor, float]:
+    """Return one layer's weights, shape (inputs, outputs), and their mean in steps.
+
+    Raises ValueError if the parts do not fit together.
+    """
     import torch
 
     codes, zeros, scales, order = (parts[part] for part in PARTS)
     if codes is None or zeros is None or scales is None:
         raise ValueError("qzeros or scales are missing")
-    (groups, outputs), bits = scales.shape, int(memory.stated_bits(settings))
+    groups, outputs = scales.shape
     width = outputs if form == "gptq" else outputs * bits // 32
     if zeros.shape != (groups, outputs * bits // 32) or codes.shape[1] != width:
         shapes = [tuple(tensor.shape) for tensor in (codes, zeros, scales)]
@@ -161,13 +223,13 @@ def _weight(
     if form == "awq":
         values, points = _awq(codes, zeros)
     else:
-        shift = int(settings.get("checkpoint_format") != "gptq_v2")
         values, points = _gptq(codes, zeros, bits=bits, shift=shift)
     inputs = len(values)
     if order is None and inputs % groups:
         raise ValueError(f"{inputs} inputs in {groups} groups, and no g_idx")
     group = torch.arange(inputs) // (inputs // groups) if order is None else order.long()
-    return torch.mul((values - points[group]).to(dtype), scales.to(dtype)[group])
+    steps = values - points[group]
+    return torch.mul(steps.to(dtype), scales.to(dtype)[group]), float(steps.float().mean())
 
 
 def _gptq(

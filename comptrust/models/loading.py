@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from comptrust.errors import ServiceError, UserError
-from comptrust.models import formats, memory, precision
+from comptrust.models import formats, memory, precision, readers
 from comptrust.models.base import Loaded, Tokenizer
 from comptrust.records import Dtype
 
@@ -26,6 +26,7 @@ def load(path: Path, *, spread: bool = True, dtype: Dtype = "auto") -> Loaded:
     if not path.is_dir():
         raise UserError(f"No model folder {path}. Check the path, or compress the model again.")
     check_format(path)
+    readers.check(path)
     import torch
     from transformers import AutoTokenizer
 
@@ -62,26 +63,25 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
 
 def _model(path: Path, *, dtype: Any, spread: bool) -> tuple[Any, Mapping[str, Any]]:
     """Return the model, and which of its weights were missing from or unknown to the files."""
-    from transformers import (
-        MODEL_FOR_CAUSAL_LM_MAPPING,
-        AutoConfig,
-        AutoModelForCausalLM,
-        GenerationConfig,
-    )
+    from transformers import AutoConfig, GenerationConfig
 
+    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    auto = readers.text_class(config)
     if not formats.kind(path):
-        return AutoModelForCausalLM.from_pretrained(  # type: ignore[return-value]
+        model, keys = auto.from_pretrained(
             path,
             dtype=dtype,
             device_map="auto" if spread else None,
             output_loading_info=True,
             use_safetensors=True,
             trust_remote_code=False,
+            **readers.options(path),
         )
+        readers.unpack(model, path, dtype=dtype)
+        return model, keys
     # transformers itself reads the GPTQ and AWQ formats only with gptqmodel installed
-    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-    del config.quantization_config
-    kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    vars(config).pop("quantization_config", None)
+    kind = auto._model_mapping[type(config)]
     model, keys = kind.from_pretrained(
         None,
         config=config,
@@ -101,11 +101,6 @@ def _check_complete(path: Path, keys: Mapping[str, Collection[str]]) -> None:
 
     transformers would fill missing ones with random numbers, so the model would be another one.
     """
-    if memory.quantization(path).get("quant_method", "compressed-tensors") not in (
-        "compressed-tensors",
-        *formats.LAYOUTS,
-    ):
-        return  # other formats rename their weights, and the packages that read them check
     for kind, problem in (
         ("missing_keys", "has no"),
         ("unexpected_keys", "has, but config.json does not know,"),
@@ -119,16 +114,16 @@ def _check_complete(path: Path, keys: Mapping[str, Collection[str]]) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
+    from safetensors import SafetensorError
+
     reason = " ".join(str(error).split())
     if "trust_remote_code" in reason:
         return UserError(
             f"{path} comes with code of its own (auto_map in config.json or tokenizer_config.json),"
             " which comptrust never runs. Use a model that transformers supports by itself."
         )
-    return UserError(
-        f"Cannot load the model in {path}: {reason[:200]}. The folder is damaged, or transformers"
-        " does not support this kind of model."
-    )
+    damaged = " Fetch the model again." if isinstance(error, SafetensorError) else ""
+    return UserError(f"Cannot load the model in {path}: {reason[:300].rstrip('.')}.{damaged}")
 
 
 def check_format(path: Path) -> None:

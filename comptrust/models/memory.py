@@ -12,13 +12,21 @@ from comptrust.models import headers
 CGROUP = Path("/sys/fs/cgroup")
 PACKED = ("weight_packed", "qweight")
 """Name endings of packed tensors (compressed-tensors; GPTQ and AWQ), unpacked before first use."""
+NATIVE = {"fp8": (8, None), "mxfp4": (4, 32)}
+"""Layouts in which publishers release models that have no other weights -> bits, group size."""
+BESIDE = {
+    "quantize_config.json": "gptq",
+    "quant_config.json": "awq",
+    "hf_quant_config.json": "modelopt",
+}
+"""Files in which AutoGPTQ, AutoAWQ and ModelOpt stated the layout before config.json did."""
 
 
 def weights(folder: Path, *, float_bytes: int | None) -> int:
     """Return the bytes that a folder's weights take once the model computes.
 
-    `float_bytes` is the size of a floating-point number after loading, None for as saved. Packed
-    integers of compressed-tensors, GPTQ and AWQ count unpacked, other formats as saved. Buffers,
+    `float_bytes` is the size of a floating-point number after loading, None for as saved. Numbers
+    of 8 bits or less count unpacked, as they are computed. Buffers,
     activations and caches are not included.
     """
     stated = [bits for bits, _ in schemes(quantization(folder)) if isinstance(bits, int)]
@@ -26,7 +34,10 @@ def weights(folder: Path, *, float_bytes: int | None) -> int:
     total = 0
     for tensor in headers.tensors(folder):
         if tensor.name.endswith(PACKED):
-            total += tensor.count * 32 // packed_bits * (float_bytes or 2)
+            total += tensor.stored * 8 // packed_bits * (float_bytes or 2)
+        elif tensor.dtype not in headers.FLOATS and tensor.name.endswith((".weight", "_blocks")):
+            # numbers of 8 bits, or two of 4 bits each
+            total += tensor.count * (1 + tensor.name.endswith("_blocks")) * (float_bytes or 2)
         elif float_bytes and tensor.dtype in headers.FLOATS:
             total += tensor.count * float_bytes
         else:
@@ -86,7 +97,14 @@ def peak() -> dict[str, float]:
 def quantization(folder: Path) -> dict[str, Any]:
     """Return the folder's quantization_config, empty if its weights are not quantized."""
     fields = settings(folder).get("quantization_config")
-    return fields if isinstance(fields, dict) else {}
+    if isinstance(fields, dict):
+        return fields
+    for name, method in BESIDE.items():
+        if (folder / name).exists():
+            fields = _object(folder / name)
+            inner = fields.get("quantization")
+            return {"quant_method": method} | (inner if isinstance(inner, dict) else fields)
+    return {}
 
 
 def settings(folder: Path) -> dict[str, Any]:
@@ -94,7 +112,10 @@ def settings(folder: Path) -> dict[str, Any]:
 
     Raises UserError if the file is missing.
     """
-    path = folder / "config.json"
+    return _object(folder / "config.json")
+
+
+def _object(path: Path) -> dict[str, Any]:
     text = config.read_text(path)
     try:
         fields = config.json_value(text, where=str(path))
@@ -108,6 +129,8 @@ def schemes(quantization: Mapping[str, Any]) -> list[tuple[Any, Any]]:
 
     It reads GPTQ, AWQ and compressed-tensors, and checks neither of the two.
     """
+    if (name := quantization.get("quant_method")) in NATIVE:
+        return [NATIVE[str(name)]]
     groups = quantization.get("config_groups")
     if not isinstance(groups, dict):
         size = quantization.get("group_size", quantization.get("q_group_size"))

@@ -33,11 +33,11 @@ RECIPE = ("method", "bits", "group_size", "sparsity", "structure", "seed")
     shell_complete=complete.models,
     help="The dense model it was made from: builtin:NAME, a Hugging Face id or a folder.",
 )
-@method_option()
+@method_option("default: auto, what its files state", default="auto")
 @click.option(
     "--bits",
     type=INTEGER,
-    help="Bits per weight, checked in the files  [required by methods that quantize].",
+    help="Bits per weight, checked in the files  [required by gptq, awq, rtn and autoround].",
 )
 @click.option(
     "--group-size", default="auto", show_default=True, help="auto: read it from the files."
@@ -73,8 +73,8 @@ def command(
 ) -> None:
     """Register a model that is already compressed.
 
-    TARGET is a folder or a Hugging Face id. The recipe that you state is checked in the files, and
-    the model must load and give finite logits.
+    TARGET is a folder or a Hugging Face id. The recipe is taken from the files, or the one that you
+    state is checked in them; the model must load and give finite logits.
 
     With --evaluate, exit 0 if the verdict passes, 1 if it blocks, 3 if it is inconclusive.
 
@@ -87,7 +87,7 @@ def command(
     from comptrust.compression import recipe
     from comptrust.workflow import job
 
-    stated = recipe.build(model=base, **{name: options.pop(name) for name in RECIPE})
+    stated = recipe.stated(model=base, **{name: options.pop(name) for name in RECIPE})
     # how somebody else calibrated is not known
     unknown: dict[str, Any] = {"calibration": None, "calibration_samples": None, "options": {}}
     request = jobs.job(stated.model_copy(update=unknown), existing=target, **options)

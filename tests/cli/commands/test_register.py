@@ -175,7 +175,7 @@ def edited(folder: Path, into: Path, **fields: Any) -> Path:
         (
             {"quantization_config": {"quant_method": "gptq", "bits": 4}},
             {"bits": 4},
-            "in the GPTQ format, but no layer is",
+            "states 4 bits, but its files hold 16.0 bits",
         ),
         (
             {

@@ -1,0 +1,104 @@
+"""What a folder needs to be loaded: a class of transformers, and a reader of its weights."""
+
+from pathlib import Path
+from typing import Any
+
+from comptrust.errors import UserError
+from comptrust.models import formats, memory
+
+SERVER = "Evaluate it through a server that reads it (backend openai)."
+FLOATS = ("torch.float32", "torch.bfloat16", "torch.float16")
+SCALES = ("_scale", "_zero_point", "_scale_inv", "_scales")
+"""Endings of the names of parameters that a layout keeps in a dtype of its own."""
+
+
+def text_class(config: Any) -> Any:
+    """Return the Auto class of transformers whose models continue text for this config.
+
+    A model that also takes images is loaded whole; only text is put into it. Raises UserError if
+    transformers has no such model.
+    """
+    from transformers import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+    )
+
+    kind: Any = type(config)
+    images: Any = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    # Some types have a class for the language model alone; the files may be of the whole model.
+    whole = kind in images and images[kind].__name__ in (config.architectures or ())
+    if kind in MODEL_FOR_CAUSAL_LM_MAPPING and not whole:
+        return AutoModelForCausalLM
+    if kind in images:
+        return AutoModelForImageTextToText
+    raise UserError(
+        f"transformers has no model of type '{config.model_type}' that continues a text, so it"
+        " cannot be asked. Give a causal language model."
+    )
+
+
+def check(folder: Path) -> None:
+    """Raise UserError if nothing here reads the folder's layout; nothing is loaded for this.
+
+    transformers would warn of an unknown `quant_method` and take packed numbers for weights.
+    """
+    settings = memory.quantization(folder)
+    if not settings or formats.kind(folder):
+        return
+    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AutoHfQuantizer
+
+    name = str(settings.get("quant_method"))
+    if name != "bitsandbytes" and name not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+        raise UserError(
+            f"{folder} is quantized with quant_method '{name}', which transformers does not read."
+            f" {SERVER}"
+        )
+    try:
+        AutoHfQuantizer.from_config(settings, pre_quantized=True).validate_environment(
+            device_map=None
+        )
+    # each quantizer raises its own classes for settings or hardware that it does not support
+    except Exception as error:
+        raise UserError(
+            f"{folder} is quantized with quant_method '{name}', which cannot be read here:"
+            f" {' '.join(str(error).split())[:200].rstrip('.')}. {SERVER}"
+        ) from error
+
+
+def check_source(folder: Path) -> None:
+    """Raise UserError if a folder cannot be compressed because it is compressed already."""
+    settings = memory.quantization(folder)
+    if settings and settings.get("quant_method") not in memory.NATIVE:
+        raise UserError(
+            f"{folder} is quantized already ({settings.get('quant_method')}). Give the dense model"
+            " that it was made from."
+        )
+
+
+def options(folder: Path) -> dict[str, Any]:
+    """Return what `from_pretrained` needs to compute layouts of publishers at full precision."""
+    from transformers.utils.quantization_config import FineGrainedFP8Config, Mxfp4Config
+
+    kinds: dict[str, Any] = {"fp8": FineGrainedFP8Config, "mxfp4": Mxfp4Config}
+    name = str(memory.quantization(folder).get("quant_method"))
+    return {"quantization_config": kinds[name](dequantize=True)} if name in memory.NATIVE else {}
+
+
+def unpack(model: Any, folder: Path, *, dtype: Any) -> None:
+    """Unpack quantized layers now, and compute with all weights in the dtype of the model.
+
+    compressed-tensors would unpack them on the first call, and some layouts to bfloat16 only.
+    """
+    name = memory.quantization(folder).get("quant_method")
+    if hasattr(model, "ct_decompress_hook"):
+        model.hf_quantizer.compressor.decompress_model(model)
+    elif name in memory.NATIVE:
+        model.config.dequantized_from = f"{name}, as published"
+        vars(model).pop("_weight_conversions", None)  # saving would quantize again
+    else:
+        return
+    for key, value in model.named_parameters():
+        if str(value.dtype) in FLOATS and not key.endswith(SCALES):
+            value.data = value.data.to(dtype)
