@@ -69,6 +69,7 @@ def compress(
     seed: int = 0,
     options: Mapping[str, bool | int | float | str] | None = None,
     format: str = "compressed-tensors",
+    save_dtype: str = "source",
     out: str | Path | None = None,
     progress: bool = False,
 ) -> Checkpoint:
@@ -95,6 +96,7 @@ def compress(
             seed=seed,
             options=dict(options or {}),
             format=format,
+            save_dtype=save_dtype,
         )
         folder = Path(out) if out is not None else None
         return checkpoints.get(built, sources.resolve(name), out=folder)

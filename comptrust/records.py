@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Scoring = Literal["compressed-trust", "original"]
 Dtype = Literal["auto", "float32", "bfloat16"]
+SaveDtype = Literal["float32", "bfloat16", "float16"]
 Limit = int | float
 """Items of each dimension or, if it is a float, the share of them (0-1)."""
 Result = Literal["pass", "block", "inconclusive"]
@@ -87,6 +88,8 @@ class Recipe(Record):
     """Settings that only this method has, such as `dampening`."""
     format: str = "compressed-tensors"
     """Layout of packed weights in the files: compressed-tensors, gptq or awq."""
+    save_dtype: SaveDtype | None = Field(default=None, exclude_if=lambda dtype: dtype is None)
+    """Dtype of the floats in the files, if it is not that of the source."""
 
     @property
     def slug(self) -> str:
@@ -100,6 +103,7 @@ class Recipe(Record):
             "" if self.bits is None else f"{self.bits}bit",
             "" if self.group_size is None else f"g{self.group_size}",
             "" if self.format == "compressed-tensors" else f"as-{self.format}",
+            f"in-{self.save_dtype}" if self.save_dtype else "",
             zeros if pattern is None else pattern.replace(":", "of"),
             f"s{self.seed}",
         )

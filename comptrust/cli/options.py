@@ -10,7 +10,7 @@ import click
 
 from comptrust.cli import complete
 from comptrust.errors import Exit, UserError, unknown
-from comptrust.records import Dtype
+from comptrust.records import Dtype, SaveDtype
 from comptrust.tracking.store import redacted
 from comptrust.trust.limit import limit_of
 
@@ -183,6 +183,13 @@ compress_options = stack(
         show_default=True,
         shell_complete=complete.names("formats"),
         help="File format: compressed-tensors, gptq or awq.",
+    ),
+    click.option(
+        "--save-dtype",
+        default="source",
+        show_default=True,
+        type=click.Choice(["source", *get_args(SaveDtype)]),
+        help="Floats in the files; source keeps the dense model's own.",
     ),
     click.option(
         "--set",

@@ -14,7 +14,7 @@ from comptrust import digests
 from comptrust.compression import calibration, checkpoint, engine, fitting, reload, rewrite
 from comptrust.compression.base import METHODS, SHARED, Method, configured, target_layers
 from comptrust.errors import ServiceError
-from comptrust.models import formats, sources
+from comptrust.models import formats, precision, sources
 from comptrust.models.base import Loaded
 from comptrust.models.loading import load, save_tokenizer
 from comptrust.models.probe import InMemory
@@ -73,12 +73,15 @@ def _write(
         dispatch_model(model)  # compression left it in RAM
     say("saving, reloading and comparing")
     quantized = method.kind == "quantization"
-    # Round to the 16 bits that will be saved, at the dtype of computing, before comparing.
+    dense = _saved_dense(model, quantized=quantized, folder=source.path, dtype=recipe.save_dtype)
+    # Round to the dtype that will be saved, at the dtype of computing, before comparing.
     with torch.no_grad():
-        for value in _saved_dense(model, quantized=quantized):
-            value.copy_(value.to(torch.bfloat16))
+        for value, dtype in dense:
+            value.copy_(value.to(dtype))
     before = reload.logits(model, tokenizer)
     packed = folder if recipe.format == formats.DEFAULT else folder.with_name("packed")
+    for value, dtype in dense:
+        value.data = value.data.to(dtype)
     _save(model, tokenizer, packed, quantized=quantized)
     if packed != folder:
         rewrite.rewrite(
@@ -134,17 +137,20 @@ def _fit(recipe: Recipe, layers: dict[str, torch.nn.Linear], say: Say) -> tuple[
     return configured(recipe.method, parameters=parameters, options=recipe.options), recipe
 
 
-def _saved_dense(model: PreTrainedModel, *, quantized: bool) -> list[torch.nn.Parameter]:
-    """Return the parameters that are saved as 16-bit floats.
+def _saved_dense(
+    model: PreTrainedModel, *, quantized: bool, folder: Path, dtype: str | None
+) -> list[tuple[torch.nn.Parameter, torch.dtype]]:
+    """Return the parameters that are saved as floats, each with the dtype to save it in.
 
-    The weights of quantized layers are packed as integers instead. At 8 bits, a code computed from
-    a weight that was first rounded to 16 bits would often be off by one. Zero points are integers
-    already.
+    That is `dtype` or, without one, the dtype in the source's files. The weights of quantized
+    layers are packed as integers instead. At 8 bits, a code computed from a weight that was first
+    rounded to 16 bits would often be off by one. Zero points are integers already.
     """
+    stored, usual = ({}, dtype) if dtype else precision.stored(folder)
     packed = {id(layer.weight) for layer in target_layers(model).values()} if quantized else set()
     return [
-        value
-        for value in model.parameters()
+        (value, getattr(torch, stored.get(name, usual)))
+        for name, value in model.named_parameters()
         if value.is_floating_point() and id(value) not in packed
     ]
 
@@ -152,9 +158,7 @@ def _saved_dense(model: PreTrainedModel, *, quantized: bool) -> list[torch.nn.Pa
 def _save(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, quantized: bool
 ) -> None:
-    """Save 16 bits per dense value; quantized layers as packed integers (compressed-tensors)."""
-    for value in _saved_dense(model, quantized=quantized):
-        value.data = value.data.to(torch.bfloat16)
+    """Save the model; quantized layers as packed integers (compressed-tensors)."""
     settings: dict[str, Any] = {"save_compressed": True} if quantized else {}
     try:
         model.save_pretrained(folder, **settings)
