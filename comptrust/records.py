@@ -47,6 +47,8 @@ GIVEN = ("stop", "length", "choice")
 """Finish reasons of a text that the model gave; after any other there is no answer to score."""
 TOO_LONG = "too_long"
 """Finish reason of a prompt that does not fit the model's context window and was not sent."""
+UNFINISHED = "unfinished_reasoning"
+"""Finish reason of a text that ended before its reasoning did."""
 
 
 class Record(BaseModel):

@@ -42,6 +42,7 @@ TEXT = OptionalValue(str, "text")
 def _settings(
     ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, Any]:
+    """Read NAME=VALUE, where the value is of YAML's scalar types."""
     from comptrust import config
 
     pairs: dict[str, Any] = {}
@@ -49,7 +50,7 @@ def _settings(
         name, equals, text = value.partition("=")
         if not equals:
             raise click.BadParameter(f"'{value}' is not NAME=VALUE.", ctx, param)
-        pairs[name] = config.yaml_value(text, where=f"--set {name}")
+        pairs[name] = config.yaml_value(text, where=f"{param.opts[0]} {name}")
     return pairs
 
 
@@ -236,6 +237,21 @@ evaluate_options = stack(
         show_default=True,
         type=click.Choice(get_args(Dtype)),
         help="Numbers to compute in; auto is float32 on a CPU and the checkpoint's own on a GPU.",
+    ),
+    click.option(
+        "--template",
+        type=TEXT,
+        help="llama-2, vicuna_v1.1, chatml or plain  [default: the preset's, else the model's"
+        " own].",
+    ),
+    click.option(
+        "--template-arg",
+        "template_args",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=_settings,
+        help="An argument of the model's own chat template, such as enable_thinking=false;"
+        " repeatable.",
     ),
     click.option(
         "--batch-size",

@@ -14,7 +14,7 @@ from comptrust import digests
 from comptrust.compression import calibration, checkpoint, engine, fitting, reload, rewrite
 from comptrust.compression.base import METHODS, SHARED, Method, configured, target_layers
 from comptrust.errors import ServiceError
-from comptrust.models import formats, precision, sources
+from comptrust.models import formats, generation_settings, precision, presets, prompting, sources
 from comptrust.models.base import Loaded
 from comptrust.models.loading import load, save_tokenizer
 from comptrust.models.probe import InMemory
@@ -41,6 +41,8 @@ def compress(
     checkpoint.check_free(out)
     source = source or sources.resolve(recipe.base_model)
     watcher = watcher or InMemory(source, wants_dense=False)
+    generation_settings.check(source.path)
+    prompting.check(source.path)
     with checkpoint.writing(out, model=recipe.base_model) as folder:
         return _write(recipe, source, folder, out=out, say=say, watcher=watcher)
 
@@ -61,6 +63,7 @@ def _write(
             seed=recipe.seed,
             model=model,
             tokenizer=tokenizer,
+            template=presets.template(recipe.base_model),
         )
         recipe = recipe.model_copy(update={"calibration_digest": digests.of_value(texts)})
         samples = calibration.tokenize(texts, tokenizer)
@@ -121,6 +124,7 @@ def _load_dense(source: sources.Source, watcher: InMemory) -> Loaded:
         # processor. Loaded twice, but never both at once.
         watcher.dense(*load(source.path))
     loaded = load(source.path, spread=False)
+    generation_settings.settle(loaded[0].generation_config, source.path)
     if watcher.wants_dense and not torch.accelerator.is_available():
         watcher.dense(*loaded)
     return loaded

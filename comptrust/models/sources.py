@@ -160,9 +160,12 @@ def _safetensors(path: Path, folder: Path) -> None:
     """
     from transformers import AutoModelForCausalLM
 
+    from comptrust.models import generation_settings
+
     model = AutoModelForCausalLM.from_pretrained(
         path, dtype="auto", weights_only=True, trust_remote_code=False
     )
+    generation_settings.settle(model.generation_config, path)
     model.save_pretrained(folder)
     loading.save_tokenizer(loading.tokenizer(path), folder)
 

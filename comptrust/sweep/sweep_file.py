@@ -65,6 +65,8 @@ class SweepFile(Record):
     limit: Annotated[Limit, BeforeValidator(_limit)] | None = None
     scoring: Scoring = "compressed-trust"
     dtype: Dtype = "auto"
+    template: str | None = None
+    template_args: dict[str, bool | int | float | str] = {}
     name: str = ""
     """Defaults to the file's name."""
     description: str = ""
