@@ -69,6 +69,7 @@ def compress(
     seed: int = 0,
     options: Mapping[str, bool | int | float | str] | None = None,
     format: str = "compressed-tensors",
+    save_dtype: str = "source",
     out: str | Path | None = None,
     progress: bool = False,
 ) -> Checkpoint:
@@ -95,6 +96,7 @@ def compress(
             seed=seed,
             options=dict(options or {}),
             format=format,
+            save_dtype=save_dtype,
         )
         folder = Path(out) if out is not None else None
         return checkpoints.get(built, sources.resolve(name), out=folder)
@@ -111,6 +113,7 @@ def evaluate(
     dtype: Dtype = "auto",
     base_url: str | None = None,
     template: str | None = None,
+    template_args: Mapping[str, bool | int | float | str] | None = None,
     batch_size: int | None = None,
     allow_partial: bool = False,
     seal: str | Path | None = None,
@@ -134,13 +137,15 @@ def evaluate(
         batch_size=batch_size,
         base_url=base_url,
         template=template,
+        template_args=dict(template_args or {}),
     )
     with _quietly(progress):
         options.check()
         questions = suites.load(suite, dimensions=dimensions, scoring=scoring, limit=limit)
         name = target.path if isinstance(target, Checkpoint) else str(target)
         model = targets.target(name, options)
-        asked = [model.digest, questions.digest, digests.of_code(), base_url, engine, dtype]
+        answering = [base_url, engine, dtype, template, sorted(options.template_args.items())]
+        asked = [model.digest, questions.digest, digests.of_code(), *answering]
         key = digests.of_value(asked)
         folder = Path(out) if out is not None else config.cache_dir() / "evaluations" / key[:24]
         return targets.evaluate(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Scoring = Literal["compressed-trust", "original"]
 Dtype = Literal["auto", "float32", "bfloat16"]
+SaveDtype = Literal["float32", "bfloat16", "float16"]
 Limit = int | float
 """Items of each dimension or, if it is a float, the share of them (0-1)."""
 Result = Literal["pass", "block", "inconclusive"]
@@ -48,6 +49,8 @@ GIVEN = ("stop", "length", "choice")
 """Finish reasons of a text that the model gave; after any other there is no answer to score."""
 TOO_LONG = "too_long"
 """Finish reason of a prompt that does not fit the model's context window and was not sent."""
+UNFINISHED = "unfinished_reasoning"
+"""Finish reason of a text that ended before its reasoning did."""
 
 
 class Record(BaseModel):
@@ -89,6 +92,8 @@ class Recipe(Record):
     """Settings that only this method has, such as `dampening`."""
     format: str = "compressed-tensors"
     """Layout of packed weights in the files: compressed-tensors, gptq or awq."""
+    save_dtype: SaveDtype | None = Field(default=None, exclude_if=lambda dtype: dtype is None)
+    """Dtype of the floats in the files, if it is not that of the source."""
 
     @property
     def slug(self) -> str:
@@ -106,6 +111,7 @@ class Recipe(Record):
             "" if self.bits is None else f"{self.bits}bit",
             "" if self.group_size is None else f"g{self.group_size}",
             "" if self.format == "compressed-tensors" else f"as-{self.format}",
+            f"in-{self.save_dtype}" if self.save_dtype else "",
             zeros if pattern is None else pattern.replace(":", "of"),
             f"s{self.seed}",
         )

@@ -15,6 +15,7 @@ from comptrust.text_tables import duration
 from comptrust.tracking import store
 
 if TYPE_CHECKING:
+    from comptrust.models.own_template import Arguments
     from comptrust.workflow.job import Job, JobResult
 
 
@@ -26,6 +27,8 @@ def job(
     limit: Limit | None,
     scoring: Scoring,
     dtype: Dtype,
+    template: str | None,
+    template_args: Arguments,
     batch_size: int | None,
     policy: str | None,
     promote_to: str | None = None,
@@ -43,7 +46,7 @@ def job(
     from comptrust.compression import checkpoint, fitting
     from comptrust.gate import planning
     from comptrust.gate import policy as policies
-    from comptrust.models import sources
+    from comptrust.models import generation_settings, presets, prompting, sources
     from comptrust.tracking import promotion, registry
     from comptrust.trust import suite as suites
     from comptrust.workflow.job import Job
@@ -64,12 +67,19 @@ def job(
     recipe = recipe.model_copy(update={"base_model": registry.local_model(recipe.base_model)})
     adopted = sources.resolve(existing, verify=verify) if existing else None
     source = sources.resolve(recipe.base_model, verify=verify)
+    prompting.check(
+        (adopted or source).path,
+        questions.prompts,
+        template=template or presets.template(recipe.base_model),
+        arguments=template_args,
+    )
     if adopted:
         from comptrust.compression import existing as taken_over
 
         recipe = taken_over.named(recipe, adopted.path)
         taken_over.check(recipe, adopted.path, base=source.path)
     else:
+        generation_settings.check(source.path)
         fitting.check(recipe, source.path)
     return Job(
         recipe=recipe,
@@ -77,6 +87,8 @@ def job(
         suite_name=suite,
         policy=rules,
         dtype=dtype,
+        template=template,
+        template_args=template_args,
         batch_size=batch_size,
         promote_to=promote_to,
         out=out,

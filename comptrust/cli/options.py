@@ -10,7 +10,7 @@ import click
 
 from comptrust.cli import complete
 from comptrust.errors import Exit, UserError, unknown
-from comptrust.records import Dtype
+from comptrust.records import Dtype, SaveDtype
 from comptrust.tracking.store import redacted
 from comptrust.trust.limit import limit_of
 
@@ -42,6 +42,7 @@ TEXT = OptionalValue(str, "text")
 def _settings(
     ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, Any]:
+    """Read NAME=VALUE, where the value is of YAML's scalar types."""
     from comptrust import config
 
     pairs: dict[str, Any] = {}
@@ -49,7 +50,7 @@ def _settings(
         name, equals, text = value.partition("=")
         if not equals:
             raise click.BadParameter(f"'{value}' is not NAME=VALUE.", ctx, param)
-        pairs[name] = config.yaml_value(text, where=f"--set {name}")
+        pairs[name] = config.yaml_value(text, where=f"{param.opts[0]} {name}")
     return pairs
 
 
@@ -193,6 +194,13 @@ compress_options = stack(
         "  [default: check none].",
     ),
     click.option(
+        "--save-dtype",
+        default="source",
+        show_default=True,
+        type=click.Choice(["source", *get_args(SaveDtype)]),
+        help="Floats in the files; source keeps the dense model's own.",
+    ),
+    click.option(
         "--set",
         "options",
         multiple=True,
@@ -237,6 +245,21 @@ evaluate_options = stack(
         show_default=True,
         type=click.Choice(get_args(Dtype)),
         help="Numbers to compute in; auto is float32 on a CPU and the checkpoint's own on a GPU.",
+    ),
+    click.option(
+        "--template",
+        type=TEXT,
+        help="llama-2, vicuna_v1.1, chatml or plain  [default: the preset's, else the model's"
+        " own].",
+    ),
+    click.option(
+        "--template-arg",
+        "template_args",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=_settings,
+        help="An argument of the model's own chat template, such as enable_thinking=false;"
+        " repeatable.",
     ),
     click.option(
         "--batch-size",

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from comptrust import config
 from comptrust.errors import ServiceError, UserError
+from comptrust.models import chat
+from comptrust.records import Message
 from comptrust.text_tables import counted
 
 if TYPE_CHECKING:
@@ -36,20 +38,23 @@ def choose(
     seed: int,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
+    template: str | None = None,
 ) -> list[str]:
     """Return `count` rendered calibration texts; the seed decides which, and their order.
 
     Sources are `builtin`, `self` (the dense model's own greedy answers to the builtin
     instructions), `file:PATH` and `hf:NAME`. Pairs of instruction and answer are rendered in the
-    model's chat format, other texts are used as they are. Raises UserError if the source cannot be
+    chat format `template`, by default the model's own; other texts get the model's
+    beginning-of-text token, if it expects one. Raises UserError if the source cannot be
     read or has too few texts.
     """
     chosen = random.Random(seed).sample(rows(source, count=count), count)
     if source == "self":
         chosen = [
-            row | {"answer": _own_answer(row["instruction"], model, tokenizer)} for row in chosen
+            row | {"answer": _own_answer(row["instruction"], model, tokenizer, template)}
+            for row in chosen
         ]
-    return [_render(row, tokenizer) for row in chosen]
+    return [_render(row, tokenizer, template) for row in chosen]
 
 
 def rows(source: str, *, count: int) -> list[dict[str, str]]:
@@ -123,33 +128,30 @@ def _hub_rows(name: str) -> list[dict[str, str]]:
     return [_fields(row, where=f"data set {name}, row {number}") for number, row in enumerate(data)]
 
 
-def _render(row: dict[str, str], tokenizer: PreTrainedTokenizerBase) -> str:
+def _render(row: dict[str, str], tokenizer: PreTrainedTokenizerBase, template: str | None) -> str:
     if "text" in row:
-        return row["text"]
-    if tokenizer.chat_template is None:
-        return f"{row['instruction']}\n{row['answer']}"
-    turns = [
-        {"role": "user", "content": row["instruction"]},
-        {"role": "assistant", "content": row["answer"]},
-    ]
-    return str(tokenizer.apply_chat_template(turns, tokenize=False))
+        # a model that expects a beginning-of-text token gets it here as well
+        return chat.bos(tokenizer) + row["text"]
+    return chat.answered(row["instruction"], row["answer"], tokenizer=tokenizer, template=template)
 
 
 def _own_answer(
-    instruction: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    instruction: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    template: str | None,
 ) -> str:
-    if tokenizer.chat_template is None:
-        inputs: Any = tokenizer(f"{instruction}\n", return_tensors="pt")
-    else:
-        inputs = tokenizer.apply_chat_template(
-            [{"role": "user", "content": instruction}],
-            add_generation_prompt=True,
-            return_tensors="pt",
-            return_dict=True,
-        )
-    ids, mask = (inputs[name].to(model.device) for name in ("input_ids", "attention_mask"))
+    import torch
+
+    question = [Message(role="user", content=instruction)]
+    text = chat.render(question, tokenizer=tokenizer, template=template)
+    [ids] = tokenize([text], tokenizer)
+    ids = ids.to(model.device)
     generate: Any = model.generate
     output = generate(
-        input_ids=ids, attention_mask=mask, max_new_tokens=MAX_ANSWER_TOKENS, do_sample=False
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=MAX_ANSWER_TOKENS,
+        do_sample=False,
     )
     return str(tokenizer.decode(output[0][ids.shape[1] :], skip_special_tokens=True))

@@ -3,7 +3,6 @@
 import errno
 import glob
 import os
-import platform
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from comptrust.errors import ServiceError, UserError
 from comptrust.models import headers, measure
 from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Recipe, ReloadCheck
+from comptrust.whereabouts import place
 
 NAME = "checkpoint.json"
 PACKAGES = ("torch", "transformers", "llmcompressor", "compressed-tensors")
@@ -84,7 +84,7 @@ def remove_leftovers(out: Path) -> str:
 
     Returns how the names of these folders begin; the number of the process follows.
     """
-    prefix = f".{out.name}.{platform.node()}-"
+    prefix = f".{out.name}.{place()}-"
     for leftover in out.parent.glob(f"{glob.escape(prefix)}*"):
         process = leftover.name.removeprefix(prefix).partition("-")[0]
         if process.isdecimal() and not psutil.pid_exists(int(process)):

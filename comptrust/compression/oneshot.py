@@ -24,7 +24,7 @@ from comptrust.compression import (
 )
 from comptrust.compression.base import METHODS, SHARED, Method, configured
 from comptrust.errors import ServiceError, UserError
-from comptrust.models import formats, sources
+from comptrust.models import formats, generation_settings, precision, presets, prompting, sources
 from comptrust.models.base import Loaded
 from comptrust.models.loading import load, save_tokenizer
 from comptrust.models.probe import InMemory
@@ -51,6 +51,8 @@ def compress(
     checkpoint.check_free(out)
     source = source or sources.resolve(recipe.base_model)
     watcher = watcher or InMemory(source, wants_dense=False)
+    generation_settings.check(source.path)
+    prompting.check(source.path)
     with checkpoint.writing(out, model=recipe.base_model) as folder:
         return _write(recipe, source, folder, out=out, say=say, watcher=watcher)
 
@@ -72,6 +74,7 @@ def _write(
             seed=recipe.seed,
             model=model,
             tokenizer=tokenizer,
+            template=presets.template(recipe.base_model),
         )
         recipe = recipe.model_copy(update={"calibration_digest": digests.of_value(texts)})
         samples = calibration.tokenize(texts, tokenizer)
@@ -86,15 +89,18 @@ def _write(
     if torch.accelerator.is_available():
         dispatch_model(model)  # compression left it in RAM
     say("saving, reloading and comparing")
-    # Round to the 16 bits that will be saved, at the dtype of computing, before comparing.
+    dense = _saved_dense(model, quantized=quantized, folder=source.path, dtype=recipe.save_dtype)
+    # Round to the dtype that will be saved, at the dtype of computing, before comparing.
     with torch.no_grad():
-        for value in _saved_dense(model, quantized=quantized):
-            value.copy_(value.to(torch.bfloat16))
+        for value, dtype in dense:
+            value.copy_(value.to(dtype))
     experts = [name for name, layer in replaced.items() if targets.is_experts(layer)]
     if quantized and experts:
         expert_names.prepare(model, experts, rounded=recipe.format == formats.DEFAULT)
     before = reload.logits(model, tokenizer)
     packed = folder if recipe.format == formats.DEFAULT else folder.with_name("packed")
+    for value, dtype in dense:
+        value.data = value.data.to(dtype)
     _save(model, tokenizer, packed, quantized=quantized)
     if packed != folder:
         rewrite.rewrite(
@@ -159,6 +165,7 @@ def _load_dense(source: sources.Source, watcher: InMemory) -> Loaded:
         # processor. Loaded twice, but never both at once.
         watcher.dense(*load(source.path))
     loaded = load(source.path, spread=False)
+    generation_settings.settle(loaded[0].generation_config, source.path)
     if watcher.wants_dense and not torch.accelerator.is_available():
         watcher.dense(*loaded)
     return loaded
@@ -175,18 +182,21 @@ def _fit(recipe: Recipe, source: sources.Source, say: Say) -> tuple[Method, Reci
     return configured(recipe.method, parameters=parameters, options=recipe.options), recipe
 
 
-def _saved_dense(model: PreTrainedModel, *, quantized: bool) -> list[torch.nn.Parameter]:
-    """Return the parameters that are saved as 16-bit floats.
+def _saved_dense(
+    model: PreTrainedModel, *, quantized: bool, folder: Path, dtype: str | None
+) -> list[tuple[torch.nn.Parameter, torch.dtype]]:
+    """Return the parameters that are saved as floats, each with the dtype to save it in.
 
-    The weights of quantized layers are packed as integers instead. At 8 bits, a code computed from
-    a weight that was first rounded to 16 bits would often be off by one. Zero points are integers
-    already.
+    That is `dtype` or, without one, the dtype in the source's files. The weights of quantized
+    layers are packed as integers instead. At 8 bits, a code computed from a weight that was first
+    rounded to 16 bits would often be off by one. Zero points are integers already.
     """
+    stored, usual = ({}, dtype) if dtype else precision.stored(folder)
     layers = targets.target_layers(model).values() if quantized else ()
     packed = {id(layer.weight) for layer in layers}
     return [
-        value
-        for value in model.parameters()
+        (value, getattr(torch, stored.get(name, usual)))
+        for name, value in model.named_parameters()
         if value.is_floating_point() and id(value) not in packed
     ]
 
@@ -194,9 +204,7 @@ def _saved_dense(model: PreTrainedModel, *, quantized: bool) -> list[torch.nn.Pa
 def _save(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, quantized: bool
 ) -> None:
-    """Save 16 bits per dense value; quantized layers as packed integers (compressed-tensors)."""
-    for value in _saved_dense(model, quantized=quantized):
-        value.data = value.data.to(torch.bfloat16)
+    """Save the model; quantized layers as packed integers (compressed-tensors)."""
     settings: dict[str, Any] = {"save_compressed": True} if quantized else {}
     try:
         model.save_pretrained(folder, **settings)

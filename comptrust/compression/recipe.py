@@ -1,11 +1,11 @@
 """Build a recipe from options, or say in one line which options do not fit together."""
 
-from typing import Any
+from typing import Any, get_args
 
 from comptrust.compression.base import METHODS, SHARED, STRUCTURES, Method, Pattern, configured
 from comptrust.errors import UserError, unknown
 from comptrust.models import formats, servers
-from comptrust.records import Recipe
+from comptrust.records import Recipe, SaveDtype
 
 CALIBRATIONS = ("builtin", "self", "file:PATH", "hf:NAME")
 DEFAULT_SAMPLES = 64
@@ -27,6 +27,7 @@ def build(
     options: dict[str, Any] | None = None,
     format: str = formats.DEFAULT,
     server: str | None = None,
+    save_dtype: str = "source",
 ) -> Recipe:
     """Check every option against the method and return the recipe.
 
@@ -61,6 +62,8 @@ def build(
     fields = parameters | {"format": formats.check(format, method=method, bits=bits)}
     if server:
         servers.check(server, method=method, bits=bits, format=fields["format"])
+    if save_dtype != "source":
+        fields["save_dtype"] = _save_dtype(save_dtype, method=method, format=format)
     if chosen.calibrated:
         fields |= _calibration(calibration, calibration_samples)
     checked = configured(method, parameters=parameters, options=options or {})
@@ -114,6 +117,16 @@ def _sparsity(sparsity: float | None, structure: str | None) -> dict[str, Any]:
             " zero, such as 0.5."
         )
     return {"sparsity": share, "structure": structure}
+
+
+def _save_dtype(dtype: str, *, method: str, format: str) -> str:
+    known = get_args(SaveDtype)
+    if dtype not in known:
+        raise unknown("save_dtype", dtype, ("source", *known))
+    if method == "none" or (format != formats.DEFAULT and dtype != "float16"):
+        what = "method none, which changes nothing" if method == "none" else f"format {format}"
+        raise UserError(f"save_dtype {dtype} cannot be used with {what}. Leave it out.")
+    return dtype
 
 
 def _calibration(source: str, samples: int | None) -> dict[str, Any]:

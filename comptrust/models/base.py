@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from comptrust.errors import ServiceError, UserError
+from comptrust.models.reasoning import split
 from comptrust.plugins import Registry
-from comptrust.records import TOO_LONG, Generation, Prompt
+from comptrust.records import GIVEN, TOO_LONG, UNFINISHED, Generation, Prompt
 from comptrust.serving_cost import ServingCost
 
 if TYPE_CHECKING:
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 
 Tokenizer: TypeAlias = "PreTrainedTokenizerBase"
 Loaded: TypeAlias = "tuple[PreTrainedModel, PreTrainedTokenizerBase]"
-DECODING = "decoded after the prompt; the prompt, a reasoning block and one leading space cut off"
+DECODING = (
+    "decoded after the prompt; the prompt, a reasoning block and one leading space cut off;"
+    " a block without an end is no answer"
+)
 """How every backend turns tokens into a text; part of the rendering digest."""
-OPEN, CLOSE = "<think>", "</think>"
-"""What surrounds the reasoning that a model writes before its answer."""
 BACKENDS = Registry("backend", "comptrust.models.backends", "comptrust.backends", verb="answer")
 
 
@@ -91,20 +93,24 @@ def generation(
 ) -> Generation:
     """Build the answer to a prompt from what the model wrote after it.
 
-    Reasoning blocks are cut off and kept, then one leading space, and the mark of a last character
-    that the length limit cut in two, which some servers leave out. `rendered` is the prompt's text,
-    which may open a block; `reasoning` is what a server has cut off already.
+    Reasoning is cut off and kept; if it has no end, there is no answer. Then one leading space is
+    cut off, and the mark of a last character that the length limit cut in two, which some servers
+    leave out. `rendered` is the prompt's text, which may open a block; `reasoning` is what a server
+    has cut off already.
     """
     # A lone surrogate, which a server may send, could not be written as UTF-8.
     valid = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
     pairs = zip(valid, finish_reasons, strict=True)
     valid = [text.rstrip("\ufffd") if reason == "length" else text for text, reason in pairs]
-    thoughts = list(reasoning) or [""] * len(valid)
+    thoughts, reasons = list(reasoning) or [""] * len(valid), list(finish_reasons)
     if not prompt.choices:
-        # some chat templates open the block
-        parts = [_split(text, opened=rendered.rstrip().endswith(OPEN)) for text in valid]
-        valid = [answer.removeprefix(" ") for _, answer in parts]
-        thoughts = [own or cut for (own, _), cut in zip(parts, thoughts, strict=True)]
+        parts = [split(text, prompt=rendered) for text in valid]
+        valid = [part.answer.removeprefix(" ") for part in parts]
+        for place, (part, cut) in enumerate(zip(parts, thoughts, strict=True)):
+            thoughts[place] = part.thought or cut
+            ended = part.finished and not (cut and not part.answer.strip())
+            if not ended and reasons[place] in GIVEN:
+                reasons[place] = UNFINISHED
     return Generation(
         dimension=prompt.dimension,
         scenario=prompt.scenario,
@@ -112,23 +118,9 @@ def generation(
         texts=tuple(valid),
         target=prompt.target,
         extra={**prompt.extra, **(extra or {})},
-        finish_reasons=tuple(finish_reasons),
+        finish_reasons=tuple(reasons),
         reasoning=tuple(thoughts) if any(thoughts) else (),
     )
-
-
-def _split(text: str, *, opened: bool) -> tuple[str, str]:
-    """Split a text into its reasoning and the answer after it.
-
-    `opened` says that the prompt opened the block. A block that is not closed leaves no answer.
-    """
-    body = text.lstrip()
-    # A server's template may have opened the block without our knowing.
-    closes_first = CLOSE in body.partition(OPEN)[0]
-    if not (opened or closes_first or body.startswith(OPEN)):
-        return "", text
-    thought, _, answer = body.removeprefix(OPEN).partition(CLOSE)
-    return thought.strip(), answer.lstrip()
 
 
 def too_long(prompt: Prompt) -> Generation:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from comptrust.errors import UserError, unknown
+from comptrust.models import own_template
 from comptrust.models.base import Tokenizer
 from comptrust.records import Message
 
@@ -13,8 +14,6 @@ VICUNA_SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
-DATE = "01 Jan 2024"
-"""What templates print as today's date, so that a prompt does not change from day to day."""
 
 
 class Template(NamedTuple):
@@ -31,19 +30,26 @@ def render(
     *,
     tokenizer: Tokenizer | None,
     template: str | None = None,
+    arguments: own_template.Arguments = own_template.NO_ARGUMENTS,
     prefill: str = "",
 ) -> str:
     """Return the text up to the point where the answer begins, including special tokens.
 
     A single message of role `completion` is used as it is. Otherwise `template` names one of
-    TEMPLATES; None means the model's own, or plain paragraphs if it has none (a base model).
-    Raises UserError for an unknown template.
+    TEMPLATES; None means the model's own, with its `arguments`, or plain paragraphs if it
+    has none (a base model). Raises UserError for an unknown template or argument.
     """
     if tokenizer is None and template is None:
         raise UserError(
             f"Without the model's tokenizer, a template must be named: {', '.join(TEMPLATES)}."
         )
     form = None if template is None else named(template)
+    own = form is None and tokenizer is not None and tokenizer.chat_template is not None
+    if arguments and not own:
+        raise UserError(
+            f"template_args {', '.join(arguments)}: only a model's own chat template has arguments,"
+            f" and the template here is {template or 'plain'}. Leave them out."
+        )
     start = bos(tokenizer) if tokenizer is not None else form.begin if form else ""
     if any(message.role == "completion" for message in messages):
         if len(messages) != 1:
@@ -53,21 +59,20 @@ def render(
         return (form.begin or start) + form.turns(messages) + prefill
     if tokenizer is None or tokenizer.chat_template is None:
         return start + plain(messages) + prefill
-    try:
-        text = tokenizer.apply_chat_template(
-            [message.model_dump() for message in messages],
-            tokenize=False,
-            add_generation_prompt=True,
-            date_string=DATE,
-        )
-    # a template is a program by the model's author; transformers runs it in a sandbox
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"The model's own chat template fails: {reason}. Name a template instead:"
-            f" {', '.join(TEMPLATES)}."
-        ) from error
-    return str(text) + prefill
+    return own_template.fill(messages, tokenizer=tokenizer, arguments=arguments) + prefill
+
+
+def answered(question: str, answer: str, *, tokenizer: Tokenizer, template: str | None) -> str:
+    """Return a finished exchange, as a model reads it in calibration."""
+    user = Message(role="user", content=question)
+    if template is None and tokenizer.chat_template is not None:
+        turns = (user, Message(role="assistant", content=answer))
+        return own_template.fill(turns, tokenizer=tokenizer, answered=True)
+    begin = render([user], tokenizer=tokenizer, template=template)
+    if template in (None, "plain"):
+        return begin + answer
+    space = "" if begin.endswith("\n") else " "
+    return f"{begin}{space}{answer}{tokenizer.eos_token or ''}"
 
 
 def bos(tokenizer: Tokenizer) -> str:
@@ -76,11 +81,15 @@ def bos(tokenizer: Tokenizer) -> str:
     return (tokenizer.bos_token or "") if adds_it else ""
 
 
-def name_of(template: str | None, tokenizer: Tokenizer | None) -> str:
+def name_of(
+    template: str | None,
+    tokenizer: Tokenizer | None,
+    arguments: own_template.Arguments = own_template.NO_ARGUMENTS,
+) -> str:
     """Return the name under which the way to render is recorded."""
     if template or tokenizer is None:
         return template or "server"
-    return "own" if tokenizer.chat_template else "plain"
+    return own_template.describe(tokenizer, arguments) if tokenizer.chat_template else "plain"
 
 
 def named(template: str) -> Template:

@@ -44,11 +44,17 @@ def own(folder: Path) -> str:
     stated = str(fields.get("dtype") or fields.get("torch_dtype"))
     if stated in NAMES.values():
         return stated
+    return stored(folder)[1]
+
+
+def stored(folder: Path) -> tuple[dict[str, str], str]:
+    """Return the dtype in which the files hold each float tensor, and that of most of them."""
+    floats = [tensor for tensor in headers.tensors(folder) if tensor.dtype in NAMES]
     counts = dict.fromkeys(NAMES, 0)
-    for tensor in headers.tensors(folder):
-        if tensor.dtype in counts:
-            counts[tensor.dtype] += tensor.count
-    return NAMES[max(counts, key=lambda name: counts[name])]
+    for tensor in floats:
+        counts[tensor.dtype] += tensor.count
+    usual = max(counts, key=lambda name: counts[name])
+    return {tensor.name: NAMES[tensor.dtype] for tensor in floats}, NAMES[usual]
 
 
 def weights(folder: Path) -> str:

@@ -70,6 +70,7 @@ def resolve(name: str, *, verify: bool = False) -> Source:
         path = _made_once(f"{_conversion()}/{model}", _convert)
     elif path.is_dir():
         path = path.resolve()
+        _check_whole(path)
         if not (path / "config.json").exists():
             raise UserError(
                 f"{name} has no config.json, so it is not a model folder. Give a folder saved by"
@@ -94,6 +95,26 @@ def converted(model: str) -> Path | None:
     """Return the folder of a builtin model if it was fetched and converted before."""
     folder = _cached(f"{_conversion()}/{model}")
     return folder if folder.is_dir() else None
+
+
+def _check_whole(folder: Path) -> None:
+    """Refuse an adapter, which loading would leave out, and a model with a missing file."""
+    if (folder / "adapter_config.json").exists():
+        raise UserError(
+            f"{folder} holds an adapter (adapter_config.json), and only whole models are measured."
+            " Merge it with peft (merge_and_unload), save the result, and give that folder."
+        )
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        fields = config.read_json(index)
+        names = fields.get("weight_map") if isinstance(fields, dict) else None
+        if not isinstance(names, dict) or not all(isinstance(x, str) for x in names.values()):
+            raise UserError(f"{index} has no weight_map of file names. Fetch the model again.")
+        if missing := sorted({name for name in names.values() if not (folder / name).is_file()}):
+            raise UserError(
+                f"{folder} lacks {missing[0]}, which {index.name} names ({len(missing)} missing in"
+                " all). Fetch the model again."
+            )
 
 
 def _check_links(folder: Path) -> None:
@@ -160,9 +181,12 @@ def _safetensors(path: Path, folder: Path) -> None:
     """
     from transformers import AutoModelForCausalLM
 
+    from comptrust.models import generation_settings
+
     model = AutoModelForCausalLM.from_pretrained(
         path, dtype="auto", weights_only=True, trust_remote_code=False
     )
+    generation_settings.settle(model.generation_config, path)
     model.save_pretrained(folder)
     loading.save_tokenizer(loading.tokenizer(path), folder)
 

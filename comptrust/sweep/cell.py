@@ -13,7 +13,7 @@ from typing import Any, Literal
 from comptrust import config, crashes, digests, locks, process, progress
 from comptrust.errors import ServiceError, UserError
 from comptrust.gate.policy import Policy
-from comptrust.models import sources
+from comptrust.models import presets, prompting, sources
 from comptrust.records import Recipe
 from comptrust.sweep.sweep_file import SweepFile
 from comptrust.tracking import registry, runs, store, sweeps
@@ -184,13 +184,22 @@ def _job(task: Task) -> job.Job:
             " every machine."
         )
     model = registry.local_model(recipe.base_model)
+    source = sources.resolve(model)
+    prompting.check(
+        source.path,
+        suite.prompts,
+        template=file.template or presets.template(recipe.base_model),
+        arguments=file.template_args,
+    )
     return job.Job(
         recipe=recipe.model_copy(update={"base_model": model}),
-        source=sources.resolve(model),
+        source=source,
         suite=suite,
         suite_name=file.suite,
         policy=task.policy,
         dtype=file.dtype,
+        template=file.template,
+        template_args=file.template_args,
         batch_size=file.batch_size,
     )
 

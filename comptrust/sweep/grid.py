@@ -14,7 +14,7 @@ from comptrust.errors import UserError, unknown
 from comptrust.records import Recipe, Record
 from comptrust.sweep.sweep_file import CellFilter, SweepFile, models
 
-OF_RECIPE = ("group_size", "calibration", "calibration_samples")
+OF_RECIPE = ("group_size", "calibration", "calibration_samples", "save_dtype")
 """What `options` may set beside the settings of the method itself."""
 MAX_CELLS = 10_000
 Place = tuple[str | int, ...]

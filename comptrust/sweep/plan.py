@@ -6,6 +6,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from comptrust import config, digests
 from comptrust.compression import fitting
@@ -108,9 +109,11 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     )
     tags = {"suite_digest": suite.digest, "code_digest": digests.of_code()}
     outcomes = {} if is_new else finished(tags)
-    # What a cell may use and how the sweep is described do not make it another sweep. A dtype came
-    # later: a sweep file that leaves it out keeps its digest.
-    apart = {"resources", "description", "server"} | ({"dtype"} if file.dtype == "auto" else set())
+    # What a cell may use and how the sweep is described do not make it another sweep. Some fields
+    # came later: a sweep file that leaves them out keeps its digest.
+    later = {"dtype", "template", "template_args"}
+    defaults = {name for name in later if getattr(file, name) in ("auto", None, {})}
+    apart = {"resources", "description", "server"} | defaults
     fields = file.model_dump(mode="json", exclude=apart) | {"policy": policy_name}
     return Sweep(
         digest=digests.of_value(fields),
@@ -144,7 +147,9 @@ def _cell(
     seconds, basis = None, f"the data of suite {file.suite} is not here"
     if n_prompts:
         seconds, basis = _seconds(recipe, known, past, n_prompts, on_gpu=file.resources.gpus > 0)
-    asked = [content.digest_of_fields(), suite.digest, digests.of_code(), file.dtype]
+    asked: list[Any] = [content.digest_of_fields(), suite.digest, digests.of_code(), file.dtype]
+    if file.template or file.template_args:
+        asked += [file.template, file.template_args]
     return Cell(
         recipe=recipe, key=digests.of_value(asked), seconds=seconds, basis=basis, bytes=size
     )

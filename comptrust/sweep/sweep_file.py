@@ -65,6 +65,8 @@ class SweepFile(Record):
     limit: Annotated[Limit, BeforeValidator(_limit)] | None = None
     scoring: Scoring = "compressed-trust"
     dtype: Dtype = "auto"
+    template: str | None = None
+    template_args: dict[str, bool | int | float | str] = {}
     name: str = ""
     """Defaults to the file's name."""
     description: str = ""
@@ -81,7 +83,7 @@ class SweepFile(Record):
     seeds: Annotated[int, Field(ge=1, le=1_000)] | tuple[int, ...] = 3
     """Number of calibration seeds (from 0), or a list; methods without calibration need none."""
     options: dict[str, dict[str, bool | int | float | str]] = {}
-    """Method -> group_size, calibration, calibration_samples and settings of the method."""
+    """Method -> group_size, calibration, calibration_samples, save_dtype and the method's own."""
     include: tuple[CellFilter, ...] = ()
     exclude: tuple[CellFilter, ...] = ()
     batch_size: Annotated[int, Field(ge=1)] | None = None

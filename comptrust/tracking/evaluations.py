@@ -77,15 +77,16 @@ def baseline(
 ) -> Evaluation | None:
     """Return the evaluation of the candidate's dense source on the same suite, if there is one.
 
-    One that counts comes first, then one by the same engine, in the same dtype. Only runs with all
-    of `tags` are looked at.
+    One that counts comes first, then one by the same engine, in the same dtype, that saw the same
+    texts. Only runs with all of `tags` are looked at.
     """
     if candidate.checkpoint is None:
         return None
     recipe, suite = candidate.checkpoint.recipe, candidate.scorecard.suite_digest
-    engine = metrics.engine(candidate.scorecard)
+    engine, texts = metrics.engine(candidate.scorecard), candidate.scorecard.rendering_digest
     return (
-        dense(recipe, suite, counts=counts, engine=engine, **tags)
+        dense(recipe, suite, counts=counts, engine=engine, rendering_digest=texts, **tags)
+        or dense(recipe, suite, counts=counts, engine=engine, **tags)
         or dense(recipe, suite, counts=counts, **tags)
         or (dense(recipe, suite, counts=None, **tags) if counts else None)
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from comptrust.tracking.store import (
     service,
 )
 from comptrust.trust.evaluation import Evaluation
+from comptrust.whereabouts import place
 
 if TYPE_CHECKING:
     from mlflow.entities import Dataset
@@ -44,7 +44,7 @@ __all__ = [
     "start",
 ]
 PROCESS, REASON = "process", "reason"
-"""Run tags: host and process id of the writer; why the run did not finish."""
+"""Run tags: place and process id of the writer; why the run did not finish."""
 PROMPTS = "progress/prompts"
 """Metric: prompts that the run itself answered; an earlier run may have answered others."""
 EVALUATION_FILES = (
@@ -199,7 +199,7 @@ def start(
     `resume` the run of that id is continued; otherwise a new run is created.
     """
     run_id = resume or (os.environ.get("MLFLOW_RUN_ID") if adopt else None)
-    all_tags = {**(tags or {}), PROCESS: f"{socket.gethostname()}:{os.getpid()}"}
+    all_tags = {**(tags or {}), PROCESS: f"{place()}:{os.getpid()}"}
     with service():
         experiment = experiment_id()
         views.ensure(experiment)
@@ -231,10 +231,10 @@ def text_of(verdict: Verdict) -> str:
 
 
 def _end_abandoned(experiment: str) -> None:
-    """End the runs that killed processes of this machine left open."""
+    """End the runs that killed processes left open, of those that this process could see."""
     import psutil
 
-    query = f"attributes.status = 'RUNNING' and tags.{PROCESS} LIKE '{socket.gethostname()}:%'"
+    query = f"attributes.status = 'RUNNING' and tags.{PROCESS} LIKE '{place()}:%'"
     reason = "The process exited without reporting (killed, or the machine went down)."
     for run in search_runs(query, experiments=[experiment]):
         if not psutil.pid_exists(int(run.data.tags[PROCESS].rpartition(":")[2])):

@@ -49,8 +49,19 @@ def project_root() -> Path:
 
 
 def tracking_uri() -> str:
-    """Return MLFLOW_TRACKING_URI, or the sqlite file in the project's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or _project_uri()
+    """Return MLFLOW_TRACKING_URI, or the sqlite file in the project's root.
+
+    Raises UserError for a root that the URI of a sqlite file cannot name.
+    """
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        return uri
+    # a question mark ends the path, and this form of the percent sign is an escape
+    if mark := re.search(r"\?|%[0-9A-Fa-f]{2}", str(project_root())):
+        raise UserError(
+            f"The URI of the tracking store cannot name the folder {project_root()}, because of"
+            f" '{mark[0]}'. Set MLFLOW_TRACKING_URI, or run the command in another folder."
+        )
+    return _project_uri()
 
 
 def _project_uri() -> str:
@@ -145,6 +156,11 @@ def check_folder(uri: str) -> None:
     path = missing_file(uri)
     if path is None:
         return
+    if {"'", '"'} <= set(str(Path.cwd())):
+        raise UserError(
+            f"MLflow cannot create a tracking store from the folder {Path.cwd()}, whose path has"
+            " both kinds of quotes. Run the command in another folder."
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)  # as MLflow does
         tempfile.TemporaryFile(dir=path.parent).close()
@@ -255,5 +271,15 @@ def search_runs(
 
 
 def has_tags(tags: Mapping[str, str]) -> str:
-    """Return the MLflow filter for runs or versions that carry all of these tags."""
-    return " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())
+    """Return the MLflow filter for runs or versions that carry all of these tags.
+
+    A filter has no escapes. A value with both kinds of quotes, such as a path, is searched for with
+    any character in place of its apostrophes.
+    """
+    return " and ".join(f"tags.{key} {_matches(value)}" for key, value in tags.items())
+
+
+def _matches(value: str) -> str:
+    if "'" not in value:
+        return f"= '{value}'"
+    return f'= "{value}"' if '"' not in value else f"LIKE '{value.replace(chr(39), '_')}'"

@@ -1,13 +1,13 @@
 """The runs of a sweep: a parent and one child per cell, found on any machine by the cell's key."""
 
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from comptrust.tracking import registry, runs
 from comptrust.tracking.store import has_tags, search_runs
+from comptrust.whereabouts import place
 
 CELL, SWEEP, DRIVER, PARENT = "cell", "sweep_digest", "driver", "mlflow.parentRunId"
 SO_FAR = "prompts_so_far"
@@ -84,7 +84,7 @@ def begin(parent: str, key: str, *, name: str, driver: str) -> str:
         PARENT: parent,
         CELL: key,
         DRIVER: driver,
-        runs.PROCESS: f"{socket.gethostname()}:{os.getpid()}",
+        runs.PROCESS: f"{place()}:{os.getpid()}",
     }
     experiment = runs.client().get_run(parent).info.experiment_id
     return str(runs.client().create_run(experiment, run_name=name, tags=tags).info.run_id)

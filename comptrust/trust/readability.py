@@ -59,9 +59,6 @@ def unread(answers: Sequence[Generation], table: Table) -> list[Unread]:
 
 def _cause(rows: Sequence[Generation]) -> str:
     signs = {
-        "the reasoning uses up max_tokens": [
-            bool(row.reasoning) and "length" in row.finish_reasons for row in rows
-        ],
         "the model ends at once (its chat template or its end token)": [
             not "".join(row.texts).strip() for row in rows
         ],

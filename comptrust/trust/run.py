@@ -16,7 +16,7 @@ from pathlib import Path
 from comptrust import __version__, config, digests, progress
 from comptrust.errors import ServiceError, UserError
 from comptrust.models.base import DECODING, Backend, too_long
-from comptrust.records import TOO_LONG, Generation, Prompt, Scorecard, Suite
+from comptrust.records import TOO_LONG, UNFINISHED, Generation, Prompt, Scorecard, Suite
 from comptrust.text_tables import counted
 from comptrust.trust import scorers, scoring, window
 from comptrust.trust.evaluation import Evaluation, load
@@ -37,7 +37,7 @@ PACKAGES = (
 """Packages whose versions can change answers or scores."""
 OWNER = "owner.json"
 """File of an evaluation's folder: which model, suite and backend its answers are of."""
-FINAL = ("content_filter", TOO_LONG)
+FINAL = ("content_filter", TOO_LONG, UNFINISHED)
 """Finish reasons of answers that would be withheld again."""
 
 

@@ -16,6 +16,7 @@ from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.verdict import judge
 from comptrust.models import memory, precision, presets
+from comptrust.models.own_template import Arguments
 from comptrust.models.probe import InMemory
 from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Dtype, Recipe, Suite
@@ -52,6 +53,10 @@ class Job:
     signer: signatures.Signer = field(default_factory=signatures.Signer)
     dtype: Dtype = "auto"
     """Numbers that the models compute their answers in."""
+    template: str | None = None
+    """Chat format; by default the preset's, else the model's own."""
+    template_args: Arguments = field(default_factory=dict)
+    """Arguments of the model's own chat template."""
     batch_size: int | None = None
     promote_to: str | None = None
     out: Path | None = None
@@ -174,6 +179,7 @@ def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
         counts=job.signer.counts(job.policy),
         code_digest=code,
         engine=engine,
+        rendering_digest=candidate.scorecard.rendering_digest,
     )
     if reused:
         say(f"dense model: evaluated before on this suite ({reused.ref}), reused")
@@ -220,7 +226,8 @@ def _evaluate(
     path = Path(checkpoint.path)
     log.read(datasets.suite(job.suite, spec=job.suite_name), context="evaluation")
     witness = Witness(job.signer.key, job.seal)
-    key = digests.of_value([checkpoint.digest, job.suite.digest, digests.of_code(), job.dtype])
+    asked = [job.suite.digest, digests.of_code(), job.dtype, job.template, dict(job.template_args)]
+    key = digests.of_value([checkpoint.digest, *asked])
     folder = config.cache_dir() / "evaluations" / key[:24]
     checks = folder.with_name(f"{folder.name}-validation")
     ledger = witness.ledger(job.suite, out=folder)
@@ -231,7 +238,8 @@ def _evaluate(
             backend = Hf(
                 path,
                 batch_size=job.batch_size,
-                template=presets.template(checkpoint.recipe.base_model),
+                template=job.template or presets.template(checkpoint.recipe.base_model),
+                template_args=job.template_args,
                 loaded=models.take(checkpoint, dtype=job.dtype),
             )
             check = functools.partial(frames.validate_generations, job.suite.prompts, out=checks)

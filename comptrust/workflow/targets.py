@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ from comptrust import digests
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError, unknown
 from comptrust.gate.signing import seals
-from comptrust.models import chat, precision, presets, sources
+from comptrust.models import chat, precision, presets, prompting, sources
 from comptrust.models.base import BACKENDS, Backend
+from comptrust.models.own_template import Arguments
 from comptrust.records import Checkpoint, Dtype, Suite
 from comptrust.tracking.registry import local_model
 from comptrust.trust import run
@@ -34,6 +35,7 @@ class BackendOptions:
     base_url: str | None = None
     serve: str | None = None
     template: str | None = None
+    template_args: Arguments = field(default_factory=dict)
     tokenizer: str | None = None
     patience: float = 120.0
 
@@ -50,6 +52,11 @@ class BackendOptions:
         """Raise UserError for options that do not go together, before anything is loaded."""
         if self.template:
             chat.named(self.template)
+        if self.template_args and self.base_url and not self.tokenizer:
+            raise UserError(
+                f"template_args {', '.join(self.template_args)}: the server fills its own chat"
+                " template. Give the tokenizer (a folder or an id), so that it is filled here."
+            )
         if self.engine not in (*ENGINES, *BACKENDS.names()):
             raise unknown("engine", self.engine, (*ENGINES, *BACKENDS.names()))
         asks, server = self.asks, {"base_url": self.base_url}
@@ -145,6 +152,13 @@ def evaluate(
     signing key. See `trust.run.evaluate`.
     """
     witness = Witness(seal=seal)
+    if target.path:
+        prompting.check(
+            target.path,
+            suite.prompts,
+            template=target.template,
+            arguments=options.template_args,
+        )
     ledger = witness.ledger(suite, out=out)
     log = out.with_name(f"{out.name}-server.log")
     with backend(target, options, given=given, log=log, say=say) as answering:
@@ -187,10 +201,12 @@ def backend(
     """
     asks, path = options.asks, target.path
     if asks not in ("openai", "vllm") and path:
-        # a backend of another package need not know dtypes
-        dtype = {} if options.dtype == "auto" else {"dtype": options.dtype}
+        # a backend of another package need not know these
+        new: dict[str, Any] = {} if options.dtype == "auto" else {"dtype": options.dtype}
+        if options.template_args:
+            new["template_args"] = options.template_args
         yield BACKENDS.get(asks)(
-            path, batch_size=options.batch_size, template=target.template, **dtype
+            path, batch_size=options.batch_size, template=target.template, **new
         )
         return
     from comptrust.models import loading, serving
@@ -202,6 +218,7 @@ def backend(
     settings: dict[str, Any] = {
         "batch_size": options.batch_size,
         "template": target.template,
+        "template_args": options.template_args,
         "tokenizer": loading.tokenizer(folder) if folder else None,
         "patience": options.patience,
     }

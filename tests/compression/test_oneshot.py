@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from comptrust import digests
+from comptrust import digests, whereabouts
 from comptrust.compression import checkpoint, oneshot, reload
 from comptrust.compression.methods.rtn import Rtn
 from comptrust.compression.recipe import build
@@ -220,8 +219,8 @@ def test_leftovers_of_a_killed_process_are_removed(tiny_model: Path, tmp_path: P
     dead, alive, other = (
         tmp_path / f".out.{host}-{process}-x"
         for host, process in (
-            (platform.node(), ended.pid),
-            (platform.node(), os.getpid()),
+            (whereabouts.place(), ended.pid),
+            (whereabouts.place(), os.getpid()),
             ("elsewhere", ended.pid),
         )
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from comptrust import whereabouts
 from comptrust.errors import ServiceError, UserError
 from comptrust.records import Generation, Message, Prompt
 from comptrust.serving_cost import ServingCost
@@ -216,13 +217,15 @@ def test_flips_are_logged_with_question_and_both_answers(store: Path, tiny: Path
 
 
 def test_runs_of_killed_processes_of_this_machine_are_ended(store: Path) -> None:
-    client, host = runs.client(), socket.gethostname()
+    client, here = runs.client(), whereabouts.place()
     gone = subprocess.Popen(["true"])
     gone.wait()
     processes = {
-        "gone": f"{host}:{gone.pid}",
-        "alive": f"{host}:{os.getpid()}",
-        "elsewhere": f"other-{host}:{gone.pid}",
+        "gone": f"{here}:{gone.pid}",
+        "alive": f"{here}:{os.getpid()}",
+        "elsewhere": f"other-{here}:{gone.pid}",
+        "other container": f"{platform.node()}-{'0' * 12}:{gone.pid}",
+        "older version": f"{platform.node()}:{gone.pid}",
     }
     experiment = runs.experiment_id()
     made = {
@@ -236,5 +239,32 @@ def test_runs_of_killed_processes_of_this_machine_are_ended(store: Path) -> None
         "gone": "FAILED",
         "alive": "RUNNING",
         "elsewhere": "RUNNING",
+        "other container": "RUNNING",
+        "older version": "RUNNING",
     }
     assert "killed" in ended["gone"].data.tags[runs.REASON]
+
+
+def test_a_project_whose_path_has_quotes_and_marks_of_uris(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    names = {'it\'s "new"': "both kinds of quotes", "what?": "of '[?]'", "a%20b": "of '%20'"}
+    for name, message in names.items():
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        with pytest.raises(UserError, match=message):
+            runs.client()
+    folder = tmp_path / "it's 100% new #1"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    paths = [str(folder / "model"), 'it\'s "new"', "it's another"]
+    for path in paths:
+        with runs.start(path, tags={"base_model": path}) as run:
+            run.text("note.txt", path)
+    assert sorted(path.name for path in folder.iterdir()) == ["mlartifacts", "mlflow.db"]
+    assert {path.name for path in tmp_path.iterdir()} == {*names, folder.name}
+    for path in paths:
+        [found] = store.search_runs(store.has_tags({"base_model": path}))
+        files = runs.download(found.info.run_id, into=tmp_path / "files", only=["note.txt"])
+        assert (files / "note.txt").read_text() == path

@@ -52,11 +52,6 @@ if TYPE_CHECKING:
     help="Seconds to wait for a busy server (openai).",
 )
 @click.option(
-    "--template",
-    type=TEXT,
-    help="llama-2, vicuna_v1.1, chatml or plain  [default: the preset's, else the model's own].",
-)
-@click.option(
     "--allow-partial",
     is_flag=True,
     help="Score a dimension even if required scenarios are missing, marked as partial.",

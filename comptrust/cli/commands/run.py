@@ -25,6 +25,8 @@ NOT_RECIPE = (
     "limit",
     "scoring",
     "dtype",
+    "template",
+    "template_args",
     "batch_size",
     "policy",
     "promote_to",

@@ -13,6 +13,8 @@ from comptrust.models.base import Backend, Tokenizer, chosen, generation, option
 from comptrust.models.inference.choice import engine_for
 from comptrust.models.inference.engine import Request
 from comptrust.models.inference.tokens import Ids, fits, span, token_ids
+from comptrust.models.own_template import NO_ARGUMENTS, Arguments
+from comptrust.models.reasoning import SpecialTokens
 from comptrust.records import Dtype, Generation, Prompt, Sampling
 from comptrust.serving_cost import ServingCost
 
@@ -29,6 +31,7 @@ class Hf(Backend):
         *,
         batch_size: int | None = None,
         template: str | None = None,
+        template_args: Arguments = NO_ARGUMENTS,
         dtype: Dtype = "auto",
         loaded: tuple[transformers.PreTrainedModel, Tokenizer] | None = None,
     ) -> None:
@@ -37,7 +40,8 @@ class Hf(Backend):
         `loaded` is the model in `path`, if the caller has it in memory already, in its dtype.
         """
         self.model, self.tokenizer = loaded or loading.load(path, dtype=dtype)
-        self.template = template
+        self.template, self.template_args = template, template_args
+        self.special = SpecialTokens.of(self.tokenizer)
         eos = self.model.generation_config.eos_token_id
         ends = eos if isinstance(eos, list) else [eos, self.tokenizer.eos_token_id]
         self.ends = {token for token in ends if token is not None}
@@ -46,7 +50,7 @@ class Hf(Backend):
     def describe(self) -> dict[str, str]:
         return {
             "backend": "hf",
-            "template": chat.name_of(self.template, self.tokenizer),
+            "template": chat.name_of(self.template, self.tokenizer, self.template_args),
             "dtype": str(self.model.dtype),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
@@ -95,6 +99,7 @@ class Hf(Backend):
             prompt.messages,
             tokenizer=self.tokenizer,
             template=self.template,
+            arguments=self.template_args,
             prefill=prompt.prefill,
         )
 
@@ -103,7 +108,9 @@ class Hf(Backend):
         return fits(prompt, text, window=self._window(), tokenizer=self.tokenizer)
 
     def _window(self) -> int | None:
-        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        config = self.model.config.get_text_config()
+        # MPT's name
+        return getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", None))
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Answer every prompt: first those with choices, by scenario, then the others."""
@@ -167,7 +174,11 @@ class Hf(Backend):
         A tokenizer may decode a text's first token differently, so the prompt is decoded with it.
         """
         ended = tokens[-1] in self.ends
-        settings = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        settings = {
+            "skip_special_tokens": not self.special.marking,
+            "clean_up_tokenization_spaces": False,
+        }
         parts = (list(prompt), [*prompt, *(tokens[:-1] if ended else tokens)])
         before, whole = (str(self.tokenizer.decode(part, **settings)) for part in parts)
-        return whole[len(before) :], "stop" if ended else "length"
+        text = self.special.without_others(whole[len(before) :])
+        return text, "stop" if ended else "length"

@@ -18,6 +18,8 @@ from comptrust.models import chat, cost
 from comptrust.models.base import Backend, Tokenizer, chosen, generation, options, seed, too_long
 from comptrust.models.endpoint import BeyondWindow, Endpoint, Refused
 from comptrust.models.inference.tokens import fits, span
+from comptrust.models.own_template import NO_ARGUMENTS, Arguments
+from comptrust.models.reasoning import SpecialTokens
 from comptrust.records import GIVEN, NOT_TOLD, Generation, Message, Prompt
 from comptrust.serving_cost import ServingCost
 
@@ -44,6 +46,7 @@ class Openai(Backend):
         base_url: str,
         batch_size: int | None = None,
         template: str | None = None,
+        template_args: Arguments = NO_ARGUMENTS,
         tokenizer: Tokenizer | None = None,
         patience: float = 120.0,
         pause: float = 1.0,
@@ -60,6 +63,8 @@ class Openai(Backend):
             chat.named(template)
         self._endpoint = Endpoint(base_url, patience=patience, pause=pause)
         self.model, self.template, self.tokenizer = model, template, tokenizer
+        self.template_args = template_args
+        self._special = SpecialTokens.of(tokenizer) if tokenizer else SpecialTokens()
         self._where, self._dtype = where or self._endpoint.url, dtype
         self._workers = batch_size or DEFAULT_REQUESTS
         self._references: dict[Scored, list[float]] = {}
@@ -69,7 +74,7 @@ class Openai(Backend):
         """Return provenance; facts that the server does not state are `not told`."""
         return {
             "backend": "openai",
-            "template": chat.name_of(self.template, self.tokenizer),
+            "template": chat.name_of(self.template, self.tokenizer, self.template_args),
             "dtype": self._dtype,
             "server": self._where,
             "model": self.model,
@@ -167,7 +172,11 @@ class Openai(Backend):
             is_completion = [message.role for message in messages] == ["completion"]
             return messages[0].content + prefill if is_completion else None
         return chat.render(
-            messages, tokenizer=self.tokenizer, template=self.template, prefill=prefill
+            messages,
+            tokenizer=self.tokenizer,
+            template=self.template,
+            arguments=self.template_args,
+            prefill=prefill,
         )
 
     def _sent(self, text: str) -> str:
@@ -194,6 +203,8 @@ class Openai(Backend):
         else:
             path = "completions"
             body["prompt"] = self._sent(text)
+            if self._special.marking:
+                body["skip_special_tokens"] = False
         choices: list[dict[str, Any]] = []
         # a server that does not know `n` returns one answer to each request
         while len(choices) < sampling.n:
@@ -218,7 +229,10 @@ class Openai(Backend):
                 )
         return generation(
             prompt,
-            texts=[content if isinstance(content, str) else "" for content in texts],
+            texts=[
+                self._special.without_others(content) if isinstance(content, str) else ""
+                for content in texts
+            ],
             finish_reasons=reasons,
             rendered=text or "",
             reasoning=thoughts,

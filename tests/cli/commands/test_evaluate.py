@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -104,6 +105,22 @@ def test_the_dtype_is_another_evaluation_and_recorded(
         CliRunner().invoke(command, again, catch_exceptions=False)
 
 
+def test_an_argument_of_the_template_is_in_the_prompts_and_recorded(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    template = "{{ messages[-1].content }}{% if not enable_thinking %} Do not think.{% endif %}"
+    (folder / "chat_template.jinja").write_text(template)
+    line = [str(folder), "--template-arg", "enable_thinking=false", "--limit", "1"]
+    out = ["--dimensions", "stereotype", "--out", str(tmp_path / "out")]
+    CliRunner().invoke(command, [*line, *out], catch_exceptions=False)
+    card = Scorecard.model_validate_json((tmp_path / "out" / "scorecard.json").read_text())
+    described = "own (enable_thinking=False, system turn in the user's turn)"
+    assert card.provenance["template"] == described
+    for text in json.loads((tmp_path / "out" / "rendered.json").read_text()).values():
+        assert "Do not think." in text
+
+
 def test_a_folder_with_another_template(tiny_model: Path, tmp_path: Path) -> None:
     arguments = [
         str(tiny_model),
@@ -144,6 +161,10 @@ def test_a_folder_with_another_template(tiny_model: Path, tmp_path: Path) -> Non
         ),
         (["m", "--template", "vicuna"], "Did you mean 'vicuna_v1.1'"),
         (
+            ["m", "--base-url", "http://localhost/v1", "--template-arg", "thinking=false"],
+            "template_args thinking: the server fills its own chat template",
+        ),
+        (
             [
                 "m",
                 "--backend",
@@ -163,8 +184,6 @@ def test_refused(arguments: list[str], message: str) -> None:
 
 
 def test_a_changed_checkpoint_is_refused(tiny_model: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = tmp_path / "checkpoint"
     shutil.copytree(tiny_model, folder)
     record = {
