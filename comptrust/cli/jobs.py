@@ -40,7 +40,7 @@ def job(
     hashes the models' files even if they are untouched since an earlier run.
     Raises UserError or ServiceError for the first that cannot be used, before any work starts.
     """
-    from comptrust.compression import checkpoint, fitting
+    from comptrust.compression import checkpoint, fitting, of_gguf
     from comptrust.gate import planning
     from comptrust.gate import policy as policies
     from comptrust.models import sources
@@ -64,7 +64,9 @@ def job(
     recipe = recipe.model_copy(update={"base_model": registry.local_model(recipe.base_model)})
     adopted = sources.resolve(existing, verify=verify) if existing else None
     source = sources.resolve(recipe.base_model, verify=verify)
-    if adopted:
+    if adopted and adopted.gguf:
+        of_gguf.check(adopted, source)
+    elif adopted:
         from comptrust.compression import existing as taken_over
 
         taken_over.check(recipe, adopted.path, base=source.path)

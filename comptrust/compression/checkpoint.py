@@ -15,7 +15,7 @@ import psutil
 
 from comptrust import __version__, config, digests
 from comptrust.errors import ServiceError, UserError
-from comptrust.models import headers
+from comptrust.models import gguf, headers, measure
 from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Recipe, ReloadCheck
 
@@ -144,7 +144,7 @@ def finish(
 
 def weight_bytes(folder: Path) -> int:
     """Return the size of all weight files, in bytes."""
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return sum(path.stat().st_size for path in headers.files(folder))
 
 
 def dense_bytes(folder: Path) -> int:
@@ -161,8 +161,10 @@ def dense_bytes(folder: Path) -> int:
 def effective_bits(folder: Path, sizes: Mapping[str, int]) -> float:
     """Return the bits stored per weight: integers, scales, zero points and column order.
 
-    `sizes` is the number of weights of each target layer.
+    `sizes` is the number of weights of each target layer; a GGUF file names its layers otherwise.
     """
+    if gguf.file_in(folder):
+        return measure.measure(folder).effective_bits
     stored = sum(
         tensor.stored
         for tensor in headers.tensors(folder)

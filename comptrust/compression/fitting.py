@@ -21,6 +21,11 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 def check(recipe: Recipe, folder: Path) -> None:
     """Raise UserError if the recipe does not fit the model in a folder."""
+    if recipe.method == "gguf":
+        raise UserError(
+            f"Format {recipe.format} is read, but not written. Write the file with llama.cpp, and"
+            " register it with `comptrust register`."
+        )
     fit(recipe, shapes(folder))
 
 

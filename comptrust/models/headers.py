@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comptrust.errors import UserError
+from comptrust.models import gguf
 
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 """Floats of 16 bits and more -> their bytes."""
@@ -41,19 +42,28 @@ class Tensor:
 
 def check_present(folder: Path) -> None:
     """Raise UserError if a folder has no safetensors files."""
-    if not any(folder.glob("*.safetensors")):
+    if not files(folder):
         raise UserError(
             f"{folder} has no *.safetensors files. Save the model with save_pretrained of"
             " transformers first."
         )
 
 
+def files(folder: Path) -> list[Path]:
+    """Return the files of a folder that hold weights: safetensors, or else one GGUF file."""
+    file = gguf.file_in(folder)
+    return [file] if file else sorted(folder.glob("*.safetensors"))
+
+
 def tensors(folder: Path) -> Iterator[Tensor]:
-    """Yield the tensors of all safetensors files in a folder, file by file.
+    """Yield the tensors of all safetensors files in a folder, file by file, or of its GGUF file.
 
     Raises UserError for a file that is not in the safetensors format or cannot be read.
     """
-    for path in sorted(folder.glob("*.safetensors")):
+    if packed := gguf.file_in(folder):
+        yield from (Tensor(*fields) for fields in gguf.tensors(packed))
+        return
+    for path in files(folder):
         try:
             with path.open("rb") as file:
                 size = int.from_bytes(file.read(8), "little")

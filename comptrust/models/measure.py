@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from comptrust.errors import UserError
-from comptrust.models import headers, memory
+from comptrust.models import gguf, headers, memory
 from comptrust.models.precision import NOT_LINEAR, NOT_WEIGHTS
 from comptrust.records import Checkpoint
 
@@ -41,10 +41,14 @@ class Measured:
 
 def measure(folder: Path) -> Measured:
     """Measure a folder. Raises UserError if it has no linear layers or cannot be read."""
-    quantization = memory.quantization(folder)
+    file = gguf.file_in(folder)
+    quantization = {} if file else memory.quantization(folder)
     kinds = {bits for bits, _ in memory.schemes(quantization)}
     [bits] = kinds if len(kinds) == 1 else [None]
     stated = bits if isinstance(bits, int) and 0 < bits <= 16 else None
+    holders = [file] if file else folder.rglob("*.safetensors")
+    if file:
+        stated = gguf.bits(gguf.kind(file))
     layers: dict[str, list[headers.Tensor]] = defaultdict(list)
     tensors = list(headers.tensors(folder))
     for tensor in tensors:
@@ -66,11 +70,11 @@ def measure(folder: Path) -> Measured:
         len(weights) < len(linear) or {tensor.dtype for tensor in weights} - headers.FLOATS.keys()
     )
     return Measured(
-        bytes=sum(path.stat().st_size for path in folder.rglob("*.safetensors")),
+        bytes=sum(path.stat().st_size for path in holders),
         dense_bytes=dense + dense // 50 + 300 * len(tensors),  # and the headers
         effective_bits=8 * stored / sum(linear.values()),
         sparsity=None if packed else sum(map(_zeros, weights)) / sum(linear.values()),
-        stated_bits=stated if quantization else None,
+        stated_bits=stated if quantization or file else None,
     )
 
 
