@@ -91,7 +91,7 @@ class Recipe(Record):
     options: dict[str, bool | int | float | str] = {}
     """Settings that only this method has, such as `dampening`."""
     format: str = "compressed-tensors"
-    """Layout of packed weights in the files: compressed-tensors, gptq or awq."""
+    """Layout of packed weights in the files: compressed-tensors, gptq, awq or gguf:TYPE."""
     save_dtype: SaveDtype | None = Field(default=None, exclude_if=lambda dtype: dtype is None)
     """Dtype of the floats in the files, if it is not that of the source."""
 
@@ -100,6 +100,8 @@ class Recipe(Record):
         """Short name of the recipe, without its model, such as `awq-4bit-g64-s0`."""
         if self.method == "none":
             return "dense"
+        if self.format.startswith("gguf:"):
+            return self.format.replace(":", "-")
         zeros = "" if self.sparsity is None else f"{round(100 * self.sparsity)}pct"
         pattern = None if self.structure == "unstructured" else self.structure
         cache = self.options.get("kv_cache", "none")

@@ -43,7 +43,7 @@ def job(
     hashes the models' files even if they are untouched since an earlier run.
     Raises UserError or ServiceError for the first that cannot be used, before any work starts.
     """
-    from comptrust.compression import checkpoint, fitting
+    from comptrust.compression import checkpoint, fitting, of_gguf
     from comptrust.gate import planning
     from comptrust.gate import policy as policies
     from comptrust.models import generation_settings, presets, prompting, sources
@@ -73,7 +73,9 @@ def job(
         template=template or presets.template(recipe.base_model),
         arguments=template_args,
     )
-    if adopted:
+    if adopted and adopted.gguf:
+        of_gguf.check(adopted, source)
+    elif adopted:
         from comptrust.compression import existing as taken_over
 
         recipe = taken_over.named(recipe, adopted.path)

@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 from comptrust.compression.base import METHODS, SHARED, STRUCTURES, Method, Pattern, configured
 from comptrust.errors import UserError, unknown
-from comptrust.models import formats, servers
+from comptrust.models import formats, gguf, servers
 from comptrust.records import Recipe, SaveDtype
 
 CALIBRATIONS = ("builtin", "self", "file:PATH", "hf:NAME")
@@ -38,6 +38,16 @@ def build(
     chosen: type[Method] = METHODS.get(method)
     if not 0 <= seed < SEEDS:
         raise UserError(f"seed {str(seed)[:20]} is not a whole number from 0 to {SEEDS - 1}.")
+    if str(format).startswith(formats.GGUF) != (method == "gguf"):
+        raise UserError(
+            f"Format '{format}' does not go with method {method}: the formats of llama.cpp,"
+            f" {formats.GGUF}TYPE, are those of method gguf, which has no others."
+        )
+    if method == "gguf":
+        of_format = gguf.bits(format.removeprefix(formats.GGUF))
+        if bits not in (None, of_format):
+            raise UserError(f"bits {bits} contradicts format {format}. Leave out bits.")
+        bits = of_format
     stated = {
         "bits": bits,
         "group_size": None if group_size == "auto" else group_size,
@@ -56,7 +66,9 @@ def build(
             problem = "needs bits" if bits is None else f"does not support bits {bits}"
             known = ", ".join(map(str, chosen.bits_known))
             raise UserError(f"Method {method} {problem}. Known: {known}.")
-        parameters = {"bits": bits, "group_size": _group_size(group_size)}
+        parameters = {"bits": bits}
+        if "group_size" in chosen.model_fields:
+            parameters["group_size"] = _group_size(group_size)
     elif chosen.kind == "pruning":
         parameters = _sparsity(sparsity, structure)
     fields = parameters | {"format": formats.check(format, method=method, bits=bits)}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT = "compressed-tensors"
 """The format that holds what every method produces."""
+GGUF = "gguf:"
+"""How the names of llama.cpp's formats begin; the type of their weights follows."""
 PARTS = ("qweight", "qzeros", "scales", "g_idx")
 
 
@@ -77,7 +79,7 @@ def check(name: str, *, method: str, bits: int | None) -> str:
 
     Raises UserError if it is unknown or cannot hold what this method produces.
     """
-    if name == DEFAULT:
+    if name == DEFAULT or name.startswith(GGUF):
         return name
     if name not in LAYOUTS:
         raise unknown("format", name, (DEFAULT, *LAYOUTS))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comptrust.errors import UserError
+from comptrust.models import gguf
 
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 """Floats of 16 bits and more -> their bytes."""
@@ -40,11 +41,13 @@ class Tensor:
 
 
 def files(folder: Path) -> list[Path]:
-    """Return the safetensors files that hold a folder's weights.
+    """Return the files that hold a folder's weights: safetensors, or else one GGUF file.
 
     Where there is model.safetensors or an index, other files are not the model: some publishers add
     the same weights in another layout. Raises UserError for an index that cannot be read.
     """
+    if file := gguf.file_in(folder):
+        return [file]
     index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
     if single.exists():
         return [single]
@@ -59,7 +62,7 @@ def files(folder: Path) -> list[Path]:
 
 def check_present(folder: Path) -> None:
     """Raise UserError if a folder has no safetensors files."""
-    if not any(folder.glob("*.safetensors")):
+    if not files(folder):
         raise UserError(
             f"{folder} has no *.safetensors files. Save the model with save_pretrained of"
             " transformers first."
@@ -67,10 +70,13 @@ def check_present(folder: Path) -> None:
 
 
 def tensors(folder: Path) -> Iterator[Tensor]:
-    """Yield the tensors of a folder's weight files, file by file.
+    """Yield the tensors of a folder's weight files, file by file, or of its GGUF file.
 
     Raises UserError for a file that is not in the safetensors format or cannot be read.
     """
+    if packed := gguf.file_in(folder):
+        yield from (Tensor(*fields) for fields in gguf.tensors(packed))
+        return
     for path in files(folder):
         try:
             with path.open("rb") as file:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from comptrust.errors import ServiceError, UserError
-from comptrust.models import formats, memory, precision, readers
+from comptrust.models import formats, gguf_folder, memory, precision, readers
 from comptrust.models.base import Loaded, Tokenizer
 from comptrust.records import Dtype
 
@@ -23,6 +23,7 @@ def load(path: Path, *, spread: bool = True, dtype: Dtype = "auto") -> Loaded:
     compression moves one block at a time. Raises UserError if transformers cannot read the folder,
     ServiceError if memory does not suffice.
     """
+    path = gguf_folder.plain(path)
     if not path.is_dir():
         raise UserError(f"No model folder {path}. Check the path, or compress the model again.")
     check_format(path)
@@ -140,6 +141,7 @@ def tokenizer(path: Path) -> Tokenizer:
     """Return a model folder's tokenizer. Raises UserError if transformers finds none."""
     from transformers import AutoTokenizer
 
+    path = gguf_folder.plain(path)
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     # transformers raises many classes for a folder without a usable tokenizer

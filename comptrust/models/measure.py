@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from comptrust.errors import UserError
-from comptrust.models import headers, kinds, memory
+from comptrust.models import gguf, headers, kinds, memory
 from comptrust.models.precision import NOT_WEIGHTS
 from comptrust.records import PRUNED, Checkpoint, Part
 
@@ -63,10 +63,13 @@ class _Layer:
 
 def measure(folder: Path) -> Measured:
     """Measure a folder. Raises UserError if it has no linear layers or cannot be read."""
-    quantization = memory.quantization(folder)
+    file = gguf.file_in(folder)
+    quantization = {} if file else memory.quantization(folder)
     widths = {bits for bits, _ in memory.schemes(quantization)}
     [bits] = widths if len(widths) == 1 else [None]
     stated = bits if isinstance(bits, int) and 0 < bits <= 16 else None
+    if file:
+        stated = gguf.bits(gguf.kind(file))
     tensors = list(headers.tensors(folder))
     groups: dict[str, list[headers.Tensor]] = defaultdict(list)
     for tensor in tensors:
@@ -86,7 +89,7 @@ def measure(folder: Path) -> Measured:
         dense_bytes=dense + dense // 50 + 300 * len(tensors),  # and the headers
         effective_bits=8 * sum(layer.stored for layer in linear) / weights,
         sparsity=None if packed else sum(layer.zeros for layer in linear) / weights,
-        stated_bits=stated if quantization else None,
+        stated_bits=stated if quantization or file else None,
         parts=tuple(
             _part(kind, [layer for layer in layers.values() if layer.kind == kind])
             for kind in kinds.KINDS

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from comptrust import config
 from comptrust.errors import UserError
+from comptrust.models import gguf
 from comptrust.models.loading import OF_THIS_MACHINE, PICKLED
 
 KNOWN = {
@@ -37,8 +38,10 @@ class MLmodel(BaseModel):
 def check(registered: Path) -> None:
     """Raise UserError for the first thing in a version's folder that could be loaded instead."""
     model = registered / "model" if (registered / "model").is_dir() else registered
+    measured = gguf.file_in(model)
     for path in (path for pattern in OTHER_WEIGHTS for path in model.rglob(pattern)):
-        raise _other(f"{path.name} holds weights that are not measured")
+        if path != measured:
+            raise _other(f"{path.name} holds weights that are not measured")
     if not (registered / "MLmodel").exists():
         return  # a checkpoint alone
     described = config.load_yaml(registered / "MLmodel", MLmodel)

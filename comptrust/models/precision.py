@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comptrust.errors import UserError
-from comptrust.models import headers, memory
+from comptrust.models import gguf, headers, memory
 from comptrust.records import PRUNED, Dtype
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ NOT_LINEAR = ("embed", "lm_head", "wte", "wpe")
 """Parts of the names of embeddings and heads, which compression leaves as they are."""
 SAMPLE = 1 << 16
 """Values read of each matrix."""
+ROUNDED_TO_ZERO = 0.3
+"""Largest share of zeros that rounding to 4 bits makes."""
 GROUP, LEVELS = 32, 16
 """A matrix with at most LEVELS different values in every GROUP of neighbors was quantized to 4 bits
 or fewer, whatever it is stored as. Weights that were trained at 16 bits have about 30."""
@@ -67,6 +69,8 @@ def weights(folder: Path) -> str:
     from safetensors import SafetensorError
 
     headers.check_present(folder)
+    if file := gguf.file_in(folder):
+        return gguf.describe(file)
     if settings := memory.quantization(folder):
         bits = memory.stated_bits(settings)
         kind = str(settings.get("quant_method", "unknown format"))
@@ -86,9 +90,10 @@ def weights(folder: Path) -> str:
         raise UserError(f"Cannot read the weights in {folder}: {error}.") from error
     zeros = sum(int((sample == 0).sum()) for sample in samples)
     share = zeros / max(1, sum(sample.numel() for sample in samples))
-    if share > PRUNED:
+    origin = memory.settings(folder).get("dequantized_from")
+    if share > (ROUNDED_TO_ZERO if origin else PRUNED):
         return f"pruned ({share:.0%} zeros)"
-    if origin := memory.settings(folder).get("dequantized_from"):
+    if origin:
         return f"dense ({dtype}, dequantized from {origin})"
     if 2 * sum(map(_coarse, samples)) > len(samples):
         return f"quantized ({dtype} with at most 4 bits of information)"

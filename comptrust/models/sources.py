@@ -1,6 +1,6 @@
 """Resolve the name of a dense model to a local folder and a revision.
 
-A name is the builtin model, a Hugging Face id or a folder.
+A name is the builtin model, a Hugging Face id, a folder or a GGUF file.
 """
 
 import importlib.util
@@ -9,19 +9,16 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from comptrust import config, digests, locks
+from comptrust import config, digests
 from comptrust.errors import ServiceError, UserError, unknown
 from comptrust.hash_cache import HashCache
-from comptrust.models import loading, presets
+from comptrust.models import cached, gguf, gguf_folder, loading, presets
 
 PATTERNS = ["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt"]
 """Files of a model on Hugging Face that are fetched."""
@@ -52,7 +49,9 @@ class Source:
     path: Path
     """Folder that transformers loads."""
     revision: str
-    """Commit of a Hugging Face id; otherwise the SHA-256 of the folder's files."""
+    """Commit of a Hugging Face id; SHA-256 of a GGUF file; otherwise that of the folder's files."""
+    gguf: Path | None = None
+    """The GGUF file that `path` was converted from."""
 
 
 def resolve(name: str, *, verify: bool = False) -> Source:
@@ -67,7 +66,10 @@ def resolve(name: str, *, verify: bool = False) -> Source:
         model = name.removeprefix("builtin:")
         if model not in BUILTIN:
             raise unknown("builtin model", model, BUILTIN)
-        path = _made_once(f"{_conversion()}/{model}", _convert)
+        path = cached.made_once(f"{_conversion()}/{model}", _convert)
+    elif file := gguf.file_in(path):
+        converted_to = gguf_folder.plain(file)
+        return Source(name, converted_to, gguf_folder.digest(file, verify=verify), file.resolve())
     elif path.is_dir():
         path = path.resolve()
         _check_whole(path)
@@ -80,7 +82,7 @@ def resolve(name: str, *, verify: bool = False) -> Source:
     elif name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise UserError(
             f"No model '{name}': not a folder. Give builtin:{next(iter(BUILTIN))}, a Hugging Face"
-            " id ORG/NAME or a folder."
+            " id ORG/NAME, a folder or a .gguf file."
         )
     else:
         return _hub(name)
@@ -93,7 +95,7 @@ def resolve(name: str, *, verify: bool = False) -> Source:
 
 def converted(model: str) -> Path | None:
     """Return the folder of a builtin model if it was fetched and converted before."""
-    folder = _cached(f"{_conversion()}/{model}")
+    folder = cached.folder(f"{_conversion()}/{model}")
     return folder if folder.is_dir() else None
 
 
@@ -169,7 +171,9 @@ def _hub(name: str) -> Source:
             " or give a folder."
         ) from error
     if pickled:
-        path = _made_once(f"{name.replace('/', '--')}-{commit[:12]}", partial(_safetensors, path))
+        path = cached.made_once(
+            f"{name.replace('/', '--')}-{commit[:12]}", partial(_safetensors, path)
+        )
     return Source(name, path, commit)
 
 
@@ -189,25 +193,6 @@ def _safetensors(path: Path, folder: Path) -> None:
     generation_settings.settle(model.generation_config, path)
     model.save_pretrained(folder)
     loading.save_tokenizer(loading.tokenizer(path), folder)
-
-
-def _cached(name: str) -> Path:
-    return config.cache_dir() / "models" / name
-
-
-def _made_once(name: str, make: Callable[[Path], None]) -> Path:
-    """Return the cached model folder `name`; `make` fills a new folder if there is none yet."""
-    target = _cached(name)
-    with locks.alone(Path(f"{target}.lock")):
-        if not target.is_dir():
-            try:
-                with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-                    folder = Path(temporary) / target.name
-                    make(folder)
-                    folder.rename(target)
-            except OSError as error:
-                raise locks.unusable(target.parent, error) from error
-    return target
 
 
 def _gguf(folder: Path) -> None:
@@ -247,36 +232,13 @@ def _conversion() -> str:
 
     So a folder that another version of the code left in the cache is not taken for this one's.
     """
-    of_code = [inspect.getsource(part) for part in (_convert, loading.save_tokenizer)]
+    of_code = [inspect.getsource(part) for part in (_convert, gguf_folder, loading.save_tokenizer)]
     of_code += [version("transformers"), version("gguf")]
     return digests.of_value([GGUF_SHA256, *of_code])[:12]
 
 
 def _convert(out: Path) -> None:
-    """Save the GGUF weights as a plain bfloat16 model with its tokenizer.
-
-    The weights are 4-bit codes times 16-bit scales, so 16 bits per weight are precise enough. What
-    they were made from goes into config.json as `dequantized_from`. The special tokens are those of
-    the GGUF file: transformers reads them into the config, but makes the first token of a turn the
-    last one in the tokenizer (`eos_token = proto.tokens[proto.bos_token_id]` in its ggml.py).
-    """
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
-    from transformers.utils import logging
-
+    """Save the GGUF weights as bfloat16: 4-bit codes times 16-bit scales fit well enough."""
     _gguf(out.parent)
-    logging.disable_progress_bar()
-    loaded = AutoModelForCausalLM.from_pretrained(out.parent, gguf_file=GGUF, dtype="float32")
-    vars(loaded.config).pop("quantization_config", None)
-    plain: Any = LlamaForCausalLM(loaded.config).bfloat16()
-    plain.load_state_dict(loaded.state_dict())
-    plain.config.dequantized_from = QUANTIZED_AS
-    tokenizer = AutoTokenizer.from_pretrained(out.parent, gguf_file=GGUF)
-    for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
-        number = getattr(plain.config, f"{name}_id")
-        setattr(tokenizer, name, tokenizer.convert_ids_to_tokens(number))
-        tokenizer.init_kwargs[f"{name}_id"] = number
-    plain.generation_config.eos_token_id = plain.config.eos_token_id
-    plain.generation_config.pad_token_id = plain.config.pad_token_id
-    plain.save_pretrained(out)
-    loading.save_tokenizer(tokenizer, out)
+    gguf_folder.convert(out.parent / GGUF, out, dtype="bfloat16")
     os.sync()

@@ -55,7 +55,7 @@ def model_name(base_model: str, revision: str | None) -> str:
     if base_model.startswith("builtin:"):
         return base_model.removeprefix("builtin:")
     path = config.path_of(base_model)
-    if path.is_dir():
+    if path.exists():
         base_model = f"{path.resolve().name}-{(revision or '')[:8]}"
     return re.sub(r"[^a-z0-9._-]+", "--", base_model.lower()).strip("-")
 

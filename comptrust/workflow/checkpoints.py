@@ -25,7 +25,7 @@ def get(
     files and code is reused after every byte of it was verified. `existing` is a model that
     somebody else compressed: the checkpoint is a copy of it.
     """
-    from comptrust.compression import checkpoint
+    from comptrust.compression import checkpoint, of_gguf
     from comptrust.compression.existing import adopt
     from comptrust.compression.oneshot import compress
 
@@ -42,6 +42,8 @@ def get(
         checkpoint.remove_leftovers(folder)
         say(f"reusing the checkpoint in {folder}")
         return checkpoint.load(folder)
+    if existing and existing.gguf:
+        return of_gguf.adopt(recipe, existing, source=source, out=folder, watcher=watcher, say=say)
     if existing:
         return adopt(recipe, existing.path, source=source, out=folder, watcher=watcher, say=say)
     return compress(recipe, source=source, out=folder, watcher=watcher, say=say)

@@ -111,6 +111,8 @@ class Target:
     """Chat format: the given one, else the preset's; None means the model's own."""
     record: Checkpoint | None = None
     """The checkpoint's record, if comptrust wrote the folder."""
+    gguf: Path | None = None
+    """The GGUF file that `path` was converted from."""
 
 
 def target(given: str, options: BackendOptions) -> Target:
@@ -123,16 +125,17 @@ def target(given: str, options: BackendOptions) -> Target:
         digest = digests.of_value({"server": options.base_url.rstrip("/"), "model": given})
         return Target(given.replace("/", "--"), digest, None, template)
     source = sources.resolve(local_model(given))
-    if not (source.path / checkpoint.NAME).exists():
-        return Target(source.path.name, source.revision, source.path, template)
-    if changed := checkpoint.verify(source.path):
+    folder = source.gguf.parent if source.gguf else source.path
+    if not (folder / checkpoint.NAME).exists():
+        return Target(source.path.name, source.revision, source.path, template, gguf=source.gguf)
+    if changed := checkpoint.verify(folder):
         raise UserError(
             f"{given} is corrupt: {', '.join(changed)} changed since it was written. Compress"
             " again."
         )
-    record = checkpoint.load(source.path)
+    record = checkpoint.load(folder)
     template = options.template or presets.template(record.recipe.base_model)
-    return Target(source.path.name, record.digest, source.path, template, record)
+    return Target(folder.name, record.digest, source.path, template, record, source.gguf)
 
 
 def evaluate(
@@ -163,7 +166,7 @@ def evaluate(
     log = out.with_name(f"{out.name}-server.log")
     with backend(target, options, given=given, log=log, say=say) as answering:
         # loading comes first: it says best what is wrong with a folder
-        weights = {"weights": precision.weights(target.path)} if target.path else {}
+        weights = {"weights": precision.weights(target.gguf or target.path)} if target.path else {}
         if target.record:
             dense = target.record.recipe.method == "none"
         else:

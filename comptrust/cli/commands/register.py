@@ -73,8 +73,8 @@ def command(
 ) -> None:
     """Register a model that is already compressed.
 
-    TARGET is a folder or a Hugging Face id. The recipe is taken from the files, or the one that you
-    state is checked in them; the model must load and give finite logits.
+    TARGET is a folder, a .gguf file or a Hugging Face id. The recipe is taken from the files, or
+    the one that you state is checked in them; the model must load and give finite logits.
 
     With --evaluate, exit 0 if the verdict passes, 1 if it blocks, 3 if it is inconclusive.
 
@@ -83,11 +83,17 @@ def command(
       comptrust register ./llama-2-13b-gptq --method gptq --bits 4 \\
         --base meta-llama/Llama-2-13b-hf
     """
+    from comptrust import config
     from comptrust.cli import jobs
     from comptrust.compression import recipe
+    from comptrust.models import formats, gguf
     from comptrust.workflow import job
 
-    stated = recipe.stated(model=base, **{name: options.pop(name) for name in RECIPE})
+    given = {name: options.pop(name) for name in RECIPE}
+    if file := gguf.file_in(config.path_of(target)):
+        given["format"] = f"{formats.GGUF}{gguf.kind(file)}"
+        given["method"] = "gguf" if given["method"] == "auto" else given["method"]
+    stated = recipe.stated(model=base, **given)
     # how somebody else calibrated is not known
     unknown: dict[str, Any] = {"calibration": None, "calibration_samples": None, "options": {}}
     request = jobs.job(stated.model_copy(update=unknown), existing=target, **options)
