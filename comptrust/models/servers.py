@@ -21,6 +21,7 @@ YES = ""
 FOUR_BITS = "it computes quantized integers at 4 bits only. Use bits 4"
 GPTQMODEL = f"it needs gptqmodel to read this format. Use format {DEFAULT}"
 ONLY_GGUF = "it reads only GGUF files. Use another server"
+NO_GGUF = f"it reads no GGUF files. Use format {DEFAULT}"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,16 @@ TABLE = (
     Row("4 bits", ("gptq",), (4,), YES, YES, GPTQMODEL, format="gptq"),
     Row("8 bits", ("gptq",), (8,), YES, FOUR_BITS, GPTQMODEL, format="gptq"),
     Row("4 bits", ("awq",), (4,), YES, YES, GPTQMODEL, format="awq"),
+    Row(
+        about="written by llama.cpp, read here",
+        methods=("gguf",),
+        bits=tuple(range(1, 33)),
+        vllm=NO_GGUF,
+        vllm_cpu=NO_GGUF,
+        transformers=YES,
+        llama_cpp=YES,
+        format="gguf",
+    ),
 )
 
 
@@ -65,7 +76,7 @@ def check(server: str, *, method: str, bits: int | None, format: str) -> None:
     kind = f"what method {method} writes" + (f" at {bits} bits" if bits else "")
     kind += "" if format == DEFAULT else f" in format {format}"
     for row in TABLE:
-        if row.format == format and method in row.methods and bits in row.bits:
+        if row.format == format.partition(":")[0] and method in row.methods and bits in row.bits:
             if why := row.answer(server):
                 raise UserError(f"{SERVERS[server]} cannot load {kind}: {why}.")
             return

@@ -15,6 +15,8 @@ from comptrust.tracking import evaluations, registry, runs
 from comptrust.trust.evaluation import Evaluation
 from comptrust.workflow.measuring import Witness
 
+__all__ = ["Request", "Result", "Scale", "run"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 WRITTEN = [
     (method, bits, format)
     for method in METHODS.names()
+    if method != "gguf"  # read, never written
     for bits in METHODS.get(method).bits_known or (None,)
     for format in (formats.DEFAULT, *formats.LAYOUTS)
     if format == formats.DEFAULT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @ci_options
 @json_option
-def command(a: str, b: str, policy: str | None, as_json: bool, **files: object) -> None:
+def command(a: str, b: str, policy: str | None, as_json: bool, **files: Any) -> None:
     """Compare two evaluations prompt by prompt: A is the reference, B what changed.
 
     A and B are models:/NAME/VERSION, runs:/ID or a scorecard file. "lost" is in points, "at most"
