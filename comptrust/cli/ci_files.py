@@ -111,7 +111,7 @@ def as_junit(title: str, cases: Sequence[Case]) -> str:
         suite.add_testcase(test)
     xml = JUnitXml()
     xml.add_testsuite(suite)
-    text: str = xml.tostring().decode()
+    text: str = xml.tostring().decode()  # type: ignore[no-untyped-call]
     return text
 
 
