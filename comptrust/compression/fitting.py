@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from comptrust.compression.base import METHODS, Pattern
 from comptrust.errors import UserError
-from comptrust.models import formats, readers
+from comptrust.models import formats, loading, readers
 from comptrust.records import Recipe
 
 if TYPE_CHECKING:
@@ -115,13 +115,19 @@ def _shapes(model: "PreTrainedModel") -> dict[str, tuple[int, ...]]:
 
 
 def skeleton(folder: Path) -> "PreTrainedModel":
-    """Build the model that a config.json describes, without any weights."""
+    """Build the model that a config.json describes, without any weights. Raises UserError."""
     import torch
     from transformers import AutoConfig
 
-    with torch.device("meta"):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        model: PreTrainedModel = readers.text_class(config).from_config(config)
+    try:
+        with torch.device("meta"):
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            model: PreTrainedModel = readers.text_class(config).from_config(config)
+    except UserError:
+        raise
+    # transformers raises many classes for settings that it cannot use
+    except Exception as error:
+        raise loading.unreadable(folder, error) from error
     return model
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from comptrust import digests
 from comptrust.errors import ServiceError, UserError
-from comptrust.hash_cache import HashCache
 from comptrust.models import cached, gguf
 
 if TYPE_CHECKING:
@@ -41,14 +40,6 @@ SPECIAL = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 CONTROL, USER_DEFINED = 3, 4
 
 
-def digest(file: Path, *, verify: bool = False) -> str:
-    """Return a file's SHA-256, remembered while it is untouched unless `verify` is set."""
-    cache = HashCache(reuse=not verify)
-    value = cache.of_file(file)
-    cache.save()
-    return value
-
-
 def plain(path: Path) -> Path:
     """Return a folder that transformers loads: `path`, or one converted from its GGUF file.
 
@@ -57,7 +48,7 @@ def plain(path: Path) -> Path:
     file = gguf.file_in(path)
     if file is None:
         return path
-    made_from = [digest(file), version("transformers"), version("gguf")]
+    made_from = [digests.of_file(file), version("transformers"), version("gguf")]
     code = inspect.getsource(inspect.getmodule(convert))  # type: ignore[arg-type]
     name = f"gguf-{digests.of_value([*made_from, code])[:16]}/{file.stem}"
     return cached.made_once(name, lambda out: convert(file, out))

@@ -47,7 +47,7 @@ def load(path: Path, *, spread: bool = True, dtype: Dtype = "auto") -> Loaded:
         ) from error
     # transformers and safetensors raise many classes for a broken folder
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
@@ -114,7 +114,8 @@ def _check_complete(path: Path, keys: Mapping[str, Collection[str]]) -> None:
             )
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
+def unreadable(path: Path, error: Exception) -> UserError:
+    """Return the error for a model folder that transformers cannot read."""
     from safetensors import SafetensorError
 
     reason = " ".join(str(error).split())
@@ -147,7 +148,7 @@ def tokenizer(path: Path) -> Tokenizer:
     # transformers raises many classes for a folder without a usable tokenizer
     except Exception as error:
         if "trust_remote_code" in str(error):
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         raise UserError(
             f"{path} has no tokenizer that transformers can read:"
             f" {' '.join(str(error).split())[:200]}."

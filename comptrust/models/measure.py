@@ -144,12 +144,6 @@ def check(record: Checkpoint, folder: Path) -> None:
     off = abs(record.effective_bits - files.effective_bits)
     stated_sparsity = recipe.sparsity if files.sparsity is not None else None
     facts: list[tuple[bool, str, Any, Any]] = [
-        (
-            bool(record.parts) and record.parts != files.parts,
-            "parts",
-            record.coverage,
-            record.model_copy(update={"parts": files.parts}).coverage,
-        ),
         (record.bytes != files.bytes, "bytes", record.bytes, files.bytes),
         (
             record.dense_bytes > files.dense_bytes,
@@ -181,6 +175,12 @@ def check(record: Checkpoint, folder: Path) -> None:
             "sparsity of the recipe",
             recipe.sparsity,
             f"{sparsity:.3f}",
+        ),
+        (
+            bool(record.parts) and record.parts != files.parts,
+            "parts (weights by kind)",
+            record.coverage,
+            record.model_copy(update={"parts": files.parts}).coverage,
         ),
     ]
     for wrong, what, stated, measured in facts:

@@ -69,7 +69,7 @@ def resolve(name: str, *, verify: bool = False) -> Source:
         path = cached.made_once(f"{_conversion()}/{model}", _convert)
     elif file := gguf.file_in(path):
         converted_to = gguf_folder.plain(file)
-        return Source(name, converted_to, gguf_folder.digest(file, verify=verify), file.resolve())
+        return Source(name, converted_to, digests.of_file(file), file.resolve())
     elif path.is_dir():
         path = path.resolve()
         _check_whole(path)

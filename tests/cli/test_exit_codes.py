@@ -29,6 +29,8 @@ WORK = {
     "score": ("score answers.jsonl", "comptrust.trust.generations.score_file"),
     "control": ("control models:/a/1", "comptrust.tracking.evaluations.load"),
     "gate": ("gate models:/a/1", "comptrust.tracking.evaluations.load"),
+    "compare": ("compare a.json b.json", "comptrust.tracking.evaluations.load"),
+    "import": ("import lm-eval a b", "comptrust.workflow.importing.run"),
     "history": ("history models:/a/1", "comptrust.tracking.registry.resolve"),
     "promote": ("promote a 1 --to staging", "comptrust.tracking.promotion.check_target"),
     "register": (

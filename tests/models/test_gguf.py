@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from comptrust import digests
 from comptrust.errors import UserError
 from comptrust.models import chat, gguf, gguf_folder, loading, measure, precision, sources
 from tests.support import gguf_files
@@ -21,7 +22,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_is_the_model_that_it_was_written_from(tiny_model: Path, tmp_path: Path) -> None:
     file = gguf_files.write(tiny_model, tmp_path / "tiny.gguf", kind="F32")
     source = sources.resolve(str(file))
-    assert source.gguf == file and source.revision == gguf_folder.digest(file)
+    assert source.gguf == file and source.revision == digests.of_file(file)
     here, there = (load_file(path / "model.safetensors") for path in (source.path, tiny_model))
     assert here.keys() == there.keys()
     assert all(torch.equal(here[name], there[name].float()) for name in there)

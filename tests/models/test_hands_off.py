@@ -85,4 +85,4 @@ def test_the_command_line_hides_other_libraries(
     assert json.loads(done.stdout)["recipe"]["method"] == "gptq"
     assert ("it/s" in done.stderr and "llmcompressor" in done.stderr) is noisy
     if not noisy:
-        assert len(done.stderr.splitlines()) == 5, done.stderr
+        assert len(done.stderr.splitlines()) == 6, done.stderr

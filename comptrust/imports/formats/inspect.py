@@ -1,5 +1,6 @@
 """inspect_ai: a log file, .eval or .json; inspect_ai itself reads it where it is installed."""
 
+import importlib
 import importlib.util
 import zipfile
 from collections.abc import Mapping
@@ -85,10 +86,9 @@ class Inspect:
 
 def _data(file: Path) -> dict[str, Any]:
     if importlib.util.find_spec("inspect_ai"):
-        from inspect_ai.log import read_eval_log  # type: ignore[import-not-found]
-
+        reader = importlib.import_module("inspect_ai.log")
         try:
-            data: dict[str, Any] = read_eval_log(str(file)).model_dump(mode="json")
+            data: dict[str, Any] = reader.read_eval_log(str(file)).model_dump(mode="json")
         # a truncated file makes it raise many classes
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
