@@ -66,6 +66,11 @@ class ReportEntry(Record):
     """Until when and why it was promoted without a passing verdict, if it was."""
 
     @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The published dimensions in their order, then those that other harnesses measured."""
+        return (*DIMENSIONS, *sorted(self.scores.keys() - set(DIMENSIONS)))
+
+    @property
     def link(self) -> str | None:
         """The address, if it is safe to link to."""
         return self.url if urlsplit(self.url or "").scheme in ("http", "https") else None

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from comptrust import serving_cost
 from comptrust.records import Verdict
 from comptrust.report import answers, forest, markup
-from comptrust.report.base import DIMENSIONS, ReportEntry
+from comptrust.report.base import ReportEntry
 from comptrust.report.markup import escape, number, spaced
 from comptrust.serving_cost import ServingCosts
 from comptrust.verdict_html import MARKS
@@ -65,7 +65,7 @@ def _dimensions(entry: ReportEntry) -> str:
     ]
     cells += [
         (name, _outcome("inconclusive") if name in undecided else "not compared", None, None)
-        for name in DIMENSIONS
+        for name in entry.dimensions
         if name not in measured and (name in undecided or name in entry.scores)
     ]
     lines = [

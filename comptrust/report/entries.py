@@ -17,6 +17,7 @@ from comptrust.report.base import DIMENSIONS, ReportEntry
 from comptrust.tracking import runs, serving_cost
 from comptrust.tracking.published import SMALLER
 from comptrust.tracking.store import published_id, search_runs, tracking_uri
+from comptrust.trust.imported import is_name
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -118,8 +119,9 @@ def _entry(run: Run, *, ui: str | None) -> ReportEntry:
 
 def _of_dimensions(run: Run, prefix: str) -> dict[str, float]:
     """Return dimension -> metric `<prefix>/<dimension>`, if logged."""
-    keys = {f"{prefix}/{name}": name for name in DIMENSIONS}
-    return {name: run.data.metrics[key] for key, name in keys.items() if key in run.data.metrics}
+    logged = {key.partition("/")[2] for key in run.data.metrics if key.startswith(f"{prefix}/")}
+    names = (*DIMENSIONS, *sorted(filter(is_name, logged)))
+    return {name: run.data.metrics[f"{prefix}/{name}"] for name in names if name in logged}
 
 
 def _judgment(run_id: str) -> dict[str, Any]:

@@ -14,11 +14,8 @@ COLUMNS = (
     "bits or structure",
     "source",
     "size",
-    *DIMENSIONS,
-    "average",
-    "refusal",
-    "runs",
 )
+LAST_COLUMNS = ("average", "refusal", "runs")
 FILTER = (
     '<p class="filter"><label>Filter <input id="filter" type="search"'
     ' placeholder="e.g. gptq 3 bits"></label> {fold}<span id="shown" role="status"></span></p>'
@@ -35,18 +32,22 @@ NOTES = (
 
 def render(groups: Sequence[SeedGroup]) -> str:
     """Return the table as HTML; the page's script sorts and filters it."""
+    imported = {name for group in groups for name in group.first.dimensions}
+    names = (*DIMENSIONS, *sorted(imported - set(DIMENSIONS)))
     head = [
         f'<button type="button" data-column="{name}">{markup.narrow_heading(name)}</button>'
-        for name in COLUMNS
+        for name in (*COLUMNS, *names, *LAST_COLUMNS)
     ]
     count = sum(group.first.source == "published" for group in groups)
     fold = FOLD.format(count=counted(count, "published row")) if 0 < count < len(groups) else ""
-    table = markup.table(head, map(_row, groups), attributes='id="leaderboard"')
+    table = markup.table(
+        head, (_row(group, names) for group in groups), attributes='id="leaderboard"'
+    )
     return FILTER.format(fold=fold) + NOTES + table
 
 
-def _row(group: SeedGroup) -> Iterator[str]:
-    """Yield the cells of a row, in the order of COLUMNS."""
+def _row(group: SeedGroup, names: Sequence[str]) -> Iterator[str]:
+    """Yield the cells of a row, in the order of the columns."""
     entry = group.first
     yield markup.header(entry.model)
     outcome = escape(group.outcome)
@@ -56,7 +57,7 @@ def _row(group: SeedGroup) -> Iterator[str]:
     own = f"own <small>{escape(entry.suite_label.removeprefix('suite '))}</small>"
     yield f"<td>{own}</td>" if entry.source == "own" else "<td data-published>published</td>"
     yield markup.number_cell(_size(entry), value=entry.share)
-    for name in DIMENSIONS:
+    for name in names:
         mean, spread = group.mean(name), group.spread(name)
         around = "" if spread is None else f" <small>±{number(spread)}</small>"
         yield markup.number_cell(f"{number(mean)}{around}", value=mean)

@@ -143,8 +143,10 @@ def fetch(uri: str, names: tuple[str, ...], into: Path, *, tracking: str | None 
     with _readable(uri):
         repository = _repository(uri, tracking)
         present = {item.path: item.file_size or 0 for item in repository.list_artifacts()}
-        for inner in {name.partition("/")[0] for name in names if "/" in name} & present.keys():
-            present |= {item.path: item.file_size or 0 for item in repository.list_artifacts(inner)}
+        for inner in sorted({name.rpartition("/")[0] for name in names if "/" in name}):
+            if inner.partition("/")[0] in present:
+                items = repository.list_artifacts(inner)
+                present |= {item.path: item.file_size or 0 for item in items}
         for name in names:
             most = limits.get(name, MAX_ANSWER_BYTES if "/" in name else MAX_BYTES)
             if present.get(name, 0) > most:

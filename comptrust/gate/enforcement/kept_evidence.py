@@ -1,7 +1,7 @@
 """Compare the evidence that a promotion kept with what the runs have now."""
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -21,7 +21,7 @@ class KeptEvidence:
 
     def __init__(self, client: MlflowClient, store: EvidenceStore) -> None:
         self._client, self._store = client, store
-        self._listed: dict[str, list[str]] = {}
+        self._listed: dict[tuple[str, str], list[str]] = {}
         self._hashed: dict[tuple[str, str], str] = {}
         self._damage: dict[str, tuple[str, ...]] = {}
 
@@ -90,16 +90,21 @@ class KeptEvidence:
         place = self._store.place(digest)
         return f"The evidence store has it: {place}." if place.is_file() else "It was not kept."
 
-    def _files(self, run_id: str, wanted: Iterable[str]) -> dict[str, str]:
+    def _files(self, run_id: str, wanted: Collection[str]) -> dict[str, str]:
         """Return those of the wanted files that a run has -> SHA-256."""
-        if run_id not in self._listed:
-            listed = [item.path for item in self._client.list_artifacts(run_id)]
-            if "generations" in listed:
-                listed += [item.path for item in self._client.list_artifacts(run_id, "generations")]
-            self._listed[run_id] = listed
-        present = {name for name in wanted if name in self._listed[run_id]}
+        present = {name for name in wanted if name in self._names(run_id, name.rpartition("/")[0])}
         with tempfile.TemporaryDirectory() as temporary:
             for name in [name for name in present if (run_id, name) not in self._hashed]:
                 path = self._client.download_artifacts(run_id, name, temporary)
                 self._hashed[run_id, name] = digests.of_file(Path(path))
         return {name: self._hashed[run_id, name] for name in present}
+
+    def _names(self, run_id: str, folder: str) -> list[str]:
+        """Return the paths of the artifacts in a folder of a run; none if it has no such folder."""
+        top = folder.partition("/")[0]
+        if top and top not in self._names(run_id, ""):
+            return []
+        if (run_id, folder) not in self._listed:
+            items = self._client.list_artifacts(run_id, folder or None)
+            self._listed[run_id, folder] = [item.path for item in items]
+        return self._listed[run_id, folder]
