@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from comptrust.gate.enforcement import files
@@ -44,3 +46,14 @@ def test_plain(uri: str) -> None:
 )
 def test_read_in_two_ways(uri: str, why: str) -> None:
     assert why in str(files.ambiguous(uri))
+
+
+def test_answers_in_folders_of_folders_are_fetched(tmp_path: Path) -> None:
+    """An imported dimension has a name of several parts: lm-eval/arc_easy/acc."""
+    names = ("scorecard.json", "generations/ethics.jsonl", "generations/h/task/acc.jsonl")
+    for name in names:
+        (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "run" / name).write_text(name)
+    found = files.fetch(str(tmp_path / "run"), (*names, "generations/x/y/z.jsonl"), tmp_path / "to")
+    present = {path.relative_to(found).as_posix() for path in found.rglob("*") if path.is_file()}
+    assert present == set(names)
