@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comptrust.compression.base import METHODS, Pattern
+from comptrust.compression.base import METHODS, Pattern, of_recipe
 from comptrust.errors import UserError
 from comptrust.models import formats, readers
 from comptrust.records import Recipe
@@ -58,6 +58,7 @@ def _check_layers(recipe: Recipe, model: "PreTrainedModel") -> None:
             f"transformers cannot load {kind} in format {formats.DEFAULT}: it looks for weights of"
             f" layers that are packed. {advice}"
         )
+    of_recipe(recipe).check(model)
     if not any(map(targets.is_experts, model.modules())):
         return
     if expert_names.conversions(model.config) is None:
@@ -131,7 +132,8 @@ def fit(recipe: Recipe, layers: Shapes) -> Recipe:
     Raises UserError if groups or patterns do not divide every layer's inputs, or the format cannot
     hold a layer's outputs.
     """
-    if METHODS.get(recipe.method).kind == "quantization" and recipe.group_size is None:
+    grouped = "group_size" in METHODS.get(recipe.method).model_fields
+    if grouped and recipe.group_size is None:
         widths = {shape[-1] for shape in layers.values()}
         fitting = [size for size in GROUP_SIZES if not any(width % size for width in widths)]
         if not fitting:
@@ -145,7 +147,10 @@ def fit(recipe: Recipe, layers: Shapes) -> Recipe:
     for name, (*_, outputs, inputs) in layers.items():
         if inputs % unit:
             culprit = f"structure {recipe.structure}" if pattern else f"group_size {unit}"
-            advice = "Use another structure" if pattern else "Use group_size auto"
+            fixed = grouped and METHODS.get(recipe.method).model_fields["group_size"].default
+            advice = "Use group_size auto"
+            if pattern or fixed:
+                advice = f"Use another {'structure' if pattern else 'method'}"
             raise UserError(
                 f"{culprit} does not divide the {inputs} inputs of layer {name}. {advice}."
             )
