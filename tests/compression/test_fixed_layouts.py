@@ -18,6 +18,7 @@ PER_CHANNEL = 8 + 16 * CHANNELS / WEIGHTS
 CASES = [
     ("fp8", "dynamic", "none", "fp8-dynamic-8bit-s0", PER_CHANNEL),
     ("fp8", "block", "none", "fp8-block-8bit-s0", 8 + 16 * BLOCKS / WEIGHTS),
+    ("w8a8", "", "none", "w8a8-8bit-s0", PER_CHANNEL),
     ("fp8", "static", "fp8", "fp8-static-kv-fp8-8bit-s0", 8 + 2 * 16 * LAYERS / WEIGHTS),
 ]
 """Method, scheme, cache, name, and bits of a weight with its share of the scales."""
