@@ -58,15 +58,14 @@ def _check_layers(recipe: Recipe, model: "PreTrainedModel") -> None:
             f"transformers cannot load {kind} in format {formats.DEFAULT}: it looks for weights of"
             f" layers that are packed. {advice}"
         )
-    of_recipe(recipe).check(model)
-    if not any(map(targets.is_experts, model.modules())):
-        return
-    if expert_names.conversions(model.config) is None:
+    experts = any(map(targets.is_experts, model.modules()))
+    if experts and expert_names.conversions(model.config) is None:
         raise UserError(
             f"transformers reads the experts of {kind} only as one dense tensor per block, so"
             f" quantized ones could not be loaded again. {prune}"
         )
-    if recipe.method == "awq" and recipe.format == formats.DEFAULT:
+    of_recipe(recipe).check(model)
+    if experts and recipe.method == "awq" and recipe.format == formats.DEFAULT:
         advice = (
             "format awq" if recipe.bits in formats.LAYOUTS["awq"].bits_written else "method gptq"
         )

@@ -39,9 +39,9 @@ class Preset(Method):
         return False
 
     @property
-    def activations(self) -> bool:
-        """Whether activations are rounded when the model computes."""
-        return True
+    def experts(self) -> bool:
+        """Whether transformers computes experts in this layout as servers do."""
+        return False
 
     @property
     def uses_texts(self) -> bool:
@@ -51,11 +51,11 @@ class Preset(Method):
         from compressed_tensors.quantization.lifecycle.initialize import is_cached_attention_module
 
         kind = type(model).__name__
-        if self.activations and any(map(is_experts, model.modules())):
+        if not self.experts and any(map(is_experts, model.modules())):
             raise UserError(
-                f"transformers does not round the activations of the experts of {kind}, so it"
-                " would measure another model than servers compute. Use a method that rounds only"
-                " weights, such as gptq."
+                f"transformers cannot compute the experts of {kind} as {self.preset()} says: it"
+                " leaves their activations as they are, or does not read their scales. Use method"
+                " gptq."
             )
         if self.kv_cache != "none" and not any(map(is_cached_attention_module, model.modules())):
             raise UserError(

@@ -22,6 +22,7 @@ YES = ""
 FOUR_BITS = "it computes quantized integers at 4 bits only. Use bits 4"
 NO_STATIC = "its kernel takes no static scales. Use scheme dynamic or block"
 CACHE_UNTRIED = "an FP8 cache was not tried there. Leave out kv_cache"
+NO_FP4 = "it has no kernel for floats of 4 bits. Use gptq, awq or rtn at 4 bits"
 GPTQMODEL = f"it needs gptqmodel to read this format. Use format {DEFAULT}"
 ONLY_GGUF = "it reads only GGUF files. Use another server"
 NO_GGUF = f"it reads no GGUF files. Use format {DEFAULT}"
@@ -77,6 +78,15 @@ TABLE = (
         CACHE_UNTRIED,
         YES,
         variants=("kv_cache fp8",),
+    ),
+    Row(
+        "floats of 4 bits",
+        ("nvfp4",),
+        (4,),
+        YES,
+        NO_FP4,
+        YES,
+        variants=("scheme w4a4", "scheme w4a16", "kv_cache fp8"),
     ),
     Row("4 bits", ("gptq",), (4,), YES, YES, GPTQMODEL, format="gptq"),
     Row("8 bits", ("gptq",), (8,), YES, FOUR_BITS, GPTQMODEL, format="gptq"),

@@ -19,6 +19,8 @@ CASES = [
     ("fp8", "dynamic", "none", "fp8-dynamic-8bit-s0", PER_CHANNEL),
     ("fp8", "block", "none", "fp8-block-8bit-s0", 8 + 16 * BLOCKS / WEIGHTS),
     ("w8a8", "", "none", "w8a8-8bit-s0", PER_CHANNEL),
+    ("nvfp4", "w4a4", "fp8", "nvfp4-w4a4-kv-fp8-4bit-g16-s0", 4.5 + 2 * 32 * LAYERS / WEIGHTS),
+    ("nvfp4", "w4a16", "none", "nvfp4-w4a16-4bit-g16-s0", 4.5 + 32 * LAYERS / WEIGHTS),
     ("fp8", "static", "fp8", "fp8-static-kv-fp8-8bit-s0", 8 + 2 * 16 * LAYERS / WEIGHTS),
 ]
 """Method, scheme, cache, name, and bits of a weight with its share of the scales."""
@@ -66,7 +68,7 @@ def test_the_files_are_what_the_recipe_says(
     ("name", "options", "message"),
     [
         ("bloom", {"kv_cache": "fp8"}, "cannot round the cache of BloomForCausalLM"),
-        ("qwen3_moe", {}, "does not round the activations of the experts of Qwen3Moe"),
+        ("qwen3_moe", {}, "cannot compute the experts of Qwen3Moe.* as FP8_DYNAMIC says"),
         ("gemma4_text", {"scheme": "block"}, "FP8_BLOCK cannot divide the 16 inputs of layer"),
     ],
 )

@@ -42,6 +42,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"method": "gptq", "bits": 4, "options": {"dampening": "much"}}, "Option dampening of gptq"),
     ({"method": "gptq", "bits": 4, "options": {"dampening": -1}}, "Option dampening of gptq"),
     ({"method": "awq", "bits": 4, "options": {"grid": 0}}, "Option grid of awq"),
+    ({"method": "nvfp4", "group_size": 32}, "Option group_size of nvfp4: Input should be 16"),
     ({"method": "fp8", "bits": 4}, "fp8 does not support bits 4"),
     ({"method": "fp8", "group_size": 64}, "group_size 64 cannot be used with method fp8"),
     ({"method": "fp8", "options": {"scheme": "blocks"}}, "Option scheme of fp8"),
@@ -90,6 +91,11 @@ def test_meaningless_options_are_refused(options: dict[str, Any], message: str) 
             "magnitude-30pct-s0",
         ),
         ({"method": "fp8"}, {"bits": 8, "calibration": None}, "fp8-dynamic-8bit-s0"),
+        (
+            {"method": "nvfp4"},
+            {"bits": 4, "group_size": 16, "calibration": "builtin"},
+            "nvfp4-w4a4-4bit-g16-s0",
+        ),
         (
             {"method": "fp8", "options": {"kv_cache": "fp8"}},
             {"group_size": None, "calibration": "builtin"},
