@@ -55,7 +55,7 @@ class Preset(Method):
             raise UserError(
                 f"transformers cannot compute the experts of {kind} as {self.preset()} says: it"
                 " leaves their activations as they are, or does not read their scales. Use method"
-                " gptq."
+                " gptq, or mxfp4 with scheme w4a16."
             )
         if self.kv_cache != "none" and not any(map(is_cached_attention_module, model.modules())):
             raise UserError(

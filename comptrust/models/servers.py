@@ -81,7 +81,7 @@ TABLE = (
     ),
     Row(
         "floats of 4 bits",
-        ("nvfp4",),
+        ("nvfp4", "mxfp4"),
         (4,),
         YES,
         NO_FP4,

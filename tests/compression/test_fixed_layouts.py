@@ -21,6 +21,8 @@ CASES = [
     ("w8a8", "", "none", "w8a8-8bit-s0", PER_CHANNEL),
     ("nvfp4", "w4a4", "fp8", "nvfp4-w4a4-kv-fp8-4bit-g16-s0", 4.5 + 2 * 32 * LAYERS / WEIGHTS),
     ("nvfp4", "w4a16", "none", "nvfp4-w4a16-4bit-g16-s0", 4.5 + 32 * LAYERS / WEIGHTS),
+    ("mxfp4", "w4a4", "none", "mxfp4-w4a4-4bit-g32-s0", 4.25),
+    ("mxfp4", "w4a16", "none", "mxfp4-w4a16-4bit-g32-s0", 4.25),
     ("fp8", "static", "fp8", "fp8-static-kv-fp8-8bit-s0", 8 + 2 * 16 * LAYERS / WEIGHTS),
 ]
 """Method, scheme, cache, name, and bits of a weight with its share of the scales."""
