@@ -142,7 +142,7 @@ compress_options = stack(
     click.option(
         "--bits",
         type=INTEGER,
-        help="Bits per weight, such as 3, 4 or 8  [required by methods that quantize].",
+        help="Bits per weight, such as 3, 4 or 8  [required by gptq, awq and rtn].",
     ),
     click.option(
         "--sparsity",

@@ -15,6 +15,8 @@ from comptrust.plugins import Registry
 if TYPE_CHECKING:
     import torch
 
+    from comptrust.records import Recipe
+
 METHODS = Registry("method", "comptrust.compression.methods", "comptrust.methods", verb="apply")
 Module: TypeAlias = "torch.nn.Module"
 Tensor: TypeAlias = "torch.Tensor"
@@ -50,6 +52,14 @@ class Method(BaseModel, ABC):
     """Bits per weight that the method supports."""
     calibrated: ClassVar[bool] = True
     """Whether the method needs calibration texts."""
+
+    @property
+    def uses_texts(self) -> bool:
+        """Whether it needs calibration texts with these options."""
+        return self.calibrated
+
+    def check(self, model: Module) -> None:
+        """Raise UserError if a model, given without weights, cannot be compressed so."""
 
     @abstractmethod
     def apply(self, model: Module, samples: Samples) -> Iterable[str] | None:
@@ -114,6 +124,13 @@ class Pruning(Method):
 
 SHARED = Quantization.model_fields.keys() | Pruning.model_fields.keys()
 """Parameters that a recipe has fields for; all others are options of one method."""
+
+
+def of_recipe(recipe: "Recipe") -> Method:
+    """Build the method that a recipe describes."""
+    method: type[Method] = METHODS.get(recipe.method)
+    parameters = {name: getattr(recipe, name) for name in method.model_fields if name in SHARED}
+    return configured(recipe.method, parameters=parameters, options=recipe.options)
 
 
 def configured(name: str, *, parameters: dict[str, Any], options: dict[str, Any]) -> Method:

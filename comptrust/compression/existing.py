@@ -128,14 +128,14 @@ def check(recipe: Recipe, folder: Path, *, base: Path) -> int | None:
 
 
 def named(recipe: Recipe, folder: Path) -> Recipe:
-    """Return the recipe; if its method is `auto`, with what the folder's files state.
+    """Return the recipe, with what the files state if its method is theirs or `auto`.
 
     Raises UserError for weights that were pruned or rounded without a trace in config.json.
     """
-    if recipe.method != AUTO:
-        return recipe
     files = layout.describe(folder)
-    if files.method == "none" and not files.text.startswith("dense"):
+    if recipe.method not in (AUTO, files.method):
+        return recipe
+    if recipe.method == AUTO and files.method == "none" and not files.text.startswith("dense"):
         raise UserError(
             f"The weights of {folder} are {files.text}, and its files do not say by which method."
             " State the method."

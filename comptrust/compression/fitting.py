@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comptrust.compression.base import METHODS, Pattern
+from comptrust.compression.base import METHODS, Pattern, of_recipe
 from comptrust.errors import UserError
 from comptrust.models import formats, loading, readers
 from comptrust.records import Recipe
@@ -58,14 +58,14 @@ def _check_layers(recipe: Recipe, model: "PreTrainedModel") -> None:
             f"transformers cannot load {kind} in format {formats.DEFAULT}: it looks for weights of"
             f" layers that are packed. {advice}"
         )
-    if not any(map(targets.is_experts, model.modules())):
-        return
-    if expert_names.conversions(model.config) is None:
+    experts = any(map(targets.is_experts, model.modules()))
+    if experts and expert_names.conversions(model.config) is None:
         raise UserError(
             f"transformers reads the experts of {kind} only as one dense tensor per block, so"
             f" quantized ones could not be loaded again. {prune}"
         )
-    if recipe.method == "awq" and recipe.format == formats.DEFAULT:
+    of_recipe(recipe).check(model)
+    if experts and recipe.method == "awq" and recipe.format == formats.DEFAULT:
         advice = (
             "format awq" if recipe.bits in formats.LAYOUTS["awq"].bits_written else "method gptq"
         )
@@ -137,7 +137,8 @@ def fit(recipe: Recipe, layers: Shapes) -> Recipe:
     Raises UserError if groups or patterns do not divide every layer's inputs, or the format cannot
     hold a layer's outputs.
     """
-    if METHODS.get(recipe.method).kind == "quantization" and recipe.group_size is None:
+    grouped = "group_size" in METHODS.get(recipe.method).model_fields
+    if grouped and recipe.group_size is None:
         widths = {shape[-1] for shape in layers.values()}
         fitting = [size for size in GROUP_SIZES if not any(width % size for width in widths)]
         if not fitting:
@@ -151,7 +152,10 @@ def fit(recipe: Recipe, layers: Shapes) -> Recipe:
     for name, (*_, outputs, inputs) in layers.items():
         if inputs % unit:
             culprit = f"structure {recipe.structure}" if pattern else f"group_size {unit}"
-            advice = "Use another structure" if pattern else "Use group_size auto"
+            fixed = grouped and METHODS.get(recipe.method).model_fields["group_size"].default
+            advice = "Use group_size auto"
+            if pattern or fixed:
+                advice = f"Use another {'structure' if pattern else 'method'}"
             raise UserError(
                 f"{culprit} does not divide the {inputs} inputs of layer {name}. {advice}."
             )

@@ -22,7 +22,7 @@ from comptrust.compression import (
     rewrite,
     targets,
 )
-from comptrust.compression.base import METHODS, SHARED, Method, configured
+from comptrust.compression.base import Method, of_recipe
 from comptrust.errors import ServiceError, UserError
 from comptrust.models import formats, generation_settings, precision, presets, prompting, sources
 from comptrust.models.base import Loaded
@@ -67,7 +67,7 @@ def _write(
     replaced = {} if method.kind == "dense" else targets.take_apart(model)
     sizes = {name: row.weight.numel() for name, row in targets.target_layers(model).items()}
     samples: list[torch.Tensor] = []
-    if method.calibrated:
+    if method.uses_texts:
         texts = calibration.choose(
             str(recipe.calibration),
             count=int(recipe.calibration_samples or 0),
@@ -177,9 +177,7 @@ def _fit(recipe: Recipe, source: sources.Source, say: Say) -> tuple[Method, Reci
     recipe = fitting.check(recipe, source.path)
     if recipe.group_size != auto:
         say(f"group size auto: {recipe.group_size}")
-    method: type[Method] = METHODS.get(recipe.method)
-    parameters = {name: getattr(recipe, name) for name in method.model_fields if name in SHARED}
-    return configured(recipe.method, parameters=parameters, options=recipe.options), recipe
+    return of_recipe(recipe), recipe
 
 
 def _saved_dense(
@@ -197,7 +195,9 @@ def _saved_dense(
     return [
         (value, getattr(torch, stored.get(name, usual)))
         for name, value in model.named_parameters()
-        if value.is_floating_point() and id(value) not in packed
+        if value.is_floating_point()
+        and id(value) not in packed
+        and not name.endswith("_global_scale")  # float32 in every file
     ]
 
 

@@ -62,24 +62,28 @@ def build(
             )
     parameters: dict[str, Any] = {}
     if chosen.kind == "quantization":
+        if bits is None and len(chosen.bits_known) == 1:
+            [bits] = chosen.bits_known
         if bits not in chosen.bits_known:
             problem = "needs bits" if bits is None else f"does not support bits {bits}"
             known = ", ".join(map(str, chosen.bits_known))
             raise UserError(f"Method {method} {problem}. Known: {known}.")
         parameters = {"bits": bits}
         if "group_size" in chosen.model_fields:
-            parameters["group_size"] = _group_size(group_size)
+            usual = chosen.model_fields["group_size"].default
+            parameters["group_size"] = _group_size(group_size) or usual
     elif chosen.kind == "pruning":
         parameters = _sparsity(sparsity, structure)
     fields = parameters | {"format": formats.check(format, method=method, bits=bits)}
-    if server:
-        servers.check(server, method=method, bits=bits, format=fields["format"])
     if save_dtype != "source":
         fields["save_dtype"] = _save_dtype(save_dtype, method=method, format=format)
-    if chosen.calibrated:
-        fields |= _calibration(calibration, calibration_samples)
     checked = configured(method, parameters=parameters, options=options or {})
+    if checked.uses_texts:
+        fields |= _calibration(calibration, calibration_samples)
     settings = {name: getattr(checked, name) for name in chosen.model_fields if name not in SHARED}
+    if server:
+        form = fields["format"]
+        servers.check(server, method=method, bits=bits, format=form, options=settings)
     return Recipe(base_model=model, method=method, seed=seed, options=settings, **fields)
 
 

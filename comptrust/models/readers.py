@@ -1,5 +1,6 @@
 """What a folder needs to be loaded: a class of transformers, and a reader of its weights."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,12 @@ def unpack(model: Any, folder: Path, *, dtype: Any) -> None:
     """
     name = memory.quantization(folder).get("quant_method")
     if hasattr(model, "ct_decompress_hook"):
-        model.hf_quantizer.compressor.decompress_model(model)
+        from compressed_tensors.compressors.nvfp4 import base
+        from compressed_tensors.utils import patch_attr
+
+        unpacked = partial(base.unpack_fp4_from_uint8, dtype=dtype)
+        with patch_attr(base, "unpack_fp4_from_uint8", unpacked):
+            model.hf_quantizer.compressor.decompress_model(model)
     elif name in memory.NATIVE:
         model.config.dequantized_from = f"{name}, as published"
         vars(model).pop("_weight_conversions", None)  # saving would quantize again

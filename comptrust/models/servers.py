@@ -4,8 +4,9 @@ The rows of vLLM on a GPU were read in the source of its wheel and not run; the 
 (docs/compression.md, "What loads where").
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from comptrust.errors import UserError, unknown
 from comptrust.models.formats import DEFAULT
@@ -19,6 +20,9 @@ SERVERS = {
 YES = ""
 """The server loads it; any other text says why not."""
 FOUR_BITS = "it computes quantized integers at 4 bits only. Use bits 4"
+NO_STATIC = "its kernel takes no static scales. Use scheme dynamic or block"
+CACHE_UNTRIED = "an FP8 cache was not tried there. Leave out kv_cache"
+NO_FP4 = "it has no kernel for floats of 4 bits. Use gptq, awq or rtn at 4 bits"
 GPTQMODEL = f"it needs gptqmodel to read this format. Use format {DEFAULT}"
 ONLY_GGUF = "it reads only GGUF files. Use another server"
 NO_GGUF = f"it reads no GGUF files. Use format {DEFAULT}"
@@ -36,6 +40,8 @@ class Row:
     transformers: str
     llama_cpp: str = ONLY_GGUF
     format: str = DEFAULT
+    variants: tuple[str, ...] = ("",)
+    """Which option of the method decides, as `_variant` names it."""
 
     def answer(self, server: str) -> str:
         """Return YES, or why the server does not load this kind."""
@@ -53,6 +59,35 @@ TABLE = (
     ),
     Row("4 bits", ("gptq", "rtn", "awq"), (4,), YES, YES, YES),
     Row("3 and 8 bits", ("gptq", "rtn", "awq"), (3, 8), YES, FOUR_BITS, YES),
+    Row(
+        "dynamic or block",
+        ("fp8",),
+        (8,),
+        YES,
+        YES,
+        YES,
+        variants=("scheme dynamic", "scheme block"),
+    ),
+    Row("static", ("fp8",), (8,), YES, NO_STATIC, YES, variants=("scheme static",)),
+    Row("8 bits, activations too", ("w8a8",), (8,), YES, YES, YES),
+    Row(
+        "with kv_cache fp8",
+        ("fp8", "w8a8"),
+        (8,),
+        YES,
+        CACHE_UNTRIED,
+        YES,
+        variants=("kv_cache fp8",),
+    ),
+    Row(
+        "floats of 4 bits",
+        ("nvfp4", "mxfp4"),
+        (4,),
+        YES,
+        NO_FP4,
+        YES,
+        variants=("scheme w4a4", "scheme w4a16", "kv_cache fp8"),
+    ),
     Row("4 bits", ("gptq",), (4,), YES, YES, GPTQMODEL, format="gptq"),
     Row("8 bits", ("gptq",), (8,), YES, FOUR_BITS, GPTQMODEL, format="gptq"),
     Row("4 bits", ("awq",), (4,), YES, YES, GPTQMODEL, format="awq"),
@@ -69,18 +104,30 @@ TABLE = (
 )
 
 
-def check(server: str, *, method: str, bits: int | None, format: str) -> None:
+def check(
+    server: str, *, method: str, bits: int | None, format: str, options: Mapping[str, Any]
+) -> None:
     """Raise UserError if the server cannot load, or is not known to load, what is asked for."""
     if server not in SERVERS:
         raise unknown("server", server, SERVERS)
     kind = f"what method {method} writes" + (f" at {bits} bits" if bits else "")
     kind += "" if format == DEFAULT else f" in format {format}"
+    variant = _variant(options)
+    kind += f" with {variant}" if variant else ""
     for row in TABLE:
-        if row.format == format.partition(":")[0] and method in row.methods and bits in row.bits:
+        named = row.format == format.partition(":")[0] and method in row.methods
+        if named and bits in row.bits and variant in row.variants:
             if why := row.answer(server):
                 raise UserError(f"{SERVERS[server]} cannot load {kind}: {why}.")
             return
     raise UserError(f"It is not known whether {SERVERS[server]} loads {kind}. Name no server.")
+
+
+def _variant(options: Mapping[str, Any]) -> str:
+    """Return the option that decides beside method, bits and format; empty if none does."""
+    if options.get("kv_cache", "none") != "none":
+        return f"kv_cache {options['kv_cache']}"
+    return f"scheme {options['scheme']}" if "scheme" in options else ""
 
 
 def about() -> dict[str, str]:

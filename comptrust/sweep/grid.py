@@ -17,6 +17,8 @@ from comptrust.sweep.sweep_file import CellFilter, SweepFile, models
 OF_RECIPE = ("group_size", "calibration", "calibration_samples", "save_dtype")
 """What `options` may set beside the settings of the method itself."""
 MAX_CELLS = 10_000
+FIXED = "fixed"
+"""The kind of a method that quantizes to bits of its own."""
 Place = tuple[str | int, ...]
 """Keys and indexes that lead to a value in the file, such as ("bits", 1)."""
 
@@ -40,6 +42,11 @@ def load(name: str) -> Grid:
     return Grid(file=file, recipes=_Expansion(file, path).recipes())
 
 
+def _kind(method: str) -> str:
+    chosen = METHODS.get(method)
+    return FIXED if len(chosen.bits_known) == 1 else str(chosen.kind)
+
+
 class _Expansion:
     """Builds the recipes of a file, and knows the line of each mistake."""
 
@@ -57,7 +64,7 @@ class _Expansion:
             recipe
             for method in file.methods
             for model in self.compressed
-            for fields, place in self._rates(METHODS.get(method).kind)
+            for fields, place in self._rates(_kind(method))
             for recipe in self._seeds(model, method, fields, place)
         ]
         for number, included in enumerate(file.include):
@@ -107,9 +114,9 @@ class _Expansion:
         kinds: dict[str, str] = {}
         for number, method in enumerate(file.methods):
             with self._line_of("methods", number):
-                kinds[method] = METHODS.get(method).kind
+                kinds[method] = _kind(method)
         for key, kind, does in (
-            ("bits", "quantization", "quantizes"),
+            ("bits", "quantization", "has a choice of bits"),
             ("sparsity", "pruning", "prunes"),
             ("structure", "pruning", "prunes"),
         ):
@@ -151,7 +158,7 @@ class _Expansion:
 
     def _rates(self, kind: str) -> list[tuple[dict[str, Any], Place]]:
         """Return the rates of a kind of method, each with its place in the file."""
-        if kind == "dense":
+        if kind in ("dense", FIXED):
             return [({}, ("methods",))]
         file = self.file
         axes: dict[str, tuple[Any, ...]] = {"bits": file.bits}
@@ -192,9 +199,7 @@ class _Expansion:
         options = dict(self.file.options.get(method, {}))
         fields = {key: options.pop(key) for key in OF_RECIPE if key in options} | fields
         with self._line_of(*place):
-            # without calibration nothing is random
-            seeds = self.seeds if METHODS.get(method).calibrated else (0,)
-            return [
+            found = [
                 recipes.build(
                     model=model,
                     method=method,
@@ -203,8 +208,12 @@ class _Expansion:
                     server=self.file.server,
                     **fields,
                 )
-                for number in (seeds if seed is None else (seed,))
+                for number in (self.seeds if seed is None else (seed,))
             ]
+            # without calibration nothing is random
+            if seed is None and found and found[0].calibration is None:
+                return [found[0].model_copy(update={"seed": 0})]
+            return found
 
     @contextmanager
     def _line_of(self, *place: str | int) -> Iterator[None]:

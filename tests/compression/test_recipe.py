@@ -42,6 +42,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"method": "gptq", "bits": 4, "options": {"dampening": "much"}}, "Option dampening of gptq"),
     ({"method": "gptq", "bits": 4, "options": {"dampening": -1}}, "Option dampening of gptq"),
     ({"method": "awq", "bits": 4, "options": {"grid": 0}}, "Option grid of awq"),
+    ({"method": "nvfp4", "group_size": 32}, "Option group_size of nvfp4: Input should be 16"),
+    ({"method": "fp8", "bits": 4}, "fp8 does not support bits 4"),
+    ({"method": "fp8", "group_size": 64}, "group_size 64 cannot be used with method fp8"),
+    ({"method": "fp8", "options": {"scheme": "blocks"}}, "Option scheme of fp8"),
+    (
+        {"method": "fp8", "options": {"scheme": "static"}, "server": "vllm-cpu"},
+        "method fp8 writes at 8 bits with scheme static: its kernel takes no static scales",
+    ),
 ]
 
 
@@ -81,6 +89,17 @@ def test_meaningless_options_are_refused(options: dict[str, Any], message: str) 
             {"method": "magnitude", "sparsity": 0.3},
             {"structure": "unstructured", "calibration": None},
             "magnitude-30pct-s0",
+        ),
+        ({"method": "fp8"}, {"bits": 8, "calibration": None}, "fp8-dynamic-8bit-s0"),
+        (
+            {"method": "nvfp4"},
+            {"bits": 4, "group_size": 16, "calibration": "builtin"},
+            "nvfp4-w4a4-4bit-g16-s0",
+        ),
+        (
+            {"method": "fp8", "options": {"kv_cache": "fp8"}},
+            {"group_size": None, "calibration": "builtin"},
+            "fp8-dynamic-kv-fp8-8bit-s0",
         ),
         ({"method": "wanda"}, {"sparsity": 0.5, "structure": "unstructured"}, "wanda-50pct-s0"),
     ],

@@ -26,6 +26,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "sparsegpt": {"structure": "2:4", "calibration_samples": 2},
     "gptq": {"bits": 4, "group_size": 32, "calibration_samples": 2},
     "awq": {"bits": 8, "group_size": 32, "calibration_samples": 2},
+    "mxfp4": {},
 }
 ATTENTION = 98_304
 MLP = 196_608
@@ -117,6 +118,7 @@ def test_what_cannot_be_compressed_is_refused_before_work(
         ("mixtral", "magnitude", 16.0, {"router", "embeddings", "head"}),
         ("deepseek_v2", "sparsegpt", 16.0, {"router", "embeddings", "head"}),
         ("qwen3_moe", "gptq", 4.51, {"router", "embeddings", "head"}),
+        ("mixtral", "mxfp4", 4.25, {"router", "embeddings", "head"}),
         ("gemma4_text", "wanda", 16.0, {"embeddings", "head"}),
         ("bloom", "awq", 8.75, {"embeddings", "head"}),
     ],

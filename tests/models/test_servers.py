@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from click.testing import CliRunner
@@ -15,31 +16,47 @@ from comptrust.models import formats, servers
 from comptrust.sweep import grid
 
 ROOT = Path(__file__).parents[2]
+
+
+def variants(method: str) -> list[dict[str, str]]:
+    """Return the options that decide what a server makes of a method's checkpoints."""
+    fields = METHODS.get(method).model_fields
+    schemes = (
+        [{"scheme": name} for name in get_args(fields["scheme"].annotation)]
+        if ("scheme" in fields)
+        else [{}]
+    )
+    return schemes + ([{"kv_cache": "fp8"}] if "kv_cache" in fields else [])
+
+
 WRITTEN = [
-    (method, bits, format)
+    (method, bits, format, options)
     for method in METHODS.names()
     if method != "gguf"  # read, never written
     for bits in METHODS.get(method).bits_known or (None,)
     for format in (formats.DEFAULT, *formats.LAYOUTS)
     if format == formats.DEFAULT
     or (format == method and bits in formats.LAYOUTS[format].bits_written)
+    for options in variants(method)
 ]
 
 
-@pytest.mark.parametrize(("method", "bits", "format"), WRITTEN)
+@pytest.mark.parametrize(("method", "bits", "format", "options"), WRITTEN)
 def test_all_that_is_written_has_one_answer_for_each_server(
-    method: str, bits: int | None, format: str
+    method: str, bits: int | None, format: str, options: dict[str, str]
 ) -> None:
     rows = [
         row
         for row in servers.TABLE
         if row.format == format and method in row.methods and bits in row.bits
+        if (" ".join(*options.items()) if options else "") in row.variants
     ]
     assert len(rows) == 1
     for server in servers.SERVERS:
         refusal = ""
+        fields: dict[str, Any] = {"bits": bits, "format": format, "options": options}
         try:
-            build(model="m", method=method, bits=bits, format=format, server=server)
+            build(model="m", method=method, server=server, **fields)
         except UserError as error:
             refusal = str(error)
         assert bool(refusal) == (rows[0].answer(server) != servers.YES)
@@ -66,7 +83,7 @@ def test_a_refusal_says_what_to_use_instead(
 
 def test_a_method_of_another_package_is_not_promised() -> None:
     with pytest.raises(UserError, match=r"not known whether vLLM .* what method acme writes\."):
-        servers.check("vllm", method="acme", bits=None, format=formats.DEFAULT)
+        servers.check("vllm", method="acme", bits=None, format=formats.DEFAULT, options={})
 
 
 @pytest.mark.parametrize("command", ["compress", "run"])

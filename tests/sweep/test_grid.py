@@ -38,6 +38,16 @@ EXPANSIONS = [
         "methods: [awq]\nbits: [3]\nseeds: [7, 11]\n",
         ["dense", "awq-3bit-s7", "awq-3bit-s11"],
     ),
+    (
+        "a method of one width needs no bits, and seeds only where texts calibrate it",
+        "methods: [fp8, gptq]\nbits: [4]\nseeds: 2\ninclude:\n  - {method: fp8, seed: 1}\n",
+        ["dense", "fp8-dynamic-8bit-s0", "gptq-4bit-s0", "gptq-4bit-s1", "fp8-dynamic-8bit-s1"],
+    ),
+    (
+        "and with an option that calibrates it",
+        "methods: [fp8]\nseeds: 2\noptions: {fp8: {scheme: static}}\n",
+        ["dense", "fp8-static-8bit-s0", "fp8-static-8bit-s1"],
+    ),
     ("dense alone", "methods: [none]\n", ["dense"]),
     (
         "bits go to quantizers, patterns to pruners",
@@ -122,7 +132,12 @@ REFUSED = [
     (
         "bits with pruning",
         'methods: [wanda]\nbits: [4]\nstructure: ["2:4"]\n',
-        "line 3: bits is given, but no method quantizes (methods: wanda)",
+        "line 3: bits is given, but no method has a choice of bits (methods: wanda)",
+    ),
+    (
+        "bits with a method of one width",
+        "methods: [fp8]\nbits: [8]\n",
+        "line 3: bits is given, but no method has a choice of bits (methods: fp8)",
     ),
     (
         "pattern with quantization",

@@ -37,7 +37,7 @@ RECIPE = ("method", "bits", "group_size", "sparsity", "structure", "seed")
 @click.option(
     "--bits",
     type=INTEGER,
-    help="Bits per weight, checked in the files  [required by gptq, awq, rtn and autoround].",
+    help="Bits per weight, checked in the files  [required by gptq, awq and rtn].",
 )
 @click.option(
     "--group-size", default="auto", show_default=True, help="auto: read it from the files."

@@ -1,0 +1,28 @@
+"""FP8: weights and activations become floats of 8 bits (E4M3)."""
+
+from typing import Literal
+
+from comptrust.compression.preset import Preset
+
+
+class Fp8(Preset):
+    """FP8 (Micikevicius et al. 2022, https://arxiv.org/abs/2209.05433): dynamic, block or static.
+
+    Sample: `{method: fp8, options: {scheme: dynamic, kv_cache: none}}`
+    """
+
+    bits_known = (8,)
+
+    scheme: Literal["dynamic", "block", "static"] = "dynamic"
+    """Scales for each channel and token, each block of 128 x 128, or each layer, calibrated."""
+
+    @property
+    def static(self) -> bool:
+        return self.scheme == "static"
+
+    @property
+    def unit(self) -> int:
+        return 128 if self.scheme == "block" else 1
+
+    def preset(self) -> str:
+        return {"dynamic": "FP8_DYNAMIC", "block": "FP8_BLOCK", "static": "FP8"}[self.scheme]

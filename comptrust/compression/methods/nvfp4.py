@@ -1,0 +1,25 @@
+"""NVFP4: floats of 4 bits; 16 share a scale of 8 bits, and a layer one of 32 bits."""
+
+from typing import Literal
+
+from comptrust.compression.preset import Preset
+
+
+class Nvfp4(Preset):
+    """NVFP4 (NVIDIA 2025, https://arxiv.org/abs/2509.25149).
+
+    Sample: `{method: nvfp4, options: {scheme: w4a4, kv_cache: none}}`
+    """
+
+    bits_known = (4,)
+
+    group_size: Literal[16] = 16
+    scheme: Literal["w4a4", "w4a16"] = "w4a4"
+    """Whether activations are rounded too, which needs a calibrated scale for each layer."""
+
+    @property
+    def static(self) -> bool:
+        return self.scheme == "w4a4"
+
+    def preset(self) -> str:
+        return "NVFP4" if self.scheme == "w4a4" else "NVFP4A16"

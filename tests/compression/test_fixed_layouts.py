@@ -1,0 +1,82 @@
+"""Methods with a layout of their own, on a Llama whose widths are multiples of 128."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from comptrust.compression import existing, fitting, oneshot
+from comptrust.compression.recipe import build, stated
+from comptrust.errors import UserError
+from comptrust.models import loading, measure
+from tests.support import families
+
+WEIGHTS, CHANNELS, BLOCKS, LAYERS = 294_912, 2 * 1024, 2 * 10, 2 * 7
+PER_CHANNEL = 8 + 16 * CHANNELS / WEIGHTS
+CASES = [
+    ("fp8", "dynamic", "none", "fp8-dynamic-8bit-s0", PER_CHANNEL),
+    ("fp8", "block", "none", "fp8-block-8bit-s0", 8 + 16 * BLOCKS / WEIGHTS),
+    ("w8a8", "", "none", "w8a8-8bit-s0", PER_CHANNEL),
+    ("nvfp4", "w4a4", "fp8", "nvfp4-w4a4-kv-fp8-4bit-g16-s0", 4.5 + 2 * 32 * LAYERS / WEIGHTS),
+    ("nvfp4", "w4a16", "none", "nvfp4-w4a16-4bit-g16-s0", 4.5 + 32 * LAYERS / WEIGHTS),
+    ("mxfp4", "w4a4", "none", "mxfp4-w4a4-4bit-g32-s0", 4.25),
+    ("mxfp4", "w4a16", "none", "mxfp4-w4a16-4bit-g32-s0", 4.25),
+    ("fp8", "static", "fp8", "fp8-static-kv-fp8-8bit-s0", 8 + 2 * 16 * LAYERS / WEIGHTS),
+]
+"""Method, scheme, cache, name, and bits of a weight with its share of the scales."""
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return families.build("llama", tmp_path_factory.mktemp("wide") / "llama")
+
+
+@pytest.mark.parametrize(
+    ("method", "scheme", "cache", "slug", "bits"), CASES, ids=[case[3] for case in CASES]
+)
+def test_the_files_are_what_the_recipe_says(
+    llama: Path, tmp_path: Path, method: str, scheme: str, cache: str, slug: str, bits: float
+) -> None:
+    options = {"scheme": scheme} if scheme else {}
+    recipe = build(
+        model=str(llama),
+        method=method,
+        calibration_samples=2,
+        options=options | {"kv_cache": cache},
+    )
+    record = oneshot.compress(recipe, out=tmp_path / "out")
+    assert record.recipe.slug == slug
+    assert record.effective_bits == pytest.approx(bits, abs=1e-6)
+    assert record.reload_check.max_logit_difference == 0
+    measure.check(record, tmp_path / "out")
+    # Whoever gets the folder alone finds the same in it, also if asked for the method by name.
+    for name in ("auto", method):
+        fields = dict.fromkeys(("bits", "sparsity", "structure"))
+        theirs = stated(model=str(llama), method=name, group_size="auto", seed=0, **fields)
+        adopted = existing.adopt(
+            theirs.model_copy(update={"options": {}}), tmp_path / "out", out=tmp_path / name
+        )
+        assert adopted.recipe.slug == slug
+        assert adopted.effective_bits == record.effective_bits
+    layer = loading.load(tmp_path / "out")[0].get_submodule("model.layers.1.mlp.up_proj")
+    inputs = torch.randn(4, 128, generator=torch.Generator().manual_seed(0))
+    plain = torch.nn.functional.linear(inputs, layer.weight)
+    assert torch.equal(layer(inputs), plain) == (scheme == "w4a16"), "activations"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("bloom", {"kv_cache": "fp8"}, "cannot round the cache of BloomForCausalLM"),
+        ("qwen3_moe", {}, "cannot compute the experts of Qwen3Moe.* as FP8_DYNAMIC says"),
+        ("gemma4_text", {"scheme": "block"}, "FP8_BLOCK cannot divide the 16 inputs of layer"),
+    ],
+)
+def test_what_would_be_another_model_is_refused_before_work(
+    tmp_path: Path, name: str, options: dict[str, str], message: str
+) -> None:
+    folder = families.build(name, tmp_path / name)
+    with pytest.raises(UserError, match=message):
+        fitting.check(build(model=str(folder), method="fp8", options=options), folder)
