@@ -28,6 +28,7 @@ DISTRIBUTIONS = {
     "loguru": "llmcompressor",
     "huggingface_hub": "transformers",
     "safetensors": "transformers",
+    "tokenizers": "transformers",
 }
 """Modules that are not named like the package that brings them, or that come with another one."""
 REQUIREMENT = re.compile(r'([\w.-]+)[^;]*;.*\bextra == "([\w-]+)"')

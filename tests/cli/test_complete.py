@@ -36,7 +36,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["run", "--method", "w"], ["wanda"]),
+        (["run", "--method", "wa"], ["wanda"]),
         (["run", "--recipe", "dense"], ["dense"]),
         (["run", "--format", ""], ["compressed-tensors", "gptq", "awq"]),
         (["run", "--policy", "st"], ["staging"]),
