@@ -43,7 +43,7 @@ def job(
     hashes the models' files even if they are untouched since an earlier run.
     Raises UserError or ServiceError for the first that cannot be used, before any work starts.
     """
-    from comptrust.compression import checkpoint, fitting, of_gguf
+    from comptrust.compression import checkpoint, fitting
     from comptrust.gate import planning
     from comptrust.gate import policy as policies
     from comptrust.models import generation_settings, presets, prompting, sources
@@ -74,6 +74,8 @@ def job(
         arguments=template_args,
     )
     if adopted and adopted.gguf:
+        from comptrust.compression import of_gguf
+
         of_gguf.check(adopted, source)
     elif adopted:
         from comptrust.compression import existing as taken_over

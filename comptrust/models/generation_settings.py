@@ -1,10 +1,14 @@
 """Settings in generation_config.json that transformers loads but refuses to save."""
 
-from pathlib import Path
+from __future__ import annotations
 
-from transformers import GenerationConfig
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from comptrust.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig
 
 
 def settle(settings: GenerationConfig, folder: Path) -> None:
@@ -34,6 +38,8 @@ def settle(settings: GenerationConfig, folder: Path) -> None:
 def check(folder: Path) -> None:
     """Raise UserError if the folder's settings could not be saved; no weights are read."""
     if (folder / "generation_config.json").exists():
+        from transformers import GenerationConfig
+
         try:
             settings = GenerationConfig.from_pretrained(folder)
         except (OSError, ValueError, TypeError) as error:
