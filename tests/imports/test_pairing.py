@@ -123,7 +123,7 @@ def test_other_tasks_are_refused(pair: Any) -> None:
         ({"score": "high"}, r"line 200: 'high' is not a finite number"),
         ({"score": 3}, "score of arc is 3, outside 0 .worst. to 1"),
         ({"id": 0}, "line 200: the same document as .*, line 1. Number its `repeat`"),
-        ({"colour": 1}, "line 200: unknown field 'colour'"),
+        ({"color": 1}, "line 200: unknown field 'color'"),
         ({"input": None}, "line 200: needs task, score, and input or input_hash"),
     ],
 )
