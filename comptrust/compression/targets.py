@@ -29,7 +29,8 @@ def target_layers(model: Module) -> dict[str, torch.nn.Linear]:
     import torch
 
     linear = (name for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear))
-    return {name: model.get_submodule(name) for name in linear if _is_target(model, name)}  # type: ignore[misc]
+    names = [name for name in linear if _is_target(model, name)]
+    return {name: model.get_submodule(name) for name in names}  # type: ignore[misc]
 
 
 def dense_layers(model: Module) -> list[str]:
