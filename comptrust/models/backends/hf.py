@@ -10,7 +10,7 @@ import transformers
 
 from comptrust.models import chat, cost, loading, memory
 from comptrust.models.base import Backend, Tokenizer, chosen, generation, options
-from comptrust.models.inference.choice import engine_for
+from comptrust.models.inference.choice import choose
 from comptrust.models.inference.engine import Request
 from comptrust.models.inference.tokens import Ids, fits, span, token_ids
 from comptrust.models.own_template import NO_ARGUMENTS, Arguments
@@ -45,7 +45,8 @@ class Hf(Backend):
         eos = self.model.generation_config.eos_token_id
         ends = eos if isinstance(eos, list) else [eos, self.tokenizer.eos_token_id]
         self.ends = {token for token in ends if token is not None}
-        self.engine = engine_for(self.model, batch_size=batch_size, ends=self.ends)
+        self.new_engine = choose(self.model)
+        self.engine = self.new_engine(batch_size=batch_size, ends=self.ends)
 
     def describe(self) -> dict[str, str]:
         return {
@@ -67,7 +68,7 @@ class Hf(Backend):
 
     def cost(self) -> ServingCost:
         """Measure the engine that answers, one prompt at a time."""
-        engine = engine_for(self.model, batch_size=1, ends=set())
+        engine = self.new_engine(batch_size=1, ends=set())
         window = self._window() or cost.PROMPT_TOKENS + cost.NEW_TOKENS
         most = min(cost.PROMPT_TOKENS, window - cost.NEW_TOKENS)
         ids = token_ids(cost.TEXT, tokenizer=self.tokenizer)[:most]

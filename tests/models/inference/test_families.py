@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from comptrust.models.backends.hf import Hf
-from comptrust.models.inference.choice import ByLength, engine_for
+from comptrust.models.inference.choice import ByLength, choose
 from comptrust.models.inference.engine import Engine
 from comptrust.models.inference.generated import Generated
 from comptrust.models.inference.packed import Packed
@@ -146,5 +146,5 @@ def test_rounding_to_16_bits_does_not_rule_an_engine_out(
     name: str, kind: type[Engine], tmp_path: Path
 ) -> None:
     model = load(families.build(name, tmp_path / name)).to(torch.bfloat16)
-    engine = engine_for(model, batch_size=4, ends=set())
+    engine = choose(model)(batch_size=4, ends=set())
     assert type(engine) is kind and engine.batch_size == 4
