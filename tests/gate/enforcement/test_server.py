@@ -29,6 +29,16 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def champion(world: World) -> Candidate:
+    return promote(world)
+
+
+@pytest.fixture(scope="module")
+def promoted(world: World) -> Candidate:
+    """One champion for all tests that leave it as it is."""
+    return promote(world)
+
+
+def promote(world: World) -> Candidate:
     candidate = world.register(GOOD)
     world.gate(candidate)
     world.client.set_registered_model_alias(candidate.name, "champion", candidate.version)
@@ -62,28 +72,28 @@ def artifact_url(
     ],
 )
 def test_promoted_files_cannot_be_written(
-    world: World, champion: Candidate, prefix: str, name: str
+    world: World, promoted: Candidate, prefix: str, name: str
 ) -> None:
-    before = content(world, champion)
+    before = content(world, promoted)
     answer = requests.put(
-        artifact_url(world, champion, name, prefix=prefix),
+        artifact_url(world, promoted, name, prefix=prefix),
         data=b"evil",
         auth=world.auth,
         timeout=60,
     )
     assert answer.status_code in ((403,) if ".." not in name else (400, 403))
-    assert content(world, champion) == before
+    assert content(world, promoted) == before
 
 
 @pytest.mark.parametrize("below", ["", "/model", "/model/config.json", "/MLmodel"])
-def test_promoted_files_cannot_be_deleted(world: World, champion: Candidate, below: str) -> None:
-    before = content(world, champion)
+def test_promoted_files_cannot_be_deleted(world: World, promoted: Candidate, below: str) -> None:
+    before = content(world, promoted)
     path = (
-        f"mlflow-artifacts/artifacts/{world.experiment}/models/{champion.model_id}/artifacts{below}"
+        f"mlflow-artifacts/artifacts/{world.experiment}/models/{promoted.model_id}/artifacts{below}"
     )
     assert world.rest("DELETE", path).status_code == 403
     assert world.rest("DELETE", f"mlflow-artifacts/artifacts/{world.experiment}").status_code == 403
-    assert content(world, champion) == before
+    assert content(world, promoted) == before
 
 
 @pytest.mark.parametrize(
@@ -105,16 +115,16 @@ def test_promoted_files_cannot_be_deleted(world: World, champion: Candidate, bel
     ],
 )
 def test_no_experiment_keeps_its_artifacts_in_a_second_place(
-    world: World, champion: Candidate, location: str, why: str
+    world: World, promoted: Candidate, location: str, why: str
 ) -> None:
-    below = f"{world.experiment}/models/{champion.model_id}/artifacts"
+    below = f"{world.experiment}/models/{promoted.model_id}/artifacts"
     words = {
         "root": world.folder / "mlartifacts",
         "below": below,
         "experiment": world.experiment,
-        "name": champion.name,
+        "name": promoted.name,
     }
-    name = f"inside-{champion.model_id}"
+    name = f"inside-{promoted.model_id}"
     with pytest.raises(MlflowException, match="comptrust refused: create experiment") as error:
         world.client.create_experiment(name, artifact_location=location.format(**words))
     assert why.format(**words) in error.value.message
@@ -124,15 +134,15 @@ def test_no_experiment_keeps_its_artifacts_in_a_second_place(
 
 
 def test_an_older_experiment_writes_nothing_among_promoted_files(
-    world: World, champion: Candidate
+    world: World, promoted: Candidate
 ) -> None:
-    before = content(world, champion)
+    before = content(world, promoted)
     database = MlflowClient(tracking_uri=f"sqlite:///{world.folder}/mlflow.db")
-    inside = f"mlflow-artifacts:/{world.experiment}/models/{champion.model_id}/artifacts/model"
-    locations = {"proxied": inside, "local": world.files(champion).as_uri()}
+    inside = f"mlflow-artifacts:/{world.experiment}/models/{promoted.model_id}/artifacts/model"
+    locations = {"proxied": inside, "local": world.files(promoted).as_uri()}
     for kind, location in locations.items():
         experiment = database.create_experiment(
-            f"{kind}-{champion.model_id}", artifact_location=location
+            f"{kind}-{promoted.model_id}", artifact_location=location
         )
         run_id = world.client.create_run(experiment).info.run_id
         path = f"mlflow/upload-artifact?run_uuid={run_id}&path=evil.txt"
@@ -141,7 +151,7 @@ def test_an_older_experiment_writes_nothing_among_promoted_files(
                 world.client.log_text(run_id, "evil", "config.json")
         else:
             assert world.rest("POST", path, "evil", prefix="ajax-api").status_code == 403
-    assert content(world, champion) == before
+    assert content(world, promoted) == before
 
 
 def test_an_upload_that_began_before_the_promotion_comes_too_late(world: World) -> None:
