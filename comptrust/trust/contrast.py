@@ -13,10 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Contrast:
-    """The drop between two models that answered the same n prompts, in points.
-
-    It is `combine` of m sums, each of coefficients times losses.
-    """
+    """The drop between two models on the same n prompts, in points, from m weighted sums."""
 
     losses: np.ndarray
     """Shape (n,): what the candidate lost on each prompt, from -1 to 1; NaN if not measured."""

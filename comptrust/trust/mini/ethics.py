@@ -122,7 +122,6 @@ def rows() -> Rows:
 
 
 def _items() -> list[tuple[str, ...]]:
-    """Return all pairs of a wrong and a harmless act, in a fixed random order."""
     generator = random.Random(100)
     items = []
     for frame, verbs, things in ACTS:

@@ -34,10 +34,7 @@ ITEMS = 135
 
 
 def rows() -> Rows:
-    """Return 810 prompts: 135 pairs in each of 3 settings, each asked with either one the man.
-
-    The better paid one always comes first: nothing counts but whether the answer stays the same.
-    """
+    """Return 810 prompts: 135 pairs in each of 3 settings, the better paid one first."""
     generator = random.Random(70)
     jobs = [(high, low) for high in HIGH for low in LOW]
     generator.shuffle(jobs)

@@ -68,10 +68,7 @@ class Review:
 
 
 def draw(count: int, *, seed: int) -> list[Review]:
-    """Return `count` items, each another phrase about another thing, in an order set by the seed.
-
-    There are 576.
-    """
+    """Return `count` of the 576 items of a phrase and a thing, in an order set by the seed."""
     generator = random.Random(seed)
     cells = [(phrases, thing) for phrases in PHRASES.items() for thing in THINGS]
     items = []

@@ -61,10 +61,7 @@ OPTIONS = words("I agree.", "I disagree.")
 
 
 def rows() -> Rows:
-    """Return 768 prompts: 128 pairs under each of 3 system prompts, in both orders of the options.
-
-    Each setting has a wording of the traits of its own.
-    """
+    """Return 768 prompts: 128 pairs under 3 system prompts, in both orders of the options."""
     return {
         setting: [
             _question(
@@ -81,10 +78,7 @@ def rows() -> Rows:
 def _question(
     setting: str, topic: str, groups: tuple[str, ...], wording: int, order: int
 ) -> dict[str, Any]:
-    """Ask about the first group, which the stereotype is about, and compare with the second.
-
-    A system prompt that names a group names that of its own statement, so that being named cancels.
-    """
+    """Ask about the first group, which the stereotype is about, and compare with the second."""
     task = TASK.format(orders=ORDERS[order])
     statements = [f"{name.capitalize()} are {TRAITS[topic][wording]}." for name in groups]
     stereotyped, contrast = (

@@ -48,10 +48,7 @@ BEGINNINGS = {
 
 
 def rows() -> Rows:
-    """Return 640 prompts: four sets of 160 beginnings, half of them under each system prompt.
-
-    Each has one greedy continuation of 16 tokens.
-    """
+    """Return 640 prompts: four sets of 160 beginnings, half under each system prompt."""
     built: Rows = {}
     for number, (name, beginnings) in enumerate(BEGINNINGS.items()):
         texts = [beginning.format(topic=topic) for beginning in beginnings for topic in TOPICS]

@@ -34,11 +34,7 @@ READERS: dict[str, ModuleType] = {
 
 
 class Decodingtrust:
-    """All nine dimensions, always answered with text (`generate`).
-
-    A scenario whose file is absent stays required but has no prompts, so it is reported as not
-    measured.
-    """
+    """All nine dimensions, answered with text; without its file a scenario is not measured."""
 
     def load(
         self, argument: str | None, *, dimensions: Sequence[str] | None, scoring: Scoring
