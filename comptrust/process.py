@@ -1,9 +1,4 @@
-"""Settings of the whole process, for programs that own theirs: the command line and the cells of a
-sweep.
-
-The library changes none of them, so a notebook that imports it keeps its logs and progress bars as
-they are.
-"""
+"""Settings of a process of our own: the command line and a sweep's cells. The library has none."""
 
 import logging
 import os
@@ -27,10 +22,9 @@ LOGGERS = ("accelerate", "datasets", "huggingface_hub", "torch.fx._symbolic_trac
 
 
 def prepare(*, verbose: bool = False) -> None:
-    """Show our progress on stderr, and no logs or bars of other libraries unless `verbose`.
+    """Show our progress on stderr, and nothing of other libraries unless `verbose`.
 
-    Call it before those libraries are imported: they read their variables then. Variables that the
-    user has set win.
+    Call it before those are imported: they read their variables then. The user's own win.
     """
     progress.STREAM.set(lambda: sys.stderr)
     if verbose:

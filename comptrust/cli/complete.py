@@ -1,7 +1,4 @@
-"""Completion in the shell of the values that commands know by name.
-
-Nothing here prints or raises: a shell that asks gets what was found quickly, or nothing.
-"""
+"""Completion of values in the shell; it never prints or raises, and gives what is found quickly."""
 
 import os
 import re
@@ -32,10 +29,9 @@ def fixed(*values: str) -> Complete:
 def names(
     kind: str, *, also: Iterable[str] = (), files: bool = False, several: bool = False
 ) -> Complete:
-    """Complete the names of a kind that `comptrust list` knows, with their lines.
+    """Complete the names of a kind of `comptrust list`, those in `also`, and maybe `files`.
 
-    `also` has further values. With `files` a file may be named instead; `several` names are
-    separated by commas.
+    `several` names are separated by commas.
     """
 
     def complete(
@@ -101,7 +97,6 @@ def _matching(
 
 
 def _registered() -> list[tuple[str, str]]:
-    """Return (name, version) of what the tracking store has, if it answers quickly."""
     with suppress(Exception):
         return sorted(_read(), key=lambda pair: (pair[0], int(pair[1])))
     return []

@@ -70,10 +70,7 @@ def _of_recipe(ctx: click.Context, param: click.Parameter, value: str | None) ->
 
 
 def read_recipe(name: str, options: Collection[str]) -> dict[str, object]:
-    """Read a shipped recipe or a YAML file.
-
-    Raises UserError naming the file and the key that is not an option.
-    """
+    """Read a shipped recipe or a YAML file. Raises UserError for a key that is not an option."""
     from comptrust import config
 
     path = config.shipped_or_file(name, kind="recipe")
@@ -309,10 +306,6 @@ def end(code: Exit) -> NoReturn:
 
 
 def without_collecting() -> None:
-    """Switch the garbage collector off until the command ends.
-
-    The large files that some commands read become records without reference cycles, and each
-    collection would walk all of them.
-    """
+    """Collect no garbage in this command: large files become records without cycles."""
     gc.disable()
     click.get_current_context().call_on_close(gc.enable)

@@ -51,10 +51,6 @@ def content(entry: ReportEntry, *, viewer: str | None = None, texts: bool = True
 
 
 def _dimensions(entry: ReportEntry) -> str:
-    """Return outcome, points lost, bound and score of each dimension, the most lost first.
-
-    Dimensions without a measured loss come last.
-    """
     findings = entry.verdict.findings if entry.verdict else ()
     undecided = {name for finding in findings for name in forest.undecided(finding)}
     rows = forest.intervals(entry.verdict) if entry.verdict else ()
@@ -101,7 +97,6 @@ def _findings(verdict: Verdict) -> str:
 
 
 def _serving(costs: ServingCosts | None) -> str:
-    """Return speed and memory of both models, and how and where they were measured."""
     if costs is None:
         return "<h3>Cost to serve</h3><p>It was not measured.</p>"
     measured = dict(zip(("compressed", "dense"), serving_cost.of_both(costs), strict=True))

@@ -1,7 +1,4 @@
-"""Write what MLflow's pages say of a run, its version and its model after a decision.
-
-A guarded server puts its own text in the place of this one.
-"""
+"""Write what MLflow's pages say of a run, version and model; a guarded server writes its own."""
 
 import contextlib
 import logging
@@ -69,7 +66,6 @@ def update(run_id: str) -> None:
 
 
 def _judged(run_id: str) -> tuple[Verdict | None, str, tuple[Waiver, ...]]:
-    """Return the verdict that a run has now, who signed it, and the waivers beside it."""
     names = (attestations.VERDICT, attestations.NAME, waivers.NAME)
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(run_id, into=Path(temporary), only=names)
@@ -90,7 +86,6 @@ def _judged(run_id: str) -> tuple[Verdict | None, str, tuple[Waiver, ...]]:
 
 
 def _places(name: str, aliases: dict[str, str]) -> list[Place]:
-    """Return the version behind each guarded alias, with the promotion that put it there."""
     places = []
     for alias in sorted({alias for _, alias in promotion.TARGETS.values()} & aliases.keys()):
         version = registry.resolve(f"models:/{name}/{aliases[alias]}")

@@ -125,7 +125,6 @@ def _of_dimensions(run: Run, prefix: str) -> dict[str, float]:
 
 
 def _judgment(run_id: str) -> dict[str, Any]:
-    """Return the fields that come from the run's verdict, answers and cost to serve."""
     with tempfile.TemporaryDirectory() as folder:
         verdict = runs.read_json(run_id, "verdict.json", into=Path(folder))
         table = runs.read_json(run_id, "flips.json", into=Path(folder))
@@ -138,7 +137,6 @@ def _judgment(run_id: str) -> dict[str, Any]:
 
 @runs.service()
 def _answers(run_id: str, *, into: str) -> str:
-    """Return the data in the run's page of answers; empty if it has none."""
     path = f"{answers.FOLDER}/{answers.PAGE}"
     if path not in {item.path for item in runs.client().list_artifacts(run_id, answers.FOLDER)}:
         return ""

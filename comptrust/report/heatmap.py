@@ -74,10 +74,7 @@ class HeatmapRow:
 def rows(
     groups: Sequence[SeedGroup], *, dense: SeedGroup, smaller: Mapping[str, str]
 ) -> tuple[HeatmapRow, ...]:
-    """Return the rows of one dense source.
-
-    The first is its smaller dense model, if there is one; then every recipe of about half the size.
-    """
+    """Return the rows of one dense source: its smaller model, then recipes of half its size."""
     low, high = ABOUT_HALF
     result = [
         HeatmapRow(group.first.recipe, group.first.counted_share, _cells(group, dense))

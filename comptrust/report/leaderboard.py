@@ -47,7 +47,6 @@ def render(groups: Sequence[SeedGroup]) -> str:
 
 
 def _row(group: SeedGroup, names: Sequence[str]) -> Iterator[str]:
-    """Yield the cells of a row, in the order of the columns."""
     entry = group.first
     yield markup.header(entry.model)
     outcome = escape(group.outcome)
@@ -67,7 +66,6 @@ def _row(group: SeedGroup, names: Sequence[str]) -> Iterator[str]:
 
 
 def _refusal(group: SeedGroup) -> float | None:
-    """Return the mean refusal rate, in percent, over the dimensions that have one."""
     rates = [rate for name in DIMENSIONS if (rate := group.refusal(name)) is not None]
     return sum(rates) / len(rates) if rates else None
 

@@ -30,10 +30,7 @@ def page(
     sections: dict[str, str] | None = None,
     script: str = "",
 ) -> str:
-    """Return a whole page that loads nothing else.
-
-    `facts` (name -> value) stand below the heading, `sections` are id -> name, to jump to.
-    """
+    """Return a whole page that loads nothing else; `sections` are id -> name, to jump to."""
     return fill(
         "page.html",
         title=title,

@@ -78,11 +78,7 @@ class Option:
 def options(
     groups: Sequence[SeedGroup], *, dense: SeedGroup, axis: str = "size"
 ) -> tuple[Option, ...]:
-    """Return the recipes of one dense source, by what they cost on an axis, cheapest first.
-
-    A recipe without a score in a dimension of the dense source, or whose cost was not measured, is
-    left out.
-    """
+    """Return the recipes of one dense source, cheapest first, that are measured on the axis."""
     measured = [name for name in DIMENSIONS if dense.mean(name) is not None]
     candidates = []
     for group in compressed_of(dense, groups):
@@ -221,11 +217,7 @@ def _draw_option(axes: Axes, option: Option, style: Style, *, label_height: floa
 
 
 def _label_heights(drawn: Sequence[Option], *, line: float) -> list[float]:
-    """Return the height of each label so that it covers no other label and no other point.
-
-    A label starts at the height of its own point and moves up, past whatever is in its way; `line`
-    is the height of a line of text.
-    """
+    """Return the heights of labels, moved up by a `line` past other labels and points."""
     heights: dict[int, float] = {}
     lowest_first = sorted(
         range(len(drawn)), key=lambda index: (drawn[index].worst, not drawn[index].front)

@@ -42,10 +42,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Task:
-    """What a process needs to carry out a cell.
-
-    It travels as a pickle and is never logged, because a setting may hold a credential.
-    """
+    """What a process needs for a cell: a pickle, never logged, as a setting may be a credential."""
 
     cell: Cell
     file: SweepFile
@@ -102,10 +99,7 @@ def finished(tags: Mapping[str, str]) -> dict[str, Outcome]:
 
 
 def carry_out(task: Task) -> Outcome:
-    """Do the cell unless it is finished already; the first step of a fresh process.
-
-    Every error becomes an outcome with its reason; only an interruption ends the process.
-    """
+    """Do the cell, unless it is finished, in a fresh process; every error becomes an outcome."""
     process.prepare()
     os.environ.update(task.settings)
     os.environ.pop("MLFLOW_RUN_ID", None)  # that of the sweep, if it runs under `mlflow run`
@@ -205,10 +199,7 @@ def _job(task: Task) -> job.Job:
 
 
 class _Report:
-    """Counts answered prompts and writes the count to a tag now and then, for the driver.
-
-    A tag and not a metric, because a metric keeps every value.
-    """
+    """Counts answered prompts in a tag, for the driver; a metric would keep every value."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id, self.prompts, self.sent = run_id, 0, time.monotonic()
@@ -223,10 +214,7 @@ class _Report:
 
 @contextmanager
 def _output_in(path: Path) -> Iterator[None]:
-    """Send what libraries print to the cell's own file, so that the live view stays readable.
-
-    The file descriptors are redirected, because libraries in C and child processes write to them.
-    """
+    """Send what libraries, also those in C, and child processes print to the cell's own file."""
     sys.stdout.flush()
     sys.stderr.flush()
     originals = [(number, os.dup(number)) for number in (1, 2)]

@@ -1,7 +1,4 @@
-"""Where cells run: one after another in processes on this machine, or side by side on Ray.
-
-An engine reports a cell whose process or machine died as lost, and the driver decides what to do.
-"""
+"""Where cells run: in processes one after another, or on Ray; one that dies is reported as lost."""
 
 import importlib.util
 import logging
@@ -46,8 +43,7 @@ class Node(Capacity):
 def engine(address: str) -> "Engine":
     """Return the engine for `serial`, `local`, `auto` or `ray://HOST:PORT`.
 
-    Without the package ray, `local` means `serial`. Raises UserError for any other address, and
-    ServiceError within seconds if no cluster answers.
+    Without Ray, `local` is `serial`. Raises UserError, or ServiceError if no cluster answers.
     """
     if address not in ("serial", "local", "auto") and not address.startswith("ray://"):
         raise unknown("address", address, ["serial", "local", "auto", "ray://HOST:PORT"])

@@ -73,10 +73,7 @@ class View:
         )
 
     def show(self, progress: Progress, event: str = "") -> None:
-        """Rewrite the line, or print one now and then, and one for each event.
-
-        An event is something like the end of a cell.
-        """
+        """Rewrite the line, or print one now and then, and one for each event (a cell's end)."""
         line = progress.line()
         due = line != self.last and time.monotonic() - self.printed >= SECONDS_BETWEEN_LINES
         self.last = line
@@ -174,7 +171,6 @@ def of_result(
 
 
 def _sum(cells: Sequence[Mapping[str, Any]], name: str) -> float | None:
-    """Return the sum, or None if one of the numbers is not known."""
     values = [fields[name] for fields in cells]
     return None if None in values else sum(values)
 

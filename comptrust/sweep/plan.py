@@ -75,11 +75,7 @@ class Sweep:
 
 
 def build(grid: Grid, *, work: bool) -> Sweep:
-    """Look up models, suite and policy. With `work` all of them must be available.
-
-    Without it nothing is created, and the data of the suite may be absent. Raises UserError or
-    ServiceError for the first that is not available, or for a recipe that does not fit its model.
-    """
+    """Look up models, suite and policy; with `work` all must be available, else nothing is made."""
     from comptrust.trust import suite as suites
 
     file = grid.file
@@ -164,11 +160,7 @@ def _asked(file: SweepFile, past: Sequence[sweeps.Past]) -> int | None:
 def _seconds(
     recipe: Recipe, known: facts.Facts, past: Sequence[sweeps.Past], n_prompts: int, *, on_gpu: bool
 ) -> tuple[float | None, str]:
-    """Estimate the duration of a cell, and say from what.
-
-    It comes from finished runs of the same model where there are any, else it is scaled by size
-    from measurements of a small model.
-    """
+    """Estimate a cell's duration from finished runs of the model, else by size, and say which."""
     of_model = [run for run in past if run.model == recipe.base_model and run.prompts]
     if compress := [run.compress for run in of_model if run.rate[0] == recipe.method]:
         # the time to answer hardly depends on the method, so all cells of the model count
@@ -182,10 +174,7 @@ def _seconds(
 
 
 def request(known: facts.Facts, sweep: Sweep, nodes: Sequence[Node]) -> Capacity:
-    """Return what each cell of a model needs.
-
-    Raises UserError, with the figures, if no machine has that much.
-    """
+    """Return what each cell of a model needs. Raises UserError if no machine has that much."""
     resources, gpus = sweep.file.resources, sweep.file.resources.gpus
     memory = PROCESS_BYTES + (BESIDE_GPU if gpus else ON_CPU) * (known.weights or 0)
     if resources.memory_gb != "auto":
@@ -224,10 +213,7 @@ def request(known: facts.Facts, sweep: Sweep, nodes: Sequence[Node]) -> Capacity
 
 
 def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:
-    """Return the environment that every cell gets: one tracking store, one experiment, one cache.
-
-    Raises UserError if the tracking store is a file on this machine and cells would run on others.
-    """
+    """Return the environment of every cell. Raises UserError if other machines lack the store."""
     uri = store.tracking_uri()
     hosts = {node.host for node in nodes}
     if uri.startswith(("sqlite:", "file:", "/")) and hosts - {socket.gethostname()}:

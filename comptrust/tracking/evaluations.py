@@ -77,8 +77,7 @@ def baseline(
 ) -> Evaluation | None:
     """Return the evaluation of the candidate's dense source on the same suite, if there is one.
 
-    One that counts comes first, then one by the same engine, in the same dtype, that saw the same
-    texts. Only runs with all of `tags` are looked at.
+    One that counts comes first, then one by the same engine that saw the same texts.
     """
     if candidate.checkpoint is None:
         return None
@@ -141,7 +140,6 @@ def _as_judged(ref: str, scorecard_digest: str, checkpoint_digest: str) -> Evalu
 
 
 def _blocked(run_id: str, checkpoint_digest: str) -> list[str]:
-    """Return the digests of the scorecards of a run that a verdict blocked."""
     return [
         verdict.scorecard_digest
         for verdict in history.verdicts(run_id)

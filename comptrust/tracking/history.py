@@ -82,10 +82,7 @@ def of_verdict(verdict: Verdict, *, key_id: str = "") -> Event:
 
 
 def events(run_id: str) -> tuple[Event, ...]:
-    """Return the events of a run, oldest first.
-
-    A run of an older version of comptrust has none; its one verdict then stands for them.
-    """
+    """Return the events of a run, oldest first; the one verdict of an older version is one."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(run_id, into=Path(temporary), only=[FOLDER, VERDICT])
         listed = [event for _, event in _events(folder)]
@@ -101,10 +98,7 @@ def events(run_id: str) -> tuple[Event, ...]:
 
 
 def of_version(version: registry.Version) -> tuple[Event, ...]:
-    """Return the events of all runs that evaluated a version's bytes, oldest first.
-
-    Promotions of other versions of the same bytes are left out.
-    """
+    """Return the events of a version's bytes, oldest first, but no promotions of others."""
     if not version.run_id:
         return ()
     digest = registry.checkpoint_digest(version)

@@ -51,10 +51,7 @@ Check = Callable[[registry.Version, Path], Promotion | None]
 
 
 def check_target(to: str) -> tuple[str | None, str]:
-    """Return (stage, alias) of a target; `demo` has no stage.
-
-    Raises UserError that suggests the nearest name.
-    """
+    """Return (stage or None, alias) of a target. Raises UserError for an unknown one."""
     if to not in TARGETS:
         raise unknown("target", to, TARGETS)
     return TARGETS[to]
@@ -143,7 +140,6 @@ def examine(
 
 
 def _examine_files(version: registry.Version, folder: Path, policy_digest: str | None) -> Promotion:
-    """Return whether the verdict, the scorecard and the checkpoint record allow promotion."""
     if not (folder / "verdict.json").exists():
         return Promotion(
             version.ref,

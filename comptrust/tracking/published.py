@@ -49,7 +49,6 @@ def _name(row: PublishedRow) -> str:
 
 
 def _params(row: PublishedRow) -> dict[str, str]:
-    """Return the params of a row, without what the table does not say."""
     fields = {
         "model": row.recipe.base_model,
         "method": row.recipe.method,

@@ -165,10 +165,7 @@ def recipe_tags(recipe: Recipe) -> dict[str, str]:
 
 
 def resolve(ref: str) -> Version:
-    """Return the version that `models:/NAME/VERSION` or `models:/NAME@ALIAS` names.
-
-    Raises UserError if it does not exist.
-    """
+    """Return the version of `models:/NAME/VERSION` or `models:/NAME@ALIAS`. Raises UserError."""
     from mlflow.exceptions import MlflowException
 
     match = re.fullmatch(r"models:/([^/@]+)(?:/([0-9]{1,9})|@(.+))", ref)
@@ -207,10 +204,7 @@ def evaluated_in(run_id: str) -> tuple[Version, ...]:
 
 
 def run_of(ref: str) -> str:
-    """Return the id of the run behind `models:/NAME/VERSION` or `runs:/ID`.
-
-    Raises UserError for anything else.
-    """
+    """Return the run's id of `models:/NAME/VERSION` or `runs:/ID`. Raises UserError for others."""
     if ref.startswith("models:/"):
         return resolve(ref).run_id
     run_id = ref.removeprefix("runs:/").strip("/")
@@ -235,10 +229,7 @@ def download_all(ref: str, *, into: Path) -> Path:
 
 
 def local_model(name: str) -> str:
-    """Return the folder of a registered `models:/NAME/VERSION`, downloading it if necessary.
-
-    Any other name is returned as it is, for `models.sources` to resolve.
-    """
+    """Return the folder of a `models:/NAME/VERSION`, downloaded if missing; others as given."""
     if not name.startswith("models:/"):
         return name
     version = resolve(name)
@@ -248,10 +239,7 @@ def local_model(name: str) -> str:
 
 
 def checkpoint_in(registered: Path) -> Path:
-    """Return the checkpoint's folder among a version's files.
-
-    It is `model`, unless the version consists of the checkpoint alone.
-    """
+    """Return the checkpoint's folder among a version's files: `model`, or all of them."""
     return registered / "model" if (registered / "model").is_dir() else registered
 
 

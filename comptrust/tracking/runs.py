@@ -106,10 +106,7 @@ class Run:
     def comparison(
         self, candidate: Evaluation, baseline: Evaluation, *, prompts: Sequence[Prompt] = ()
     ) -> dict[str, float]:
-        """Log drops below the baseline, flipped answers and changes in refusal; return the drops.
-
-        `prompts` supply the questions in flips.json, the table of the clearest flips.
-        """
+        """Log drops, refusals and flipped answers (questions: `prompts`); return the drops."""
         drops = metrics.drop_metrics(candidate.scorecard, baseline.scorecard)
         self.metrics(drops)
         changes = metrics.changes(candidate, baseline)
@@ -249,10 +246,7 @@ def end(run_id: str, *, status: str, reason: str) -> None:
 
 
 def download(run_id: str, *, into: Path, only: Sequence[str] = ()) -> Path:
-    """Download a run's artifacts except its model and return their folder.
-
-    `only` names the ones to download; those that the run does not have are skipped.
-    """
+    """Download a run's artifacts, or those of `only` that it has, but not its model."""
     into.mkdir(parents=True, exist_ok=True)
     with service():
         names = [item.path for item in client().list_artifacts(run_id)]

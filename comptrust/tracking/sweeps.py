@@ -44,10 +44,7 @@ class Past:
 
 
 def parent_to_resume(digest: str) -> str | None:
-    """Return the parent run to continue, or None to start a new one.
-
-    It is the run that `mlflow run` created for this process, else the newest one of this sweep.
-    """
+    """Return the run of `mlflow run`, else the newest of this sweep, else None to start anew."""
     if adopted := os.environ.get("MLFLOW_RUN_ID"):
         return adopted
     newest = search_runs(has_tags({SWEEP: digest}), limit=1)
@@ -55,10 +52,7 @@ def parent_to_resume(digest: str) -> str | None:
 
 
 def finished(tags: Mapping[str, str]) -> dict[str, Done]:
-    """Return the finished cells by key, from the runs that carry all these tags.
-
-    A cell counts as finished once its version is registered.
-    """
+    """Return the finished cells by key: those of these tags whose version is registered."""
     cells: dict[str, Done] = {}
     for run in search_runs(f"{has_tags(tags)} and attributes.status = 'FINISHED'"):
         key, verdict = run.data.tags.get(CELL), run.data.tags.get("verdict")

@@ -1,7 +1,4 @@
-"""The main job: compress, evaluate, validate, log, judge, register, promote.
-
-The dense model is evaluated once per suite, by whichever job needs it first.
-"""
+"""The main job: compress, evaluate, validate, log, judge, register, promote; dense only once."""
 
 import dataclasses
 import functools
@@ -163,10 +160,7 @@ def _checkpoint(log: runs.Run, job: Job, say: Say) -> tuple[Checkpoint, InMemory
 
 
 def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
-    """Return the dense model's evaluation: a logged one of this suite, code and engine, or a new.
-
-    A logged one must be of the files that the source gives here. A new one gets a run of its own.
-    """
+    """Return a logged dense evaluation of these files, suite, code and engine, or make one."""
     assert candidate.recipe is not None
     recipe = Recipe(base_model=candidate.recipe.base_model, method="none")
     resolved = recipe.model_copy(update={"revision": candidate.recipe.revision})
@@ -215,10 +209,7 @@ def _log_model(
 def _evaluate(
     log: runs.Run, checkpoint: Checkpoint, job: Job, models: InMemory, say: Say
 ) -> Evaluation:
-    """Let the checkpoint answer the suite, score the answers and log everything.
-
-    Great Expectations validate the prompts, then the answers, then the scores.
-    """
+    """Let the checkpoint answer, validate each step with Great Expectations, and log everything."""
     from comptrust.gate.expectations import frames
     from comptrust.models.backends.hf import Hf
     from comptrust.trust.run import evaluate

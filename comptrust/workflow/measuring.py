@@ -29,10 +29,7 @@ class Witness:
             )
 
     def check(self, suite: Suite) -> str:
-        """Return the digest of the seal; it is empty if there is none.
-
-        Raises UserError if the seal is not for this suite, or not signed by a key that counts here.
-        """
+        """Return the seal's digest, empty without one. Raises UserError if it does not count."""
         if self.seal is None:
             return ""
         seal, trusted = seals.read(self.seal), keys.load_public_keys()
@@ -55,8 +52,5 @@ class Witness:
         return Ledger(secret, seal=digest)
 
     def sign(self, out: Path, ledger: Ledger | None) -> Evaluation:
-        """Sign the evaluation in the folder `out`, if there is a key, and read it back.
-
-        Without a ledger it is signed as one that was made elsewhere.
-        """
+        """Sign the evaluation in `out`, made elsewhere without a ledger, and read it back."""
         return measurements.sign(out, self.key, ledger)

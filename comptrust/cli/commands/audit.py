@@ -136,7 +136,6 @@ def _is_emergency(record: AuditRecord) -> bool:
 
 
 def _emergency(record: AuditRecord) -> str:
-    """Return the first line about a version that is promoted without a passing verdict."""
     from comptrust.gate.signing import emergency
 
     assert record.grant is not None

@@ -136,7 +136,6 @@ def command(
 def _print_plan(
     policy: str | None, *, suite: str, limit: Limit | None, baseline: str | None, as_json: bool
 ) -> None:
-    """Print what each dimension of a suite has and needs for the policy's margins."""
     from comptrust.gate import planning
     from comptrust.gate import policy as policies
     from comptrust.tracking import evaluations

@@ -129,7 +129,6 @@ def command(
 def _compared(
     serving: str, ref: str, attestation: "Attestation | None"
 ) -> "tuple[Sequence[serving_check.Fact], Result]":
-    """Return what a running server tells of itself, and whether it serves what was judged."""
     from comptrust.claims.bundles import MODEL
     from comptrust.claims.writing import CHECKPOINT
     from comptrust.tracking import evaluations

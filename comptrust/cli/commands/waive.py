@@ -81,7 +81,6 @@ def command(
 
 
 def _digest(checkpoint: str) -> str:
-    """Return the digest itself, or that of the checkpoint of a run or version."""
     if re.fullmatch(r"[0-9a-f]{64}", checkpoint):
         return checkpoint
     if not checkpoint.startswith(("models:/", "runs:/")):
@@ -95,7 +94,6 @@ def _digest(checkpoint: str) -> str:
 
 
 def _keep(waiver: waivers.Waiver, *, ref: str, out: Path | None) -> str:
-    """Add the waiver to a file, or to those logged on the run; return where it is."""
     from comptrust.report import descriptions
     from comptrust.tracking import history, registry
     from comptrust.tracking.evaluations import REMOTE
