@@ -2,8 +2,6 @@
 
 import contextlib
 import logging
-import tempfile
-from pathlib import Path
 
 from comptrust import config, description
 from comptrust.description import Facts, Place
@@ -67,8 +65,7 @@ def update(run_id: str) -> None:
 
 def _judged(run_id: str) -> tuple[Verdict | None, str, tuple[Waiver, ...]]:
     names = (attestations.VERDICT, attestations.NAME, waivers.NAME)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = runs.download(run_id, into=Path(temporary), only=names)
+    with runs.files(run_id, *names) as folder:
         if not (folder / attestations.VERDICT).exists():
             return None, "", ()
         verdict = config.load_json(folder / attestations.VERDICT, Verdict)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from comptrust import config, crashes, digests, locks, process, progress
 from comptrust.errors import ServiceError, UserError
@@ -17,6 +17,7 @@ from comptrust.models import presets, prompting, sources
 from comptrust.records import Recipe
 from comptrust.sweep.sweep_file import SweepFile
 from comptrust.tracking import registry, runs, store, sweeps
+from comptrust.tracking.sweeps import Outcome
 from comptrust.workflow import job
 
 SECONDS_BETWEEN_REPORTS = 10
@@ -60,42 +61,11 @@ class Task:
     """Digest of the driver's code; a machine with other code refuses the cell."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a cell ended."""
-
-    key: str
-    state: Literal["done", "failed", "lost"]
-    run_id: str | None = None
-    version: str | None = None
-    verdict: str | None = None
-    seconds: float | None = None
-    """Duration of the work itself, as `comptrust run` does it."""
-    overhead: float = 0.0
-    """Seconds this process spent on the rest: locking, look-ups, opening the run, reporting."""
-    prompts: int = 0
-    reason: str = ""
-    exit_code: int = 0
-
-
 def ended(cell: Cell, outcome: Outcome) -> dict[str, Any]:
     """Return how a cell ended, as cells.json and the JSON result say it."""
-    return {
-        "model": cell.recipe.base_model,
-        "recipe": cell.recipe.slug,
-        "key": outcome.key,
-        "state": outcome.state,
-        "run_id": outcome.run_id,
-        "version": outcome.version,
-        "verdict": outcome.verdict,
-        "seconds": outcome.seconds,
-        "reason": outcome.reason,
-    }
-
-
-def finished(tags: Mapping[str, str]) -> dict[str, Outcome]:
-    """Return the finished cells by key, from the runs that carry all these tags."""
-    return {key: Outcome(key, "done", **vars(done)) for key, done in sweeps.finished(tags).items()}
+    names = ("key", "state", "run_id", "version", "verdict", "seconds", "reason")
+    fields = {name: getattr(outcome, name) for name in names}
+    return {"model": cell.recipe.base_model, "recipe": cell.recipe.slug} | fields
 
 
 def carry_out(task: Task) -> Outcome:
@@ -110,7 +80,7 @@ def carry_out(task: Task) -> Outcome:
         began = time.monotonic()
         with locks.alone(folder / f"{key}.lock"), _output_in(folder / f"{key}.log"):
             # Another sweep may have finished it while we waited for the lock.
-            if done := finished({sweeps.CELL: key}).get(key):
+            if done := sweeps.finished({sweeps.CELL: key}).get(key):
                 return done
             # We hold the lock, so a run of this cell that is still open has lost its process.
             sweeps.abandon(

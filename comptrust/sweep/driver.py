@@ -10,11 +10,12 @@ from typing import TextIO
 
 from comptrust import digests
 from comptrust.sweep import plan
-from comptrust.sweep.cell import Cell, Outcome, Task, ended
+from comptrust.sweep.cell import Cell, Task, ended
 from comptrust.sweep.engines import Engine
 from comptrust.sweep.output import Progress, View, rate
 from comptrust.text_tables import counted
 from comptrust.tracking import runs, sweeps
+from comptrust.tracking.sweeps import Outcome
 
 SECONDS_BETWEEN_POLLS = 5.0
 MIN_SECONDS_BETWEEN_METRICS, SHARE_BETWEEN_METRICS = 15.0, 0.01

@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from comptrust.errors import Exit, ServiceError, UserError, unknown
-from comptrust.sweep.cell import Outcome, Task, carry_out
+from comptrust.sweep.cell import Task, carry_out
+from comptrust.tracking.sweeps import Outcome
 
 SECONDS_TO_STOP = 20
 SECONDS_TO_ANSWER = 5

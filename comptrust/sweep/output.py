@@ -10,10 +10,11 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from comptrust.sweep.cell import Outcome, ended
+from comptrust.sweep.cell import ended
 from comptrust.sweep.plan import Sweep
 from comptrust.text_tables import counted, duration, table
 from comptrust.tracking import store
+from comptrust.tracking.sweeps import Outcome
 
 SECONDS_BETWEEN_LINES = 30
 WINDOW = 60

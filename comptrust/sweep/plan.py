@@ -15,7 +15,7 @@ from comptrust.gate import planning
 from comptrust.gate import policy as policies
 from comptrust.records import Recipe, Suite
 from comptrust.sweep import facts
-from comptrust.sweep.cell import Cell, Outcome, finished
+from comptrust.sweep.cell import Cell
 from comptrust.sweep.engines import Capacity, Node
 from comptrust.sweep.grid import Grid
 from comptrust.sweep.sweep_file import SweepFile, models
@@ -65,7 +65,7 @@ class Sweep:
     digest: str
     cells: tuple[Cell, ...]
     """The dense ones first."""
-    finished: dict[str, Outcome]
+    finished: dict[str, sweeps.Outcome]
     """Key -> outcome, of the cells that any sweep, on any machine, had finished."""
     facts: dict[str, facts.Facts]
     """By the model's name."""
@@ -104,7 +104,7 @@ def build(grid: Grid, *, work: bool) -> Sweep:
         for recipe in grid.recipes
     )
     tags = {"suite_digest": suite.digest, "code_digest": digests.of_code()}
-    outcomes = {} if is_new else finished(tags)
+    outcomes = {} if is_new else sweeps.finished(tags)
     # What a cell may use and how the sweep is described do not make it another sweep. Some fields
     # came later: a sweep file that leaves them out keeps its digest.
     later = {"dtype", "template", "template_args"}

@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,7 +157,6 @@ def _read(run_id: str, ref: str, names: tuple[str, ...]) -> Evaluation:
 
 
 def _find(run_id: str, ref: str, names: tuple[str, ...]) -> Evaluation | None:
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = runs.download(run_id, into=Path(temporary), only=names)
+    with runs.files(run_id, *names) as folder:
         found = (folder / "scorecard.json").exists()
         return evaluation.load(folder, ref=ref) if found else None

@@ -1,6 +1,5 @@
 """Promotion: move a version to a stage and an alias if its verdict passes for exactly its bytes."""
 
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,8 +115,7 @@ def examine(
     With `policy_digest` the verdict must have been reached under exactly that policy. `check` runs
     last.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = runs.download(version.run_id, into=Path(temporary), only=JUDGED_FILES)
+    with runs.files(version.run_id, *JUDGED_FILES) as folder:
         if policy_digest:
             history.restore(version.run_id, policy_digest, into=folder)
         judged = _examine_files(version, folder, policy_digest)
@@ -194,8 +192,7 @@ def _examine_files(version: registry.Version, folder: Path, policy_digest: str |
 
 def _make_current(candidate: registry.Version, policy_digest: str) -> None:
     """Let the recorded verdict under a policy be the run's present one, which servers read."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = runs.download(candidate.run_id, into=Path(temporary), only=JUDGED_FILES[:1])
+    with runs.files(candidate.run_id, "verdict.json") as folder:
         restored = history.restore(candidate.run_id, policy_digest, into=folder)
         for name in sorted(restored):  # attestation.json first: it proves the others
             runs.client().log_artifact(candidate.run_id, str(restored[name]))

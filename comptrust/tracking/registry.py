@@ -151,17 +151,9 @@ def claim(version: Version, verdict: Verdict, *, until: datetime.datetime | None
 
 def recipe_tags(recipe: Recipe) -> dict[str, str]:
     """Return the tags of a recipe, without its unset fields."""
-    fields = {
-        "method": recipe.method,
-        "bits": recipe.bits,
-        "structure": recipe.structure,
-        "sparsity": recipe.sparsity,
-        "seed": recipe.seed,
-        "revision": recipe.revision,
-        "recipe": recipe.slug,
-        "base_model": recipe.base_model,
-    }
-    return {key: str(value) for key, value in fields.items() if value is not None}
+    tagged = {"method", "bits", "structure", "sparsity", "seed", "revision", "base_model"}
+    fields = {"recipe": recipe.slug} | recipe.model_dump(include=tagged, exclude_none=True)
+    return {key: str(value) for key, value in fields.items()}
 
 
 def resolve(ref: str) -> Version:

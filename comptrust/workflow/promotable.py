@@ -1,6 +1,5 @@
 """What a registered version needs, besides a passing verdict, before a client promotes it."""
 
-import tempfile
 from pathlib import Path
 
 from comptrust.gate import dense, earlier
@@ -89,7 +88,6 @@ def _refusal(
 
 
 def _baseline_of(version: registry.Version, policy: Policy) -> str | None:
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = runs.download(version.run_id, into=Path(temporary), only=["verdict.json"])
+    with runs.files(version.run_id, "verdict.json") as folder:
         history.restore(version.run_id, policy.digest, into=folder)
         return promotion.read(folder, "verdict.json", Verdict).baseline_digest

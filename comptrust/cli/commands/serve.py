@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from comptrust.cli.options import say
+from comptrust.cli.options import default_option, say
 
 PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
 FOLDER = click.Path(path_type=Path)
@@ -23,11 +23,10 @@ FOLDER = click.Path(path_type=Path)
     envvar="MLFLOW_REGISTRY_STORE_URI",
     help="Database of models  [default: the one of runs].",
 )
-@click.option(
+@default_option(
     "--artifacts-destination",
     envvar="MLFLOW_ARTIFACTS_DESTINATION",
     default="./mlartifacts",
-    show_default=True,
     help="Folder of the artifacts.",
 )
 @click.option(

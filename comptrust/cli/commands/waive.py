@@ -8,7 +8,7 @@ import click
 
 from comptrust import config, digests
 from comptrust.cli import complete
-from comptrust.cli.options import json_option, print_result
+from comptrust.cli.options import file_option, json_option, print_result
 from comptrust.errors import UserError
 from comptrust.gate.signing import waivers
 
@@ -29,9 +29,8 @@ from comptrust.gate.signing import waivers
     type=click.DateTime(["%Y-%m-%d"]),
     help="Last day on which the waiver holds (UTC).",
 )
-@click.option(
+@file_option(
     "--out",
-    type=click.Path(path_type=Path),
     help="File to add the waiver to  [default: logged on the model's run; for a digest,"
     " waivers.json].",
 )
