@@ -53,30 +53,23 @@ def names(
     return complete
 
 
-def models(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    """Complete a builtin model, a registered version or a folder."""
+def _of(values: Callable[[click.Context], dict[str, str]], *, files: bool = False) -> Complete:
+    return lambda ctx, param, incomplete: _matching(values(ctx), incomplete, files=files)
+
+
+models = _of(lambda ctx: _builtin() | _versions(), files=True)
+versions = _of(lambda ctx: _versions(), files=True)
+registered_name = _of(lambda ctx: {name: "" for name, _ in _registered()})
+number = _of(
+    lambda ctx: {number: "" for name, number in _registered() if name == ctx.params.get("name")}
+)
+"""Of the model that the argument before names."""
+
+
+def _builtin() -> dict[str, str]:
     from comptrust.models.sources import BUILTIN
 
-    builtin = {f"builtin:{name}": text for name, text in BUILTIN.items()}
-    return _matching(builtin | _versions(), incomplete, files=True)
-
-
-def versions(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    """Complete a registered version or a file."""
-    return _matching(_versions(), incomplete, files=True)
-
-
-def registered_name(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> "list[CompletionItem]":
-    """Complete the name of a registered model."""
-    return _matching({name: "" for name, _ in _registered()}, incomplete)
-
-
-def number(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    """Complete a version of the model that the argument before names."""
-    numbers = {number: "" for name, number in _registered() if name == ctx.params.get("name")}
-    return _matching(numbers, incomplete)
+    return {f"builtin:{name}": text for name, text in BUILTIN.items()}
 
 
 def _versions() -> dict[str, str]:

@@ -149,9 +149,8 @@ def _floor(dense: Evaluation, noisy: list[Evaluation], name: str) -> float:
     for copy in noisy:
         theirs = copy.table(name)
         assert theirs is not None
-        positions = {key: row for row, key in enumerate(whole.ids.tolist())}
-        rows = np.array([positions[key] for key in theirs.ids.tolist()])
-        drops.append(_whole_drop(theirs, _rows(whole, rows), whole, dense, name))
+        same = whole.select(np.isin(whole.ids, theirs.ids))
+        drops.append(_whole_drop(theirs, same, whole, dense, name))
     return float(np.quantile(drops, 0.95, method="higher"))
 
 
@@ -166,11 +165,3 @@ def _whole_drop(copy: Table, same: Table, whole: Table, dense: Evaluation, name:
     share = resampling.clusters(same)[1] / resampling.clusters(whole)[1]
     square = bounds.estimate**2 - (1 - share) * bounds.standard_error**2
     return math.sqrt(max(0.0, square))
-
-
-def _rows(table: Table, rows: np.ndarray) -> Table:
-    columns = {
-        name: getattr(table, name)[rows]
-        for name in ("ids", "scenario", "cluster", "answer", "refusal")
-    }
-    return Table(**columns, values={name: column[rows] for name, column in table.values.items()})

@@ -24,15 +24,7 @@ from comptrust.tracking import serving_cost as costs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
-from comptrust.workflow import (
-    baselines,
-    checkpoints,
-    promotable,
-    recording,
-    serving_cost,
-    signatures,
-)
-from comptrust.workflow.measuring import Witness
+from comptrust.workflow import baselines, checkpoints, measuring, promotable, recording, signatures
 
 Say = Callable[[str], None]
 
@@ -216,7 +208,7 @@ def _evaluate(
 
     path = Path(checkpoint.path)
     log.read(datasets.suite(job.suite, spec=job.suite_name), context="evaluation")
-    witness = Witness(job.signer.key, job.seal)
+    witness = measuring.Witness(job.signer.key, job.seal)
     asked = [job.suite.digest, digests.of_code(), job.dtype, job.template, dict(job.template_args)]
     key = digests.of_value([checkpoint.digest, *asked])
     folder = config.cache_dir() / "evaluations" / key[:24]
@@ -248,7 +240,7 @@ def _evaluate(
         if is_new:  # else the time is not that of all prompts
             log.metrics({runs.PROMPTS: len(job.suite.prompts)})
         frames.validate_scorecards([measured.scorecard], out=checks)
-        cost = serving_cost.measure(backend, folder, say=say)
+        cost = measuring.serving_cost(backend, folder, say=say)
     finally:
         if checks.is_dir():
             log.folder(checks, "validation")

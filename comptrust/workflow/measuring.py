@@ -1,12 +1,15 @@
-"""The machine that evaluates signs what it measures, while it measures it."""
+"""The machine that evaluates signs what it measures, and measures what serving costs there."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from comptrust import config, digests
 from comptrust.errors import UserError
 from comptrust.gate.signing import keys, measurements, seals
+from comptrust.models.base import Backend
 from comptrust.records import Suite
+from comptrust.serving_cost import NAME, ServingCost, words
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.ledger import Ledger
 
@@ -54,3 +57,18 @@ class Witness:
     def sign(self, out: Path, ledger: Ledger | None) -> Evaluation:
         """Sign the evaluation in `out`, made elsewhere without a ledger, and read it back."""
         return measurements.sign(out, self.key, ledger)
+
+
+def serving_cost(
+    backend: Backend, folder: Path, *, say: Callable[[str], None] = lambda line: None
+) -> ServingCost | None:
+    """Return the cost as kept in an evaluation's folder, else measure it and keep it there."""
+    path = folder / NAME
+    try:
+        return config.load_json(path, ServingCost)
+    except UserError:  # there is none, or not one that can be read
+        cost = backend.cost()
+    if cost:
+        digests.write_atomic(path, cost.model_dump_json(indent=2) + "\n")
+        say(f"serving: {', '.join(words(cost))} ({cost.how}; {cost.where})")
+    return cost

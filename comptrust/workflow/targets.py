@@ -17,8 +17,7 @@ from comptrust.records import Checkpoint, Dtype, Suite
 from comptrust.tracking.registry import local_model
 from comptrust.trust import run
 from comptrust.trust.evaluation import Evaluation
-from comptrust.workflow import serving_cost
-from comptrust.workflow.measuring import Witness
+from comptrust.workflow import measuring
 
 ENGINES = ("auto", "vllm")
 """Names of engines beside those of the backends."""
@@ -147,7 +146,7 @@ def evaluate(
     say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Let a target answer a suite, as `trust.run.evaluate` does, and sign if there is a key."""
-    witness = Witness(seal=seal)
+    witness = measuring.Witness(seal=seal)
     if target.path:
         prompting.check(
             target.path,
@@ -175,7 +174,7 @@ def evaluate(
             ledger=ledger,
             say=say,
         )
-        serving_cost.measure(answering, out, say=say)
+        measuring.serving_cost(answering, out, say=say)
     if target.record:
         text = target.record.model_dump_json(indent=2) + "\n"
         digests.write_atomic(out / checkpoint.NAME, text)
