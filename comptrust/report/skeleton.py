@@ -5,6 +5,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from comptrust.report import markup
 from comptrust.verdict_html import MARKS
 
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
@@ -13,6 +14,7 @@ TEMPLATES = jinja2.Environment(
     autoescape=True,
     undefined=jinja2.StrictUndefined,
 )
+TEMPLATES.filters |= {name: getattr(markup, name) for name in ("number", "spaced", "visible")}
 
 
 def fill(template: str, **values: object) -> Markup:
