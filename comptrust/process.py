@@ -13,10 +13,7 @@ SILENCED = {
     "LLM_COMPRESSOR_LOG_DISABLED": "true",
     "COMPRESSED_TENSORS_LOG_DISABLED": "true",
 }
-"""Environment variables that keep libraries from printing bars and logs.
-
-A bar that is shown after 1e9 seconds: some callers of tqdm override TQDM_DISABLE.
-"""
+"""Variables that keep libraries silent; some callers of tqdm override TQDM_DISABLE, not a delay."""
 LOGGERS = ("accelerate", "datasets", "huggingface_hub", "torch.fx._symbolic_trace")
 """Libraries that have no such variable."""
 

@@ -121,10 +121,7 @@ class ReloadCheck(Record):
     """Comparison of the reloaded checkpoint with the model in memory."""
 
     max_logit_difference: float | None
-    """Largest absolute difference between their logits over the fixed prompts.
-
-    None for a checkpoint compressed elsewhere: only that it loads with finite logits was checked.
-    """
+    """Largest difference of their logits; None if made elsewhere, which only has to be finite."""
     tolerance: float
     """Largest difference at which they count as the same model."""
     n_tokens: int
@@ -231,10 +228,7 @@ class Prompt(Record):
     """One question, answered by likelihood (`choose`) if it has `choices`, else by `generate`."""
 
     id: str
-    """Unique within the dimension: `<scenario>#<index>`.
-
-    For stereotype it is `<setting>/<topic>/<group>/<template>`.
-    """
+    """Unique within the dimension: `<scenario>#<index>`, or parts joined by slashes."""
     dimension: str
     scenario: str
     messages: tuple[Message, ...]

@@ -8,13 +8,8 @@ from comptrust.report.markup import escape, number
 from comptrust.text_tables import counted
 
 COLUMNS = (
-    "model",
-    "verdict",
-    "method",
-    "bits or structure",
-    "source",
-    "size",
-)
+    "model", "verdict", "method", "bits or structure", "source", "size",
+)  # fmt: skip
 LAST_COLUMNS = ("average", "refusal", "runs")
 FILTER = (
     '<p class="filter"><label>Filter <input id="filter" type="search"'

@@ -29,10 +29,7 @@ class Cell:
 
     recipe: Recipe
     key: str
-    """SHA-256 of recipe, model files, suite and code.
-
-    The content of a model folder counts, its path does not.
-    """
+    """SHA-256 of recipe, model files (wherever they are), suite and code."""
     seconds: float | None
     """Estimated duration."""
     basis: str

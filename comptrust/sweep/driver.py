@@ -19,8 +19,7 @@ from comptrust.tracking.sweeps import Outcome
 
 SECONDS_BETWEEN_POLLS = 5.0
 MIN_SECONDS_BETWEEN_METRICS, SHARE_BETWEEN_METRICS = 15.0, 0.01
-"""Metrics are logged every 1% of the time so far, so that a long sweep logs hundreds of values and
-not tens of thousands."""
+"""Metrics are logged every 1% of the time so far: hundreds of values even of a long sweep."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 

@@ -44,18 +44,10 @@ for activations; on a GPU the same at 16 bits, and beside it the files pass thro
 RUN_BYTES, ANSWER_BYTES = 0.6e6, 450
 """In the artifact store: a run without weights and answers (mostly pages), and one answer."""
 PASSED_ON = (
-    "COMPTRUST_",
-    "MLFLOW_EXPERIMENT_NAME",
-    "MLFLOW_DISABLE_TELEMETRY",
-    "MLFLOW_REGISTRY_URI",
-    "HF_HOME",
-    "HF_ENDPOINT",
-    "HF_HUB_OFFLINE",
-)
-"""Environment variables of this process that hold for every cell.
-
-Passwords and keys are not passed on: each machine has its own.
-"""
+    "COMPTRUST_", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_REGISTRY_URI",
+    "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE",
+)  # fmt: skip
+"""Variables that hold for every cell; of passwords and keys each machine has its own."""
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,9 @@ from comptrust.trust.generations import write_generations
 from comptrust.trust.ledger import Ledger
 
 PACKAGES = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "compressed-tensors",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "alt-profanity-check",
-)
+    "torch", "transformers", "tokenizers", "safetensors", "compressed-tensors", "numpy",
+    "scipy", "scikit-learn", "alt-profanity-check",
+)  # fmt: skip
 """Packages whose versions can change answers or scores."""
 OWNER = "owner.json"
 """File of an evaluation's folder: which model, suite and backend its answers are of."""

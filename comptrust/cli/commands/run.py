@@ -21,20 +21,9 @@ from comptrust.cli.options import (
 from comptrust.errors import Exit
 
 NOT_RECIPE = (
-    "suite",
-    "dimensions",
-    "limit",
-    "scoring",
-    "dtype",
-    "template",
-    "template_args",
-    "batch_size",
-    "policy",
-    "promote_to",
-    "out",
-    "seal",
-    "verify",
-)
+    "suite", "dimensions", "limit", "scoring", "dtype", "template", "template_args",
+    "batch_size", "policy", "promote_to", "out", "seal", "verify",
+)  # fmt: skip
 """Options that are not part of the recipe."""
 
 

@@ -21,15 +21,9 @@ from comptrust.trust.decodingtrust import (
 from comptrust.trust.decodingtrust.folder import Folder
 
 READERS: dict[str, ModuleType] = {
-    "toxicity": toxicity,
-    "stereotype": stereotype,
-    "adv_robustness": adv_robustness,
-    "ood": ood,
-    "adv_demonstration": adv_demonstration,
-    "privacy": privacy,
-    "ethics": ethics,
-    "fairness": fairness,
-    "mmlu": mmlu,
+    module.__name__.rpartition(".")[2]: module
+    for module in (toxicity, stereotype, adv_robustness, ood, adv_demonstration, privacy)
+    + (ethics, fairness, mmlu)
 }
 
 
