@@ -5,13 +5,12 @@ answer is none of the options.
 """
 
 import random
-from pathlib import Path
 
-from comptrust import config
 from comptrust.records import Choice, Message
 from comptrust.trust.build import Rows, completion
+from comptrust.trust.mini import texts
 
-FACTS = config.read_yaml(Path(__file__).with_suffix(".yaml"))
+FACTS = texts(__file__)
 """Subject -> its question, and the answer for each thing."""
 DEMOS = (
     "Question: What do bees make?\nAnswer: honey\n\nQuestion: What color is the sea?\nAnswer:"
