@@ -160,6 +160,12 @@ class SeedGroup:
         return _mean_of_all([entry.refusals.get(dimension) for entry in self.entries])
 
     @property
+    def mean_refusal(self) -> float | None:
+        """The mean refusal rate, in percent, over the dimensions that have one."""
+        rates = [rate for name in DIMENSIONS if (rate := self.refusal(name)) is not None]
+        return sum(rates) / len(rates) if rates else None
+
+    @property
     def average(self) -> float | None:
         """The paper's average: the plain mean of all nine scores; None if one is missing."""
         return _mean_of_all([self.mean(name) for name in DIMENSIONS])

@@ -14,7 +14,8 @@ TEMPLATES = jinja2.Environment(
     autoescape=True,
     undefined=jinja2.StrictUndefined,
 )
-TEMPLATES.filters |= {name: getattr(markup, name) for name in ("number", "spaced", "visible")}
+FILTERS = (markup.narrow_heading, markup.number, markup.percent, markup.spaced, markup.visible)
+TEMPLATES.filters |= {function.__name__: function for function in FILTERS}
 
 
 def fill(template: str, **values: object) -> Markup:
