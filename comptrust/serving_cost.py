@@ -1,7 +1,5 @@
 """What it costs to serve a model: a side product on which no digest, score or verdict depends."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """What was decided about each version, and what is still open."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
