@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from comptrust.report import drawing, markup
+from comptrust.report import drawing, skeleton
 from comptrust.report.base import (
     DIMENSIONS,
     MARGIN,
@@ -16,7 +17,7 @@ from comptrust.report.base import (
     lost,
 )
 from comptrust.report.drawing import INK, Style
-from comptrust.report.markup import escape, number, percent, spaced
+from comptrust.report.markup import number, percent, spaced
 
 WIDTH, HEIGHT = 380.0, 360.0
 AXES = {
@@ -132,26 +133,13 @@ def _figure(axis: str, drawn: Sequence[Option]) -> str:
             alternative=f"{AXES[axis].capitalize()}, against points lost. On the Pareto front:"
             f" {descriptions or 'none'}.",
         )
-    names = ", ".join(escape(option.entry.recipe) for option in front)
-    caption = f"<figcaption>Pareto front: {names or 'no version passed'}.</figcaption>"
-    drawing_of = f'<figure class="large">{svg}{caption}</figure>'
-    return f'<div class="beside">{drawing_of}{_table(drawn, axis)}</div>'
-
-
-def _table(drawn: Sequence[Option], axis: str) -> str:
-    rows = [
-        (
-            markup.header(option.entry.recipe),
-            markup.number_cell(percent(option.cost), value=option.cost),
-            markup.number_cell(number(option.worst), value=option.worst),
-            f"<td>{spaced(option.dimension)}</td>",
-            f"<td>{escape(option.outcome)}</td>",
-            f"<td>{'yes' if option.front else ''}</td>",
-        )
-        for option in drawn
-    ]
-    cost = AXES[axis].partition(",")[0]
-    return markup.table(("recipe", cost, "points lost", "in", "verdict", "Pareto front"), rows)
+    return skeleton.fill(
+        "tradeoff.html",
+        svg=Markup(svg),
+        options=drawn,
+        front=front,
+        cost=AXES[axis].partition(",")[0],
+    )
 
 
 def _png(by_axis: Sequence[tuple[str, Sequence[Option]]], title: str) -> bytes:
