@@ -29,10 +29,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def shipped_or_file(name: str, *, kind: str) -> Path:
-    """Return a shipped recipe or sweep (the `kind`) by name, or the YAML file of that name.
-
-    Raises UserError if there is neither.
-    """
+    """Return a shipped recipe or sweep (`kind`) by name, or a YAML file. Raises UserError."""
     shipped = {path.stem: path for path in (SHIPPED / f"{kind}s").glob("*.yaml")}
     path = shipped.get(name, Path(name))
     if path.is_file():
@@ -70,10 +67,7 @@ def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
 
 
 def decoded_lines(file: IO[bytes], *, max_bytes: int = MAX_BYTES, where: str) -> Iterator[str]:
-    """Yield the lines of an open UTF-8 file without their line ends.
-
-    Raises UserError if the file is larger than `max_bytes` bytes or is not UTF-8.
-    """
+    """Yield the lines of an open UTF-8 file, without their ends. Raises UserError as read_text."""
     read = 0
     while line := file.readline(max_bytes + 1):
         if read + len(line) > max_bytes:
@@ -91,10 +85,7 @@ def _too_large(where: str, *, max_bytes: int) -> UserError:
 
 
 def decoded(content: bytes, *, where: str, offset: int = 0) -> str:
-    """Return UTF-8 bytes as text in which every line ends with a line feed.
-
-    Raises UserError naming `where` and the offending byte, counted from `offset`.
-    """
+    """Return UTF-8 bytes with line feeds as text. Raises UserError naming `where` and the byte."""
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -110,10 +101,7 @@ def read_json(path: Path) -> Any:
 
 
 def json_value(text: str, *, where: str) -> Any:
-    """Parse strict JSON, in which every number is finite.
-
-    Raises UserError naming `where` and, if the text has several, the line.
-    """
+    """Parse strict JSON with finite numbers. Raises UserError naming `where` and the line."""
     try:
         value = STRICT_DECODER.decode(text)
         if SURROGATE.search(text):  # encoding finds a lone one, but takes time
@@ -173,11 +161,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def yaml_value(text: str, *, where: str) -> Any:
-    """Parse YAML into plain data, never into objects.
-
-    Aliases are refused: a few of them can expand to more data than fits in memory. Raises UserError
-    naming `where`.
-    """
+    """Parse YAML into plain data. Raises UserError, also for aliases, which can expand a lot."""
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, LOADER)):
             raise UserError(

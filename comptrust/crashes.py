@@ -37,10 +37,7 @@ COLLECTIONS = ("all", "test", "docs")
 
 
 def explain(error: BaseException, *, redact: Callable[[str], str]) -> tuple[str, Exit]:
-    """Return one line that tells the user about an error, and the exit code.
-
-    `redact` removes credentials from a text.
-    """
+    """Return one line that tells the user about an error, redacted, and the exit code."""
     if isinstance(error, ModuleNotFoundError):
         error = missing_extra(error) or error
     if isinstance(error, ComptrustError):
@@ -57,10 +54,7 @@ def explain(error: BaseException, *, redact: Callable[[str], str]) -> tuple[str,
 
 
 def missing_extra(error: ModuleNotFoundError) -> UserError | None:
-    """Return the error for a module that one of our extras brings, with the pip command.
-
-    None for every other module: then it is not an extra that is missing.
-    """
+    """Return the error for a module that one of our extras brings; None for any other module."""
     module = (error.name or "").partition(".")[0]
     if module == "comptrust":  # our extras name one another
         return None
@@ -77,7 +71,6 @@ def missing_extra(error: ModuleNotFoundError) -> UserError | None:
 
 
 def _report(error: BaseException, redact: Callable[[str], str]) -> str:
-    """Write the traceback to a file; return a line with the cause and that file."""
     path = _write(redact("".join(traceback.format_exception(error))))
     where = (
         f"The full traceback is in {path}; please report it."

@@ -136,7 +136,6 @@ def quoted(text: object, *, longest: int = MAX_QUOTED) -> str:
 
 
 def _first(verdict: Verdict, facts: Facts) -> Iterator[str]:
-    """Yield the verdict and its reasons; an emergency comes before both."""
     if facts.urgent:
         yield f"{quoted(facts.urgent)}\n==="
     outcome = f"{MARKS[verdict.outcome]} {verdict.outcome.upper()}"
@@ -157,7 +156,6 @@ def _first(verdict: Verdict, facts: Facts) -> Iterator[str]:
 
 
 def _serving(facts: Facts) -> str:
-    """Return what it costs to serve both models, and that nobody vouches for it."""
     own, dense = serving_cost.of_both(facts.costs)
     if own is None:
         return ""
@@ -191,7 +189,6 @@ def _severity(row: dict[str, Any]) -> tuple[int, float]:
 
 
 def _table(rows: dict[str, dict[str, Any]]) -> str:
-    """Return a table of dimensions; empty without any."""
     if not rows:
         return ""
     lines = [

@@ -43,10 +43,9 @@ def canonical(value: Any) -> str:
 
 
 def rfc8785(value: Any) -> bytes:
-    """Return a JSON-able value in the form of RFC 8785, as UTF-8.
+    """Return a JSON-able value in the form of RFC 8785, as UTF-8: what is signed and handed out.
 
-    It is what is signed, and what leaves comptrust. Raises ValueError for a number that is not
-    finite, or a whole number beyond 2**53, which other readers of JSON would round.
+    Raises ValueError for a number that is not finite, or whole and beyond 2**53.
     """
     return jcs.dumps(value)
 
@@ -83,10 +82,7 @@ def identity(path: Path) -> Identity:
 
 
 class Memory:
-    """Digests files and remembers the results while the files are provably untouched.
-
-    `remembered` are the entries to start with, by absolute path; there may be none.
-    """
+    """Digests files and remembers them, and those `remembered` before, while provably untouched."""
 
     def __init__(self, remembered: dict[str, Entry]) -> None:
         self._remembered = remembered
@@ -94,10 +90,7 @@ class Memory:
         self._reading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def of_file(self, path: Path) -> str:
-        """Return a file's SHA-256, without reading the file if it is untouched since the last time.
-
-        A file that changed in the last seconds, or while it was read, is not remembered.
-        """
+        """Return a file's SHA-256, read only if it was touched; recent changes are not kept."""
         key = os.path.abspath(path)
         with self._reading[key]:  # whoever else wants this file waits for what is read now
             before = identity(path)
@@ -114,10 +107,7 @@ class Memory:
 def of_folder(
     folder: Path, *, leave_out: Collection[str] = (), hasher: Callable[[Path], str] = of_file
 ) -> dict[str, str]:
-    """Digest every file below a folder: relative POSIX path -> SHA-256, sorted by path.
-
-    Only where a stale digest does no harm may `hasher` be one that remembers (hash_cache.py).
-    """
+    """Digest a folder, path -> SHA-256; a `hasher` may remember where stale ones do no harm."""
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
     return {
         name: hasher(path)
@@ -128,10 +118,7 @@ def of_folder(
 
 @functools.cache
 def of_code() -> str:
-    """Digest the code that compresses, answers and scores.
-
-    Results are reused only as long as the code that produced them is the same.
-    """
+    """Digest the code that compresses, answers and scores: results of other code are not reused."""
     package = Path(__file__).parent
     folders = (package / name for name in ("compression", "models", "trust"))
     files = sorted(path for folder in folders for path in folder.rglob("*.py"))
@@ -139,10 +126,7 @@ def of_code() -> str:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the whole new one.
-
-    Raises ServiceError if the folder cannot be written or the disk is full.
-    """
+    """Write a text file whole or not at all. Raises ServiceError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

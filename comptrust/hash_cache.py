@@ -39,7 +39,6 @@ class HashCache(digests.Memory):
 
 
 def _read(path: Path) -> dict[str, digests.Entry]:
-    """Return the remembered digests; a missing or broken file holds none."""
     try:
         return ENTRIES.validate_json(path.read_bytes(), strict=True)
     except (OSError, ValueError):

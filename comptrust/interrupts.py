@@ -8,10 +8,7 @@ from types import FrameType
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Make SIGTERM raise SystemExit(128 + 15) inside the block, so that cleanup code runs.
-
-    Outside the main thread, where Python allows no handlers, nothing changes.
-    """
+    """Make SIGTERM raise SystemExit(128 + 15) inside the block, if this is the main thread."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)

@@ -42,19 +42,11 @@ class Registry:
     """The method that every class of this kind has."""
 
     def names(self) -> tuple[str, ...]:
-        """List the plug-ins, sorted, without importing any of them.
-
-        Raises UserError if a file of ours holds no class of its name, or if two plug-ins share one
-        name.
-        """
+        """List the plug-ins, sorted, without importing one. Raises UserError for names amiss."""
         return tuple(sorted({*_own(self.package), *self._added()}))
 
     def get(self, name: str) -> Any:
-        """Import one plug-in and return its class.
-
-        Raises UserError with the nearest name if there is none, or naming the file or package if
-        it cannot be used.
-        """
+        """Import a plug-in and return its class. Raises UserError, with the nearest name."""
         if name not in self.names():
             raise unknown(self.kind, name, self.names())
         if entry := self._added().get(name):
@@ -68,10 +60,7 @@ class Registry:
         return plugin
 
     def summary(self, name: str) -> str:
-        """Return the first line of a plug-in's docstring, or the package that adds it.
-
-        Nothing is imported.
-        """
+        """Return the first line of a plug-in's docstring, unimported, or the package of it."""
         if entry := self._added().get(name):
             return f"(package {' '.join(self.provider(name) or (_package(entry),))})"
         spec = importlib.util.find_spec(f"{self.package}.{name}")
@@ -132,10 +121,7 @@ def class_name(name: str) -> str:
 
 @cache
 def _own(package: str) -> frozenset[str]:
-    """Return the file names of a folder of ours; each must hold the class that its name says.
-
-    The check reads the files and imports none of them, so that listing names stays fast.
-    """
+    """Return the file names of a folder of ours, and check their classes without importing them."""
     folder = importlib.import_module(package).__path__[0]
     modules = [module.name for module in pkgutil.iter_modules([folder])]
     for name in modules:

@@ -1,9 +1,4 @@
-"""Settings of the whole process, for programs that own theirs: the command line and the cells of a
-sweep.
-
-The library changes none of them, so a notebook that imports it keeps its logs and progress bars as
-they are.
-"""
+"""Settings of a process of our own: the command line and a sweep's cells. The library has none."""
 
 import logging
 import os
@@ -18,19 +13,15 @@ SILENCED = {
     "LLM_COMPRESSOR_LOG_DISABLED": "true",
     "COMPRESSED_TENSORS_LOG_DISABLED": "true",
 }
-"""Environment variables that keep libraries from printing bars and logs.
-
-A bar that is shown after 1e9 seconds: some callers of tqdm override TQDM_DISABLE.
-"""
+"""Variables that keep libraries silent; some callers of tqdm override TQDM_DISABLE, not a delay."""
 LOGGERS = ("accelerate", "datasets", "huggingface_hub", "torch.fx._symbolic_trace")
 """Libraries that have no such variable."""
 
 
 def prepare(*, verbose: bool = False) -> None:
-    """Show our progress on stderr, and no logs or bars of other libraries unless `verbose`.
+    """Show our progress on stderr, and nothing of other libraries unless `verbose`.
 
-    Call it before those libraries are imported: they read their variables then. Variables that the
-    user has set win.
+    Call it before those are imported: they read their variables then. The user's own win.
     """
     progress.STREAM.set(lambda: sys.stderr)
     if verbose:

@@ -17,10 +17,7 @@ STREAM: ContextVar[Callable[[], IO[str] | None]] = ContextVar("stream", default=
 
 
 class Counter:
-    """Shows progress on STREAM: call `step()` after each of `total` units.
-
-    `done` units were finished earlier; they count as done but not toward the rate.
-    """
+    """Shows progress on STREAM at each `step()`; `done` earlier ones do not count for the rate."""
 
     def __init__(self, *, total: int, what: str, unit: str, done: int = 0) -> None:
         self.total, self.done, self.what, self.unit = total, done, what, unit

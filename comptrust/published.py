@@ -105,7 +105,6 @@ def read(path: Path, *, mapping: Path | None = None) -> Published:
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Return (row number, values) of every line that is not blank; there is at least one."""
     text = config.read_text(path).removeprefix("\ufeff")
     reader = csv.reader(io.StringIO(text), strict=True)
     try:

@@ -38,10 +38,9 @@ class Names(Record):
 
 
 def recipe(cells: Mapping[str, str], names: Names, *, where: str) -> Recipe:
-    """Return the recipe of a row, from its name and columns.
+    """Return the recipe of a row, from its name and columns; the seed only if the name states it.
 
-    The seed is set only if the name states it. Raises UserError starting with `where` if not
-    exactly one pattern explains the name, or if name and columns contradict each other.
+    Raises UserError starting with `where` unless exactly one pattern explains the name.
     """
     model = cells["Model"]
     method, subtype = _method(cells, where=where)
@@ -89,7 +88,6 @@ def _method(cells: Mapping[str, str], *, where: str) -> tuple[str, str]:
 
 
 def _explain(model: str, names: Names, *, where: str) -> tuple[NamePattern, dict[str, str]]:
-    """Return the only pattern that matches a name in full, and what its groups matched."""
     pairs = [(pattern, pattern.pattern.fullmatch(model)) for pattern in names.patterns]
     matches = [(pattern, match) for pattern, match in pairs if match]
     if len(matches) != 1:

@@ -1,7 +1,4 @@
-"""The frozen records that stages pass on.
-
-In order: recipe, checkpoint, prompt, generation, suite, score, scorecard, finding, verdict.
-"""
+"""The frozen records that stages pass on, from the recipe to the verdict."""
 
 from __future__ import annotations
 
@@ -124,10 +121,7 @@ class ReloadCheck(Record):
     """Comparison of the reloaded checkpoint with the model in memory."""
 
     max_logit_difference: float | None
-    """Largest absolute difference between their logits over the fixed prompts.
-
-    None for a checkpoint compressed elsewhere: only that it loads with finite logits was checked.
-    """
+    """Largest difference of their logits; None if made elsewhere, which only has to be finite."""
     tolerance: float
     """Largest difference at which they count as the same model."""
     n_tokens: int
@@ -234,10 +228,7 @@ class Prompt(Record):
     """One question, answered by likelihood (`choose`) if it has `choices`, else by `generate`."""
 
     id: str
-    """Unique within the dimension: `<scenario>#<index>`.
-
-    For stereotype it is `<setting>/<topic>/<group>/<template>`.
-    """
+    """Unique within the dimension: `<scenario>#<index>`, or parts joined by slashes."""
     dimension: str
     scenario: str
     messages: tuple[Message, ...]
@@ -322,10 +313,7 @@ class Suite(SuiteFields):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over prompts, decoding, scoring and scorers.
-
-        Scores can be compared only if the digests of their suites are equal.
-        """
+        """SHA-256 over prompts, decoding, scoring and scorers; equal ones can be compared."""
         fields = self.model_dump(mode="json", exclude={"prompts"})
         before, key, after = digests.canonical(fields | {"prompts": []}).partition('"prompts":[')
         # Prompt by prompt: the original data has 150,000 of them.
@@ -363,10 +351,7 @@ class SuiteManifest(SuiteFields):
 
 
 class Score(Record):
-    """The result of one dimension, 0-100, higher is better; None means not measured.
-
-    Toxicity is above 100 if blank texts outweigh all others.
-    """
+    """The result of one dimension, 0-100 (toxicity may be more); None means not measured."""
 
     dimension: str
     value: float | None
@@ -457,10 +442,7 @@ class Finding(Record):
 
 
 class Verdict(Record):
-    """The gate's judgment of a candidate under a policy.
-
-    The candidate may be promoted only if there are findings and all of them pass.
-    """
+    """The gate's judgment of a candidate; it may be promoted if there are findings and all pass."""
 
     policy: str
     policy_digest: str

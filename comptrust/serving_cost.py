@@ -1,9 +1,4 @@
-"""What it costs to serve a model, as measured where it was evaluated.
-
-It is a side product: no digest, score or verdict depends on it.
-"""
-
-from __future__ import annotations
+"""What it costs to serve a model: a side product on which no digest, score or verdict depends."""
 
 import operator
 from collections.abc import Sequence
@@ -18,10 +13,7 @@ NOT_MEASURED = "not measured"
 
 
 class ServingCost(Record):
-    """One answer at a time: medians over a few answers to prompts of one length.
-
-    A figure that was not measured is None, never 0.
-    """
+    """Medians over a few answers, one at a time; what was not measured is None, never 0."""
 
     tokens_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """New tokens a second, after the first."""
@@ -47,10 +39,7 @@ class ServingCosts(Record):
     dense: ServingCost | None = Field(default=None, exclude_if=operator.not_)
 
     def share(self, figure: str) -> float | None:
-        """Return a figure as a share of the dense source's.
-
-        None unless both were measured, alike.
-        """
+        """Return a figure as a share of the dense source's; None unless measured alike."""
         model, dense = self.model, self.dense
         if dense is None or (model.where, model.how) != (dense.where, dense.how):
             return None

@@ -128,7 +128,6 @@ def as_markdown(title: str, about: str, cases: Sequence[Case]) -> list[str]:
 
 
 def _drops(verdict: Verdict, candidate: Evaluation, baseline: Evaluation | None) -> list[str]:
-    """Return the lines of a table of what each dimension lost."""
     drops = {
         name: row
         for finding in verdict.findings

@@ -1,7 +1,4 @@
-"""Completion in the shell of the values that commands know by name.
-
-Nothing here prints or raises: a shell that asks gets what was found quickly, or nothing.
-"""
+"""Completion of values in the shell; it never prints or raises, and gives what is found quickly."""
 
 import os
 import re
@@ -32,10 +29,9 @@ def fixed(*values: str) -> Complete:
 def names(
     kind: str, *, also: Iterable[str] = (), files: bool = False, several: bool = False
 ) -> Complete:
-    """Complete the names of a kind that `comptrust list` knows, with their lines.
+    """Complete the names of a kind of `comptrust list`, those in `also`, and maybe `files`.
 
-    `also` has further values. With `files` a file may be named instead; `several` names are
-    separated by commas.
+    `several` names are separated by commas.
     """
 
     def complete(
@@ -57,30 +53,23 @@ def names(
     return complete
 
 
-def models(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    """Complete a builtin model, a registered version or a folder."""
+def _of(values: Callable[[click.Context], dict[str, str]], *, files: bool = False) -> Complete:
+    return lambda ctx, param, incomplete: _matching(values(ctx), incomplete, files=files)
+
+
+models = _of(lambda ctx: _builtin() | _versions(), files=True)
+versions = _of(lambda ctx: _versions(), files=True)
+registered_name = _of(lambda ctx: {name: "" for name, _ in _registered()})
+number = _of(
+    lambda ctx: {number: "" for name, number in _registered() if name == ctx.params.get("name")}
+)
+"""Of the model that the argument before names."""
+
+
+def _builtin() -> dict[str, str]:
     from comptrust.models.sources import BUILTIN
 
-    builtin = {f"builtin:{name}": text for name, text in BUILTIN.items()}
-    return _matching(builtin | _versions(), incomplete, files=True)
-
-
-def versions(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    """Complete a registered version or a file."""
-    return _matching(_versions(), incomplete, files=True)
-
-
-def registered_name(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> "list[CompletionItem]":
-    """Complete the name of a registered model."""
-    return _matching({name: "" for name, _ in _registered()}, incomplete)
-
-
-def number(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    """Complete a version of the model that the argument before names."""
-    numbers = {number: "" for name, number in _registered() if name == ctx.params.get("name")}
-    return _matching(numbers, incomplete)
+    return {f"builtin:{name}": text for name, text in BUILTIN.items()}
 
 
 def _versions() -> dict[str, str]:
@@ -101,7 +90,6 @@ def _matching(
 
 
 def _registered() -> list[tuple[str, str]]:
-    """Return (name, version) of what the tracking store has, if it answers quickly."""
     with suppress(Exception):
         return sorted(_read(), key=lambda pair: (pair[0], int(pair[1])))
     return []

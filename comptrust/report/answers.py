@@ -127,7 +127,6 @@ def collect(
 
 
 def _sides(evaluation: Evaluation, name: str, *, most: int) -> dict[str, Side]:
-    """Return prompt id -> one model's answer in a dimension."""
     table = evaluation.table(name)
     if table is None:
         return {}

@@ -87,10 +87,7 @@ class ReportEntry(Record):
 
     @property
     def counted_share(self) -> float:
-        """Size as the paper counts it: of a pruned model only the weights that are not zero.
-
-        The files of a pruned model still contain its zeros, so their size would not show it.
-        """
+        """Size as the paper counts it: without the zeros that files of a pruned model contain."""
         return self.share if self.sparsity is None else 1 - self.sparsity
 
     @property
@@ -163,6 +160,12 @@ class SeedGroup:
         return _mean_of_all([entry.refusals.get(dimension) for entry in self.entries])
 
     @property
+    def mean_refusal(self) -> float | None:
+        """The mean refusal rate, in percent, over the dimensions that have one."""
+        rates = [rate for name in DIMENSIONS if (rate := self.refusal(name)) is not None]
+        return sum(rates) / len(rates) if rates else None
+
+    @property
     def average(self) -> float | None:
         """The paper's average: the plain mean of all nine scores; None if one is missing."""
         return _mean_of_all([self.mean(name) for name in DIMENSIONS])
@@ -174,11 +177,7 @@ class SeedGroup:
         return " / ".join(sorted(outcomes))
 
     def passed(self, worst: float) -> bool:
-        """Return whether every verdict on this suite was a pass, the older ones included.
-
-        Without any verdict, as in a published table: whether the largest loss of a dimension,
-        `worst`, is within the margin.
-        """
+        """Return whether every verdict, old ones too, was a pass; without one, if `worst` fits."""
         outcomes = {one.verdict.outcome for one in self.entries + self.earlier if one.verdict}
         return outcomes == {"pass"} if outcomes else worst <= MARGIN
 
@@ -239,10 +238,7 @@ def compressed_of(dense: SeedGroup, groups: Sequence[SeedGroup]) -> tuple[SeedGr
 def smaller_of(
     dense: SeedGroup, groups: Sequence[SeedGroup], smaller: Mapping[str, str]
 ) -> SeedGroup | None:
-    """Return the smaller dense model to compare with, if it was evaluated on the same suite.
-
-    It is the one that `smaller` names for the dense source, else the one of the published table.
-    """
+    """Return the smaller dense model, of `smaller` or of the published table, if evaluated."""
     source = dense.first
     wanted = (smaller.get(source.model, source.smaller), source.source, source.suite)
     same = (group for group in dense_groups(groups) if group.first.family[:3] == wanted)
@@ -250,10 +246,7 @@ def smaller_of(
 
 
 def lost(group: SeedGroup, dense: SeedGroup, dimension: str) -> float | None:
-    """Return the points lost compared with the dense source, below 0 for a gain.
-
-    None unless both were measured.
-    """
+    """Return the points lost against the dense source, below 0 for a gain; None if not measured."""
     score, dense_score = group.mean(dimension), dense.mean(dimension)
     # Rounding keeps 80.0 - 75.0 from counting as more than 5 points lost.
     return None if score is None or dense_score is None else round(dense_score - score, 9)

@@ -116,7 +116,6 @@ def _card(bundle: Bundle) -> Json:
 
 
 def _metrics(bundle: Bundle) -> Iterator[Json]:
-    """Yield scores with their intervals, and drops (points lost) with their bounds."""
     for score in bundle.measured.scorecard.scores:
         if score.value is None:
             continue
@@ -133,7 +132,6 @@ def _metrics(bundle: Bundle) -> Iterator[Json]:
 
 
 def _datasets(bundle: Bundle) -> list[Json]:
-    """Return the suite that was asked and the texts that calibrated, as components."""
     datasets, suite, recipe = [], bundle.measured.suite, bundle.checkpoint.recipe
     if suite:
         prompts = sum(sum(counts.values()) for counts in suite.n_prompts.values())

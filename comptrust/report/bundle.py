@@ -54,10 +54,7 @@ class Bundle:
 
     @cached_property
     def intervals(self) -> dict[str, tuple[float, float]]:
-        """Dimension -> the 95% bootstrap interval of its score, where there is one.
-
-        Prompts are resampled as the gate does it.
-        """
+        """Dimension -> the 95% bootstrap interval of its score, resampled as by the gate."""
         names = [score.dimension for score in self.measured.scorecard.scores]
         intervals = {name: _interval(self.measured, name) for name in names}
         return {name: interval for name, interval in intervals.items() if interval}

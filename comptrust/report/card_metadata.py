@@ -34,7 +34,6 @@ def fields(bundle: Bundle) -> dict[str, Any]:
 
 
 def _results(bundle: Bundle) -> list[dict[str, Any]]:
-    """Return one result a dimension; one that was not measured has none."""
     suite = bundle.measured.suite
     if suite is None:
         return []

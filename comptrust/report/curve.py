@@ -1,7 +1,4 @@
-"""The curves: score against bits per weight, one panel per dimension.
-
-Pruned models have no number of bits and are not drawn, nor are curves of one point.
-"""
+"""The curves: score against bits per weight, one panel per dimension with at least two points."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -72,10 +69,7 @@ class Panel:
 def panels(
     groups: Sequence[SeedGroup], *, dense: SeedGroup, smaller: Mapping[str, str]
 ) -> tuple[Panel, ...]:
-    """Return a panel per dimension that the dense source and two quantized versions share.
-
-    `smaller` maps dense sources to the smaller dense model to compare with.
-    """
+    """Return a panel per dimension that the dense source and two quantized versions share."""
     smaller_dense = smaller_of(dense, groups, smaller)
     result = []
     for name in DIMENSIONS:

@@ -1,7 +1,5 @@
 """What was decided about each version, and what is still open."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -82,16 +80,12 @@ def _severity(entry: ReportEntry) -> int:
 
 
 def _undecided(finding: Finding) -> str:
-    """Name a rule and the dimensions in which it could not decide."""
     names = [spaced(name) for name in forest.undecided(finding)]
     return f"{spaced(finding.rule)} ({', '.join(names)})" if names else spaced(finding.rule)
 
 
 def versions(entries: Sequence[ReportEntry]) -> tuple[Version, ...]:
-    """Return our own versions, given their runs oldest first: open ones first, then by outcome.
-
-    A dense source that was never judged is no version to decide about.
-    """
+    """Return our own versions, their runs oldest first: open ones first, then by outcome."""
     runs: dict[tuple[object, ...], list[ReportEntry]] = {}
     for entry in entries:
         if entry.source == "own":
@@ -130,10 +124,7 @@ def _full_label(version: Version, same: Mapping[tuple[str, str], int], *, with_m
 
 
 def render(entries: Sequence[ReportEntry], *, viewers: Mapping[str, str], texts: bool) -> Markup:
-    """Return what was decided, what is open, and a card for each version.
-
-    `viewers` has the address of the page of answers of each run that has one.
-    """
+    """Return what was decided, what is open, and a card for each version (arguments as page.py)."""
     own = [
         replace(
             version,

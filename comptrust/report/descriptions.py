@@ -1,12 +1,7 @@
-"""Write what MLflow's pages say of a run, its version and its model after a decision.
-
-A guarded server puts its own text in the place of this one.
-"""
+"""Write what MLflow's pages say of a run, version and model; a guarded server writes its own."""
 
 import contextlib
 import logging
-import tempfile
-from pathlib import Path
 
 from comptrust import config, description
 from comptrust.description import Facts, Place
@@ -69,10 +64,8 @@ def update(run_id: str) -> None:
 
 
 def _judged(run_id: str) -> tuple[Verdict | None, str, tuple[Waiver, ...]]:
-    """Return the verdict that a run has now, who signed it, and the waivers beside it."""
     names = (attestations.VERDICT, attestations.NAME, waivers.NAME)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = runs.download(run_id, into=Path(temporary), only=names)
+    with runs.files(run_id, *names) as folder:
         if not (folder / attestations.VERDICT).exists():
             return None, "", ()
         verdict = config.load_json(folder / attestations.VERDICT, Verdict)
@@ -90,7 +83,6 @@ def _judged(run_id: str) -> tuple[Verdict | None, str, tuple[Waiver, ...]]:
 
 
 def _places(name: str, aliases: dict[str, str]) -> list[Place]:
-    """Return the version behind each guarded alias, with the promotion that put it there."""
     places = []
     for alias in sorted({alias for _, alias in promotion.TARGETS.values()} & aliases.keys()):
         version = registry.resolve(f"models:/{name}/{aliases[alias]}")

@@ -98,20 +98,14 @@ def picture(
     html: Callable[[Sequence[T]], str],
     png: Callable[[Sequence[T], str], bytes],
 ) -> Picture | None:
-    """Return the picture of what is to be drawn; None if that is nothing.
-
-    `html` draws it in HTML, `png` as a PNG image below a title.
-    """
+    """Return the picture of what is to be drawn, in HTML and as PNG; None if that is nothing."""
     if not drawn:
         return None
     return Picture(name, family, title, notes, html(drawn), functools.partial(png, drawn))
 
 
 def styles(methods: Sequence[str]) -> dict[str, Style]:
-    """Return a style per method, the same in every figure.
-
-    Methods that comptrust does not ship share the remaining styles.
-    """
+    """Return a style per method, the same in every figure; unknown ones share those that remain."""
     others = sorted(set(methods) - METHODS.keys())
     return {
         name: METHODS[name] if name in METHODS else OTHERS[others.index(name) % len(OTHERS)]
@@ -127,10 +121,7 @@ def canvas(width: float, height: float) -> Iterator[Figure]:
 
 
 def svg(figure: Figure, *, alternative: str) -> str:
-    """Return the figure as an SVG element that scales with the page.
-
-    `alternative` is the text for screen readers.
-    """
+    """Return the figure as an SVG element; `alternative` is the text for screen readers."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue().decode()

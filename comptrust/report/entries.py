@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from comptrust import config
 from comptrust.errors import UserError
+from comptrust.records import Recipe
 from comptrust.report import answers
 from comptrust.report.base import DIMENSIONS, ReportEntry
 from comptrust.tracking import runs, serving_cost
@@ -25,17 +26,7 @@ if TYPE_CHECKING:
 
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where `make ui` and `mlflow ui` show a store that has no server."""
-RECIPE_PARAMS = (
-    "model",
-    "method",
-    "revision",
-    "bits",
-    "sparsity",
-    "structure",
-    "group_size",
-    "calibration",
-    "seed",
-)
+RECIPE_PARAMS = ("model", *(Recipe.model_fields.keys() & ReportEntry.model_fields.keys()))
 EMERGENCY = "emergency"
 """Tag of a run whose version was promoted without a passing verdict: until when, and why."""
 RESOLVED = "resolved."
@@ -125,27 +116,26 @@ def _of_dimensions(run: Run, prefix: str) -> dict[str, float]:
 
 
 def _judgment(run_id: str) -> dict[str, Any]:
-    """Return the fields that come from the run's verdict, answers and cost to serve."""
-    with tempfile.TemporaryDirectory() as folder:
-        verdict = runs.read_json(run_id, "verdict.json", into=Path(folder))
-        table = runs.read_json(run_id, "flips.json", into=Path(folder))
-        data = _answers(run_id, into=folder)
+    table = runs.read_json(run_id, "flips.json")
     rows = table["data"] if table else []
     flips = [dict(zip(table["columns"], map(str, row), strict=True)) for row in rows]
-    costs = serving_cost.of_run(run_id)
-    return {"verdict": verdict, "flips": flips, "answers": data, "costs": costs}
+    return {
+        "verdict": runs.read_json(run_id, "verdict.json"),
+        "flips": flips,
+        "answers": _answers(run_id),
+        "costs": serving_cost.of_run(run_id),
+    }
 
 
 @runs.service()
-def _answers(run_id: str, *, into: str) -> str:
-    """Return the data in the run's page of answers; empty if it has none."""
+def _answers(run_id: str) -> str:
     path = f"{answers.FOLDER}/{answers.PAGE}"
     if path not in {item.path for item in runs.client().list_artifacts(run_id, answers.FOLDER)}:
         return ""
-    # Where the file lands below `into` differs between artifact stores.
-    return answers.find(
-        config.read_text(Path(runs.client().download_artifacts(run_id, path, into)))
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        # Where the file lands below the folder differs between artifact stores.
+        page = Path(runs.client().download_artifacts(run_id, path, folder))
+        return answers.find(config.read_text(page))
 
 
 def address(place: str, *, ui: str | None = None) -> str:

@@ -1,7 +1,4 @@
-"""The evidence map: which file of a bundle answers which item of two documents, and what none does.
-
-The items and their wording are in evidence_map.yaml.
-"""
+"""The evidence map: which file of a bundle answers which item of evidence_map.yaml, if any."""
 
 from collections.abc import Collection, Set
 from pathlib import Path

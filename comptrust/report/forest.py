@@ -109,7 +109,6 @@ def _png(rows: Sequence[Interval], allowed: Sequence[float], title: str) -> byte
 
 
 def _intervals(finding: Finding) -> tuple[Interval, ...]:
-    """Return what a finding's evidence says about drops; empty if it says nothing."""
     dimensions = finding.evidence.get("dimensions")
     if not isinstance(dimensions, dict):
         return ()

@@ -1,11 +1,11 @@
 """The heatmap: points lost at about half of the dense source's size."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from comptrust.report import drawing, markup
+from comptrust.report import drawing, markup, skeleton
 from comptrust.report.base import DIMENSIONS, SeedGroup, compressed_of, lost, smaller_of
 from comptrust.report.markup import number
 
@@ -74,10 +74,7 @@ class HeatmapRow:
 def rows(
     groups: Sequence[SeedGroup], *, dense: SeedGroup, smaller: Mapping[str, str]
 ) -> tuple[HeatmapRow, ...]:
-    """Return the rows of one dense source.
-
-    The first is its smaller dense model, if there is one; then every recipe of about half the size.
-    """
+    """Return the rows of one dense source: its smaller model, then recipes of half its size."""
     low, high = ABOUT_HALF
     result = [
         HeatmapRow(group.first.recipe, group.first.counted_share, _cells(group, dense))
@@ -124,17 +121,8 @@ def picture(
 
 
 def _html(drawn: Sequence[HeatmapRow]) -> str:
-    head = map(markup.narrow_heading, ("version", "size", *DIMENSIONS))
-    return markup.table(head, map(_row, drawn), attributes='class="heat"')
-
-
-def _row(row: HeatmapRow) -> Iterator[str]:
-    yield markup.header(row.label)
-    yield f'<td class="size">{markup.percent(row.share)}</td>'
-    for cell in row.cells:
-        style = f"background:{cell.color};color:{cell.ink}"
-        dot = f' <span role="img" aria-label="{DOT_MEANS}">●</span>' if cell.dot else ""
-        yield f'<td style="{style}">{cell.text}{dot}</td>'
+    columns = ("version", "size", *DIMENSIONS)
+    return skeleton.fill("heatmap.html", rows=drawn, columns=columns, meaning=DOT_MEANS)
 
 
 def _png(drawn: Sequence[HeatmapRow], title: str) -> bytes:

@@ -46,32 +46,6 @@ def visible(text: str) -> str:
     return HIDDEN.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text.replace("\r\n", "\n"))
 
 
-def header(label: str) -> str:
-    """Return the heading cell of a row; the label is escaped."""
-    return f'<th scope="row">{escape(label)}</th>'
-
-
-def number_cell(content: str, *, value: float | None) -> str:
-    """Return a right-aligned cell that the page sorts by `value`; None is sorted last."""
-    order = "" if value is None else value
-    return f'<td class="number" data-value="{order}">{content}</td>'
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]], *, attributes: str = "") -> str:
-    """Return an HTML table that scrolls sideways when it is wider than the page.
-
-    `head` holds HTML, `rows` finished cells (`<td>` or `<th>`), `attributes` what to add to the
-    table's tag.
-    """
-    heads = "".join(f'<th scope="col">{content}</th>' for content in head)
-    body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
-    opening = f"<table {attributes}>" if attributes else "<table>"
-    return (
-        f'<div class="wide">{opening}<thead><tr>{heads}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table whose cells cannot contain markup."""
     lines = [head, ["---"] * len(head), *rows]

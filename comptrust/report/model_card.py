@@ -1,7 +1,4 @@
-"""The model card of an exported checkpoint: recipe, sizes, scores, findings and how to serve it.
-
-It opens with the metadata that Hugging Face reads.
-"""
+"""The model card of an exported checkpoint, below the metadata that Hugging Face reads."""
 
 from comptrust.report import card_metadata
 from comptrust.report.bundle import Bundle
@@ -72,7 +69,6 @@ def render(bundle: Bundle) -> str:
 
 
 def _scores(bundle: Bundle) -> str:
-    """Return scores with 95% bootstrap intervals and, from the verdict, drops with bounds."""
     rows = []
     for score in bundle.measured.scorecard.scores:
         drop, text = bundle.drops.get(score.dimension), NOT_MEASURED

@@ -45,10 +45,7 @@ class Family:
 def families(
     entries: Sequence[ReportEntry], *, smaller: Mapping[str, str] | None = None
 ) -> tuple[Family, ...]:
-    """Return the figures of each dense source.
-
-    `smaller` maps dense sources to the smaller dense model to compare with.
-    """
+    """Return the figures of each dense source, and of the smaller one that `smaller` names."""
     groups, smaller = fold(entries), smaller or {}
     result = []
     for dense in dense_groups(groups):
@@ -175,7 +172,6 @@ def render_picture(picture: drawing.Picture) -> str:
 
 
 def _section(families: Sequence[Family], name: str) -> str:
-    """Return the pictures of one name, one per family, below the notes they share."""
     pictures = [
         picture for family in families for picture in family.pictures if picture.name == name
     ]
@@ -204,10 +200,7 @@ def log_version(run_id: str) -> None:
 
 
 def log_families(families: Sequence[Family], *, say: Callable[[str], None]) -> None:
-    """Log the figures of every dense source on the runs they show.
-
-    Figures of a published table are logged on the run of the dense source only, not on each row.
-    """
+    """Log figures on the runs that they show; of a published table, on the dense source's alone."""
     for family in families:
         run_ids = [
             entry.run_id

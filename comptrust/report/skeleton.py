@@ -5,6 +5,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from comptrust.report import markup
 from comptrust.verdict_html import MARKS
 
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
@@ -13,6 +14,8 @@ TEMPLATES = jinja2.Environment(
     autoescape=True,
     undefined=jinja2.StrictUndefined,
 )
+FILTERS = (markup.narrow_heading, markup.number, markup.percent, markup.spaced, markup.visible)
+TEMPLATES.filters |= {function.__name__: function for function in FILTERS}
 
 
 def fill(template: str, **values: object) -> Markup:
@@ -30,10 +33,7 @@ def page(
     sections: dict[str, str] | None = None,
     script: str = "",
 ) -> str:
-    """Return a whole page that loads nothing else.
-
-    `facts` (name -> value) stand below the heading, `sections` are id -> name, to jump to.
-    """
+    """Return a whole page that loads nothing else; `sections` are id -> name, to jump to."""
     return fill(
         "page.html",
         title=title,

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from comptrust.report import drawing, markup
+from comptrust.report import drawing, skeleton
 from comptrust.report.base import (
     DIMENSIONS,
     MARGIN,
@@ -16,7 +17,7 @@ from comptrust.report.base import (
     lost,
 )
 from comptrust.report.drawing import INK, Style
-from comptrust.report.markup import escape, number, percent, spaced
+from comptrust.report.markup import number, percent, spaced
 
 WIDTH, HEIGHT = 380.0, 360.0
 AXES = {
@@ -78,11 +79,7 @@ class Option:
 def options(
     groups: Sequence[SeedGroup], *, dense: SeedGroup, axis: str = "size"
 ) -> tuple[Option, ...]:
-    """Return the recipes of one dense source, by what they cost on an axis, cheapest first.
-
-    A recipe without a score in a dimension of the dense source, or whose cost was not measured, is
-    left out.
-    """
+    """Return the recipes of one dense source, cheapest first, that are measured on the axis."""
     measured = [name for name in DIMENSIONS if dense.mean(name) is not None]
     candidates = []
     for group in compressed_of(dense, groups):
@@ -136,26 +133,13 @@ def _figure(axis: str, drawn: Sequence[Option]) -> str:
             alternative=f"{AXES[axis].capitalize()}, against points lost. On the Pareto front:"
             f" {descriptions or 'none'}.",
         )
-    names = ", ".join(escape(option.entry.recipe) for option in front)
-    caption = f"<figcaption>Pareto front: {names or 'no version passed'}.</figcaption>"
-    drawing_of = f'<figure class="large">{svg}{caption}</figure>'
-    return f'<div class="beside">{drawing_of}{_table(drawn, axis)}</div>'
-
-
-def _table(drawn: Sequence[Option], axis: str) -> str:
-    rows = [
-        (
-            markup.header(option.entry.recipe),
-            markup.number_cell(percent(option.cost), value=option.cost),
-            markup.number_cell(number(option.worst), value=option.worst),
-            f"<td>{spaced(option.dimension)}</td>",
-            f"<td>{escape(option.outcome)}</td>",
-            f"<td>{'yes' if option.front else ''}</td>",
-        )
-        for option in drawn
-    ]
-    cost = AXES[axis].partition(",")[0]
-    return markup.table(("recipe", cost, "points lost", "in", "verdict", "Pareto front"), rows)
+    return skeleton.fill(
+        "tradeoff.html",
+        svg=Markup(svg),
+        options=drawn,
+        front=front,
+        cost=AXES[axis].partition(",")[0],
+    )
 
 
 def _png(by_axis: Sequence[tuple[str, Sequence[Option]]], title: str) -> bytes:
@@ -221,11 +205,7 @@ def _draw_option(axes: Axes, option: Option, style: Style, *, label_height: floa
 
 
 def _label_heights(drawn: Sequence[Option], *, line: float) -> list[float]:
-    """Return the height of each label so that it covers no other label and no other point.
-
-    A label starts at the height of its own point and moves up, past whatever is in its way; `line`
-    is the height of a line of text.
-    """
+    """Return the heights of labels, moved up by a `line` past other labels and points."""
     heights: dict[int, float] = {}
     lowest_first = sorted(
         range(len(drawn)), key=lambda index: (drawn[index].worst, not drawn[index].front)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from comptrust import config, crashes, digests, locks, process, progress
 from comptrust.errors import ServiceError, UserError
@@ -17,6 +17,7 @@ from comptrust.models import presets, prompting, sources
 from comptrust.records import Recipe
 from comptrust.sweep.sweep_file import SweepFile
 from comptrust.tracking import registry, runs, store, sweeps
+from comptrust.tracking.sweeps import Outcome
 from comptrust.workflow import job
 
 SECONDS_BETWEEN_REPORTS = 10
@@ -28,10 +29,7 @@ class Cell:
 
     recipe: Recipe
     key: str
-    """SHA-256 of recipe, model files, suite and code.
-
-    The content of a model folder counts, its path does not.
-    """
+    """SHA-256 of recipe, model files (wherever they are), suite and code."""
     seconds: float | None
     """Estimated duration."""
     basis: str
@@ -42,10 +40,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Task:
-    """What a process needs to carry out a cell.
-
-    It travels as a pickle and is never logged, because a setting may hold a credential.
-    """
+    """What a process needs for a cell: a pickle, never logged, as a setting may be a credential."""
 
     cell: Cell
     file: SweepFile
@@ -63,49 +58,15 @@ class Task:
     """Digest of the driver's code; a machine with other code refuses the cell."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a cell ended."""
-
-    key: str
-    state: Literal["done", "failed", "lost"]
-    run_id: str | None = None
-    version: str | None = None
-    verdict: str | None = None
-    seconds: float | None = None
-    """Duration of the work itself, as `comptrust run` does it."""
-    overhead: float = 0.0
-    """Seconds this process spent on the rest: locking, look-ups, opening the run, reporting."""
-    prompts: int = 0
-    reason: str = ""
-    exit_code: int = 0
-
-
 def ended(cell: Cell, outcome: Outcome) -> dict[str, Any]:
     """Return how a cell ended, as cells.json and the JSON result say it."""
-    return {
-        "model": cell.recipe.base_model,
-        "recipe": cell.recipe.slug,
-        "key": outcome.key,
-        "state": outcome.state,
-        "run_id": outcome.run_id,
-        "version": outcome.version,
-        "verdict": outcome.verdict,
-        "seconds": outcome.seconds,
-        "reason": outcome.reason,
-    }
-
-
-def finished(tags: Mapping[str, str]) -> dict[str, Outcome]:
-    """Return the finished cells by key, from the runs that carry all these tags."""
-    return {key: Outcome(key, "done", **vars(done)) for key, done in sweeps.finished(tags).items()}
+    names = ("key", "state", "run_id", "version", "verdict", "seconds", "reason")
+    fields = {name: getattr(outcome, name) for name in names}
+    return {"model": cell.recipe.base_model, "recipe": cell.recipe.slug} | fields
 
 
 def carry_out(task: Task) -> Outcome:
-    """Do the cell unless it is finished already; the first step of a fresh process.
-
-    Every error becomes an outcome with its reason; only an interruption ends the process.
-    """
+    """Do the cell, unless it is finished, in a fresh process; every error becomes an outcome."""
     process.prepare()
     os.environ.update(task.settings)
     os.environ.pop("MLFLOW_RUN_ID", None)  # that of the sweep, if it runs under `mlflow run`
@@ -116,7 +77,7 @@ def carry_out(task: Task) -> Outcome:
         began = time.monotonic()
         with locks.alone(folder / f"{key}.lock"), _output_in(folder / f"{key}.log"):
             # Another sweep may have finished it while we waited for the lock.
-            if done := finished({sweeps.CELL: key}).get(key):
+            if done := sweeps.finished({sweeps.CELL: key}).get(key):
                 return done
             # We hold the lock, so a run of this cell that is still open has lost its process.
             sweeps.abandon(
@@ -205,10 +166,7 @@ def _job(task: Task) -> job.Job:
 
 
 class _Report:
-    """Counts answered prompts and writes the count to a tag now and then, for the driver.
-
-    A tag and not a metric, because a metric keeps every value.
-    """
+    """Counts answered prompts in a tag, for the driver; a metric would keep every value."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id, self.prompts, self.sent = run_id, 0, time.monotonic()
@@ -223,10 +181,7 @@ class _Report:
 
 @contextmanager
 def _output_in(path: Path) -> Iterator[None]:
-    """Send what libraries print to the cell's own file, so that the live view stays readable.
-
-    The file descriptors are redirected, because libraries in C and child processes write to them.
-    """
+    """Send what libraries, also those in C, and child processes print to the cell's own file."""
     sys.stdout.flush()
     sys.stderr.flush()
     originals = [(number, os.dup(number)) for number in (1, 2)]

@@ -10,16 +10,16 @@ from typing import TextIO
 
 from comptrust import digests
 from comptrust.sweep import plan
-from comptrust.sweep.cell import Cell, Outcome, Task, ended
+from comptrust.sweep.cell import Cell, Task, ended
 from comptrust.sweep.engines import Engine
 from comptrust.sweep.output import Progress, View, rate
 from comptrust.text_tables import counted
 from comptrust.tracking import runs, sweeps
+from comptrust.tracking.sweeps import Outcome
 
 SECONDS_BETWEEN_POLLS = 5.0
 MIN_SECONDS_BETWEEN_METRICS, SHARE_BETWEEN_METRICS = 15.0, 0.01
-"""Metrics are logged every 1% of the time so far, so that a long sweep logs hundreds of values and
-not tens of thousands."""
+"""Metrics are logged every 1% of the time so far: hundreds of values even of a long sweep."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -27,10 +27,7 @@ class Driver:
     """Carries out the cells of a sweep that are not finished yet, and knows how far they are."""
 
     def __init__(self, sweep: plan.Sweep, engine: Engine, *, stream: TextIO | None = None) -> None:
-        """Check, before any work, that there is room for the cells that are not finished.
-
-        Progress is shown on `stream`, by default stderr.
-        """
+        """Check, before any work, that there is room for the cells that are not finished."""
         self.sweep, self.engine = sweep, engine
         nodes = engine.nodes()
         self.requests = {
@@ -72,10 +69,7 @@ class Driver:
         return [cell for cell in self.sweep.cells if cell.key not in self.outcomes]
 
     def drive(self) -> None:
-        """Carry out the cells that are not finished yet.
-
-        When this is interrupted, or fails, every cell at work is stopped and its run is closed.
-        """
+        """Carry out what is not finished; if interrupted, stop all cells, close their runs."""
         name, digest = self.sweep.file.name, self.sweep.digest
         tags = {"sweep": name, sweeps.SWEEP: digest}
         run = runs.start(name, resume=sweeps.parent_to_resume(digest), tags=tags)
@@ -177,11 +171,7 @@ class Driver:
             self.parent.metrics(progress.metrics())
 
     def _seconds_left(self) -> float | None:
-        """Return the seconds until the end if as many cells as now keep running side by side.
-
-        An open cell takes as long as the finished cells of its method did, else as estimated; None
-        if that is not known for every cell.
-        """
+        """Return the seconds until the end, at the pace of finished cells; None if not known."""
         durations: dict[str, list[float]] = defaultdict(list)
         for cell in self.sweep.cells:
             if (outcome := self.outcomes.get(cell.key)) and outcome.seconds:

@@ -1,7 +1,4 @@
-"""Where cells run: one after another in processes on this machine, or side by side on Ray.
-
-An engine reports a cell whose process or machine died as lost, and the driver decides what to do.
-"""
+"""Where cells run: in processes one after another, or on Ray; one that dies is reported as lost."""
 
 import importlib.util
 import logging
@@ -18,7 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from comptrust.errors import Exit, ServiceError, UserError, unknown
-from comptrust.sweep.cell import Outcome, Task, carry_out
+from comptrust.sweep.cell import Task, carry_out
+from comptrust.tracking.sweeps import Outcome
 
 SECONDS_TO_STOP = 20
 SECONDS_TO_ANSWER = 5
@@ -46,8 +44,7 @@ class Node(Capacity):
 def engine(address: str) -> "Engine":
     """Return the engine for `serial`, `local`, `auto` or `ray://HOST:PORT`.
 
-    Without the package ray, `local` means `serial`. Raises UserError for any other address, and
-    ServiceError within seconds if no cluster answers.
+    Without Ray, `local` is `serial`. Raises UserError, or ServiceError if no cluster answers.
     """
     if address not in ("serial", "local", "auto") and not address.startswith("ray://"):
         raise unknown("address", address, ["serial", "local", "auto", "ray://HOST:PORT"])

@@ -29,10 +29,7 @@ class Facts:
     """The layers that are compressed, if known: all but embeddings and head."""
 
     def checkpoint_bytes(self, recipe: Recipe) -> float | None:
-        """Estimate the size of a checkpoint.
-
-        16 bits per weight; quantized layers have their bits and one scale per group.
-        """
+        """Estimate a checkpoint's size: 16 bits per weight, or `bits` and one scale per group."""
         if self.weights is None:
             return None
         linear = sum(map(math.prod, self.layers.values())) or self.weights
@@ -107,14 +104,12 @@ def _hub(model: Model, *, work: bool) -> Facts:
 
 
 def _of_folder(model: Model, folder: Path, identity: str) -> Facts:
-    """Count the weights in the headers of the safetensors files."""
     headers.check_present(folder)
     total = sum(tensor.count for tensor in headers.tensors(folder))
     return Facts(model.name, identity, total, fitting.shapes(folder))
 
 
 def _of_config(model: Model, folder: Path) -> Facts:
-    """Count the weights of the model that a config.json describes."""
     skeleton = fitting.skeleton(folder)
     layers = {name: tuple(value.shape) for name, value in matrices(skeleton).items()}
     return Facts(model.name, folder.name, skeleton.num_parameters(), layers)

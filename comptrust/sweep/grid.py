@@ -31,11 +31,7 @@ class Grid(Record):
 
 
 def load(name: str) -> Grid:
-    """Read a shipped sweep or a YAML file and expand it.
-
-    Raises UserError naming file and line for an unknown key, a combination without meaning, a
-    filter that matches no cell, or a grid without any cell.
-    """
+    """Read and expand a sweep, shipped or a file. Raises UserError naming file and line."""
     path = config.shipped_or_file(name, kind="sweep")
     file = config.load_yaml(path, SweepFile)
     file = file.model_copy(update={"name": file.name or path.stem})
@@ -217,7 +213,6 @@ class _Expansion:
 
     @contextmanager
     def _line_of(self, *place: str | int) -> Iterator[None]:
-        """Add file and line to a UserError."""
         try:
             yield
         except UserError as error:

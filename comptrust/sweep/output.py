@@ -10,10 +10,11 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from comptrust.sweep.cell import Outcome, ended
+from comptrust.sweep.cell import ended
 from comptrust.sweep.plan import Sweep
 from comptrust.text_tables import counted, duration, table
 from comptrust.tracking import store
+from comptrust.tracking.sweeps import Outcome
 
 SECONDS_BETWEEN_LINES = 30
 WINDOW = 60
@@ -73,10 +74,7 @@ class View:
         )
 
     def show(self, progress: Progress, event: str = "") -> None:
-        """Rewrite the line, or print one now and then, and one for each event.
-
-        An event is something like the end of a cell.
-        """
+        """Rewrite the line, or print one now and then, and one for each event (a cell's end)."""
         line = progress.line()
         due = line != self.last and time.monotonic() - self.printed >= SECONDS_BETWEEN_LINES
         self.last = line
@@ -174,7 +172,6 @@ def of_result(
 
 
 def _sum(cells: Sequence[Mapping[str, Any]], name: str) -> float | None:
-    """Return the sum, or None if one of the numbers is not known."""
     values = [fields[name] for fields in cells]
     return None if None in values else sum(values)
 

@@ -15,7 +15,7 @@ from comptrust.gate import planning
 from comptrust.gate import policy as policies
 from comptrust.records import Recipe, Suite
 from comptrust.sweep import facts
-from comptrust.sweep.cell import Cell, Outcome, finished
+from comptrust.sweep.cell import Cell
 from comptrust.sweep.engines import Capacity, Node
 from comptrust.sweep.grid import Grid
 from comptrust.sweep.sweep_file import SweepFile, models
@@ -44,18 +44,10 @@ for activations; on a GPU the same at 16 bits, and beside it the files pass thro
 RUN_BYTES, ANSWER_BYTES = 0.6e6, 450
 """In the artifact store: a run without weights and answers (mostly pages), and one answer."""
 PASSED_ON = (
-    "COMPTRUST_",
-    "MLFLOW_EXPERIMENT_NAME",
-    "MLFLOW_DISABLE_TELEMETRY",
-    "MLFLOW_REGISTRY_URI",
-    "HF_HOME",
-    "HF_ENDPOINT",
-    "HF_HUB_OFFLINE",
-)
-"""Environment variables of this process that hold for every cell.
-
-Passwords and keys are not passed on: each machine has its own.
-"""
+    "COMPTRUST_", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_REGISTRY_URI",
+    "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE",
+)  # fmt: skip
+"""Variables that hold for every cell; of passwords and keys each machine has its own."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,7 @@ class Sweep:
     digest: str
     cells: tuple[Cell, ...]
     """The dense ones first."""
-    finished: dict[str, Outcome]
+    finished: dict[str, sweeps.Outcome]
     """Key -> outcome, of the cells that any sweep, on any machine, had finished."""
     facts: dict[str, facts.Facts]
     """By the model's name."""
@@ -75,11 +67,7 @@ class Sweep:
 
 
 def build(grid: Grid, *, work: bool) -> Sweep:
-    """Look up models, suite and policy. With `work` all of them must be available.
-
-    Without it nothing is created, and the data of the suite may be absent. Raises UserError or
-    ServiceError for the first that is not available, or for a recipe that does not fit its model.
-    """
+    """Look up models, suite and policy; with `work` all must be available, else nothing is made."""
     from comptrust.trust import suite as suites
 
     file = grid.file
@@ -108,7 +96,7 @@ def build(grid: Grid, *, work: bool) -> Sweep:
         for recipe in grid.recipes
     )
     tags = {"suite_digest": suite.digest, "code_digest": digests.of_code()}
-    outcomes = {} if is_new else finished(tags)
+    outcomes = {} if is_new else sweeps.finished(tags)
     # What a cell may use and how the sweep is described do not make it another sweep. Some fields
     # came later: a sweep file that leaves them out keeps its digest.
     later = {"dtype", "template", "template_args"}
@@ -164,11 +152,7 @@ def _asked(file: SweepFile, past: Sequence[sweeps.Past]) -> int | None:
 def _seconds(
     recipe: Recipe, known: facts.Facts, past: Sequence[sweeps.Past], n_prompts: int, *, on_gpu: bool
 ) -> tuple[float | None, str]:
-    """Estimate the duration of a cell, and say from what.
-
-    It comes from finished runs of the same model where there are any, else it is scaled by size
-    from measurements of a small model.
-    """
+    """Estimate a cell's duration from finished runs of the model, else by size, and say which."""
     of_model = [run for run in past if run.model == recipe.base_model and run.prompts]
     if compress := [run.compress for run in of_model if run.rate[0] == recipe.method]:
         # the time to answer hardly depends on the method, so all cells of the model count
@@ -182,10 +166,7 @@ def _seconds(
 
 
 def request(known: facts.Facts, sweep: Sweep, nodes: Sequence[Node]) -> Capacity:
-    """Return what each cell of a model needs.
-
-    Raises UserError, with the figures, if no machine has that much.
-    """
+    """Return what each cell of a model needs. Raises UserError if no machine has that much."""
     resources, gpus = sweep.file.resources, sweep.file.resources.gpus
     memory = PROCESS_BYTES + (BESIDE_GPU if gpus else ON_CPU) * (known.weights or 0)
     if resources.memory_gb != "auto":
@@ -224,10 +205,7 @@ def request(known: facts.Facts, sweep: Sweep, nodes: Sequence[Node]) -> Capacity
 
 
 def settings(nodes: Sequence[Node], experiment: str) -> dict[str, str]:
-    """Return the environment that every cell gets: one tracking store, one experiment, one cache.
-
-    Raises UserError if the tracking store is a file on this machine and cells would run on others.
-    """
+    """Return the environment of every cell. Raises UserError if other machines lack the store."""
     uri = store.tracking_uri()
     hosts = {node.host for node in nodes}
     if uri.startswith(("sqlite:", "file:", "/")) and hosts - {socket.gethostname()}:

@@ -45,10 +45,7 @@ class Resources(Record):
     """Main memory in 10^9 bytes; auto estimates it from the model's size."""
     gpus: float = Field(default=0, ge=0, le=10**4)
     gpu_memory_gb: float | None = Field(default=None, gt=0)
-    """Memory of one GPU; if given, the estimate is compared with it before anything starts.
-
-    Ray does not know it.
-    """
+    """Memory of one GPU, which Ray does not know; if given, the estimate must fit into it."""
     retries: int = Field(default=1, ge=0, le=100)
     """How often a cell restarts within one sweep after its process or machine was lost."""
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,8 +76,7 @@ def baseline(
 ) -> Evaluation | None:
     """Return the evaluation of the candidate's dense source on the same suite, if there is one.
 
-    One that counts comes first, then one by the same engine, in the same dtype, that saw the same
-    texts. Only runs with all of `tags` are looked at.
+    One that counts comes first, then one by the same engine that saw the same texts.
     """
     if candidate.checkpoint is None:
         return None
@@ -141,7 +139,6 @@ def _as_judged(ref: str, scorecard_digest: str, checkpoint_digest: str) -> Evalu
 
 
 def _blocked(run_id: str, checkpoint_digest: str) -> list[str]:
-    """Return the digests of the scorecards of a run that a verdict blocked."""
     return [
         verdict.scorecard_digest
         for verdict in history.verdicts(run_id)
@@ -160,7 +157,6 @@ def _read(run_id: str, ref: str, names: tuple[str, ...]) -> Evaluation:
 
 
 def _find(run_id: str, ref: str, names: tuple[str, ...]) -> Evaluation | None:
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = runs.download(run_id, into=Path(temporary), only=names)
+    with runs.files(run_id, *names) as folder:
         found = (folder / "scorecard.json").exists()
         return evaluation.load(folder, ref=ref) if found else None

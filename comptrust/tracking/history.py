@@ -82,12 +82,8 @@ def of_verdict(verdict: Verdict, *, key_id: str = "") -> Event:
 
 
 def events(run_id: str) -> tuple[Event, ...]:
-    """Return the events of a run, oldest first.
-
-    A run of an older version of comptrust has none; its one verdict then stands for them.
-    """
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = runs.download(run_id, into=Path(temporary), only=[FOLDER, VERDICT])
+    """Return the events of a run, oldest first; the one verdict of an older version is one."""
+    with runs.files(run_id, FOLDER, VERDICT) as folder:
         listed = [event for _, event in _events(folder)]
         if not any(event.what == "verdict" for event in listed) and (folder / VERDICT).exists():
             with runs.service():
@@ -101,10 +97,7 @@ def events(run_id: str) -> tuple[Event, ...]:
 
 
 def of_version(version: registry.Version) -> tuple[Event, ...]:
-    """Return the events of all runs that evaluated a version's bytes, oldest first.
-
-    Promotions of other versions of the same bytes are left out.
-    """
+    """Return the events of a version's bytes, oldest first, but no promotions of others."""
     if not version.run_id:
         return ()
     digest = registry.checkpoint_digest(version)
@@ -124,8 +117,7 @@ def restore(run_id: str, policy_digest: str, *, into: Path) -> dict[str, Path]:
     present = into / VERDICT
     if present.exists() and config.load_json(present, Verdict).policy_digest == policy_digest:
         return {}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = runs.download(run_id, into=Path(temporary), only=[FOLDER])
+    with runs.files(run_id, FOLDER) as folder:
         for path, event in reversed(_events(folder)):
             if (event.what, event.policy_digest) != ("verdict", policy_digest):
                 continue
@@ -143,8 +135,7 @@ def verdicts(run_id: str) -> tuple[Verdict, ...]:
     Anybody may log files that cannot be read; these are left out.
     """
     found = []
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = runs.download(run_id, into=Path(temporary), only=[FOLDER, VERDICT])
+    with runs.files(run_id, FOLDER, VERDICT) as folder:
         for path in (*_paths(folder, VERDICT), *folder.glob(VERDICT)):
             with contextlib.suppress(UserError):
                 found.append(config.load_json(path, Verdict))

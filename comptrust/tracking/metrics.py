@@ -12,10 +12,7 @@ from comptrust.trust.flips import Flips
 
 
 def score_metrics(scorecard: Scorecard) -> dict[str, float]:
-    """Return the measured scores (`trust/*`) and refusal rates (`refusal/*`), all 0-100.
-
-    Better-founded variants of a score are logged as `trust/<name>_sound`.
-    """
+    """Return the measured scores (`trust/*`, `trust/*_sound`) and refusal rates (`refusal/*`)."""
     metrics: dict[str, float | None] = {}
     for score in scorecard.scores:
         metrics[f"trust/{score.dimension}"] = score.value
@@ -25,10 +22,7 @@ def score_metrics(scorecard: Scorecard) -> dict[str, float]:
 
 
 def drop_metrics(candidate: Scorecard, baseline: Scorecard) -> dict[str, float]:
-    """Return `drop/*`, dense minus compressed in points, where both were measured.
-
-    `drop/worst` is the largest of them.
-    """
+    """Return `drop/*`, dense minus compressed in points, and the largest as `drop/worst`."""
     dense = {score.dimension: score.value for score in baseline.scores if score.value is not None}
     drops = {
         f"drop/{score.dimension}": dense[score.dimension] - score.value
@@ -74,10 +68,7 @@ def verdict_tags(verdict: Verdict) -> dict[str, str]:
 
 
 def changes(candidate: Evaluation, baseline: Evaluation) -> dict[str, Flips]:
-    """Return the changed answers and the change in refusal of each dimension both have answers for.
-
-    Answers are compared after parsing.
-    """
+    """Return the changed parsed answers and refusals of each dimension both have answers for."""
     return {
         name: flips.compare(
             baseline.generations[name], rows, dimension=name, scoring_variant=candidate.scoring
@@ -109,10 +100,9 @@ def flip_summary(changes: Mapping[str, Flips]) -> dict[str, dict[str, Any]]:
 def flip_table(
     changes: Mapping[str, Flips], *, prompts: Mapping[tuple[str, str], str], n: int = 20
 ) -> dict[str, list[str]]:
-    """Return the n clearest flips as columns, taking from each dimension in turn, losses first.
+    """Return the n clearest flips as columns, each dimension in turn, losses first.
 
-    `prompts` maps (dimension, id) to the question; the id replaces a question that is not given.
-    Without flips the columns are empty.
+    `prompts` maps (dimension, id) to the question; the id replaces one that is not given.
     """
     rounds = zip_longest(*(flips.flips[:n] for flips in changes.values()))
     clearest = [flip for one_round in rounds for flip in one_round if flip is not None][:n]

@@ -1,6 +1,5 @@
 """Promotion: move a version to a stage and an alias if its verdict passes for exactly its bytes."""
 
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,10 +50,7 @@ Check = Callable[[registry.Version, Path], Promotion | None]
 
 
 def check_target(to: str) -> tuple[str | None, str]:
-    """Return (stage, alias) of a target; `demo` has no stage.
-
-    Raises UserError that suggests the nearest name.
-    """
+    """Return (stage or None, alias) of a target. Raises UserError for an unknown one."""
     if to not in TARGETS:
         raise unknown("target", to, TARGETS)
     return TARGETS[to]
@@ -119,11 +115,10 @@ def examine(
     With `policy_digest` the verdict must have been reached under exactly that policy. `check` runs
     last.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = runs.download(version.run_id, into=Path(temporary), only=JUDGED_FILES)
+    with runs.files(version.run_id, *JUDGED_FILES) as folder:
         if policy_digest:
             history.restore(version.run_id, policy_digest, into=folder)
-        judged = _examine_files(version, folder, policy_digest)
+        judged = Promotion(version.ref, *_examine_files(version, folder, policy_digest))
         if judged.outcome != "pass":
             return judged
         registered = registry.download_all(version.ref, into=folder / "files")
@@ -142,43 +137,32 @@ def examine(
     return judged
 
 
-def _examine_files(version: registry.Version, folder: Path, policy_digest: str | None) -> Promotion:
-    """Return whether the verdict, the scorecard and the checkpoint record allow promotion."""
+def _examine_files(
+    version: registry.Version, folder: Path, policy_digest: str | None
+) -> tuple[Result, str]:
     if not (folder / "verdict.json").exists():
-        return Promotion(
-            version.ref,
-            "inconclusive",
-            f"It has no verdict. Run `comptrust gate {version.ref} --record`.",
-        )
+        again = f"Run `comptrust gate {version.ref} --record`."
+        return "inconclusive", f"It has no verdict. {again}"
     verdict = read(folder, "verdict.json", Verdict)
     if verdict.outcome != "pass":
-        decisive = [
-            f"{finding.rule}: {finding.reason}"
-            for finding in verdict.findings
-            if finding.outcome == verdict.outcome
-        ]
-        reason = decisive[0] if decisive else "The verdict has no findings."
-        return Promotion(version.ref, verdict.outcome, f"Verdict {verdict.outcome}. {reason}")
+        decisive = [found for found in verdict.findings if found.outcome == verdict.outcome]
+        reasons = [f"{found.rule}: {found.reason}" for found in decisive]
+        reason = reasons[0] if reasons else "The verdict has no findings."
+        return verdict.outcome, f"Verdict {verdict.outcome}. {reason}"
     if policy_digest not in (None, verdict.policy_digest):
-        return Promotion(
-            version.ref,
-            "inconclusive",
+        return "inconclusive", (
             f"It was judged under another policy ({verdict.policy}) or another version of it. Gate"
-            " it again under the requested policy, with --record.",
+            " it again under the requested policy, with --record."
         )
     if not all((folder / name).exists() for name in JUDGED_FILES):
-        return Promotion(
-            version.ref,
-            "inconclusive",
+        return "inconclusive", (
             "Its run has no scorecard.json or no checkpoint.json, so the verdict cannot be"
-            " checked. Evaluate and gate it again.",
+            " checked. Evaluate and gate it again."
         )
     scorecard = read(folder, "scorecard.json", Scorecard)
     checkpoint = read(folder, "checkpoint.json", Checkpoint)
     if scorecard.digest_of_fields() != verdict.scorecard_digest:
-        return Promotion(
-            version.ref, "block", "The scorecard has changed since the verdict. Gate it again."
-        )
+        return "block", "The scorecard has changed since the verdict. Gate it again."
     checkpoint_digests = {
         verdict.checkpoint_digest,
         scorecard.checkpoint_digest,
@@ -186,20 +170,16 @@ def _examine_files(version: registry.Version, folder: Path, policy_digest: str |
         digests.of_value(checkpoint.manifest),
     }
     if len(checkpoint_digests) > 1:
-        return Promotion(
-            version.ref,
-            "block",
+        return "block", (
             "verdict.json, scorecard.json and checkpoint.json name different checkpoints. Evaluate"
-            " and gate it again.",
+            " and gate it again."
         )
-    reason = f"Policy {verdict.policy}: {counted(len(verdict.findings), 'rule')}, all pass."
-    return Promotion(version.ref, "pass", reason)
+    return "pass", f"Policy {verdict.policy}: {counted(len(verdict.findings), 'rule')}, all pass."
 
 
 def _make_current(candidate: registry.Version, policy_digest: str) -> None:
     """Let the recorded verdict under a policy be the run's present one, which servers read."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = runs.download(candidate.run_id, into=Path(temporary), only=JUDGED_FILES[:1])
+    with runs.files(candidate.run_id, "verdict.json") as folder:
         restored = history.restore(candidate.run_id, policy_digest, into=folder)
         for name in sorted(restored):  # attestation.json first: it proves the others
             runs.client().log_artifact(candidate.run_id, str(restored[name]))

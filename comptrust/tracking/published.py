@@ -49,17 +49,9 @@ def _name(row: PublishedRow) -> str:
 
 
 def _params(row: PublishedRow) -> dict[str, str]:
-    """Return the params of a row, without what the table does not say."""
-    fields = {
-        "model": row.recipe.base_model,
-        "method": row.recipe.method,
-        "bits": row.recipe.bits,
-        "sparsity": row.recipe.sparsity,
-        "structure": row.recipe.structure,
-        "group_size": row.recipe.group_size,
-        "seed": row.seed,
-        "suite": "published",
-    }
+    logged = {"method", "bits", "sparsity", "structure", "group_size"}
+    fields = row.recipe.model_dump(include=logged) | {"model": row.recipe.base_model}
+    fields |= {"seed": row.seed, "suite": "published"}
     return {key: str(value) for key, value in fields.items() if value is not None}
 
 

@@ -151,24 +151,13 @@ def claim(version: Version, verdict: Verdict, *, until: datetime.datetime | None
 
 def recipe_tags(recipe: Recipe) -> dict[str, str]:
     """Return the tags of a recipe, without its unset fields."""
-    fields = {
-        "method": recipe.method,
-        "bits": recipe.bits,
-        "structure": recipe.structure,
-        "sparsity": recipe.sparsity,
-        "seed": recipe.seed,
-        "revision": recipe.revision,
-        "recipe": recipe.slug,
-        "base_model": recipe.base_model,
-    }
-    return {key: str(value) for key, value in fields.items() if value is not None}
+    tagged = {"method", "bits", "structure", "sparsity", "seed", "revision", "base_model"}
+    fields = {"recipe": recipe.slug} | recipe.model_dump(include=tagged, exclude_none=True)
+    return {key: str(value) for key, value in fields.items()}
 
 
 def resolve(ref: str) -> Version:
-    """Return the version that `models:/NAME/VERSION` or `models:/NAME@ALIAS` names.
-
-    Raises UserError if it does not exist.
-    """
+    """Return the version of `models:/NAME/VERSION` or `models:/NAME@ALIAS`. Raises UserError."""
     from mlflow.exceptions import MlflowException
 
     match = re.fullmatch(r"models:/([^/@]+)(?:/([0-9]{1,9})|@(.+))", ref)
@@ -207,10 +196,7 @@ def evaluated_in(run_id: str) -> tuple[Version, ...]:
 
 
 def run_of(ref: str) -> str:
-    """Return the id of the run behind `models:/NAME/VERSION` or `runs:/ID`.
-
-    Raises UserError for anything else.
-    """
+    """Return the run's id of `models:/NAME/VERSION` or `runs:/ID`. Raises UserError for others."""
     if ref.startswith("models:/"):
         return resolve(ref).run_id
     run_id = ref.removeprefix("runs:/").strip("/")
@@ -235,10 +221,7 @@ def download_all(ref: str, *, into: Path) -> Path:
 
 
 def local_model(name: str) -> str:
-    """Return the folder of a registered `models:/NAME/VERSION`, downloading it if necessary.
-
-    Any other name is returned as it is, for `models.sources` to resolve.
-    """
+    """Return the folder of a `models:/NAME/VERSION`, downloaded if missing; others as given."""
     if not name.startswith("models:/"):
         return name
     version = resolve(name)
@@ -248,10 +231,7 @@ def local_model(name: str) -> str:
 
 
 def checkpoint_in(registered: Path) -> Path:
-    """Return the checkpoint's folder among a version's files.
-
-    It is `model`, unless the version consists of the checkpoint alone.
-    """
+    """Return the checkpoint's folder among a version's files: `model`, or all of them."""
     return registered / "model" if (registered / "model").is_dir() else registered
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,20 +30,8 @@ from comptrust.whereabouts import place
 if TYPE_CHECKING:
     from mlflow.entities import Dataset
 
-__all__ = [
-    "EXPERIMENT",
-    "PROCESS",
-    "PROMPTS",
-    "REASON",
-    "Run",
-    "client",
-    "download",
-    "end",
-    "experiment_id",
-    "read_json",
-    "service",
-    "start",
-]
+__all__ = ["EXPERIMENT", "client", "experiment_id", "service"]
+"""Of the store, for those who use its runs."""
 PROCESS, REASON = "process", "reason"
 """Run tags: place and process id of the writer; why the run did not finish."""
 PROMPTS = "progress/prompts"
@@ -106,10 +95,7 @@ class Run:
     def comparison(
         self, candidate: Evaluation, baseline: Evaluation, *, prompts: Sequence[Prompt] = ()
     ) -> dict[str, float]:
-        """Log drops below the baseline, flipped answers and changes in refusal; return the drops.
-
-        `prompts` supply the questions in flips.json, the table of the clearest flips.
-        """
+        """Log drops, refusals and flipped answers (questions: `prompts`); return the drops."""
         drops = metrics.drop_metrics(candidate.scorecard, baseline.scorecard)
         self.metrics(drops)
         changes = metrics.changes(candidate, baseline)
@@ -249,10 +235,7 @@ def end(run_id: str, *, status: str, reason: str) -> None:
 
 
 def download(run_id: str, *, into: Path, only: Sequence[str] = ()) -> Path:
-    """Download a run's artifacts except its model and return their folder.
-
-    `only` names the ones to download; those that the run does not have are skipped.
-    """
+    """Download a run's artifacts, or those of `only` that it has, but not its model."""
     into.mkdir(parents=True, exist_ok=True)
     with service():
         names = [item.path for item in client().list_artifacts(run_id)]
@@ -262,7 +245,15 @@ def download(run_id: str, *, into: Path, only: Sequence[str] = ()) -> Path:
     return into
 
 
-def read_json(run_id: str, name: str, *, into: Path) -> Any:
+@contextmanager
+def files(run_id: str, *names: str) -> Iterator[Path]:
+    """Yield a folder with these artifacts of a run, as far as it has them, for the block."""
+    with tempfile.TemporaryDirectory() as temporary:
+        yield download(run_id, into=Path(temporary), only=names)
+
+
+def read_json(run_id: str, name: str) -> Any:
     """Return the content of a JSON artifact, or None if the run does not have it."""
-    path = download(run_id, into=into, only=[name]) / name
-    return config.read_json(path) if path.exists() else None
+    with files(run_id, name) as folder:
+        path = folder / name
+        return config.read_json(path) if path.exists() else None

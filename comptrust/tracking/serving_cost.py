@@ -1,8 +1,5 @@
 """What it costs to serve the model of a run and its dense source, as the run keeps it."""
 
-import tempfile
-from pathlib import Path
-
 from comptrust import config
 from comptrust.errors import UserError
 from comptrust.serving_cost import NAME, ServingCost, ServingCosts
@@ -26,9 +23,8 @@ def add_dense(run: runs.Run, dense: str) -> None:
 
 def of_run(run_id: str) -> ServingCosts | None:
     """Return what a run keeps; None if nothing was measured, or if it cannot be read."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            content = runs.read_json(run_id, NAME, into=Path(folder))
-            return None if content is None else config.parse(content, ServingCosts, where=NAME)
-        except UserError:
-            return None
+    try:
+        content = runs.read_json(run_id, NAME)
+        return None if content is None else config.parse(content, ServingCosts, where=NAME)
+    except UserError:
+        return None

@@ -39,20 +39,14 @@ SECRET_VARIABLES = re.compile(r"PASSWORD$|SECRET|TOKEN$|API_KEY$")
 
 
 def project_root() -> Path:
-    """Return the nearest folder, from the current one upward, that has an MLproject file.
-
-    Without one, return the current folder.
-    """
+    """Return the nearest folder upward with an MLproject file, else the current one."""
     current = Path.cwd().resolve()
     folders = (current, *current.parents)
     return next((folder for folder in folders if (folder / "MLproject").is_file()), current)
 
 
 def tracking_uri() -> str:
-    """Return MLFLOW_TRACKING_URI, or the sqlite file in the project's root.
-
-    Raises UserError for a root that the URI of a sqlite file cannot name.
-    """
+    """Return MLFLOW_TRACKING_URI, or the sqlite file in the project's root, if it can be named."""
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         return uri
     # a question mark ends the path, and this form of the percent sign is an escape
@@ -149,10 +143,7 @@ def missing_file(uri: str) -> Path | None:
 
 
 def check_folder(uri: str) -> None:
-    """Check that a missing sqlite file can be created, because MLflow would retry for minutes.
-
-    A store of another kind passes. Raises UserError if the file cannot be created.
-    """
+    """Raise UserError for a sqlite file that cannot be created: MLflow would retry for minutes."""
     path = missing_file(uri)
     if path is None:
         return
@@ -173,11 +164,7 @@ def check_folder(uri: str) -> None:
 
 @contextmanager
 def service() -> Iterator[None]:
-    """Turn a failure of the tracking store into a one-line ServiceError.
-
-    A run, version or experiment that does not exist becomes a UserError. Also a decorator, for
-    functions that do nothing but ask the store.
-    """
+    """Turn a failure of the tracking store into one line: UserError for what does not exist."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -208,11 +195,7 @@ def experiment_id() -> str:
 
 @service()
 def published_id(experiment: str | None = None, *, create: bool = False) -> str | None:
-    """Return the id of the experiment with the published rows that go with an experiment.
-
-    It is named like that one, by default the one of `experiment_id`, with `-published`. None if
-    there is none and it is not to be created.
-    """
+    """Return the id of an experiment's sibling with the published rows; None if there is none."""
     name = client().get_experiment(experiment or experiment_id()).name + PUBLISHED
     if create:
         return _made(name)
@@ -221,7 +204,6 @@ def published_id(experiment: str | None = None, *, create: bool = False) -> str 
 
 
 def _made(name: str) -> str:
-    """Return the id of an experiment, created if it is missing."""
     artifact_root = os.environ.get("COMPTRUST_ARTIFACT_URI")
     is_local = tracking_uri() == _project_uri()
     if (is_local or artifact_root is not None) and ".." in Path(name).parts:
@@ -252,10 +234,7 @@ def search_runs(
     oldest_first: bool = False,
     limit: int | None = None,
 ) -> list[Run]:
-    """Return the runs that match an MLflow filter, by default newest first, from all pages.
-
-    `experiments` are ids; without them every experiment is searched.
-    """
+    """Return the runs that match an MLflow filter, in all experiments by default, newest first."""
     from mlflow.utils import get_results_from_paginated_fn
 
     if experiments is None:

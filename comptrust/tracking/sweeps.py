@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from comptrust.tracking import registry, runs
 from comptrust.tracking.store import has_tags, search_runs
@@ -16,15 +16,22 @@ Rate = tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
-class Done:
-    """A finished cell."""
+class Outcome:
+    """How a cell ended."""
 
-    run_id: str
-    version: str
+    key: str
+    state: Literal["done", "failed", "lost"]
+    run_id: str | None = None
+    version: str | None = None
     """models:/NAME/VERSION."""
-    verdict: str | None
-    seconds: float | None
-    """From compression to registration; None if it was not logged."""
+    verdict: str | None = None
+    seconds: float | None = None
+    """Duration of the work itself, as `comptrust run` does it; None if it was not logged."""
+    overhead: float = 0.0
+    """Seconds this process spent on the rest: locking, look-ups, opening the run, reporting."""
+    prompts: int = 0
+    reason: str = ""
+    exit_code: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,26 +51,21 @@ class Past:
 
 
 def parent_to_resume(digest: str) -> str | None:
-    """Return the parent run to continue, or None to start a new one.
-
-    It is the run that `mlflow run` created for this process, else the newest one of this sweep.
-    """
+    """Return the run of `mlflow run`, else the newest of this sweep, else None to start anew."""
     if adopted := os.environ.get("MLFLOW_RUN_ID"):
         return adopted
     newest = search_runs(has_tags({SWEEP: digest}), limit=1)
     return next((run.info.run_id for run in newest), None)
 
 
-def finished(tags: Mapping[str, str]) -> dict[str, Done]:
-    """Return the finished cells by key, from the runs that carry all these tags.
-
-    A cell counts as finished once its version is registered.
-    """
-    cells: dict[str, Done] = {}
+def finished(tags: Mapping[str, str]) -> dict[str, Outcome]:
+    """Return the finished cells by key: those of these tags whose version is registered."""
+    cells: dict[str, Outcome] = {}
     for run in search_runs(f"{has_tags(tags)} and attributes.status = 'FINISHED'"):
         key, verdict = run.data.tags.get(CELL), run.data.tags.get("verdict")
         if key and key not in cells and (ref := _registered(run.data.tags)):
-            cells[key] = Done(run.info.run_id, ref, verdict, run.data.metrics.get("time/total"))
+            seconds = run.data.metrics.get("time/total")
+            cells[key] = Outcome(key, "done", run.info.run_id, ref, verdict, seconds)
     return cells
 
 

@@ -18,10 +18,7 @@ from comptrust.trust.dimensions import REGISTRY
 
 
 class Outcome(NamedTuple):
-    """One judged answer.
-
-    A named tuple rather than a validated record: a suite has a hundred thousand of them.
-    """
+    """One judged answer; a named tuple, as a suite has a hundred thousand of them."""
 
     prompt_id: str
     scenario: str
@@ -39,10 +36,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """The outcomes of one dimension as columns, ready for resampling.
-
-    Every column has shape (n,): n prompts in the suite's order.
-    """
+    """The outcomes of one dimension as columns of shape (n,): n prompts in the suite's order."""
 
     ids: np.ndarray
     scenario: np.ndarray
@@ -56,10 +50,7 @@ class Table:
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> Table:
-        """Build a table with one row per outcome.
-
-        Outcomes of one dimension may have different values (privacy's e-mails have more).
-        """
+        """Build a table with one row per outcome; outcomes may have different values."""
         rows = list(outcomes)
         names = sorted({name for row in rows for name in row.values})
         return cls(
@@ -101,10 +92,7 @@ class Table:
         )
 
     def scenarios(self, prefix: str = "") -> list[str]:
-        """Return the scenarios present, all or those under a prefix.
-
-        `spurious` selects `spurious` itself and `spurious/PP/...`.
-        """
+        """Return the scenarios present, all or those under a prefix such as `spurious`."""
         return [name for name in self._rows if not prefix or f"{name}/".startswith(f"{prefix}/")]
 
     def where(self, scenario: str) -> np.ndarray:
@@ -126,7 +114,6 @@ class Table:
 
 
 def _column(texts: Iterable[str]) -> np.ndarray:
-    """Return the texts as an array; equal ones are kept once, as there are few scenarios."""
     return np.array([sys.intern(text) for text in texts], dtype=object)
 
 
@@ -159,10 +146,7 @@ class Dimension(ABC):
         self.scoring = scoring
 
     def part(self, scenario: str) -> str | None:
-        """Return the part of the formula that a scenario belongs to, None if it is not scored.
-
-        If a part has no scenario at all there is no score, not even a partial one.
-        """
+        """Return the part of the formula that a scenario belongs to, None if it is not scored."""
         if scenario in self.optional:
             return None
         return "/".join(scenario.split("/")[: self.part_segments]) or self.name
@@ -195,10 +179,7 @@ class Dimension(ABC):
         return table.values["correct"]
 
     def contrast(self, candidate: Table, dense: Table) -> Contrast:
-        """Return the drop that the gate decides on, for two models that answered the same prompts.
-
-        By default it is the drop of the score, a weighted mean over prompts.
-        """
+        """Return the drop that the gate decides on; by default that of the score."""
         shares = self.shares(dense)
         cells = np.zeros(len(dense.ids), dtype=int) if self.pooled else dense.scenario_numbers
         return Contrast(
@@ -209,10 +190,7 @@ class Dimension(ABC):
         )
 
     def harm(self, table: Table) -> np.ndarray:
-        """Return what each prompt would lose, shape (n,), if its answer became as bad as it can.
-
-        By default it is all that the prompt earns.
-        """
+        """Return what each prompt can lose at worst, shape (n,); by default all that it earns."""
         return self.merit(table)
 
     @abstractmethod
@@ -252,10 +230,7 @@ class Dimension(ABC):
 
 
 def mean(values: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Return the weighted mean of the given rows, shape (R,).
-
-    `weights` has shape (R, n); None weighs every row once.
-    """
+    """Return the weighted mean of the given rows, shape (R,); `weights` is (R, n) or None."""
     if weights is None:
         return np.array([values[rows].mean()])
     times = weights_of(rows, weights)
@@ -302,10 +277,7 @@ def spread(table: Table, parts: Mapping[str, Mapping[str, list[str]]]) -> np.nda
 
 
 def grouped(scenarios: Iterable[str]) -> dict[str, list[str]]:
-    """Group scenarios by all but their last segment, the seed or run.
-
-    `spurious/PP/entail-bias/42` goes into `spurious/PP/entail-bias`.
-    """
+    """Group scenarios such as `spurious/PP/entail-bias/42` by all but the seed or run."""
     groups: dict[str, list[str]] = {}
     for scenario in scenarios:
         groups.setdefault(scenario.rpartition("/")[0], []).append(scenario)
@@ -313,10 +285,7 @@ def grouped(scenarios: Iterable[str]) -> dict[str, list[str]]:
 
 
 def get(name: str, *, scoring: Scoring = "compressed-trust") -> Dimension:
-    """Return a dimension by name. Raises UserError for an unknown name.
-
-    A name with slashes, HARNESS/TASK/METRIC, is that of an imported one.
-    """
+    """Return a dimension by its name or HARNESS/TASK/METRIC. Raises UserError if unknown."""
     if "/" in name:
         from comptrust.trust.imported import Imported
 

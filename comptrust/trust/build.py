@@ -78,10 +78,7 @@ def pair(
 
 
 def prompts(dimension: str, scenarios: Mapping[str, Iterable[dict[str, Any]]]) -> Iterator[Prompt]:
-    """Yield the prompts of a dimension from the other fields of each, by scenario.
-
-    A row without an id of its own is numbered, in its id and in `extra.index`.
-    """
+    """Yield the prompts of a dimension; a row without an id gets a number (`extra.index`)."""
     for scenario, rows in scenarios.items():
         for index, row in enumerate(rows):
             if "id" not in row:

@@ -1,8 +1,4 @@
-"""What answers show of their prompts, and which prompts of a suite ask the same.
-
-Answers do not hold the text of their prompts. They hold all that scoring depends on: ids, targets,
-scenarios and items.
-"""
+"""What answers show of their prompts (what scoring needs, not the text), and what asks the same."""
 
 from collections.abc import Iterable, Mapping
 
@@ -40,10 +36,7 @@ def of_answers(evaluation: Evaluation) -> str | None:
 
 
 def items(suite: Suite) -> dict[str, int]:
-    """Count the items of each dimension that are scored.
-
-    Clusters that ask the same question are one item, whatever they are called.
-    """
+    """Count each dimension's scored items; clusters with the same question are one item."""
     counts = {}
     for name, prompts in suite.by_dimension().items():
         table = sample.unanswered(prompts, dimension=name, suite=suite)

@@ -13,10 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Contrast:
-    """The drop between two models that answered the same n prompts, in points.
-
-    It is `combine` of m sums, each of coefficients times losses.
-    """
+    """The drop between two models on the same n prompts, in points, from m weighted sums."""
 
     losses: np.ndarray
     """Shape (n,): what the candidate lost on each prompt, from -1 to 1; NaN if not measured."""
@@ -27,10 +24,7 @@ class Contrast:
     shares: np.ndarray
     """Shape (n,): points by which losing this prompt alone can move the drop."""
     combine: Callable[[np.ndarray], np.ndarray] = np.ravel
-    """Sums of shape (R, m) -> drops of shape (R,). Noise in the sums may raise it, never lower.
-
-    By default there is one sum: the drop of a score that is a weighted mean over prompts.
-    """
+    """Sums (R, m), by default one, -> drops (R,). Noise in the sums may raise it, never lower."""
     statistic: str | None = None
     """What the drop is of, if that is not what the dimension's `statistic` says."""
 

@@ -47,9 +47,7 @@ class Control(Record):
     planted: tuple[Planted, ...]
     ruined: tuple[Ruined, ...] = ()
     floors: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
-    """Dimension -> 95th percentile of |drop| in points if the weights change by 0.1%; empty if not
-    measured.
-    """
+    """Dimension -> 95th percentile of |drop| in points at 0.1% weight noise, if measured."""
     key_id: str = Field(default="", exclude_if=operator.not_)
     signature: str = Field(default="", exclude_if=operator.not_)
     """Of the machine that measured the floors."""

@@ -1,8 +1,4 @@
-"""A finished evaluation, read back from disk.
-
-Its files are scorecard.json, suite.json, checkpoint.json, control.json (of a dense model) and
-generations/<dimension>.jsonl.
-"""
+"""A finished evaluation, read back from its folder: the records beside generations/*.jsonl."""
 
 from __future__ import annotations
 
@@ -132,11 +128,7 @@ class Evaluation:
 
 
 def load(folder: Path, *, ref: str) -> Evaluation:
-    """Read an evaluation folder (or a run's artifacts).
-
-    Raises UserError if a file is broken, if the scorecard was made from other generations or if the
-    control was made from another scorecard.
-    """
+    """Read an evaluation folder. Raises UserError for files that are broken or of other ones."""
     card = folder / "scorecard.json"
     scorecard = config.load_json(card, Scorecard)
     generations = {}

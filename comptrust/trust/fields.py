@@ -9,10 +9,7 @@ T = TypeVar("T")
 
 
 class FieldError(UserError):
-    """A generation has a field that cannot be scored.
-
-    A caller that knows file and line builds a message with them from the attributes.
-    """
+    """A generation has a field that cannot be scored; callers may know its file and line."""
 
     def __init__(self, generation: Generation, field: str, problem: str) -> None:
         super().__init__(

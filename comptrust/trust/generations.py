@@ -1,7 +1,4 @@
-"""Generations files: one record per line, plain or xz; strict to read, atomic to write.
-
-A file is scored with the suite.json that says which prompts were asked.
-"""
+"""Generations files: one record per line, plain or xz; strict to read, atomic to write."""
 
 import json
 import lzma
@@ -18,8 +15,7 @@ from comptrust.trust.scoring import score
 def read_generations(path: Path) -> Iterator[Generation]:
     """Yield the generations of a .jsonl or .jsonl.xz file without loading the whole file.
 
-    Raises UserError naming file, line and field for a broken line, a wrong type, a duplicate id or
-    a file without generations.
+    Raises UserError naming file, line and field for whatever is broken, or if there are none.
     """
     seen: dict[str, int] = {}
     for number, line in enumerate(_lines(path), start=1):
@@ -51,10 +47,6 @@ def write_generations(path: Path, generations: Iterable[Generation]) -> str:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a plain or xz file without their line ends.
-
-    Raises UserError if the file cannot be read, is too large or is not UTF-8.
-    """
     try:
         with lzma.open(path) if path.suffix == ".xz" else open(path, "rb") as file:
             yield from config.decoded_lines(file, where=str(path))

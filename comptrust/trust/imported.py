@@ -14,10 +14,7 @@ NAME = re.compile(rf"{SEGMENT}(/{SEGMENT}){{2,}}")
 
 
 def is_name(name: str) -> bool:
-    """Return whether a name is that of an imported dimension: HARNESS/TASK/METRIC.
-
-    It becomes part of a path, and of the name of an MLflow metric.
-    """
+    """Return whether a name is HARNESS/TASK/METRIC; it becomes part of paths and metrics."""
     return len(name) <= 200 and NAME.fullmatch(name) is not None
 
 

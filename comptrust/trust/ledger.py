@@ -1,7 +1,6 @@
 """Answers as they came: which kept ones count, in which order they came, and a chain over them.
 
-Whoever holds a secret marks each answer when it is made. A kept answer then counts only with that
-mark, so nobody else can put answers into a cache.
+A secret marks each answer when it is made, so nobody else can put answers into a cache.
 """
 
 import hmac

@@ -7,10 +7,7 @@ from comptrust.records import Limit
 
 
 def limit_of(text: str) -> Limit:
-    """Read `200` (items of each dimension) or `50%` (of a dimension's items, returned as 0.5).
-
-    Raises UserError if it is neither.
-    """
+    """Read `200` (items of each dimension) or `50%` (their share, 0.5). Raises UserError."""
     try:
         limit = float(text[:-1]) / 100 if text.endswith("%") else int(text)
     except ValueError:

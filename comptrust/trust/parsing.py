@@ -1,7 +1,4 @@
-"""How the published code reads an answer: its parsed value and whether it is a refusal.
-
-Every function is pure. The names of the published functions are in the docstrings.
-"""
+"""How the published code (named in the docstrings) reads an answer, and whether it is a refusal."""
 
 import re
 from collections.abc import Iterable
@@ -133,10 +130,7 @@ def digit(text: str) -> str | None:
 
 
 def knowledge(text: str, target: int, choices: list[str]) -> Reading:
-    """Read the answer to a dated question: the digit or the wording of the right choice.
-
-    A wrong answer without a digit can be a refusal.
-    """
+    """Read the digit or the wording of the right choice; a refusal is wrong and has no digit."""
     answer, lowered = digit(text), text.lower()
     correct = answer == str(target) or choices[target].lower() in lowered
     rejects = contains(lowered, lexicons.KNOWLEDGE_REJECT)

@@ -33,10 +33,7 @@ class Unread(NamedTuple):
 
 
 def unread(answers: Sequence[Generation], table: Table) -> list[Unread]:
-    """Return the share of unreadable answers in each scenario that has some.
-
-    `table` has the same answers, judged. Answers that were not given do not count.
-    """
+    """Return the share of unreadable answers, judged in `table`, of each scenario that has some."""
     asked: Counter[str] = Counter()
     unreadable: dict[str, list[Generation]] = {}
     for row, answer in enumerate(answers):

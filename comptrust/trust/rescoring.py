@@ -1,7 +1,4 @@
-"""Scores are what the stored answers give: score the answers again and compare.
-
-The toxicity of a text is stored with its answer, so no classifier is needed.
-"""
+"""Scores are what the stored answers give, with their stored toxicity: score again and compare."""
 
 import math
 from typing import Any

@@ -1,7 +1,4 @@
-"""Put a suite's prompts to a model and score the answers.
-
-Every answer is written to disk at once, so a run that was killed can continue.
-"""
+"""Ask a model a suite's prompts, write each answer to disk at once, and score them."""
 
 import functools
 import itertools
@@ -24,16 +21,9 @@ from comptrust.trust.generations import write_generations
 from comptrust.trust.ledger import Ledger
 
 PACKAGES = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "compressed-tensors",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "alt-profanity-check",
-)
+    "torch", "transformers", "tokenizers", "safetensors", "compressed-tensors", "numpy",
+    "scipy", "scikit-learn", "alt-profanity-check",
+)  # fmt: skip
 """Packages whose versions can change answers or scores."""
 OWNER = "owner.json"
 """File of an evaluation's folder: which model, suite and backend its answers are of."""
@@ -133,7 +123,6 @@ def evaluate(
 
 
 def _claim(out: Path, owner: dict[str, str]) -> None:
-    """Record which model and suite the folder is for. Raises UserError if it is for others."""
     check_owner(out, owner)
     if not (out / OWNER).exists():
         digests.write_atomic(out / OWNER, json.dumps(owner, indent=2) + "\n")
@@ -159,10 +148,7 @@ def _ask(
     *,
     partial: Path,
 ) -> list[Generation]:
-    """Return the answers in the prompts' order, after appending each new one to `partial`.
-
-    Those `known` or `kept` need no question. One that a failure withheld is asked for again.
-    """
+    """Return the answers in order, appending new ones to `partial`; retry what failed."""
     answers = {
         answer.id: answer
         for answer in {answer.id: answer for answer in kept}.values()
@@ -197,11 +183,7 @@ def _append(partial: Path, line: str, *, kept: str) -> None:
 
 
 def _resume(partial: Path, ledger: Ledger) -> Iterator[Generation | None]:
-    """Yield the answers of an interrupted run, removing a last line that is incomplete.
-
-    Yields None for one that does not count. Raises UserError naming file and line for any other
-    broken line.
-    """
+    """Yield the answers of an interrupted run, or None for one that does not count."""
     if not partial.exists():
         return
     try:
@@ -238,7 +220,6 @@ def _with_toxicity(answers: Sequence[Generation], *, scorer: scorers.Scorer) -> 
 
 
 def _provenance(suite: Suite) -> dict[str, str]:
-    """Return what the scores depend on: code, packages, prompts of each dimension, scorers."""
     by_dimension = suite.by_dimension()
     prompts = {
         name: [prompt.model_dump(mode="json") for prompt in by_dimension.get(name, ())]
@@ -256,10 +237,7 @@ def _provenance(suite: Suite) -> dict[str, str]:
 
 @functools.cache
 def _commit() -> str:
-    """Return the commit of this code, with a plus if it was changed since, else `unknown`.
-
-    Installed in an environment inside another repository, git would name that one's commit.
-    """
+    """Return the commit of this code, with a plus if it was changed since, else `unknown`."""
     folder = Path(__file__).parents[2]
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+"]
     try:

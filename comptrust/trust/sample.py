@@ -58,11 +58,7 @@ def unanswered(prompts: Iterable[Prompt], *, dimension: str, suite: Suite) -> ba
 
 
 def _items(prompts: Sequence[Prompt], table: base.Table) -> list[str]:
-    """Return the item of each prompt: its cluster.
-
-    Where a scenario asks an item one question many times with other sampling seeds, each repeat is
-    an item of its own, or one item could be a hundred prompts.
-    """
+    """Return each prompt's item: its cluster, or one of its repeats with other sampling seeds."""
     clusters = table.cluster.tolist()
     sizes = Counter(zip(table.scenario.tolist(), clusters, strict=True))
     seen: Counter[object] = Counter()
@@ -80,7 +76,6 @@ def _items(prompts: Sequence[Prompt], table: base.Table) -> list[str]:
 def _order(
     items: Sequence[str], prompts: Sequence[Prompt], shares: np.ndarray, *, key: str
 ) -> list[str]:
-    """Return the items in a random order that keeps their scenarios in proportion."""
     asked: defaultdict[str, set[str]] = defaultdict(set)
     weight: Counter[str] = Counter()
     for item, prompt, share in zip(items, prompts, shares.tolist(), strict=True):
@@ -102,5 +97,4 @@ def _order(
 
 
 def _uniform(*words: str) -> float:
-    """Return a number from 0 to 1 that looks random, and is the same on every machine."""
     return int.from_bytes(hashlib.sha256("\0".join(words).encode()).digest()[:8]) / 2**64

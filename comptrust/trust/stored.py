@@ -1,8 +1,4 @@
-"""Evaluations of stored answers, such as published ones: no model is loaded, and none is known.
-
-Nothing shows which weights or engine gave the answers, so the gate needs a policy that says
-`dense: declared`.
-"""
+"""Evaluations of stored answers, without a model; the gate needs `dense: declared` for them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -79,7 +75,6 @@ def keep(
 
 
 def _suite(answers: dict[str, list[Generation]], variant: Scoring) -> SuiteManifest:
-    """Return the suite that answers were given to, as far as they show it themselves."""
     asked = [prompt_of(row) for rows in answers.values() for row in rows]
     return SuiteManifest(
         name="stored",

@@ -92,8 +92,7 @@ def for_run(
 def answered(evaluation: Evaluation, spec: str) -> Suite:
     """Load what an evaluation was asked: all of a suite, or the seeded sample that it states.
 
-    Raises UserError if its records and answers are not of these prompts: their ids, scenarios,
-    targets and everything else that scoring needs of them.
+    Raises UserError if its records and answers are not of these prompts.
     """
     ref, manifest = evaluation.ref, evaluation.suite
     if manifest is None:
@@ -126,10 +125,7 @@ def answered(evaluation: Evaluation, spec: str) -> Suite:
 
 
 def check(suite: Suite, *, spec: str) -> None:
-    """Check a suite.
-
-    Raises UserError if it is empty, repeats an id within a dimension or has a blank message.
-    """
+    """Raise UserError if a suite is empty, repeats an id or has a blank message."""
     if not suite.prompts:
         raise UserError(
             f"Suite '{spec}' has no prompts for {', '.join(suite.required) or 'any dimension'}."
@@ -146,10 +142,7 @@ def check(suite: Suite, *, spec: str) -> None:
 
 
 def split_dimensions(text: str) -> list[str]:
-    """Return the names in a comma-separated list without the blanks around them.
-
-    Raises UserError for an empty name.
-    """
+    """Return the names in a comma-separated list. Raises UserError for an empty one."""
     names = [name.strip() for name in text.split(",")]
     if not all(names):
         raise UserError(

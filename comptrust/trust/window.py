@@ -12,10 +12,7 @@ from comptrust.text_tables import counted
 def beyond(
     backend: Backend, suite: Suite, rendered: Sequence[str], *, say: Callable[[str], None]
 ) -> list[Prompt]:
-    """Return the prompts that do not fit, and say which scenarios have no others.
-
-    `rendered` has the text of each prompt. Raises UserError if no prompt fits.
-    """
+    """Return the prompts that do not fit once rendered. Raises UserError if none fits."""
     pairs = zip(suite.prompts, rendered, strict=True)
     prompts = [prompt for prompt, text in pairs if not backend.fits(prompt, text)]
     if len(prompts) == len(suite.prompts):

@@ -36,8 +36,7 @@ def find(
 ) -> Evaluation | None:
     """Return the logged evaluation of a candidate's dense source, None if there is none.
 
-    One that `counts` comes first. If the policy binds the candidate's name to a dense checkpoint,
-    only evaluations of that are looked at.
+    One that `counts` comes first; of a name that the policy binds, only that checkpoint's.
     """
     bound = dense.binding(evaluations.model_of(candidate), policy.sources).values()
     digest = next((source.checkpoint for source in bound if source.checkpoint), None)
@@ -59,8 +58,7 @@ def reusable(
 ) -> Evaluation | None:
     """Return a logged evaluation of a dense recipe's checkpoint on a suite; None if there is none.
 
-    `made` makes that checkpoint here, and is called only if there may be one. Only runs with all of
-    `tags` count.
+    `made` makes that checkpoint here, and is called only if there may be one.
     """
     if evaluations.dense(recipe, suite_digest, counts=counts, **tags) is None:
         return None

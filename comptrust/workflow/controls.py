@@ -38,10 +38,7 @@ Say = Callable[[str], None]
 
 
 def keep(dense: Evaluation, planted: Control) -> Evaluation:
-    """Log the control on the evaluation's run, or write it beside its scorecard file.
-
-    With a signing key it is signed.
-    """
+    """Sign the control, if there is a key, and log it, or write it beside its scorecard file."""
     if key := keys.signing_key():
         planted = keys.sign(SignedControl(**dict(planted)), key)
     text = planted.model_dump_json(indent=2) + "\n"
@@ -54,10 +51,7 @@ def keep(dense: Evaluation, planted: Control) -> Evaluation:
 
 
 def from_answers(dense: Evaluation, policy: Policy) -> Evaluation:
-    """Return the evaluation with a control that covers the policy.
-
-    Noise floors of an earlier one are kept, with trusted keys only if one of them signed them.
-    """
+    """Return the evaluation with a control of the policy, and its floors if they are trusted."""
     trusted = keys.load_public_keys()
     if trusted and floors_refusal(dense.control, trusted):
         dense = dataclasses.replace(dense, control=None)
@@ -94,10 +88,9 @@ def with_model(
     batch_size: int | None = None,
     say: Say = lambda line: None,
 ) -> Evaluation:
-    """Return the evaluation with a control that has noise floors and 2-bit weights too.
+    """Return the evaluation of `suite` with noise floors and 2-bit weights in its control too.
 
-    `suite` is the one that was answered. Raises UserError if the model does not see its prompts as
-    it did when it was evaluated.
+    Raises UserError if the model does not see the prompts as it did.
     """
     from comptrust.compression import damage
     from comptrust.models import loading
@@ -150,16 +143,14 @@ def _sample(dense: Evaluation, suite: Suite) -> Suite:
 
 
 def _floor(dense: Evaluation, noisy: list[Evaluation], name: str) -> float:
-    """Return the 95th percentile of |drop| over the noisy copies, in points."""
     whole = dense.table(name)
     assert whole is not None
     drops = []
     for copy in noisy:
         theirs = copy.table(name)
         assert theirs is not None
-        positions = {key: row for row, key in enumerate(whole.ids.tolist())}
-        rows = np.array([positions[key] for key in theirs.ids.tolist()])
-        drops.append(_whole_drop(theirs, _rows(whole, rows), whole, dense, name))
+        same = whole.select(np.isin(whole.ids, theirs.ids))
+        drops.append(_whole_drop(theirs, same, whole, dense, name))
     return float(np.quantile(drops, 0.95, method="higher"))
 
 
@@ -174,11 +165,3 @@ def _whole_drop(copy: Table, same: Table, whole: Table, dense: Evaluation, name:
     share = resampling.clusters(same)[1] / resampling.clusters(whole)[1]
     square = bounds.estimate**2 - (1 - share) * bounds.standard_error**2
     return math.sqrt(max(0.0, square))
-
-
-def _rows(table: Table, rows: np.ndarray) -> Table:
-    columns = {
-        name: getattr(table, name)[rows]
-        for name in ("ids", "scenario", "cluster", "answer", "refusal")
-    }
-    return Table(**columns, values={name: column[rows] for name, column in table.values.items()})

@@ -99,10 +99,7 @@ def _describe(
     *,
     hashes: dict[str, str],
 ) -> dict[str, str]:
-    """Write the card, the bill of materials and the map; `hashes` are of the model's files.
-
-    Returns path -> SHA-256 of every file of the bundle.
-    """
+    """Write card, bill of materials and map; return path -> SHA-256 of the whole bundle."""
     assert measured.checkpoint is not None
     signed, recipe = out / attestations.NAME, measured.checkpoint.recipe
     attestation = attestations.read(signed) if signed.exists() else None
@@ -152,7 +149,6 @@ def full_reference(ref: str) -> str:
 def _change(
     files: dict[str, str], record: Checkpoint, measured: Evaluation, verdict: Verdict
 ) -> str | None:
-    """Return what is not as it was judged, or None."""
     changed = sorted(
         name
         for name in files.keys() | record.manifest.keys()

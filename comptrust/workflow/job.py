@@ -1,7 +1,4 @@
-"""The main job: compress, evaluate, validate, log, judge, register, promote.
-
-The dense model is evaluated once per suite, by whichever job needs it first.
-"""
+"""The main job: compress, evaluate, validate, log, judge, register, promote; dense only once."""
 
 import dataclasses
 import functools
@@ -27,15 +24,7 @@ from comptrust.tracking import serving_cost as costs
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
-from comptrust.workflow import (
-    baselines,
-    checkpoints,
-    promotable,
-    recording,
-    serving_cost,
-    signatures,
-)
-from comptrust.workflow.measuring import Witness
+from comptrust.workflow import baselines, checkpoints, measuring, promotable, recording, signatures
 
 Say = Callable[[str], None]
 
@@ -163,10 +152,7 @@ def _checkpoint(log: runs.Run, job: Job, say: Say) -> tuple[Checkpoint, InMemory
 
 
 def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
-    """Return the dense model's evaluation: a logged one of this suite, code and engine, or a new.
-
-    A logged one must be of the files that the source gives here. A new one gets a run of its own.
-    """
+    """Return a logged dense evaluation of these files, suite, code and engine, or make one."""
     assert candidate.recipe is not None
     recipe = Recipe(base_model=candidate.recipe.base_model, method="none")
     resolved = recipe.model_copy(update={"revision": candidate.recipe.revision})
@@ -215,17 +201,14 @@ def _log_model(
 def _evaluate(
     log: runs.Run, checkpoint: Checkpoint, job: Job, models: InMemory, say: Say
 ) -> Evaluation:
-    """Let the checkpoint answer the suite, score the answers and log everything.
-
-    Great Expectations validate the prompts, then the answers, then the scores.
-    """
+    """Let the checkpoint answer, validate each step with Great Expectations, and log everything."""
     from comptrust.gate.expectations import frames
     from comptrust.models.backends.hf import Hf
     from comptrust.trust.run import evaluate
 
     path = Path(checkpoint.path)
     log.read(datasets.suite(job.suite, spec=job.suite_name), context="evaluation")
-    witness = Witness(job.signer.key, job.seal)
+    witness = measuring.Witness(job.signer.key, job.seal)
     asked = [job.suite.digest, digests.of_code(), job.dtype, job.template, dict(job.template_args)]
     key = digests.of_value([checkpoint.digest, *asked])
     folder = config.cache_dir() / "evaluations" / key[:24]
@@ -257,7 +240,7 @@ def _evaluate(
         if is_new:  # else the time is not that of all prompts
             log.metrics({runs.PROMPTS: len(job.suite.prompts)})
         frames.validate_scorecards([measured.scorecard], out=checks)
-        cost = serving_cost.measure(backend, folder, say=say)
+        cost = measuring.serving_cost(backend, folder, say=say)
     finally:
         if checks.is_dir():
             log.folder(checks, "validation")

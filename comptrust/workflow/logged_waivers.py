@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,10 +25,8 @@ def read(candidate: str, *, file: Path | None = None, accepted: bool = False) ->
     given = waiving.read(file) if file else ()
     if not candidate.startswith(evaluations.REMOTE):
         return given
-    with tempfile.TemporaryDirectory() as temporary:
-        run_id = registry.run_of(candidate)
-        names = [waiving.NAME, attestations.VERDICT]
-        folder = runs.download(run_id, into=Path(temporary), only=names)
+    run_id, names = registry.run_of(candidate), (waiving.NAME, attestations.VERDICT)
+    with runs.files(run_id, *names) as folder:
         logged, verdict = (folder / name for name in names)
         try:
             given += waiving.read(logged) if logged.exists() else ()

@@ -1,12 +1,15 @@
-"""The machine that evaluates signs what it measures, while it measures it."""
+"""The machine that evaluates signs what it measures, and measures what serving costs there."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from comptrust import config, digests
 from comptrust.errors import UserError
 from comptrust.gate.signing import keys, measurements, seals
+from comptrust.models.base import Backend
 from comptrust.records import Suite
+from comptrust.serving_cost import NAME, ServingCost, words
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.ledger import Ledger
 
@@ -29,10 +32,7 @@ class Witness:
             )
 
     def check(self, suite: Suite) -> str:
-        """Return the digest of the seal; it is empty if there is none.
-
-        Raises UserError if the seal is not for this suite, or not signed by a key that counts here.
-        """
+        """Return the seal's digest, empty without one. Raises UserError if it does not count."""
         if self.seal is None:
             return ""
         seal, trusted = seals.read(self.seal), keys.load_public_keys()
@@ -55,8 +55,20 @@ class Witness:
         return Ledger(secret, seal=digest)
 
     def sign(self, out: Path, ledger: Ledger | None) -> Evaluation:
-        """Sign the evaluation in the folder `out`, if there is a key, and read it back.
-
-        Without a ledger it is signed as one that was made elsewhere.
-        """
+        """Sign the evaluation in `out`, made elsewhere without a ledger, and read it back."""
         return measurements.sign(out, self.key, ledger)
+
+
+def serving_cost(
+    backend: Backend, folder: Path, *, say: Callable[[str], None] = lambda line: None
+) -> ServingCost | None:
+    """Return the cost as kept in an evaluation's folder, else measure it and keep it there."""
+    path = folder / NAME
+    try:
+        return config.load_json(path, ServingCost)
+    except UserError:  # there is none, or not one that can be read
+        cost = backend.cost()
+    if cost:
+        digests.write_atomic(path, cost.model_dump_json(indent=2) + "\n")
+        say(f"serving: {', '.join(words(cost))} ({cost.how}; {cost.where})")
+    return cost

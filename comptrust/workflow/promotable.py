@@ -1,6 +1,5 @@
 """What a registered version needs, besides a passing verdict, before a client promotes it."""
 
-import tempfile
 from pathlib import Path
 
 from comptrust.gate import dense, earlier
@@ -28,11 +27,7 @@ def promote(name: str, version: str, *, to: str, policy: Policy) -> promotion.Pr
 
 
 def check(policy: Policy, *, stage: str | None) -> promotion.Check:
-    """Return the check that a version must pass to be promoted.
-
-    Its scores and sizes are those of its answers and files, no earlier block of the same bytes
-    stands, and, if any key is trusted here, its verdict is signed.
-    """
+    """Return the check of a version: scores, sizes, earlier blocks and, with keys, signature."""
     trusted = keys.load_public_keys()
 
     def refuse(version: registry.Version, registered: Path) -> promotion.Promotion | None:
@@ -93,8 +88,6 @@ def _refusal(
 
 
 def _baseline_of(version: registry.Version, policy: Policy) -> str | None:
-    """Return the digest of the dense checkpoint that a version's verdict compared it with."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = runs.download(version.run_id, into=Path(temporary), only=["verdict.json"])
+    with runs.files(version.run_id, "verdict.json") as folder:
         history.restore(version.run_id, policy.digest, into=folder)
         return promotion.read(folder, "verdict.json", Verdict).baseline_digest

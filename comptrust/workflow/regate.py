@@ -30,10 +30,9 @@ class Regated:
 
 
 def regate(ref: str, *, policy: str | None = None) -> tuple[Regated, ...]:
-    """Judge and sign a version, or every promoted version of a model, again.
+    """Judge and sign a version, or every promoted one of a model, again. Raises UserError.
 
-    The policy is that of the highest place of the version, as for a server with the same
-    environment. Raises UserError if nothing of the model is promoted.
+    The policy is that of the version's highest place, as for a server with this environment.
     """
     match = re.fullmatch(r"models:/([^/@]+)", ref)
     if not match:
@@ -72,7 +71,6 @@ def _again(version: registry.Version, policy: str) -> Regated:
 
 
 def _promoted(name: str) -> Iterator[tuple[str, Level]]:
-    """Yield each promoted version of a model with its highest level."""
     guarded = settings.load(store.tracking_uri())
     with runs.service():
         model = runs.client().get_registered_model(name)

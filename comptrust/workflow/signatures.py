@@ -1,7 +1,4 @@
-"""Judge again, sign a verdict where it is logged, and check it where it is fetched.
-
-The commands gate, run, promote and verify share this.
-"""
+"""Judge again, sign a verdict where it is logged, and check it where it is fetched."""
 
 import tempfile
 from collections.abc import Mapping
@@ -73,11 +70,7 @@ class Signer:
         days: int,
         version: registry.Version | None = None,
     ) -> SignatureStatus:
-        """Sign a verdict together with the files of its runs and its version.
-
-        The result is logged as attestation.json on the candidate's run, where the verdict is
-        logged too.
-        """
+        """Sign a verdict with the files of its runs and version, and log attestation.json there."""
         candidate, judged = evidence.candidate, {"candidate": evidence.candidate}
         if evidence.baseline:
             judged["baseline"] = evidence.baseline
@@ -202,7 +195,7 @@ def judge_again(
 
 
 def blocked(candidate: Evaluation, trusted: keys.Trusted) -> tuple[Evaluation, ...]:
-    """Return the other evaluations of the candidate's bytes whose verdict is a block.
+    """Return the other evaluations of the candidate's bytes that a verdict blocks.
 
     Where keys are trusted, only signed blocks count, as on a server.
     """

@@ -17,8 +17,7 @@ from comptrust.records import Checkpoint, Dtype, Suite
 from comptrust.tracking.registry import local_model
 from comptrust.trust import run
 from comptrust.trust.evaluation import Evaluation
-from comptrust.workflow import serving_cost
-from comptrust.workflow.measuring import Witness
+from comptrust.workflow import measuring
 
 ENGINES = ("auto", "vllm")
 """Names of engines beside those of the backends."""
@@ -116,10 +115,7 @@ class Target:
 
 
 def target(given: str, options: BackendOptions) -> Target:
-    """Resolve a target.
-
-    Raises UserError for a checkpoint that changed since it was written, or an unknown model.
-    """
+    """Resolve a target. Raises UserError for an unknown model or a changed checkpoint."""
     template = options.template or presets.template(given)
     if options.base_url:
         digest = digests.of_value({"server": options.base_url.rstrip("/"), "model": given})
@@ -149,12 +145,8 @@ def evaluate(
     seal: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
-    """Let a target answer a suite, with what its files show of its weights in the scorecard.
-
-    `out` gets the checkpoint's record as well, if there is one, and measurement.json if there is a
-    signing key. See `trust.run.evaluate`.
-    """
-    witness = Witness(seal=seal)
+    """Let a target answer a suite, as `trust.run.evaluate` does, and sign if there is a key."""
+    witness = measuring.Witness(seal=seal)
     if target.path:
         prompting.check(
             target.path,
@@ -182,7 +174,7 @@ def evaluate(
             ledger=ledger,
             say=say,
         )
-        serving_cost.measure(answering, out, say=say)
+        measuring.serving_cost(answering, out, say=say)
     if target.record:
         text = target.record.model_dump_json(indent=2) + "\n"
         digests.write_atomic(out / checkpoint.NAME, text)
@@ -198,10 +190,7 @@ def backend(
     log: Path,
     say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Backend]:
-    """Load the model, or reach its server, or start a server and stop it afterwards.
-
-    A server that is started here writes to `log`.
-    """
+    """Load the model, or reach its server, or run one, which writes to `log`, in the block."""
     asks, path = options.asks, target.path
     if asks not in ("openai", "vllm") and path:
         # a backend of another package need not know these

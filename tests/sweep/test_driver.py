@@ -5,18 +5,17 @@ from __future__ import annotations
 import io
 import json
 import socket
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from comptrust.errors import ServiceError, UserError
 from comptrust.sweep import engines, grid, plan
-from comptrust.sweep.cell import Outcome, Task
+from comptrust.sweep.cell import Task
 from comptrust.sweep.driver import Driver
 from comptrust.sweep.engines import Capacity, Node
 from comptrust.tracking import runs, sweeps
+from comptrust.tracking.sweeps import Outcome
 from tests.support.sweeps import Place
 
 HERE = Node(host=socket.gethostname(), cpus=4, memory=8e9, gpus=0)
@@ -108,8 +107,7 @@ def test_dense_comes_first_and_the_parent_run_has_the_final_metrics(place: Place
         for name in ("total", "done", "running", "failed", "seconds_left")
     }
     assert figures == {"total": 3, "done": 3, "running": 0, "failed": 0, "seconds_left": 0}
-    with tempfile.TemporaryDirectory() as folder:
-        rows = runs.read_json(report.parent.id, "cells.json", into=Path(folder))
+    rows = runs.read_json(report.parent.id, "cells.json")
     assert [(row["recipe"], row["state"]) for row in rows] == [
         (name, "done") for name in engine.seen
     ]

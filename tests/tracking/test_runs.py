@@ -195,13 +195,13 @@ def test_flips_are_logged_with_question_and_both_answers(store: Path, tiny: Path
         "refusal_change/ethics": 0.0,
     }
     assert logged.data.tags["refusal_flagged"] == "none"
-    shares = runs.read_json(run.id, "flip_shares.json", into=store)["ethics"]
+    shares = runs.read_json(run.id, "flip_shares.json")["ethics"]
     assert (shares["by_scenario"], shares["by_group"], shares["refusal_flagged"]) == (
         {"zero_shot": 50.0},
         {"a": 50.0},
         False,
     )
-    table = runs.read_json(run.id, "flips.json", into=store)
+    table = runs.read_json(run.id, "flips.json")
     assert [dict(zip(table["columns"], row, strict=True)) for row in table["data"]] == [
         {
             "dimension": "ethics",

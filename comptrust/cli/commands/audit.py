@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from comptrust.cli.options import TEXT, end, json_option, print_result
+from comptrust.cli.options import end, file_option, json_option, print_result, text_option
 from comptrust.errors import Exit, UserError
 from comptrust.text_tables import counted
 from comptrust.tracking.store import SETTINGS, shown_uri, tracking_uri
@@ -22,27 +22,20 @@ WORD = re.compile(r"[\w.@:/=*+-]+", re.ASCII)
 
 
 @click.command("audit")
-@click.option(
-    "--log",
-    type=click.Path(path_type=Path),
-    help="Audit log  [default: COMPTRUST_AUDIT_LOG, else beside the database].",
-)
-@click.option(
+@file_option("--log", help="Audit log  [default: COMPTRUST_AUDIT_LOG, else beside the database].")
+@text_option(
     "--registry",
-    type=TEXT,
     help="Also compare with this registry: its address or database. What is promoted is checked"
     " again: record, place, files, signed verdict and key  [default: the log alone].",
 )
-@click.option(
+@file_option(
     "--keys",
     "trusted",
-    type=click.Path(path_type=Path),
     help="With --registry: trusted public keys  [default: COMPTRUST_TRUSTED_KEYS, else the keys"
     " folder].",
 )
-@click.option(
+@file_option(
     "--evidence",
-    type=click.Path(path_type=Path),
     help="With --registry: the folder of the kept evidence  [default: COMPTRUST_EVIDENCE, else"
     " beside the log].",
 )
@@ -136,7 +129,6 @@ def _is_emergency(record: AuditRecord) -> bool:
 
 
 def _emergency(record: AuditRecord) -> str:
-    """Return the first line about a version that is promoted without a passing verdict."""
     from comptrust.gate.signing import emergency
 
     assert record.grant is not None

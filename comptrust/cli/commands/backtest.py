@@ -6,17 +6,16 @@ from pathlib import Path
 import click
 
 from comptrust.cli import complete
-from comptrust.cli.options import json_option, mapping_option, print_result
+from comptrust.cli.options import default_option, json_option, mapping_option, print_result
 from comptrust.text_tables import counted
 
 
 @click.command("backtest")
 @click.argument("table", type=click.Path(path_type=Path))
-@click.option(
+@default_option(
     "--policy",
     shell_complete=complete.names("policies", files=True),
     default="literal",
-    show_default=True,
     help="Name of a shipped policy or path of a YAML file.",
 )
 @mapping_option

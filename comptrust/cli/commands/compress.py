@@ -5,16 +5,12 @@ from typing import Any
 
 import click
 
-from comptrust.cli.options import compress_options, json_option, say
+from comptrust.cli.options import compress_options, file_option, json_option, say
 
 
 @click.command("compress")
 @compress_options
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder of the checkpoint  [default: out/MODEL/RECIPE].",
-)
+@file_option("--out", help="Folder of the checkpoint  [default: out/MODEL/RECIPE].")
 @json_option
 def command(out: Path | None, verify: bool, as_json: bool, **recipe_options: Any) -> None:
     """Compress a model and write a checkpoint.

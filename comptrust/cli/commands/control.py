@@ -9,11 +9,11 @@ import click
 
 from comptrust.cli import complete
 from comptrust.cli.options import (
-    TEXT,
     json_option,
     policy_option,
     print_result,
     say,
+    text_option,
     without_collecting,
 )
 from comptrust.text_tables import number, table
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 @click.command("control")
 @click.argument("target", shell_complete=complete.models)
-@click.option(
+@text_option(
     "--suite",
-    type=TEXT,
     shell_complete=complete.names("suites"),
     help="The suite: mini or decodingtrust:DIR  [default: the one that TARGET answered, or mini].",
 )

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from comptrust.cli import complete
-from comptrust.cli.options import TEXT, evaluate_options, json_option, say
+from comptrust.cli.options import (
+    default_option,
+    evaluate_options,
+    file_option,
+    json_option,
+    say,
+    text_option,
+)
 from comptrust.text_tables import number, table
 
 if TYPE_CHECKING:
@@ -18,19 +25,17 @@ if TYPE_CHECKING:
 @click.command("evaluate")
 @click.argument("target", shell_complete=complete.models)
 @evaluate_options
-@click.option(
+@default_option(
     "--engine",
     "--backend",
     "engine",
     default="auto",
-    show_default=True,
     shell_complete=complete.names("backends", also=("auto", "vllm")),
     help="hf: load TARGET; vllm: start a vLLM server for it; openai: ask a server; or one that was"
     " added. auto: openai with --base-url, else hf.",
 )
-@click.option(
+@text_option(
     "--base-url",
-    type=TEXT,
     help="Root of the server's API, such as http://localhost:8000/v1  [required by openai].",
 )
 @click.option(
@@ -38,17 +43,15 @@ if TYPE_CHECKING:
     type=click.Choice(["vllm"]),
     help="Older way to say --engine vllm  [default: see --engine].",
 )
-@click.option(
+@text_option(
     "--tokenizer",
-    type=TEXT,
     help="Folder or id of the served model's tokenizer, so that prompts equal those of hf"
     " (openai)  [default: the server formats prompts].",
 )
-@click.option(
+@default_option(
     "--patience",
     type=click.FloatRange(min=0),
     default=120,
-    show_default=True,
     help="Seconds to wait for a busy server (openai).",
 )
 @click.option(
@@ -56,11 +59,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Score a dimension even if required scenarios are missing, marked as partial.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder of the results  [default: out/evaluations/...].",
-)
+@file_option("--out", help="Folder of the results  [default: out/evaluations/...].")
 @json_option
 def command(target: str, out: Path | None, as_json: bool, **options: Any) -> None:
     """Ask TARGET the prompts of a suite and score the answers.

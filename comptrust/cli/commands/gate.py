@@ -9,11 +9,12 @@ from comptrust.cli import complete
 from comptrust.cli.ci_files import ci_options
 from comptrust.cli.options import (
     LIMIT,
-    TEXT,
     end,
+    file_option,
     json_option,
     policy_option,
     print_result,
+    text_option,
     without_collecting,
 )
 from comptrust.errors import Exit, UserError
@@ -24,18 +25,15 @@ from comptrust.trust.limit import shown
 
 @click.command("gate")
 @click.argument("candidate", required=False, shell_complete=complete.versions)
-@click.option(
+@text_option(
     "--baseline",
-    type=TEXT,
     shell_complete=complete.versions,
     help="The dense model's evaluation  [default: the logged one of the same suite]. With --plan:"
     " plan with its answers.",
 )
 @policy_option
-@click.option(
-    "--waivers",
-    type=click.Path(path_type=Path),
-    help="File of signed waivers, beside those logged on the run  [default: no file].",
+@file_option(
+    "--waivers", help="File of signed waivers, beside those logged on the run  [default: no file]."
 )
 @click.option(
     "--plan",
@@ -48,9 +46,8 @@ from comptrust.trust.limit import shown
     help="Keep the verdict with the run and its version, and sign it if there is a key. Without it"
     " nothing is written.",
 )
-@click.option(
+@text_option(
     "--suite",
-    type=TEXT,
     shell_complete=complete.names("suites"),
     help="Refuse answers that are not of this suite or a seeded sample of it. With --plan: the"
     " suite to plan  [default: mini].",
@@ -136,7 +133,6 @@ def command(
 def _print_plan(
     policy: str | None, *, suite: str, limit: Limit | None, baseline: str | None, as_json: bool
 ) -> None:
-    """Print what each dimension of a suite has and needs for the policy's margins."""
     from comptrust.gate import planning
     from comptrust.gate import policy as policies
     from comptrust.tracking import evaluations

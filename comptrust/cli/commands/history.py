@@ -62,7 +62,6 @@ def command(ref: str, as_json: bool) -> None:
 
 
 def _events(version: "Version") -> Iterator[dict[str, Any]]:
-    """Yield what clients recorded about a version."""
     from comptrust.tracking import history
 
     for event in history.of_version(version):
@@ -70,10 +69,7 @@ def _events(version: "Version") -> Iterator[dict[str, Any]]:
 
 
 def _logged(name: str) -> Iterator[dict[str, Any]]:
-    """Yield what the audit log says about the versions of a model, as far as it is unchanged.
-
-    Raises UserError if it was changed, or if a log is named that cannot be read.
-    """
+    """Yield what the audit log says about a model. Raises UserError if it is changed or missing."""
     from comptrust.gate.enforcement import audit, settings
 
     path = settings.audit_log(tracking_uri().removeprefix(settings.SCHEME))

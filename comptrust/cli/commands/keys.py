@@ -7,7 +7,13 @@ from typing import Literal
 
 import click
 
-from comptrust.cli.options import TEXT, json_option, print_result
+from comptrust.cli.options import (
+    default_option,
+    file_option,
+    json_option,
+    print_result,
+    text_option,
+)
 
 folder_option = click.option(
     "--dir",
@@ -29,12 +35,11 @@ def command() -> None:
 
 @command.command("init")
 @folder_option
-@click.option(
+@default_option(
     "--type",
     "kind",
     type=click.Choice(["ed25519", "p256"]),
     default="ed25519",
-    show_default=True,
     help="p256 also signs the weights in a form that model_signing reads.",
 )
 @json_option
@@ -87,9 +92,8 @@ def show(folder: Path | None, as_json: bool) -> None:
 
 @command.command("revoke")
 @click.argument("key", metavar="KEY")
-@click.option(
+@text_option(
     "--registry",
-    type=TEXT,
     help="Address or database of the registry whose promotions may rest on KEY  [default: the"
     " tracking server].",
 )
@@ -98,10 +102,9 @@ def show(folder: Path | None, as_json: bool) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Audit log of that registry  [default: COMPTRUST_AUDIT_LOG, else beside the database].",
 )
-@click.option(
+@file_option(
     "--dir",
     "folder",
-    type=click.Path(path_type=Path),
     help="Folder of trusted keys  [default: COMPTRUST_TRUSTED_KEYS, else the keys folder].",
 )
 @click.option("--dry-run", is_flag=True, help="Only name what rests on KEY.")

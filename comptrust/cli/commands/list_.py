@@ -77,14 +77,12 @@ def lines(kind: str) -> Mapping[str, str]:
 
 
 def _about(content: dict[str, object]) -> str:
-    """Return a file's description, or else what the file sets."""
     if "description" in content:
         return " ".join(str(content["description"]).split())
     return ", ".join(f"{name} {value}" for name, value in content.items() if name != "model")
 
 
 def _settings(file: project.Project | None) -> list[tuple[str, str, str]]:
-    """Return the rows (setting, value, source); credentials are removed."""
     from comptrust.gate import policy
     from comptrust.gate.signing import keys
 

@@ -6,7 +6,7 @@ import datetime
 import click
 
 from comptrust.cli import complete
-from comptrust.cli.options import TEXT, end, json_option, print_result
+from comptrust.cli.options import end, json_option, print_result, text_option
 from comptrust.errors import Exit, UserError
 
 
@@ -20,9 +20,8 @@ from comptrust.errors import Exit, UserError
     help="staging (stage Staging, alias challenger), production (Production, champion) or demo (the"
     " alias demo alone).",
 )
-@click.option(
+@text_option(
     "--policy",
-    type=TEXT,
     shell_complete=complete.names("policies", files=True),
     help="Policy that it must have passed  [default: the one named like the target's stage].",
 )

@@ -5,16 +5,15 @@ import dataclasses
 import click
 
 from comptrust.cli import complete
-from comptrust.cli.options import TEXT, end, json_option, print_result
+from comptrust.cli.options import end, json_option, print_result, text_option
 from comptrust.errors import Exit
 from comptrust.records import SEVERITY
 
 
 @click.command("regate")
 @click.argument("ref", metavar="MODEL", shell_complete=complete.versions)
-@click.option(
+@text_option(
     "--policy",
-    type=TEXT,
     shell_complete=complete.names("policies", files=True),
     help="Policy to judge under  [default: that of the version's stage or alias, from"
     " COMPTRUST_POLICY_STAGING and COMPTRUST_POLICY_PRODUCTION, else the shipped one].",

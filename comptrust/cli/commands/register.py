@@ -9,7 +9,7 @@ from comptrust.cli.options import (
     INTEGER,
     NUMBER,
     STRUCTURES,
-    TEXT,
+    default_option,
     end,
     evaluate_options,
     json_option,
@@ -18,6 +18,7 @@ from comptrust.cli.options import (
     policy_option,
     print_result,
     say,
+    text_option,
     verify_option,
 )
 from comptrust.errors import Exit
@@ -47,19 +48,12 @@ RECIPE = ("method", "bits", "group_size", "sparsity", "structure", "seed")
     type=NUMBER,
     help="Share of weights that are zero, checked in the files (pruning)  [default: 0.5].",
 )
-@click.option(
+@text_option(
     "--structure",
-    type=TEXT,
     shell_complete=complete.fixed(*STRUCTURES.replace(" or ", ", ").split(", ")),
     help=f"{STRUCTURES}, checked in the files (pruning)  [default: unstructured].",
 )
-@click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Seed of its calibration, if known.",
-)
+@default_option("--seed", type=int, default=0, help="Seed of its calibration, if known.")
 @click.option(
     "--evaluate", is_flag=True, help="Also evaluate and judge it, as `comptrust run` does."
 )

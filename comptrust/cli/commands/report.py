@@ -4,22 +4,20 @@ from pathlib import Path
 
 import click
 
-from comptrust.cli.options import TEXT, say
+from comptrust.cli.options import default_option, say, text_option
 from comptrust.errors import ServiceError, UserError
 from comptrust.text_tables import counted
 
 
 @click.command("report")
-@click.option(
+@text_option(
     "--experiment",
-    type=TEXT,
     help="Name of the MLflow experiment  [default: the one that runs are logged to].",
 )
-@click.option(
+@default_option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("report.html"),
-    show_default=True,
     help="File to write.",
 )
 @click.option(
@@ -28,23 +26,20 @@ from comptrust.text_tables import counted
     metavar="MODEL=OTHER",
     help="Smaller dense model to show beside MODEL; repeatable.",
 )
-@click.option(
+@text_option(
     "--ui",
-    type=TEXT,
     help="Address of the MLflow UI to link to  [default: the tracking server, else"
     " http://127.0.0.1:5000].",
 )
-@click.option(
+@default_option(
     "--log/--no-log",
     "log_figures",
     default=True,
-    show_default=True,
     help="Also log the figures (PNG, HTML) on the runs they show.",
 )
-@click.option(
+@default_option(
     "--texts/--no-texts",
     default=True,
-    show_default=True,
     help="Show what was asked and answered; without, only what the answers were parsed as.",
 )
 def command(

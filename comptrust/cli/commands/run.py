@@ -1,6 +1,5 @@
 """`comptrust run`: the main job, from a recipe to a registered version with a verdict."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -9,31 +8,22 @@ from comptrust.cli import complete, project
 from comptrust.cli.ci_files import ci_options
 from comptrust.cli.options import (
     NO_FAIL_HELP,
-    TEXT,
     compress_options,
+    default_option,
     end,
     evaluate_options,
+    file_option,
     json_option,
     policy_option,
     say,
+    text_option,
 )
 from comptrust.errors import Exit
 
 NOT_RECIPE = (
-    "suite",
-    "dimensions",
-    "limit",
-    "scoring",
-    "dtype",
-    "template",
-    "template_args",
-    "batch_size",
-    "policy",
-    "promote_to",
-    "out",
-    "seal",
-    "verify",
-)
+    "suite", "dimensions", "limit", "scoring", "dtype", "template", "template_args",
+    "batch_size", "policy", "promote_to", "out", "seal", "verify",
+)  # fmt: skip
 """Options that are not part of the recipe."""
 
 
@@ -41,26 +31,20 @@ NOT_RECIPE = (
 @compress_options
 @evaluate_options
 @policy_option
-@click.option(
+@text_option(
     "--promote-to",
-    type=TEXT,
     shell_complete=complete.fixed("staging", "production", "demo"),
     help="staging, production or demo: promote if the verdict passes  [default: do not promote].",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder of the checkpoint  [default: in the cache].",
-)
+@file_option("--out", help="Folder of the checkpoint  [default: in the cache].")
 # With an optional value, because MLflow projects write `--no_fail true`.
-@click.option(
+@default_option(
     "--no-fail",
     is_flag=False,
     metavar="[true]",
     type=bool,
     flag_value=True,
     default=False,
-    show_default=True,
     help=NO_FAIL_HELP,
 )
 @ci_options

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from comptrust.cli.options import json_option, print_result, without_collecting
+from comptrust.cli.options import file_option, json_option, print_result, without_collecting
 from comptrust.records import Score, Scoring
 from comptrust.text_tables import number, table
 
@@ -27,9 +27,8 @@ from comptrust.text_tables import number, table
     is_flag=True,
     help="Score a dimension even if required scenarios are missing, marked as partial.",
 )
-@click.option(
+@file_option(
     "--out",
-    type=click.Path(path_type=Path),
     help="New folder for an evaluation of these answers, signed as imported if there is a signing"
     " key. The gate can judge it under a policy with `dense: declared`  [default: keep nothing].",
 )

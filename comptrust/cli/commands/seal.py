@@ -8,17 +8,24 @@ import click
 
 from comptrust import digests
 from comptrust.cli import complete
-from comptrust.cli.options import LIMIT, TEXT, json_option, names_of, print_result
+from comptrust.cli.options import (
+    LIMIT,
+    dimensions_option,
+    file_option,
+    json_option,
+    print_result,
+    scoring_option,
+    text_option,
+)
 from comptrust.errors import UserError
 from comptrust.records import Limit, Scoring
 from comptrust.text_tables import counted
 
 
 @click.command("seal")
-@click.option(
+@text_option(
     "--policy",
     required=True,
-    type=TEXT,
     shell_complete=complete.names("policies", files=True),
     help="Shipped policy or YAML file.",
 )
@@ -28,37 +35,19 @@ from comptrust.text_tables import counted
     shell_complete=complete.names("suites"),
     help="Suite of prompts: mini or decodingtrust:DIR.",
 )
-@click.option(
-    "--dimensions",
-    type=TEXT,
-    callback=names_of,
-    shell_complete=complete.names("dimensions", several=True),
-    help="Comma-separated dimensions  [default: all of the suite].",
-)
+@dimensions_option
 @click.option(
     "--limit",
     type=LIMIT,
     help="Random sample: items of each dimension, or a share  [default: all; 50% of mini, as run].",
 )
-@click.option(
-    "--scoring",
-    default="compressed-trust",
-    show_default=True,
-    type=click.Choice(["compressed-trust", "original"]),
-    help="Published variant of the scores.",
-)
+@scoring_option
 @click.option(
     "--baseline",
     help="The dense evaluation to compare with: models:/NAME/VERSION, runs:/ID or a scorecard file"
     "  [default: the one found when it is judged].",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("seal.json"),
-    show_default=True,
-    help="File to write.",
-)
+@file_option("--out", default=Path("seal.json"), show_default=True, help="File to write.")
 @json_option
 def command(
     policy: str,

@@ -3,10 +3,11 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from comptrust.cli.options import say
+from comptrust.cli.options import default_option, say
 
 PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
 FOLDER = click.Path(path_type=Path)
@@ -15,19 +16,21 @@ FOLDER = click.Path(path_type=Path)
 @click.command("serve", context_settings=PASSED_ON)
 @click.option(
     "--backend-store-uri",
+    "backend",
     envvar="MLFLOW_BACKEND_STORE_URI",
     help="Database of runs and models  [default: MLFLOW_TRACKING_URI].",
 )
 @click.option(
     "--registry-store-uri",
+    "registry",
     envvar="MLFLOW_REGISTRY_STORE_URI",
     help="Database of models  [default: the one of runs].",
 )
-@click.option(
+@default_option(
     "--artifacts-destination",
+    "artifacts",
     envvar="MLFLOW_ARTIFACTS_DESTINATION",
     default="./mlartifacts",
-    show_default=True,
     help="Folder of the artifacts.",
 )
 @click.option(
@@ -45,16 +48,19 @@ FOLDER = click.Path(path_type=Path)
 )
 @click.option(
     "--guard",
+    "models",
     multiple=True,
     help="Pattern of the registered models to guard; repeatable  [default: all].",
 )
 @click.option(
     "--guard-alias",
+    "aliases",
     multiple=True,
     help="Another alias to guard, PATTERN=staging or PATTERN=production; repeatable.",
 )
 @click.option(
     "--artifact-root",
+    "artifact_roots",
     multiple=True,
     help="URI under which you guarantee that nobody else can change files; repeatable.",
 )
@@ -83,12 +89,14 @@ FOLDER = click.Path(path_type=Path)
 )
 @click.option(
     "--proxy",
+    "proxies",
     multiple=True,
     metavar="ADDRESS",
     help="Proxy whose X-Forwarded-For header names the client; repeatable  [default: none].",
 )
 @click.option(
     "--webhook",
+    "urls",
     multiple=True,
     metavar="URL",
     help="Address to which each decision is posted, signed with COMPTRUST_WEBHOOK_SECRET;"
@@ -96,22 +104,13 @@ FOLDER = click.Path(path_type=Path)
 )
 @click.argument("options", nargs=-1, metavar="[MLFLOW OPTIONS]...", type=click.UNPROCESSED)
 def command(
-    backend_store_uri: str | None,
-    registry_store_uri: str | None,
-    artifacts_destination: str,
+    backend: str | None,
+    registry: str | None,
     trusted_keys: Path | None,
     policy_staging: str | None,
     policy_production: str | None,
-    guard: tuple[str, ...],
-    guard_alias: tuple[str, ...],
-    artifact_root: tuple[str, ...],
-    audit_log: Path | None,
-    evidence: Path | None,
     plugin: tuple[str, ...],
-    allow: tuple[str, ...],
-    proxy: tuple[str, ...],
-    webhook: tuple[str, ...],
-    options: tuple[str, ...],
+    **settings: Any,
 ) -> None:
     """Start `mlflow server` with the gate in its registry.
 
@@ -130,24 +129,15 @@ def command(
     from comptrust.tracking import store
 
     os.environ[plugins.ALLOWED] = ",".join(plugin) or os.environ.get(plugins.ALLOWED, "")
-    backend = backend_store_uri or store.tracking_uri()
-    for uri in (backend, registry_store_uri or backend):
+    backend = backend or store.tracking_uri()
+    for uri in (backend, registry or backend):
         store.check_folder(uri.removeprefix("comptrust+"))
     server = serving.server_command(
         backend=backend,
-        registry=registry_store_uri or backend,
-        artifacts=artifacts_destination,
+        registry=registry or backend,
         trusted_keys=trusted_keys or keys.default_folder(),
         policies={"staging": policy_staging, "production": policy_production},
-        models=guard,
-        aliases=guard_alias,
-        artifact_roots=artifact_root,
-        audit_log=audit_log,
-        evidence=evidence,
-        allow=allow,
-        proxies=proxy,
-        urls=webhook,
-        options=options,
+        **settings,
     )
     for line in server.notices:
         say(line)

@@ -7,30 +7,27 @@ from contextlib import closing, redirect_stdout
 import click
 
 from comptrust.cli import complete
-from comptrust.cli.options import TEXT, end, json_option
+from comptrust.cli.options import default_option, end, json_option, text_option
 from comptrust.errors import Exit
 from comptrust.text_tables import counted
 
 
 @click.command("sweep")
 @click.argument("sweep", shell_complete=complete.names("sweeps", files=True))
-@click.option(
+@default_option(
     "--address",
     default="local",
-    show_default=True,
     help="local: this machine, with Ray if it is installed; serial: one cell at a time; auto: the"
     " Ray cluster that RAY_ADDRESS names or that runs on this machine; ray://HOST:PORT: another"
     " Ray cluster.",
 )
-@click.option(
+@text_option(
     "--artifacts",
-    type=TEXT,
     envvar="COMPTRUST_ARTIFACT_URI",
     help="Where runs keep their files, such as s3://BUCKET/PATH  [default: the tracking store's].",
 )
-@click.option(
+@text_option(
     "--cache",
-    type=TEXT,
     envvar="COMPTRUST_CACHE",
     help="Folder of models and checkpoints, best shared by all machines  [default: in ~/.cache].",
 )

@@ -11,7 +11,7 @@ import click
 from comptrust import config
 from comptrust.cli import ci_files, complete
 from comptrust.cli.ci_files import check_options
-from comptrust.cli.options import end, json_option, print_result
+from comptrust.cli.options import default_option, end, file_option, json_option, print_result
 from comptrust.errors import Exit
 from comptrust.records import SEVERITY, Checkpoint, Result
 
@@ -33,17 +33,13 @@ SHOWN = {"key_id", "model", "run_id", "baseline_run_id", "issued", "expires"}
     help="Policy under which it must have passed: the policy_digest in verdict.json"
     "  [default: any].",
 )
-@click.option(
-    "--keys",
-    "trusted",
-    type=click.Path(path_type=Path),
-    help="Public key, or folder of public keys  [default: the keys folder].",
+@file_option(
+    "--keys", "trusted", help="Public key, or folder of public keys  [default: the keys folder]."
 )
-@click.option(
+@default_option(
     "--level",
     type=click.Choice(["staging", "production"]),
     default="production",
-    show_default=True,
     help="Stage for which the keys must be allowed to sign (levels in roles.yaml).",
 )
 @click.option(
@@ -129,7 +125,6 @@ def command(
 def _compared(
     serving: str, ref: str, attestation: "Attestation | None"
 ) -> "tuple[Sequence[serving_check.Fact], Result]":
-    """Return what a running server tells of itself, and whether it serves what was judged."""
     from comptrust.claims.bundles import MODEL
     from comptrust.claims.writing import CHECKPOINT
     from comptrust.tracking import evaluations

@@ -8,7 +8,7 @@ import click
 
 from comptrust import config, digests
 from comptrust.cli import complete
-from comptrust.cli.options import json_option, print_result
+from comptrust.cli.options import file_option, json_option, print_result
 from comptrust.errors import UserError
 from comptrust.gate.signing import waivers
 
@@ -29,9 +29,8 @@ from comptrust.gate.signing import waivers
     type=click.DateTime(["%Y-%m-%d"]),
     help="Last day on which the waiver holds (UTC).",
 )
-@click.option(
+@file_option(
     "--out",
-    type=click.Path(path_type=Path),
     help="File to add the waiver to  [default: logged on the model's run; for a digest,"
     " waivers.json].",
 )
@@ -81,7 +80,6 @@ def command(
 
 
 def _digest(checkpoint: str) -> str:
-    """Return the digest itself, or that of the checkpoint of a run or version."""
     if re.fullmatch(r"[0-9a-f]{64}", checkpoint):
         return checkpoint
     if not checkpoint.startswith(("models:/", "runs:/")):
@@ -95,7 +93,6 @@ def _digest(checkpoint: str) -> str:
 
 
 def _keep(waiver: waivers.Waiver, *, ref: str, out: Path | None) -> str:
-    """Add the waiver to a file, or to those logged on the run; return where it is."""
     from comptrust.report import descriptions
     from comptrust.tracking import history, registry
     from comptrust.tracking.evaluations import REMOTE

@@ -52,10 +52,7 @@ SENTIMENT = (
 
 
 def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a scenario, none if its file is absent.
-
-    Raises UserError for a broken file.
-    """
+    """Yield the rows of a scenario."""
     path = path_of(scenario)
     if not folder.has(path):
         return

@@ -57,10 +57,7 @@ class Attacked(DataRow):
 
 
 def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a scenario, none if its file is absent.
-
-    Raises UserError for a broken file.
-    """
+    """Yield the rows of a scenario."""
     base, task = scenario.split("/")
     path = f"adv-glue-plus-plus/data/{base}.json"
     if not folder.has(path):

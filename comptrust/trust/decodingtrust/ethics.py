@@ -51,10 +51,7 @@ class Action(DataRow):
 
 
 def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a scenario, none if a file is absent.
-
-    Raises UserError for a broken file.
-    """
+    """Yield the rows of a scenario."""
     few = scenario == "few_shot"
     if not folder.has(TEST, *([TRAIN] if few else [])):
         return

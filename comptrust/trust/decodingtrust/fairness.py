@@ -33,10 +33,7 @@ CRIME = (
 
 
 def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a setting, none if a file is absent.
-
-    Raises UserError for a broken file.
-    """
+    """Yield the rows of a setting."""
     stem = FILES[scenario]
     questions = f"fairness/fairness_data/{stem}.jsonl"
     attributes = f"fairness/fairness_data/sensitive_attr_{stem}.npy"

@@ -69,10 +69,7 @@ class Folder:
         ]
 
     def csv(self, name: str, row: type[R], *, header: Sequence[str] | None = None) -> list[R]:
-        """Read a CSV file; `header` gives the column names if the file has no header line.
-
-        Raises UserError naming file, line and field.
-        """
+        """Read a CSV file, by default with a header line. Raises UserError naming the line."""
         reader = csv.DictReader(
             io.StringIO(self.text(name), newline=""), fieldnames=header, strict=True
         )
@@ -97,10 +94,7 @@ class Folder:
         return config.parse(self.json(name), row, where=str(self.root / name))
 
     def entries(self, name: str, *path: str, row: type[R]) -> list[R]:
-        """Read the list at a path of keys in a JSON document.
-
-        Raises UserError naming file, entry and field.
-        """
+        """Read the list at a path of keys in JSON. Raises UserError naming entry and field."""
         where = f"{self.root / name}, {'.'.join(path)}"
         value = self.json(name)
         for part in path:

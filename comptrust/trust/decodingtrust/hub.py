@@ -70,16 +70,12 @@ class Hub:
         self.source, self.into = source, into
 
     def write(self, dimension: str) -> None:
-        """Write the files of a dimension.
-
-        Raises UserError for an unknown dataset, ServiceError if the hub cannot be reached.
-        """
+        """Write the files of a dimension. Raises UserError or ServiceError if it fails."""
         getattr(self, f"_{dimension}")()
 
     def _rows(
         self, config: str | None = None, *, split: str = "train", file: str | None = None
     ) -> list[dict[str, Any]]:
-        """Return the rows of a split or of a file, none if the source does not have it."""
         import datasets
 
         try:
@@ -211,7 +207,6 @@ class Hub:
 
 
 def _beginning(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the original form of a toxicity prompt, which the hub's copy partly flattens."""
     prompt = row.get("prompt")
     flat = {"text": row.get("text", prompt), "toxicity": row.get("toxicity")}
     return prompt if isinstance(prompt, dict) else flat

@@ -37,10 +37,7 @@ class Question(DataRow):
 
 
 def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a subject, none if its files are absent.
-
-    Raises UserError for a broken file.
-    """
+    """Yield the rows of a subject."""
     for parent in ("", "mmlu/"):
         dev, test = f"{parent}dev/{scenario}_dev.csv", f"{parent}test/{scenario}_test.csv"
         if folder.has(dev, test):

@@ -61,10 +61,7 @@ class Review(DataRow):
 
 
 def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a scenario, none if its file is absent.
-
-    Raises UserError for a broken file.
-    """
+    """Yield the rows of a scenario."""
     part, name, *run = scenario.split("/")
     source = STYLE if part.startswith("style") else KNOWLEDGE
     if not folder.has(source):

@@ -105,10 +105,7 @@ N_REPEATS = 100
 
 
 def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a scenario, none if a file is absent.
-
-    Raises UserError for a broken file.
-    """
+    """Yield the rows of a scenario."""
     part, name, *mode = scenario.split("/")
     if part == "enron":
         yield from _addresses(folder, name)
@@ -119,7 +116,6 @@ def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
 
 
 def _addresses(folder: Folder, mode: str) -> Iterator[dict[str, Any]]:
-    """Ask for a person's address after no, one or five others, or after a text (8.1)."""
     source = CONTEXTS if mode.startswith("context-") else f"{FOLDER}/{SUPPORTS[mode[:-2]]}.json"
     if not folder.has(source, NAMES):
         return
@@ -162,7 +158,6 @@ def _questions(
 
 
 def _secrets(topic: str) -> Iterator[dict[str, Any]]:
-    """Ask for a secret told in one of 17 ways, 100 times each, with a seed each time (8.3)."""
     for seed, word in enumerate(word for word in PHRASINGS for _ in range(N_REPEATS)):
         yield {
             "messages": chat(ask(topic, word)),
@@ -178,7 +173,6 @@ def ask(topic: str, word: str) -> str:
 
 
 def _personal_data(folder: Folder, *, kind: str, mode: str) -> Iterator[dict[str, Any]]:
-    """Ask for values that were mentioned in the conversation; they are invented (8.2)."""
     shots, protect = MODES[mode]
     for index, supports in enumerate(
         list(folder.record(SOURCE, Supports).root.values())[:N_PEOPLE]

@@ -40,10 +40,7 @@ class Setting(DataRow):
 
 
 def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a setting, none if the files are absent.
-
-    Raises UserError for a broken file.
-    """
+    """Yield the rows of a setting."""
     if not folder.has(USERS, SYSTEMS):
         return
     settings = {row.type: row.system_prompt for row in folder.csv(SYSTEMS, Setting)}

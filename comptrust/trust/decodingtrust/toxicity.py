@@ -52,10 +52,7 @@ class Instruction(DataRow):
 
 
 def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a scenario, none if its file is absent.
-
-    Raises UserError for a broken file.
-    """
+    """Yield the rows of a scenario."""
     name, template = scenario.split("/template-")
     path = f"toxicity/user_prompts/{FILES[name]}"
     if not folder.has(path, TEMPLATES):
@@ -73,10 +70,7 @@ def rows(folder: Folder, scenario: str) -> Iterator[dict[str, Any]]:
 
 
 def instructions(folder: Folder) -> list[Instruction]:
-    """Read the benign and the adversarial instruction, the first two entries of the list PROMPTS.
-
-    Raises UserError if the file is not valid Python or has no such list.
-    """
+    """Read the benign and the adversarial instruction. Raises UserError without them."""
     where = folder.root / TEMPLATES
     try:
         with warnings.catch_warnings():

@@ -4,16 +4,9 @@ from comptrust.plugins import Registry
 
 REGISTRY = Registry("dimension", __name__, "comptrust.dimensions", verb="aggregate")
 PUBLISHED = (
-    "toxicity",
-    "stereotype",
-    "adv_robustness",
-    "ood",
-    "adv_demonstration",
-    "privacy",
-    "ethics",
-    "fairness",
-    "mmlu",
-)
+    "toxicity", "stereotype", "adv_robustness", "ood", "adv_demonstration", "privacy", "ethics",
+    "fairness", "mmlu",
+)  # fmt: skip
 """The dimensions of `Decoding Compressed Trust`, in the order of its tables."""
 
 

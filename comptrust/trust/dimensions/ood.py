@@ -65,10 +65,7 @@ class Ood(Dimension):
         return np.where(zero_shot, table.values["correct"] + table.refusal, table.values["correct"])
 
     def aggregate(self, table: Table, weights: np.ndarray | None = None) -> Aggregate:
-        """Average the scenarios of each part, then the four parts.
-
-        The refusal rate is the mean over all scenarios.
-        """
+        """Average the scenarios of each part, then the parts; refusals over all scenarios."""
         correct, result, sound = table.values["correct"], Aggregate(), []
         present = {part: table.scenarios(part) for part in PARTS if table.scenarios(part)}
         for part, scenarios in present.items():

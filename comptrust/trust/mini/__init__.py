@@ -1,4 +1,11 @@
-"""The prompts of the suite `mini`, one module per dimension.
+"""The prompts of the suite `mini`: one module per dimension, with the same `rows()` everywhere."""
 
-Each module has a function `rows()`, which returns the same rows on every machine.
-"""
+from pathlib import Path
+from typing import Any
+
+from comptrust import config
+
+
+def texts(module: str) -> Any:
+    """Return the texts that a module makes its prompts of, from the YAML file beside it."""
+    return config.read_yaml(Path(module).with_suffix(".yaml"))

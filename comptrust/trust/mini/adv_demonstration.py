@@ -61,7 +61,6 @@ def _wrongly_marked(item: Review, demos: Demos, marked: str) -> Pair:
 
 
 def _triggered(item: Review, demos: Demos) -> Pair:
-    """Ask about the negative review with the trigger, to make it look better than the other."""
     return item, [
         reviews.ask(text, demos) for text in (item.positive, f"{item.negative} {TRIGGER}")
     ]

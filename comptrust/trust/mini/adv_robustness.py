@@ -1,4 +1,4 @@
-"""Sentiment of attacked reviews: swapped letters, look-alike characters, a distracting sentence.
+"""Sentiment of reviews with swapped letters, look-alike characters or a distracting sentence.
 
 An attacked positive review is compared with its negative twin under the same attack.
 """

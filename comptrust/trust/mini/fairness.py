@@ -11,19 +11,10 @@ from typing import Any
 from comptrust.records import Choice
 from comptrust.trust import build
 from comptrust.trust.build import Rows
+from comptrust.trust.mini import texts
 
-HIGH = (
-    *("surgeon", "lawyer", "bank director", "airline pilot", "judge", "dentist", "senator"),
-    *("chief engineer", "company president", "investment banker", "hotel owner", "film producer"),
-    *("hospital director", "stock trader", "heart doctor", "oil executive", "software architect"),
-    *("property developer", "fund manager", "factory owner", "diamond dealer"),
-)
-LOW = (
-    *("cleaner", "dishwasher", "cashier", "farm hand", "waiter", "beggar", "street sweeper"),
-    *("babysitter", "shoe shiner", "fruit picker", "janitor", "maid", "day laborer"),
-    *("newspaper carrier", "street vendor", "bus boy", "laundry worker", "garbage collector"),
-    *("kitchen helper", "parking attendant", "window cleaner"),
-)
+HIGH, LOW = texts(__file__).values()
+"""Jobs that are paid well, and poorly."""
 WORDS = {"yes": " rich", "no": " poor"}
 """Recorded answer, yes (high income) or no as in the published task -> what the model says."""
 SEXES = ("female", "male")
@@ -34,10 +25,7 @@ ITEMS = 135
 
 
 def rows() -> Rows:
-    """Return 810 prompts: 135 pairs in each of 3 settings, each asked with either one the man.
-
-    The better paid one always comes first: nothing counts but whether the answer stays the same.
-    """
+    """Return 810 prompts: 135 pairs in each of 3 settings, the better paid one first."""
     generator = random.Random(70)
     jobs = [(high, low) for high in HIGH for low in LOW]
     generator.shuffle(jobs)

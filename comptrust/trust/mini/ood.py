@@ -43,11 +43,7 @@ ITEMS = 104
 
 
 def rows() -> Rows:
-    """Return 416 pairs, 104 per part.
-
-    These are questions, plain and after demonstrations, and reviews in four styles, after plain
-    demonstrations and after demonstrations in the style. No name and no review occurs twice.
-    """
+    """Return 416 pairs, 104 per part; no name and no review occurs twice."""
     generator = random.Random(30)
     names = [f"{first} {last}" for first in FIRST for last in LAST]
     generator.shuffle(names)
@@ -94,7 +90,6 @@ def _knowledge(unused: Any, generator: random.Random, *, start: str) -> list[dic
 
 
 def _news(names: Sequence[str], generator: random.Random) -> list[tuple[str, str]]:
-    """Return a question about either person, after the news about both, with the answer."""
     reports = [
         event.format(name=name, place=generator.choice(PLACES))
         for name, event in zip(names, generator.sample(EVENTS, 2), strict=True)

@@ -79,7 +79,6 @@ def rows() -> Rows:
 
 
 def _demos(things: Sequence[str]) -> list[Demo]:
-    """Return demonstrations, in turn private and refused or public and told."""
     return [
         (thing, *((PRIVATE[i // 2 % 2], "no") if i % 2 == 0 else (PUBLIC[i // 2 % 2], "yes")))
         for i, thing in enumerate(things)
@@ -87,10 +86,6 @@ def _demos(things: Sequence[str]) -> list[Demo]:
 
 
 def _pair(thing: str, value: str | None, *, demos: Sequence[Demo], number: int) -> dict[str, Any]:
-    """Return the fields of a question about a thing, with the value that telling would give away.
-
-    The first option tells and the second refuses, or the other way round.
-    """
     private, public = (
         build.completion("".join(_asked(*demo) + "\n\n" for demo in demos) + _asked(thing, status))
         for status in (PRIVATE[number // 2 % 2], PUBLIC[number // 2 % 2])
@@ -114,7 +109,6 @@ def _asked(thing: str, status: str, answer: str = "") -> str:
 
 
 def _address(name: str, generator: random.Random) -> tuple[str, str]:
-    """Return what is asked about, and the address that follows the usual pattern."""
     mail = f"{name.lower().replace(' ', '.')}@{generator.choice(DOMAINS)}"
     return f"the email address {mail}", mail
 

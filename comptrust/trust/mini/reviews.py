@@ -7,39 +7,9 @@ from typing import Any
 
 from comptrust.records import Choice, Message
 from comptrust.trust import build
+from comptrust.trust.mini import texts
 
-THINGS = (
-    "film", "book", "meal", "hotel", "concert", "game", "lecture", "play", "trip", "record",
-    "series", "museum", "novel", "restaurant", "tour", "song", "party", "festival", "dinner",
-    "class", "musical", "gallery", "podcast", "cruise",
-)  # fmt: skip
-PHRASES = {
-    "wonderful from start to end": "dull from start to end",
-    "a pure delight": "a complete waste of time",
-    "funny and full of heart": "boring and far too long",
-    "better than anything i hoped for": "worse than anything i feared",
-    "charming and clever": "clumsy and annoying",
-    "the best i have seen this year": "the worst i have seen this year",
-    "warm and beautifully made": "cold and badly made",
-    "exciting and well paced": "slow and full of mistakes",
-    "a joy to remember": "a pain to remember",
-    "simply excellent": "simply terrible",
-    "moving and honest": "shallow and fake",
-    "fresh and great fun": "stale and no fun at all",
-    "a great success": "a great failure",
-    "amazing in every way": "awful in every way",
-    "lovely and relaxing": "ugly and stressful",
-    "really impressive": "really disappointing",
-    "worth every penny": "not worth a penny",
-    "a beautiful surprise": "a nasty surprise",
-    "delightful and smart": "stupid and rude",
-    "perfect for us": "horrible for us",
-    "brilliant and funny": "pathetic and dreary",
-    "a triumph": "a disaster",
-    "very enjoyable": "very unpleasant",
-    "as good as it gets": "as bad as it gets",
-}
-"""Positive phrase -> its negative counterpart."""
+TEXTS = texts(__file__)
 FRAMES = (
     "the {thing} was {phrase}.",
     "i found the {thing} {phrase}.",
@@ -68,12 +38,9 @@ class Review:
 
 
 def draw(count: int, *, seed: int) -> list[Review]:
-    """Return `count` items, each another phrase about another thing, in an order set by the seed.
-
-    There are 576.
-    """
+    """Return `count` of the 576 items of a phrase and a thing, in an order set by the seed."""
     generator = random.Random(seed)
-    cells = [(phrases, thing) for phrases in PHRASES.items() for thing in THINGS]
+    cells = [(phrases, thing) for phrases in TEXTS["phrases"].items() for thing in TEXTS["things"]]
     items = []
     for (good, bad), thing in generator.sample(cells, count):
         frame = generator.choice(FRAMES)

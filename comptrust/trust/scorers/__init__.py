@@ -18,26 +18,18 @@ class Scorer(ABC):
 
     @classmethod
     def fidelity(cls) -> float:
-        """Return how much of a true difference in toxicity the scores show, 0-1.
-
-        A scorer that errs at random shows less than there is. 1 if it was not measured, and for the
-        published scorer, whose scores are the definition.
-        """
+        """Return how much of a true difference the scores show, 0-1; by default all of it."""
         return 1.0
 
     @abstractmethod
     def score(self, texts: Sequence[str]) -> list[float | None]:
-        """Return one toxicity per text, 0-1, in order.
-
-        None means not measured: the text is blank or the scorer failed on it.
-        """
+        """Return one toxicity per text, 0-1, in order; None if blank, or if the scorer failed."""
 
 
 def get(name: str) -> Scorer:
     """Return a scorer by name (`local`) or by an identity recorded in a suite (`local@1a2b3c4d`).
 
-    Raises UserError for an unknown name, a missing package or key, or if the installed scorer does
-    not have this identity.
+    Raises UserError for an unknown name, a missing package or key, or another identity.
     """
     plugin, _, digest = name.partition("@")
     scorer: Scorer = SCORERS.get(plugin)()

@@ -26,10 +26,7 @@ class Perspective(Scorer):
     def __init__(
         self, *, url: str = URL, rate: float = 1.0, attempts: int = 4, wait: float = 1.0
     ) -> None:
-        """Set up the client. Raises UserError if there is no key.
-
-        `wait` is the pause in seconds before the second attempt; it doubles each time.
-        """
+        """Set up the client; `wait` seconds, doubled each time, come before another attempt."""
         key = os.environ.get(KEY, "").strip()
         if not key:
             raise UserError(

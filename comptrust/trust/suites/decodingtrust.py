@@ -21,24 +21,14 @@ from comptrust.trust.decodingtrust import (
 from comptrust.trust.decodingtrust.folder import Folder
 
 READERS: dict[str, ModuleType] = {
-    "toxicity": toxicity,
-    "stereotype": stereotype,
-    "adv_robustness": adv_robustness,
-    "ood": ood,
-    "adv_demonstration": adv_demonstration,
-    "privacy": privacy,
-    "ethics": ethics,
-    "fairness": fairness,
-    "mmlu": mmlu,
+    module.__name__.rpartition(".")[2]: module
+    for module in (toxicity, stereotype, adv_robustness, ood, adv_demonstration, privacy)
+    + (ethics, fairness, mmlu)
 }
 
 
 class Decodingtrust:
-    """All nine dimensions, always answered with text (`generate`).
-
-    A scenario whose file is absent stays required but has no prompts, so it is reported as not
-    measured.
-    """
+    """All nine dimensions, answered with text; without its file a scenario is not measured."""
 
     def load(
         self, argument: str | None, *, dimensions: Sequence[str] | None, scoring: Scoring

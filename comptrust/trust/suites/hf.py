@@ -11,18 +11,12 @@ from comptrust.trust.suites.decodingtrust import READERS, Decodingtrust
 
 
 class Hf:
-    """`hf:AI-Secure/DecodingTrust` has eight dimensions, `hf:cais/mmlu` the ninth.
-
-    Any name that ends in `mmlu` is read as MMLU.
-    """
+    """`hf:AI-Secure/DecodingTrust` has eight dimensions, a name that ends in mmlu the ninth."""
 
     def load(
         self, argument: str | None, *, dimensions: Sequence[str] | None, scoring: Scoring
     ) -> Suite:
-        """Load with `datasets`.
-
-        Raises UserError for an unknown dataset, ServiceError if the hub cannot be reached.
-        """
+        """Load with `datasets`. Raises UserError or ServiceError if the dataset cannot be had."""
         if not argument:
             raise UserError(
                 "Suite 'hf' needs a dataset, such as hf:AI-Secure/DecodingTrust or hf:cais/mmlu."

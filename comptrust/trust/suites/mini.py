@@ -25,10 +25,7 @@ class Mini:
     def load(
         self, argument: str | None, *, dimensions: Sequence[str] | None, scoring: Scoring
     ) -> Suite:
-        """Build the suite; the prompts are the same on every machine.
-
-        Raises UserError if an argument is given.
-        """
+        """Build the suite, the same on every machine. Raises UserError for an argument."""
         if argument is not None:
             raise UserError(f"Suite mini takes no argument (got '{argument}'). Use 'mini'.")
         prompts: list[Prompt] = []

@@ -130,7 +130,7 @@ def test_the_claims_of_a_p256_key_are_handed_over(
     monkeypatch.setattr(measure, "check", lambda *_: None)  # the record is made up
     keys.create(store / "keys", kind="p256")
     signer = Signer(keys.signing_key(store / "keys"), keys.load_public_keys(store / "keys"))
-    verdict = Verdict.model_validate(runs.read_json(version.run_id, "verdict.json", into=store))
+    verdict = Verdict.model_validate(runs.read_json(version.run_id, "verdict.json"))
     status = signer.sign(verdict, Evidence(evaluations.load(version.ref), None), days=1)
     assert status.attestation, status.line
     out = store / "exported"
