@@ -2,7 +2,7 @@
 
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -65,16 +65,16 @@ def promote(
     version: str,
     *,
     to: str,
-    policy_digest: str | None = None,
+    policy: Collection[str] | None = None,
     check: Check | None = None,
 ) -> Promotion:
     """Set the stage and the alias of a version if `examine` passes; otherwise change nothing."""
     stage, alias = check_target(to)
     candidate = registry.resolve(f"models:/{name}/{version}")
-    examined = examine(candidate, policy_digest=policy_digest, check=check)
+    examined = examine(candidate, policy=policy, check=check)
     if examined.outcome != "pass":
         return examined
-    return move(candidate, stage, alias, reason=examined.reason, policy_digest=policy_digest)
+    return move(candidate, stage, alias, reason=examined.reason, policy=policy)
 
 
 def move(
@@ -83,15 +83,15 @@ def move(
     alias: str,
     *,
     reason: str,
-    policy_digest: str | None = None,
+    policy: Collection[str] | None = None,
 ) -> Promotion:
     """Set the stage and the alias of a version for a reason, unless the registry refuses."""
     from mlflow.exceptions import MlflowException
 
     client = runs.client()
     try:
-        if policy_digest:
-            _make_current(candidate, policy_digest)
+        if policy:
+            _make_current(candidate, policy)
         if stage:
             with warnings.catch_warnings():
                 # Stages are deprecated, but many registries are still read by stage.
@@ -112,18 +112,18 @@ def move(
 
 
 def examine(
-    version: registry.Version, *, policy_digest: str | None = None, check: Check | None = None
+    version: registry.Version, *, policy: Collection[str] | None = None, check: Check | None = None
 ) -> Promotion:
     """Check that a version's verdict passes and is about its scorecard and its registered bytes.
 
-    With `policy_digest` the verdict must have been reached under exactly that policy. `check` runs
+    `policy` are the digests of the one that it must have been judged under. `check` runs
     last.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(version.run_id, into=Path(temporary), only=JUDGED_FILES)
-        if policy_digest:
-            history.restore(version.run_id, policy_digest, into=folder)
-        judged = _examine_files(version, folder, policy_digest)
+        if policy:
+            history.restore(version.run_id, policy, into=folder)
+        judged = _examine_files(version, folder, policy)
         if judged.outcome != "pass":
             return judged
         registered = registry.download_all(version.ref, into=folder / "files")
@@ -142,7 +142,9 @@ def examine(
     return judged
 
 
-def _examine_files(version: registry.Version, folder: Path, policy_digest: str | None) -> Promotion:
+def _examine_files(
+    version: registry.Version, folder: Path, policy: Collection[str] | None
+) -> Promotion:
     """Return whether the verdict, the scorecard and the checkpoint record allow promotion."""
     if not (folder / "verdict.json").exists():
         return Promotion(
@@ -159,7 +161,7 @@ def _examine_files(version: registry.Version, folder: Path, policy_digest: str |
         ]
         reason = decisive[0] if decisive else "The verdict has no findings."
         return Promotion(version.ref, verdict.outcome, f"Verdict {verdict.outcome}. {reason}")
-    if policy_digest not in (None, verdict.policy_digest):
+    if policy is not None and verdict.policy_digest not in policy:
         return Promotion(
             version.ref,
             "inconclusive",
@@ -175,7 +177,7 @@ def _examine_files(version: registry.Version, folder: Path, policy_digest: str |
         )
     scorecard = read(folder, "scorecard.json", Scorecard)
     checkpoint = read(folder, "checkpoint.json", Checkpoint)
-    if scorecard.digest_of_fields() != verdict.scorecard_digest:
+    if verdict.scorecard_digest not in scorecard.digests:
         return Promotion(
             version.ref, "block", "The scorecard has changed since the verdict. Gate it again."
         )
@@ -196,11 +198,11 @@ def _examine_files(version: registry.Version, folder: Path, policy_digest: str |
     return Promotion(version.ref, "pass", reason)
 
 
-def _make_current(candidate: registry.Version, policy_digest: str) -> None:
+def _make_current(candidate: registry.Version, policy: Collection[str]) -> None:
     """Let the recorded verdict under a policy be the run's present one, which servers read."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = runs.download(candidate.run_id, into=Path(temporary), only=JUDGED_FILES[:1])
-        restored = history.restore(candidate.run_id, policy_digest, into=folder)
+        restored = history.restore(candidate.run_id, policy, into=folder)
         for name in sorted(restored):  # attestation.json first: it proves the others
             runs.client().log_artifact(candidate.run_id, str(restored[name]))
         if restored:
