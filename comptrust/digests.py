@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import secrets
 import threading
 import time
@@ -18,6 +19,8 @@ from comptrust.errors import ServiceError
 
 SETTLED_SECONDS = 2.0
 """A file changed more recently than this could change again without a new time stamp."""
+RARE = re.compile(r"\d{16}|\de[+-]\d|[\U00010000-\U0010ffff]")
+"""What JSON texts need for RFC 8785 to differ: long numbers, exponents, pairs of surrogates."""
 Identity = tuple[int, int, int, int, int]
 """Device, inode, size, mtime_ns, ctime_ns. Every write moves ctime, and no program can set it."""
 Entry = tuple[int, int, int, int, int, str]
@@ -25,29 +28,57 @@ Entry = tuple[int, int, int, int, int, str]
 
 
 def of_value(value: Any) -> str:
-    """Digest a JSON-able value by its canonical form."""
+    """Digest a JSON-able value as RFC 8785 writes it."""
     return of_text(canonical(value))
 
 
-def canonical(value: Any) -> str:
-    """Return the one JSON text of a value: sorted keys, no spaces, UTF-8.
+def forms(value: Any) -> tuple[str, str]:
+    """Return the digest of a value, and the one that earlier versions gave it.
 
-    It is the form of the digests of suites, policies, scorecards and checkpoints. It differs from
-    RFC 8785 in how floats are written (1.0, 1e-07, 1e+16, -0.0) and in the order of keys with
-    characters beyond U+FFFF; what has only texts and whole numbers is the same in both. Raises
-    ValueError for a number that is not finite, which JSON does not have.
+    What they wrote names records, policies and suites by the older one, which counts as well.
+    """
+    return of_value(value), of_older(value)
+
+
+def of_older(value: Any) -> str:
+    """Digest a JSON-able value as earlier versions did."""
+    return of_text(older(value))
+
+
+def older(value: Any) -> str:
+    """Return the JSON text that earlier versions digested: sorted keys, no spaces.
+
+    It differs from RFC 8785 in how floats are written (1.0, 1e-07, 1e+16, -0.0) and in the order of
+    keys with characters beyond U+FFFF. Raises ValueError for a number that is not finite.
     """
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
 
 
-def rfc8785(value: Any) -> bytes:
-    """Return a JSON-able value in the form of RFC 8785, as UTF-8: what is signed and handed out.
+def canonical(value: Any) -> str:
+    """Return the one JSON text of a value that RFC 8785 knows.
 
-    Raises ValueError for a number that is not finite, or whole and beyond 2**53.
+    Raises ValueError for a number that is not finite, or a whole number beyond 2**53, which other
+    readers of JSON would round.
     """
-    return jcs.dumps(value)
+    # The package takes five times as long, and is needed for rare numbers and characters only.
+    text = older(_whole(value))
+    return jcs.dumps(value).decode() if RARE.search(text) else text
+
+
+def rfc8785(value: Any) -> bytes:
+    """Return the canonical JSON text of a value as UTF-8, which is what is signed."""
+    return canonical(value).encode()
+
+
+def _whole(value: Any) -> Any:
+    """Return a value with whole floats as integers, which is how RFC 8785 writes them."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def of_text(text: str) -> str:

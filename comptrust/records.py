@@ -59,6 +59,11 @@ class Record(BaseModel):
         """Return the SHA-256 of the record's canonical JSON."""
         return digests.of_value(self.model_dump(mode="json"))
 
+    @property
+    def digests(self) -> tuple[str, str]:
+        """The digest of the fields, and the one that earlier versions gave them."""
+        return digests.forms(self.model_dump(mode="json"))
+
 
 class Recipe(Record):
     """How to compress which model; the same recipe gives the same checkpoint."""
@@ -310,15 +315,27 @@ class Suite(SuiteFields):
     """A set of prompts, with how they are answered and scored."""
 
     prompts: tuple[Prompt, ...]
+    older: bool = Field(default=False, exclude=True)
+    """Whether its digest is the one that earlier versions gave it."""
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over prompts, decoding, scoring and scorers; equal ones can be compared."""
         fields = self.model_dump(mode="json", exclude={"prompts"})
-        before, key, after = digests.canonical(fields | {"prompts": []}).partition('"prompts":[')
+        text = digests.older if self.older else digests.canonical
+        before, key, after = text(fields | {"prompts": []}).partition('"prompts":[')
         # Prompt by prompt: the original data has 150,000 of them.
-        prompts = (digests.canonical(prompt.model_dump(mode="json")) for prompt in self.prompts)
+        prompts = (text(prompt.model_dump(mode="json")) for prompt in self.prompts)
         return digests.of_list(prompts, start=before + key, end=after)
+
+    def named(self, digest: str) -> Suite:
+        """Return the suite as earlier versions digested it if that gives `digest`, else itself."""
+        if digest == self.digest:
+            return self
+        # Not model_copy: it would copy the digest too.
+        fields = {field: getattr(self, field) for field in type(self).model_fields}
+        older = self.model_construct(**fields | {"older": True})
+        return older if older.digest == digest else self
 
     def by_dimension(self) -> dict[str, list[Prompt]]:
         """Return the prompts of each dimension that has any, in order."""

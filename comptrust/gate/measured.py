@@ -65,7 +65,7 @@ def check(
     unsealed = policy.sealed == "required" and seals.refusal(
         evidence.candidate,
         trusted,
-        policy_digest=policy.digest,
+        policy=policy.digests,
         baseline=evidence.baseline,
         scope=scope,
     )

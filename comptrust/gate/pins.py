@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from comptrust.errors import UserError, unknown
 from comptrust.gate import power
 from comptrust.gate.evidence import Evidence
-from comptrust.records import Finding, Limit, Record, Result, Scoring, SuiteManifest
+from comptrust.records import Finding, Limit, Record, Result, Scoring, Suite, SuiteManifest
 from comptrust.text_tables import counted
 from comptrust.trust import base, content, sample, scorers
 from comptrust.trust import suite as suites
@@ -24,6 +24,8 @@ from comptrust.trust.limit import checked, shown
 
 RULE = "suite"
 """The name of the finding, which nobody can waive or leave out of a policy that guards a stage."""
+Whole = tuple[str, tuple[str, ...], Scoring, str]
+"""What loads a whole suite: its source, dimensions, scoring and classifier of toxicity."""
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -67,9 +69,13 @@ def of_evaluation(evaluated: Evaluation) -> tuple[PinnedSuite, dict[str, int]]:
 
 
 def named(suite: SuiteManifest | None, pins: Sequence[PinnedSuite]) -> PinnedSuite | None:
-    """Return the pinned suite that a record states, None if it is not pinned."""
-    stated = suite and (suite.name, suite.parent)
-    return next((pin for pin in pins if (pin.name, pin.digest) == stated), None)
+    """Return the pinned suite that a record states, None if it is not pinned.
+
+    Either may state the digest of an earlier version, if the suite can be loaded to know both.
+    """
+    own = [pin for pin in pins if suite and pin.name == suite.name]
+    equal = (pin for pin in own if suite and pin.digest == suite.parent)
+    return next(equal, None) or next((pin for pin in own if suite and _also(pin, suite)), None)
 
 
 def check(evidence: Evidence, pins: Sequence[PinnedSuite], *, policy: str) -> Finding:
@@ -136,24 +142,17 @@ def _prove(evaluated: Evaluation, pin: PinnedSuite) -> Mapping[str, int]:
     ref, suite = evaluated.ref, evaluated.suite
     assert suite is not None
     items: Mapping[str, int] = {}
-    expected = None if suite.sample else pin.content
+    expected = None if suite.sample or suite.parent != pin.digest else pin.content
     if expected is None:
         try:
-            expected, items = _expected(
-                pin.source or pin.name,
-                pin.digest,
-                tuple(suite.required),
-                suite.scoring,
-                suite.scorers.get("toxicity", scorers.DEFAULT).partition("@")[0],
-                suite.limit,
-            )
+            expected, items = _expected(*_whole(pin, suite), suite.parent, suite.limit)
         except UserError as error:
             raise UserError(
                 f"Whether {ref} was asked {_part(evaluated)} {pin.name} cannot be checked here."
                 f" {error}"
             ) from error
     same_suite = evaluated.scorecard.suite_digest == suite.digest
-    if not same_suite or content.of_answers(evaluated) != expected:
+    if not same_suite or not content.shows(evaluated, expected):
         raise UserError(
             f"{ref} has answers to other prompts than {_part(evaluated)} {pin.name}"
             f" ({pin.digest[:12]}), which its suite.json states. Evaluate it again."
@@ -161,22 +160,43 @@ def _prove(evaluated: Evaluation, pin: PinnedSuite) -> Mapping[str, int]:
     return items
 
 
+def _also(pin: PinnedSuite, suite: SuiteManifest) -> bool:
+    """Return whether the data here has both digests, that of a pin and that of a record."""
+    try:
+        return _is(*_whole(pin, suite), suite.parent) and _is(*_whole(pin, suite), pin.digest)
+    except UserError:
+        return False
+
+
+def _whole(pin: PinnedSuite, suite: SuiteManifest) -> Whole:
+    scorer = suite.scorers.get("toxicity", scorers.DEFAULT).partition("@")[0]
+    return pin.source or pin.name, tuple(suite.required), suite.scoring, scorer
+
+
+def _load(spec: str, dimensions: tuple[str, ...], scoring: Scoring, scorer: str) -> Suite:
+    return suites.load(spec, dimensions=dimensions, scoring=scoring, toxicity_scorer=scorer)
+
+
+@functools.lru_cache(maxsize=64)
+def _is(spec: str, dimensions: tuple[str, ...], scoring: Scoring, scorer: str, digest: str) -> bool:
+    """Return whether a suite has a digest, now or in earlier versions. Raises UserError."""
+    return _load(spec, dimensions, scoring, scorer).named(digest).digest == digest
+
+
 @functools.lru_cache(maxsize=64, typed=True)
 def _expected(
     spec: str,
-    digest: str,
     dimensions: tuple[str, ...],
     scoring: Scoring,
-    toxicity_scorer: str,
+    scorer: str,
+    digest: str,
     limit: Limit | None,
 ) -> tuple[str, dict[str, int]]:
     """Return what answers to a suite, or to its seeded sample, show; and its items.
 
     Raises UserError if the suite of that digest cannot be loaded here.
     """
-    suite = suites.load(
-        spec, dimensions=dimensions, scoring=scoring, toxicity_scorer=toxicity_scorer
-    )
+    suite = _load(spec, dimensions, scoring, scorer).named(digest)
     if suite.digest != digest:
         raise UserError(
             f"'{spec}' here has the digest {suite.digest[:12]}, not {digest[:12]}. Let `source:` in"

@@ -77,32 +77,33 @@ class Policy:
         `sources`, `evidence`, `sealed`, `rollback` and `tolerate_until` came later and are left out
         where they are the default. Where a suite's data lies is not part of it.
         """
-        return digests.of_text(self.canonical)
+        return digests.of_value(self.fields)
+
+    @cached_property
+    def digests(self) -> tuple[str, str]:
+        """The digest, and the one that earlier versions gave the policy."""
+        return digests.forms(self.fields)
 
     @property
-    def canonical(self) -> str:
-        """The text of which `digest` is the SHA-256."""
+    def fields(self) -> dict[str, Any]:
+        """What `digest` is about."""
         suites = [pin.model_dump(mode="json", exclude={"source"}) for pin in self.suites]
         sources = {name: source.model_dump(mode="json") for name, source in self.sources.items()}
-        return digests.canonical(
-            {
-                **({} if self.dense == "proven" else {"dense": self.dense}),
-                **({} if self.stages else {"stages": False}),
-                **({} if self.rollback == "allowed" else {"rollback": self.rollback}),
-                **({"tolerate_until": f"{day}"} if (day := self.tolerate_until) else {}),
-                **({} if self.evidence == "measured" else {"evidence": self.evidence}),
-                **({} if self.sealed == "optional" else {"sealed": self.sealed}),
-                "name": self.name,
-                "rules": [
-                    {"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules
-                ],
-                "waivers": [waiver.model_dump(mode="json") for waiver in self.waivers],
-                "valid_days": self.valid_days,
-                **({"exclude": self.exclude} if self.exclude else {}),
-                **({"suites": suites} if suites else {}),
-                **({"sources": sources} if sources else {}),
-            }
-        )
+        return {
+            **({} if self.dense == "proven" else {"dense": self.dense}),
+            **({} if self.stages else {"stages": False}),
+            **({} if self.rollback == "allowed" else {"rollback": self.rollback}),
+            **({"tolerate_until": f"{day}"} if (day := self.tolerate_until) else {}),
+            **({} if self.evidence == "measured" else {"evidence": self.evidence}),
+            **({} if self.sealed == "optional" else {"sealed": self.sealed}),
+            "name": self.name,
+            "rules": [{"rule": rule.name, **rule.model_dump(mode="json")} for rule in self.rules],
+            "waivers": [waiver.model_dump(mode="json") for waiver in self.waivers],
+            "valid_days": self.valid_days,
+            **({"exclude": self.exclude} if self.exclude else {}),
+            **({"suites": suites} if suites else {}),
+            **({"sources": sources} if sources else {}),
+        }
 
 
 def names() -> tuple[str, ...]:

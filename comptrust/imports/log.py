@@ -64,7 +64,7 @@ class Log:
         """Note how a task was asked; settings that are not stated are left out."""
         for name, value in settings.items():
             if value not in (None, "", [], {}):
-                text = value if isinstance(value, str) else digests.canonical(value)
+                text = value if isinstance(value, str) else digests.older(value)
                 short = text if len(text) <= 60 else f"(digest) {digests.of_text(text)[:16]}"
                 self.protocol[f"{task} {name}"] = short
 
@@ -120,7 +120,8 @@ def number(value: Any, *, where: str) -> float:
 
 def digest(*parts: Any) -> str:
     """Return a short digest of what identifies a document or a prompt."""
-    return digests.of_value(parts)[:32]
+    texts = [part if isinstance(part, str) else digests.older(part) for part in parts]
+    return digests.of_value(texts)[:32]
 
 
 def cluster(document: Any, name: str | None, *, where: str) -> str | None:

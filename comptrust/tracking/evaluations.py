@@ -126,14 +126,15 @@ def blocked(candidate: Evaluation) -> tuple[Evaluation, ...]:
     found = store.search_runs(store.has_tags({"checkpoint_digest": digest}))
     run_ids = dict.fromkeys([own, *(run.info.run_id for run in found)])
     blocks = {(run_id, card): None for run_id in run_ids for card in _blocked(run_id, digest)}
-    blocks.pop((own, candidate.scorecard.digest_of_fields()), None)
+    for name in candidate.scorecard.digests:
+        blocks.pop((own, name), None)
     return tuple(_as_judged(f"runs:/{run_id}", card, digest) for run_id, card in blocks)
 
 
 def _as_judged(ref: str, scorecard_digest: str, checkpoint_digest: str) -> Evaluation:
     with contextlib.suppress(UserError):  # somebody made its files unreadable since
         present = load(ref)
-        if present.scorecard.digest_of_fields() == scorecard_digest:
+        if scorecard_digest in present.scorecard.digests:
             return present
     return evaluation.unknown_answers(ref, checkpoint_digest)
 

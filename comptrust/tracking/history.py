@@ -9,7 +9,7 @@ import datetime
 import logging
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -108,18 +108,18 @@ def of_version(version: registry.Version) -> tuple[Event, ...]:
     return tuple(sorted(own, key=lambda event: event.time))
 
 
-def restore(run_id: str, policy_digest: str, *, into: Path) -> dict[str, Path]:
+def restore(run_id: str, policy: Collection[str], *, into: Path) -> dict[str, Path]:
     """Put the files of the newest verdict under a policy in the place of those in a folder.
 
-    A run's present verdict, which is there already, stays if it is under that policy. Returns
-    name -> path; empty if it stays, or if no such verdict was recorded.
+    `policy` are its digests. A run's present verdict, which is there already, stays if it is under
+    that policy. Returns name -> path; empty if it stays, or if no such verdict was recorded.
     """
     present = into / VERDICT
-    if present.exists() and config.load_json(present, Verdict).policy_digest == policy_digest:
+    if present.exists() and config.load_json(present, Verdict).policy_digest in policy:
         return {}
     with runs.files(run_id, FOLDER) as folder:
         for path, event in reversed(_events(folder)):
-            if (event.what, event.policy_digest) != ("verdict", policy_digest):
+            if event.what != "verdict" or event.policy_digest not in policy:
                 continue
             stamp = path.name.removesuffix(EVENT)
             files = [item for item in path.parent.glob(f"{stamp}*") if item != path]

@@ -1,7 +1,7 @@
 """Promotion: move a version to a stage and an alias if its verdict passes for exactly its bytes."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -61,16 +61,16 @@ def promote(
     version: str,
     *,
     to: str,
-    policy_digest: str | None = None,
+    policy: Collection[str] | None = None,
     check: Check | None = None,
 ) -> Promotion:
     """Set the stage and the alias of a version if `examine` passes; otherwise change nothing."""
     stage, alias = check_target(to)
     candidate = registry.resolve(f"models:/{name}/{version}")
-    examined = examine(candidate, policy_digest=policy_digest, check=check)
+    examined = examine(candidate, policy=policy, check=check)
     if examined.outcome != "pass":
         return examined
-    return move(candidate, stage, alias, reason=examined.reason, policy_digest=policy_digest)
+    return move(candidate, stage, alias, reason=examined.reason, policy=policy)
 
 
 def move(
@@ -79,15 +79,15 @@ def move(
     alias: str,
     *,
     reason: str,
-    policy_digest: str | None = None,
+    policy: Collection[str] | None = None,
 ) -> Promotion:
     """Set the stage and the alias of a version for a reason, unless the registry refuses."""
     from mlflow.exceptions import MlflowException
 
     client = runs.client()
     try:
-        if policy_digest:
-            _make_current(candidate, policy_digest)
+        if policy:
+            _make_current(candidate, policy)
         if stage:
             with warnings.catch_warnings():
                 # Stages are deprecated, but many registries are still read by stage.
@@ -108,17 +108,17 @@ def move(
 
 
 def examine(
-    version: registry.Version, *, policy_digest: str | None = None, check: Check | None = None
+    version: registry.Version, *, policy: Collection[str] | None = None, check: Check | None = None
 ) -> Promotion:
     """Check that a version's verdict passes and is about its scorecard and its registered bytes.
 
-    With `policy_digest` the verdict must have been reached under exactly that policy. `check` runs
+    `policy` are the digests of the one that it must have been judged under. `check` runs
     last.
     """
     with runs.files(version.run_id, *JUDGED_FILES) as folder:
-        if policy_digest:
-            history.restore(version.run_id, policy_digest, into=folder)
-        judged = Promotion(version.ref, *_examine_files(version, folder, policy_digest))
+        if policy:
+            history.restore(version.run_id, policy, into=folder)
+        judged = Promotion(version.ref, *_examine_files(version, folder, policy))
         if judged.outcome != "pass":
             return judged
         registered = registry.download_all(version.ref, into=folder / "files")
@@ -138,7 +138,7 @@ def examine(
 
 
 def _examine_files(
-    version: registry.Version, folder: Path, policy_digest: str | None
+    version: registry.Version, folder: Path, policy: Collection[str] | None
 ) -> tuple[Result, str]:
     if not (folder / "verdict.json").exists():
         again = f"Run `comptrust gate {version.ref} --record`."
@@ -149,7 +149,7 @@ def _examine_files(
         reasons = [f"{found.rule}: {found.reason}" for found in decisive]
         reason = reasons[0] if reasons else "The verdict has no findings."
         return verdict.outcome, f"Verdict {verdict.outcome}. {reason}"
-    if policy_digest not in (None, verdict.policy_digest):
+    if policy is not None and verdict.policy_digest not in policy:
         return "inconclusive", (
             f"It was judged under another policy ({verdict.policy}) or another version of it. Gate"
             " it again under the requested policy, with --record."
@@ -161,7 +161,7 @@ def _examine_files(
         )
     scorecard = read(folder, "scorecard.json", Scorecard)
     checkpoint = read(folder, "checkpoint.json", Checkpoint)
-    if scorecard.digest_of_fields() != verdict.scorecard_digest:
+    if verdict.scorecard_digest not in scorecard.digests:
         return "block", "The scorecard has changed since the verdict. Gate it again."
     checkpoint_digests = {
         verdict.checkpoint_digest,
@@ -177,10 +177,10 @@ def _examine_files(
     return "pass", f"Policy {verdict.policy}: {counted(len(verdict.findings), 'rule')}, all pass."
 
 
-def _make_current(candidate: registry.Version, policy_digest: str) -> None:
+def _make_current(candidate: registry.Version, policy: Collection[str]) -> None:
     """Let the recorded verdict under a policy be the run's present one, which servers read."""
     with runs.files(candidate.run_id, "verdict.json") as folder:
-        restored = history.restore(candidate.run_id, policy_digest, into=folder)
+        restored = history.restore(candidate.run_id, policy, into=folder)
         for name in sorted(restored):  # attestation.json first: it proves the others
             runs.client().log_artifact(candidate.run_id, str(restored[name]))
         if restored:

@@ -27,7 +27,7 @@ def import_table(
         experiments=[experiment, store.experiment_id()],
     )
     digests = {run.data.tags.get("row_digest") for run in logged}
-    new = [row for row in table.rows if row.digest_of_fields() not in digests]
+    new = [row for row in table.rows if digests.isdisjoint(row.digests)]
     for row in new:
         _log(row, table, experiment=experiment)
         say(f"imported {row.model}")

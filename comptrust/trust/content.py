@@ -16,23 +16,32 @@ Asked = Mapping[str, Iterable[Generation | Prompt]]
 """Dimension -> answers, or prompts, in order."""
 
 
-def digest(manifest: SuiteManifest, asked: Asked) -> str:
+def digest(manifest: SuiteManifest, asked: Asked, *, older: bool = False) -> str:
     """Digest a manifest with what answers, or prompts, show of what was asked."""
+    text = digests.older if older else digests.canonical
     shown = {
-        name: digests.of_text("".join(f"{digests.canonical(prompt_of(row))}\n" for row in rows))
+        name: digests.of_text("".join(f"{text(prompt_of(row))}\n" for row in rows))
         for name, rows in asked.items()
     }
-    return digests.of_value([manifest.model_dump(mode="json"), shown])
+    return digests.of_text(text([manifest.model_dump(mode="json"), shown]))
 
 
 def of_suite(suite: Suite) -> str:
     """Return the digest that answers to all prompts of a suite have."""
-    return digest(suite.manifest(), suite.by_dimension())
+    return digest(suite.manifest(), suite.by_dimension(), older=suite.older)
 
 
 def of_answers(evaluation: Evaluation) -> str | None:
     """Return the digest of what an evaluation was asked; None if it does not say which suite."""
     return digest(evaluation.suite, evaluation.generations) if evaluation.suite else None
+
+
+def shows(evaluation: Evaluation, expected: str) -> bool:
+    """Return whether an evaluation was asked what has a digest, also one of earlier versions."""
+    suite, rows = evaluation.suite, evaluation.generations
+    return suite is not None and any(
+        digest(suite, rows, older=older) == expected for older in (False, True)
+    )
 
 
 def items(suite: Suite) -> dict[str, int]:

@@ -150,7 +150,7 @@ def load(folder: Path, *, ref: str) -> Evaluation:
     suite, checkpoint = folder / "suite.json", folder / "checkpoint.json"
     controls = folder / control.NAME
     planted = config.load_json(controls, Control) if controls.exists() else None
-    if planted and planted.scorecard_digest != scorecard.digest_of_fields():
+    if planted and planted.scorecard_digest not in scorecard.digests:
         raise UserError(
             f"{controls} belongs to another scorecard than {card}. Remove it, and make it again:"
             f" comptrust control {ref}"

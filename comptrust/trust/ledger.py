@@ -5,8 +5,8 @@ A secret marks each answer when it is made, so nobody else can put answers into 
 
 import hmac
 import time
-from collections.abc import Mapping, Sequence
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 from comptrust import digests
 from comptrust.errors import UserError
@@ -64,7 +64,11 @@ class Ledger:
         return hmac.digest(self._secret or b"", message, "sha256").hex()
 
 
-def head(answers: Mapping[str, Sequence[Generation]], order: Mapping[str, tuple[int, ...]]) -> str:
+def head(
+    answers: Mapping[str, Sequence[Generation]],
+    order: Mapping[str, tuple[int, ...]],
+    digest: Callable[[Any], str] = digests.of_value,
+) -> str:
     """Return the head of the chain over all answers in the order in which they came.
 
     A link is the SHA-256 of the one before, the digest of the prompt and that of the answer.
@@ -79,8 +83,8 @@ def head(answers: Mapping[str, Sequence[Generation]], order: Mapping[str, tuple[
             raise UserError(
                 f"The order of the {dimension} answers does not name each of them once."
             )
-        for place in places:
-            link = digests.of_text(f"{link}{of_prompt(rows[place])}{_of_answer(rows[place])}")
+        for row in (rows[place] for place in places):
+            link = digests.of_text(f"{link}{digest(prompt_of(row))}{digest(_given(row))}")
     return link
 
 
@@ -89,6 +93,6 @@ def of_prompt(answer: Generation) -> str:
     return digests.of_value(prompt_of(answer))
 
 
-def _of_answer(answer: Generation) -> str:
+def _given(answer: Generation) -> list[Any]:
     given = {key: answer.extra[key] for key in ANSWERED if key in answer.extra and key not in ADDED}
-    return digests.of_value([answer.texts, answer.reasoning, answer.finish_reasons, given])
+    return [answer.texts, answer.reasoning, answer.finish_reasons, given]

@@ -108,6 +108,7 @@ def answered(evaluation: Evaluation, spec: str) -> Suite:
         scoring=manifest.scoring,
         toxicity_scorer=manifest.scorers.get("toxicity", scorers.DEFAULT).partition("@")[0],
     )
+    suite = suite.named(manifest.parent)
     if manifest.parent != suite.digest:
         raise UserError(
             f"{ref} was asked suite {manifest.name} ({manifest.parent[:12]}), which is not"
@@ -115,8 +116,8 @@ def answered(evaluation: Evaluation, spec: str) -> Suite:
         )
     if manifest.limit is not None:
         suite = sample.draw(suite, limits.checked(manifest.limit))
-    shown = evaluation.scorecard.suite_digest, content.of_answers(evaluation)
-    if shown != (suite.digest, content.of_suite(suite)):
+    same_suite = evaluation.scorecard.suite_digest == suite.digest
+    if not same_suite or not content.shows(evaluation, content.of_suite(suite)):
         raise UserError(
             f"{ref} has answers to other prompts than its suite.json states (limit"
             f" {limits.shown(manifest.limit)} of '{spec}'). Evaluate it again."

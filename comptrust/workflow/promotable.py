@@ -18,7 +18,7 @@ def promote(name: str, version: str, *, to: str, policy: Policy) -> promotion.Pr
     """Promote a version whose recorded verdict under a policy passes, and say so on its pages."""
     stage, _ = promotion.check_target(to)
     decision = promotion.promote(
-        name, version, to=to, policy_digest=policy.digest, check=check(policy, stage=stage)
+        name, version, to=to, policy=policy.digests, check=check(policy, stage=stage)
     )
     if decision.outcome == "pass":
         candidate = registry.resolve(decision.ref)
@@ -44,7 +44,7 @@ def check(policy: Policy, *, stage: str | None) -> promotion.Check:
         if problems:
             outcome = attestations.outcome(problems)
             return promotion.Promotion(version.ref, outcome, " ".join(map(str, problems)))
-        if attestation and attestation.verdict.policy_digest != policy.digest:
+        if attestation and attestation.verdict.policy_digest not in policy.digests:
             return promotion.Promotion(
                 version.ref,
                 "inconclusive",
@@ -89,5 +89,5 @@ def _refusal(
 
 def _baseline_of(version: registry.Version, policy: Policy) -> str | None:
     with runs.files(version.run_id, "verdict.json") as folder:
-        history.restore(version.run_id, policy.digest, into=folder)
+        history.restore(version.run_id, policy.digests, into=folder)
         return promotion.read(folder, "verdict.json", Verdict).baseline_digest

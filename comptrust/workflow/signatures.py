@@ -207,7 +207,7 @@ def blocked(candidate: Evaluation, trusted: keys.Trusted) -> tuple[Evaluation, .
     client = runs.client()
     places = Places((), lambda: client, client.get_model_version)
     card, run_id = candidate.scorecard, registry.run_of(candidate.ref)
-    own = blocks.name_of(run_id, card.digest_of_fields())
+    own = blocks.name_of(run_id, candidate.files)
     with runs.service(), tempfile.TemporaryDirectory() as temporary:
         found = blocks.Blocks().find(
             places, card.checkpoint_digest, but=own, also=[run_id], trusted=trusted
@@ -233,7 +233,7 @@ def check(
         if version.run_id:
             candidate = runs.download(version.run_id, into=folder / "candidate", only=ARTIFACTS)
             if policy:
-                history.restore(version.run_id, policy.digest, into=candidate)
+                history.restore(version.run_id, policy.digests, into=candidate)
         if not (candidate / attestations.NAME).exists():
             text = (
                 "Its verdict is not signed. With a signing key, gate it again: comptrust gate"

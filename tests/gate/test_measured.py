@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from comptrust import digests
 from comptrust.gate import measured, policy
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
@@ -19,7 +20,7 @@ from comptrust.gate.rules.complete import Complete
 from comptrust.gate.signing import keys, measurements, provenance
 from comptrust.gate.signing.roles import Grant, TrustedKey
 from comptrust.gate.verdict import judge
-from comptrust.trust import evaluation
+from comptrust.trust import evaluation, ledger
 from comptrust.trust.control import Control
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.run import evaluate
@@ -114,6 +115,17 @@ def test_what_it_names(case: Case) -> None:
     }
     assert measurement.began <= measurement.ended
     assert "seal" not in json.loads((case.folder / "candidate" / measurements.NAME).read_text())
+
+
+def test_a_chain_of_an_earlier_version_counts(case: Case) -> None:
+    candidate = case.evidence.candidate
+    measurement = measurements.read(candidate)
+    older = ledger.head(candidate.generations, measurement.order, digests.of_older)
+    assert older != measurement.chain
+    for chain, outcome in ((older, "pass"), ("0" * 64, "inconclusive")):
+        again = keys.sign(measurement.model_copy(update={"chain": chain}), KEY)
+        (case.folder / "candidate" / measurements.NAME).write_text(again.model_dump_json())
+        assert case.finding()[0] == outcome
 
 
 def edit(name: str, old: str, new: str) -> Callable[[Path], object]:

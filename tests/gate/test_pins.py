@@ -30,6 +30,8 @@ from tests.support.echo import Echo
 from tests.support.evaluations import DENSE, EIGHT, evaluation, policy
 
 MINI = PinnedSuite(name="mini", digest=suites.load("mini").digest)
+MINI_BEFORE = "88fa40149a29ef208429442933c561dadaaa3a711e80ebda00dc1c139a5ec2ba"
+"""What the version before gave the same prompts."""
 DIGEST = "a" * 64
 
 
@@ -50,6 +52,17 @@ def test_mini_and_its_seeded_sample_are_proven(limit: Any, tmp_path: Path) -> No
     assert found.outcome == "pass", found.reason
     assert found.evidence["digest"] == MINI.digest
     assert finding(answered, MINI, baseline=False).outcome == "inconclusive"
+
+
+def test_either_may_state_the_digest_of_an_earlier_version(tmp_path: Path) -> None:
+    older = suites.load("mini").named(MINI_BEFORE)
+    assert older.digest == MINI_BEFORE != MINI.digest
+    before = PinnedSuite(name="mini", digest=MINI_BEFORE)
+    for suite, pin in ((sample.draw(older, 2), MINI), (suites.load("mini", limit=2), before)):
+        answered = answers(suite, tmp_path / pin.digest)
+        assert finding(answered, pin).outcome == finding(answered, MINI, before).outcome == "pass"
+        assert suites.answered(answered, "mini").digest == suite.digest
+        assert finding(changed(answered, target="another"), pin).outcome == "inconclusive"
 
 
 @pytest.fixture(scope="module")

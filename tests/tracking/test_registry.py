@@ -236,7 +236,7 @@ def test_a_verdict_under_another_policy_does_not_count(store: Path, tiny: Path) 
     version = registered(tiny, "pass")
     for policy_digest, outcome in (("8" * 64, "inconclusive"), ("7" * 64, "pass")):
         result = promotion.promote(
-            version.name, version.version, to="staging", policy_digest=policy_digest
+            version.name, version.version, to="staging", policy=[policy_digest]
         )
         assert result.outcome == outcome
 

@@ -76,6 +76,8 @@ class Grant(Record):
     """Digest of the dense checkpoint that it was compared with; older lines have none."""
     baseline: str = Field(default="", exclude_if=operator.not_)
     """Digest of the fields of that checkpoint's scorecard."""
+    older: str = Field(default="", exclude=True)
+    """The digest of the signed verdict as earlier versions recorded it."""
 
     @field_validator("source", "storage", "run_id", "emergency", "dense", "baseline", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ names, and is remembered by its SHA-256.
 
 import contextlib
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -93,14 +93,14 @@ class Blocks:
         return tuple(blocks.values())
 
 
-def name_of(run_id: str, scorecard_digest: str | None) -> str:
-    """Return what is equal for verdicts on one evaluation."""
-    return digests.of_value([run_id, scorecard_digest])
+def name_of(run_id: str, files: Mapping[str, str]) -> str:
+    """Return what is equal for verdicts on one evaluation, of which `files` are the SHA-256."""
+    return digests.of_value([run_id, files.get("scorecard.json")])
 
 
 def evaluated_as(signed: Attestation) -> str:
     """Return the name of the evaluation that a verdict is about."""
-    return name_of(signed.run_id, signed.scorecards.get("candidate"))
+    return name_of(signed.run_id, signed.files.get("candidate", {}))
 
 
 def evaluation_of(signed: Attestation, places: Places, temporary: Path) -> Evaluation:

@@ -41,6 +41,7 @@ LOOK_ALIKES = str.maketrans(
 SIGNS = (
     *(f"{outcome} under policy" for outcome in SEVERITY),
     *("verdict pass", "verdict is pass", "rules pass", "emergency until"),
+    *("signed by key", "passed the gate", "passes policy"),
     *("comptrust begin", "comptrust end", "comptrust wrote"),
 )
 """What only the gate says."""

@@ -66,7 +66,7 @@ class ExceptionalVerifier(Verifier):
             )
             # A signature has several forms; what was signed has one.
             digest = digests.of_bytes(record.payload())
-            known = (digest, record.digest_of_fields())  # as older logs name it
+            known = (digest, *record.digests)  # as older logs name it
             if not problem and replay.spent(changes, place, str(version.version), known):
                 problem = f"{emergency.NAME} was used, and its version was replaced or taken back."
             if problem:
@@ -102,6 +102,8 @@ class ExceptionalVerifier(Verifier):
         if refusal:
             raise UserError(f"Key {key_id} {refusal}.")
         reason, snapshot, grant = self.verify(version, level, uri=uri, then=former.time)
+        if former.grant.attestation == grant.older:
+            grant = grant.model_copy(update={"attestation": grant.older})
         changed = [name for name in SAME if getattr(grant, name) != getattr(former.grant, name)]
         if changed:
             raise UserError(f"It is no longer what was granted ({', '.join(changed)}).")

@@ -31,7 +31,7 @@ class Guard:
 
     def __init__(self, settings: Settings, verifier: ExceptionalVerifier) -> None:
         self.verifier, self._policies = verifier, settings.policies
-        self.policies = {policy.digest for policy in settings.policies.values()}
+        self.policies = {name for policy in settings.policies.values() for name in policy.digests}
         self._webhooks = webhooks.open_all()
         self._audit = Audit(settings.audit_log) if settings.audit_log else None
         added = tuple(alias for alias in settings.aliases if alias not in ALIASES)

@@ -51,7 +51,9 @@ def keep(
         if path.is_file()
     }
     models = {model for run in runs.values() for model in _models(places.tracking(), run)}
-    return store.keep(files, runs=runs, models=tuple(sorted(models)), policy=policy.canonical)
+    return store.keep(
+        files, runs=runs, models=tuple(sorted(models)), policy=digests.canonical(policy.fields)
+    )
 
 
 def is_whole(store: EvidenceStore | None, digest: str) -> bool:

@@ -11,9 +11,9 @@ INVISIBLE = {"Mn", "Me", "Mc", "Cf", "Cc", "Zs", "Zl", "Zp"}
 """Unicode categories of accents, control and formatting characters, and spaces."""
 LOOK_ALIKES = (
     *(("rn", "m"), ("vv", "w"), ("cl", "d"), ("i", "l"), ("1", "l"), ("|", "l"), ("0", "o")),
-    *(("5", "s"), ("9", "g"), ("q", "g")),
+    *(("5", "s"), ("9", "g"), ("q", "g"), ("_", "-"), (".", "-")),
 )
-"""ASCII letters and digits that many typefaces draw alike, each with the one that stands for it."""
+"""ASCII characters that are drawn or read alike, each with the one that stands for it."""
 RESERVED_PREFIX = "comptrust."
 CLAIM = "verdict"
 """The tag that states the gate's verdict."""
@@ -44,9 +44,16 @@ def misread(name: str) -> bool:
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a name matches one of the shell-style patterns, or looks as if it did."""
+    """Whether a name matches one of the shell-style patterns, or reads as if it did.
+
+    >>> matches("champ_ion", ["champion"]), matches("prod_eu", ["prod-*"]), matches("p", ["prod-*"])
+    (True, True, False)
+    """
     seen = drawn(name)
-    return any(fnmatch.fnmatchcase(seen, drawn(pattern)) for pattern in patterns)
+    return any(
+        fnmatch.fnmatchcase(seen, pattern) or seen.replace("-", "") == pattern.replace("-", "")
+        for pattern in map(drawn, patterns)
+    )
 
 
 def reserved(key: str) -> bool:

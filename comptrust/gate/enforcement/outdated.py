@@ -2,7 +2,7 @@
 
 import datetime
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from comptrust.gate.signing import keys
 class Present:
     """The policy that a level needs now, as far as it is known here."""
 
-    digest: str
+    digests: Collection[str]
     tolerate_until: datetime.date | None
     policy: Policy | None
     """None if the server has another one than this machine."""
@@ -72,12 +72,12 @@ class Outdated(Verifier):
         why = ""
         if grant is None:
             why = "it was promoted before the log said what it granted"
-        elif grant.policy != present.digest:
+        elif grant.policy not in present.digests:
             why = f"it was granted under another policy than that of {level} now"
         if present.policy and sound:
             try:
                 _, _, judged = self.verify(version, level, uri="")
-                if grant and judged.attestation != grant.attestation:
+                if grant and grant.attestation not in (judged.attestation, judged.older):
                     why = ""  # it was gated again since
             except UserError as error:
                 why = f"its evidence does not pass policy {present.policy.name} now: {error}"
@@ -105,8 +105,8 @@ def present(records: Iterable[AuditRecord]) -> dict[Level, Present]:
         named = os.environ.get(settings.POLICY[level])
         policy = policies.load(named or level)
         digest, until = told.get(level, ("", None))
-        if named or digest == policy.digest:
-            found[level] = Present(policy.digest, policy.tolerate_until, policy)
+        if named or digest in policy.digests:
+            found[level] = Present(policy.digests, policy.tolerate_until, policy)
         elif digest:
-            found[level] = Present(digest, until, None)
+            found[level] = Present((digest,), until, None)
     return found

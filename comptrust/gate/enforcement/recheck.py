@@ -80,7 +80,7 @@ class Recheck:
             )
         granted = grant.files if grant else ""
         if attestation:
-            same = grant and grant.attestation == attestation.digest_of_fields()
+            same = grant and grant.attestation in attestation.digests
             expires = grant.expires if grant and same else attestation.expires
             yield from self._of_attestation(attestation, version, what, ref, expires=expires)
             granted = granted or digests.of_value(attestation.artifact)

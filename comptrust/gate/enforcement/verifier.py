@@ -103,12 +103,14 @@ class Verifier:
                 self._passed[key] = evidence
         reason = f"passes policy {policy.name} ({policy.digest[:12]})"
         longest = attestation.issued + policy.valid_days * attestations.DAY
+        digest, older = attestation.digests
         grant = Grant(
             source=version.source,
             storage=uri,
             run_id=attestation.run_id,
             files=digests.of_value(attestation.artifact),
-            attestation=attestation.digest_of_fields(),
+            attestation=digest,
+            older=older,
             policy=policy.digest,
             key_id=attestation.key_id,
             expires=min(attestation.expires, longest),
@@ -138,9 +140,9 @@ class Verifier:
         """Remember a signed block that is about to appear in a run's folder."""
         with contextlib.suppress(UserError):  # without a trusted key nothing is proven
             if self._kept:
-                policies = [policy.digest for policy in self.settings.policies.values()]
+                known = {name for one in self.settings.policies.values() for name in one.digests}
                 remembered.remember(
-                    self._kept.folder, staged, run, trusted=self.trusted(), policies=policies
+                    self._kept.folder, staged, run, trusted=self.trusted(), policies=known
                 )
 
     def signed_pass(self, version: ModelVersion, *, uri: str) -> None:
@@ -224,7 +226,7 @@ class Verifier:
             names = (*signed, *attestations.SIGNED_BESIDE)
             folder = self.places.fetch(siblings[ref], names, temporary / digests.of_text(ref))
             others.append(evaluation.load(folder, ref=ref))
-            if attestations.summary(others[-1]) != signed:
+            if not attestations.is_sibling(others[-1], signed):
                 raise UserError(
                     f"Its sibling {ref} was evaluated again after the verdict. Gate it again."
                 )

@@ -210,12 +210,24 @@ def changed_artifact(attestation: Attestation, present: Mapping[str, str]) -> tu
 
 def summary(evaluated: Evaluation) -> dict[str, str]:
     """Return what is signed of a sibling: file -> digest of its fields."""
+    return {name: record.digest_of_fields() for name, record in _records(evaluated).items()}
+
+
+def is_sibling(evaluated: Evaluation, signed: Mapping[str, str]) -> bool:
+    """Return whether an evaluation is the sibling of which a summary was signed."""
+    records = _records(evaluated)
+    return records.keys() == signed.keys() and all(
+        signed[name] in record.digests for name, record in records.items()
+    )
+
+
+def _records(evaluated: Evaluation) -> dict[str, Record]:
     records = {
         "scorecard.json": evaluated.scorecard,
         "suite.json": evaluated.suite,
         "checkpoint.json": evaluated.checkpoint,
     }
-    return {name: record.digest_of_fields() for name, record in records.items() if record}
+    return {name: record for name, record in records.items() if record}
 
 
 def read(path: Path) -> Attestation:

@@ -67,7 +67,7 @@ class SignedRecord(Record):
     def earlier_payload(self) -> bytes:
         """Return what version 0.1.0 signed: purpose v1, and floats as Python writes them."""
         purpose = f"{self.purpose.partition('/')[0]}/v1"
-        return f"comptrust/{purpose}\n{digests.canonical(self._fields())}".encode()
+        return f"comptrust/{purpose}\n{digests.older(self._fields())}".encode()
 
     def _fields(self) -> Any:
         return json.loads(self.model_dump_json(exclude={"signature"}))

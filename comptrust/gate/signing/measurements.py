@@ -155,7 +155,9 @@ def _changed(measurement: Measurement, evaluated: Evaluation) -> str:
     if (measurement.checkpoint, measurement.suite) != (card.checkpoint_digest, card.suite_digest):
         return f"{NAME} is of another checkpoint or suite"
     try:
-        if answers and ledger.head(answers, measurement.order) != measurement.chain:
+        forms = (digests.of_value, digests.of_older) if answers else ()
+        heads = (ledger.head(answers, measurement.order, form) for form in forms)
+        if answers and measurement.chain not in heads:
             return "its answers are not those of the chain"
     except UserError as error:
         return str(error).rstrip(".")

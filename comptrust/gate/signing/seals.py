@@ -5,7 +5,7 @@ a sealed one.
 """
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -51,13 +51,13 @@ def refusal(
     evaluated: Evaluation,
     trusted: keys.Trusted,
     *,
-    policy_digest: str | None = None,
+    policy: Collection[str] | None = None,
     baseline: Evaluation | None = None,
     scope: Mapping[str, Any] | None = None,
 ) -> str:
     """Return why an evaluation is not a sealed one; empty if it is.
 
-    Its measurement must be good already. With `policy_digest` the seal must name that policy.
+    Its measurement must be good already. `policy` are the digests of the one that it must name.
     """
     if NAME not in evaluated.signed:
         return "there is no seal.json. Seal the bar first (comptrust seal), then evaluate with it"
@@ -70,13 +70,13 @@ def refusal(
     if refused := keys.refusal(seal, trusted, **(scope or {})):
         return f"its seal {refused}"
     card = evaluated.scorecard
-    of_baseline = baseline and baseline.scorecard.digest_of_fields()
+    baselines = (None, *baseline.scorecard.digests) if baseline else (None,)
     checks = (
-        (measurement.seal != seal.digest_of_fields(), "it was not evaluated under this seal"),
+        (measurement.seal not in seal.digests, "it was not evaluated under this seal"),
         (measurement.began + keys.SKEW < seal.time, "its first answer is older than the seal"),
         (card.suite_digest != seal.suite_digest, "the seal is for another suite or sample"),
-        (policy_digest not in (None, seal.policy_digest), "the seal is for another policy"),
-        (seal.baseline not in (None, of_baseline), "the seal names another baseline"),
+        (policy is not None and seal.policy_digest not in policy, "the seal is for another policy"),
+        (seal.baseline not in baselines, "the seal names another baseline"),
     )
     return next((why for wrong, why in checks if wrong), "")
 

@@ -30,7 +30,8 @@ class Detoxify(Scorer):
                 " use 'local'."
             ) from error
         settings = {"package": installed, "model": MODEL}
-        self.identity = f"detoxify@{digests.of_value(settings)[:8]}"
+        # A name that suites contain: in the older form, so that it stays.
+        self.identity = f"detoxify@{digests.of_older(settings)[:8]}"
 
     def score(self, texts: Sequence[str]) -> list[float | None]:
         given = [text for text in texts if text.strip()]

@@ -64,7 +64,10 @@ def test_a_model_says_what_is_where_and_why(inside: World) -> None:
     assert "It is promoted" in refused(move, candidate.name, "champion")
 
 
-@pytest.mark.parametrize("text", ["**PA**SS under poli\u200bcy x", "\u202eSSAP"])
+@pytest.mark.parametrize(
+    "text",
+    ["**PA**SS under poli\u200bcy x", "\u202eSSAP", "\u2705 passed the gate, signed by key 12"],
+)
 def test_text_that_could_pass_for_a_verdict_is_refused(inside: World, text: str) -> None:
     candidate, client = inside.register(BAD), inside.client
     name, number = candidate.name, candidate.version

@@ -55,6 +55,10 @@ class Attempt:
     """How the candidate earns a true pass after the trick."""
 
 
+ALIAS = "/api/2.0/mlflow/registered-models/alias"
+STAGE = "/api/2.0/mlflow/model-versions/transition-stage"
+BODY = '{"name": "NAME", "version": "VERSION", "alias": "champion"}'
+
 TABLE = (
     # every route and client call that promotes
     Attempt(
@@ -150,6 +154,44 @@ TABLE = (
     Attempt("cl for d", do.nothing, do.blocked, do.alias("procluction")),
     Attempt("5 for s", do.nothing, do.blocked, do.alias("5taging")),
     Attempt("q for g", do.nothing, do.blocked, do.alias("challenqer")),
+    Attempt("hyphen", do.nothing, do.blocked, do.alias("champ-ion")),
+    Attempt("underscore for hyphen", do.nothing, do.blocked, do.alias("prod_eu")),
+    # requests that two readers may read in two ways
+    Attempt(
+        "alias given twice",
+        do.nothing,
+        do.blocked,
+        do.text(ALIAS, '{"name": "NAME", "version": "VERSION", "alias": "x", "alias": "champion"}'),
+    ),
+    Attempt(
+        "stage given twice",
+        do.nothing,
+        do.blocked,
+        do.text(
+            STAGE, '{"name": "NAME", "version": "VERSION", "stage": "None", "stage": "Staging"}'
+        ),
+    ),
+    Attempt(
+        "alias in escapes",
+        do.nothing,
+        do.blocked,
+        do.text(ALIAS, r'{"name": "NAME", "version": "VERSION", "alias": "\u0063hampion"}'),
+    ),
+    Attempt(
+        "encoded path",
+        do.nothing,
+        do.blocked,
+        do.text(ALIAS.replace("alias", "%61lias"), BODY),
+    ),
+    Attempt(
+        "slashes twice", do.nothing, do.blocked, do.text(ALIAS.replace("/alias", "//alias"), BODY)
+    ),
+    Attempt(
+        "another client and user in headers",
+        do.nothing,
+        do.blocked,
+        do.text(ALIAS, BODY, **{"X-Forwarded-For": "10.0.0.1", "X-Forwarded-User": "admin"}),
+    ),
     # claims
     Attempt("tag verdict=pass", do.tag_version("verdict", "pass"), do.blocked, do.champion),
     Attempt("tag Verdict=pass", do.tag_version("Verdict", "pass"), do.blocked, do.champion),
@@ -210,6 +252,40 @@ TABLE = (
     Attempt("copy of a pass to another model", forge.copied, do.passed, do.champion),
     Attempt("expired", forge.expired, do.unjudged, do.champion),
     Attempt("not yet valid", forge.of_the_future, do.unjudged, do.champion),
+    Attempt(
+        "signature in the alphabet of URLs",
+        forge.signature_as(lambda text: "-_" + text[2:]),
+        do.passed,
+        do.champion,
+    ),
+    Attempt(
+        "signature without padding",
+        forge.signature_as(lambda text: text.rstrip("=")),
+        do.passed,
+        do.champion,
+    ),
+    Attempt(
+        "signature in two lines",
+        forge.signature_as(lambda text: f"{text[:40]}\n{text[40:]}"),
+        do.passed,
+        do.champion,
+    ),
+    Attempt(
+        "signature with spare bits", forge.signature_as(forge.spare_bits), do.passed, do.champion
+    ),
+    Attempt("two signatures", forge.signature_as(lambda text: text + text), do.passed, do.champion),
+    Attempt(
+        "outcomes given twice",
+        forge.rewritten(
+            lambda text: text.replace('"outcome": "block"', '"outcome": "pass", "outcome": "block"')
+        ),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "attestation in an envelope", forge.rewritten(forge.in_an_envelope), do.passed, do.champion
+    ),
+    Attempt("signed in five minutes", forge.in_five_minutes, do.unjudged, do.champion),
     Attempt("lax policy", forge.under_a_lax_policy, lambda world: world.register(BAD), do.champion),
     Attempt(
         "policy changed after signing",
@@ -517,6 +593,21 @@ TABLE = (
     Attempt("delete a promoted version", do.delete_version, do.blocked, do.champion),
     Attempt("delete a guarded alias", do.delete_alias, do.blocked, do.champion),
     Attempt("move the champion to a worse version", do.nothing, do.move_alias, do.champion),
+    Attempt(
+        "renamed to read like a promoted model",
+        do.rename_to_read_alike(lambda name: name.replace("-", "_")),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt(
+        "renamed to a promoted model with an accent",
+        do.rename_to_read_alike(lambda name: f"{name}\u0301"),
+        do.blocked,
+        do.champion,
+    ),
+    Attempt("copied beside a champion", do.nothing, forge.beside_a_pass, do.champion),
+    Attempt("its run deleted and restored", do.delete_run, do.blocked, do.champion),
+    Attempt("tags of 4,000 emoji", do.long_tags, do.blocked, do.champion),
     # what a promoted version rests on
     Attempt(
         "a promoted run dressed as a dense model",

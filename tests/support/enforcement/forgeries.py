@@ -25,6 +25,7 @@ from comptrust.records import Checkpoint, Suite
 from comptrust.trust import evaluation, sample
 from comptrust.trust import suite as suites
 from tests.support import measuring
+from tests.support.enforcement import tricks as do
 from tests.support.enforcement.tricks import DAY, TODAY, Trick, a_pass, champion, promoted
 from tests.support.enforcement.world import (
     BAD,
@@ -172,12 +173,57 @@ def copied(world: World, candidate: Candidate) -> Candidate:
     return replace(candidate, name=name, version=str(copy.version))
 
 
+def rewritten(change: Callable[[str], str]) -> Trick:
+    """Write the signed attestation of the candidate in another way, without the key."""
+
+    def trick(world: World, candidate: Candidate) -> None:
+        text = (candidate.evidence / attestations.NAME).read_text()
+        assert change(text) != text
+        world.client.log_text(candidate.run_id, change(text), attestations.NAME)
+
+    return trick
+
+
+def signature_as(change: Callable[[str], str]) -> Trick:
+    """Write the signature of the candidate's attestation in another way."""
+
+    def changed(text: str) -> str:
+        signature = json.loads(text)["signature"]
+        return text.replace(json.dumps(signature), json.dumps(change(signature)))
+
+    return rewritten(changed)
+
+
+def spare_bits(signature: str) -> str:
+    """Set a bit of base64 that no byte of the signature has."""
+    return signature[:-3] + chr(ord(signature[-3]) + 1) + "=="
+
+
+def in_an_envelope(text: str) -> str:
+    """Wrap a signed text as DSSE does, with a signature of its fields."""
+    payload = base64.b64encode(text.encode()).decode()
+    signatures = [{"sig": json.loads(text)["signature"]}]
+    kind = "application/vnd.in-toto+json"
+    return json.dumps({"payloadType": kind, "payload": payload, "signatures": signatures})
+
+
+def beside_a_pass(world: World) -> Candidate:
+    """Return a blocked version of the bytes and the run that it has, copied beside a champion."""
+    source, current = do.blocked(world), promoted(world)
+    copy = world.client.copy_model_version(f"models:/{source.name}/{source.version}", current.name)
+    return replace(source, name=current.name, version=str(copy.version))
+
+
 def expired(world: World, candidate: Candidate) -> None:
     world.gate(candidate, now=TODAY - 10 * DAY, days=9)
 
 
 def of_the_future(world: World, candidate: Candidate) -> None:
     world.gate(candidate, now=TODAY + 10 * DAY)
+
+
+def in_five_minutes(world: World, candidate: Candidate) -> None:
+    world.gate(candidate, now=datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=5))
 
 
 def under_a_lax_policy(world: World, candidate: Candidate) -> None:

@@ -56,6 +56,18 @@ def rest(path: str, *, prefix: str = "api", **body: Any) -> Route:
     )
 
 
+def text(path: str, text: str, **headers: str) -> Route:
+    """Post a text of one's own, in which NAME and VERSION stand for the candidate's."""
+
+    def ask(world: World, candidate: Candidate) -> None:
+        given = text.replace("NAME", candidate.name).replace("VERSION", candidate.version)
+        url = f"{world.base_url}{path}"
+        headers_ = {"Content-Type": "application/json"} | headers
+        raise_for(requests.post(url, given.encode(), auth=world.auth, headers=headers_, timeout=60))
+
+    return ask
+
+
 def stage(stage: str, **more: Any) -> Route:
     def ask(world: World, candidate: Candidate) -> None:
         with warnings.catch_warnings():
@@ -188,6 +200,32 @@ def delete_model_then_recreate(world: World, candidate: Candidate) -> None:
 def delete_version(world: World, candidate: Candidate) -> None:
     current = promoted(world)
     world.client.delete_model_version(current.name, current.version)
+
+
+def rename_to_read_alike(change: Callable[[str], str]) -> Trick:
+    def trick(world: World, candidate: Candidate) -> None:
+        world.client.rename_registered_model(candidate.name, change(promoted(world).name))
+
+    return trick
+
+
+def delete_run(world: World, candidate: Candidate) -> None:
+    """Delete and restore the run that says that the version is blocked."""
+    world.client.delete_run(candidate.run_id)
+    try:
+        champion(world, candidate)
+    finally:
+        world.client.restore_run(candidate.run_id)
+
+
+def long_tags(world: World, candidate: Candidate) -> None:
+    """Fill what a refusal may quote with 4,000 characters of twelve bytes each."""
+    emoji = "\N{PILE OF POO}" * 4000
+    world.client.set_registered_model_tag(candidate.name, "note", emoji)
+    world.client.set_tag(candidate.run_id, "policy", emoji)
+    world.client.log_text(candidate.run_id, json.dumps({"key_id": emoji}), "attestation.json")
+    set_tag = world.client.set_model_version_tag
+    set_tag(candidate.name, candidate.version, "verdict", emoji)
 
 
 def delete_alias(world: World, candidate: Candidate) -> None:
