@@ -51,9 +51,19 @@ class Log:
     """(task, metric) of which the rows hold no single number."""
     facts: dict[str, str] = field(default_factory=dict)
     """Entries of the scorecard's provenance, such as `backend` and `dtype`."""
+    _places: dict[tuple[str, ...], int] = field(default_factory=dict, repr=False)
 
-    def add(self, row: Row) -> None:
-        """Add a row. Raises UserError beyond the limit."""
+    def add(self, row: Row, *, where: str, **identity: Any) -> None:
+        """Add a row that no other has the same task and `identity` as.
+
+        Raises UserError for a second one, a row without them, and rows beyond the limit.
+        """
+        if lacking := [name for name, value in identity.items() if value in (None, "")]:
+            raise UserError(f"{where}: it has no {lacking[0]}, so nothing shows which row it is.")
+        key = (row.task, *map(str, identity.values()))
+        if (place := self._places.setdefault(key, len(self.rows) + 1)) <= len(self.rows):
+            named = ", ".join(f"{name} {value}" for name, value in identity.items())
+            raise UserError(f"{where}: {named} of {row.task} is there twice, first as row {place}.")
         if len(self.rows) >= MAX_ROWS:
             raise UserError(
                 f"{self.source} has more than {MAX_ROWS:,} rows, the limit. Import fewer tasks."
@@ -75,6 +85,7 @@ class Log:
 
         Raises UserError for a log without rows, or rows that do not give a stated mean.
         """
+        self._places.clear()
         if not self.rows:
             raise UserError(f"{self.source} has no samples, so there is nothing to pair.")
         values: dict[tuple[str, str], list[float]] = defaultdict(list)

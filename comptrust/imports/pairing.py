@@ -6,6 +6,7 @@ missing there, so the dimension has no score and the gate cannot pass it. Nothin
 intersection.
 """
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -100,6 +101,8 @@ def _answers(log: Log, *, metrics: Collection[str], scales: Mapping[str, Scale])
     for row in log.rows:
         for metric in metrics & row.scores.keys():
             name = imported.name_of(log.harness, row.task, metric)
+            if not imported.is_name(name):
+                raise UserError(f"{log.source}: the name of {metric} of {row.task} is too long.")
             if tasks.setdefault(name, row.task) != row.task:
                 raise UserError(f"Tasks '{row.task}' and '{tasks[name]}' share the name {name}.")
             what = f"{log.source}: {metric} of {row.task}"
@@ -158,10 +161,10 @@ def _write(
     written: dict[str, str] = {}
     scores: list[Score] = []
     for name, identities in asked.items():
-        rows = list(_generations(name, identities, answers.get(name, {})))
-        scores += scoring.score(rows, suite=suite, dimensions=[name], scoring=suite.scoring)
-        if rows:
-            written[name] = write_generations(folder / "generations" / f"{name}.jsonl", rows)
+        rows = functools.partial(_generations, name, identities, answers.get(name, {}))
+        scores += scoring.score(rows(), suite=suite, dimensions=[name], scoring=suite.scoring)
+        if scores[-1].n_scored:
+            written[name] = write_generations(folder / "generations" / f"{name}.jsonl", rows())
     card = Scorecard(
         checkpoint_digest=checkpoint or digests.of_value(written),
         suite_digest=suite.digest,

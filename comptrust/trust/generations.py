@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,11 +19,13 @@ def read_generations(path: Path) -> Iterator[Generation]:
     Raises UserError naming file, line and field for whatever is broken, or if there are none.
     """
     seen: dict[str, int] = {}
+    shared: dict[frozenset[str], set[str]] = {}
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
         generation = config.parse(config.json_value(line, where=where), Generation, where=where)
+        _share(generation, shared)
         if not generation.texts:
             raise UserError(
                 f"{where}: field 'texts' is empty; an answer needs at least one text, even if it"
@@ -37,6 +40,16 @@ def read_generations(path: Path) -> Iterator[Generation]:
         yield generation
     if not seen:
         raise UserError(f"{path} has no generations.")
+
+
+def _share(generation: Generation, sets: dict[frozenset[str], set[str]]) -> None:
+    """Let generations share what is the same in most of them: nearly half of their memory."""
+    given, values = generation.model_fields_set, generation.__dict__
+    object.__setattr__(
+        generation, "__pydantic_fields_set__", sets.setdefault(frozenset(given), given)
+    )
+    values |= {name: sys.intern(values[name]) for name in ("dimension", "scenario")}
+    values["extra"] = {sys.intern(name): value for name, value in generation.extra.items()}
 
 
 def write_generations(path: Path, generations: Iterable[Generation]) -> str:

@@ -2,16 +2,16 @@
 
 import tempfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from comptrust import config, digests
 from comptrust.errors import UserError
 from comptrust.imports import pairing
-from comptrust.imports.log import FORMATS
+from comptrust.imports.log import FORMATS, Log
 from comptrust.imports.pairing import SIDES, Paired, Scale
 from comptrust.records import Checkpoint, Recipe
-from comptrust.tracking import evaluations, registry, runs
+from comptrust.tracking import registry, runs
 from comptrust.trust.evaluation import Evaluation
 from comptrust.workflow.measuring import Witness
 
@@ -52,42 +52,51 @@ def run(request: Request) -> Result:
     out, witness = request.out, Witness()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is not an empty folder. Choose another --out.")
-    name = request.harness.replace("-", "_")
-    reader = FORMATS.get(name)()
     models = _models(request.version) if request.version else {}
-    logs = {side: reader.read(path, cluster=request.cluster) for side, path in request.logs.items()}
-    known = {side: checkpoint.digest for side, (_, checkpoint) in models.items()}
-    with tempfile.TemporaryDirectory() as temporary:
-        # Nothing is left behind by logs that cannot be paired.
-        pairing.write(
-            logs,
-            out=Path(temporary),
-            metrics=request.metrics,
-            scales=request.scales,
-            checkpoints=known,
-        )
+    logs = {
+        side: _read(request.harness, path, request.cluster) for side, path in request.logs.items()
+    }
     paired = pairing.write(
-        logs, out=out, metrics=request.metrics, scales=request.scales, checkpoints=known
+        logs,
+        out=out,
+        metrics=request.metrics,
+        scales=request.scales,
+        checkpoints={side: checkpoint.digest for side, (_, checkpoint) in models.items()},
     )
+    del logs  # as large as both evaluations
     logged: dict[str, Evaluation] = {}
     for side in SIDES:
         folder = paired.folders[side]
         if side in models:
             record = models[side][1].model_dump_json(indent=2)
             digests.write_atomic(folder / "checkpoint.json", record)
-        witness.sign(folder, None)
-        logged[side] = _log(folder, request.harness, side, models.get(side), logged.get("dense"))
+        evaluated = witness.sign(folder, None)
+        ref = _log(evaluated, folder, request.harness, side, models.get(side), logged.get("dense"))
+        logged[side] = replace(evaluated, ref=ref)
     return Result(paired, logged)
 
 
+def _read(harness: str, path: Path, cluster: str | None) -> Log:
+    reader = FORMATS.get(harness.replace("-", "_"))()
+    try:
+        log: Log = reader.read(path, cluster=cluster)
+    # Readers walk through what other programs wrote, which may have any shape.
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} is not a log as {harness} writes it: {type(error).__name__}: {error!s:.200}."
+        ) from error
+    return log
+
+
 def _log(
+    evaluated: Evaluation,
     folder: Path,
     harness: str,
     side: str,
     model: tuple[registry.Version, Checkpoint] | None,
     baseline: Evaluation | None,
-) -> Evaluation:
-    evaluated = evaluations.load(str(folder))
+) -> str:
+    """Log an evaluation and return the reference of its run, or of the candidate's version."""
     tags = {"imported": harness}
     name = f"{harness} {side}"
     if model:
@@ -102,10 +111,10 @@ def _log(
         if baseline:
             log.comparison(evaluated, baseline)
         if model is None:
-            return evaluations.load(f"runs:/{log.id}")
+            return f"runs:/{log.id}"
         version, checkpoint = model
         registry.register(log, checkpoint, evaluated.scorecard, folder=Path(checkpoint.path))
-    return evaluations.load(version.ref if side == "candidate" else f"runs:/{log.id}")
+    return version.ref if side == "candidate" else f"runs:/{log.id}"
 
 
 def _models(ref: str) -> dict[str, tuple[registry.Version, Checkpoint]]:

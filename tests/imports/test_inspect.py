@@ -59,14 +59,18 @@ def test_a_failed_sample_has_no_score(tmp_path: Path) -> None:
     [
         (lambda data: data.update(status="error"), "of a run that ended as 'error'"),
         (lambda data: data.pop("eval"), "is not a log of inspect_ai"),
-        (lambda data: data.update(samples=data["samples"] * 2), r"id 1 \(epoch 1\) is there twice"),
+        (
+            lambda data: data.update(samples=data["samples"] * 2),
+            "id 1, epoch 1 of sums is there twice, first as row 1",
+        ),
         (lambda data: data["samples"][0].update(input=""), "sample 1: it has no input"),
+        (lambda data: data["samples"][0].update(id=None), "sample 1: it has no id|inspect_ai can"),
         (
             lambda data: data["samples"][0]["scores"]["match"].update(value="good"),
             "sample 1, match: 'good' is not a finite number",
         ),
     ],
-    ids=["aborted", "other file", "twice", "no input", "other letter"],
+    ids=["aborted", "other file", "twice", "no input", "no id", "other letter"],
 )
 def test_broken_logs_are_refused(tmp_path: Path, edit: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):

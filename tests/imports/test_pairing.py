@@ -122,7 +122,7 @@ def test_other_tasks_are_refused(pair: Any) -> None:
         ({"score": math.nan}, "line 200: not valid JSON: NaN is not a finite number"),
         ({"score": "high"}, r"line 200: 'high' is not a finite number"),
         ({"score": 3}, "score of arc is 3, outside 0 .worst. to 1"),
-        ({"id": 0}, "line 200: the same document as .*, line 1. Number its `repeat`"),
+        ({"id": 0}, "line 200: metric score, id 0, repeat 0 of arc is there twice, first as row 1"),
         ({"color": 1}, "line 200: unknown field 'color'"),
         ({"input": None}, "line 200: needs task, score, and input or input_hash"),
     ],

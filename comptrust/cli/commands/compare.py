@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,9 +26,19 @@ if TYPE_CHECKING:
     shell_complete=complete.names("policies", files=True),
     help="Also judge B against A under this policy, without recording anything  [default: no].",
 )
+@click.option(
+    "--every-eval-ever",
+    "shared",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Also write both, with their answers, in the schemas of Every Eval Ever, as FOLDER/a and"
+    " FOLDER/b  [default: none].",
+)
 @ci_options
 @json_option
-def command(a: str, b: str, policy: str | None, as_json: bool, **files: Any) -> None:
+def command(
+    a: str, b: str, policy: str | None, shared: Path | None, as_json: bool, **files: Any
+) -> None:
     """Compare two evaluations prompt by prompt: A is the reference, B what changed.
 
     A and B are models:/NAME/VERSION, runs:/ID or a scorecard file. "lost" is in points, "at most"
@@ -41,6 +52,7 @@ def command(a: str, b: str, policy: str | None, as_json: bool, **files: Any) -> 
     """
     from comptrust import api
     from comptrust.cli import ci_files, verdicts
+    from comptrust.imports.formats import every_eval_ever
     from comptrust.tracking import evaluations
 
     without_collecting()
@@ -54,6 +66,8 @@ def command(a: str, b: str, policy: str | None, as_json: bool, **files: Any) -> 
     fields = {"dimensions": rows, "verdict": verdict and verdict.model_dump(mode="json")}
     if verdict:
         ci_files.write(verdict, changed, reference, **files)
+    for name, evaluation in (("a", reference), ("b", changed)) if shared else ():
+        every_eval_ever.write(evaluation, Path(shared or "") / name)
     print_result("\n".join(lines), fields, as_json=as_json)
     if verdict:
         end(Exit.of(verdict.outcome))

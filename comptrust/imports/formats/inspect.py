@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Inspect:
         return log
 
     def _add(self, log: Log, file: Path, cluster: str | None) -> None:
-        data = _data(file)
+        data, samples = _data(file)
         about = data.get("eval")
         if not isinstance(about, dict) or "task" not in about:
             raise UserError(f"{file} is not a log of inspect_ai.")
@@ -69,14 +69,10 @@ class Inspect:
             solvers=[step.get("solver") for step in (data.get("plan") or {}).get("steps", ())],
             solver_args=[step.get("params") for step in (data.get("plan") or {}).get("steps", ())],
         )
-        seen: dict[tuple[str, int], int] = {}
-        for place, sample in enumerate(data.get("samples") or (), start=1):
+        for place, sample in enumerate(samples, start=1):
             where = f"{file}, sample {place}"
             row = _row(task, sample, cluster, where=where)
-            if (key := (str(sample.get("id")), int(sample.get("epoch") or 1))) in seen:
-                raise UserError(f"{where}: id {key[0]} (epoch {key[1]}) is there twice.")
-            seen[key] = place
-            log.add(row)
+            log.add(row, where=where, id=sample.get("id"), epoch=sample.get("epoch") or 1)
         for result in (data.get("results") or {}).get("scores") or ():
             metrics = result.get("metrics") or {}
             mean = metrics.get("accuracy", metrics.get("mean"))
@@ -84,23 +80,37 @@ class Inspect:
                 log.stated[task, result["name"]] = number(mean["value"], where=str(file))
 
 
-def _data(file: Path) -> dict[str, Any]:
+def _data(file: Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+    """Return what a log says of its run, and its samples one by one."""
     if importlib.util.find_spec("inspect_ai"):
         reader = importlib.import_module("inspect_ai.log")
         try:
-            data: dict[str, Any] = reader.read_eval_log(str(file)).model_dump(mode="json")
+            header = reader.read_eval_log(str(file), header_only=True).model_dump(mode="json")
         # a truncated file makes it raise many classes
         except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{file} is not a log that inspect_ai can read: {reason}") from error
-        return data
+            raise _unreadable(file, error) from error
+        return header, _samples(file, reader)
     if zipfile.is_zipfile(file) or file.suffix == ".eval":
         raise UserError(
             f"{file} can be read only by inspect_ai. Install it here, or convert the log: inspect"
             " log convert --to json --output-dir DIR LOG"
         )
     data = config.read_json(file)
-    return data if isinstance(data, dict) else {}
+    data = data if isinstance(data, dict) else {}
+    return data, iter(data.pop("samples", None) or ())
+
+
+def _samples(file: Path, reader: Any) -> Iterator[dict[str, Any]]:
+    try:
+        for sample in reader.read_eval_log_samples(str(file)):
+            yield sample.model_dump(mode="json", exclude={"events", "store", "attachments"})
+    except Exception as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:200]
+    return UserError(f"{file} is not a log that inspect_ai can read: {reason}")
 
 
 def _row(task: str, sample: Mapping[str, Any], name: str | None, *, where: str) -> Row:

@@ -22,7 +22,6 @@ class Jsonl:
     def read(self, path: Path, *, cluster: str | None) -> Log:
         """Return the rows of a file. Raises UserError naming the line of a broken one."""
         log = Log(path, "jsonl")
-        seen: dict[tuple[str, str, str, object], str] = {}
         for where, fields in lines(path):
             if unknown := sorted(set(fields) - {*FIELDS, cluster}):
                 raise UserError(f"{where}: unknown field '{unknown[0]}'. Known: {FIELDS}.")
@@ -32,11 +31,6 @@ class Jsonl:
             task, metric = str(fields["task"]), str(fields.get("metric", "score"))
             asked = digest("input_hash" in fields, str(text))
             document = digest(str(fields.get("id", asked)))
-            repeat = fields.get("repeat", 0)
-            key = (task, metric, document, repeat)
-            if key in seen:
-                raise UserError(f"{where}: the same document as {seen[key]}. Number its `repeat`.")
-            seen[key] = where
             score = fields["score"]
             shared = fields.get(cluster or "cluster")
             log.add(
@@ -48,6 +42,10 @@ class Jsonl:
                     text=str(fields.get("output", "")),
                     target=None if fields.get("target") is None else str(fields["target"]),
                     cluster=None if shared is None else str(shared),
-                )
+                ),
+                where=where,
+                metric=metric,
+                id=fields.get("id", asked),
+                repeat=fields.get("repeat", 0),
             )
         return log

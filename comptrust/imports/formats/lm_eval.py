@@ -82,23 +82,21 @@ def _add(
     log: Log, task: str, samples: Path, results: Mapping[str, Any], *, name: str | None
 ) -> None:
     """Add the rows of one task, one for each document and filter."""
-    rows: dict[tuple[Any, str], Row] = {}
+    documents: set[str] = set()
     for where, fields in lines(samples):
         missing = {"doc_id", "doc", "filter", "metrics", "doc_hash", "prompt_hash"} - set(fields)
         if missing:
             raise UserError(
                 f"{where}: no field '{sorted(missing)[0]}'. Needs lm-eval 0.4.3 or newer."
             )
-        key = (fields["doc_id"], str(fields["filter"]))
-        if key in rows:
-            raise UserError(f"{where}: document {key[0]} is there twice.")
+        kind = str(fields["filter"])
         scores = {
-            _label(metric, key[1]): number(fields[metric], where=f"{where}, metric {metric}")
+            _label(metric, kind): number(fields[metric], where=f"{where}, metric {metric}")
             for metric in fields["metrics"]
             if isinstance(fields.get(metric), bool | int | float)
         }
         target = fields.get("target")
-        rows[key] = Row(
+        row = Row(
             task=task,
             document=digest(fields["doc_hash"], fields.get("target_hash")),
             asked=digest(fields["prompt_hash"]),
@@ -107,19 +105,14 @@ def _add(
             target=None if target is None else str(target),
             cluster=cluster_of(fields["doc"], name, where=where),
         )
+        log.add(row, where=where, doc_id=fields["doc_id"], filter=kind)
+        documents.add(str(fields["doc_id"]))
     effective = results.get("n-samples", {}).get(task, {}).get("effective")
-    documents = {document for document, _ in rows}
     if effective is not None and len(documents) != effective:
         raise UserError(
             f"{samples} has {len(documents)} documents, but the results are of {effective}. Fetch"
             " the file again."
         )
-    merged: dict[Any, Row] = {}
-    for (document, _), row in sorted(rows.items(), key=lambda item: str(item[0])):
-        first = merged.setdefault(document, row)
-        merged[document] = first._replace(scores={**first.scores, **row.scores})
-    for row in merged.values():
-        log.add(row)
     for metric, value in results["results"].get(task, {}).items():
         label, _, kind = metric.partition(",")
         if kind and not label.endswith("_stderr") and isinstance(value, int | float):
