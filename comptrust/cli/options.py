@@ -184,7 +184,7 @@ compress_options = stack(
         default="compressed-tensors",
         show_default=True,
         shell_complete=complete.names("formats"),
-        help="File format: compressed-tensors, gptq or awq.",
+        help="File format: compressed-tensors, gptq, awq, or gguf:TYPE.",
     ),
     click.option(
         "--for",
