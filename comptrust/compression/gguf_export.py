@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from comptrust.compression import engine
 from comptrust.errors import ServiceError, UserError, unknown
 from comptrust.models import chat, formats, gguf, loading, memory
 
@@ -182,8 +183,6 @@ def _types(plan: Any, kind: Any) -> dict[str, Any]:
 @contextmanager
 def _prepared() -> Iterator[None]:
     """Let gguf-py also round to types with K, and the converter say nothing."""
-    import logging
-
     import torch
     from auto_round.export.export_to_gguf.packing import ggml_quant
     from compressed_tensors.utils import patch_attr
@@ -196,6 +195,5 @@ def _prepared() -> Iterator[None]:
         for name in ROUNDED_BY_TORCH:
             quantizer = getattr(quants, name)
             stack.enter_context(patch_attr(quantizer, "quantize_blocks", rounded(name.lower())))
-        logging.disable(logging.WARNING)
-        stack.callback(logging.disable, logging.NOTSET)
+        stack.enter_context(engine.without_messages())
         yield

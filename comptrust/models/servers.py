@@ -57,8 +57,8 @@ TABLE = (
         vllm_cpu=YES,
         transformers=YES,
     ),
-    Row("4 bits", ("gptq", "rtn", "awq"), (4,), YES, YES, YES),
-    Row("3 and 8 bits", ("gptq", "rtn", "awq"), (3, 8), YES, FOUR_BITS, YES),
+    Row("4 bits", ("gptq", "rtn", "autoround", "awq"), (4,), YES, YES, YES),
+    Row("3 and 8 bits", ("gptq", "rtn", "autoround", "awq"), (3, 8), YES, FOUR_BITS, YES),
     Row(
         "dynamic or block",
         ("fp8",),
