@@ -174,7 +174,7 @@ compress_options = stack(
         "--format",
         default="compressed-tensors",
         shell_complete=complete.names("formats"),
-        help="File format: compressed-tensors, gptq or awq.",
+        help="File format: compressed-tensors, gptq, awq, or gguf:TYPE.",
     ),
     text_option(
         "--for",

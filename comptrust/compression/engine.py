@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -71,6 +72,17 @@ def import_quietly() -> None:
         import llmcompressor  # noqa: F401
     if not silent:
         logger.enable("llmcompressor")
+
+
+@contextmanager
+def without_messages() -> Iterator[None]:
+    """Keep libraries from logging anything but errors."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager

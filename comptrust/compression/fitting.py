@@ -23,13 +23,12 @@ def check(recipe: Recipe, folder: Path) -> Recipe:
 
     Raises UserError if the recipe does not fit the model.
     """
-    if recipe.method == "gguf":
-        raise UserError(
-            f"Format {recipe.format} is read, but not written. Write the file with llama.cpp, and"
-            " register it with `comptrust register`."
-        )
     readers.check_source(folder)
-    if METHODS.get(recipe.method).kind == "dense":
+    if recipe.method == "gguf":
+        from comptrust.compression import gguf_export
+
+        gguf_export.check(recipe.format, folder)
+    if recipe.method == "gguf" or METHODS.get(recipe.method).kind == "dense":
         return recipe
     model = skeleton(folder)
     _check_layers(recipe, model)

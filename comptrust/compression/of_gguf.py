@@ -1,4 +1,4 @@
-"""A checkpoint that is one GGUF file: taken over from elsewhere, and measured from its header.
+"""A checkpoint that is one GGUF file: written here or elsewhere, and measured from its header.
 
 The folder also has config.json and the tokenizer, which MLflow needs. Loading uses the GGUF file
 alone (`models.gguf_folder`).
@@ -8,13 +8,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from comptrust.compression import checkpoint, reload, targets
+from comptrust.compression import checkpoint, gguf_export, reload, targets
 from comptrust.compression.existing import SHAPE
-from comptrust.errors import UserError
-from comptrust.models import loading, memory
+from comptrust.errors import ServiceError, UserError
+from comptrust.models import formats, gguf_folder, loading, memory
 from comptrust.models.probe import InMemory
 from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Recipe
+
+MAX_ROUNDING_ERROR = 4.0
+"""Largest distance from the dense weights, in units of their size times 2^-bits."""
 
 
 def check(candidate: Source, base: Source) -> None:
@@ -47,10 +50,46 @@ def adopt(
     with checkpoint.writing(out, model=candidate.name) as folder:
         folder.mkdir()
         shutil.copy(candidate.gguf, folder / candidate.gguf.name)
-        return finish(folder, candidate.path, recipe, source, out=out, say=say, watcher=watcher)
+        return _finish(folder, candidate.path, recipe, source, out=out, say=say, watcher=watcher)
 
 
-def finish(
+def export(
+    recipe: Recipe,
+    source: Source,
+    folder: Path,
+    *,
+    out: Path,
+    say: Callable[[str], None],
+    watcher: InMemory,
+) -> Checkpoint:
+    """Write a dense model as a GGUF file into the new folder `folder`, and return its record.
+
+    Raises ServiceError if what transformers reads from the file is not the dense model, rounded:
+    weights in a wrong place or order are off by more than their own size.
+    """
+    name = recipe.format.removeprefix(formats.GGUF)
+    folder.mkdir()
+    file = folder / f"model-{name}.gguf"
+    say(f"writing {file.name}")
+    gguf_export.write(source.path, file, name)
+    plain = gguf_folder.plain(file)
+    gguf_export.check_tokens(source.path, plain)
+    _compare(source.path, plain, bits=int(recipe.bits or 0))
+    return _finish(folder, plain, recipe, source, out=out, say=say, watcher=watcher)
+
+
+def _compare(dense: Path, plain: Path, *, bits: int) -> None:
+    rounded = loading.load(plain)[0].state_dict()
+    for name, weight in loading.load(dense)[0].state_dict().items():
+        off = float((rounded[name] - weight).norm() / weight.norm().clamp(min=1e-9))
+        if not off <= MAX_ROUNDING_ERROR * 2.0**-bits:
+            raise ServiceError(
+                f"{name} in the GGUF file is not that of the dense model, rounded to {bits} bits"
+                f" (off by {off:.2g} of its size). It was removed."
+            )
+
+
+def _finish(
     folder: Path,
     plain: Path,
     recipe: Recipe,

@@ -18,6 +18,7 @@ from comptrust.compression import (
     engine,
     expert_names,
     fitting,
+    of_gguf,
     reload,
     rewrite,
     targets,
@@ -61,6 +62,8 @@ def _write(
     recipe: Recipe, source: sources.Source, folder: Path, *, out: Path, say: Say, watcher: InMemory
 ) -> Checkpoint:
     method, recipe = _fit(recipe.model_copy(update={"revision": source.revision}), source, say)
+    if recipe.method == "gguf":
+        return of_gguf.export(recipe, source, folder, out=out, say=say, watcher=watcher)
     say(f"loading {source.name}")
     model, tokenizer = _load_dense(source, watcher)
     names = list(targets.matrices(model)) if method.kind != "dense" else []

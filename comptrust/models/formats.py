@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust.errors import UserError, unknown
-from comptrust.models import headers, memory
+from comptrust.models import gguf, headers, memory
 
 if TYPE_CHECKING:
     import torch
@@ -68,10 +68,11 @@ zero only with zero points one step off, config.json states the wrong layout."""
 
 def about() -> dict[str, str]:
     """Return each format that can be written, with what it holds."""
-    return {DEFAULT: "What every method produces."} | {
-        name: f"What method {name} produces at {' or '.join(map(str, layout.bits_written))} bits."
-        for name, layout in LAYOUTS.items()
-    }
+    kinds = {DEFAULT: "What every method produces."}
+    for name, layout in LAYOUTS.items():
+        bits = " or ".join(map(str, layout.bits_written))
+        kinds[name] = f"What method {name} produces at {bits} bits."
+    return kinds | {f"{GGUF}{name}": "What method gguf produces." for name in gguf.TYPES}
 
 
 def check(name: str, *, method: str, bits: int | None) -> str:

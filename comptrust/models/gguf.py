@@ -15,6 +15,11 @@ from comptrust.errors import ServiceError, UserError
 if TYPE_CHECKING:
     from gguf import GGUFReader
 
+TYPES = (
+    *("q8_0", "q6_k", "q5_k_m", "q5_k_s", "q5_1", "q5_0"),
+    *("q4_k_m", "q4_k_s", "q4_1", "q4_0"),
+)
+"""What is written here; other types are read."""
 FALLBACKS = {"q2_k": "iq4_nl", "q3_k": "iq4_nl", "q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0"}
 """What llama.cpp stores rows in whose length is not a multiple of 256."""
 DENSE = ("f16", "bf16", "f32")

@@ -57,8 +57,8 @@ TABLE = (
         vllm_cpu=YES,
         transformers=YES,
     ),
-    Row("4 bits", ("gptq", "rtn", "awq"), (4,), YES, YES, YES),
-    Row("3 and 8 bits", ("gptq", "rtn", "awq"), (3, 8), YES, FOUR_BITS, YES),
+    Row("4 bits", ("gptq", "rtn", "autoround", "awq"), (4,), YES, YES, YES),
+    Row("3 and 8 bits", ("gptq", "rtn", "autoround", "awq"), (3, 8), YES, FOUR_BITS, YES),
     Row(
         "dynamic or block",
         ("fp8",),
@@ -92,7 +92,7 @@ TABLE = (
     Row("8 bits", ("gptq",), (8,), YES, FOUR_BITS, GPTQMODEL, format="gptq"),
     Row("4 bits", ("awq",), (4,), YES, YES, GPTQMODEL, format="awq"),
     Row(
-        about="written by llama.cpp, read here",
+        about="llama.cpp's types",
         methods=("gguf",),
         bits=tuple(range(1, 33)),
         vllm=NO_GGUF,

@@ -13,14 +13,16 @@ import pytest
 
 from comptrust import digests, whereabouts
 from comptrust.compression import checkpoint, oneshot, reload
+from comptrust.compression.methods.autoround import Autoround
 from comptrust.compression.methods.rtn import Rtn
 from comptrust.compression.recipe import build
 from comptrust.errors import ServiceError, UserError
 from comptrust.models.loading import load
+from tests.support import families
 
 
 def compress(model: Path, out: Path, **options: Any) -> oneshot.Checkpoint:
-    if options["method"] in {"wanda", "sparsegpt", "gptq", "awq"}:
+    if options["method"] in {"wanda", "sparsegpt", "gptq", "awq", "autoround"}:
         options = {"calibration_samples": 4, **options}
     return oneshot.compress(build(model=str(model), **options), out=out)
 
@@ -37,6 +39,7 @@ def compress(model: Path, out: Path, **options: Any) -> oneshot.Checkpoint:
         ({"method": "gptq", "bits": 4}, 4.25, None),
         ({"method": "gptq", "bits": 8, "group_size": 32}, 8.5, None),
         ({"method": "awq", "bits": 4, "options": {"grid": 3}}, 4.25, None),
+        ({"method": "autoround", "bits": 4, "options": {"iterations": 2}}, 4.25, None),
         ({"method": "rtn", "bits": 3}, 3.2, None),
         ({"method": "rtn", "bits": 4, "group_size": 32}, 4.5, None),
         ({"method": "rtn", "bits": 8}, 8.25, None),
@@ -83,6 +86,26 @@ def test_rounding_gives_the_nearest_value_of_each_group_and_loses_more_with_fewe
         errors[bits] = float((after - before).norm() / before.norm())
         assert torch.allclose(after, codes * step, atol=1e-6), bits
     assert errors[2] > 2 * errors[3] > 4 * errors[4] > 30 * errors[8] > 0
+
+
+def test_autoround_learns_and_leaves_the_rest_of_the_model_as_it_was(tmp_path: Path) -> None:
+    import torch
+
+    folder = families.build("llama", tmp_path / "llama")
+    samples = [torch.randint(250, (1, 32), generator=torch.Generator().manual_seed(0))]
+    dense = load(folder)[0]
+    with torch.no_grad():
+        wanted = dense.model(samples[0]).last_hidden_state
+    errors = []
+    for method in (Rtn(bits=3, group_size=64), Autoround(bits=3, group_size=64, iterations=20)):
+        model = load(folder)[0]
+        method.apply(model, samples)
+        with torch.no_grad():
+            errors.append(float((model.model(samples[0]).last_hidden_state - wanted).norm()))
+        floats = {value.dtype for value in model.parameters() if value.is_floating_point()}
+        assert floats == {torch.float32}
+        assert torch.equal(model.model.norm.weight, dense.model.norm.weight)
+    assert errors[1] < 0.9 * errors[0], errors
 
 
 def test_same_recipe_gives_same_bytes(tiny_model: Path, tmp_path: Path) -> None:

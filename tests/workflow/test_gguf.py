@@ -64,7 +64,10 @@ def test_a_file_is_registered_under_its_own_name_and_evaluated(
         ("register {file} --method gptq --bits 8 --base {model}", "does not go with method gptq"),
         ("register {file} --method gguf --bits 4 --base {model}", "bits 4 contradicts"),
         ("register {model} --method gguf --base {model}", "does not go with method gguf"),
-        ("compress --model {model} --method gguf --format gguf:q5_0", "read, but not written"),
+        (
+            "compress --model {model} --method gguf --format gguf:iq2_xs",
+            "Unknown format 'gguf:iq2_xs'",
+        ),
         ("compress --model {model} --method rtn --bits 8 --format gguf:q8_0", "of method gguf"),
     ],
 )

@@ -37,12 +37,15 @@ def command(out: Path | None, verify: bool, as_json: bool, **recipe_options: Any
     from comptrust.compression.oneshot import compress
 
     record = compress(recipe, source=source, out=out, say=say)
-    pattern = record.structure_verified
+    pattern, difference = record.structure_verified, record.reload_check.max_logit_difference
+    reloaded = "every weight is the dense model's, rounded"
+    if difference is not None:
+        reloaded = f"logits differ by at most {difference:.2g}"
     verified = f", pattern {pattern} verified" if pattern else ""
     text = (
         f"{record.recipe.slug}: {jobs.size(record)}{verified}\n"
         f"compressed {record.coverage}\n"
-        f"reloaded: logits differ by at most {record.reload_check.max_logit_difference:.2g}\n"
+        f"reloaded: {reloaded}\n"
         f"{record.path}"
     )
     click.echo(record.model_dump_json(indent=2) if as_json else text)

@@ -6,10 +6,10 @@ from comptrust.compression.base import Method, Module, Samples
 
 
 class Gguf(Method):
-    """Weights are rounded as llama.cpp rounds them when the file is written.
+    """Weights are rounded as llama.cpp rounds them, when the file is written (gguf_export.py).
 
-    The format says how, such as `gguf:q8_0`. For types with K in their name, llama.cpp chooses the
-    bits of each layer by itself: https://github.com/ggml-org/llama.cpp/tree/master/tools/quantize.
+    The format says how, such as `gguf:q8_0`. Types with K in their name give each kind of layer
+    bits of its own: https://github.com/ggml-org/llama.cpp/tree/master/tools/quantize.
 
     Sample: `{method: gguf, format: "gguf:q8_0"}`
     """
