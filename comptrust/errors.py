@@ -5,6 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from enum import IntEnum
+from pathlib import Path
+
+_SHOWN: dict[str, str] = {}
+"""Folder of ours -> what errors call it."""
+
+
+def show(folder: Path, name: object) -> None:
+    """Let errors name what the user gave, or asked for, in place of our own copy in `folder`."""
+    _SHOWN.update(dict.fromkeys((str(folder.resolve()), str(folder)), str(name)))
 
 
 class Exit(IntEnum):
@@ -37,6 +46,12 @@ class ComptrustError(Exception):
     """A failure explained in one line: what, which value, what to do."""
 
     exit_code = Exit.FAILURE
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        for folder, name in _SHOWN.items():
+            text = text.replace(folder, name)
+        return text
 
 
 class UserError(ComptrustError):

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from comptrust import __version__, config, digests
-from comptrust.errors import ServiceError, UserError
+from comptrust.errors import ServiceError, UserError, show
 from comptrust.models import headers, measure
 from comptrust.models.sources import Source
 from comptrust.records import Checkpoint, Recipe, ReloadCheck
@@ -41,14 +41,16 @@ def check_free(out: Path) -> None:
 
 
 @contextmanager
-def writing(out: Path, *, model: str) -> Iterator[Path]:
+def writing(out: Path, *, model: str, shown: object = None) -> Iterator[Path]:
     """Yield the path of a folder to create; it becomes `out` if the block succeeds.
 
-    Raises ServiceError if the disk or the memory for `model` runs out.
+    Errors call it `shown`, by default `out`. Raises ServiceError if the disk or the memory for
+    `model` runs out.
     """
     try:
         with beside(out) as hidden:
             folder = hidden / "checkpoint"
+            show(folder, shown or out)
             yield folder
             if out.is_dir():
                 out.rmdir()

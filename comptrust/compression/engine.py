@@ -32,6 +32,14 @@ def oneshot(
     import_quietly()
     import llmcompressor
 
+    # RoPE of changing length gives one tensor two names; the library's offloading, which writes
+    # into tensors in place, would then overwrite the frequencies of short texts.
+    for module in model.modules():
+        if type(module._buffers) is dict:  # not offloaded yet
+            buffers = module._buffers.items()
+            module._buffers = {
+                name: None if value is None else value.clone() for name, value in buffers
+            }
     # llm-compressor works block by block; the last block holds the head
     counter = progress.Counter(
         total=model.config.get_text_config().num_hidden_layers + 1,
@@ -41,7 +49,7 @@ def oneshot(
     rows = [{"input_ids": ids[0], "attention_mask": torch.ones_like(ids[0])} for ids in samples]
     loader: Any = DataLoader(rows, batch_size=1) if rows else None  # type: ignore[arg-type]
     unneeded: Any = False  # for None, the library would look for one in the model's folder
-    with _environment_restored():
+    with _environment_restored(), _untraced_layers(model):
         llmcompressor.oneshot(
             model=model,
             processor=unneeded,
@@ -52,6 +60,39 @@ def oneshot(
             propagate_error=changes_outputs,
             clear_sparse_session=True,
         )
+
+
+@contextmanager
+def _untraced_layers(model: Any) -> Iterator[None]:
+    """Let the library finish layers that it does not see, since it does not trace their callers.
+
+    Their scales would stay zero (Gemma 4, `per_layer_model_projection`).
+    """
+    import torch
+    from compressed_tensors.utils import patch_attr
+    from llmcompressor.pipelines.sequential.helpers import Subgraph
+
+    computed: dict[torch.nn.Module, None] = {}
+    finished: set[torch.nn.Module] = set()
+    listed = Subgraph.submodules
+
+    def submodules(graph: Any, model: Any, recurse: bool = True) -> list[torch.nn.Module]:
+        modules = dict.fromkeys([*listed(graph, model, recurse), *computed])
+        new = [module for module in modules if module not in finished]
+        finished.update(new)
+        return new
+
+    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, args: computed.update({layer: None}))
+        for layer in layers
+    ]
+    try:
+        with patch_attr(Subgraph, "submodules", submodules):
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def import_quietly() -> None:

@@ -50,7 +50,7 @@ def adopt(
     watcher = watcher or InMemory(source, wants_dense=False)
     recipe = named(recipe, folder)
     group_size = check(recipe, folder, base=source.path)
-    with checkpoint.writing(out, model=str(folder)) as copy:
+    with checkpoint.writing(out, model=str(folder), shown=folder) as copy:
         shutil.copytree(
             folder, copy, ignore=shutil.ignore_patterns(checkpoint.NAME, ".cache", ".git")
         )

@@ -30,7 +30,7 @@ def check(recipe: Recipe, folder: Path) -> Recipe:
         gguf_export.check(recipe.format, folder)
     if recipe.method == "gguf" or METHODS.get(recipe.method).kind == "dense":
         return recipe
-    model = skeleton(folder)
+    model = loading.skeleton(folder)
     _check_layers(recipe, model)
     return fit(recipe, _shapes(model))
 
@@ -104,30 +104,13 @@ def check_texts(recipe: Recipe) -> None:
 
 def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the matrices that are compressed, of which experts have three."""
-    return _shapes(skeleton(folder))
+    return _shapes(loading.skeleton(folder))
 
 
 def _shapes(model: "PreTrainedModel") -> dict[str, tuple[int, ...]]:
     from comptrust.compression import targets
 
     return {name: tuple(value.shape) for name, value in targets.matrices(model).items()}
-
-
-def skeleton(folder: Path) -> "PreTrainedModel":
-    """Build the model that a config.json describes, without any weights. Raises UserError."""
-    import torch
-    from transformers import AutoConfig
-
-    try:
-        with torch.device("meta"):
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            model: PreTrainedModel = readers.text_class(config).from_config(config)
-    except UserError:
-        raise
-    # transformers raises many classes for settings that it cannot use
-    except Exception as error:
-        raise loading.unreadable(folder, error) from error
-    return model
 
 
 def fit(recipe: Recipe, layers: Shapes) -> Recipe:
@@ -141,9 +124,12 @@ def fit(recipe: Recipe, layers: Shapes) -> Recipe:
         widths = {shape[-1] for shape in layers.values()}
         fitting = [size for size in GROUP_SIZES if not any(width % size for width in widths)]
         if not fitting:
+            smallest = GROUP_SIZES[-1]
+            odd = {name: shape[-1] for name, shape in layers.items() if shape[-1] % smallest}
+            name, width = next(iter(odd.items()))
             raise UserError(
-                f"No group size of {GROUP_SIZES} divides every layer of {recipe.base_model}. Give a"
-                " group_size."
+                f"No group size of {GROUP_SIZES} divides every layer of {recipe.base_model}: layer"
+                f" {name} has {width} inputs. Give a group_size."
             )
         recipe = recipe.model_copy(update={"group_size": fitting[0]})
     pattern = Pattern.parse(recipe.structure)

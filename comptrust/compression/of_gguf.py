@@ -47,7 +47,7 @@ def adopt(
     assert candidate.gguf
     checkpoint.check_free(out)
     check(candidate, source)
-    with checkpoint.writing(out, model=candidate.name) as folder:
+    with checkpoint.writing(out, model=candidate.name, shown=candidate.name) as folder:
         folder.mkdir()
         shutil.copy(candidate.gguf, folder / candidate.gguf.name)
         return _finish(folder, candidate.path, recipe, source, out=out, say=say, watcher=watcher)

@@ -24,7 +24,7 @@ from comptrust.compression import (
     targets,
 )
 from comptrust.compression.base import Method, of_recipe
-from comptrust.errors import ServiceError, UserError
+from comptrust.errors import ServiceError, UserError, show
 from comptrust.models import formats, generation_settings, precision, presets, prompting, sources
 from comptrust.models.base import Loaded
 from comptrust.models.loading import load, save_tokenizer
@@ -102,6 +102,7 @@ def _write(
         expert_names.prepare(model, experts, rounded=recipe.format == formats.DEFAULT)
     before = reload.logits(model, tokenizer)
     packed = folder if recipe.format == formats.DEFAULT else folder.with_name("packed")
+    show(packed, out)
     for value, dtype in dense:
         value.data = value.data.to(dtype)
     _save(model, tokenizer, packed, quantized=quantized)
@@ -117,7 +118,13 @@ def _write(
     replaced.clear()
     for value in model.parameters():
         value.data = value.data.new_empty(0)
-    reloaded, tokenizer = load(folder)
+    try:
+        reloaded, tokenizer = load(folder)
+    except UserError as error:
+        raise ServiceError(
+            f"What {recipe.method} wrote cannot be loaded again: {error} It was removed; use"
+            " another method."
+        ) from error
     check = reload.compare(before, reload.logits(reloaded, tokenizer))
     sparsity, off_pattern = reload.zeros(reloaded, names, structure=recipe.structure)
     if off_pattern:

@@ -38,7 +38,11 @@ def logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[t
 
 
 def compare(before: list[torch.Tensor], after: list[torch.Tensor]) -> ReloadCheck:
-    """Compare the logits before saving and after reloading. Raises ServiceError if they differ."""
+    """Compare the logits before saving and after reloading.
+
+    Raises ServiceError if they differ or are not finite.
+    """
+    finite(before)
     difference = max(float((old - new).abs().max()) for old, new in zip(before, after, strict=True))
     if not difference <= TOLERANCE:  # also true of NaN
         raise ServiceError(
@@ -59,8 +63,8 @@ def finite(rows: list[torch.Tensor]) -> ReloadCheck:
     """
     if not all(bool(row.isfinite().all()) for row in rows):
         raise ServiceError(
-            "The model loads, but its logits are not finite numbers, so it cannot be used. It was"
-            " not registered."
+            "The model computes, but its logits are not finite numbers, so it cannot be used."
+            " Nothing was kept."
         )
     return ReloadCheck(
         max_logit_difference=None, tolerance=TOLERANCE, n_tokens=sum(len(row) for row in rows)

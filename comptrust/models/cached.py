@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from comptrust import config, locks
+from comptrust.errors import show
 
 
 def folder(name: str) -> Path:
@@ -20,6 +21,7 @@ def made_once(name: str, make: Callable[[Path], None]) -> Path:
             try:
                 with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
                     new = Path(temporary) / target.name
+                    show(new, target)
                     make(new)
                     new.rename(target)
             except OSError as error:

@@ -127,9 +127,11 @@ def kind(folder: Path) -> str | None:
     mixed = settings.get("is_marlin_format") or settings.get("dynamic") or other - {bits, 16, 32}
     if bits in layout.bits_read and version in layout.versions_read and not mixed:
         return name
+    marlin = settings.get("is_marlin_format") and "marlin"
+    layers = ", different in some layers" if mixed and not marlin else ""
     raise UserError(
         f"{folder} uses a variant of the {name.upper()} format that cannot be read here (bits"
-        f" {bits}, layout {version or 'not stated'}). Supported: bits"
+        f" {bits}{layers}, layout {marlin or version or 'not stated'}). Supported: bits"
         f" {', '.join(map(str, layout.bits_read))}, layout {layout.versions_read[1]}, the same in"
         " all layers. Use a server that reads it (backend openai)."
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust import digests
-from comptrust.errors import ServiceError, UserError
+from comptrust.errors import ServiceError, UserError, show
 from comptrust.models import cached, gguf
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ def plain(path: Path) -> Path:
     made_from = [digests.of_file(file), version("transformers"), version("gguf")]
     code = inspect.getsource(inspect.getmodule(convert))  # type: ignore[arg-type]
     name = f"gguf-{digests.of_value([*made_from, code])[:16]}/{file.stem}"
-    return cached.made_once(name, lambda out: convert(file, out))
+    folder = cached.made_once(name, lambda out: convert(file, out))
+    show(folder, file)
+    return folder
 
 
 def convert(file: Path, out: Path, *, dtype: str | None = None) -> None:

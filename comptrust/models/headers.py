@@ -78,22 +78,26 @@ def tensors(folder: Path) -> Iterator[Tensor]:
         yield from (Tensor(*fields) for fields in gguf.tensors(packed))
         return
     for path in files(folder):
-        try:
-            with path.open("rb") as file:
-                size = int.from_bytes(file.read(8), "little")
-                if size > path.stat().st_size:
-                    raise ValueError(f"{path.name} is shorter than its header")
-                if size > MAX_BYTES:
-                    raise ValueError(f"the header of {path.name} has {size} bytes")
-                header = json.loads(file.read(size))
-            for name, field in header.items():
-                if name != "__metadata__":
-                    start, end = field["data_offsets"]
-                    shape = tuple(map(operator.index, field["shape"]))
-                    if min(start, end - start, *shape) < 0:
-                        raise ValueError(f"{path.name} has a tensor {name} of negative size")
-                    yield Tensor(name, field["dtype"], shape, end - start, path, 8 + size + start)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"Cannot read the weights in {folder}: {' '.join(str(error).split())}."
-            ) from error
+        yield from of_file(path)
+
+
+def of_file(path: Path) -> Iterator[Tensor]:
+    """Yield the tensors of a safetensors file. Raises UserError as `tensors` does."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if size > path.stat().st_size:
+                raise ValueError(f"{path.name} is shorter than its header")
+            if size > MAX_BYTES:
+                raise ValueError(f"the header of {path.name} has {size} bytes")
+            header = json.loads(file.read(size))
+        for name, field in header.items():
+            if name != "__metadata__":
+                start, end = field["data_offsets"]
+                shape = tuple(map(operator.index, field["shape"]))
+                if min(start, end - start, *shape) < 0:
+                    raise ValueError(f"{path.name} has a tensor {name} of negative size")
+                yield Tensor(name, field["dtype"], shape, end - start, path, 8 + size + start)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"Cannot read the weights in {path.parent}: {reason}.") from error

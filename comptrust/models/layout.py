@@ -88,7 +88,7 @@ def check_bits(folder: Path, layout: Layout) -> None:
     if stored and abs(stored - layout.bits) > BITS_TOLERANCE * layout.bits:
         raise UserError(
             f"config.json of {folder} states {layout.bits} bits, but its files hold {stored:.1f}"
-            " bits per weight. Fetch the model again."
+            " bits per weight. Save it packed, or fetch it again."
         )
 
 

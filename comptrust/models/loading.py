@@ -50,6 +50,22 @@ def load(path: Path, *, spread: bool = True, dtype: Dtype = "auto") -> Loaded:
         raise unreadable(path, error) from error
 
 
+def skeleton(folder: Path) -> Any:
+    """Build the model that a config.json describes, without any weights. Raises UserError."""
+    import torch
+    from transformers import AutoConfig
+
+    try:
+        with torch.device("meta"):
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            return readers.text_class(config).from_config(config)
+    except UserError:
+        raise
+    # transformers raises many classes for settings that it cannot use
+    except Exception as error:
+        raise unreadable(folder, error) from error
+
+
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     """Save a tokenizer without what describes this machine instead of the tokenizer.
 

@@ -66,7 +66,7 @@ def check(folder: Path, *, float_bytes: int | None) -> None:
     needed, free = weights(folder, float_bytes=float_bytes), available()
     if needed > free:
         raise ServiceError(
-            f"{folder.name} needs at least {needed / 1e9:.1f} GB of memory for its weights and"
+            f"{folder} needs at least {needed / 1e9:.1f} GB of memory for its weights and"
             f" {free / 1e9:.1f} GB are free here. Nothing was loaded; use a machine with more, a"
             " smaller model, or a server (backend openai)."
         )

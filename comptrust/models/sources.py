@@ -1,6 +1,6 @@
 """Resolve the name of a dense model to a local folder and a revision.
 
-A name is the builtin model, a Hugging Face id, a folder or a GGUF file.
+A name is the builtin model, a Hugging Face id, a folder or a GGUF file, or BASE+ADAPTER.
 """
 
 import importlib.util
@@ -16,9 +16,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from comptrust import config, digests
-from comptrust.errors import ServiceError, UserError, unknown
+from comptrust.errors import ServiceError, UserError, show, unknown
 from comptrust.hash_cache import HashCache
-from comptrust.models import cached, gguf, gguf_folder, loading, presets
+from comptrust.models import adapters, cached, gguf, gguf_folder, loading, presets
+from comptrust.models.presets import HUB_ID
 
 PATTERNS = ["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt"]
 """Files of a model on Hugging Face that are fetched."""
@@ -62,11 +63,15 @@ def resolve(name: str, *, verify: bool = False) -> Source:
     cannot be fetched.
     """
     path = config.path_of(name)
+    base, plus, adapter = name.rpartition("+")
+    if plus and not path.exists():
+        return _merged(name, resolve(base, verify=verify), adapter)
     if name.startswith("builtin:"):
         model = name.removeprefix("builtin:")
         if model not in BUILTIN:
             raise unknown("builtin model", model, BUILTIN)
         path = cached.made_once(f"{_conversion()}/{model}", _convert)
+        show(path, name)
     elif file := gguf.file_in(path):
         converted_to = gguf_folder.plain(file)
         return Source(name, converted_to, digests.of_file(file), file.resolve())
@@ -93,6 +98,20 @@ def resolve(name: str, *, verify: bool = False) -> Source:
     return Source(name, path, digests.of_value(own))
 
 
+def _merged(name: str, base: Source, given: str) -> Source:
+    """Merge the adapter `given`, a folder or a Hugging Face id, into its base."""
+    folder = config.path_of(given)
+    if not folder.is_dir() and HUB_ID.fullmatch(given):
+        folder = _hub(given).path
+    if not folder.is_dir():
+        raise UserError(f"No adapter '{given}': neither a folder nor a Hugging Face id ORG/NAME.")
+    _check_links(folder.resolve())
+    path, revision = adapters.merged(
+        name, base=base.path, revision=base.revision, adapter=folder.resolve()
+    )
+    return Source(name, path, revision)
+
+
 def converted(model: str) -> Path | None:
     """Return the folder of a builtin model if it was fetched and converted before."""
     folder = cached.folder(f"{_conversion()}/{model}")
@@ -104,7 +123,7 @@ def _check_whole(folder: Path) -> None:
     if (folder / "adapter_config.json").exists():
         raise UserError(
             f"{folder} holds an adapter (adapter_config.json), and only whole models are measured."
-            " Merge it with peft (merge_and_unload), save the result, and give that folder."
+            f" To merge it, give BASE+ADAPTER, such as ORG/NAME+{folder}, the base without it."
         )
     index = folder / "model.safetensors.index.json"
     if index.exists():
@@ -174,6 +193,7 @@ def _hub(name: str) -> Source:
         path = cached.made_once(
             f"{name.replace('/', '--')}-{commit[:12]}", partial(_safetensors, path)
         )
+    show(path, name)
     return Source(name, path, commit)
 
 

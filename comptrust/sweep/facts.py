@@ -8,7 +8,7 @@ from pathlib import Path
 from comptrust.compression import fitting
 from comptrust.compression.targets import matrices
 from comptrust.errors import ServiceError, UserError, unknown
-from comptrust.models import headers, presets, sources
+from comptrust.models import headers, loading, presets, sources
 from comptrust.records import Recipe
 from comptrust.sweep.sweep_file import Model
 from comptrust.tracking import registry
@@ -110,6 +110,6 @@ def _of_folder(model: Model, folder: Path, identity: str) -> Facts:
 
 
 def _of_config(model: Model, folder: Path) -> Facts:
-    skeleton = fitting.skeleton(folder)
+    skeleton = loading.skeleton(folder)
     layers = {name: tuple(value.shape) for name, value in matrices(skeleton).items()}
     return Facts(model.name, folder.name, skeleton.num_parameters(), layers)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from comptrust import config
-from comptrust.errors import UserError
+from comptrust.errors import UserError, show
 from comptrust.records import Checkpoint, Recipe, Scorecard, Verdict
 from comptrust.tracking import runs
 from comptrust.tracking.metrics import verdict_tags
@@ -227,6 +227,7 @@ def local_model(name: str) -> str:
     version = resolve(name)
     artifact = version.source.rsplit("/", 1)[-1]
     folder = config.cache_dir() / "registry" / f"{version.name}-{version.version}-{artifact}"
+    show(folder, name)
     return str(download(version.ref, into=folder))
 
 

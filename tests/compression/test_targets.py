@@ -27,6 +27,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "gptq": {"bits": 4, "group_size": 32, "calibration_samples": 2},
     "awq": {"bits": 8, "group_size": 32, "calibration_samples": 2},
     "mxfp4": {},
+    "nvfp4": {"calibration_samples": 2},
 }
 ATTENTION = 98_304
 MLP = 196_608
@@ -120,6 +121,8 @@ def test_what_cannot_be_compressed_is_refused_before_work(
         ("qwen3_moe", "gptq", 4.51, {"router", "embeddings", "head"}),
         ("mixtral", "mxfp4", 4.25, {"router", "embeddings", "head"}),
         ("gemma4_text", "wanda", 16.0, {"embeddings", "head"}),
+        ("gemma4_text", "nvfp4", 4.5, {"embeddings", "head"}),
+        ("phi3_longrope", "awq", 8.75, {"embeddings", "head"}),
         ("bloom", "awq", 8.75, {"embeddings", "head"}),
     ],
 )

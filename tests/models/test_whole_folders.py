@@ -20,7 +20,7 @@ def test_an_adapter_is_refused_alone_and_beside_its_base(
     (folder / "adapter_config.json").write_text("{}")
     if alone:
         (folder / "config.json").unlink()
-    with pytest.raises(UserError, match="model holds an adapter .*Merge it with peft"):
+    with pytest.raises(UserError, match="model holds an adapter .*give BASE.ADAPTER"):
         resolve(str(folder))
 
 
