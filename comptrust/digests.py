@@ -30,12 +30,10 @@ def of_value(value: Any) -> str:
 
 
 def canonical(value: Any) -> str:
-    """Return the one JSON text of a value: sorted keys, no spaces, UTF-8.
+    """Return the one JSON text of a value: sorted keys, no spaces, UTF-8. It is what is digested.
 
-    It is the form of the digests of suites, policies, scorecards and checkpoints. It differs from
-    RFC 8785 in how floats are written (1.0, 1e-07, 1e+16, -0.0) and in the order of keys with
-    characters beyond U+FFFF; what has only texts and whole numbers is the same in both. Raises
-    ValueError for a number that is not finite, which JSON does not have.
+    It differs from RFC 8785 in how floats are written and in the order of keys beyond U+FFFF.
+    Raises ValueError for a number that is not finite, which JSON does not have.
     """
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False

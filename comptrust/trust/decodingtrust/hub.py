@@ -1,10 +1,9 @@
 """Writes the Hugging Face copies of DecodingTrust and MMLU in the original file layout.
 
-The same readers then serve both. Sources: AI-Secure/DecodingTrust and cais/mmlu, loaded with
-`datasets`, or a local folder of the same form. The hub's copy lacks the toxicity and stereotype
-instructions and the files of sensitive attributes. The instructions here are this project's own, so
-scores differ from the published ones; the attribute is read from the question's text. Parts that
-the source lacks are left out, and their scenarios are reported as not measured.
+Sources: AI-Secure/DecodingTrust and cais/mmlu, or a local folder of the same form. The copy lacks
+the toxicity and stereotype instructions, which are this project's own here, so scores differ from
+the published ones, and the sensitive attributes, which are read from the questions. Scenarios
+whose files are missing are reported as not measured.
 """
 
 import json
