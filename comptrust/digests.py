@@ -15,7 +15,7 @@ from typing import Any
 
 import rfc8785 as jcs
 
-from comptrust.errors import ServiceError
+from comptrust.errors import ServiceError, UserError
 
 SETTLED_SECONDS = 2.0
 """A file changed more recently than this could change again without a new time stamp."""
@@ -59,17 +59,22 @@ def older(value: Any) -> str:
 def canonical(value: Any) -> str:
     """Return the one JSON text of a value that RFC 8785 knows.
 
-    Raises ValueError for a number that is not finite, or a whole number beyond 2**53, which other
-    readers of JSON would round.
+    Raises ValueError for a number that is not finite, and UserError for a whole number beyond
+    2**53, which other readers of JSON would round.
     """
     # The package takes five times as long, and is needed for rare numbers and characters only.
     text = older(_whole(value))
-    return jcs.dumps(value).decode() if RARE.search(text) else text
+    if not RARE.search(text):
+        return text
+    try:
+        return rfc8785(value).decode()
+    except jcs.IntegerDomainError as error:
+        raise UserError(f"{error}: give a smaller number.") from error
 
 
 def rfc8785(value: Any) -> bytes:
-    """Return the canonical JSON text of a value as UTF-8, which is what is signed."""
-    return canonical(value).encode()
+    """Return the canonical JSON text of a value as UTF-8, for values nested deeply as well."""
+    return jcs.dumps(value)
 
 
 def _whole(value: Any) -> Any:

@@ -79,10 +79,8 @@ class Published:
 def read(path: Path, *, mapping: Path | None = None) -> Published:
     """Read the table. `mapping` is a names file; the shipped one explains the published models.
 
-    Raises UserError naming row and column (row 1 is the header) for a missing or unknown column, a
-    value that is not a number or out of range, a name that not exactly one pattern explains, a
-    contradiction between name and columns, a duplicate, and a compressed row without its dense
-    source; also for a table without rows.
+    Raises UserError naming row and column (row 1 is the header) for whatever is missing, unknown,
+    out of range, duplicate, contradictory or without its dense source.
     """
     names = config.load_yaml(mapping or published_names.NAMES, published_names.Names)
     lines = _lines(path)

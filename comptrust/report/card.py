@@ -24,8 +24,8 @@ RANK = ("block", "inconclusive", "pass")
 def content(entry: ReportEntry, *, viewer: str | None = None, texts: bool = True) -> Markup:
     """Return the card below its heading; without a verdict it says that there is none.
 
-    `viewer` is the address of the page that shows all answers, empty if it is this page. Without
-    `texts` a flip shows what the answers were parsed as, not the prompt and the answers.
+    `viewer` is the address of the page of all answers, empty if it is this one. Without `texts` a
+    flip shows only what the answers were parsed as.
     """
     verdict = entry.verdict
     rows = forest.intervals(verdict) if verdict else ()

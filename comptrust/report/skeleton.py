@@ -1,4 +1,4 @@
-"""The skeletons of pages: Jinja templates beside this file, in which every value is escaped."""
+"""The skeletons of pages: Jinja templates beside this file; in HTML every value is escaped."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from comptrust.verdict_html import MARKS
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
+    autoescape=jinja2.select_autoescape(["html"]),
     undefined=jinja2.StrictUndefined,
 )
 FILTERS = (markup.narrow_heading, markup.number, markup.percent, markup.spaced, markup.visible)
 TEMPLATES.filters |= {function.__name__: function for function in FILTERS}
 
 
-def fill(template: str, **values: object) -> Markup:
+def fill(template: str, /, **values: object) -> Markup:
     """Return a template filled with values; only those of the type Markup may contain markup."""
     return Markup(TEMPLATES.get_template(template).render(marks=MARKS, **values))
 

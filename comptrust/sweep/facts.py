@@ -39,11 +39,9 @@ class Facts:
 
 
 def of(model: Model, *, work: bool) -> Facts:
-    """Look a model up without loading it.
+    """Look a model up without loading it. Raises UserError or ServiceError if it is not available.
 
-    With `work` it must be available, and a builtin one is converted now, once for all cells; a dry
-    run makes do with what the sweep file says. Raises UserError or ServiceError if the model is
-    not available.
+    With `work` a builtin one is converted; a dry run makes do with what the sweep file says.
     """
     name = model.name
     if name.startswith("builtin:"):

@@ -93,9 +93,8 @@ def baseline(
 def siblings(candidate: Evaluation, *, counts: Counts | None = None) -> tuple[Evaluation, ...]:
     """Return the scores of the other compressed versions of a candidate's base model.
 
-    Of each checkpoint the newest that `counts` is taken, else the newest. What a version is, its
-    records say: anybody may set its tags, or log files that cannot be read. A candidate on disk, or
-    without a checkpoint record, has no siblings.
+    Of each checkpoint the newest that `counts` is taken, else the newest. Anybody may set tags, or
+    log files that cannot be read. A candidate without a run or a checkpoint record has none.
     """
     checkpoint = candidate.checkpoint
     if checkpoint is None or not candidate.ref.startswith(REMOTE):
@@ -115,10 +114,9 @@ def siblings(candidate: Evaluation, *, counts: Counts | None = None) -> tuple[Ev
 
 
 def blocked(candidate: Evaluation) -> tuple[Evaluation, ...]:
-    """Return the other evaluations of the candidate's bytes whose verdict is a block.
+    """Return the other evaluations of the candidate's bytes whose verdict, that guards, is a block.
 
-    Verdicts under a policy that guards no stage do not count. A candidate on disk has none. Of an
-    evaluation that was replaced in its run since, no answers are known.
+    Of an evaluation that was replaced in its run since, no answers are known.
     """
     if not candidate.ref.startswith(REMOTE):
         return ()

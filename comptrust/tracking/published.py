@@ -15,10 +15,8 @@ def import_table(
 ) -> tuple[int, int]:
     """Log every row that is not logged yet and return (imported, already there).
 
-    A run has the params of any other run, the metrics `trust/*`, `refusal/*` and `drop/*` against
-    the dense source, and the tag `source=published`. A row that was edited in the table is a new
-    row; the run of the old one stays. Rows are logged to an experiment of their own; those that an
-    older version logged among a team's runs count as well.
+    A run has the params of any other run, `trust/*`, `refusal/*` and `drop/*` against the dense
+    source, and the tag `source=published`, in an experiment of its own. An edited row is a new one.
     """
     experiment = store.published_id(create=True)
     assert experiment is not None

@@ -67,11 +67,9 @@ def register(
     *,
     folder: Path,
 ) -> Version:
-    """Log a checkpoint as a pyfunc model and create its version.
+    """Log a checkpoint as a pyfunc model and create its version, or point that of its bytes here.
 
-    A recipe whose bytes are registered already keeps its version, which then points to the latest
-    evaluation. Without a scorecard the version was not evaluated: it cannot be gated and is not a
-    sibling of other versions.
+    Without a scorecard it was not evaluated: it cannot be gated and is no sibling of others.
     """
     recipe = checkpoint.recipe
     name = model_name(recipe.base_model, recipe.revision)

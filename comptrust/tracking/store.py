@@ -184,9 +184,8 @@ def service() -> Iterator[None]:
 def experiment_id() -> str:
     """Return the id of the experiment that the environment names, by default `comptrust`.
 
-    A missing experiment is created, with its artifacts under COMPTRUST_ARTIFACT_URI, or under the
-    project's root if the project's own sqlite file is the store. Raises UserError if the experiment
-    exists and already keeps its artifacts elsewhere.
+    A missing one is created, with its artifacts under COMPTRUST_ARTIFACT_URI or the project's root.
+    Raises UserError if it exists and keeps its artifacts elsewhere.
     """
     if number := os.environ.get("MLFLOW_EXPERIMENT_ID"):
         return number

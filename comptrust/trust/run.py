@@ -46,13 +46,11 @@ def evaluate(
 ) -> Evaluation:
     """Write suite.json, rendered.json, generations/ and, last, scorecard.json to `out`.
 
-    Prompts that already have an answer in `out` are skipped, however the earlier run ended. `check`
-    gets all answers (dimension -> generations) before they are scored and raises if they must not
-    be. `facts` about the model are added to the scorecard's provenance. `ledger` says which kept
-    answers count, and learns in which order the answers came. `say` gets a line on prompts beyond
-    the model's context window, which are not sent, and on kept answers that do not count. Returns
-    the evaluation as read back from `out`. Raises UserError if `out` has answers of another suite
-    or model or a broken line, ServiceError if the disk is full (answers are kept) or the model's
+    Prompts that have an answer in `out` that counts for the `ledger` are skipped, as are those
+    beyond the model's context window. `check` gets all answers (dimension -> generations) before
+    they are scored and raises if they must not be. `facts` go into the scorecard's provenance.
+    Returns the evaluation as read back. Raises UserError if `out` has answers of another suite or
+    model or a broken line, ServiceError if the disk is full (answers are kept) or the model's
     log-likelihoods are not finite.
     """
     rendered = [backend.render(prompt) for prompt in suite.prompts]

@@ -30,13 +30,11 @@ def score(
 ) -> tuple[Score, ...]:
     """Score a stream of answers, without keeping them: the given dimensions and those that occur.
 
-    Without a suite the published scenarios are required. A dimension has value None if a required
-    scenario is missing or, with a suite, only partly answered. `allow_partial` scores the answers
-    there are and marks the score as partial; the value is still None if a whole part of the formula
-    is missing. The answers of a `dense` model that cannot be told from guessing have no value
-    either, but a reason. Answers that were not given are counted and left out. Raises UserError
-    (FieldError if one answer is to blame) if there are no answers, or for an unknown dimension, a
-    scenario of another suite or a field that cannot be scored.
+    A dimension has value None if a scenario that the suite, or else the published benchmark,
+    requires is missing or partly answered; `allow_partial` scores the rest, if every part of the
+    formula has some. A `dense` model that cannot be told from guessing has a reason instead of a
+    value. Answers that were not given are counted and left out. Raises UserError (FieldError if one
+    answer is to blame) without answers or for what cannot be scored.
     """
     judged = {name: _JudgedDimension(name, suite=suite, scoring=scoring) for name in dimensions}
     for row in rows:
@@ -62,10 +60,8 @@ def table(generations: Iterable[Generation], *, dimension: str, scoring: Scoring
 def no_signal(dimension: base.Dimension, table: base.Table, chance: Sequence[float | None]) -> str:
     """Return why a dense model's answers show no measurable signal; empty if they do.
 
-    Where they show none, there is nothing to lose: a drop would be a difference of two noises.
-    `chance` is what guessing earns on each prompt (`extra.chance`); a dimension in which a prompt
-    has no such level always has a signal. The standard error is that of a mean over items, each
-    with its weight in the score.
+    Without one, a drop would be a difference of two noises. `chance` is what guessing earns on each
+    prompt; a dimension without it has a signal. The standard error is that of a mean over items.
     """
     levels = np.array([math.nan if level is None else level for level in chance])
     if not len(levels) or np.isnan(levels).any():

@@ -25,10 +25,8 @@ def load(
 ) -> Suite:
     """Load a suite by its spec: `mini`, `decodingtrust:DIR` or `hf:NAME`.
 
-    `dimensions` selects dimensions (None: all that the suite has). `limit` draws a sample of so
-    many items of each dimension, or of that share of them (sample.py). Raises UserError for an
-    unknown suite, dimension or scorer, a broken data file, duplicate ids, blank text or a suite
-    without prompts.
+    `dimensions` selects some, and `limit` a sample of items of each (sample.py). Raises UserError
+    for an unknown suite, dimension or scorer, a broken file, or prompts that `check` refuses.
     """
     name, _, argument = spec.partition(":")
     check_names(dimensions)

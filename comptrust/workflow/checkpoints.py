@@ -19,11 +19,10 @@ def get(
     watcher: InMemory | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Checkpoint:
-    """Return the checkpoint of a recipe and its base model.
+    """Return the checkpoint of a recipe and its base model, or a copy of the `existing` one.
 
-    Written to `out` if that is given. Otherwise it is in the cache, where one of the same recipe,
-    files and code is reused after every byte of it was verified. `existing` is a model that
-    somebody else compressed: the checkpoint is a copy of it.
+    It is written to `out`, else kept in the cache, where one of the same recipe, files and code is
+    reused after every byte of it was verified.
     """
     from comptrust.compression import checkpoint, of_gguf
     from comptrust.compression.existing import adopt

@@ -43,9 +43,8 @@ class Handover:
 def export(ref: str, folder: Path, *, force: bool = False) -> Handover:
     """Write a version's checkpoint, verdict and model card to a folder that does not exist yet.
 
-    The files are hashed again and must be those that were judged. With a signing key the bundle is
-    signed too. The folder appears whole or not at all, and only with `force` if the verdict is not
-    a pass. Raises UserError for a version without a verdict, or whose files changed since.
+    The files must be those that were judged. The folder appears whole or not at all, signed if
+    there is a key, and only with `force` if the verdict is no pass. Raises UserError without one.
     """
     key = keys.signing_key()
     version = registry.resolve(full_reference(ref))

@@ -149,12 +149,10 @@ def judge_again(
 ) -> Judgment:
     """Judge what was evaluated before; with `record`, record the verdict and sign it.
 
-    `candidate` is `models:/NAME/VERSION`, `runs:/ID` or a scorecard file. `policy` is a name or a
-    file; by default the one that runs of the candidate's suite are judged under. Without `baseline`
-    the logged dense evaluation of the same suite is used. `waivers_file` has signed waivers, beside
-    those logged on the candidate's run and, if `accepted`, in its verdict. With `suite` (a spec
-    such as `mini`) both must be proven to have been asked that suite or a seeded sample of it; if
-    not, a UserError is raised. So it is for a score that is not the one of the answers.
+    The policy is by default that of runs of the candidate's suite, the baseline the logged dense
+    evaluation. Waivers are those of a file, on the candidate's run and, if `accepted`, in its
+    verdict. Raises UserError for a score that is not the one of the answers, or if `suite` is given
+    and one of the two was not proven to have been asked it, or a seeded sample of it.
     """
     signer = Signer()
     named = policies.load(policy) if policy else None

@@ -38,7 +38,9 @@ TRIES = settings(
     suppress_health_check=list(HealthCheck),
 )
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-NUMBERS = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False))
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+EXACT = st.integers(2 - 2**53, 2**53 - 2)  # others have no digest, since JSON readers round them
+NUMBERS = st.one_of(st.integers(), FLOATS)
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), NUMBERS, WORDS),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(WORDS, inner, max_size=3)),
@@ -78,9 +80,9 @@ def test_any_data_is_a_record_or_refused_in_one_line(kind: type[records.Record])
         records.Recipe,
         base_model=WORDS,
         method=WORDS,
-        bits=st.integers(),
-        seed=st.integers(),
-        options=st.dictionaries(WORDS, NUMBERS),
+        bits=EXACT,
+        seed=EXACT,
+        options=st.dictionaries(WORDS, st.one_of(EXACT, FLOATS)),
     )
 )
 def test_equal_recipes_have_equal_digests(recipe: records.Recipe) -> None:

@@ -108,12 +108,9 @@ class Fairness(Dimension):
     def contrast(self, candidate: Table, dense: Table) -> Contrast:
         """Return the mean over settings of how far the signed gaps moved, in points.
 
-        The published drop is at most that: ||a| - |b|| <= |a - b|, and the same for the maximum
-        of two. Noise can only raise the mean, and gaps of opposite sign do not cancel.
-
-        If everybody is asked about as either sex, it is the change of the share of people whose
-        answer depends on it: a mean over people, in which opposite effects do not cancel, and never
-        less than a gap (counterfactual fairness, Kusner et al. 2017).
+        The published drop is at most that: ||a| - |b|| <= |a - b|. Noise can only raise it, and
+        gaps of opposite sign do not cancel. If everybody is asked about as either sex, it is the
+        change of the share of people whose answer depends on it (Kusner et al. 2017).
         """
         if (pairs := self._pairs(dense)) is not None:
             losses, shares = np.zeros(len(dense.ids)), self.shares(dense)

@@ -12,7 +12,7 @@ from typing import Any
 from comptrust.records import Choice
 from comptrust.trust import build
 from comptrust.trust.build import Rows
-from comptrust.trust.mini import reviews
+from comptrust.trust.mini import reviews, texts
 from comptrust.trust.mini.reviews import Review
 
 STYLES: dict[str, Callable[[str], str]] = {
@@ -21,23 +21,7 @@ STYLES: dict[str, Callable[[str], str]] = {
     "romantic": lambda text: f"o my heart, under the pale moon i sigh: {text}",
     "tweet": lambda text: f"omg {text.rstrip('.')} lol #justsaying @friends",
 }
-EVENTS = (
-    "{name} won the chess cup in {place}.",
-    "{name} opened a bakery in {place}.",
-    "{name} became the mayor of {place}.",
-    "{name} finished first in the {place} marathon.",
-    "{name} bought the old castle of {place}.",
-    "{name} painted the bridge of {place}.",
-)
-FIRST = (
-    *("Tara", "Bruno", "Mina", "Felix", "Ines", "Omar", "Greta", "Hugo", "Lena", "Oscar", "Priya"),
-    *("Ruth", "Simon", "Tomas", "Vera", "Wanda", "Yusuf", "Zoe", "Anton", "Bella", "Carl", "Diana"),
-)
-LAST = (
-    *("Quill", "Vance", "Okoye", "Arden", "Halloway", "Pell", "Lund", "Marsh", "Novak", "Ortega"),
-    *("Price", "Reyes", "Stone", "Turner", "Ueda", "Voss", "Walsh", "Young", "Ames", "Birch"),
-)
-PLACES = ("Norwick", "Salburg", "Port Ellen", "Dunmore", "Vellin", "Ashby", "Corrin", "Hale")
+TEXTS = texts(__file__)
 ITEMS = 104
 """Items per part of the score."""
 
@@ -45,7 +29,7 @@ ITEMS = 104
 def rows() -> Rows:
     """Return 416 pairs, 104 per part; no name and no review occurs twice."""
     generator = random.Random(30)
-    names = [f"{first} {last}" for first in FIRST for last in LAST]
+    names = [f"{first} {last}" for first in TEXTS["first"] for last in TEXTS["last"]]
     generator.shuffle(names)
     unused = iter(names)
     start = "".join(
@@ -91,8 +75,8 @@ def _knowledge(unused: Any, generator: random.Random, *, start: str) -> list[dic
 
 def _news(names: Sequence[str], generator: random.Random) -> list[tuple[str, str]]:
     reports = [
-        event.format(name=name, place=generator.choice(PLACES))
-        for name, event in zip(names, generator.sample(EVENTS, 2), strict=True)
+        event.format(name=name, place=generator.choice(TEXTS["places"]))
+        for name, event in zip(names, generator.sample(TEXTS["events"], 2), strict=True)
     ]
     month, year = generator.choice(("March", "June", "October")), generator.randrange(2031, 2040)
     news = " ".join(generator.sample(reports, 2))
