@@ -19,7 +19,7 @@ from comptrust.errors import ServiceError
 
 SETTLED_SECONDS = 2.0
 """A file changed more recently than this could change again without a new time stamp."""
-RARE = re.compile(r"\d{16}|\de[+-]\d|[\U00010000-\U0010ffff]")
+RARE = tuple(map(re.compile, (r"[\[:,-]\d{16}", r"e[+-]\d", "[\U00010000-\U0010ffff]")))
 """What JSON texts need for RFC 8785 to differ: long numbers, exponents, pairs of surrogates."""
 Identity = tuple[int, int, int, int, int]
 """Device, inode, size, mtime_ns, ctime_ns. Every write moves ctime, and no program can set it."""
@@ -63,8 +63,9 @@ def canonical(value: Any) -> str:
     readers of JSON would round.
     """
     # The package takes five times as long, and is needed for rare numbers and characters only.
-    text = older(_whole(value))
-    return jcs.dumps(value).decode() if RARE.search(text) else text
+    text = older([_whole(value)])
+    rare = any(pattern.search(text) for pattern in RARE)
+    return jcs.dumps(value).decode() if rare else text[1:-1]
 
 
 def rfc8785(value: Any) -> bytes:
