@@ -19,7 +19,7 @@ from comptrust.errors import ServiceError, UserError
 
 SETTLED_SECONDS = 2.0
 """A file changed more recently than this could change again without a new time stamp."""
-RARE = re.compile(r"\d{16}|\de[+-]\d|[\U00010000-\U0010ffff]")
+RARE = tuple(map(re.compile, (r"[\[:,-]\d{16}", r"e[+-]\d", "[\U00010000-\U0010ffff]")))
 """What JSON texts need for RFC 8785 to differ: long numbers, exponents, pairs of surrogates."""
 Identity = tuple[int, int, int, int, int]
 """Device, inode, size, mtime_ns, ctime_ns. Every write moves ctime, and no program can set it."""
@@ -63,9 +63,9 @@ def canonical(value: Any) -> str:
     2**53, which other readers of JSON would round.
     """
     # The package takes five times as long, and is needed for rare numbers and characters only.
-    text = older(_whole(value))
-    if not RARE.search(text):
-        return text
+    text = older([_whole(value)])
+    if not any(pattern.search(text) for pattern in RARE):
+        return text[1:-1]
     try:
         return rfc8785(value).decode()
     except jcs.IntegerDomainError as error:

@@ -129,16 +129,18 @@ def is_block(signed: Attestation, checkpoint_digest: str, trusted: keys.Trusted)
 
     Answers that no key measured are anybody's, so they block nothing.
     """
-    verdict = signed.verdict
-    if not keys.proven(signed, trusted) or not verdict.stages or verdict.outcome != "block":
+    verdict, key = signed.verdict, trusted.get(signed.key_id)
+    if key is None or not verdict.stages or verdict.outcome != "block":
         return False
-    key, day = trusted[signed.key_id], signed.issued.date()
     unmeasured = any(
         finding.rule == provenance.RULE and finding.outcome != "pass"
         for finding in verdict.findings
     )
     same = {verdict.checkpoint_digest, digests.of_value(signed.weights)} == {checkpoint_digest}
-    return same and not unmeasured and not key.refusal("gate", model=signed.model, today=day)
+    day = signed.issued.date()
+    if unmeasured or not same or key.refusal("gate", model=signed.model, today=day):
+        return False
+    return keys.proven(signed, trusted)  # last: it takes longest, and anybody may log a thousand
 
 
 def _claiming(client: MlflowClient, checkpoint: str) -> list[Run]:
@@ -188,9 +190,8 @@ def _attestations_of(run: Run, places: Places, temporary: Path) -> list[Path]:
 
 def _block(path: Path, run_id: str, checkpoint: str, trusted: keys.Trusted) -> Attestation | None:
     """Return what a trusted key signed if it is a block of the checkpoint on this run."""
-    try:
+    with contextlib.suppress(UserError):  # anybody's text
         signed = attestations.read(path)
-    except UserError:  # anybody's text
-        return None
-    own = signed.run_id == run_id
-    return signed if own and is_block(signed, checkpoint, trusted) else None
+        if signed.run_id == run_id and is_block(signed, checkpoint, trusted):
+            return signed
+    return None
