@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from comptrust import config, digests
-from comptrust.errors import UserError
+from comptrust.errors import UserError, unknown
 from comptrust.imports import pairing
 from comptrust.imports.log import FORMATS, Log
 from comptrust.imports.pairing import SIDES, Paired, Scale
@@ -77,7 +77,10 @@ def run(request: Request) -> Result:
 
 
 def _read(harness: str, path: Path, cluster: str | None) -> Log:
-    reader = FORMATS.get(harness.replace("-", "_"))()
+    names = {name.replace("_", "-"): name for name in FORMATS.names()}
+    if harness not in names:
+        raise unknown("format", harness, names)
+    reader = FORMATS.get(names[harness])()
     try:
         log: Log = reader.read(path, cluster=cluster)
     # Readers walk through what other programs wrote, which may have any shape.

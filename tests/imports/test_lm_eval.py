@@ -76,7 +76,14 @@ def test_a_changed_prompt_is_not_paired(tmp_path: Path) -> None:
         first, *rest = text.splitlines()
         return "\n".join([json.dumps(json.loads(first) | {"prompt_hash": "f" * 64}), *rest])
 
-    paired = write(tmp_path / "out", changed(tmp_path, "samples_sums*", other_prompt))
+    folders = changed(tmp_path, "samples_sums*", other_prompt)
+    with pytest.raises(UserError, match=r"the results state \(task_hashes.sums\)"):
+        write(tmp_path / "out", folders)
+    [file] = folders["candidate"].glob("results_*")
+    results = json.loads(file.read_text())
+    del results["task_hashes"]["sums"]
+    file.write_text(json.dumps(results))
+    paired = write(tmp_path / "out", folders)
     assert "sums/exact_match.strict: 1 document asked with another prompt" in paired.notes[-1]
     for folder in paired.folders.values():
         card = evaluations.load(str(folder)).scorecard

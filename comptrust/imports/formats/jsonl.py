@@ -1,9 +1,4 @@
-"""Plain rows: one JSON object a line with `task`, `input`, `score`, and what else is known.
-
-`id` names a document within its task, by default the digest of `input`; `input` is its text, or
-`input_hash` a digest of it. `score` is 0 (worst) to 1 (best), or null where scoring failed.
-Optional: `metric` (default: score), `output`, `target`, `cluster`, `repeat`.
-"""
+"""Plain rows: one JSON object a line, with the fields that docs/imports.md explains."""
 
 from pathlib import Path
 

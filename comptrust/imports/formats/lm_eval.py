@@ -1,5 +1,6 @@
 """lm-evaluation-harness 0.4: the output folder of a run with --log_samples."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ TASK_SETTINGS = (
 RUN_SETTINGS = (
     *("lm_eval_version", "chat_template_sha", "system_instruction_sha", "fewshot_as_multiturn"),
 )
+REQUIRED = {"doc_id", "doc", "filter", "metrics", "doc_hash", "prompt_hash", "target_hash"}
 
 
 class LmEval:
@@ -83,8 +85,9 @@ def _add(
 ) -> None:
     """Add the rows of one task, one for each document and filter."""
     documents: set[str] = set()
+    hashes = hashlib.sha256()
     for where, fields in lines(samples):
-        missing = {"doc_id", "doc", "filter", "metrics", "doc_hash", "prompt_hash"} - set(fields)
+        missing = REQUIRED - set(fields)
         if missing:
             raise UserError(
                 f"{where}: no field '{sorted(missing)[0]}'. Needs lm-eval 0.4.3 or newer."
@@ -98,7 +101,7 @@ def _add(
         target = fields.get("target")
         row = Row(
             task=task,
-            document=digest(fields["doc_hash"], fields.get("target_hash")),
+            document=digest(fields["doc_hash"], fields["target_hash"]),
             asked=digest(fields["prompt_hash"]),
             scores=scores,
             text=_text(fields.get("filtered_resps")),
@@ -107,11 +110,19 @@ def _add(
         )
         log.add(row, where=where, doc_id=fields["doc_id"], filter=kind)
         documents.add(str(fields["doc_id"]))
+        for part in ("doc_hash", "prompt_hash", "target_hash"):
+            hashes.update(str(fields[part]).encode())
     effective = results.get("n-samples", {}).get(task, {}).get("effective")
     if effective is not None and len(documents) != effective:
         raise UserError(
             f"{samples} has {len(documents)} documents, but the results are of {effective}. Fetch"
             " the file again."
+        )
+    stated = results.get("task_hashes", {}).get(task)
+    if stated is not None and stated != hashes.hexdigest():
+        raise UserError(
+            f"{samples} has other documents or prompts than the results state (task_hashes.{task})."
+            " It is of another run or task, or was changed."
         )
     for metric, value in results["results"].get(task, {}).items():
         label, _, kind = metric.partition(",")
