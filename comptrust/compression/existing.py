@@ -146,6 +146,7 @@ def named(recipe: Recipe, folder: Path) -> Recipe:
             "bits": recipe.bits or files.bits,
             "group_size": recipe.group_size or files.group_size,
             "options": files.options,
+            "structure": recipe.structure or files.structure,
         }
     )
 

@@ -68,7 +68,7 @@ class Preset(Method):
                     f" by {self.unit}. Use another scheme."
                 )
 
-    def apply(self, model: Module, samples: Samples) -> None:
+    def apply(self, model: Module, samples: Samples) -> list[str] | None:
         from llmcompressor.modifiers.quantization import QuantizationModifier
 
         cache: dict[str, Any] = {"kv_cache_scheme": CACHE} if self.kv_cache != "none" else {}
@@ -76,3 +76,4 @@ class Preset(Method):
             targets=["Linear"], ignore=dense_layers(model), scheme=self.preset(), **cache
         )
         engine.oneshot(model, [modifier], samples=samples)
+        return None

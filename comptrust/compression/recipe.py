@@ -68,7 +68,7 @@ def build(
             problem = "needs bits" if bits is None else f"does not support bits {bits}"
             known = ", ".join(map(str, chosen.bits_known))
             raise UserError(f"Method {method} {problem}. Known: {known}.")
-        parameters = {"bits": bits}
+        parameters = {"bits": bits} | ({"structure": structure} if structure else {})
         if "group_size" in chosen.model_fields:
             usual = chosen.model_fields["group_size"].default
             parameters["group_size"] = _group_size(group_size) or usual

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from comptrust.errors import UserError
 from comptrust.models import formats, headers, memory, precision
 
@@ -41,6 +43,8 @@ class Layout:
     group_size: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
     """Options of a recipe."""
+    structure: str | None = None
+    """Pattern of the zeros in 8-bit floats, which the files do not state."""
     algorithms: tuple[str, ...] = ()
     """Methods whose results look like this, so that the files do not contradict them."""
 
@@ -75,7 +79,7 @@ def describe(folder: Path) -> Layout:
     parts = [f"in the {name.upper()} format", *(f"{key} {value}" for key, value in options.items())]
     parts += [f"{bits} bits"] if bits else []
     parts += [f"groups of {size}"] if size else []
-    return Layout(method, ", ".join(parts), bits, size, options, (method,))
+    return Layout(method, ", ".join(parts), bits, size, options, None, (method,))
 
 
 def check_bits(folder: Path, layout: Layout) -> None:
@@ -152,12 +156,14 @@ def _compressed_tensors(folder: Path, settings: Mapping[str, Any]) -> Layout:
     pattern = (settings.get("sparsity_config") or {}).get("sparsity_structure")
     if pattern not in (None, "unstructured", "0:0"):
         options["pattern"] = str(pattern)
+    structure = "2:4" if method == "fp8" and _two_of_four(folder) else None
     ignored = [str(name) for name in settings.get("ignore") or ()]
     text = [
         f"{bits}-bit {weights.get('type')} weights per {weights.get('strategy')}"
         f"{f' of {size}' if size else ''}",
         f"activations {_activations(inputs)}",
         *(f"{key} {value}" for key, value in options.items()),
+        f"pruned {structure}" if structure else "",
         f"left dense: {', '.join(ignored[:4])}{' ...' if ignored[4:] else ''}" if ignored else "",
     ]
     algorithms = ("gptq", "awq", "rtn", "autoround") if plain and not cache else ()
@@ -167,8 +173,25 @@ def _compressed_tensors(folder: Path, settings: Mapping[str, Any]) -> Layout:
         bits,
         size,
         options,
+        structure,
         algorithms,
     )
+
+
+def _two_of_four(folder: Path) -> bool:
+    """Whether of every four 8-bit floats of each matrix at most two are not zero."""
+    count = 0
+    for tensor in headers.tensors(folder):
+        if (
+            tensor.dtype.startswith("F8_")
+            and tensor.count % 4 == 0
+            and tensor.name.endswith("weight")
+        ):
+            codes = np.memmap(tensor.path, np.uint8, "r", tensor.start, (tensor.count // 4, 4))
+            if int(np.count_nonzero(codes & 0x7F, axis=1).max(initial=0)) > 2:
+                return False
+            count += 1
+    return count > 0
 
 
 def _activations(inputs: Mapping[str, Any]) -> str:

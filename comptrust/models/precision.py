@@ -4,6 +4,7 @@ Names and shapes come from the headers; of each matrix only a sample of values i
 """
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 """Names of floats of 16 bits and more: in safetensors headers, and elsewhere."""
+EXPERTS = re.compile(r"^(moe_|n_)?(num_|n_)?(local_|routed_)?experts$")
+"""Settings that say how many experts a block has."""
 NOT_WEIGHTS = ("bias", "_ids", "inv_freq")
 """Endings of the names of tensors that are no weights, although they may have two dimensions."""
 NOT_LINEAR = ("embed", "lm_head", "wte", "wpe")
@@ -74,7 +77,8 @@ def weights(folder: Path) -> str:
     if settings := memory.quantization(folder):
         bits = memory.stated_bits(settings)
         kind = str(settings.get("quant_method", "unknown format"))
-        return f"quantized ({kind}{f', {bits} bits' if bits else ''})"
+        parts = (kind, f"{bits} bits" if bits else "", _not_rounded(folder))
+        return f"quantized ({', '.join(filter(None, parts))})"
     matrices = [
         tensor
         for tensor in headers.tensors(folder)
@@ -98,6 +102,23 @@ def weights(folder: Path) -> str:
     if 2 * sum(map(_coarse, samples)) > len(samples):
         return f"quantized ({dtype} with at most 4 bits of information)"
     return f"dense ({dtype})"
+
+
+def _not_rounded(folder: Path) -> str:
+    """Say which activations transformers leaves as they are although the files round them.
+
+    So its numbers are those of a server only as far as weights go.
+    """
+    settings, fields = memory.quantization(folder), memory.settings(folder)
+    if settings.get("quant_method") == "fp8":  # read as floats, see readers.options
+        return "activations not rounded here"
+    groups = settings.get("config_groups")
+    groups = groups.values() if isinstance(groups, dict) else ()
+    rounded = any(isinstance(group, dict) and group.get("input_activations") for group in groups)
+    inner = fields.get("text_config")
+    names = fields.keys() | (inner.keys() if isinstance(inner, dict) else set())
+    experts = any(EXPERTS.search(name) for name in names)
+    return "activations of experts not rounded here" if rounded and experts else ""
 
 
 def _samples(folder: Path) -> Iterator["torch.Tensor"]:

@@ -60,7 +60,7 @@ TABLE = (
     Row("4 bits", ("gptq", "rtn", "autoround", "awq"), (4,), YES, YES, YES),
     Row("3 and 8 bits", ("gptq", "rtn", "autoround", "awq"), (3, 8), YES, FOUR_BITS, YES),
     Row(
-        "dynamic or block",
+        "dynamic or block, 2:4 too (served as dense)",
         ("fp8",),
         (8,),
         YES,

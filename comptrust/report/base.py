@@ -92,14 +92,18 @@ class ReportEntry(Record):
 
     @property
     def form(self) -> str:
-        """Bits and group size, or the structure of the zeros; what dense weights were made from."""
+        """Bits, group size, scheme and structure; of dense weights, what they were made from."""
         if self.method == "none":
             origin = re.search(r"dequantized from [^),]+", self.weights)
             return f"16 bits, {origin[0]}" if origin else "16 bits"
         zeros = "" if self.sparsity is None else f"{100 * self.sparsity:.0f}% zeros"
+        cache = self.settings.get("option.kv_cache", "none")
         parts = (
             f"{self.bits} bits" if self.bits else "",
             f"g{self.group_size}" if self.group_size else "",
+            self.settings.get("option.scheme", ""),
+            "" if cache == "none" else f"{cache} cache",
+            self.settings.get("format", ""),
             zeros if self.structure in (None, "", "unstructured") else self.structure,
             "" if self.calibration in (None, "builtin") else f"calibrated on {self.calibration}",
         )

@@ -66,6 +66,24 @@ def test_the_files_are_what_the_recipe_says(
     assert torch.equal(layer(inputs), plain) == (scheme == "w4a16"), "activations"
 
 
+def test_two_of_four_weights_of_8_bits_are_named_so(llama: Path, tmp_path: Path) -> None:
+    recipe = build(model=str(llama), method="fp8", structure="2:4", calibration_samples=2)
+    record = oneshot.compress(recipe, out=tmp_path / "out")
+    assert record.recipe.slug == "fp8-dynamic-8bit-2of4-s0"
+    assert record.structure_verified == "2:4" and 0.5 <= record.sparsity < 0.52
+    assert record.effective_bits == pytest.approx(PER_CHANNEL, abs=1e-6)
+    assert record.reload_check.max_logit_difference == 0
+    fields = dict.fromkeys(("bits", "sparsity", "structure"))
+    theirs = stated(model=str(llama), method="auto", group_size="auto", seed=0, **fields)
+    adopted = existing.adopt(theirs, tmp_path / "out", out=tmp_path / "adopted")
+    assert adopted.recipe.slug == record.recipe.slug
+    assert adopted.structure_verified == "2:4" and adopted.sparsity == record.sparsity
+    with pytest.raises(UserError, match="Option structure of fp8: Input should be '2:4'"):
+        build(model=str(llama), method="fp8", structure="1:2")
+    with pytest.raises(UserError, match="structure 2:4 cannot be used with method w8a8"):
+        build(model=str(llama), method="w8a8", structure="2:4")
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [

@@ -15,6 +15,17 @@ from comptrust.errors import UserError
 from comptrust.models import loading, precision
 from comptrust.records import Dtype
 
+FP8_DYNAMIC = {
+    "quant_method": "compressed-tensors",
+    "config_groups": {
+        "group_0": {
+            "targets": ["Linear"],
+            "weights": {"num_bits": 8, "type": "float", "strategy": "channel"},
+            "input_activations": {"num_bits": 8, "type": "float", "dynamic": True},
+        }
+    },
+}
+
 
 def changed(
     tiny: Path,
@@ -64,6 +75,16 @@ def rounded(weight: torch.Tensor, *, levels: int) -> torch.Tensor:
             lambda weight: weight,
             {"quantization_config": {"quant_method": "gptq", "bits": 4}},
             "quantized (gptq, 4 bits)",
+        ),
+        (
+            lambda weight: weight,
+            {"quantization_config": FP8_DYNAMIC, "num_experts": 4},
+            "quantized (compressed-tensors, activations of experts not rounded here)",
+        ),
+        (
+            lambda weight: weight,
+            {"quantization_config": FP8_DYNAMIC, "num_experts_per_tok": 1},
+            "quantized (compressed-tensors)",
         ),
         (
             lambda weight: weight * (torch.arange(weight.shape[1]) % 2),

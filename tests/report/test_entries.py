@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +116,22 @@ def test_what_cannot_be_read_is_named(store: Path, tiny: Path) -> None:
     runs.client().log_text(broken, "{}", "verdict.json")
     with pytest.raises(UserError, match=f"comptrust gate runs:/{broken}"):
         entries.read()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "form"),
+    [
+        ({"method": "fp8", "options": {"scheme": "static", "kv_cache": "fp8"}}, "static fp8 cache"),
+        ({"method": "fp8", "options": {"scheme": "block", "kv_cache": "none"}}, "block"),
+        ({"method": "gguf", "format": "gguf:q8_0"}, "gguf:q8_0"),
+        ({"method": "rtn", "format": "compressed-tensors"}, ""),
+    ],
+)
+def test_a_row_says_all_that_tells_its_recipe_from_others(
+    tiny_model: Path, recipe: dict[str, Any], form: str
+) -> None:
+    run_id = logged(tiny_model, bits=8, group_size=None, **recipe)
+    assert entries.read_run(run_id).form == f"8 bits {form}".strip()
 
 
 @pytest.mark.parametrize(
