@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
@@ -69,7 +70,8 @@ def arrows() -> str:
     lines = []
     for package, targets in ARROWS.items():
         names = ", ".join(sorted(targets, key=order.index)) or "none of these"
-        lines.append(f"{package:<{width}} imports {names}")
+        start = f"{package:<{width}} imports "
+        lines += textwrap.wrap(start + names, 100, subsequent_indent=" " * len(start))
     return "\n".join(["```text", *lines, "```", ""])
 
 

@@ -38,7 +38,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (["run", "--method", "wa"], ["wanda"]),
         (["run", "--recipe", "dense"], ["dense"]),
-        (["run", "--format", ""], ["compressed-tensors", "gptq", "awq"]),
+        (["run", "--format", "gp"], ["gptq"]),
         (["run", "--policy", "st"], ["staging"]),
         (["evaluate", "x", "--suite", "m"], ["mini"]),
         (["evaluate", "x", "--engine", "v"], ["vllm"]),

@@ -45,6 +45,7 @@ ARROWS = {
         "tracking",
         "gate",
         "claims",
+        "imports",
         "report",
         "workflow",
         "api",

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from comptrust import digests
 from comptrust.cli.app import comptrust
 from comptrust.gate.signing import attestations
-from tests.gate.enforcement.test_rollback import backdate
+from tests.support.enforcement.exceptions import backdate
 from tests.support.enforcement.inprocess import a_pass, log, promote, refused
 from tests.support.enforcement.world import BAD, GOOD, World
 

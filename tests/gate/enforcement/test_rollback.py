@@ -9,8 +9,6 @@ from collections.abc import Callable
 import pytest
 
 from comptrust.gate import policy
-from comptrust.gate.enforcement import audit as audits
-from comptrust.gate.enforcement import audit_files
 from comptrust.gate.signing import keys, revocation, roles
 from tests.support.enforcement import exceptions as make
 from tests.support.enforcement.inprocess import a_pass, log, move, promote, refused, store
@@ -24,25 +22,11 @@ def former_champion(world: World) -> tuple[Candidate, Candidate]:
     """
     former = make.old_pass(world, days=89)
     promote(world, former)
-    backdate(world, days=30)
+    make.backdate(world, days=30)
     world_policy(world, "valid_days: 80\n")
     successor = a_pass(world, name=former.name)
     promote(world, successor)
     return former, successor
-
-
-def backdate(world: World, *, days: float) -> None:
-    """Let the records of the log be of some days ago; the chain still holds."""
-    path = world.folder / "mlflow.db.audit.jsonl"
-    records, previous = [], audits.GENESIS_HASH
-    for record in audits.read(path).lines:
-        time = record.time - datetime.timedelta(days=days)
-        record = record.model_copy(update={"time": time, "previous": previous})
-        record = record.model_copy(update={"hash": record.true_hash()})
-        records.append(record)
-        previous = record.hash
-    path.write_text("".join(json.dumps(item.model_dump(mode="json")) + "\n" for item in records))
-    audit_files.write_head(path, audit_files.Head(number=len(records), hash=previous))
 
 
 def world_policy(world: World, more: str) -> None:

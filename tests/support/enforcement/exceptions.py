@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     encode_dss_signature,
 )
 
+from comptrust.gate.enforcement import audit as audits
+from comptrust.gate.enforcement import audit_files
 from comptrust.gate.signing import algorithms, attestations, emergency, keys, roles
 from comptrust.gate.signing.emergency import Emergency
 from tests.support.enforcement import tricks
@@ -32,6 +35,20 @@ P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 DAY = datetime.timedelta(days=1)
 SECONDS = 6
 """Until the signature of a former champion expires."""
+
+
+def backdate(world: World, *, days: float) -> None:
+    """Let the records of the log be of some days ago; the chain still holds."""
+    path = world.folder / "mlflow.db.audit.jsonl"
+    records, previous = [], audits.GENESIS_HASH
+    for record in audits.read(path).lines:
+        time = record.time - datetime.timedelta(days=days)
+        record = record.model_copy(update={"time": time, "previous": previous})
+        record = record.model_copy(update={"hash": record.true_hash()})
+        records.append(record)
+        previous = record.hash
+    path.write_text("".join(json.dumps(item.model_dump(mode="json")) + "\n" for item in records))
+    audit_files.write_head(path, audit_files.Head(number=len(records), hash=previous))
 
 
 def name_roles(folder: Path) -> None:
