@@ -204,7 +204,7 @@ def _notes(logs: Mapping[str, Log], answers: Mapping[str, Answers]) -> Iterator[
         if values[0] != values[1]:
             yield f"{key}: {values[0]} for the dense model, {values[1]} for the candidate"
     for task, metric in sorted({one for log in logs.values() for one in log.left_out}):
-        yield f"{metric} of {task}: left out, as its samples are not single numbers"
+        yield f"{metric} of {task}: left out, as the samples have no single number of it"
     for name in sorted(answers["dense"].keys() | answers["candidate"].keys()):
         rows = {side: answers[side].get(name, {}) for side in SIDES}
         documents = {side: {one[0] for one in rows[side]} for side in SIDES}

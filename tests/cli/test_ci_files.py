@@ -122,6 +122,14 @@ def test_the_action_fails_with_the_verdict(folder: Path) -> None:
     assert (folder / "summary").read_text().startswith("## BLOCK")
 
 
+def test_the_example_gives_inputs_that_the_action_has() -> None:
+    action = yaml.safe_load((ROOT / "integrations/github/action.yml").read_text())
+    page = (ROOT / "docs/ci.md").read_text()
+    workflow = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
+    given = workflow["jobs"]["gate"]["steps"][-1]["with"].keys()
+    assert {"candidate"} <= given <= action["inputs"].keys()
+
+
 def test_the_gitlab_job_reports_the_rules(folder: Path) -> None:
     [(name, job)] = yaml.safe_load(
         (ROOT / "integrations/gitlab/comptrust.gitlab-ci.yml").read_text()

@@ -55,7 +55,7 @@ def test_means_are_those_of_the_harness(tmp_path: Path) -> None:
         assert card.engine["backend"] == "lm-eval/hf"
         assert card.engine["dtype"] == "float32"
     assert paired.notes == (
-        "brier_score of capitals: left out, as its samples are not single numbers",
+        "brier_score of capitals: left out, as the samples have no single number of it",
     )
 
 

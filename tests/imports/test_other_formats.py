@@ -11,6 +11,7 @@ from jsonschema import Draft7Validator
 
 from comptrust.errors import UserError
 from comptrust.imports import pairing
+from comptrust.imports.formats import every_eval_ever
 from comptrust.imports.formats.every_eval_ever import EveryEvalEver
 from comptrust.imports.formats.lm_eval import LmEval
 from comptrust.imports.formats.nemo_evaluator import NemoEvaluator
@@ -149,3 +150,19 @@ def test_what_is_written_is_valid_and_gives_the_same_scores(tmp_path: Path) -> N
         for score in before.scores:
             read_again = after[f"every-eval-ever/{score.dimension}/score"]
             assert read_again.value == pytest.approx(score.value, abs=1e-9)
+
+
+def test_our_own_suites_are_written(tmp_path: Path) -> None:
+    evaluation = evaluations.load(str(DATA / "release-0.1.0" / "candidate"))
+    every_eval_ever.write(evaluation, tmp_path)
+    about = json.loads((tmp_path / "evaluation.json").read_text())
+    schema("eval").validate(about)
+    scores = {
+        one["evaluation_name"]: one["score_details"]["score"] for one in about["evaluation_results"]
+    }
+    assert scores == {
+        one.dimension: one.value for one in evaluation.scorecard.scores if one.value is not None
+    }
+    # No single answer earns a share of fairness.
+    tasks = {row.task for row in EveryEvalEver().read(tmp_path, cluster="cluster").rows}
+    assert tasks == set(evaluation.generations) - {"fairness"}

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from comptrust import __version__, config, digests
+from comptrust.errors import UserError
 from comptrust.imports.log import Log, Row, digest, lines, only
 from comptrust.imports.log import cluster as cluster_of
 from comptrust.trust import base
@@ -91,8 +92,8 @@ def _texts(value: Any) -> list[str]:
 def write(evaluation: Evaluation, folder: Path) -> None:
     """Write `evaluation.json`, the scores, and `samples.jsonl`, what each answer earned (0-1).
 
-    Answers without a score are left out. Ids stand for the prompts, whose texts an evaluation does
-    not have.
+    Answers that earn nothing by themselves are left out. Ids stand for the prompts, whose texts an
+    evaluation does not have.
     """
     card, suite = evaluation.scorecard, evaluation.suite
     name = suite.name if suite else "unknown"
@@ -121,28 +122,25 @@ def write(evaluation: Evaluation, folder: Path) -> None:
             {
                 "evaluation_name": score.dimension,
                 "source_data": {"dataset_name": name, "source_type": "other"},
-                # Toxicity is above 100 if blank texts outweigh all others.
-                "metric_config": {
-                    "lower_is_better": False,
-                    "score_type": "continuous",
-                    "min_score": 0,
-                    "max_score": 200 if score.dimension == "toxicity" else 100,
-                },
+                "metric_config": {"lower_is_better": False, "metric_unit": "points of 100"},
                 "score_details": {"score": score.value},
             }
             for score in scored
         ],
     }
-    digests.write_atomic(folder / "evaluation.json", json.dumps(about, indent=2) + "\n")
     instances = (json.dumps(one) + "\n" for one in _instances(evaluation, identity))
     digests.write_atomic(folder / "samples.jsonl", "".join(instances))
+    digests.write_atomic(folder / "evaluation.json", json.dumps(about, indent=2) + "\n")
 
 
 def _instances(evaluation: Evaluation, identity: str) -> Iterator[dict[str, Any]]:
     for name, answers in evaluation.generations.items():
         table = evaluation.table(name)
         assert table
-        merits = base.get(name, scoring=evaluation.scoring).merit(table)
+        try:
+            merits = base.get(name, scoring=evaluation.scoring).merit(table)
+        except UserError:
+            continue  # a score of which no answer earns a share, such as fairness
         merits = np.where(table.given, merits, np.nan)
         for answer, cluster, merit in zip(answers, table.cluster, merits.tolist(), strict=True):
             if not np.isfinite(merit):
