@@ -165,18 +165,23 @@ def write_atomic(path: Path, text: str) -> None:
     """Write a text file whole or not at all. Raises ServiceError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            with open(temporary, "x", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_whole(path, text.encode())
     except OSError as error:
         raise ServiceError(
             f"Cannot write {path}: {error.strerror}. Nothing was changed; free space or choose"
             " another folder."
         ) from error
+
+
+def write_whole(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Write a file so that a reader sees the old one or the whole new one, and the disk has it."""
+    temporary = path.with_name(f".{path.name[:64]}.{secrets.token_hex(4)}")
+    try:
+        with open(temporary, "xb", opener=functools.partial(os.open, mode=mode)) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

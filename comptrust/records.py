@@ -337,6 +337,10 @@ class Suite(SuiteFields):
         older = self.model_construct(**fields | {"older": True})
         return older if older.digest == digest else self
 
+    def is_named(self, digest: str) -> bool:
+        """Return whether a digest is that of the suite, now or in earlier versions."""
+        return self.named(digest).digest == digest
+
     def by_dimension(self) -> dict[str, list[Prompt]]:
         """Return the prompts of each dimension that has any, in order."""
         prompts: dict[str, list[Prompt]] = defaultdict(list)

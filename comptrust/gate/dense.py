@@ -51,12 +51,18 @@ def check(
     """
     if not sources:
         return None
+    refusal = _refusal(sources, model, recipe, checkpoint)
+    reason = refusal or f"{model} is made from the dense source that the policy binds it to."
+    return Finding(rule=RULE, outcome="inconclusive" if refusal else "pass", reason=reason)
+
+
+def _refusal(sources: Sources, model: str, recipe: Recipe | None, checkpoint: str | None) -> str:
+    """Return why a name is not bound to a dense source; empty if it is."""
     if not model:
-        reason = (
+        return (
             "The policy binds names to dense sources, and nothing says which registered model this"
             " is. Judge its version instead."
         )
-        return Finding(rule=RULE, outcome="inconclusive", reason=reason)
     bound = binding(model, sources)
     for pattern, source in bound.items():
         facts = (
@@ -66,17 +72,14 @@ def check(
         )
         for field, wanted, stated in facts:
             if wanted not in (None, stated):
-                reason = (
+                return (
                     f"The policy binds {pattern} to the dense source with {field} {wanted}, but"
                     f" {model} was made from or compared with {stated or 'an unknown one'}. Make it"
                     " from that source, register it under another name, or change `sources:`."
                 )
-                return Finding(rule=RULE, outcome="inconclusive", reason=reason)
     if not bound:
-        reason = (
+        return (
             f"The policy binds names to dense sources, but not {model}. Add it to `sources:` with"
             f" checkpoint {checkpoint or 'DIGEST'} if that is its dense model, or use a bound name."
         )
-        return Finding(rule=RULE, outcome="inconclusive", reason=reason)
-    reason = f"{model} is made from the dense source that the policy binds it to."
-    return Finding(rule=RULE, outcome="pass", reason=reason)
+    return ""

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,19 @@ from comptrust.gate.pins import PinnedSuite
 FIELDS = ("digest", "content", "source")
 
 
-def write(name_or_path: str, pin: PinnedSuite, items: Mapping[str, int], *, replace: bool) -> bool:
+def write(
+    name_or_path: str,
+    pin: PinnedSuite,
+    items: Mapping[str, int],
+    *,
+    replace: bool,
+    same: Callable[[str], bool],
+) -> bool:
     """Add a pinned suite to a policy file, or update it; return whether the file changed.
 
-    `items` are those of the suite, by dimension. Another copy of a suite of the same name gives way
-    only with `replace`. Raises UserError for a shipped policy, for fewer items than the policy asks
-    for, and for a file that cannot be edited.
+    `items` are those of the suite, by dimension; `same` tells whether a digest is of that suite.
+    Another copy of a suite of the same name gives way only with `replace`. Raises UserError for a
+    shipped policy, for fewer items than the policy asks for, and for a file that cannot be edited.
     """
     path = Path(name_or_path).resolve()
     if name_or_path in policies.names() or path.is_relative_to(policies.FOLDER.resolve()):
@@ -34,7 +41,7 @@ def write(name_or_path: str, pin: PinnedSuite, items: Mapping[str, int], *, repl
         )
     before = policies.load(name_or_path)
     alike = [place for place, own in enumerate(before.suites) if own.name == pin.name]
-    exact = [place for place in alike if before.suites[place].digest == pin.digest]
+    exact = [place for place in alike if same(before.suites[place].digest)]
     if alike and not exact and not (replace and len(alike) == 1):
         held = ", ".join(before.suites[place].digest[:12] for place in alike)
         advice = "count this one instead with --replace" if len(alike) == 1 else "edit the file"

@@ -180,7 +180,7 @@ def _load(spec: str, dimensions: tuple[str, ...], scoring: Scoring, scorer: str)
 @functools.lru_cache(maxsize=64)
 def _is(spec: str, dimensions: tuple[str, ...], scoring: Scoring, scorer: str, digest: str) -> bool:
     """Return whether a suite has a digest, now or in earlier versions. Raises UserError."""
-    return _load(spec, dimensions, scoring, scorer).named(digest).digest == digest
+    return _load(spec, dimensions, scoring, scorer).is_named(digest)
 
 
 @functools.lru_cache(maxsize=64, typed=True)

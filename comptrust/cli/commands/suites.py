@@ -1,5 +1,6 @@
 """`comptrust suites`: which prompts a policy counts."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,8 @@ def pin(data: str, policy: str, replace: bool, as_json: bool) -> None:
         from comptrust.tracking import evaluations
 
         pinned, items = pins.of_evaluation(evaluations.load(data))
-        _show(policy, pinned, items, replace=replace, as_json=as_json)
+        same = pinned.digest.__eq__
+        _show(policy, pinned, items, same=same, replace=replace, as_json=as_json)
         return
     spec = data
     if data.partition(":")[0] not in set(suites.SUITES.names()) - {"decodingtrust"}:
@@ -61,15 +63,21 @@ def pin(data: str, policy: str, replace: bool, as_json: bool) -> None:
         content=content.of_suite(suite),
         source=None if spec == suite.name else spec,
     )
-    _show(policy, pinned, items, replace=replace, as_json=as_json)
+    _show(policy, pinned, items, same=suite.is_named, replace=replace, as_json=as_json)
 
 
 def _show(
-    policy: str, pinned: "PinnedSuite", items: dict[str, int], *, replace: bool, as_json: bool
+    policy: str,
+    pinned: "PinnedSuite",
+    items: dict[str, int],
+    *,
+    same: Callable[[str], bool],
+    replace: bool,
+    as_json: bool,
 ) -> None:
     from comptrust.gate import pin_file
 
-    changed = pin_file.write(policy, pinned, items, replace=replace)
+    changed = pin_file.write(policy, pinned, items, replace=replace, same=same)
     verb = "now counts" if changed else "already counts"
     rows = [("dimension", "items"), *((name, str(count)) for name, count in items.items())]
     lines = [

@@ -4,10 +4,8 @@ Files are named by their SHA-256. An index names the files of one promotion, and
 index.
 """
 
-import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 from comptrust import config, digests
@@ -92,15 +90,7 @@ class EvidenceStore:
                 return digest
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.parent.mkdir(exist_ok=True, mode=0o700)
-            temporary = path.with_name(f".{digest[:8]}.{secrets.token_hex(4)}")
-            try:
-                with open(temporary, "xb", opener=partial(os.open, mode=0o600)) as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            digests.write_whole(path, content, mode=0o600)
         except OSError as error:
             raise ServiceError(
                 f"Cannot keep the evidence in {self.folder}: {error.strerror}. Nothing was"

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage
-from mlflow.exceptions import MlflowException
 from mlflow.utils import get_results_from_paginated_fn
 
 from comptrust import digests
@@ -50,7 +48,7 @@ def keep(
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    models = {model for run in runs.values() for model in _models(places.tracking(), run)}
+    models = {model for run in runs.values() for model in _models(places, run)}
     return store.keep(
         files, runs=runs, models=tuple(sorted(models)), policy=digests.canonical(policy.fields)
     )
@@ -64,12 +62,9 @@ def is_whole(store: EvidenceStore | None, digest: str) -> bool:
         return False
 
 
-def _models(client: MlflowClient, run_id: str) -> list[str]:
+def _models(places: Places, run_id: str) -> list[str]:
     """Return the logged models of a run."""
-    try:
-        info = client.get_run(run_id).info
-    except MlflowException as error:
-        raise UserError(f"Its run {run_id} cannot be read: {error.message}.") from error
+    client, info = places.tracking(), places.run(run_id)
     if info.lifecycle_stage == LifecycleStage.DELETED:
         raise UserError(
             f"The run {run_id} that it rests on was deleted. Restore it: MlflowClient.restore_run."

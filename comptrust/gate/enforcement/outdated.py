@@ -41,15 +41,8 @@ class Outdated(Verifier):
         self, client: MlflowClient, present: Mapping[Level, Present], trusted: keys.Trusted
     ) -> None:
         self._present = present
-        here = settings.Settings(
-            database="",
-            trusted_keys=None,
-            policies={level: now.policy for level, now in present.items() if now.policy},
-            models=(),
-            aliases=(),
-            artifact_roots=(),
-            audit_log=None,
-        )
+        known = {level: now.policy for level, now in present.items() if now.policy}
+        here = settings.Settings(database="", models=(), aliases=(), policies=known)
         super().__init__(here, lambda: client, client.get_model_version)
         self._trusted = trusted
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.entities import RunInfo
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -41,7 +42,9 @@ class Places:
 
     def fetch(self, run_id: str, names: tuple[str, ...], into: Path) -> Path:
         """Copy those of the named files that a run has, and return the folder."""
-        return files.fetch(self._of_run(run_id), names, into, tracking=self.tracking().tracking_uri)
+        return files.fetch(
+            self.run(run_id).artifact_uri, names, into, tracking=self.tracking().tracking_uri
+        )
 
     def hashed(self, version: ModelVersion, uri: str, temporary: Path) -> files.Snapshot:
         """Hash every file of a version, which must be where only this server can change it."""
@@ -89,7 +92,7 @@ class Places:
                 "Its files are in a run's folder, which others can write to. Log it with"
                 " mlflow.transformers.log_model."
             )
-        if not uri.startswith(f"{self._of_run(version.run_id or '')}/"):
+        if not uri.startswith(f"{self.run(version.run_id or '').artifact_uri}/"):
             raise UserError(
                 f"Its files are at {uri}, which is the place of neither a logged model nor of the"
                 " version's run. Register the logged model."
@@ -109,8 +112,9 @@ class Places:
         except MlflowException as error:
             raise UserError(f"Its signed sibling {ref} is gone. Gate it again.") from error
 
-    def _of_run(self, run_id: str) -> str:
+    def run(self, run_id: str) -> RunInfo:
+        """Return what the tracking store says about a run."""
         try:
-            return str(self.tracking().get_run(run_id).info.artifact_uri)
+            return self.tracking().get_run(run_id).info
         except MlflowException as error:
             raise UserError(f"Its run {run_id} cannot be read: {error.message}.") from error

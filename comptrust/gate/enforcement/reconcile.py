@@ -155,16 +155,12 @@ def guarded(records: Sequence[AuditRecord], registry: str) -> settings.Settings:
         told = {Guarded(models=here.models, aliases=here.aliases)}
     return settings.Settings(
         database=registry,
-        trusted_keys=None,
-        policies={},
         models=tuple(sorted({pattern for guards in told for pattern in guards.models})),
         aliases=(
             *settings.ALIASES,
             *(alias for guards in told for alias in guards.aliases),
             *((names.fold(alias), level) for alias, level in aliases),
         ),
-        artifact_roots=(),
-        audit_log=None,
     )
 
 

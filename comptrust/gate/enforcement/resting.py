@@ -3,6 +3,7 @@
 A revoked key is recorded with them, once, by the first server of the log that sees it.
 """
 
+import contextlib
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from comptrust.gate.signing.attestations import NAME, Attestation
 if TYPE_CHECKING:
     from comptrust.gate.enforcement.guard import Guard
 
+ATTESTATION = f"candidate/{NAME}"
 LINE = b'"decision": "revoked"'
 """Part of the line of each revocation, and of no other: inside a text the quotes are escaped."""
 
@@ -62,10 +64,9 @@ def on(key: str, records: Sequence[AuditRecord], registry: str) -> tuple[Resting
         version, record = promotion.version, granted.pop(promotion.place, None)
         grant = record.grant if record else None
         run_id = grant.run_id if grant else run_of(version) if version else ""
-        try:
+        signed = None
+        with contextlib.suppress(Exception):  # whatever somebody has put there
             signed = recheck.attestation_of(client, run_id)
-        except Exception:  # whatever somebody has put there
-            signed = None
         found.append(Resting(promotion.ref, promotion.where, _why(key, grant, signed)))
     for record in granted.values():
         if record.grant and record.grant.key_id == key:
@@ -79,12 +80,10 @@ def by_log(key: str, log: Path, evidence: Path | None) -> tuple[Resting, ...]:
     store = EvidenceStore(evidence) if evidence else None
     found = []
     for record in replay.promoted(replay.history(audit.records(log))).values():
-        try:
-            kept = record.grant and record.grant.evidence
-            place = store and store.place(store.index(kept or "").files[f"candidate/{NAME}"])
-            signed = attestations.read(place) if place else None
-        except (OSError, KeyError, UserError):
-            signed = None
+        kept, signed = record.grant and record.grant.evidence, None
+        with contextlib.suppress(OSError, KeyError, UserError):
+            if store and kept:
+                signed = attestations.read(store.place(store.index(kept).files[ATTESTATION]))
         where = f"{reconcile.where(record)}, record {record.number}"
         found.append(Resting(_ref(record), where, _why(key, record.grant, signed)))
     return tuple(one for one in found if one.why)

@@ -5,7 +5,7 @@ They are the trusted keys, the policies, the guarded names and the audit log.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -47,16 +47,16 @@ class Settings:
 
     database: str
     """Plain URI of the registry's database, without `comptrust+`."""
-    trusted_keys: Path | None
-    """Folder of public keys, which may be filled later; None: no key is trusted."""
-    policies: Mapping[Level, Policy]
     models: tuple[str, ...]
     """Patterns of guarded registered models."""
     aliases: tuple[tuple[str, Level], ...]
     """Patterns of guarded aliases, each with the policy it needs."""
-    artifact_roots: tuple[str, ...]
+    trusted_keys: Path | None = None
+    """Folder of public keys, which may be filled later; None: no key is trusted."""
+    policies: Mapping[Level, Policy] = field(default_factory=dict)
+    artifact_roots: tuple[str, ...] = ()
     """Places outside the server's artifact folder that, the operator vouches, only it can write."""
-    audit_log: Path | None
+    audit_log: Path | None = None
     """None if there is no place for it; then nothing guarded is allowed."""
     evidence: Path | None = None
     """Where the evidence of each promotion is kept; None without a log."""

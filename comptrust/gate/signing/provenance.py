@@ -19,14 +19,13 @@ RULE = "measured"
 
 def signers(findings: Sequence[Finding]) -> dict[str, str]:
     """Return reference -> key id of the measurements that a verdict rests on."""
-    evidence = [finding.evidence for finding in findings if finding.rule == RULE]
-    return {ref: key for one in evidence for ref, key in one.get("signed_by", {}).items()}
+    named = [one.evidence.get("signed_by", {}) for one in findings if one.rule == RULE]
+    return {ref: key for each in named for ref, key in each.items()}
 
 
 def left_out(findings: Sequence[Finding]) -> set[str]:
     """Return the references of the siblings that did not count in a verdict."""
-    evidence = [finding.evidence for finding in findings if finding.rule == RULE]
-    return {ref for one in evidence for ref in one.get("left_out", ())}
+    return {ref for one in findings if one.rule == RULE for ref in one.evidence.get("left_out", ())}
 
 
 def problems(

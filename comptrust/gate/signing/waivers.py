@@ -49,12 +49,23 @@ def apply(
     must be allowed to sign. Every waiver of the rule is logged in the evidence with what became of
     it.
     """
-    log = [
-        waiver.model_dump(mode="json")
-        | {"state": _state(waiver, finding, waivable, checkpoint_digest, trusted, scope)}
-        for waiver in waivers
-        if waiver.rule == finding.rule
-    ]
+    today = scope.get("today") or datetime.datetime.now(datetime.UTC).date()
+
+    def state(waiver: Waiver) -> str:
+        """Return what becomes of a waiver: the first obstacle, or that it is accepted."""
+        refusal = keys.refusal(waiver, trusted, **scope)
+        obstacles = (
+            (not waiver.signature, "ignored: not signed"),
+            (bool(refusal), f"ignored: it {refusal}"),
+            (waiver.until < today, "ignored: expired"),
+            (waiver.checkpoint != checkpoint_digest, "ignored: for another checkpoint"),
+            (not waivable, "ignored: this rule cannot be waived"),
+            (finding.outcome != "inconclusive", f"not used: the finding is {finding.outcome}"),
+        )
+        return next((state for applies, state in obstacles if applies), ACCEPTED)
+
+    own = [waiver for waiver in waivers if waiver.rule == finding.rule]
+    log = [waiver.model_dump(mode="json") | {"state": state(waiver)} for waiver in own]
     if not log:
         return finding
     update: dict[str, Any] = {"evidence": finding.evidence | {"waivers": log}}
@@ -65,28 +76,6 @@ def apply(
         states = [f"The waiver of {entry['who']} was {entry['state']}." for entry in log]
         update["reason"] = " ".join([finding.reason, *states])
     return finding.model_copy(update=update)
-
-
-def _state(
-    waiver: Waiver,
-    finding: Finding,
-    waivable: bool,
-    checkpoint_digest: str,
-    trusted: keys.Trusted,
-    scope: Mapping[str, Any],
-) -> str:
-    """Return what becomes of a waiver: the first obstacle, or that it is accepted."""
-    refusal = keys.refusal(waiver, trusted, **scope)
-    today = scope.get("today") or datetime.datetime.now(datetime.UTC).date()
-    obstacles = (
-        (not waiver.signature, "ignored: not signed"),
-        (bool(refusal), f"ignored: it {refusal}"),
-        (waiver.until < today, "ignored: expired"),
-        (waiver.checkpoint != checkpoint_digest, "ignored: for another checkpoint"),
-        (not waivable, "ignored: this rule cannot be waived"),
-        (finding.outcome != "inconclusive", f"not used: the finding is {finding.outcome}"),
-    )
-    return next((state for applies, state in obstacles if applies), ACCEPTED)
 
 
 def accepted(findings: Sequence[Finding]) -> tuple[Waiver, ...]:
