@@ -79,8 +79,9 @@ def export(
 
 
 def _compare(dense: Path, plain: Path, *, bits: int) -> None:
-    rounded = loading.load(plain)[0].state_dict()
-    for name, weight in loading.load(dense)[0].state_dict().items():
+    models = (loading.load(path, spread=False, dtype="float32")[0] for path in (plain, dense))
+    rounded, weights = (model.state_dict() for model in models)
+    for name, weight in weights.items():
         off = float((rounded[name] - weight).norm() / weight.norm().clamp(min=1e-9))
         if not off <= MAX_ROUNDING_ERROR * 2.0**-bits:
             raise ServiceError(
