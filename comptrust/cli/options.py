@@ -165,7 +165,8 @@ compress_options = stack(
         "--calibration",
         default="builtin",
         show_default=True,
-        help="builtin: shipped texts; self: the dense model's own answers; file:PATH; or hf:NAME.",
+        help="builtin: shipped texts; self: the dense model's own answers; file:PATH; or"
+        " hf:NAME:CONFIG:SPLIT:FIELD.",
     ),
     click.option(
         "--calibration-samples",
