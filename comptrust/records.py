@@ -46,6 +46,8 @@ GIVEN = ("stop", "length", "choice")
 """Finish reasons of a text that the model gave; after any other there is no answer to score."""
 TOO_LONG = "too_long"
 """Finish reason of a prompt that does not fit the model's context window and was not sent."""
+NOT_FINITE = "not_finite"
+"""Finish reason of a prompt for which the model computes no probabilities."""
 UNFINISHED = "unfinished_reasoning"
 """Finish reason of a text that ended before its reasoning did."""
 
@@ -83,7 +85,8 @@ class Recipe(Record):
     group_size: int | None = None
     """Weights that share one scale (quantization only); resolved, never `auto`."""
     calibration: str | None = None
-    """Source of the calibration texts: builtin, self, file:PATH, hf:NAME."""
+    """Source of the calibration texts: builtin, self, file:PATH, or
+    hf:NAME:CONFIG:SPLIT:FIELD."""
     calibration_samples: int | None = None
     """Number of calibration samples used."""
     calibration_digest: str | None = None
@@ -175,6 +178,8 @@ class Checkpoint(Record):
     """Package -> version, for the packages that wrote the checkpoint."""
     parts: tuple[Part, ...] = Field(default=(), exclude_if=lambda parts: not parts)
     """All weights of the language model, by kind; empty in older files."""
+    calibration_tokens: int | None = Field(default=None, exclude_if=lambda count: count is None)
+    """Tokens of all calibration texts, after truncation."""
     fell_back: dict[str, int] = Field(default_factory=dict, exclude_if=lambda layers: not layers)
     """Layer that a simpler method had to compress -> number of its weights."""
 

@@ -162,7 +162,8 @@ compress_options = stack(
     default_option(
         "--calibration",
         default="builtin",
-        help="builtin: shipped texts; self: the dense model's own answers; file:PATH; or hf:NAME.",
+        help="builtin: shipped texts; self: the dense model's own answers; file:PATH; or"
+        " hf:NAME:CONFIG:SPLIT:FIELD.",
     ),
     click.option(
         "--calibration-samples",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comptrust import config
-from comptrust.errors import ServiceError, UserError
+from comptrust.errors import ServiceError, UserError, unknown
 from comptrust.models import chat
 from comptrust.records import Message
 from comptrust.text_tables import counted
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 256
 """Longer texts are truncated."""
+MAX_ROWS = 4096
+"""Rows read of a data set, from which the seed chooses; C4 alone has 365 million."""
+TRAIN = "train"
 MAX_ANSWER_TOKENS = 96
 """Length of an answer that the model itself gives."""
 
@@ -43,8 +48,8 @@ def choose(
     """Return `count` rendered calibration texts; the seed decides which, and their order.
 
     Sources are `builtin`, `self` (the dense model's own greedy answers to the builtin
-    instructions), `file:PATH` and `hf:NAME`. Pairs of instruction and answer are rendered in the
-    chat format `template`, by default the model's own; other texts get the model's
+    instructions), `file:PATH` and `hf:NAME:CONFIG:SPLIT:FIELD`. Pairs of instruction and answer are
+    rendered in the chat format `template`, by default the model's own; other texts get the model's
     beginning-of-text token, if it expects one. Raises UserError if the source cannot be
     read or has too few texts.
     """
@@ -115,17 +120,57 @@ def _fields(row: Any, *, where: str) -> dict[str, str]:
     )
 
 
-def _hub_rows(name: str) -> list[dict[str, str]]:
+def _hub_rows(spec: str) -> list[dict[str, str]]:
+    """Return the first rows, at most MAX_ROWS, of a data set NAME:CONFIG:SPLIT:FIELD.
+
+    All but the name may be left out or empty. Rows without text are skipped.
+    """
     import datasets
 
+    name, config_name, split, field, *more = [*spec.split(":"), "", "", "", ""]
+    if any(more):
+        raise UserError(f"Calibration hf:{spec} has more parts than hf:NAME:CONFIG:SPLIT:FIELD.")
+    local = config.path_of(name)
+    place, what, split = str(local) if local.is_dir() else name, f"data set {name}", split or TRAIN
     try:
-        data = datasets.load_dataset(name, split="train")
-    except Exception as error:  # datasets raises many different classes
-        raise ServiceError(
-            f"Cannot load the data set '{name}': {error}. Check the name and the network, or use"
+        configs = datasets.get_dataset_config_names(place)
+        if config_name and config_name not in configs:
+            raise unknown(f"config of {what}", config_name, configs)
+        if not config_name and len(configs) > 1 and "default" not in configs:
+            raise UserError(f"{what} needs a config, hf:{name}:CONFIG: {', '.join(configs)}.")
+        splits = datasets.get_dataset_split_names(place, config_name or None)
+        if split not in splits:
+            raise unknown(f"split of {what}", split, splits)
+        data = datasets.load_dataset(place, config_name or None, split=split, streaming=True)
+        rows = list(itertools.islice(_texts(data, field, what), MAX_ROWS))
+    except UserError:
+        raise
+    except datasets.exceptions.DatasetNotFoundError as error:
+        raise UserError(
+            f"No {what} here or on Hugging Face, or no access to it. Check the name, or use"
             " file:PATH."
         ) from error
-    return [_fields(row, where=f"data set {name}, row {number}") for number, row in enumerate(data)]
+    except Exception as error:  # datasets raises many different classes
+        raise ServiceError(
+            f"Cannot load the {what}: {' '.join(str(error).split())[:200]}. Check the name and the"
+            " network, or use file:PATH."
+        ) from error
+    return rows
+
+
+def _texts(data: Iterable[dict[str, Any]], field: str, what: str) -> Iterator[dict[str, str]]:
+    """Yield the rows that have text, in `field` or else in the usual fields."""
+    for number, row in enumerate(data):
+        if field and field not in row:
+            raise unknown(f"field of {what}", field, row)
+        text = row.get(field or "text")
+        if isinstance(text, str) and (text.strip() or "instruction" not in row):
+            if text.strip():
+                yield {"text": text}
+        elif field:
+            raise UserError(f"{what}, row {number}: the field {field} is no text. Name another.")
+        else:
+            yield _fields(row, where=f"{what} (fields {', '.join(row)}), row {number}")
 
 
 def _render(row: dict[str, str], tokenizer: PreTrainedTokenizerBase, template: str | None) -> str:

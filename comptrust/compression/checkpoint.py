@@ -119,6 +119,7 @@ def finish(
     sparsity: float,
     reload_check: ReloadCheck,
     fell_back: Mapping[str, int] | None = None,
+    calibration_tokens: int | None = None,
 ) -> Checkpoint:
     """Hash and measure the files, write checkpoint.json and return the record.
 
@@ -140,6 +141,7 @@ def finish(
         reload_check=reload_check,
         parts=measured.parts,
         fell_back=dict(fell_back or {}),
+        calibration_tokens=calibration_tokens,
         versions={name: version(name) for name in PACKAGES} | {"comptrust": __version__},
     )
     digests.write_atomic(folder / NAME, record.model_dump_json(indent=2) + "\n")

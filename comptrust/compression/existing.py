@@ -123,7 +123,6 @@ def check(recipe: Recipe, folder: Path, *, base: Path) -> int | None:
                 f" says {value}."
             )
     layout.check_bits(folder, files)
-    readers.check(folder)
     return files.group_size
 
 
@@ -132,6 +131,7 @@ def named(recipe: Recipe, folder: Path) -> Recipe:
 
     Raises UserError for weights that were pruned or rounded without a trace in config.json.
     """
+    readers.check(folder)
     files = layout.describe(folder)
     if recipe.method not in (AUTO, files.method):
         return recipe

@@ -140,6 +140,7 @@ def _write(
         sparsity=sparsity,
         reload_check=check,
         fell_back={name: sizes[name] for name in fell_back},
+        calibration_tokens=sum(ids.shape[1] for ids in samples) or None,
     )
     if method.kind != "dense":
         say(f"compressed {record.coverage}")

@@ -7,7 +7,7 @@ from comptrust.errors import UserError, unknown
 from comptrust.models import formats, gguf, servers
 from comptrust.records import Recipe, SaveDtype
 
-CALIBRATIONS = ("builtin", "self", "file:PATH", "hf:NAME")
+CALIBRATIONS = ("builtin", "self", "file:PATH", "hf:NAME:CONFIG:SPLIT:FIELD")
 DEFAULT_SAMPLES = 64
 SEEDS = 1 << 32
 WHAT_IT_DOES = {"quantization": "quantizes", "pruning": "prunes", "dense": "leaves the model dense"}

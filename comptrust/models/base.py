@@ -8,10 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from comptrust.errors import ServiceError, UserError
+from comptrust.errors import UserError
 from comptrust.models.reasoning import split
 from comptrust.plugins import Registry
-from comptrust.records import GIVEN, TOO_LONG, UNFINISHED, Generation, Prompt
+from comptrust.records import GIVEN, NOT_FINITE, UNFINISHED, Generation, Prompt
 from comptrust.serving_cost import ServingCost
 
 if TYPE_CHECKING:
@@ -123,19 +123,10 @@ def generation(
     )
 
 
-def too_long(prompt: Prompt) -> Generation:
-    """Build the record of a prompt that does not fit the context window."""
+def unanswered(prompt: Prompt, reason: str) -> Generation:
+    """Build the record of a prompt without an answer, such as one that is TOO_LONG."""
     n = 1 if prompt.choices else prompt.sampling.n
-    return generation(prompt, texts=[""] * n, finish_reasons=[TOO_LONG] * n)
-
-
-def not_finite(prompt: Prompt, value: float) -> ServiceError:
-    """Build the error for a model that computes no probabilities."""
-    return ServiceError(
-        f"Prompt '{prompt.id}' of {prompt.dimension}: the model's log-likelihoods are not finite"
-        f" ({value}), so nothing is scored. Its weights are broken, or too large for its dtype:"
-        " compress it again, or evaluate it in float32."
-    )
+    return generation(prompt, texts=[""] * n, finish_reasons=[reason] * n)
 
 
 def options(prompt: Prompt) -> tuple[str, ...]:
@@ -155,11 +146,11 @@ def chosen(
 
     The most likely choice wins; of equally likely ones, the first. For a prompt with a reference,
     the log-likelihoods there are subtracted, so that a liking for an option as such cancels (Zhao
-    et al. 2021, "Calibrate Before Use", section 4); the answer keeps both.
-    Raises ServiceError if a log-likelihood is not finite.
+    et al. 2021, "Calibrate Before Use", section 4); the answer keeps both. Without finite
+    log-likelihoods there is no answer.
     """
-    if bad := [value for value in (*logliks, *reference) if not math.isfinite(value)]:
-        raise not_finite(prompt, bad[0])
+    if not all(map(math.isfinite, (*logliks, *reference))):
+        return unanswered(prompt, NOT_FINITE)
     kept: dict[str, object] = {}
     if reference:
         for name, values in (("after_prompt", logliks), ("after_reference", reference)):

@@ -96,7 +96,10 @@ def peak() -> dict[str, float]:
 
 def quantization(folder: Path) -> dict[str, Any]:
     """Return the folder's quantization_config, empty if its weights are not quantized."""
-    fields = settings(folder).get("quantization_config")
+    stated = settings(folder)
+    fields, mlx = stated.get("quantization_config"), stated.get("quantization")
+    if isinstance(mlx, dict):
+        return {"quant_method": "mlx", **mlx}
     if isinstance(fields, dict):
         return fields
     for name, method in BESIDE.items():

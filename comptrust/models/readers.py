@@ -9,6 +9,8 @@ from comptrust.models import formats, memory
 
 SERVER = "Evaluate it through a server that reads it (backend openai)."
 FLOATS = ("torch.float32", "torch.bfloat16", "torch.float16")
+GONE = ("marlin-24", "sparse-bitmask", "sparse-24-bitmask")
+"""Formats that compressed-tensors no longer reads."""
 SCALES = ("_scale", "_zero_point", "_scale_inv", "_scales")
 """Endings of the names of parameters that a layout keeps in a dtype of its own."""
 
@@ -51,6 +53,14 @@ def check(folder: Path) -> None:
     from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AutoHfQuantizer
 
     name = str(settings.get("quant_method"))
+    sparsity = settings.get("sparsity_config") or {}
+    form = str(sparsity.get("format", settings.get("format")))
+    if form in GONE or (name == "compressed-tensors" and not settings.get("config_groups")):
+        dense = " Its weights are dense: remove quantization_config." if form == "dense" else ""
+        raise UserError(
+            f"{folder} is in the format '{form}' of compressed-tensors, which it reads no longer."
+            f"{dense or f' {SERVER}'}"
+        )
     if name != "bitsandbytes" and name not in AUTO_QUANTIZATION_CONFIG_MAPPING:
         raise UserError(
             f"{folder} is quantized with quant_method '{name}', which transformers does not read."

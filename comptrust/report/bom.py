@@ -140,6 +140,7 @@ def _datasets(bundle: Bundle) -> list[Json]:
         datasets.append(_dataset("suite", suite.name, "Evaluation", facts, suite.revision))
     if recipe.calibration:
         facts = {"samples": recipe.calibration_samples, "digest": recipe.calibration_digest}
+        facts |= {"tokens": tokens} if (tokens := bundle.checkpoint.calibration_tokens) else {}
         datasets.append(_dataset("calibration", recipe.calibration, "Calibration", facts))
     return datasets
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 DIGEST_CHARACTERS = 12
 """Characters of a digest that MLflow shows; its column has room for 36."""
+HUB = ("path", "config_name", "split")
+"""What the parts of hf:NAME:CONFIG:SPLIT are for MLflow."""
 MAX_NAME_CHARACTERS = 500
 """The room for a name in MLflow."""
 
@@ -40,6 +42,8 @@ def _dataset(name: str, digest: str, source: str, *, rows: int | None, **facts: 
         name=name[:MAX_NAME_CHARACTERS],
         digest=digest[:DIGEST_CHARACTERS],
         source_type="hugging_face" if is_hub else "local",
-        source=json.dumps({"path": path} if is_hub else {"uri": source, **facts}),
+        source=json.dumps(
+            dict(zip(HUB, path.split(":"), strict=False)) if is_hub else {"uri": source, **facts}
+        ),
         profile=None if rows is None else json.dumps({"num_rows": rows}),
     )

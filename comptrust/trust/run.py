@@ -12,8 +12,16 @@ from pathlib import Path
 
 from comptrust import __version__, config, digests, progress
 from comptrust.errors import ServiceError, UserError
-from comptrust.models.base import DECODING, Backend, too_long
-from comptrust.records import TOO_LONG, UNFINISHED, Generation, Prompt, Scorecard, Suite
+from comptrust.models.base import DECODING, Backend, unanswered
+from comptrust.records import (
+    NOT_FINITE,
+    TOO_LONG,
+    UNFINISHED,
+    Generation,
+    Prompt,
+    Scorecard,
+    Suite,
+)
 from comptrust.text_tables import counted
 from comptrust.trust import scorers, scoring, window
 from comptrust.trust.evaluation import Evaluation, load
@@ -27,7 +35,7 @@ PACKAGES = (
 """Packages whose versions can change answers or scores."""
 OWNER = "owner.json"
 """File of an evaluation's folder: which model, suite and backend its answers are of."""
-FINAL = ("content_filter", TOO_LONG, UNFINISHED)
+FINAL = ("content_filter", TOO_LONG, UNFINISHED, NOT_FINITE)
 """Finish reasons of answers that would be withheld again."""
 
 
@@ -50,8 +58,8 @@ def evaluate(
     beyond the model's context window. `check` gets all answers (dimension -> generations) before
     they are scored and raises if they must not be. `facts` go into the scorecard's provenance.
     Returns the evaluation as read back. Raises UserError if `out` has answers of another suite or
-    model or a broken line, ServiceError if the disk is full (answers are kept) or the model's
-    log-likelihoods are not finite.
+    model or a broken line, ServiceError if the disk is full (answers are kept) or the model
+    computes no probabilities for any prompt; for some, these are not measured.
     """
     rendered = [backend.render(prompt) for prompt in suite.prompts]
     rendering_digest = digests.of_value({"decoding": DECODING, "prompts": rendered})
@@ -86,7 +94,11 @@ def evaluate(
         say(f"{counted(unmarked, 'kept answer')} not made with this signing key: asked for again")
     for dimension in suite.required:
         prompts = [prompt for prompt in suite.prompts if prompt.dimension == dimension]
-        known = {prompt.id: too_long(prompt) for prompt in beyond if prompt.dimension == dimension}
+        known = {
+            prompt.id: unanswered(prompt, TOO_LONG)
+            for prompt in beyond
+            if prompt.dimension == dimension
+        }
         rows = _ask(
             backend,
             prompts,
@@ -100,6 +112,13 @@ def evaluate(
         if rows:
             files[dimension] = write_generations(folder / f"{dimension}.jsonl", rows)
         answers[dimension] = rows
+    reasons = {row.withheld for rows in answers.values() for row in rows}
+    if NOT_FINITE in reasons and not reasons - {NOT_FINITE, TOO_LONG}:
+        raise ServiceError(
+            "The model's log-likelihoods are not finite for any prompt, so nothing is scored. Its"
+            " weights are broken, or too large for its dtype: compress it again, or evaluate it in"
+            " float32."
+        )
     check(answers)
     card = Scorecard(
         checkpoint_digest=checkpoint_digest,

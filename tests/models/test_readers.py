@@ -46,6 +46,11 @@ def labeled(dense: Path, into: Path, settings: dict[str, Any] | None, **beside: 
         ({"group_size": 64, "bits": 4}, "'None', which transformers does not read"),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "requires bitsandbytes"),
         ({"quant_method": "aqlm"}, "requires AQLM"),
+        ({"quant_method": "compressed-tensors", "format": "marlin-24"}, "format 'marlin-24' of"),
+        (
+            {"quant_method": "compressed-tensors", "sparsity_config": {"format": "dense"}},
+            "reads no longer. Its weights are dense: remove quantization_config",
+        ),
     ],
 )
 def test_a_layout_without_a_reader_is_refused_before_loading(
@@ -53,6 +58,15 @@ def test_a_layout_without_a_reader_is_refused_before_loading(
 ) -> None:
     with pytest.raises(UserError, match=message):
         loading.load(labeled(tiny_model, tmp_path, settings))
+
+
+def test_mlx_is_named(tiny_model: Path, tmp_path: Path) -> None:
+    folder = labeled(tiny_model, tmp_path, None)
+    config = json.loads((folder / "config.json").read_text())
+    fields = {"quantization": {"bits": 4, "group_size": 64}}
+    (folder / "config.json").write_text(json.dumps(config | fields))
+    with pytest.raises(UserError, match="'mlx', which transformers does not read"):
+        loading.load(folder)
 
 
 def test_a_layout_that_is_stated_beside_config_json_counts(

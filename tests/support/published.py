@@ -310,6 +310,11 @@ def cast(dtype: torch.dtype, *, shards: bool = False, copies: bool = False) -> W
 
 def gguf(kind: str) -> Write:
     def write(model: Path) -> None:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(model)
+        loaded.resize_token_embeddings(len(tokenizer))  # as many as the file lists
+        for folder in (model, model.parent / "dense"):
+            loaded.save_pretrained(folder)
         gguf_files.write(model, model / f"model-{kind}.gguf", kind=kind)
         (model / FILE).unlink()
 

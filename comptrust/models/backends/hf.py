@@ -15,7 +15,7 @@ from comptrust.models.inference.engine import Request
 from comptrust.models.inference.tokens import Ids, fits, span, token_ids
 from comptrust.models.own_template import NO_ARGUMENTS, Arguments
 from comptrust.models.reasoning import SpecialTokens
-from comptrust.records import Dtype, Generation, Prompt, Sampling
+from comptrust.records import NOT_FINITE, Dtype, Generation, Prompt, Sampling
 from comptrust.serving_cost import ServingCost
 
 PROMPTS_PER_CHUNK = 256
@@ -158,7 +158,9 @@ class Hf(Backend):
             prompt = request.prompt
             key = prompt.dimension, prompt.id
             answers = unfinished[key]
-            answers[request.copy] = self._decoded(request.ids, tokens)
+            answers[request.copy] = (
+                self._decoded(request.ids, tokens) if request.finite else ("", NOT_FINITE)
+            )
             if len(answers) == prompt.sampling.n:
                 del unfinished[key]
                 copies = [answers[copy] for copy in sorted(answers)]

@@ -15,12 +15,12 @@ from typing import Any
 
 from comptrust.errors import ComptrustError, ServiceError, UserError
 from comptrust.models import chat, cost
-from comptrust.models.base import Backend, Tokenizer, chosen, generation, options, seed, too_long
+from comptrust.models.base import Backend, Tokenizer, chosen, generation, options, seed, unanswered
 from comptrust.models.endpoint import BeyondWindow, Endpoint, Refused
 from comptrust.models.inference.tokens import fits, span
 from comptrust.models.own_template import NO_ARGUMENTS, Arguments
 from comptrust.models.reasoning import SpecialTokens
-from comptrust.records import GIVEN, NOT_TOLD, Generation, Message, Prompt
+from comptrust.records import GIVEN, NOT_TOLD, TOO_LONG, Generation, Message, Prompt
 from comptrust.serving_cost import ServingCost
 
 DEFAULT_REQUESTS = 32
@@ -189,7 +189,7 @@ class Openai(Backend):
         try:
             return self._choose(prompt) if prompt.choices else self._generate(prompt)
         except BeyondWindow:
-            return too_long(prompt)
+            return unanswered(prompt, TOO_LONG)
 
     def _generate(self, prompt: Prompt) -> Generation:
         sampling = prompt.sampling

@@ -15,7 +15,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from comptrust.models.base import not_finite, seed
+from comptrust.models.base import seed
 from comptrust.models.inference.tokens import Ids
 from comptrust.records import Prompt
 
@@ -25,13 +25,15 @@ reach it.
 """
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Request:
     """One answer to generate: a prompt's tokens, and which of its answers this is."""
 
     prompt: Prompt
     ids: Ids
     copy: int = 0
+    finite: bool = True
+    """Whether all logits were numbers; if not, it has ended."""
 
     @cached_property
     def generator(self) -> torch.Generator:
@@ -68,9 +70,8 @@ class Engine(ABC):
 
     def has_ended(self, request: Request, tokens: Sequence[int]) -> bool:
         """Tell whether these new tokens of a request are complete."""
-        return bool(self.ends.intersection(tokens[-1:])) or (
-            len(tokens) == request.prompt.sampling.max_tokens
-        )
+        last = len(tokens) == request.prompt.sampling.max_tokens or not request.finite
+        return last or bool(self.ends.intersection(tokens[-1:]))
 
     def pad(self, rows: Sequence[Ids], *, side: str = "left") -> tuple[torch.Tensor, torch.Tensor]:
         """Return the ids of rows and their attention mask, both padded to the longest row."""
@@ -106,15 +107,16 @@ class RowEngine(Engine):
 def next_tokens(logits: torch.Tensor, requests: Sequence[Request]) -> list[int]:
     """Return the next token of each request from its logits, shape (requests, vocabulary).
 
-    Raises ServiceError for logits that are not numbers.
+    A request whose logits are not numbers is marked so.
     """
     # on a CPU, max is several times as fast as argmax
     largest, indices = logits.max(dim=-1)
-    if bad := (~largest.isfinite()).nonzero().flatten().tolist():
-        raise not_finite(requests[bad[0]].prompt, float(largest[bad[0]]))
     tokens: list[int] = indices.tolist()
-    for row, request in enumerate(requests):
-        if request.prompt.sampling.temperature > 0:
+    for row, (request, finite) in enumerate(
+        zip(requests, largest.isfinite().tolist(), strict=True)
+    ):
+        request.finite = finite
+        if finite and request.prompt.sampling.temperature > 0:
             tokens[row] = _drawn(logits[row].cpu(), request)
     return tokens
 

@@ -10,16 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from comptrust.errors import ServiceError, UserError
 from comptrust.gate.evidence import Evidence
+from comptrust.gate.rules.answered import Answered
 from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.models.backends.hf import Hf
 from comptrust.models.inference.engine import Engine, Request
 from comptrust.models.inference.generated import Generated
 from comptrust.models.inference.packed import Packed
 from comptrust.models.inference.padded import Padded
-from comptrust.records import Choice, Message, Prompt, Sampling
+from comptrust.records import NOT_FINITE, Choice, Message, Prompt, Sampling
 from comptrust.trust.run import evaluate
 from tests.support import questions
 
@@ -268,26 +270,45 @@ def test_an_answer_reads_alike_whatever_the_tokenizer_puts_before_it(
 
 
 @pytest.mark.parametrize("choices", [CHOICES, ()], ids=["choose", "generate"])
-@pytest.mark.parametrize("engine", [Packed, Padded])
-def test_a_model_that_computes_no_numbers_is_not_scored(
+@pytest.mark.parametrize("engine", [Packed, Padded, Generated])
+def test_a_prompt_without_numbers_is_not_measured_and_changes_no_other(
     engine: type[Engine], choices: tuple[Choice, ...], tiny_model: Path, tmp_path: Path
 ) -> None:
-    from safetensors.torch import load_file, save_file
-
-    folder = shutil.copytree(tiny_model, tmp_path / "broken")
-    weights = load_file(folder / "model.safetensors")
-    weights["model.norm.weight"].fill_(float("nan"))
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    broken = Hf(folder)
-    assert isinstance(broken.engine, Generated)
-    broken.engine = engine(broken.model, batch_size=2, ends=broken.ends)
-    prompts = tuple(
-        prompt.model_copy(update={"choices": choices}) for prompt in questions.suite().prompts
-    )
-    suite = questions.suite().model_copy(update={"prompts": prompts})
-    with pytest.raises(ServiceError, match=r"Prompt 'mmlu#\d' of mmlu: .* not finite \(nan\)"):
-        evaluate(broken, suite, out=tmp_path / "out", checkpoint_digest="c")
-    assert not (tmp_path / "out" / "scorecard.json").exists()
+    made = Hf(tiny_model)
+    made.engine = engine(made.model, batch_size=3, ends=made.ends)
+    prompts = [
+        prompt.model_copy(update={"choices": choices, "sampling": Sampling(max_tokens=4)})
+        for prompt in questions.suite().prompts
+    ]
+    tokens = [set(made.tokenizer(made.render(prompt))["input_ids"]) for prompt in prompts]
+    [rare, *_] = tokens[1] - set().union(tokens[0], *tokens[2:])
+    plain = list(made.answer(prompts))
+    head = made.model.lm_head.weight.detach().clone()  # tied to the embeddings
+    made.model.lm_head.weight = torch.nn.Parameter(head)
+    with torch.no_grad():
+        made.model.get_input_embeddings().weight[rare] = torch.nan
+    again = {answer.id: answer for answer in made.answer(prompts)}
+    assert again[prompts[1].id].finish_reasons == (NOT_FINITE,)
+    others = [answer for answer in plain if answer.id != prompts[1].id]
+    assert others and all(again[answer.id].withheld is None for answer in others)
+    if choices:
+        for answer in others:
+            expected = pytest.approx(answer.extra["loglik"], abs=1e-4)
+            assert again[answer.id].extra["loglik"] == expected
+    else:
+        assert all(again[answer.id].texts == answer.texts for answer in others)
+    suite = questions.suite().model_copy(update={"prompts": tuple(prompts)})
+    if choices:
+        done = evaluate(made, suite, out=tmp_path / "out", checkpoint_digest="c")
+        [score] = done.scorecard.scores
+        assert score.n_withheld == 1 and NOT_FINITE in str(score.withheld)
+        found = Answered().check(Evidence(done, done))
+        assert found.outcome == "inconclusive" and NOT_FINITE in found.reason
+    with torch.no_grad():
+        made.model.get_input_embeddings().weight.fill_(torch.nan)
+    with pytest.raises(ServiceError, match="not finite for any prompt"):
+        evaluate(made, suite, out=tmp_path / "all", checkpoint_digest="d")
+    assert not (tmp_path / "all" / "scorecard.json").exists()
 
 
 def test_prompts_beyond_the_window_are_left_out_and_named_first(
