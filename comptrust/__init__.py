@@ -29,27 +29,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Checkpoint",
-    "Comparison",
-    "ComptrustError",
-    "Evaluation",
-    "Finding",
-    "Generation",
-    "Prompt",
-    "Recipe",
-    "Score",
-    "Scorecard",
-    "ServiceError",
-    "Suite",
-    "UserError",
-    "Verdict",
-    "__version__",
-    "compare",
-    "compress",
-    "evaluate",
-    "judge",
-    "score",
-]
+    "Checkpoint", "Comparison", "ComptrustError", "Evaluation", "Finding", "Generation", "Prompt",
+    "Recipe", "Score", "Scorecard", "ServiceError", "Suite", "UserError", "Verdict", "__version__",
+    "compare", "compress", "evaluate", "judge", "score",
+]  # fmt: skip
 HOMES = ("comptrust.api", "comptrust.errors", "comptrust.records", "comptrust.trust.evaluation")
 
 

@@ -13,23 +13,14 @@ from comptrust.errors import ComptrustError, Exit, UserError
 
 BAD_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 """What can be wrong with a path that the user gave; other system errors are not the user's."""
-DISTRIBUTIONS = {
-    "profanity_check": "alt-profanity-check",
-    "sklearn": "scikit-learn",
-    "fastapi": "mlflow",
-    "flask": "mlflow",
-    "pandas": "mlflow",
-    "requests": "mlflow",
-    "sqlalchemy": "mlflow",
-    "starlette": "mlflow",
-    "uvicorn": "mlflow",
-    "werkzeug": "mlflow",
-    "compressed_tensors": "llmcompressor",
-    "loguru": "llmcompressor",
-    "huggingface_hub": "transformers",
-    "safetensors": "transformers",
-    "tokenizers": "transformers",
+BROUGHT_BY = {
+    "alt-profanity-check": "profanity_check",
+    "scikit-learn": "sklearn",
+    "mlflow": "fastapi flask pandas requests sqlalchemy starlette uvicorn werkzeug",
+    "llmcompressor": "compressed_tensors loguru",
+    "transformers": "huggingface_hub safetensors tokenizers",
 }
+DISTRIBUTIONS = {name: package for package, names in BROUGHT_BY.items() for name in names.split()}
 """Modules that are not named like the package that brings them, or that come with another one."""
 REQUIREMENT = re.compile(r'([\w.-]+)[^;]*;.*\bextra == "([\w-]+)"')
 COLLECTIONS = ("all", "test", "docs")

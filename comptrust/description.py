@@ -175,11 +175,10 @@ def _rows(verdict: Verdict) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each dimension with what its most severe rule says; the worst first."""
     worst: dict[str, dict[str, Any]] = {}
     for found in verdict.findings:
-        dimensions = found.evidence.get("dimensions")
-        for name, row in dimensions.items() if isinstance(dimensions, dict) else ():
-            if not isinstance(row, dict) or row.get("outcome") not in SEVERITY:
-                continue
-            if name not in worst or _severity(row) > _severity(worst[name]):
+        for name, row in found.rows.items():
+            if row.get("outcome") in SEVERITY and (
+                name not in worst or _severity(row) > _severity(worst[name])
+            ):
                 worst[name] = row
     yield from sorted(worst.items(), key=lambda item: _severity(item[1]), reverse=True)
 

@@ -466,6 +466,13 @@ class Finding(Record):
     """One sentence: the measured value and the limit."""
     evidence: dict[str, Any] = {}
 
+    @property
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """Dimension -> what the rule says of it; evidence is free-form, so there may be none."""
+        rows = self.evidence.get("dimensions")
+        named = rows.items() if isinstance(rows, dict) else ()
+        return {name: row for name, row in named if isinstance(row, dict)}
+
 
 class Verdict(Record):
     """The gate's judgment of a candidate; it may be promoted if there are findings and all pass."""

@@ -20,7 +20,7 @@ def render(verdict: "Verdict") -> str:
     drops = [
         (name, _points(drop.get("observed")), _points(drop.get("upper")), str(drop.get("outcome")))
         for finding in verdict.findings
-        for name, drop in finding.evidence.get("dimensions", {}).items()
+        for name, drop in finding.rows.items()
     ]
     parts = [
         f"<p><b>{outcome}</b> under policy {escape(verdict.policy)}</p>",

@@ -77,11 +77,8 @@ def named(finding: Finding) -> str:
 def _names(verdict: Verdict, outcome: str) -> Iterator[str]:
     """Yield what has this outcome: a rule, with the dimensions that it judges so."""
     for found in verdict.findings:
-        dimensions = [
-            name
-            for name, row in found.evidence.get("dimensions", {}).items()
-            if isinstance(row, dict) and row.get("outcome") == outcome
-        ]
+        rows = found.rows.items()
+        dimensions = [name for name, row in rows if row.get("outcome") == outcome]
         if found.outcome == outcome or (dimensions and found.outcome != "pass"):
             listed = f" [{', '.join(dimensions)}]" if dimensions else ""
             yield f"{named(found)}{listed}"
@@ -90,8 +87,8 @@ def _names(verdict: Verdict, outcome: str) -> Iterator[str]:
 def _dimensions(verdict: Verdict) -> dict[str, dict[str, Any]]:
     worst: dict[str, dict[str, Any]] = {}
     for found in verdict.findings:
-        for name, row in found.evidence.get("dimensions", {}).items():
-            if isinstance(row, dict) and row.get("outcome") in SEVERITY:
+        for name, row in found.rows.items():
+            if row.get("outcome") in SEVERITY:
                 rank = SEVERITY.index(row["outcome"])
                 if name not in worst or rank > SEVERITY.index(worst[name]["outcome"]):
                     worst[name] = worst.get(name, {}) | row

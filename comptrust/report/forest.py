@@ -109,24 +109,17 @@ def _png(rows: Sequence[Interval], allowed: Sequence[float], title: str) -> byte
 
 
 def _intervals(finding: Finding) -> tuple[Interval, ...]:
-    dimensions = finding.evidence.get("dimensions")
-    if not isinstance(dimensions, dict):
-        return ()
     return tuple(
-        Interval.model_validate({"outcome": finding.outcome} | evidence | {"dimension": name})
-        for name, evidence in dimensions.items()
-        if isinstance(evidence, dict) and isinstance(evidence.get("observed"), int | float)
+        Interval.model_validate({"outcome": finding.outcome} | row | {"dimension": name})
+        for name, row in finding.rows.items()
+        if isinstance(row.get("observed"), int | float)
     )
 
 
 def undecided(finding: Finding) -> tuple[str, ...]:
     """Return the dimensions in which a rule could not decide, measured or not."""
-    dimensions = finding.evidence.get("dimensions")
-    return tuple(
-        name
-        for name, evidence in (dimensions.items() if isinstance(dimensions, dict) else ())
-        if isinstance(evidence, dict) and evidence.get("outcome") == "inconclusive"
-    )
+    rows = finding.rows.items()
+    return tuple(name for name, row in rows if row.get("outcome") == "inconclusive")
 
 
 def _caption(rows: Sequence[Interval], allowed: Sequence[float]) -> str:

@@ -87,10 +87,15 @@ def client() -> MlflowClient:
     return _client(tracking_uri())
 
 
-@cache
-def _client(uri: str) -> MlflowClient:
+def prepare() -> None:
+    """Set what MLflow reads from the environment, unless the user has."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+
+
+@cache
+def _client(uri: str) -> MlflowClient:
+    prepare()
     if uri.startswith(("http://", "https://")):
         _probe(uri)
     check_folder(uri)

@@ -12,7 +12,7 @@ import click
 from comptrust.cli.options import end, file_option, json_option, print_result, text_option
 from comptrust.errors import Exit, UserError
 from comptrust.text_tables import counted
-from comptrust.tracking.store import SETTINGS, shown_uri, tracking_uri
+from comptrust.tracking.store import prepare, shown_uri, tracking_uri
 
 if TYPE_CHECKING:
     from comptrust.gate.enforcement.audit_record import AuditRecord
@@ -77,8 +77,7 @@ def command(
         from comptrust.gate.enforcement.reconcile import differences
         from comptrust.gate.signing import keys
 
-        for name, value in SETTINGS.items():
-            os.environ.setdefault(name, value)
+        prepare()
         place = trusted or os.environ.get(settings.KEYS)
         public = keys.load_public_keys(Path(place) if place else None)
         kept = evidence or settings.evidence_of(path)

@@ -78,12 +78,8 @@ def command(target: str, out: Path | None, as_json: bool, **options: Any) -> Non
     names = targets.BackendOptions.__dataclass_fields__
     backend_options = targets.BackendOptions(**{name: options[name] for name in names})
     backend_options.check()
-    suite = suites.load(
-        options["suite"],
-        dimensions=options["dimensions"],
-        scoring=options["scoring"],
-        limit=options["limit"],
-    )
+    asked = {name: options[name] for name in ("dimensions", "scoring", "limit")}
+    suite = suites.load(options["suite"], **asked)
     model = targets.target(target, backend_options)
     name = f"{model.name}-{model.digest[:8]}-{suite.digest[:8]}"
     if backend_options.dtype != "auto":

@@ -131,10 +131,9 @@ def revoke(
     """
     from comptrust.gate.enforcement import audit, resting, settings
     from comptrust.gate.signing import keys, revocation
-    from comptrust.tracking.store import SETTINGS, tracking_uri
+    from comptrust.tracking.store import prepare, tracking_uri
 
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
+    prepare()
     place = folder or Path(os.environ.get(settings.KEYS) or keys.default_folder())
     revocation.files_of(place, key)  # before the registry is asked
     uri = (registry or tracking_uri()).removeprefix(settings.SCHEME)
