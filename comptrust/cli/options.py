@@ -136,7 +136,7 @@ compress_options = stack(
         default=DEFAULT_MODEL,
         show_default=True,
         shell_complete=complete.models,
-        help="builtin:NAME, a Hugging Face id, a folder or models:/NAME/VERSION.",
+        help="builtin:NAME, a Hugging Face id, a folder, BASE+ADAPTER or models:/NAME/VERSION.",
     ),
     method_option("required, unless --recipe sets it"),
     click.option(
