@@ -21,7 +21,8 @@ Made by `python -m benchmarks.models OUT.json --write docs/models.md`, from tiny
   packed or half empty, counted from the headers alone.
 - **refused (N)**: one line, exit 2, before any weights are compressed; the note has the line.
   **failed**: one line, exit 4. **late**: the refusal came after weights were read.
-- **not run**: no result; the run was ended before.
+- **not run**: no result; the run was ended before. So are families of `tests/support/families.py`
+  that have no row.
 
 ## Families and methods
 
