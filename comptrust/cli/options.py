@@ -136,7 +136,7 @@ compress_options = stack(
         "--model",
         default=DEFAULT_MODEL,
         shell_complete=complete.models,
-        help="builtin:NAME, a Hugging Face id, a folder or models:/NAME/VERSION.",
+        help="builtin:NAME, a Hugging Face id, a folder, BASE+ADAPTER or models:/NAME/VERSION.",
     ),
     method_option("required, unless --recipe sets it"),
     click.option(
