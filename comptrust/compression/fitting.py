@@ -44,6 +44,7 @@ def _check_layers(recipe: Recipe, model: "PreTrainedModel") -> None:
     kind = type(model).__name__
     if not targets.matrices(model):
         raise UserError(f"{kind} has no linear layers to compress. Use method none.")
+    targets.check_experts(model)
     if METHODS.get(recipe.method).kind != "quantization":
         return
     prune = "Prune it instead: magnitude, wanda or sparsegpt."

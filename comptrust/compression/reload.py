@@ -1,6 +1,6 @@
 """Check a reloaded model: does it compute what the saved one did, and what do its weights say?"""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -72,7 +72,7 @@ def finite(rows: list[torch.Tensor]) -> ReloadCheck:
 
 
 def zeros(
-    model: PreTrainedModel, names: Iterable[str], *, structure: str | None
+    model: PreTrainedModel, names: Collection[str], *, structure: str | None
 ) -> tuple[float, str | None]:
     """Count the zeros in the matrices of these names, as `targets.matrices` names them.
 
@@ -80,6 +80,8 @@ def zeros(
     layers must have computed once, which unpacks them. Raises ServiceError for a layer whose
     weights cannot be read.
     """
+    if not names:
+        return 0.0, None
     matrices, modules = targets.matrices(model), dict(model.named_modules())
     pattern = Pattern.parse(structure)
     count, total, off_pattern = 0, 0, None

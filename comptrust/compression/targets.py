@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,10 @@ def dense_layers(model: Module) -> list[str]:
 
 
 def matrices(model: Module) -> dict[str, torch.Tensor]:
-    """Return the weights of all layers that are compressed, as they are, shape (..., out, in)."""
+    """Return the weights of all layers that are compressed, as they are, shape (..., out, in).
+
+    Experts that cannot be taken apart are as their family stores them, in two or three dimensions.
+    """
     import torch
     from transformers.pytorch_utils import Conv1D
 
@@ -55,9 +59,13 @@ def matrices(model: Module) -> dict[str, torch.Tensor]:
         if not _is_target(model, name):
             continue
         if is_experts(layer):
-            turned = _apart(layer, name).is_transposed
-            for part, value in layer.named_parameters(recurse=False):
-                if value.dim() == 3:
+            turned = False
+            with suppress(UserError):
+                turned = _apart(layer, name).is_transposed
+            parts = dict(layer.named_parameters(recurse=False))
+            most = max(value.dim() for value in parts.values())  # biases have one dimension less
+            for part, value in parts.items():
+                if value.dim() == most:
                     weights[f"{name}.{part}"] = value.mT if turned else value
         elif isinstance(layer, torch.nn.Linear):
             weights[name] = layer.weight
@@ -87,6 +95,13 @@ def take_apart(model: Module) -> Replaced:
             replaced[name] = layer
             model.set_submodule(name, experts)
     return replaced
+
+
+def check_experts(model: Module) -> None:
+    """Raise UserError for experts that cannot be taken apart, looking at their class alone."""
+    for name, layer in model.named_modules():
+        if is_experts(layer):
+            _apart(layer, name)
 
 
 def put_back(model: Module, replaced: Replaced) -> None:

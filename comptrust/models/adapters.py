@@ -56,7 +56,7 @@ def _config(adapter: Path) -> PeftConfig:
             "Merging an adapter needs the package peft. Install comptrust[adapters]."
         ) from error
     try:
-        config = PeftConfig.from_pretrained(str(adapter))
+        config: PeftConfig = PeftConfig.from_pretrained(str(adapter))
     # peft raises many classes for a broken or an unknown config
     except Exception as error:
         raise _refused(adapter, f"peft cannot read {CONFIG}: {error}") from error
