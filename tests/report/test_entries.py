@@ -128,7 +128,7 @@ def test_what_cannot_be_read_is_named(store: Path, tiny: Path) -> None:
     ],
 )
 def test_a_row_says_all_that_tells_its_recipe_from_others(
-    tiny_model: Path, recipe: dict[str, Any], form: str
+    store: Path, tiny_model: Path, recipe: dict[str, Any], form: str
 ) -> None:
     run_id = logged(tiny_model, bits=8, group_size=None, **recipe)
     assert entries.read_run(run_id).form == f"8 bits {form}".strip()
@@ -146,7 +146,7 @@ def test_a_row_says_all_that_tells_its_recipe_from_others(
     ],
 )
 def test_a_dense_row_says_what_its_weights_were_made_from(
-    tiny_model: Path, weights: dict[str, str], form: str
+    store: Path, tiny_model: Path, weights: dict[str, str], form: str
 ) -> None:
     run_id = logged(tiny_model, method="none", bits=None, group_size=None)
     runs.Run(run_id).tags(weights)
