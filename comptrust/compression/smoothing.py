@@ -171,7 +171,9 @@ def _candidates(model: Any, ids: torch.Tensor) -> tuple[list[Pair], dict[str, in
                 and reader != name
                 and matrices[reader].weight.dim() == 2
             )
-            if any(reader in targets for reader in readers):
+            # a norm of each head has fewer weights than the next layer has inputs
+            wide = all(len(matrices[name].weight) == matrices[r].weight.shape[1] for r in readers)
+            if wide and any(reader in targets for reader in readers):
                 found.append(Pair(name, readers))
     by_parent: dict[str, list[str]] = defaultdict(list)
     for name in (name for name in order if name in targets):

@@ -162,6 +162,7 @@ def test_a_layer_without_a_usable_hessian_is_named(
         ("bloom", {"input_layernorm", "post_attention_layernorm"}),
         ("gemma4_text", {"input_layernorm", "pre_feedforward_layernorm", "up_proj"}),
         ("olmo2", {"up_proj"}),
+        ("qwen3_5_text", {"input_layernorm", "post_attention_layernorm", "up_proj"}),
         ("mixtral", {"input_layernorm", "post_attention_layernorm", "up_proj"}),
         ("opt", {"self_attn_layer_norm", "v_proj", "final_layer_norm", "fc1"}),
     ],
