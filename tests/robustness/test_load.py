@@ -146,8 +146,8 @@ def test_clients_log_and_promote_at_once(
     def promote(rival: Candidate) -> promotion.Promotion:
         begin.wait(START)
         check = promotable.check(needed, stage="Production")
-        digest = needed.digest
-        return promotion.promote(MODEL, rival.version, to=ALIAS, policy_digest=digest, check=check)
+        named = needed.digests
+        return promotion.promote(MODEL, rival.version, to=ALIAS, policy=named, check=check)
 
     world.client.set_registered_model_alias(MODEL, ALIAS, served.rivals[0].version)
     began = time.monotonic()

