@@ -10,11 +10,12 @@ from comptrust import progress
 SILENCED = {
     "TQDM_DELAY": "1e9",
     "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_VERBOSITY": "error",
     "LLM_COMPRESSOR_LOG_DISABLED": "true",
     "COMPRESSED_TENSORS_LOG_DISABLED": "true",
 }
 """Variables that keep libraries silent; some callers of tqdm override TQDM_DISABLE, not a delay."""
-LOGGERS = ("accelerate", "datasets", "huggingface_hub", "torch.fx._symbolic_trace")
+LOGGERS = ("accelerate", "datasets", "torch.fx._symbolic_trace")
 """Libraries that have no such variable."""
 
 
