@@ -17,6 +17,7 @@ from comptrust.models.own_template import NO_ARGUMENTS, Arguments
 from comptrust.models.reasoning import SpecialTokens
 from comptrust.records import NOT_FINITE, Dtype, Generation, Prompt, Sampling
 from comptrust.serving_cost import ServingCost
+from comptrust.text_tables import counted
 
 PROMPTS_PER_CHUNK = 256
 """Prompts with choices that are computed before their answers are yielded."""
@@ -87,7 +88,7 @@ class Hf(Backend):
         facts = self.machine()
         machine = facts["accelerators"]
         if machine == "none":
-            machine = f"{facts['processor']}, {facts['threads']} threads"
+            machine = f"{facts['processor']}, {counted(torch.get_num_threads(), 'thread')}"
         return cost.measure(
             answer,
             how=f"{len(ids)} tokens in, {cost.NEW_TOKENS} out",
