@@ -58,6 +58,12 @@ def _check_layers(recipe: Recipe, model: "PreTrainedModel") -> None:
             f"transformers cannot load {kind} in format {formats.DEFAULT}: it looks for weights of"
             f" layers that are packed. {advice}"
         )
+    again = any(len(calls) > 1 for calls in targets.inputs(model).values())
+    if again and (recipe.format != formats.DEFAULT or recipe.method not in ("rtn", "awq")):
+        raise UserError(
+            f"{kind} computes its layers more than once per token, where rounding adds up and"
+            f" llm-compressor calibrates once. Use method rtn in format {formats.DEFAULT}. {prune}"
+        )
     experts = any(map(targets.is_experts, model.modules()))
     if experts and expert_names.conversions(model.config) is None:
         raise UserError(

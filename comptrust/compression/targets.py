@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,31 @@ def matrices(model: Module) -> dict[str, torch.Tensor]:
         elif isinstance(layer, Conv1D):
             weights[name] = layer.weight.mT
     return weights
+
+
+def inputs(model: Module) -> dict[str, list[int]]:
+    """Return the dimensions of a layer's inputs, for each time that a skeleton's pass computes it.
+
+    Layers are missing from where a skeleton, which has no values, cannot go on.
+    """
+    import torch
+
+    calls: dict[str, list[int]] = {}
+
+    def look(name: str, _: Module, args: tuple[torch.Tensor, ...]) -> None:
+        calls.setdefault(name, []).append(args[0].dim())
+
+    layers = target_layers(model).items()
+    hooks = [layer.register_forward_pre_hook(partial(look, name)) for name, layer in layers]
+    device = next(model.parameters()).device
+    with suppress(Exception), torch.no_grad():
+        # with a mask of four dimensions, nothing looks at values
+        mask = torch.zeros(1, 1, 4, 4, device=device)
+        ids = torch.zeros(1, 4, dtype=torch.long, device=device)
+        model(ids, attention_mask=mask, use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    return calls
 
 
 def take_apart(model: Module) -> Replaced:

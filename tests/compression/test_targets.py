@@ -97,6 +97,7 @@ def test_layers_are_found_and_share_the_memory(
         ("gpt2", "gptq", "are Conv1D, .* Prune it instead"),
         ("gpt_oss", "gptq", "only as one dense tensor per block"),
         ("dbrx", "magnitude", r"The experts of .*ffn.experts.mlp \(DbrxExpertGLU\)"),
+        ("hrm_text", "gptq", "computes its layers more than once per token"),
         ("minicpm3", "nvfp4", r"cannot calibrate .* layer model.layers.0.self_attn.kv_b_proj"),
         ("qwen3_moe", "awq", "cannot read the experts .* Use method gptq"),
         ("falcon", "gptq", "cannot load FalconForCausalLM in format .* Use format gptq"),
