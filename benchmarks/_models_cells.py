@@ -20,7 +20,9 @@ from click.testing import CliRunner
 from safetensors import safe_open
 
 from comptrust.cli.app import comptrust
-from comptrust.compression import checkpoint, engine, oneshot  # noqa: F401  (loaded once, before forks)
+
+# oneshot is loaded once, before forks
+from comptrust.compression import checkpoint, engine, oneshot  # noqa: F401
 from comptrust.errors import ServiceError, UserError
 from comptrust.models import headers
 from comptrust.models.backends.hf import Hf
