@@ -50,6 +50,10 @@ class Rule(BaseModel, ABC):
         """What tells this rule from others of its kind in a policy; empty if nothing needs to."""
         return ""
 
+    def needs_all(self, recipe: Recipe) -> bool:
+        """Return whether a model made so must have answered every prompt."""
+        return False
+
     @abstractmethod
     def check(self, evidence: Evidence) -> Finding:
         """Judge; what is not measured or not comparable never passes."""

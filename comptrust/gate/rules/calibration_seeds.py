@@ -39,6 +39,12 @@ class CalibrationSeeds(Rule):
     bits_at_most: int = 3
     sparsity_at_least: float = 0.5
 
+    def needs_all(self, recipe: Recipe) -> bool:
+        heavy = heavily_compressed(
+            recipe, bits_at_most=self.bits_at_most, sparsity_at_least=self.sparsity_at_least
+        )
+        return heavy and recipe.method not in UNCALIBRATED
+
     def check(self, evidence: Evidence) -> Finding:
         """Block if any seed drops too far; inconclusive while seeds are missing."""
         if (recipe := evidence.recipe) is None:
@@ -51,6 +57,11 @@ class CalibrationSeeds(Rule):
             return self.does_not_apply(f"{recipe.method}, which is not calibrated")
         if (baseline := evidence.comparable_baseline) is None:
             return self.inconclusive("Cannot compute a drop: no comparable dense baseline.")
+        if evidence.course:
+            return self.inconclusive(
+                "Cannot compare seeds: the evaluation stopped early. Evaluate each with --stop"
+                " full."
+            )
         runs = _by_seed(evidence, recipe)
         dense = measured(baseline)
         names = [score.dimension for score in baseline.scorecard.scores]

@@ -74,13 +74,16 @@ class MaxDrop(Rule):
             )
         )
 
+    def needs_all(self, recipe: Recipe) -> bool:
+        return self.evidence == "observed" and self.applies(recipe)
+
     def check(self, evidence: Evidence) -> Finding:
         """Judge every dimension; the worst outcome counts."""
         recipe = evidence.recipe
         limits = (self.bits_at_most, self.bits_at_least, self.applies_to)
         if recipe is None and limits != (None, None, "all"):
             return self.unknown_recipe()
-        if recipe is not None and not self._applies(recipe):
+        if recipe is not None and not self.applies(recipe):
             return self.does_not_apply(recipe.slug)
         if (baseline := evidence.comparable_baseline) is None:
             return self.inconclusive("Cannot compute a drop: no comparable dense baseline.")
@@ -96,7 +99,7 @@ class MaxDrop(Rule):
             rows = dict(zip(names, judged, strict=True))
         dense, ours = measured(baseline), measured(evidence.candidate)
         for name, row in rows.items():
-            if "observed" in row:
+            if "observed" in row and not evidence.course:
                 row.update(dense=dense[name], compressed=ours[name])
         if baseline.control and not evidence.same_model:
             rows |= {
@@ -106,7 +109,8 @@ class MaxDrop(Rule):
             }
         return self._summarize(rows)
 
-    def _applies(self, recipe: Recipe) -> bool:
+    def applies(self, recipe: Recipe) -> bool:
+        """Return whether the rule is about a model made so."""
         bits = recipe.bits
         pruned = recipe.sparsity is not None or recipe.structure is not None
         return all(
@@ -145,6 +149,9 @@ class MaxDrop(Rule):
             return {"outcome": "inconclusive", "observed": observed, "why": why}
         proven = self.evidence == "proven"
         blocks = observed > self.points and not proven
+        decision = evidence.course.decision(name) if evidence.course else None
+        if decision and decision.decided_at:
+            return self._decided(decision, observed)
         if self.evidence == "observed":
             return self._observed(evidence, baseline, name, observed)
         # Without `proven` the literal rule holds whether or not a bound can be computed.
@@ -160,6 +167,9 @@ class MaxDrop(Rule):
             resamples=self.resamples,
             same_model=evidence.same_model,
             fidelity=baseline.fidelity(name),
+            confidence=1 - evidence.course.plan.cap_error
+            if evidence.course
+            else statistics.CONFIDENCE,
         )
         if drop is None:
             return undecided | {"why": "its answers give no score"}
@@ -181,6 +191,22 @@ class MaxDrop(Rule):
             )
         return row
 
+    def _decided(self, decision: Decision, observed: float) -> dict[str, Any]:
+        """Return what a sequential evaluation said when it decided a dimension.
+
+        A block at a smaller margin than this one leaves this one open.
+        """
+        row = {
+            "observed": observed,
+            **decision.model_dump(exclude={"dimension"}),
+            "lower": decision.bounds[-1][1],
+            "upper": decision.bounds[-1][2],
+        }
+        if decision.outcome == "block" and decision.points < self.points:
+            why = f"blocked at a margin of {decision.points:g} before this one was decided"
+            return row | {"outcome": "inconclusive", "why": why}
+        return row
+
     def _unusable(self, evidence: Evidence, baseline: Evaluation, name: str) -> str | None:
         """Return why the answers decide nothing, not even that the candidate is blocked."""
         candidate = evidence.candidate
@@ -193,7 +219,7 @@ class MaxDrop(Rule):
                 f" ({len(answers.ids)} answers and {len(dense.ids)} of the dense model)"
             )
         floor = max(self.items_at_least or 0, evidence.items_at_least.get(name, 0))
-        if not floor:
+        if not floor or evidence.course:
             return None
         suite = candidate.suite
         if answers is None:
