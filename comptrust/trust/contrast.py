@@ -29,6 +29,11 @@ class Contrast:
     """What the drop is of, if that is not what the dimension's `statistic` says."""
 
     @property
+    def linear(self) -> bool:
+        """Whether the drop is one weighted sum."""
+        return len(self.coefficients) == 1 and self.combine is np.ravel
+
+    @property
     def sums(self) -> np.ndarray:
         """The sums, shape (m,); a prompt that was not measured adds nothing."""
         return np.asarray(self.coefficients @ np.nan_to_num(self.losses))
