@@ -27,6 +27,8 @@ Dtype = Literal["auto", "float32", "bfloat16"]
 SaveDtype = Literal["float32", "bfloat16", "float16"]
 Limit = int | float
 """Items of each dimension or, if it is a float, the share of them (0-1)."""
+Stop = Literal["full", "early"]
+"""When an evaluation ends: after every prompt, or as soon as every dimension is decided."""
 Result = Literal["pass", "block", "inconclusive"]
 SEVERITY: tuple[Result, ...] = ("pass", "inconclusive", "block")
 """Outcomes, the worst last."""
@@ -310,7 +312,7 @@ class Stopped(Record):
     items: dict[str, int]
     """Dimension -> items asked."""
     of: dict[str, int]
-    """Dimension -> items that the suite has."""
+    """Dimension -> items that the suite has, also of dimensions that were not asked."""
     left_out: dict[str, tuple[str, ...]] = {}
     """Dimension -> ids of the prompts beyond the dense model's context window."""
 
@@ -409,9 +411,6 @@ class Estimate(Record):
     """Items asked."""
     of: int
     """Items that the suite has."""
-
-    def __str__(self) -> str:
-        return f"{self.low:.0f} to {self.high:.0f} ({self.items} of {self.of} items)"
 
 
 class Score(Record):

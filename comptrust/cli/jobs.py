@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from comptrust import serving_cost
 from comptrust.cli import verdicts
 from comptrust.cli.options import print_result
-from comptrust.records import Checkpoint, Dtype, Limit, Recipe, Scoring
+from comptrust.records import Checkpoint, Dtype, Limit, Recipe, Scoring, Stop
 from comptrust.text_tables import duration
 from comptrust.tracking import store
 
@@ -35,6 +35,7 @@ def job(
     out: Path | None = None,
     existing: str | None = None,
     seal: Path | None = None,
+    stop: Stop = "full",
     verify: bool = False,
 ) -> Job:
     """Load the suite, the policy and the keys, and make sure that the dense model can be had.
@@ -44,7 +45,7 @@ def job(
     Raises UserError or ServiceError for the first that cannot be used, before any work starts.
     """
     from comptrust.compression import checkpoint, fitting
-    from comptrust.gate import planning
+    from comptrust.gate import planning, stopping
     from comptrust.gate import policy as policies
     from comptrust.models import generation_settings, presets, prompting, sources
     from comptrust.tracking import promotion, registry
@@ -56,9 +57,11 @@ def job(
     rules = policies.load(policy or policies.default(suite, stage=stage))
     if stage:
         policies.require_stages(rules, target=f"--promote-to {promote_to}")
-    questions = suites.for_run(suite, dimensions=dimensions, scoring=scoring, limit=limit)
+    # The rule says how much of the suite is asked.
+    load = suites.load if stop == "early" else suites.for_run
+    questions = load(suite, dimensions=dimensions, scoring=scoring, limit=limit)
     planning.check(questions, rules)
-    Witness(seal=seal).check(questions)
+    Witness(seal=seal).check(questions, stop=stop)
     store.check_folder(store.tracking_uri())
     if out:
         checkpoint.check_free(out)
@@ -85,6 +88,8 @@ def job(
     else:
         generation_settings.check(source.path)
         fitting.check(recipe, source.path)
+    if stop == "early":
+        stopping.margins(questions, rules, recipe)
     return Job(
         recipe=recipe,
         suite=questions,
@@ -98,6 +103,7 @@ def job(
         out=out,
         existing=adopted,
         seal=seal,
+        stop=stop,
         source=source,
     )
 

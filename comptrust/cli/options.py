@@ -11,7 +11,7 @@ import click
 
 from comptrust.cli import complete
 from comptrust.errors import Exit, UserError, unknown
-from comptrust.records import Dtype, SaveDtype
+from comptrust.records import Dtype, SaveDtype, Stop
 from comptrust.tracking.store import redacted
 from comptrust.trust.limit import limit_of
 
@@ -257,6 +257,13 @@ evaluate_options = stack(
         type=click.Path(path_type=Path, dir_okay=False),
         help="Evaluate under this seal, which `comptrust seal` wrote  [default: no seal].",
     ),
+)
+stop_option = default_option(
+    "--stop",
+    default="full",
+    type=click.Choice(get_args(Stop)),
+    help="full: ask everything; early: ask both models until each dimension is decided, if the"
+    " policy says `evidence: sequential`.",
 )
 
 policy_option = click.option(

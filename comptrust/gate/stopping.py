@@ -4,7 +4,6 @@ The rule is followed again from the answers, so whoever evaluated chooses neithe
 when to stop.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +16,7 @@ from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.gate.sequential import follow
 from comptrust.records import Finding, Recipe, Result, Suite
 from comptrust.text_tables import counted
-from comptrust.trust import content, scorers, stopped
+from comptrust.trust import content, stopped
 from comptrust.trust.evaluation import Evaluation
 
 RULE = "stopping"
@@ -27,7 +26,7 @@ RULE = "stopping"
 def margins(suite: Suite, policy: Policy, recipe: Recipe) -> dict[str, float]:
     """Return the smallest margin of each dimension that a policy judges, in points.
 
-    It is that of what the classifier shows of a drop. Raises UserError if the policy does not let
+    Raises UserError if the policy does not let
     an evaluation of such a model stop early.
     """
     if policy.evidence != "sequential":
@@ -44,8 +43,7 @@ def margins(suite: Suite, policy: Policy, recipe: Recipe) -> dict[str, float]:
     for rule in policy.rules:
         if isinstance(rule, MaxDrop) and rule.applies(recipe):
             for name in matching(rule.dimensions, suite.by_dimension()):
-                fidelity = scorers.fidelity(suite.scorers.get(name))
-                smallest[name] = min(smallest.get(name, 100.0), rule.points * fidelity)
+                smallest[name] = min(smallest.get(name, 100.0), rule.points)
     if not smallest:
         raise UserError(
             f"Policy {policy.name} has no max_drop rule for {recipe.slug}, so nothing decides when"

@@ -114,9 +114,7 @@ class Asking:
             lost += lines.count(None)
             answers = {answer.id: answer for answer in lines if answer}
             self._answers[name] = {
-                key: answer
-                for key, answer in answers.items()
-                if answer.withheld in (None, *FINAL)
+                key: answer for key, answer in answers.items() if answer.withheld in (None, *FINAL)
             } | {
                 prompt.id: unanswered(prompt, TOO_LONG)
                 for prompt in beyond

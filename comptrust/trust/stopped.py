@@ -41,7 +41,6 @@ def part(suite: Suite, stopped: Stopped) -> Suite:
     asked = {
         "prompts": tuple(one for one in suite.prompts if (one.dimension, one.id) in kept),
         "required": {name: suite.required[name] for name in stopped.items},
-        "scorers": {name: one for name, one in suite.scorers.items() if name in stopped.items},
         "stopped": stopped,
     }
     return Suite(**fields | asked)

@@ -1,30 +1,36 @@
 """The main job: compress, evaluate, validate, log, judge, register, promote; dense only once."""
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from comptrust import config, digests
+from comptrust import digests
 from comptrust.gate import pins
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.verdict import judge
-from comptrust.models import memory, precision, presets
+from comptrust.models import memory
 from comptrust.models.own_template import Arguments
 from comptrust.models.probe import InMemory
 from comptrust.models.sources import Source
-from comptrust.records import Checkpoint, Dtype, Recipe, Suite
+from comptrust.records import Checkpoint, Dtype, Recipe, Stop, Suite
 from comptrust.report import page
 from comptrust.serving_cost import ServingCosts
 from comptrust.tracking import datasets, evaluations, metrics, promotion, registry, runs
 from comptrust.tracking import serving_cost as costs
-from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
-from comptrust.workflow import baselines, checkpoints, measuring, promotable, recording, signatures
+from comptrust.workflow import (
+    asking,
+    baselines,
+    checkpoints,
+    early,
+    promotable,
+    recording,
+    signatures,
+)
 
 Say = Callable[[str], None]
 
@@ -54,6 +60,7 @@ class Job:
     """A model that is compressed already: it is taken over and measured instead."""
     seal: Path | None = None
     """Seal under which the models are evaluated."""
+    stop: Stop = "full"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +88,15 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         say("the policy does not name this suite, so nothing can pass: comptrust suites pin --help")
     with runs.start(job.recipe.slug, tags=registry.recipe_tags(job.recipe)) as log:
         checkpoint, models = _checkpoint(log, job, say)
-        # The candidate answers while compression still has it in memory, then makes room for the
-        # dense model.
-        baseline = candidate = _evaluate(log, checkpoint, job, models, say)
-        if checkpoint.recipe.method != "none":
-            baseline = _dense(candidate, job, say)
+        if job.stop == "early" and checkpoint.recipe.method != "none":
+            candidate, baseline = _both(log, checkpoint, job, models, say)
+        else:
+            # The candidate answers while compression still has it in memory, then makes room for
+            # the dense model.
+            baseline = candidate = _evaluate(log, checkpoint, job, models, say)
+            if checkpoint.recipe.method != "none":
+                baseline = _dense(candidate, job, say)
+        if baseline is not candidate:
             costs.add_dense(log, baseline.ref)
         drops = log.comparison(candidate, baseline, prompts=job.suite.prompts)
         evidence = Evidence(
@@ -94,6 +105,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
             evaluations.siblings(candidate, counts=job.signer.counts(job.policy)),
             signatures.blocked(candidate, job.signer.trusted),
             model=evaluations.model_of(candidate),
+            suite=job.suite,
         )
         verdict = judge(evidence, job.policy, trusted=job.signer.trusted)
         log.verdict(verdict)
@@ -201,52 +213,38 @@ def _log_model(
 def _evaluate(
     log: runs.Run, checkpoint: Checkpoint, job: Job, models: InMemory, say: Say
 ) -> Evaluation:
-    """Let the checkpoint answer, validate each step with Great Expectations, and log everything."""
-    from comptrust.gate.expectations import frames
-    from comptrust.models.backends.hf import Hf
-    from comptrust.trust.run import evaluate
+    """Let the checkpoint answer every prompt of the suite."""
+    with log.timed("evaluate"), asking.asked(checkpoint, job, models, say=say) as side:
+        for name in job.suite.required:
+            side.asking.ask(name)
+        return side.finish(log, job.suite, say=say)
 
-    path = Path(checkpoint.path)
-    log.read(datasets.suite(job.suite, spec=job.suite_name), context="evaluation")
-    witness = measuring.Witness(job.signer.key, job.seal)
-    asked = [job.suite.digest, digests.of_code(), job.dtype, job.template, dict(job.template_args)]
-    key = digests.of_value([checkpoint.digest, *asked])
-    folder = config.cache_dir() / "evaluations" / key[:24]
-    checks = folder.with_name(f"{folder.name}-validation")
-    ledger = witness.ledger(job.suite, out=folder)
-    is_new = not (folder / "owner.json").exists()
-    try:
-        frames.validate_prompts(job.suite.prompts, out=checks)
+
+def _both(
+    log: runs.Run, checkpoint: Checkpoint, job: Job, models: InMemory, say: Say
+) -> tuple[Evaluation, Evaluation]:
+    """Let the checkpoint and its dense source answer until every dimension is decided."""
+    recipe = Recipe(base_model=checkpoint.recipe.base_model, method="none")
+    source = checkpoints.get(recipe, job.source, say=say)
+    in_memory = InMemory(job.source, wants_dense=False)
+    with (
+        asking.asked(checkpoint, job, models, say=say) as candidate,
+        asking.asked(source, job, in_memory, say=say) as dense,
+    ):
         with log.timed("evaluate"):
-            backend = Hf(
-                path,
-                batch_size=job.batch_size,
-                template=job.template or presets.template(checkpoint.recipe.base_model),
-                template_args=job.template_args,
-                loaded=models.take(checkpoint, dtype=job.dtype),
-            )
-            check = functools.partial(frames.validate_generations, job.suite.prompts, out=checks)
-            measured = evaluate(
-                backend,
+            part = early.ask(
+                candidate.asking,
+                dense.asking,
                 job.suite,
-                out=folder,
-                checkpoint_digest=checkpoint.digest,
-                facts={"weights": precision.weights(path)},
-                dense=checkpoint.recipe.method == "none",
-                check=check,
-                ledger=ledger,
+                job.policy,
+                recipe=checkpoint.recipe,
                 say=say,
             )
-        if is_new:  # else the time is not that of all prompts
-            log.metrics({runs.PROMPTS: len(job.suite.prompts)})
-        frames.validate_scorecards([measured.scorecard], out=checks)
-        cost = measuring.serving_cost(backend, folder, say=say)
-    finally:
-        if checks.is_dir():
-            log.folder(checks, "validation")
-    # The same bytes as those that are logged, as they are signed.
-    digests.write_atomic(folder / "checkpoint.json", checkpoint.model_dump_json(indent=2))
-    witness.sign(folder, ledger)
-    log.evaluation(folder, measured.scorecard)
-    costs.log(log, cost)
-    return evaluation.load(folder, ref=f"runs:/{log.id}")
+        tags = registry.recipe_tags(source.recipe) | {"code_digest": digests.of_code()}
+        with runs.start("dense", adopt=False, tags=tags) as dense_log:
+            dense_log.recipe(recipe, suite=job.suite_name)
+            dense_log.text("recipe.json", source.recipe.model_dump_json(indent=2))
+            dense_log.checkpoint(source)
+            baseline = dense.finish(dense_log, part, say=say)
+            registry.register(dense_log, source, None, folder=Path(source.path))
+        return candidate.finish(log, part, say=say), baseline

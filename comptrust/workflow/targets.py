@@ -154,7 +154,8 @@ def evaluate(
             template=target.template,
             arguments=options.template_args,
         )
-    ledger = witness.ledger(suite, out=out)
+    ledger = witness.ledger(suite)
+    witness.place(out)
     log = out.with_name(f"{out.name}-server.log")
     with backend(target, options, given=given, log=log, say=say) as answering:
         # loading comes first: it says best what is wrong with a folder

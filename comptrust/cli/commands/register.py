@@ -18,6 +18,7 @@ from comptrust.cli.options import (
     policy_option,
     print_result,
     say,
+    stop_option,
     text_option,
     verify_option,
 )
@@ -58,6 +59,7 @@ RECIPE = ("method", "bits", "group_size", "sparsity", "structure", "seed")
     "--evaluate", is_flag=True, help="Also evaluate and judge it, as `comptrust run` does."
 )
 @evaluate_options
+@stop_option
 @policy_option
 @verify_option
 @no_fail_option

@@ -16,13 +16,15 @@ from comptrust.cli.options import (
     json_option,
     policy_option,
     say,
+    stop_option,
     text_option,
 )
 from comptrust.errors import Exit
 
 NOT_RECIPE = (
     "suite", "dimensions", "limit", "scoring", "dtype", "template", "template_args",
-    "batch_size", "policy", "promote_to", "out", "seal", "verify",
+    "batch_size", "policy", "promote_to", "out", "seal", "stop",
+    "verify",
 )  # fmt: skip
 """Options that are not part of the recipe."""
 
@@ -30,6 +32,7 @@ NOT_RECIPE = (
 @click.command("run")
 @compress_options
 @evaluate_options
+@stop_option
 @policy_option
 @text_option(
     "--promote-to",

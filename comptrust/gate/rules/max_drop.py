@@ -25,6 +25,7 @@ from comptrust.gate.rule import (
     measured,
     points_lost,
 )
+from comptrust.gate.sequential.course import Decision
 from comptrust.text_tables import counted
 from comptrust.trust import base
 
@@ -144,14 +145,17 @@ class MaxDrop(Rule):
         if ours is None or dense is None:
             return {"outcome": "inconclusive", "why": "not measured for both models"}
         observed = points_lost(dense, ours)
+        course = evidence.course
         answers, dense_answers = candidate.table(name), baseline.table(name)
         if why := self._unusable(evidence, baseline, name):
             return {"outcome": "inconclusive", "observed": observed, "why": why}
         proven = self.evidence == "proven"
         blocks = observed > self.points and not proven
-        decision = evidence.course.decision(name) if evidence.course else None
-        if decision and decision.decided_at:
-            return self._decided(decision, observed)
+        if course and (decision := course.decision(name)).decided_at:
+            return self._decided(decision, observed, margin=course.stretch(name).points)
+        if course and decision.items < course.stretch(name).cap:
+            why = f"open when the evaluation stopped, after {counted(decision.items, 'item')}"
+            return {"outcome": "inconclusive", "observed": observed, "why": why}
         if self.evidence == "observed":
             return self._observed(evidence, baseline, name, observed)
         # Without `proven` the literal rule holds whether or not a bound can be computed.
@@ -167,9 +171,7 @@ class MaxDrop(Rule):
             resamples=self.resamples,
             same_model=evidence.same_model,
             fidelity=baseline.fidelity(name),
-            confidence=1 - evidence.course.plan.cap_error
-            if evidence.course
-            else statistics.CONFIDENCE,
+            confidence=1 - course.plan.cap_error if course else statistics.CONFIDENCE,
         )
         if drop is None:
             return undecided | {"why": "its answers give no score"}
@@ -191,10 +193,10 @@ class MaxDrop(Rule):
             )
         return row
 
-    def _decided(self, decision: Decision, observed: float) -> dict[str, Any]:
+    def _decided(self, decision: Decision, observed: float, *, margin: float) -> dict[str, Any]:
         """Return what a sequential evaluation said when it decided a dimension.
 
-        A block at a smaller margin than this one leaves this one open.
+        It decided at `margin`, the smallest of the policy. A block there leaves a larger one open.
         """
         row = {
             "observed": observed,
@@ -202,8 +204,8 @@ class MaxDrop(Rule):
             "lower": decision.bounds[-1][1],
             "upper": decision.bounds[-1][2],
         }
-        if decision.outcome == "block" and decision.points < self.points:
-            why = f"blocked at a margin of {decision.points:g} before this one was decided"
+        if decision.outcome == "block" and margin < self.points:
+            why = f"blocked at a margin of {margin:g} before this one was decided"
             return row | {"outcome": "inconclusive", "why": why}
         return row
 

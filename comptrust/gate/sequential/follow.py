@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from comptrust.errors import UserError
 from comptrust.gate.sequential.course import Course
-from comptrust.gate.sequential.plan import StoppingPlan, plan
-from comptrust.records import Generation, Prompt, Recipe, Stopped, Suite
-from comptrust.trust import base, order, scorers, scoring, stopped
+from comptrust.gate.sequential.plan import plan
+from comptrust.records import Generation, Prompt, Stopped, Suite
+from comptrust.trust import base, order, scoring, stopped
 from comptrust.trust.evaluation import Evaluation
 
 Answers = Callable[[str, Sequence[Prompt]], tuple[Sequence[Generation], Sequence[Generation]]]
@@ -19,7 +19,7 @@ def follow(course: Course, suite: Suite, answers: Answers) -> dict[str, int]:
     by_dimension = suite.by_dimension()
     while batch := course.next():
         name, prompts = batch.dimension, by_dimension[batch.dimension]
-        rows = sorted(row for item in course.orders[name].items[: batch.stop] for row in item)
+        rows = course.orders[name].rows(batch.stop)
         ours, dense = answers(name, [prompts[row] for row in rows])
         candidate, reference = (
             scoring.table(given, dimension=name, scoring=suite.scoring) for given in (ours, dense)
@@ -55,9 +55,7 @@ def replay(
         for one in (candidate, dense)
     ]
 
-    def answers(
-        name: str, prompts: Sequence[Prompt]
-    ) -> tuple[list[Generation], list[Generation]]:
+    def answers(name: str, prompts: Sequence[Prompt]) -> tuple[list[Generation], list[Generation]]:
         keys = [(name, prompt.id) for prompt in prompts]
         if missing := [key for key in keys if any(key not in rows for rows in given)]:
             raise UserError(
@@ -78,9 +76,7 @@ def replay(
     return course
 
 
-def ended(
-    laid: StoppingPlan, course: Course, asked: Mapping[str, int], *, parent: Suite, suite: Suite
-) -> Stopped:
+def ended(course: Course, asked: Mapping[str, int], *, parent: Suite, suite: Suite) -> Stopped:
     """Return the record of where a course ended; `suite` is `parent` without what was left out."""
     fits = {(prompt.dimension, prompt.id) for prompt in suite.prompts}
     left_out: dict[str, list[str]] = {}
@@ -89,9 +85,9 @@ def ended(
             left_out.setdefault(prompt.dimension, []).append(prompt.id)
     return Stopped(
         parent=parent.digest,
-        seed=laid.seed,
-        plan=laid.digest_of_fields(),
+        seed=course.plan.seed,
+        plan=course.plan.digest_of_fields(),
         items=dict(asked),
-        of={name: len(course.orders[name].items) for name in asked},
+        of={name: len(order.of(suite, name).items) for name in parent.required},
         left_out={name: tuple(keys) for name, keys in left_out.items()},
     )

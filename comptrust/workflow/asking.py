@@ -1,0 +1,110 @@
+"""One model that a job asks: its engine, its kept answers, and the signed and logged evaluation."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from comptrust import config, digests
+from comptrust.models import precision, presets
+from comptrust.models.base import Backend
+from comptrust.models.probe import InMemory
+from comptrust.records import Checkpoint, Suite
+from comptrust.tracking import datasets, runs
+from comptrust.tracking import serving_cost as costs
+from comptrust.trust import evaluation
+from comptrust.trust.evaluation import Evaluation
+from comptrust.trust.run import Asking
+from comptrust.workflow import measuring
+
+if TYPE_CHECKING:
+    from comptrust.workflow.job import Job
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A checkpoint that is being asked."""
+
+    checkpoint: Checkpoint
+    job: "Job"
+    backend: Backend
+    asking: Asking
+    witness: measuring.Witness
+    kept: Path
+    """Folder of all its answers to the job's suite, in the cache."""
+    is_new: bool
+    """Whether none of them was there before."""
+
+    def finish(self, log: runs.Run, suite: Suite, *, say: Say) -> Evaluation:
+        """Score, sign and log the answers to the job's suite, or to the part that was asked.
+
+        Each step is validated with Great Expectations.
+        """
+        from comptrust.gate.expectations import frames
+
+        folder = self.kept / suite.digest[:24] if suite.stopped else self.kept
+        checks = _checks(self.kept)
+        log.read(datasets.suite(suite, spec=self.job.suite_name), context="evaluation")
+        try:
+            measured = self.asking.finish(
+                suite,
+                out=folder,
+                facts={"weights": precision.weights(Path(self.checkpoint.path))},
+                dense=self.checkpoint.recipe.method == "none",
+                check=functools.partial(frames.validate_generations, suite.prompts, out=checks),
+            )
+            if self.is_new:  # else the time is not that of all prompts
+                log.metrics({runs.PROMPTS: len(suite.prompts)})
+            frames.validate_scorecards([measured.scorecard], out=checks)
+            cost = measuring.serving_cost(self.backend, self.kept, say=say)
+        finally:
+            if checks.is_dir():
+                log.folder(checks, "validation")
+        # The same bytes as those that are logged, as they are signed.
+        text = self.checkpoint.model_dump_json(indent=2)
+        digests.write_atomic(folder / "checkpoint.json", text)
+        self.witness.place(folder)
+        self.witness.sign(folder, self.asking.ledger)
+        log.evaluation(folder, measured.scorecard)
+        costs.log(log, cost)
+        return evaluation.load(folder, ref=f"runs:/{log.id}")
+
+
+@contextmanager
+def asked(checkpoint: Checkpoint, job: "Job", models: InMemory, *, say: Say) -> Iterator[Side]:
+    """Load a checkpoint, or the model of it that is in memory, to ask it the job's suite."""
+    from comptrust.gate.expectations import frames
+    from comptrust.models.backends.hf import Hf
+
+    protocol = [digests.of_code(), job.dtype, job.template, dict(job.template_args)]
+    key = digests.of_value([checkpoint.digest, job.suite.digest, *protocol])
+    kept = config.cache_dir() / "evaluations" / key[:24]
+    is_new = not (kept / "owner.json").exists()
+    witness = measuring.Witness(job.signer.key, job.seal)
+    ledger = witness.ledger(job.suite, stop=job.stop)
+    frames.validate_prompts(job.suite.prompts, out=_checks(kept))
+    backend = Hf(
+        Path(checkpoint.path),
+        batch_size=job.batch_size,
+        template=job.template or presets.template(checkpoint.recipe.base_model),
+        template_args=job.template_args,
+        loaded=models.take(checkpoint, dtype=job.dtype),
+    )
+    asking = Asking(
+        backend,
+        job.suite,
+        kept=kept,
+        checkpoint_digest=checkpoint.digest,
+        ledger=ledger,
+        say=say,
+    )
+    yield Side(checkpoint, job, backend, asking, witness, kept, is_new)
+
+
+def _checks(kept: Path) -> Path:
+    """Return the folder of the validation's results."""
+    return kept.with_name(f"{kept.name}-validation")

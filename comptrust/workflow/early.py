@@ -1,0 +1,36 @@
+"""Ask a candidate and its dense source the same prompts until every dimension is decided."""
+
+from collections.abc import Sequence
+
+from comptrust.gate import stopping
+from comptrust.gate.policy import Policy
+from comptrust.gate.sequential import follow
+from comptrust.gate.sequential.course import Course
+from comptrust.gate.sequential.plan import plan
+from comptrust.records import Generation, Prompt, Recipe, Suite
+from comptrust.text_tables import counted
+from comptrust.trust import stopped
+from comptrust.trust.run import Asking
+from comptrust.workflow.asking import Say
+
+
+def ask(
+    candidate: Asking, dense: Asking, suite: Suite, policy: Policy, *, recipe: Recipe, say: Say
+) -> Suite:
+    """Return the part of the suite that both were asked.
+
+    The dense model is asked only what the candidate is asked. Raises UserError if the policy does
+    not let a model made by `recipe` stop early.
+    """
+    fits = stopped.fitting(suite, dense.left_out)
+    laid = plan(fits, stopping.margins(suite, policy, recipe))
+    course = Course(laid, fits)
+
+    def answers(name: str, prompts: Sequence[Prompt]) -> tuple[list[Generation], list[Generation]]:
+        return candidate.ask(name, prompts), dense.ask(name, prompts)
+
+    asked = follow.follow(course, fits, answers)
+    part = stopped.part(suite, follow.ended(course, asked, parent=suite, suite=fits))
+    of = counted(len(suite.prompts), "prompt")
+    say(f"stopped after {len(part.prompts):,} of {of}: {course.reason}")
+    return part
