@@ -210,7 +210,8 @@ def _expected(
     """Return what answers to a suite, or to its seeded sample, show; and its items.
 
     Of an evaluation that stopped early, `ended` is the record. It shows a part of them, and has all
-    of their items, since the rule could have asked any. Raises UserError if the suite of that digest cannot be loaded here.
+    of their items, since the rule could have asked any. Raises UserError if the suite of that
+    digest cannot be loaded here.
     """
     suite = _load(spec, dimensions, scoring, scorer).named(digest)
     if suite.digest != digest:

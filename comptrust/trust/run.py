@@ -127,10 +127,13 @@ class Asking:
                 " again"
             )
 
-    def ask(self, dimension: str, prompts: Sequence[Prompt] | None = None) -> list[Generation]:
+    def ask(
+        self, dimension: str, prompts: Sequence[Prompt] | None = None, *, brief: bool = False
+    ) -> list[Generation]:
         """Return the answers to some prompts of a dimension, in order; by default to all of them.
 
-        Those that have no answer yet are asked; what failed is tried again.
+        Those that have no answer yet are asked; what failed is tried again. `brief`: this is one of
+        many short steps.
         """
         if prompts is None:
             prompts = [one for one in self.suite.prompts if one.dimension == dimension]
@@ -142,6 +145,7 @@ class Asking:
                 total=len(prompts),
                 done=done,
                 what=dimension,
+                brief=brief,
             ):
                 line = self.ledger.marked(json.dumps(answer.model_dump(mode="json")))
                 _append(partial, line, kept=f"{done} of {len(prompts)} answers are kept")

@@ -95,6 +95,11 @@ def answered(evaluation: Evaluation, spec: str) -> Suite:
     ref, manifest = evaluation.ref, evaluation.suite
     if manifest is None:
         raise UserError(f"{ref} has no suite.json, so nothing says which prompts it was asked.")
+    if manifest.stopped:
+        raise UserError(
+            f"{ref} was asked a part of its suite, until the gate was certain. Evaluate it with"
+            " --stop full."
+        )
     if manifest.limit is not None and manifest.sample is None:
         raise UserError(
             f"{ref} was asked the first {manifest.limit} prompts of each scenario by an earlier"

@@ -27,9 +27,10 @@ def ask(
     course = Course(laid, fits)
 
     def answers(name: str, prompts: Sequence[Prompt]) -> tuple[list[Generation], list[Generation]]:
-        return candidate.ask(name, prompts), dense.ask(name, prompts)
+        ours, theirs = (side.ask(name, prompts, brief=True) for side in (candidate, dense))
+        return ours, theirs
 
-    asked = follow.follow(course, fits, answers)
+    asked = follow.follow(course, fits, answers, say=say)
     part = stopped.part(suite, follow.ended(course, asked, parent=suite, suite=fits))
     of = counted(len(suite.prompts), "prompt")
     say(f"stopped after {len(part.prompts):,} of {of}: {course.reason}")

@@ -101,9 +101,10 @@ def command(
     )
     signed = keys.sign(seal, key)
     digests.write_atomic(out, signed.model_dump_json(indent=2) + "\n")
+    most = "at most " if stop == "early" else ""
     text = (
         f"{out}: policy {rules.name} ({rules.digest[:12]}),"
-        f" {'at most ' if stop == 'early' else ''}{counted(len(asked.prompts), 'prompt')} of suite {suite} ({asked.digest[:12]}),"
+        f" {most}{counted(len(asked.prompts), 'prompt')} of suite {suite} ({asked.digest[:12]}),"
         f" signed by key {signed.key_id}"
     )
     fields = {"seal": signed.model_dump(mode="json"), "file": str(out)}

@@ -6,6 +6,7 @@ from comptrust.errors import UserError
 from comptrust.gate.sequential.course import Course
 from comptrust.gate.sequential.plan import plan
 from comptrust.records import Generation, Prompt, Stopped, Suite
+from comptrust.text_tables import counted
 from comptrust.trust import base, order, scoring, stopped
 from comptrust.trust.evaluation import Evaluation
 
@@ -13,7 +14,13 @@ Answers = Callable[[str, Sequence[Prompt]], tuple[Sequence[Generation], Sequence
 """(dimension, prompts) -> the answers of the candidate and of the dense model, in that order."""
 
 
-def follow(course: Course, suite: Suite, answers: Answers) -> dict[str, int]:
+def follow(
+    course: Course,
+    suite: Suite,
+    answers: Answers,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, int]:
     """Ask what the course says until it stops, and return dimension -> items asked."""
     asked: dict[str, int] = {}
     by_dimension = suite.by_dimension()
@@ -29,6 +36,10 @@ def follow(course: Course, suite: Suite, answers: Answers) -> dict[str, int]:
         silent = scoring.no_signal(dimension, reference, chance)
         course.tell(batch, candidate, reference, signal=not silent)
         asked[name] = batch.stop
+        if (decision := course.decision(name)).decided_at:
+            _, lower, upper = decision.bounds[-1]
+            of = f"{batch.stop} of {counted(len(course.orders[name].items), 'item')}"
+            say(f"{name}: {decision.outcome} after {of}, drop {lower:.1f} to {upper:.1f} points")
     return asked
 
 
