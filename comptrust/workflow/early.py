@@ -11,7 +11,7 @@ from comptrust.records import Generation, Prompt, Recipe, Suite
 from comptrust.text_tables import counted
 from comptrust.trust import stopped
 from comptrust.trust.run import Asking
-from comptrust.workflow.asking import Say
+from comptrust.workflow.side import Say
 
 
 def ask(

@@ -12,10 +12,10 @@ from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.verdict import judge
 from comptrust.models import memory
-from comptrust.models.own_template import Arguments
+from comptrust.models.engines import EngineOptions
 from comptrust.models.probe import InMemory
 from comptrust.models.sources import Source
-from comptrust.records import Checkpoint, Dtype, Recipe, Stop, Suite
+from comptrust.records import Checkpoint, Recipe, Stop, Suite
 from comptrust.report import page
 from comptrust.serving_cost import ServingCosts
 from comptrust.tracking import datasets, evaluations, metrics, promotion, registry, runs
@@ -23,12 +23,12 @@ from comptrust.tracking import serving_cost as costs
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
 from comptrust.workflow import (
-    asking,
     baselines,
     checkpoints,
     early,
     promotable,
     recording,
+    side,
     signatures,
 )
 
@@ -46,13 +46,8 @@ class Job:
     suite_name: str
     policy: Policy
     signer: signatures.Signer = field(default_factory=signatures.Signer)
-    dtype: Dtype = "auto"
-    """Numbers that the models compute their answers in."""
-    template: str | None = None
-    """Chat format; by default the preset's, else the model's own."""
-    template_args: Arguments = field(default_factory=dict)
-    """Arguments of the model's own chat template."""
-    batch_size: int | None = None
+    asking: EngineOptions = field(default_factory=EngineOptions)
+    """How both models answer; the chat format is by default the preset's, else the model's own."""
     promote_to: str | None = None
     out: Path | None = None
     """Folder of the checkpoint; in the cache by default."""
@@ -214,10 +209,10 @@ def _evaluate(
     log: runs.Run, checkpoint: Checkpoint, job: Job, models: InMemory, say: Say
 ) -> Evaluation:
     """Let the checkpoint answer every prompt of the suite."""
-    with log.timed("evaluate"), asking.asked(checkpoint, job, models, say=say) as side:
+    with log.timed("evaluate"), side.asked(checkpoint, job, models, say=say) as model:
         for name in job.suite.required:
-            side.asking.ask(name)
-        return side.finish(log, job.suite, say=say)
+            model.asking.ask(name)
+        return model.finish(log, job.suite, say=say)
 
 
 def _both(
@@ -228,8 +223,8 @@ def _both(
     source = checkpoints.get(recipe, job.source, say=say)
     in_memory = InMemory(job.source, wants_dense=False)
     with (
-        asking.asked(checkpoint, job, models, say=say) as candidate,
-        asking.asked(source, job, in_memory, say=say) as dense,
+        side.asked(checkpoint, job, models, say=say) as candidate,
+        side.asked(source, job, in_memory, say=say) as dense,
     ):
         with log.timed("evaluate"):
             part = early.ask(

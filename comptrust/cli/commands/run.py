@@ -11,6 +11,7 @@ from comptrust.cli.options import (
     compress_options,
     default_option,
     end,
+    engine_option,
     evaluate_options,
     file_option,
     json_option,
@@ -22,15 +23,15 @@ from comptrust.cli.options import (
 from comptrust.errors import Exit
 
 NOT_RECIPE = (
-    "suite", "dimensions", "limit", "scoring", "dtype", "template", "template_args",
-    "batch_size", "policy", "promote_to", "out", "seal", "stop",
-    "verify",
+    "suite", "dimensions", "limit", "scoring", "engine", "dtype", "template", "template_args",
+    "batch_size", "policy", "promote_to", "out", "seal", "stop", "verify",
 )  # fmt: skip
 """Options that are not part of the recipe."""
 
 
 @click.command("run")
 @compress_options
+@engine_option
 @evaluate_options
 @stop_option
 @policy_option

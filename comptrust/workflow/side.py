@@ -3,12 +3,12 @@
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comptrust import config, digests
-from comptrust.models import precision, presets
+from comptrust.models import engines, precision, presets
 from comptrust.models.base import Backend
 from comptrust.models.probe import InMemory
 from comptrust.records import Checkpoint, Suite
@@ -78,31 +78,35 @@ class Side:
 def asked(checkpoint: Checkpoint, job: "Job", models: InMemory, *, say: Say) -> Iterator[Side]:
     """Load a checkpoint, or the model of it that is in memory, to ask it the job's suite."""
     from comptrust.gate.expectations import frames
-    from comptrust.models.backends.hf import Hf
 
-    protocol = [digests.of_code(), job.dtype, job.template, dict(job.template_args)]
-    key = digests.of_value([checkpoint.digest, job.suite.digest, *protocol])
+    path, own = Path(checkpoint.path), presets.template(checkpoint.recipe.base_model)
+    options = replace(job.asking, template=job.asking.template or own)
+    protocol = [options.asks, options.dtype, options.template, dict(options.template_args)]
+    key = digests.of_value([checkpoint.digest, job.suite.digest, digests.of_code(), *protocol])
     kept = config.cache_dir() / "evaluations" / key[:24]
     is_new = not (kept / "owner.json").exists()
     witness = measuring.Witness(job.signer.key, job.seal)
     ledger = witness.ledger(job.suite, stop=job.stop)
     frames.validate_prompts(job.suite.prompts, out=_checks(kept))
-    backend = Hf(
-        Path(checkpoint.path),
-        batch_size=job.batch_size,
-        template=job.template or presets.template(checkpoint.recipe.base_model),
-        template_args=job.template_args,
-        loaded=models.take(checkpoint, dtype=job.dtype),
-    )
-    asking = Asking(
-        backend,
-        job.suite,
-        kept=kept,
-        checkpoint_digest=checkpoint.digest,
-        ledger=ledger,
+    if options.asks != "hf":
+        models.release()
+    with engines.opened(
+        path,
+        options,
+        name=checkpoint.recipe.slug,
+        log=kept.with_name(f"{kept.name}-server.log"),
+        loaded=lambda: models.take(checkpoint, dtype=options.dtype),
         say=say,
-    )
-    yield Side(checkpoint, job, backend, asking, witness, kept, is_new)
+    ) as backend:
+        asking = Asking(
+            backend,
+            job.suite,
+            kept=kept,
+            checkpoint_digest=checkpoint.digest,
+            ledger=ledger,
+            say=say,
+        )
+        yield Side(checkpoint, job, backend, asking, witness, kept, is_new)
 
 
 def _checks(kept: Path) -> Path:
