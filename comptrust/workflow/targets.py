@@ -1,7 +1,8 @@
 """The target of an evaluation: which model it is, and a backend that answers for it."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,17 @@ from pathlib import Path
 from comptrust import digests
 from comptrust.compression import checkpoint
 from comptrust.errors import UserError
+from comptrust.gate.policy import Policy
 from comptrust.gate.signing import seals
 from comptrust.models import engines, precision, presets, prompting, sources
 from comptrust.models.base import Backend
 from comptrust.models.engines import EngineOptions
-from comptrust.records import Checkpoint, Suite
+from comptrust.records import Checkpoint, Stop, Suite
 from comptrust.tracking.registry import local_model
 from comptrust.trust import run
 from comptrust.trust.evaluation import Evaluation
-from comptrust.workflow import measuring
+from comptrust.workflow import early, measuring
+from comptrust.workflow.side import Say
 
 
 def check_out(out: Path, suite: Suite, *, model: str) -> None:
@@ -76,10 +79,97 @@ def evaluate(
     out: Path,
     allow_partial: bool = False,
     seal: Path | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
 ) -> Evaluation:
     """Let a target answer a suite, as `trust.run.evaluate` does, and sign if there is a key."""
     witness = measuring.Witness(seal=seal)
+    with asked(target, options, suite, witness, given=given, kept=out, say=say) as model:
+        for name in suite.required:
+            model.asking.ask(name)
+        return model.finish(suite, out=out, allow_partial=allow_partial, say=say)
+
+
+def evaluate_early(
+    target: Target,
+    dense: Target,
+    options: EngineOptions,
+    suite: Suite,
+    *,
+    policy: Policy,
+    given: str,
+    out: Path,
+    seal: Path | None = None,
+    say: Say = lambda line: None,
+) -> tuple[Evaluation, Evaluation]:
+    """Let a target and its dense source answer until a policy's margins are decided.
+
+    Their evaluations go to `out`/candidate and `out`/dense, all answers to `out`/kept.
+    """
+    if target.record is None:
+        raise UserError(
+            f"{given} has no checkpoint.json, so nothing says how it was compressed and which"
+            " margins apply. Use --stop full, or `comptrust register --evaluate`."
+        )
+    open_ = functools.partial(
+        asked,
+        options=options,
+        suite=suite,
+        witness=measuring.Witness(seal=seal),
+        stop="early",
+        say=say,
+    )
+    with (
+        open_(target, given=given, kept=out / "kept" / "candidate") as candidate,
+        open_(dense, given=dense.name, kept=out / "kept" / "dense") as own,
+    ):
+        recipe = target.record.recipe
+        part = early.ask(candidate.asking, own.asking, suite, policy, recipe=recipe, say=say)
+        measured = candidate.finish(part, out=out / "candidate", say=say)
+        return measured, own.finish(part, out=out / "dense", say=say)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A target that is being asked."""
+
+    target: Target
+    backend: Backend
+    asking: run.Asking
+    witness: measuring.Witness
+
+    def finish(
+        self, suite: Suite, *, out: Path, allow_partial: bool = False, say: Say
+    ) -> Evaluation:
+        """Score and sign the answers to a suite, or to the part of it that was asked."""
+        target, weights = self.target, {}
+        if target.path:
+            weights = {"weights": precision.weights(target.gguf or target.path)}
+        if target.record:
+            dense = target.record.recipe.method == "none"
+        else:
+            dense = weights.get("weights", "").startswith("dense")
+        self.witness.place(out)
+        self.asking.finish(suite, out=out, allow_partial=allow_partial, facts=weights, dense=dense)
+        measuring.serving_cost(self.backend, out, say=say)
+        if target.record:
+            text = target.record.model_dump_json(indent=2) + "\n"
+            digests.write_atomic(out / checkpoint.NAME, text)
+        return self.witness.sign(out, self.asking.ledger)
+
+
+@contextmanager
+def asked(
+    target: Target,
+    options: EngineOptions,
+    suite: Suite,
+    witness: measuring.Witness,
+    *,
+    given: str,
+    kept: Path,
+    stop: Stop = "full",
+    say: Say,
+) -> Iterator[Asked]:
+    """Load or reach a target to ask it a suite; its answers are kept in a folder."""
     if target.path:
         prompting.check(
             target.path,
@@ -87,32 +177,18 @@ def evaluate(
             template=target.template,
             arguments=options.template_args,
         )
-    ledger = witness.ledger(suite)
-    witness.place(out)
-    log = out.with_name(f"{out.name}-server.log")
+    ledger = witness.ledger(suite, stop=stop)
+    log = kept.with_name(f"{kept.name}-server.log")
     with backend(target, options, given=given, log=log, say=say) as answering:
-        # loading comes first: it says best what is wrong with a folder
-        weights = {"weights": precision.weights(target.gguf or target.path)} if target.path else {}
-        if target.record:
-            dense = target.record.recipe.method == "none"
-        else:
-            dense = weights.get("weights", "").startswith("dense")
-        run.evaluate(
+        asking = run.Asking(
             answering,
             suite,
-            out=out,
+            kept=kept,
             checkpoint_digest=target.digest,
-            allow_partial=allow_partial,
-            facts=weights,
-            dense=dense,
             ledger=ledger,
             say=say,
         )
-        measuring.serving_cost(answering, out, say=say)
-    if target.record:
-        text = target.record.model_dump_json(indent=2) + "\n"
-        digests.write_atomic(out / checkpoint.NAME, text)
-    return witness.sign(out, ledger)
+        yield Asked(target, answering, asking, witness)
 
 
 @contextmanager
@@ -122,7 +198,7 @@ def backend(
     *,
     given: str,
     log: Path,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
 ) -> Iterator[Backend]:
     """Load the model, or reach its server, or run one, which writes to `log`, in the block."""
     if target.path is not None:
