@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from comptrust.gate.policy import Policy
-from comptrust.records import Generation, Prompt, Suite
+from comptrust.records import Checkpoint, Generation, Prompt, Suite
 from comptrust.trust import suite as suites
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.ledger import Ledger
@@ -51,22 +51,21 @@ def both(
     *,
     lost: Mapping[str, float] = {},
     asked: Suite | None = None,
-    digests: Mapping[str, str] | None = None,
+    records: Mapping[str, Checkpoint] = {},
     witness: measuring.Witness | None = None,
 ) -> tuple[Evaluation, Evaluation]:
     """Ask a model that lost some answers, and its dense source, until the rule stops.
 
-    `digests` are those of their weights, under `candidate` and `dense`.
+    `records` are those of their weights, under `candidate` and `dense`.
     """
     asked = asked or suite()
     witness = witness or measuring.Witness(key=None)
-    digests = digests or {"candidate": "c", "dense": "d"}
     asking = {
         role: Asking(
             Losing(lost if role == "candidate" else {}),
             asked,
             kept=folder / "kept" / role,
-            checkpoint_digest=digests[role],
+            checkpoint_digest=records[role].digest if records else role,
             ledger=witness.ledger(asked, stop="early") if witness.key else Ledger(),
             say=lambda line: None,
         )
@@ -84,6 +83,8 @@ def both(
     for role, one in asking.items():
         out = folder / role
         measured = one.finish(part, out=out, dense=role == "dense")
+        if records:
+            (out / "checkpoint.json").write_text(records[role].model_dump_json(indent=2))
         if witness.key:
             witness.place(out)
             measured = witness.sign(out, one.ledger)
