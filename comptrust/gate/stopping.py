@@ -39,6 +39,11 @@ def margins(suite: Suite, policy: Policy, recipe: Recipe) -> dict[str, float]:
             f"Policy {policy.name} asks for every answer of {recipe.slug} (rule {full[0]}), so its"
             " evaluation cannot stop early. Use --stop full."
         )
+    if suite.sample:
+        raise UserError(
+            "Only a whole suite can be asked until it is certain, and this one is a sample. Leave"
+            " out --limit."
+        )
     smallest: dict[str, float] = {}
     for rule in policy.rules:
         if isinstance(rule, MaxDrop) and rule.applies(recipe):

@@ -103,11 +103,12 @@ def estimate(
         margin = SIGNAL_LIMIT * float(np.sqrt((effects**2).sum()))
     if not math.isfinite(score):
         return None
-    value = min(max(score, 0.0), 100.0)
+    ends = (min(max(end, 0.0), 100.0) for end in (score, score - margin, score + margin))
+    value, low, high = (round(end, 9) for end in ends)
     return Estimate(
         value=value,
-        low=max(0.0, value - margin),
-        high=min(100.0, value + margin),
+        low=low,
+        high=high,
         refusal_rate=100 * float(table.refusal.mean()),
         items=items,
         of=of,

@@ -54,13 +54,13 @@ def test_a_lossless_model_passes_on_a_part(lossless: Pair) -> None:
         assert score.value is score.refusal_rate is None and not score.subscores
         assert score.estimate and score.estimate.value == score.estimate.high == 100
         assert row["decided_at"] == score.estimate.items < score.estimate.of / 2
-        assert row["upper"] < 5
+        assert row["upper"] <= 5
 
 
 def test_a_broken_model_is_blocked_sooner(broken: Pair, lossless: Pair) -> None:
     found, drops = finding(broken), finding(broken, rule="max_drop")
     assert (found.outcome, drops.outcome) == ("pass", "block"), found.reason
-    assert drops.rows["mmlu"]["outcome"] == "block" and drops.rows["mmlu"]["lower"] > 5
+    assert drops.rows["mmlu"]["outcome"] == "block" and drops.rows["mmlu"]["lower"] >= 5
     asked = [sum(map(len, pair[0].generations.values())) for pair in (broken, lossless)]
     assert asked[0] < asked[1]
 
@@ -110,7 +110,7 @@ def less(ended: Stopped) -> dict[str, object]:
     [
         (less, "it ended before the rule stops: the rule goes on with"),
         (lambda ended: {"items": {"mmlu": ended.items["mmlu"]}}, "ended before the rule stops"),
-        (lambda ended: {"seed": 7}, "another plan"),
+        (lambda ended: {"seed": 7}, "answers to other prompts"),
         (lambda ended: {"plan": "0" * 64}, "another plan"),
     ],
 )

@@ -26,7 +26,7 @@ def follow(
     by_dimension = suite.by_dimension()
     while batch := course.next():
         name, prompts = batch.dimension, by_dimension[batch.dimension]
-        rows = course.orders[name].rows(batch.stop)
+        rows = course.order(name).rows(batch.stop)
         ours, dense = answers(name, [prompts[row] for row in rows])
         candidate, reference = (
             scoring.table(given, dimension=name, scoring=suite.scoring) for given in (ours, dense)
@@ -38,7 +38,7 @@ def follow(
         asked[name] = batch.stop
         if (decision := course.decision(name)).decided_at:
             _, lower, upper = decision.bounds[-1]
-            of = f"{batch.stop} of {counted(len(course.orders[name].items), 'item')}"
+            of = f"{batch.stop} of {counted(len(course.order(name).items), 'item')}"
             say(f"{name}: {decision.outcome} after {of}, drop {lower:.1f} to {upper:.1f} points")
     return asked
 

@@ -164,7 +164,7 @@ def without_lost_prompts(ended: Stopped, whole: Suite) -> dict[str, object]:
         (shorter, "it ended before the rule stops"),
         (one_batch_less, "it ended before the rule stops"),
         (longer, "it went on after the rule stopped"),
-        (everything, "it went on after the rule stopped"),
+        (everything, "max_drop: Dropped more than 5 points: mmlu"),
         (without_the_bad_dimension, "it ended before the rule stops"),
         (another_seed, "it stopped under another plan"),
         (without_lost_prompts, "under another plan"),
@@ -245,7 +245,7 @@ def lucky_answers(world: World, candidate: Candidate) -> None:
     ("trick", "says"),
     [
         (wider_margin, "under another plan"),
-        (as_a_whole_suite, "answers to other prompts than all of suite mini"),
+        (as_a_whole_suite, "which policy production does not name"),
         (with_scores, "in scorecard.json but"),
         (better_estimate, "estimate (low) of"),
         (another_part_of_the_dense_model, "cannot be compared: suite_digest"),
@@ -263,9 +263,9 @@ def test_other_tricks_do_not_promote(
 
 
 def test_a_server_that_does_not_say_so_takes_no_part(world: World) -> None:
+    path = world.folder / "production.yaml"
+    path.write_text(path.read_text().replace("evidence: sequential\n", ""))
     candidate = world.register(GOOD)
     asked(world, candidate, lost={})
     sign(world, candidate)
-    path = world.folder / "production.yaml"
-    path.write_text(path.read_text().replace("evidence: sequential\n", ""))
     assert "does not accept an evaluation that stops early" in refused(promote, world, candidate)
