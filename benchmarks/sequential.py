@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -37,8 +38,8 @@ RIGHT = 0.7
 TEXTS = 25
 MEASURED = 0.52
 """Mean loss of a graded answer that is lost: 1 to 25 of 25 texts."""
-CHUNK = 100
-"""Runs computed at once."""
+CHUNK = 100_000
+"""Numbers computed at once."""
 
 Values = dict[str, np.ndarray]
 """Name -> values of shape (runs, n)."""
@@ -244,9 +245,11 @@ class Drawn:
     layout: Layout
     dense: Values
     ours: Values
-    log_pass: np.ndarray
-    """Shape (runs, looks); as is the next."""
+    passes: np.ndarray
+    """Shape (runs, looks): whether it is certain to pass; the next two have the same shape."""
+    blocks: np.ndarray
     log_block: np.ndarray
+    """Log of the capital that bets on a block."""
 
     @classmethod
     def of(cls, layout: Layout, runs: int, *, drop: float, changed: float, seed: int) -> Drawn:
@@ -255,12 +258,22 @@ class Drawn:
             np.random.default_rng(seed), layout.table, runs, drop / 100, changed
         )
         looks, margin = layout.stretch.looks, MARGIN / 100
-        parts = [losses[start : start + CHUNK] for start in range(0, runs, CHUNK)]
-        bets = (layout.stakes.passing, layout.stakes.blocking)
-        log_pass, log_block = (
-            np.concatenate([bet(part, margin, looks=looks) for part in parts]) for bet in bets
+        stakes, last = layout.stakes, looks.clip(max=layout.stakes.items[-1] + 1) - 1
+        size = max(1, CHUNK // stakes.values.size)
+        parts = [losses[start : start + size] for start in range(0, runs, size)]
+        log_pass = [stakes.passing(part, margin, asked=looks[-1]) for part in parts]
+        log_block = [stakes.blocking(part, margin, looks=looks) for part in parts]
+        highest = [np.maximum.accumulate(part, axis=-1) for part in (*log_pass, *log_block)]
+        passes, blocks = (
+            np.concatenate([certain(part[:, last, None], error) for part in side])
+            for side, error in (
+                (highest[: len(parts)], plans.PASS_ERROR),
+                (highest[len(parts) :], plans.BLOCK_ERROR),
+            )
         )
-        return cls(layout, dense, ours, log_pass, log_block)
+        return cls(
+            layout, dense, ours, passes, blocks, np.concatenate([p[:, last] for p in log_block])
+        )
 
     def tables(self, run: int, look: int) -> tuple[Table, Table]:
         """Return the candidate's and the dense model's answers of one run up to a look."""
@@ -337,8 +350,8 @@ def simulate(drawn: list[Drawn], runs: int) -> Ends:
             looks[active, number] += 1
             at = looks[active, number] - 1
             log_block[active, number] = dimension.log_block[active, at]
-            passes = certain(dimension.log_pass[active, at], plans.PASS_ERROR)
-            blocks = certain(dimension.log_block[active, at], plans.BLOCK_ERROR) & ~passes
+            passes = dimension.passes[active, at]
+            blocks = dimension.blocks[active, at] & ~passes
             for place in np.flatnonzero(blocks):
                 blocks[place] = dimension.worse(active[place], at[place])
             outcomes[active[passes], number] = "pass"
@@ -359,29 +372,29 @@ def main() -> None:
     print("verdicts, in percent. certain: blocked before the cap. prompts: of the fixed plan's.")
     head = ("ninth dimension", "changed", "drop", "pass", "open", "block", "certain", "prompts")
     print("{:<24} {:>7} {:>5} {:>6} {:>6} {:>6} {:>7} {:>7}".format(*head))
-    for changed in CHANGED:
-        layout = Layout.of(KINDS[0], changed)
+    for kind, changed in itertools.product(KINDS, CHANGED):
+        layout = Layout.of(kind, changed)
+        # Of nine dimensions only fairness has gaps.
+        like = Layout.of(KINDS[0], changed) if kind.name == "gap" else layout
         others = [
-            Drawn.of(layout, runs, drop=0.0, changed=changed, seed=number)
+            Drawn.of(like, runs, drop=0.0, changed=changed, seed=number)
             for number in range(1, DIMENSIONS)
         ]
-        for kind in KINDS:
-            layout = Layout.of(kind, changed)
-            for drop in DROPS:
-                ninth = Drawn.of(layout, runs, drop=drop, changed=changed, seed=0)
-                verdict = [*others, ninth]
-                ends = simulate(verdict, runs)
-                certainly = ((ends.outcomes == "block") & ends.early).any(axis=1)
-                asked = sum(row.layout.asked[ends.looks[:, n]] for n, row in enumerate(verdict))
-                fixed = sum(row.layout.fixed for row in verdict)
-                passed, blocked = ends.passed.mean(), ends.blocked.mean()
-                shares = (passed, 1 - passed - blocked, blocked, certainly.mean())
-                shown = " ".join(f"{100 * share:5.1f}%" for share in shares)
-                print(
-                    f"{kind.name:<24} {100 * changed:6.0f}% {drop:5.0f} {shown}"
-                    f" {100 * np.mean(asked) / fixed:6.1f}%",
-                    flush=True,
-                )
+        for drop in DROPS:
+            ninth = Drawn.of(layout, runs, drop=drop, changed=changed, seed=0)
+            verdict = [*others, ninth]
+            ends = simulate(verdict, runs)
+            certainly = ((ends.outcomes == "block") & ends.early).any(axis=1)
+            asked = sum(row.layout.asked[ends.looks[:, n]] for n, row in enumerate(verdict))
+            fixed = sum(row.layout.fixed for row in verdict)
+            passed, blocked = ends.passed.mean(), ends.blocked.mean()
+            shares = (passed, 1 - passed - blocked, blocked, certainly.mean())
+            shown = " ".join(f"{100 * share:5.1f}%" for share in shares)
+            print(
+                f"{kind.name:<24} {100 * changed:6.0f}% {drop:5.0f} {shown}"
+                f" {100 * np.mean(asked) / fixed:6.1f}%",
+                flush=True,
+            )
     print(f"\n{runs} runs a row, {time.perf_counter() - began:.0f} s")
 
 

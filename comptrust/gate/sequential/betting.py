@@ -11,7 +11,7 @@ bounded random variables by betting; Ramdas, Grunwald, Vovk and Shafer 2023, Gam
 statistics and safe anytime-valid inference). A block is the same bet with the opposite sign.
 
 **The stakes.** The best share depends on how many answers change, which nobody knows. So the
-capital is split over ten shares at the start and never moved again: the mean of such capitals is
+capital is split over four shares at the start and never moved again: the mean of such capitals is
 one too (the method of mixtures: Robbins 1970; Howard, Ramdas, McAuliffe and Sekhon 2021). The
 largest share is just below the one that a single lost item could ruin. Shares never depend on the
 item that is about to be drawn, not even on its weight.
@@ -40,10 +40,10 @@ import numpy as np
 from comptrust.trust.contrast import Contrast
 from comptrust.trust.order import Order
 
-SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
-"""Of the largest stake that no item can ruin."""
-CAPITAL = (0.05, 0.05, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.2)
-"""Starting capital of each."""
+SHARES = (0.35, 0.5, 0.7, 0.95)
+"""Of the largest stake that no item can ruin; equal parts of the capital go to each. They suit 0 to
+10% of answers that change (benchmarks/sequential.py).
+"""
 STEPS = 14
 """Halvings of the interval in which a bound lies, which give it to less than 0.01 points."""
 
@@ -111,27 +111,31 @@ class Stakes:
         """Whether the drop is one weighted mean."""
         return self.values.shape[1] == 1
 
-    def passing(self, losses: np.ndarray, margin: float, *, looks: np.ndarray) -> np.ndarray:
-        """Return the log of the capital that bets on a drop below the margin, shape (..., looks).
+    def passing(self, losses: np.ndarray, margin: float, *, asked: int) -> np.ndarray:
+        """Return the log of the capital that bets on a drop below the margin, after each item.
 
-        `losses` has shape (..., n prompts); NaN counts as lost. `margin` is 0-1, and `looks` counts
-        items.
+        `losses` has shape (..., n prompts); NaN counts as lost. `margin` is 0-1, and `asked` is the
+        number of items. The shape is (..., k): k is `asked`, or less if the order is not exact up
+        to there.
         """
-        return self._passing(self._values(losses, missing=1.0), margin, looks, stake=margin)
+        return self._passing(self._values(losses, asked, missing=1.0), margin, stake=margin)
 
     def blocking(self, losses: np.ndarray, margin: float, *, looks: np.ndarray) -> np.ndarray:
-        """Return the log of the capital that bets on a drop above it; NaN counts as won."""
-        values = self._chosen(self._values(losses, missing=-1.0), looks)
-        return self._blocking(values, margin, looks, stake=margin)
+        """Return the log of the capital that bets on a drop above it; NaN counts as won.
 
-    def upper(self, losses: np.ndarray, margin: float, *, looks: np.ndarray, error: float) -> float:
-        """Return the bound above which the drop is not, at the last look, 0-1.
+        `looks` counts the items after each batch, the last one all that are asked.
+        """
+        values = self._chosen(self._values(losses, looks[-1], missing=-1.0), looks)
+        return self._blocking(values, margin, stake=margin)
+
+    def upper(self, losses: np.ndarray, margin: float, *, asked: int, error: float) -> float:
+        """Return the bound above which the drop is not, 0-1, if one looks at all times.
 
         `losses` has shape (n prompts,). It is not below the margin, for which the stakes are sized.
         """
-        values = self._values(losses, missing=1.0)
+        values = self._values(losses, asked, missing=1.0)
         return _ruled_out(
-            lambda drop: self._passing(values, drop, looks, stake=margin),
+            lambda drop: self._passing(values, drop, stake=margin),
             start=1.0,
             end=margin,
             error=error,
@@ -139,76 +143,85 @@ class Stakes:
 
     def lower(self, losses: np.ndarray, margin: float, *, looks: np.ndarray, error: float) -> float:
         """Return the bound below which the drop is not; it is not above the margin."""
-        values = self._chosen(self._values(losses, missing=-1.0), looks)
+        values = self._chosen(self._values(losses, looks[-1], missing=-1.0), looks)
         return _ruled_out(
-            lambda drop: self._blocking(values, drop, looks, stake=margin),
+            lambda drop: self._blocking(values, drop, stake=margin),
             start=-1.0,
             end=margin,
             error=error,
         )
 
-    def _values(self, losses: np.ndarray, *, missing: float) -> np.ndarray:
-        """Return x of each piece by face, shape (..., p, f)."""
-        lost = losses[..., self.rows, None]
-        values = np.where(np.isnan(lost), missing * np.abs(self.values), lost * self.values)
-        return np.asarray(np.add.reduceat(values, self.starts, axis=-2))
+    def _values(self, losses: np.ndarray, asked: int, *, missing: float) -> np.ndarray:
+        """Return x of each piece of the items asked, by face, shape (..., p, f)."""
+        pieces = int(np.searchsorted(self.items, asked))
+        end = self.starts[pieces] if pieces < len(self.starts) else len(self.rows)
+        worth, lost = self.values[:end], losses[..., self.rows[:end], None]
+        values = np.where(np.isnan(lost), missing * np.abs(worth), lost * worth)
+        return np.asarray(np.add.reduceat(values, self.starts[:pieces], axis=-2))
 
-    def _passing(
-        self, values: np.ndarray, margin: float, looks: np.ndarray, *, stake: float
-    ) -> np.ndarray:
-        gains = margin * self.weights[:, None] - values / self.parts[:, None]
-        return self._capital(gains, looks, risk=self.reach * (1 - stake * self.ratios[0]))
+    def _passing(self, values: np.ndarray, margin: float, *, stake: float) -> np.ndarray:
+        p = values.shape[-2]
+        gains = margin * self.weights[:p, None] - values / self.parts[:p, None]
+        return self._capital(gains, risk=self.reach * (1 - stake * self.ratios[0]))
 
-    def _blocking(
-        self, values: np.ndarray, margin: float, looks: np.ndarray, *, stake: float
-    ) -> np.ndarray:
-        gains = values / self.parts[:, None] - margin * self.weights[:, None]
-        return self._capital(gains, looks, risk=self.reach * (1 + stake * self.ratios[1]))
+    def _blocking(self, values: np.ndarray, margin: float, *, stake: float) -> np.ndarray:
+        p = values.shape[-2]
+        gains = values / self.parts[:p, None] - margin * self.weights[:p, None]
+        return self._capital(gains, risk=self.reach * (1 + stake * self.ratios[1]))
 
     def _chosen(self, values: np.ndarray, looks: np.ndarray) -> np.ndarray:
         """Return x of each piece by the face that led before its batch, shape (..., p, 1)."""
-        if values.shape[-1] == 1:
+        if self.linear:
             return values
-        sums = self._by_look(values, looks)
-        led = np.argmax(sums, axis=-3)
-        led = np.concatenate([np.zeros_like(led[..., :1, :]), led[..., :-1, :]], axis=-2)
-        batch = np.searchsorted(looks, self.items, side="right").clip(max=len(looks) - 1)
-        face = led[..., batch, self.blocks]
+        items = self.items[: values.shape[-2]]
+        led = np.argmax(self._after(values, np.array([0, *looks])), axis=-2)
+        face = led[..., np.searchsorted(looks, items, side="right"), self.blocks[: len(items)]]
         return np.take_along_axis(values, face[..., None], axis=-1)
 
-    def _capital(self, gains: np.ndarray, looks: np.ndarray, *, risk: float) -> np.ndarray:
+    def _capital(self, gains: np.ndarray, *, risk: float) -> np.ndarray:
+        p = gains.shape[-2]
+        counts = np.arange(1, self.items[p - 1] + 2)
         total = np.array(-np.inf)
-        for share, capital in zip(SHARES, CAPITAL, strict=True):
-            growth = self.parts[:, None] * np.log1p(share / risk * gains)
-            worst = self._by_look(growth, looks).min(axis=-3).sum(axis=-1)
-            total = np.logaddexp(total, np.log(capital) + worst)
+        for share in SHARES:
+            growth = self.parts[:p, None] * np.log1p(share / risk * gains)
+            worst = self._after(growth, counts).min(axis=-2).sum(axis=-1)
+            total = np.logaddexp(total, worst - np.log(len(SHARES)))
         return np.asarray(total)
 
-    def _by_look(self, pieces: np.ndarray, looks: np.ndarray) -> np.ndarray:
-        """Return the sums of pieces (..., p, f) up to each look, shape (..., f, looks, blocks)."""
-        batch = np.searchsorted(looks, self.items, side="right")
-        member = np.zeros((len(self.items), len(looks), int(self.blocks.max()) + 1))
-        asked = np.flatnonzero(batch < len(looks))
-        member[asked, batch[asked], self.blocks[asked]] = 1.0
-        flat = np.swapaxes(pieces, -1, -2) @ member.reshape(len(self.items), -1)
-        return np.asarray(flat.reshape(*flat.shape[:-1], *member.shape[1:]).cumsum(axis=-2))
+    def _after(self, pieces: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return the sums of pieces (..., p, f) of the first items, shape (..., counts, f, blocks).
 
-
-def certain(log_capital: np.ndarray, error: float) -> np.ndarray:
-    """Return whether capital has reached 1 / error; rounded, so that no computer differs."""
-    return np.asarray(np.round(log_capital + np.log(error), 9) >= 0)
+        `counts` says how many items those are.
+        """
+        p = pieces.shape[-2]
+        sums = []
+        for block in range(int(self.blocks.max()) + 1):
+            own = np.flatnonzero(self.blocks[:p] == block)
+            until = np.searchsorted(self.items[own], counts)
+            total = np.cumsum(pieces[..., own, :], axis=-2)
+            total = np.concatenate([np.zeros_like(pieces[..., :1, :]), total], axis=-2)
+            sums.append(total[..., until, :])
+        return np.stack(sums, axis=-1)
 
 
 def _ruled_out(
     log_capital: Callable[[float], np.ndarray], *, start: float, end: float, error: float
 ) -> float:
     """Return the drop nearest to `end` from which on to `start` all are ruled out."""
-    if certain(log_capital(end)[-1], error):
+    if certain(log_capital(end), error):
         return end
     for _ in range(STEPS):
         middle = (start + end) / 2
-        if certain(log_capital(middle)[-1], error):
+        if certain(log_capital(middle), error):
             start = middle
         else:
             end = middle
     return start
+
+
+def certain(log_capital: np.ndarray, error: float) -> np.ndarray:
+    """Return whether capital (..., k) has ever reached 1 / error, shape (...,).
+
+    Rounded, so that no computer differs.
+    """
+    return np.asarray(np.round(log_capital.max(axis=-1) + np.log(error), 9) >= 0)

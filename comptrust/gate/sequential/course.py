@@ -144,15 +144,16 @@ class Course:
         looks = stretch.looks[stretch.looks <= leg.asked]
         # A scorer that shows a part of a drop leaves that part of the margin.
         limit, shown = stretch.points / 100, stretch.points * stretch.fidelity / 100
-        leg.log_block = float(stakes.blocking(losses, limit, looks=looks)[-1])
-        log_pass = float(stakes.passing(losses, shown, looks=looks)[-1])
+        log_block = stakes.blocking(losses, limit, looks=looks)
+        log_pass = stakes.passing(losses, shown, asked=leg.asked)
+        leg.log_block = float(log_block[-1])
         lower = stakes.lower(losses, limit, looks=looks, error=plan.block_error)
-        upper = stakes.upper(losses, shown, looks=looks, error=plan.pass_error)
+        upper = stakes.upper(losses, shown, asked=leg.asked, error=plan.pass_error)
         points = (round(100 * lower, 2), round(100 * upper / stretch.fidelity, 2))
         leg.bounds.append((leg.asked, *points))
         if certain(log_pass, plan.pass_error):
             leg.outcome, leg.decided_at = "pass", leg.asked
-        elif certain(leg.log_block, plan.block_error) and worse:
+        elif certain(log_block, plan.block_error) and worse:
             leg.outcome, leg.decided_at = "block", leg.asked
 
     def _at_cap(self, leg: _Leg, candidate: Table, dense: Table) -> None:

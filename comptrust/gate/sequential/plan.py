@@ -148,7 +148,7 @@ def stretch(
     cap = max(cap, *seen.values())
     batch = max(SMALLEST, math.ceil(cap / BATCHES))
     lossless = Stakes.of(asked, contrast).passing(
-        np.zeros(len(asked.shares)), margin / 100, looks=np.array([cap])
+        np.zeros(len(asked.shares)), margin / 100, asked=cap
     )
     prompts = suite.by_dimension()[name]
     return Stretch(
@@ -159,7 +159,7 @@ def stretch(
         first=min(batch, cap),
         batch=batch,
         cap=cap,
-        early=bool(certain(lossless, PASS_ERROR)[-1]),
+        early=bool(certain(lossless, PASS_ERROR)),
     )
 
 
