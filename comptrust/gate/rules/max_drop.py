@@ -171,7 +171,9 @@ class MaxDrop(Rule):
             resamples=self.resamples,
             same_model=evidence.same_model,
             fidelity=baseline.fidelity(name),
-            confidence=1 - course.plan.error_at_cap(course.stretch(name)) if course else statistics.CONFIDENCE,
+            confidence=1 - course.plan.error_at_cap(course.stretch(name))
+            if course
+            else statistics.CONFIDENCE,
         )
         if drop is None:
             return undecided | {"why": "its answers give no score"}

@@ -108,8 +108,10 @@ class Course:
         )
         return Batch(leg.stretch.dimension, leg.asked, leg.stretch.after(leg.asked))
 
-    def tell(self, batch: Batch, candidate: Table, dense: Table) -> None:
+    def tell(self, batch: Batch, candidate: Table, dense: Table, *, signal: bool = True) -> None:
         """Take the answers to all prompts of the batch's dimension asked so far, in suite order.
+
+        Without a `signal`, the dense model cannot be told from guessing yet: nothing is decided.
 
         Raises UserError if the batch is not the next one, or the answers are not those asked for.
         """
@@ -134,11 +136,11 @@ class Course:
         worse = leg.stakes.linear or (
             statistics.observed(candidate, dense, dimension=leg.dimension) > leg.stretch.points
         )
-        self._look(leg, losses, worse=worse)
+        self._look(leg, losses, worse=worse, signal=signal)
         if leg.outcome == "inconclusive" and leg.asked == leg.stretch.cap:
             self._at_cap(leg, candidate, dense)
 
-    def _look(self, leg: _Leg, losses: np.ndarray, *, worse: bool) -> None:
+    def _look(self, leg: _Leg, losses: np.ndarray, *, worse: bool, signal: bool) -> None:
         """Decide if it is certain; a block only if the published score is `worse`, too."""
         plan, stretch, stakes = self.plan, leg.stretch, leg.stakes
         looks = stretch.looks[stretch.looks <= leg.asked]
@@ -151,6 +153,8 @@ class Course:
         upper = stakes.upper(losses, shown, asked=leg.asked, error=plan.pass_error)
         points = (round(100 * lower, 2), round(100 * upper / stretch.fidelity, 2))
         leg.bounds.append((leg.asked, *points))
+        if not signal:
+            return
         if certain(log_pass, plan.pass_error):
             leg.outcome, leg.decided_at = "pass", leg.asked
         elif certain(log_block, plan.block_error) and worse:
@@ -167,19 +171,29 @@ class Course:
         if drop is not None:
             leg.outcome = drop.outcome(leg.stretch.points)
 
+    def order(self, name: str) -> Order:
+        """Return the order in which a dimension's items are asked."""
+        return self._legs[name].order
+
+    def stretch(self, name: str) -> Stretch:
+        """Return what the plan says of a dimension."""
+        return self._legs[name].stretch
+
+    def decision(self, name: str) -> Decision:
+        """Return what is known of a dimension."""
+        leg = self._legs[name]
+        return Decision(
+            dimension=name,
+            outcome=leg.outcome,
+            items=leg.asked,
+            decided_at=leg.decided_at,
+            bounds=tuple(leg.bounds),
+        )
+
     @property
     def decisions(self) -> tuple[Decision, ...]:
         """What is known of each dimension, in the plan's order."""
-        return tuple(
-            Decision(
-                dimension=name,
-                outcome=leg.outcome,
-                items=leg.asked,
-                decided_at=leg.decided_at,
-                bounds=tuple(leg.bounds),
-            )
-            for name, leg in self._legs.items()
-        )
+        return tuple(map(self.decision, self._legs))
 
     @property
     def reason(self) -> str:

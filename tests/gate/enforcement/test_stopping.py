@@ -177,11 +177,9 @@ def test_another_end_does_not_promote(change: Change, says: str, world: World) -
     sign(world, candidate)
     message = refused(promote, world, candidate)
     assert says in message and "\n" not in message, message
-    earns(world)
 
 
-def earns(world: World) -> None:
-    """A lossless model does get its alias, by the rule."""
+def test_a_lossless_model_earns_its_alias(world: World) -> None:
     honest = world.register(GOOD)
     asked(world, honest, lost={})
     sign(world, honest)
@@ -259,7 +257,6 @@ def test_other_tricks_do_not_promote(
     sign(world, candidate)
     message = refused(promote, world, candidate)
     assert says in message and "\n" not in message, message
-    earns(world)
 
 
 def test_a_server_that_does_not_say_so_takes_no_part(world: World) -> None:
