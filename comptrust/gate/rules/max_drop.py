@@ -171,9 +171,7 @@ class MaxDrop(Rule):
             resamples=self.resamples,
             same_model=evidence.same_model,
             fidelity=baseline.fidelity(name),
-            confidence=1 - course.plan.error_at_cap(course.stretch(name))
-            if course
-            else statistics.CONFIDENCE,
+            confidence=course.confidence(name) if course else statistics.CONFIDENCE,
         )
         if drop is None:
             return undecided | {"why": "its answers give no score"}
@@ -262,7 +260,7 @@ class MaxDrop(Rule):
         drops = {name: row["observed"] for name, row in judged.items() if row["outcome"] == "block"}
         if drops:
             ranked = sorted(drops, key=lambda name: -drops[name])
-            listed = ", ".join(f"{name} {drops[name]:.1f}" for name in ranked)
+            listed = ", ".join(f"{name} {_lost(judged[name])}" for name in ranked)
             return self.finding(
                 "block", f"Dropped more than {self.points:g} points: {listed}.", **evidence
             )
@@ -274,7 +272,19 @@ class MaxDrop(Rule):
                 f"Undecided: {'; '.join(undecided)}. {NO_SECOND_LOOK}", **evidence
             )
         worst = max(judged, key=lambda name: judged[name].get("upper", judged[name]["observed"]))
-        return self.finding("pass", self._passed(worst, judged[worst]), **evidence)
+        sentence = self._certain(judged) or self._passed(worst, judged[worst])
+        return self.finding("pass", sentence, **evidence)
+
+    def _certain(self, judged: dict[str, dict[str, Any]]) -> str:
+        """Say after how many items a sequential evaluation was certain; empty if it was not one."""
+        items = {name: row["items"] for name, row in judged.items() if row.get("decided_at")}
+        if len(items) < len(judged):
+            return ""
+        least, most = min(items, key=items.__getitem__), max(items, key=items.__getitem__)
+        return (
+            f"No dimension dropped more than {self.points:g} points (certain after {items[least]}"
+            f" items of {least} to {items[most]} of {most})."
+        )
 
     def _passed(self, worst: str, row: dict[str, Any]) -> str:
         if "upper" in row:
@@ -304,3 +314,11 @@ class MaxDrop(Rule):
         if not math.isfinite(row["upper"]):
             return f"{drop}, with too few independent prompts for a 95% bound ({needs})"
         return f"{drop} (95% bound {row['upper']:.1f}, limit {self.points:g}; {needs})"
+
+
+def _lost(row: dict[str, Any]) -> str:
+    """Return the points lost; of a part, what is certain."""
+    if row.get("decided_at"):
+        bounds = f"{row['lower']:.1f} to {row['upper']:.1f}"
+        return f"{bounds} (certain after {counted(row['items'], 'item')})"
+    return f"{row['observed']:.1f}"

@@ -166,7 +166,7 @@ class Course:
             dense,
             dimension=leg.dimension,
             fidelity=leg.stretch.fidelity,
-            confidence=1 - self.plan.error_at_cap(leg.stretch),
+            confidence=self.confidence(leg.stretch.dimension),
         )
         if drop is not None:
             leg.outcome = drop.outcome(leg.stretch.points)
@@ -178,6 +178,10 @@ class Course:
     def stretch(self, name: str) -> Stretch:
         """Return what the plan says of a dimension."""
         return self._legs[name].stretch
+
+    def confidence(self, name: str) -> float:
+        """Return the confidence with which the gate's own bound decides a dimension at its cap."""
+        return 1 - self.plan.error_at_cap(self._legs[name].stretch)
 
     def decision(self, name: str) -> Decision:
         """Return what is known of a dimension."""
