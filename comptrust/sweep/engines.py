@@ -1,4 +1,4 @@
-"""Where cells run: in processes one after another, or on Ray; one that dies is reported as lost."""
+"""Where cells run: in processes one after another, on Ray or Slurm; a dead one is reported lost."""
 
 import importlib.util
 import logging
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from comptrust.errors import Exit, ServiceError, UserError, unknown
@@ -41,22 +41,52 @@ class Node(Capacity):
     host: str
 
 
-def engine(address: str) -> "Engine":
-    """Return the engine for `serial`, `local`, `auto` or `ray://HOST:PORT`.
+class Engine(Protocol):
+    """Takes tasks and returns outcomes."""
+
+    parallel: bool
+    """Whether cells may run side by side."""
+
+    def nodes(self) -> list[Node]:
+        """Return the machines."""
+
+    def submit(self, task: Task, request: Capacity) -> None:
+        """Take a cell; it starts when there is room."""
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        """Return what ended, after at most these seconds."""
+
+    def close(self) -> None:
+        """End every cell at work, at the latest by force, and let go of the machines."""
+
+
+def engine(address: str) -> Engine:
+    """Return the engine for `serial`, `local`, `auto`, `ray://HOST:PORT` or `slurm`.
 
     Without Ray, `local` is `serial`. Raises UserError, or ServiceError if no cluster answers.
     """
-    if address not in ("serial", "local", "auto") and not address.startswith("ray://"):
-        raise unknown("address", address, ["serial", "local", "auto", "ray://HOST:PORT"])
-    no_ray = importlib.util.find_spec("ray") is None
-    if address == "serial" or (address == "local" and no_ray):
+    if address not in ("serial", "local", "auto", "slurm") and not address.startswith("ray://"):
+        raise unknown("address", address, ["serial", "local", "auto", "ray://HOST:PORT", "slurm"])
+    package, extra = ("submitit", "slurm") if address == "slurm" else ("ray", "ray")
+    missing = importlib.util.find_spec(package) is None
+    if address == "serial" or (address == "local" and missing):
         return Serial()
-    if no_ray:
+    if missing:
         raise UserError(
-            f"The address {address} needs the package ray. Install it with: pip install"
-            " 'comptrust[ray]'."
+            f"The address {address} needs the package {package}. Install it with: pip install"
+            f" 'comptrust[{extra}]'."
         )
+    if address == "slurm":
+        from comptrust.sweep.slurm import OnSlurm
+
+        return OnSlurm()
     return OnRay(address)
+
+
+def this_machine() -> Node:
+    """Return what this machine has, without its GPUs."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Node(host=socket.gethostname(), cpus=os.cpu_count() or 1, memory=memory)
 
 
 def _serve(task: Task, answer: Connection) -> None:
@@ -68,21 +98,19 @@ def _serve(task: Task, answer: Connection) -> None:
 class Serial:
     """One process after another on this machine."""
 
+    parallel = False
+
     def __init__(self) -> None:
         self.queue: list[Task] = []
         self.current: tuple[Task, BaseProcess, Connection] | None = None
 
     def nodes(self) -> list[Node]:
-        """Return the machines."""
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return [Node(host=socket.gethostname(), cpus=os.cpu_count() or 1, memory=memory)]
+        return [this_machine()]
 
     def submit(self, task: Task, request: Capacity) -> None:
-        """Take a cell; it starts when there is room."""
         self.queue.append(task)
 
     def wait(self, seconds: float) -> list[Outcome]:
-        """Return what ended, after at most these seconds."""
         if self.current is None and self.queue:
             self._start(self.queue.pop(0))
         if self.current is None:
@@ -108,7 +136,6 @@ class Serial:
         self.current = task, process, receiver
 
     def close(self) -> None:
-        """End every cell at work, at the latest by force, and let go of the machines."""
         self.queue.clear()
         if self.current is not None:
             _, process, _ = self.current
@@ -121,6 +148,8 @@ class Serial:
 
 class OnRay:
     """Ray tasks, each in a fresh process, with the CPUs, memory and GPUs that the cell needs."""
+
+    parallel = True
 
     def __init__(self, address: str) -> None:
         # Both are read when ray is imported: send no statistics, and do not hide the GPUs from a
@@ -205,10 +234,6 @@ class OnRay:
                 for reference in ended:
                     del self.tasks[reference]
         self.ray.shutdown()
-
-
-Engine = Serial | OnRay
-"""Takes tasks and returns outcomes; the methods of both do the same."""
 
 
 def _reach(address: str) -> None:

@@ -25,8 +25,9 @@ Script = Callable[[Task, int], Outcome]
 class Scripted:
     """Ends each cell at once, as its script says."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, *, parallel: bool = False) -> None:
         self.script, self.queue, self.seen, self.closed = script, [], [], False
+        self.parallel = parallel
 
     def nodes(self) -> list[Node]:
         return [HERE]
