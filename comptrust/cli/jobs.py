@@ -26,6 +26,7 @@ def job(
     dimensions: Sequence[str] | None,
     limit: Limit | None,
     scoring: Scoring,
+    engine: str,
     dtype: Dtype,
     template: str | None,
     template_args: Arguments,
@@ -47,11 +48,20 @@ def job(
     from comptrust.gate import planning
     from comptrust.gate import policy as policies
     from comptrust.models import generation_settings, presets, prompting, sources
+    from comptrust.models.engines import EngineOptions
     from comptrust.tracking import promotion, registry
     from comptrust.trust import suite as suites
     from comptrust.workflow.job import Job
     from comptrust.workflow.measuring import Witness
 
+    asking = EngineOptions(
+        engine=engine,
+        dtype=dtype,
+        batch_size=batch_size,
+        template=template,
+        template_args=template_args,
+    )
+    asking.check_own()
     stage = promotion.check_target(promote_to)[0] if promote_to else None
     rules = policies.load(policy or policies.default(suite, stage=stage))
     if stage:
@@ -90,10 +100,7 @@ def job(
         suite=questions,
         suite_name=suite,
         policy=rules,
-        dtype=dtype,
-        template=template,
-        template_args=template_args,
-        batch_size=batch_size,
+        asking=asking,
         promote_to=promote_to,
         out=out,
         existing=adopted,

@@ -212,6 +212,13 @@ scoring_option = default_option(
     type=click.Choice(["compressed-trust", "original"]),
     help="Published variant of the scores.",
 )
+engine_option = default_option(
+    "--engine",
+    default="auto",
+    shell_complete=complete.names("backends", also=("auto",)),
+    help="hf: load the model; vllm: start a vLLM server of it. auto: vllm where a GPU and vLLM are"
+    " there, else hf.",
+)
 evaluate_options = stack(
     default_option(
         "--suite",

@@ -170,10 +170,7 @@ def _job(task: Task) -> job.Job:
         suite=suite,
         suite_name=file.suite,
         policy=task.policy,
-        dtype=file.dtype,
-        template=file.template,
-        template_args=file.template_args,
-        batch_size=file.batch_size,
+        asking=file.asking,
         measured=task.measured,
         dense_elsewhere=not task.dense_is_done,
     )

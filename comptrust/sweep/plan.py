@@ -73,6 +73,8 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     file = grid.file
     policy_name = file.policy or policies.default(file.suite)
     policy = policies.load(policy_name)
+    if work:
+        file.asking.check_own()
     signatures.Signer()  # report an unusable key now, not in every cell
     suites.check_names(file.dimensions)
     if work or suites.has_data(file.suite):
@@ -99,7 +101,7 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     outcomes = {} if is_new else sweeps.finished(tags)
     # What a cell may use and how the sweep is described do not make it another sweep. Some fields
     # came later: a sweep file that leaves them out keeps its digest.
-    later = {"dtype", "template", "template_args"}
+    later = {"engine", "dtype", "template", "template_args"}
     defaults = {name for name in later if getattr(file, name) in ("auto", None, {})}
     apart = {"resources", "description", "server"} | defaults
     fields = file.model_dump(mode="json", exclude=apart) | {"policy": policy_name}
@@ -136,6 +138,8 @@ def _cell(
     if n_prompts:
         seconds, basis = _seconds(recipe, known, past, n_prompts, on_gpu=file.resources.gpus > 0)
     asked: list[Any] = [content.digest_of_fields(), suite.digest, digests.of_code(), file.dtype]
+    if file.engine != "auto":
+        asked += [file.engine]
     if file.template or file.template_args:
         asked += [file.template, file.template_args]
     return Cell(

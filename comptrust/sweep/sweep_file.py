@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from comptrust.models.engines import EngineOptions
 from comptrust.records import Dtype, Limit, Record, Scoring
 from comptrust.trust.limit import limit_of
 
@@ -68,6 +69,8 @@ class SweepFile(Record):
     dimensions: tuple[str, ...] | None = None
     limit: Annotated[Limit, BeforeValidator(_limit)] | None = None
     scoring: Scoring = "compressed-trust"
+    engine: str = "auto"
+    """What answers, in every cell: auto, hf, vllm or another backend; see `run --engine`."""
     dtype: Dtype = "auto"
     template: str | None = None
     template_args: dict[str, bool | int | float | str] = {}
@@ -96,6 +99,17 @@ class SweepFile(Record):
     policy: str | None = None
     """By default the one that runs of the suite are judged under."""
     resources: Resources = Resources()
+
+    @property
+    def asking(self) -> EngineOptions:
+        """How the models of all cells answer."""
+        return EngineOptions(
+            engine=self.engine,
+            dtype=self.dtype,
+            batch_size=self.batch_size,
+            template=self.template,
+            template_args=self.template_args,
+        )
 
 
 def models(file: SweepFile) -> list[Model]:

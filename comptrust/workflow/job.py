@@ -13,11 +13,11 @@ from comptrust.gate import pins
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.verdict import judge
-from comptrust.models import memory, precision, presets
-from comptrust.models.own_template import Arguments
+from comptrust.models import engines, memory, precision, presets
+from comptrust.models.engines import EngineOptions
 from comptrust.models.probe import InMemory
 from comptrust.models.sources import Source
-from comptrust.records import Checkpoint, Dtype, Recipe, Suite
+from comptrust.records import Checkpoint, Recipe, Suite
 from comptrust.report import page
 from comptrust.serving_cost import ServingCosts
 from comptrust.tracking import datasets, evaluations, metrics, promotion, registry, runs
@@ -41,13 +41,8 @@ class Job:
     suite_name: str
     policy: Policy
     signer: signatures.Signer = field(default_factory=signatures.Signer)
-    dtype: Dtype = "auto"
-    """Numbers that the models compute their answers in."""
-    template: str | None = None
-    """Chat format; by default the preset's, else the model's own."""
-    template_args: Arguments = field(default_factory=dict)
-    """Arguments of the model's own chat template."""
-    batch_size: int | None = None
+    asking: EngineOptions = field(default_factory=EngineOptions)
+    """How both models answer; the chat format is by default the preset's, else the model's own."""
     promote_to: str | None = None
     out: Path | None = None
     """Folder of the checkpoint; in the cache by default."""
@@ -225,28 +220,35 @@ def _evaluate(
 ) -> Evaluation:
     """Let the checkpoint answer, validate each step with Great Expectations, and log everything."""
     from comptrust.gate.expectations import frames
-    from comptrust.models.backends.hf import Hf
     from comptrust.trust.run import evaluate
 
     path = Path(checkpoint.path)
     log.read(datasets.suite(job.suite, spec=job.suite_name), context="evaluation")
     witness = measuring.Witness(job.signer.key, job.seal)
-    asked = [job.suite.digest, digests.of_code(), job.dtype, job.template, dict(job.template_args)]
-    key = digests.of_value([checkpoint.digest, *asked])
+    asking = dataclasses.replace(
+        job.asking, template=job.asking.template or presets.template(checkpoint.recipe.base_model)
+    )
+    asked = [asking.asks, asking.dtype, asking.template, dict(asking.template_args)]
+    key = digests.of_value([checkpoint.digest, job.suite.digest, digests.of_code(), *asked])
     folder = config.cache_dir() / "evaluations" / key[:24]
     checks = folder.with_name(f"{folder.name}-validation")
     ledger = witness.ledger(job.suite, out=folder)
     is_new = not (folder / "owner.json").exists()
     try:
         frames.validate_prompts(job.suite.prompts, out=checks)
-        with log.timed("evaluate"):
-            backend = Hf(
+        if asking.asks != "hf":
+            models.release()
+        with (
+            log.timed("evaluate"),
+            engines.opened(
                 path,
-                batch_size=job.batch_size,
-                template=job.template or presets.template(checkpoint.recipe.base_model),
-                template_args=job.template_args,
-                loaded=models.take(checkpoint, dtype=job.dtype),
-            )
+                asking,
+                name=checkpoint.recipe.slug,
+                log=folder.with_name(f"{folder.name}-server.log"),
+                loaded=lambda: models.take(checkpoint, dtype=asking.dtype),
+                say=say,
+            ) as backend,
+        ):
             check = functools.partial(frames.validate_generations, job.suite.prompts, out=checks)
             measured = evaluate(
                 backend,
@@ -259,10 +261,10 @@ def _evaluate(
                 ledger=ledger,
                 say=say,
             )
+            cost = measuring.serving_cost(backend, folder, say=say)
         if is_new:  # else the time is not that of all prompts
             log.metrics({runs.PROMPTS: len(job.suite.prompts)})
         frames.validate_scorecards([measured.scorecard], out=checks)
-        cost = measuring.serving_cost(backend, folder, say=say)
     finally:
         if checks.is_dir():
             log.folder(checks, "validation")

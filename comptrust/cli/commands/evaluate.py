@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     "--backend",
     "engine",
     default="auto",
-    shell_complete=complete.names("backends", also=("auto", "vllm")),
+    shell_complete=complete.names("backends", also=("auto",)),
     help="hf: load TARGET; vllm: start a vLLM server for it; openai: ask a server; or one that was"
-    " added. auto: openai with --base-url, else hf.",
+    " added. auto: openai with --base-url, vllm where a GPU and vLLM are there, else hf.",
 )
 @text_option(
     "--base-url",
@@ -72,23 +72,28 @@ def command(target: str, out: Path | None, as_json: bool, **options: Any) -> Non
     Example:
       comptrust evaluate builtin:smollm2-135m-instruct --dimensions mmlu,ethics
     """
+    from comptrust.models.engines import EngineOptions
     from comptrust.trust import suite as suites
     from comptrust.workflow import targets
 
-    names = targets.BackendOptions.__dataclass_fields__
-    backend_options = targets.BackendOptions(**{name: options[name] for name in names})
-    backend_options.check()
+    if options["serve"] and options["engine"] in ("auto", "openai"):
+        options["engine"] = options["serve"]
+    names = EngineOptions.__dataclass_fields__
+    asking = EngineOptions(**{name: options[name] for name in names})
+    asking.check()
     asked = {name: options[name] for name in ("dimensions", "scoring", "limit")}
     suite = suites.load(options["suite"], **asked)
-    model = targets.target(target, backend_options)
+    model = targets.target(target, asking)
     name = f"{model.name}-{model.digest[:8]}-{suite.digest[:8]}"
-    if backend_options.dtype != "auto":
-        name += f"-{backend_options.dtype}"
+    if asking.asks == "vllm":
+        name += "-vllm"
+    if asking.dtype != "auto":
+        name += f"-{asking.dtype}"
     out = out or Path("out") / "evaluations" / name
     targets.check_out(out, suite, model=model.digest)
     evaluation = targets.evaluate(
         model,
-        backend_options,
+        asking,
         suite,
         given=target,
         out=out,

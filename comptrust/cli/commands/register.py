@@ -11,6 +11,7 @@ from comptrust.cli.options import (
     STRUCTURES,
     default_option,
     end,
+    engine_option,
     evaluate_options,
     json_option,
     method_option,
@@ -57,6 +58,7 @@ RECIPE = ("method", "bits", "group_size", "sparsity", "structure", "seed")
 @click.option(
     "--evaluate", is_flag=True, help="Also evaluate and judge it, as `comptrust run` does."
 )
+@engine_option
 @evaluate_options
 @policy_option
 @verify_option

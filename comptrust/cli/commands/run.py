@@ -11,6 +11,7 @@ from comptrust.cli.options import (
     compress_options,
     default_option,
     end,
+    engine_option,
     evaluate_options,
     file_option,
     json_option,
@@ -21,7 +22,7 @@ from comptrust.cli.options import (
 from comptrust.errors import Exit
 
 NOT_RECIPE = (
-    "suite", "dimensions", "limit", "scoring", "dtype", "template", "template_args",
+    "suite", "dimensions", "limit", "scoring", "engine", "dtype", "template", "template_args",
     "batch_size", "policy", "promote_to", "out", "seal", "verify",
 )  # fmt: skip
 """Options that are not part of the recipe."""
@@ -29,6 +30,7 @@ NOT_RECIPE = (
 
 @click.command("run")
 @compress_options
+@engine_option
 @evaluate_options
 @policy_option
 @text_option(

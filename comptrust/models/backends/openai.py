@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cached_property
 from typing import Any
@@ -39,6 +39,8 @@ class Openai(Backend):
     its own template.
     """
 
+    name = "openai"
+
     def __init__(
         self,
         model: str,
@@ -50,22 +52,19 @@ class Openai(Backend):
         tokenizer: Tokenizer | None = None,
         patience: float = 120.0,
         pause: float = 1.0,
-        where: str | None = None,
-        dtype: str = NOT_TOLD,
+        gone: Callable[[], str] = str,
     ) -> None:
         """Set up the backend; `batch_size` requests will run at once.
 
-        `patience` and `pause` are seconds (see Endpoint); `where` replaces the URL in provenance,
-        and `dtype` is what a server that was started here computes in.
-        Raises UserError for a URL that is not http(s) or an unknown template.
+        `patience`, `pause` and `gone` are those of Endpoint. Raises UserError for a URL that is not http(s) or an unknown template.
         """
         if template is not None:
             chat.named(template)
-        self._endpoint = Endpoint(base_url, patience=patience, pause=pause)
+        self._endpoint = Endpoint(base_url, patience=patience, pause=pause, gone=gone)
         self.model, self.template, self.tokenizer = model, template, tokenizer
         self.template_args = template_args
         self._special = SpecialTokens.of(tokenizer) if tokenizer else SpecialTokens()
-        self._where, self._dtype = where or self._endpoint.url, dtype
+        self._where, self._dtype = self._endpoint.url, NOT_TOLD
         self._workers = batch_size or DEFAULT_REQUESTS
         self._references: dict[Scored, list[float]] = {}
         self._locks: dict[Scored, threading.Lock] = defaultdict(threading.Lock)
@@ -73,7 +72,7 @@ class Openai(Backend):
     def describe(self) -> dict[str, str]:
         """Return provenance; facts that the server does not state are `not told`."""
         return {
-            "backend": "openai",
+            "backend": self.name,
             "template": chat.name_of(self.template, self.tokenizer, self.template_args),
             "dtype": self._dtype,
             "server": self._where,
@@ -130,7 +129,7 @@ class Openai(Backend):
         return cost.measure(
             answer,
             how=f"{len(cost.TEXT)} characters in, {cost.NEW_TOKENS} tokens out",
-            where=f"openai, {self._dtype.removeprefix('torch.')}, {self._where}"[:300],
+            where=f"{self.name}, {self._dtype.removeprefix('torch.')}, {self._where}"[:300],
             memory=None,
         )
 
