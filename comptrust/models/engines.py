@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from comptrust.errors import UserError, unknown
-from comptrust.models import chat, gpus, serving, vllm_program
+from comptrust.models import chat, gpus, precision, serving, vllm_program
 from comptrust.models.base import BACKENDS, Backend, Loaded
 from comptrust.models.own_template import Arguments
 from comptrust.records import Dtype
@@ -101,6 +101,8 @@ def opened(
     returns the model if it may be in memory; only the engine hf calls it. Raises UserError for a
     folder that the engine cannot load, ServiceError if memory or the server fails.
     """
+    if note := precision.slow_here(options.dtype, accelerator=gpus.count() > 0):
+        say(note)
     if options.asks != "vllm":
         new: dict[str, Any] = {} if options.dtype == "auto" else {"dtype": options.dtype}
         if options.template_args:

@@ -162,9 +162,9 @@ def _node(line: str) -> Node:
     host, cpus, megabytes, resources = line.split("|", 3)
     gpus = 0
     for resource in resources.split(","):
-        name, *_, count = resource.partition("(")[0].split(":")
-        if name == "gpu" and count.isdigit():
-            gpus += int(count)
+        parts = resource.partition("(")[0].split(":")
+        if parts[0] == "gpu" and parts[-1].isdigit():
+            gpus += int(parts[-1])
     return Node(
         host=host, cpus=int(cpus.rstrip("+")), memory=int(megabytes.rstrip("+")) * 2**20, gpus=gpus
     )

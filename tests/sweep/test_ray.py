@@ -120,6 +120,8 @@ def check(output: str) -> dict[str, dict[str, Any]]:
 
 
 def test_a_killed_worker(place: Place, cluster: Any) -> None:
+    dense = place.run(place.sweep("dense", methods=["none"]), "--address", "serial")
+    assert dense.returncode == 0, dense.stderr
     path = place.sweep(
         "killed",
         methods=["magnitude"],

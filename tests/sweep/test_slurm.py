@@ -150,13 +150,8 @@ def test_a_killed_and_a_preempted_job_go_on(place: Place) -> None:
         if task.cell.recipe.slug in told:
             return
         told.append(task.cell.recipe.slug)
-        limit = time.monotonic() + 300
-        while not sweeps.running(task.parent) and time.monotonic() < limit:
-            time.sleep(0.1)
-        if task.cell.recipe.method == "none":
-            os.kill(process_of(task.cell.key), signal.SIGKILL)
-        else:
-            os.kill(process_of(task.cell.key), signal.SIGUSR2)
+        kind = signal.SIGKILL if task.cell.recipe.method == "none" else signal.SIGUSR2
+        os.kill(process_of(task.cell.key), kind)
 
     engine.submit = and_disturb  # type: ignore[method-assign]
     driver.drive()
@@ -167,10 +162,13 @@ def test_a_killed_and_a_preempted_job_go_on(place: Place) -> None:
 
 
 def process_of(key: str) -> int:
-    [run] = runs.client().search_runs(
-        ["0", "1"], f"tags.{sweeps.CELL} = '{key}' and attributes.status = 'RUNNING'"
-    )
-    return int(run.data.tags[runs.PROCESS].rpartition(":")[2])
+    """Wait until a cell is at work and return its process."""
+    query = f"tags.{sweeps.CELL} = '{key}' and attributes.status = 'RUNNING'"
+    limit = time.monotonic() + 600
+    while not (found := runs.client().search_runs(["0", "1"], query)):
+        assert time.monotonic() < limit, "the cell did not begin"
+        time.sleep(0.1)
+    return int(found[0].data.tags[runs.PROCESS].rpartition(":")[2])
 
 
 @pytest.mark.slow
