@@ -73,8 +73,8 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     file = grid.file
     policy_name = file.policy or policies.default(file.suite)
     policy = policies.load(policy_name)
-    if work:
-        file.asking.check_own()
+    for recipe in grid.recipes if work else ():
+        file.asking.check_own(recipe)
     signatures.Signer()  # report an unusable key now, not in every cell
     suites.check_names(file.dimensions)
     if work or suites.has_data(file.suite):

@@ -96,7 +96,9 @@ class OnSlurm:
         """Return the living job of this cell that a driver left when it was killed, if any."""
         names = [path.name.partition("_")[0] for path in folder.glob("*_submitted.pkl")]
         jobs = [self.job_class(folder, name) for name in names]
-        return next((job for job in jobs if job.state in ALIVE), None)
+        # one that has its result may still be listed as running
+        alive = (job for job in jobs if not job.paths.result_pickle.exists())
+        return next((job for job in alive if job.state in ALIVE), None)
 
     def wait(self, seconds: float) -> list[Outcome]:
         limit = time.monotonic() + seconds

@@ -23,7 +23,7 @@ from comptrust.tracking import runs, sweeps
 from tests.support.sweeps import ROOT, Place
 
 pytest.importorskip("submitit")
-from comptrust.sweep import slurm  # noqa: E402
+from comptrust.sweep import on_slurm  # noqa: E402
 
 SLURM = {
     "sinfo": 'printf "node1|4|16000|gpu:a100:2(S:0-1)\\nnode1|4|16000|gpu:a100:2(S:0-1)\\n"',
@@ -62,10 +62,10 @@ def cluster(place: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_machines_and_their_gpus(cluster: Path) -> None:
-    [node] = slurm.OnSlurm().nodes()
+    [node] = on_slurm.OnSlurm().nodes()
     assert (node.host, node.cpus, node.memory, node.gpus) == ("node1", 4, 16000 * 2**20, 2)
-    assert slurm._node("n|8+|100+|(null)").gpus == 0
-    assert slurm._node("n|8|100|gpu:a100:4,gpu:h100:2,shard:8").gpus == 6
+    assert on_slurm._node("n|8+|100+|(null)").gpus == 0
+    assert on_slurm._node("n|8|100|gpu:a100:4,gpu:h100:2,shard:8").gpus == 6
 
 
 @pytest.mark.parametrize("broken", ["sinfo", "sacct"])
@@ -73,22 +73,22 @@ def test_a_slurm_that_does_not_answer_is_one_line(broken: str, cluster: Path, pl
     command = place.folder / "bin" / broken
     command.write_text("#!/bin/bash\necho 'Slurm accounting storage is disabled' >&2; exit 1\n")
     with pytest.raises(ServiceError, match=f"{broken} failed: Slurm accounting storage"):
-        slurm.OnSlurm().nodes()
+        on_slurm.OnSlurm().nodes()
     command.write_text("not a program")
     with pytest.raises(ServiceError, match=f"Slurm's {broken} does not answer"):
-        slurm.OnSlurm().nodes()
+        on_slurm.OnSlurm().nodes()
 
 
 def test_a_folder_of_jobs_that_others_can_write_is_refused(cluster: Path, place: Place) -> None:
-    slurm.OnSlurm()
+    on_slurm.OnSlurm()
     folder = place.folder / "cache" / "slurm"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     folder.chmod(0o777)
     with pytest.raises(UserError, match="who could run code in your name"):
-        slurm.OnSlurm()
+        on_slurm.OnSlurm()
 
 
-def task_of(place: Place) -> tuple[slurm.OnSlurm, engines.Task]:
+def task_of(place: Place) -> tuple[on_slurm.OnSlurm, engines.Task]:
     sweep = plan.build(grid.load(str(place.sweep("study", methods=["none"]))), work=True)
     settings = {"MLFLOW_TRACKING_URI": "http://me:pa55@host", "COMPTRUST_CACHE": "/c"}
     task = engines.Task(
@@ -101,7 +101,7 @@ def task_of(place: Place) -> tuple[slurm.OnSlurm, engines.Task]:
         settings=settings,
         code="",
     )
-    return slurm.OnSlurm(), task
+    return on_slurm.OnSlurm(), task
 
 
 def test_what_a_job_requests_and_what_its_files_hold(
@@ -141,7 +141,7 @@ def ended(driver: Driver) -> dict[str, str]:
 def test_a_killed_and_a_preempted_job_go_on(place: Place) -> None:
     """On submitit's local executor: the first cell is killed, the second is told to stop."""
     path = place.sweep("study", methods=["magnitude"], structure=["2:4"])
-    engine = slurm.OnSlurm(cluster="local")
+    engine = on_slurm.OnSlurm(cluster="local")
     driver = Driver(plan.build(grid.load(str(path)), work=True), engine, stream=io.StringIO())
     submit, told = engine.submit, []
 
