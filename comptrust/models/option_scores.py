@@ -5,6 +5,8 @@ request, a text without an option's last token, scores one token of every option
 it, and the prefix cache spares what the rows of a request, and texts that begin alike, share.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -154,8 +154,8 @@ def _wait(server: Server, url: str, *, on_cpu: bool) -> None:
     started = time.monotonic()
     while time.monotonic() - started < START_SECONDS:
         if gone := server.gone():
-            kind = "vllm-cpu" if on_cpu else "vllm"
-            raise ServiceError(f"{gone} {servers.about()[kind]}.")
+            _, _, kinds = servers.about()["vllm-cpu" if on_cpu else "vllm"].partition(": ")
+            raise ServiceError(f"{gone} It loads {kinds}.")
         with suppress(httpx.HTTPError):  # not yet
             if httpx.get(url, timeout=5).is_success:
                 return

@@ -18,7 +18,7 @@ from comptrust.sweep import facts
 from comptrust.sweep.cell import Cell
 from comptrust.sweep.engines import Capacity, Node
 from comptrust.sweep.grid import Grid
-from comptrust.sweep.sweep_file import SweepFile, models
+from comptrust.sweep.sweep_file import Needs, SweepFile, models
 from comptrust.text_tables import counted
 from comptrust.tracking import registry, store, sweeps
 from comptrust.workflow import signatures
@@ -73,8 +73,8 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     file = grid.file
     policy_name = file.policy or policies.default(file.suite)
     policy = policies.load(policy_name)
-    if work:
-        file.asking.check_own()
+    for recipe in grid.recipes if work else ():
+        file.asking.check_own(recipe)
     signatures.Signer()  # report an unusable key now, not in every cell
     suites.check_names(file.dimensions)
     if work or suites.has_data(file.suite):
@@ -169,9 +169,15 @@ def _seconds(
     return seconds, "size, from SmolLM2-135M on 2 CPU cores"
 
 
-def request(known: facts.Facts, sweep: Sweep, nodes: Sequence[Node]) -> Capacity:
-    """Return what each cell of a model needs. Raises UserError if no machine has that much."""
-    resources, gpus = sweep.file.resources, sweep.file.resources.gpus
+def request(
+    known: facts.Facts, sweep: Sweep, nodes: Sequence[Node], *, needs: Needs | None = None
+) -> Capacity:
+    """Return what each cell of a model needs. Raises UserError if no machine has that much.
+
+    `needs` are those of its compression, if that is a process of its own.
+    """
+    resources = needs or sweep.file.resources
+    gpus, of_a_gpu = resources.gpus, sweep.file.resources.gpu_memory_gb
     memory = PROCESS_BYTES + (BESIDE_GPU if gpus else ON_CPU) * (known.weights or 0)
     if resources.memory_gb != "auto":
         memory = resources.memory_gb * 1e9
@@ -188,11 +194,11 @@ def request(known: facts.Facts, sweep: Sweep, nodes: Sequence[Node]) -> Capacity
             " larger machine, or set resources in the sweep."
         )
     gpu_memory = ON_GPU * (known.weights or 0)
-    if gpus and resources.gpu_memory_gb and gpu_memory > gpus * resources.gpu_memory_gb * 1e9:
+    if gpus and of_a_gpu and gpu_memory > gpus * of_a_gpu * 1e9:
         raise UserError(
             f"A cell of {known.name} needs about {gpu_memory / 1e9:.1f} GB of GPU memory"
             f" ({known.weights} weights), but the sweep requests {gpus:g} GPUs of"
-            f" {resources.gpu_memory_gb:g} GB. Set resources.gpus higher, or use larger GPUs."
+            f" {of_a_gpu:g} GB. Set resources.gpus higher, or use larger GPUs."
         )
     node = max(fitting, key=lambda node: node.cpus)
     cpus = resources.cpus

@@ -37,14 +37,21 @@ class CellFilter(Record):
     seed: int | None = None
 
 
-class Resources(Record):
-    """What one cell needs of the machine that runs it."""
+class Needs(Record):
+    """What a process needs of the machine that runs it."""
 
     cpus: int | Literal["auto"] = Field(default="auto", ge=1, le=10**5)
     """CPUs and threads per cell; auto shares a machine's among the cells that fit on it."""
     memory_gb: float | Literal["auto"] = Field(default="auto", gt=0, le=10**6)
     """Main memory in 10^9 bytes; auto estimates it from the model's size."""
     gpus: float = Field(default=0, ge=0, le=10**4)
+
+
+class Resources(Needs):
+    """What one cell needs of the machine that runs it."""
+
+    compress: Needs | None = None
+    """If given, a cell is compressed in a process of its own, which needs this instead."""
     gpu_memory_gb: float | None = Field(default=None, gt=0)
     """Memory of one GPU, which Ray does not know; if given, the estimate must fit into it."""
     retries: int = Field(default=1, ge=0, le=100)

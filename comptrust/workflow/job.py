@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from comptrust import digests
+from comptrust.errors import ServiceError
 from comptrust.gate import pins
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
@@ -56,6 +57,14 @@ class Job:
     seal: Path | None = None
     """Seal under which the models are evaluated."""
     stop: Stop = "full"
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """Metrics of the checkpoint by the process that put it into the cache; else it is probed."""
+    dense_elsewhere: bool = False
+    """Another job evaluates the dense model: raise DenseNotReady until it is done."""
+
+
+class DenseNotReady(ServiceError):
+    """The dense model is still being evaluated; the candidate's answers are kept until then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +149,17 @@ def register(job: Job, *, say: Say = lambda line: None) -> registry.Version:
         return registry.register(log, checkpoint, None, folder=Path(checkpoint.path))
 
 
+def compress(job: Job, *, say: Say = lambda line: None) -> dict[str, float]:
+    """Make a checkpoint in the cache for another process to evaluate, and return its metrics."""
+    name = f"{job.recipe.slug} (compress)"
+    with runs.start(name, tags=registry.recipe_tags(job.recipe)) as log:
+        _checkpoint(log, job, say)
+        log.metrics(memory.peak())
+        with runs.service():
+            logged = runs.client().get_run(log.id).data.metrics
+    return {key: value for key, value in logged.items() if key.startswith(("probe/", "time/"))}
+
+
 def _checkpoint(log: runs.Run, job: Job, say: Say) -> tuple[Checkpoint, InMemory]:
     """Make or reuse the recipe's checkpoint, and log and probe it."""
     models = InMemory(job.source, wants_dense=job.recipe.method != "none")
@@ -153,7 +173,7 @@ def _checkpoint(log: runs.Run, job: Job, say: Say) -> tuple[Checkpoint, InMemory
     log.read(datasets.calibration(checkpoint.recipe), context="calibration")
     log.checkpoint(checkpoint)
     with log.timed("probe"):
-        log.metrics(models.probe(checkpoint))
+        log.metrics(job.measured or models.probe(checkpoint))
     log.tags(registry.recipe_tags(checkpoint.recipe) | {"code_digest": digests.of_code()})
     return checkpoint, models
 
@@ -177,8 +197,10 @@ def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
     if reused:
         say(f"dense model: evaluated before on this suite ({reused.ref}), reused")
         return reused
+    if job.dense_elsewhere:
+        raise DenseNotReady("Its answers are kept; it goes on when its dense model is done.")
     say("dense model: evaluating it once on this suite")
-    job = dataclasses.replace(job, recipe=recipe, out=None, existing=None)
+    job = dataclasses.replace(job, recipe=recipe, out=None, existing=None, measured={})
     tags = registry.recipe_tags(resolved) | {"code_digest": code}
     with runs.start("dense", adopt=False, tags=tags) as log:
         dense, models = _checkpoint(log, job, say)

@@ -15,6 +15,13 @@ from pathlib import Path
 from typing import Any
 
 TRANSFORMERS = Path(sys.executable).with_name("transformers")
+STAND_IN = f"""#!/bin/sh
+# Stands in for vllm: a real server of the same interface; its model name is the folder's.
+echo "$$ $*" >> "$STAND_IN_LOG"
+folder=$2 port=$(echo "$*" | sed "s/.*--port \\([0-9]*\\).*/\\1/")
+cd "$(dirname "$folder")"
+exec {TRANSFORMERS} serve "$(basename "$folder")" --host 127.0.0.1 --port "$port" --dtype float32
+"""
 
 
 class Served:
