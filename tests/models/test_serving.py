@@ -195,7 +195,7 @@ import os, subprocess, sys, time
 os.environ["COMPTRUST_CACHE"] = sys.argv[2]
 from pathlib import Path
 from comptrust.models import serving
-serving._wait = lambda server, url, *, on_cpu: None
+serving._wait = lambda server, *, on_cpu: None
 with serving.vllm(Path(sys.argv[1]), name="m", dtype="float32", log=Path(sys.argv[3]), say=str):
     print("up", flush=True)
     time.sleep(600)
@@ -234,7 +234,7 @@ def test_a_server_that_dies_is_not_waited_for(
     tiny_model: Path, tmp_path: Path, stand_in: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script(tmp_path / "bin" / "vllm", "echo 'torch.OutOfMemoryError: no memory left'; exit 9")
-    monkeypatch.setattr(serving, "_wait", lambda server, url, *, on_cpu: server.process.wait())
+    monkeypatch.setattr(serving, "_wait", lambda server, *, on_cpu: server.process.wait())
     options = EngineOptions(engine="vllm", patience=600)
     prompt = Prompt(
         id="1",
