@@ -156,7 +156,7 @@ def _free_port() -> int:
 
 
 def _wait(server: Server, *, on_cpu: bool) -> None:
-    """Return when the server answers, and warm. Raises ServiceError if it ends or takes too long."""
+    """Return when the server answers and is warm. Raises ServiceError if it ends before."""
     health = f"{server.url.removesuffix('/v1')}/health"
     first = {"model": server.name, "prompt": "Hello", "max_tokens": 2}
     deadline = time.monotonic() + START_SECONDS
