@@ -24,15 +24,7 @@ from comptrust.models.engines import EngineOptions
 from comptrust.records import Dtype, Message, Prompt
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
-from tests.support.served import TRANSFORMERS, Served
-
-STAND_IN = f"""#!/bin/sh
-# Stands in for vllm: a real server of the same interface; its model name is the folder's.
-echo "$$ $*" >> "$STAND_IN_LOG"
-folder=$2 port=$(echo "$*" | sed "s/.*--port \\([0-9]*\\).*/\\1/")
-cd "$(dirname "$folder")"
-exec {TRANSFORMERS} serve "$(basename "$folder")" --host 127.0.0.1 --port "$port" --dtype float32
-"""
+from tests.support.served import Served, stand_in_for_vllm
 
 
 @pytest.fixture
@@ -97,14 +89,7 @@ def no_vllm_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: None) -> Path:
     """Put an executable named vllm on the PATH; return its log of process ids and arguments."""
-    program = tmp_path / "bin" / "vllm"
-    program.parent.mkdir()
-    program.write_text(STAND_IN)
-    program.chmod(0o755)
-    log = tmp_path / "started"
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    monkeypatch.setenv("STAND_IN_LOG", str(log))
-    return log
+    return stand_in_for_vllm(tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
