@@ -67,9 +67,9 @@ def job(
     rules = policies.load(policy or policies.default(suite, stage=stage))
     if stage:
         policies.require_stages(rules, target=f"--promote-to {promote_to}")
-    # The rule says how much of the suite is asked.
-    load = suites.load if stop == "early" else suites.for_run
-    questions = load(suite, dimensions=dimensions, scoring=scoring, limit=limit)
+    questions = suites.for_run(
+        suite, dimensions=dimensions, scoring=scoring, limit=limit, stop=stop
+    )
     planning.check(questions, rules)
     Witness(seal=seal).check(questions, stop=stop)
     store.check_folder(store.tracking_uri())

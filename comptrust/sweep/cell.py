@@ -149,7 +149,11 @@ def _job(task: Task) -> job.Job:
             " sweep. Install the same version."
         )
     suite = suites.for_run(
-        file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit
+        file.suite,
+        dimensions=file.dimensions,
+        scoring=file.scoring,
+        limit=file.limit,
+        stop=file.stop,
     )
     if suite.digest != task.suite_digest:
         raise UserError(
@@ -173,6 +177,7 @@ def _job(task: Task) -> job.Job:
         asking=file.asking,
         measured=task.measured,
         dense_elsewhere=not task.dense_is_done,
+        stop=file.stop,
     )
 
 

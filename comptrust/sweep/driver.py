@@ -108,8 +108,9 @@ class Driver:
     def _start_cells(self) -> None:
         for cell in [cell for cell in self.open_cells if cell.key not in self.started]:
             # A compressed model is compared with its dense source, which all its cells share.
-            outcome = self.outcomes.get(self.dense[cell.recipe.base_model])
-            done = outcome is not None and outcome.state == "done"
+            dense = self.dense.get(cell.recipe.base_model)
+            outcome = self.outcomes.get(dense) if dense else None
+            done = dense is None or (outcome is not None and outcome.state == "done")
             beside = self.engine.parallel and outcome is None and cell.key not in self.waiting
             if cell.recipe.method == "none" or done or beside:
                 self._start(cell, dense_is_done=done)

@@ -11,7 +11,7 @@ from typing import Any
 from comptrust import config, digests
 from comptrust.compression import fitting
 from comptrust.errors import ServiceError, UserError
-from comptrust.gate import planning
+from comptrust.gate import planning, stopping
 from comptrust.gate import policy as policies
 from comptrust.records import Recipe, Suite
 from comptrust.sweep import facts
@@ -79,9 +79,16 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     suites.check_names(file.dimensions)
     if work or suites.has_data(file.suite):
         suite = suites.for_run(
-            file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit
+            file.suite,
+            dimensions=file.dimensions,
+            scoring=file.scoring,
+            limit=file.limit,
+            stop=file.stop,
         )
         planning.check(suite, policy)
+        for recipe in grid.recipes if file.stop == "early" else ():
+            if recipe.method != "none":
+                stopping.margins(suite, policy, recipe)
     else:
         suite = Suite(name=file.suite, revision="", prompts=(), required={})
     is_new = not work and store.missing_file(store.tracking_uri()) is not None
@@ -101,8 +108,8 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     outcomes = {} if is_new else sweeps.finished(tags)
     # What a cell may use and how the sweep is described do not make it another sweep. Some fields
     # came later: a sweep file that leaves them out keeps its digest.
-    later = {"engine", "dtype", "template", "template_args"}
-    defaults = {name for name in later if getattr(file, name) in ("auto", None, {})}
+    later = {"engine", "dtype", "template", "template_args", "stop"}
+    defaults = {name for name in later if getattr(file, name) in ("auto", None, {}, "full")}
     apart = {"resources", "description", "server"} | defaults
     fields = file.model_dump(mode="json", exclude=apart) | {"policy": policy_name}
     return Sweep(
@@ -140,6 +147,8 @@ def _cell(
     asked: list[Any] = [content.digest_of_fields(), suite.digest, digests.of_code(), file.dtype]
     if file.engine != "auto":
         asked += [file.engine]
+    if file.stop != "full":
+        asked += [file.stop]
     if file.template or file.template_args:
         asked += [file.template, file.template_args]
     return Cell(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from comptrust.models.engines import EngineOptions
-from comptrust.records import Dtype, Limit, Record, Scoring
+from comptrust.records import Dtype, Limit, Record, Scoring, Stop
 from comptrust.trust.limit import limit_of
 
 
@@ -93,6 +93,8 @@ class SweepFile(Record):
     """Method -> group_size, calibration, calibration_samples, save_dtype and the method's own."""
     include: tuple[CellFilter, ...] = ()
     exclude: tuple[CellFilter, ...] = ()
+    stop: Stop = "full"
+    """`early`: each candidate and its dense source answer until every dimension is decided."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
     server: str | None = Field(default=None, alias="for")
     """Server that has to load every compressed model; a cell that it cannot load is refused."""

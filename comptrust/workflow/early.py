@@ -1,5 +1,6 @@
 """Ask a candidate and its dense source the same prompts until every dimension is decided."""
 
+import time
 from collections.abc import Sequence
 
 from comptrust.gate import stopping
@@ -7,6 +8,7 @@ from comptrust.gate.policy import Policy
 from comptrust.gate.sequential import follow
 from comptrust.gate.sequential.course import Course
 from comptrust.gate.sequential.plan import plan
+from comptrust.progress import SECONDS_BETWEEN_LINES
 from comptrust.records import Generation, Prompt, Recipe, Suite
 from comptrust.text_tables import counted
 from comptrust.trust import stopped
@@ -24,10 +26,16 @@ def ask(
     """
     fits = stopped.fitting(suite, dense.left_out)
     laid = plan(fits, stopping.margins(suite, policy, recipe))
-    course = Course(laid, fits)
+    course, said = Course(laid, fits), time.monotonic()
 
     def answers(name: str, prompts: Sequence[Prompt]) -> tuple[list[Generation], list[Generation]]:
+        nonlocal said
         ours, theirs = (side.ask(name, prompts, brief=True) for side in (candidate, dense))
+        if time.monotonic() - said > SECONDS_BETWEEN_LINES:
+            open_ = [one.dimension for one in course.decisions if one.outcome == "inconclusive"]
+            total = sum(one.items for one in course.decisions)
+            say(f"{counted(total, 'item')} asked; open: {', '.join(open_)}")
+            said = time.monotonic()
         return ours, theirs
 
     asked = follow.follow(course, fits, answers, say=say)

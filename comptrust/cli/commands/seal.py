@@ -85,8 +85,7 @@ def command(
     if out.exists():
         raise UserError(f"{out} exists, and a seal is not overwritten. Choose another --out.")
     rules = policies.load(policy)
-    load = suites.load if stop == "early" else suites.for_run
-    asked = load(suite, dimensions=dimensions, scoring=scoring, limit=limit)
+    asked = suites.for_run(suite, dimensions=dimensions, scoring=scoring, limit=limit, stop=stop)
     dense = evaluations.load(baseline) if baseline else None
     seal = seals.Seal(
         policy=rules.name,
