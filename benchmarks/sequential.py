@@ -204,6 +204,7 @@ class Layout:
     """A dimension of the simulated verdict: its plan, its prompts and its stakes."""
 
     kind: Kind
+    suite: Suite
     stretch: Stretch
     stakes: Stakes
     table: Table
@@ -225,6 +226,7 @@ class Layout:
         order, contrast, table = plans.design(suite, kind.dimension, seed=0)
         return cls(
             kind=kind,
+            suite=suite,
             stretch=planned,
             stakes=Stakes.of(order, contrast),
             table=table,
