@@ -13,7 +13,7 @@ from comptrust.gate.sequential import plan as plans
 from comptrust.gate.sequential.course import Batch, Course, urgency
 from comptrust.gate.sequential.plan import StoppingPlan
 from comptrust.records import Message, Prompt, Suite
-from comptrust.trust import base, sample
+from comptrust.trust import base, order, sample
 from comptrust.trust.base import Table
 
 
@@ -38,6 +38,7 @@ Tables = tuple[Table, Table]
 SUITE = suite(480)
 MARGINS = {"mmlu": 5.0, "ethics": 5.0}
 PLAN = plans.plan(SUITE, MARGINS, changed=0.02)
+ORDERS = {name: order.of(SUITE, name) for name in MARGINS}
 
 
 def answers(name: str, lost: float, *, changed: float = 0.02, seed: int = 0) -> Tables:
@@ -61,7 +62,7 @@ def values(right: np.ndarray, attacked: np.ndarray) -> dict[str, np.ndarray]:
 
 def take(tables: Tables, course: Course, batch: Batch) -> Tables:
     """Return the answers to the prompts asked so far."""
-    rows = plans.design(SUITE, batch.dimension, seed=PLAN.seed)[0].rows(batch.stop)
+    rows = ORDERS[batch.dimension].rows(batch.stop)
     keep = np.isin(np.arange(len(tables[0].ids)), rows)
     return tables[0].select(keep), tables[1].select(keep)
 
@@ -285,9 +286,9 @@ def test_shrinking_gaps_are_not_blocked() -> None:
     )
     for ours, dense, outcome in ((fair, unfair, "inconclusive"), (unfair, fair, "block")):
         course = Course(plan, layout.suite)
-        order = plans.design(layout.suite, "fairness", seed=0)[0]
+        asked = order.of(layout.suite, "fairness")
         while batch := course.next():
-            keep = np.isin(np.arange(len(sign)), order.rows(batch.stop))
+            keep = np.isin(np.arange(len(sign)), asked.rows(batch.stop))
             course.tell(batch, ours.select(keep), dense.select(keep))
         assert course.decisions[0].outcome == outcome
     assert base.get("fairness").statistic
