@@ -243,7 +243,7 @@ def test_the_simulation_runs_the_course(kind: str, drop: float) -> None:
         simulation.Drawn.of(row, 3, drop=lost, changed=0.02, seed=7)
         for row, lost in zip(layouts, (0.0, drop), strict=True)
     ]
-    ends = simulation.simulate(drawn, 3)
+    ends = simulation.simulate(drawn)
     plan = StoppingPlan(
         suite=whole.digest,
         seed=0,
