@@ -107,7 +107,8 @@ def plan(suite: Suite, policy: Policy, *, dense: Evaluation | None = None) -> Pr
         for name, design in designs.items()
         if not rule.dimensions or name in rule.dimensions
     )
-    stopping, forecasts = None, ()
+    stopping: StoppingPlan | None = None
+    forecasts: tuple[Forecast, ...] = ()
     if not suite.sample:
         margins = {
             name: min(row.points for row in rows if row.dimension == name)
