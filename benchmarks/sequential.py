@@ -22,9 +22,10 @@ import numpy as np
 
 from comptrust.gate import power, statistics
 from comptrust.gate.power import Design
+from comptrust.gate.sequential import forecast
 from comptrust.gate.sequential import plan as plans
-from comptrust.gate.sequential.betting import Stakes, certain
-from comptrust.gate.sequential.course import urgency
+from comptrust.gate.sequential.betting import Stakes
+from comptrust.gate.sequential.forecast import Bets, Ends
 from comptrust.gate.sequential.plan import Stretch
 from comptrust.records import Message, Prompt, Suite
 from comptrust.trust import base
@@ -204,6 +205,7 @@ class Layout:
     """A dimension of the simulated verdict: its plan, its prompts and its stakes."""
 
     kind: Kind
+    suite: Suite
     stretch: Stretch
     stakes: Stakes
     table: Table
@@ -225,6 +227,7 @@ class Layout:
         order, contrast, table = plans.design(suite, kind.dimension, seed=0)
         return cls(
             kind=kind,
+            suite=suite,
             stretch=planned,
             stakes=Stakes.of(order, contrast),
             table=table,
@@ -245,11 +248,7 @@ class Drawn:
     layout: Layout
     dense: Values
     ours: Values
-    passes: np.ndarray
-    """Shape (runs, looks): whether it is certain to pass; the next two have the same shape."""
-    blocks: np.ndarray
-    log_block: np.ndarray
-    """Log of the capital that bets on a block."""
+    bets: Bets
 
     @classmethod
     def of(cls, layout: Layout, runs: int, *, drop: float, changed: float, seed: int) -> Drawn:
@@ -257,23 +256,14 @@ class Drawn:
         dense, ours, losses = layout.kind.draw(
             np.random.default_rng(seed), layout.table, runs, drop / 100, changed
         )
-        looks, margin = layout.stretch.looks, MARGIN / 100
-        stakes, last = layout.stakes, looks.clip(max=layout.stakes.items[-1] + 1) - 1
-        size = max(1, CHUNK // stakes.values.size)
-        parts = [losses[start : start + size] for start in range(0, runs, size)]
-        log_pass = [stakes.passing(part, margin, asked=looks[-1]) for part in parts]
-        log_block = [stakes.blocking(part, margin, looks=looks) for part in parts]
-        highest = [np.maximum.accumulate(part, axis=-1) for part in (*log_pass, *log_block)]
-        passes, blocks = (
-            np.concatenate([certain(part[:, last, None], error) for part in side])
-            for side, error in (
-                (highest[: len(parts)], plans.PASS_ERROR),
-                (highest[len(parts) :], plans.BLOCK_ERROR),
-            )
-        )
-        return cls(
-            layout, dense, ours, passes, blocks, np.concatenate([p[:, last] for p in log_block])
-        )
+        size = max(1, CHUNK // layout.stakes.values.size)
+        errors = (plans.PASS_ERROR, plans.BLOCK_ERROR)
+        parts = [
+            Bets.on(losses[start : start + size], layout.stakes, layout.stretch, errors=errors)
+            for start in range(0, runs, size)
+        ]
+        columns = zip(*((part.passes, part.blocks, part.log_block) for part in parts), strict=True)
+        return cls(layout, dense, ours, Bets(*map(np.concatenate, columns)))
 
     def tables(self, run: int, look: int) -> tuple[Table, Table]:
         """Return the candidate's and the dense model's answers of one run up to a look."""
@@ -295,10 +285,11 @@ class Drawn:
         dimension = base.get(self.layout.kind.dimension)
         return statistics.observed(*self.tables(run, look), dimension=dimension) > MARGIN
 
-    def at_cap(self, run: int, *, error: float) -> str:
+    def at_cap(self, run: int) -> str:
         """Return the outcome by the gate's own bound."""
         look = len(self.layout.rows) - 1
         dimension = base.get(self.layout.kind.dimension)
+        error = plans.CAP_ERROR + (0 if self.layout.stretch.early else plans.PASS_ERROR)
         drop = statistics.compare(
             *self.tables(run, look), dimension=dimension, confidence=1 - error
         )
@@ -306,60 +297,14 @@ class Drawn:
         return drop.outcome(MARGIN)
 
 
-@dataclasses.dataclass(frozen=True)
-class Ends:
-    """How the runs ended."""
-
-    outcomes: np.ndarray
-    """Shape (runs, dimensions): pass, block, inconclusive; blank if not decided."""
-    early: np.ndarray
-    """Shape (runs, dimensions): whether it was decided before the cap."""
-    looks: np.ndarray
-    """Shape (runs, dimensions): batches asked."""
-
-    @property
-    def passed(self) -> np.ndarray:
-        """Whether the verdict passed, shape (runs,)."""
-        return np.asarray((self.outcomes == "pass").all(axis=1))
-
-    @property
-    def blocked(self) -> np.ndarray:
-        """Whether it was blocked."""
-        return np.asarray((self.outcomes == "block").any(axis=1))
-
-
-def simulate(drawn: list[Drawn], runs: int) -> Ends:
-    """Run all courses side by side, as `comptrust.gate.sequential.course` runs one."""
-    stretches = [dimension.layout.stretch for dimension in drawn]
-    last = np.array([len(stretch.looks) for stretch in stretches])
-    costs = np.array([stretch.cost for stretch in stretches])
-    looks = np.zeros((runs, len(drawn)), dtype=int)
-    outcomes = np.full(looks.shape, "", dtype=object)
-    early = np.zeros(looks.shape, dtype=bool)
-    log_block = np.zeros(looks.shape)
-    while True:
-        open_ = (outcomes == "") & ~(outcomes == "block").any(axis=1, keepdims=True)
-        going = np.flatnonzero(open_.any(axis=1))
-        if not len(going):
-            return Ends(outcomes, early, looks)
-        merit = urgency(log_block[going], error=plans.BLOCK_ERROR, cost=costs)
-        merit = np.where(looks[going] == 0, np.inf, merit)
-        chosen = np.where(open_[going], merit, -np.inf).argmax(axis=1)
-        for number, dimension in enumerate(drawn):
-            active = going[chosen == number]
-            looks[active, number] += 1
-            at = looks[active, number] - 1
-            log_block[active, number] = dimension.log_block[active, at]
-            passes = dimension.passes[active, at]
-            blocks = dimension.blocks[active, at] & ~passes
-            for place in np.flatnonzero(blocks):
-                blocks[place] = dimension.worse(active[place], at[place])
-            outcomes[active[passes], number] = "pass"
-            outcomes[active[blocks], number] = "block"
-            early[active[passes | blocks], number] = True
-            for run in active[~passes & ~blocks & (at + 1 == last[number])]:
-                error = plans.CAP_ERROR + (0 if stretches[number].early else plans.PASS_ERROR)
-                outcomes[run, number] = dimension.at_cap(run, error=error)
+def simulate(drawn: list[Drawn]) -> Ends:
+    """Run the courses, one for each run."""
+    return forecast.simulate(
+        [row.layout.stretch for row in drawn],
+        [row.bets for row in drawn],
+        worse=lambda number, run, look: drawn[number].worse(run, look),
+        at_cap=lambda number, run: drawn[number].at_cap(run),
+    )
 
 
 def main() -> None:
@@ -383,11 +328,12 @@ def main() -> None:
         for drop in DROPS:
             ninth = Drawn.of(layout, runs, drop=drop, changed=changed, seed=0)
             verdict = [*others, ninth]
-            ends = simulate(verdict, runs)
+            ends = simulate(verdict)
             certainly = ((ends.outcomes == "block") & ends.early).any(axis=1)
             asked = sum(row.layout.asked[ends.looks[:, n]] for n, row in enumerate(verdict))
             fixed = sum(row.layout.fixed for row in verdict)
-            passed, blocked = ends.passed.mean(), ends.blocked.mean()
+            passed = (ends.outcomes == "pass").all(axis=1).mean()
+            blocked = (ends.outcomes == "block").any(axis=1).mean()
             shares = (passed, 1 - passed - blocked, blocked, certainly.mean())
             shown = " ".join(f"{100 * share:5.1f}%" for share in shares)
             print(

@@ -47,9 +47,11 @@ def of(suite: Suite, name: str, *, seed: int = sample.SEED) -> Order:
     key = f"{seed}/{name}"
     names = sample.items_of(prompts, table)
     strata = [part for part in sample.strata(names, prompts, shares, key=key) if part.weight > 0]
+    strata.sort(key=lambda part: part.start)  # whatever the order of the suite
     chosen = _drawn(strata, key=key)
     exact = len(chosen)
-    chosen += [item for item in sample.proportional(strata) if item not in set(chosen)]
+    drawn = set(chosen)
+    chosen += [item for item in sample.proportional(strata) if item not in drawn]
 
     rows: defaultdict[str, list[int]] = defaultdict(list)
     for row, item in enumerate(names):
