@@ -1,12 +1,17 @@
 """The narrowing plots: bounds of each dimension's drop, batch by batch, until it was decided."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from pydantic import ValidationError
 
 from comptrust.gate.sequential.course import Decision
+from comptrust.gate.sequential.plan import StoppingPlan
+from comptrust.records import Verdict
 from comptrust.report import drawing
+from comptrust.report.base import ReportEntry
 from comptrust.report.forest import STYLES
 from comptrust.report.markup import escape, spaced
 
@@ -32,10 +37,39 @@ def render(decisions: Sequence[Decision], margins: Mapping[str, float]) -> str:
     return f'<figure class="large">{svg}<figcaption>{caption}</figcaption></figure>'
 
 
-def png(decisions: Sequence[Decision], margins: Mapping[str, float]) -> bytes:
-    """Return the plots as a PNG image."""
+def of_verdict(verdict: Verdict) -> tuple[tuple[Decision, ...], dict[str, float]]:
+    """Return how an evaluation that stopped early was decided, and the margins; else nothing."""
+    for finding in verdict.findings:
+        if finding.rule == "stopping" and "decisions" in finding.evidence:
+            try:
+                plan = StoppingPlan.model_validate(finding.evidence["plan"])
+                rows = map(Decision.model_validate, finding.evidence["decisions"])
+                return tuple(rows), {one.dimension: one.points for one in plan.stretches}
+            except (ValidationError, TypeError, KeyError):  # evidence is free-form
+                continue
+    return (), {}
+
+
+def picture(entry: ReportEntry) -> drawing.Picture | None:
+    """Return the plots of one version; None if it did not stop early."""
+    rows, margins = of_verdict(entry.verdict) if entry.verdict else ((), {})
+    if not any(row.bounds for row in rows):
+        return None
+    return drawing.Picture(
+        name="narrowing",
+        family=f"{entry.model}, {entry.recipe_and_seed}",
+        title="bounds of the points lost, by items asked",
+        notes="",
+        html=render(rows, margins),
+        draw=functools.partial(png, rows, margins),
+    )
+
+
+def png(decisions: Sequence[Decision], margins: Mapping[str, float], title: str) -> bytes:
+    """Return the plots below a title as a PNG image."""
     shown = [row for row in decisions if row.bounds]
     with drawing.canvas(WIDTH, HEIGHT * math.ceil(len(shown) / COLUMNS)) as figure:
+        figure.suptitle(title, fontsize=9)
         _draw(figure, shown, margins)
         return drawing.png(figure)
 

@@ -39,4 +39,4 @@ def test_nothing_is_drawn_without_a_batch() -> None:
 
 
 def test_the_image_is_a_png() -> None:
-    assert narrowing.png(ROWS, MARGINS).startswith(b"\x89PNG")
+    assert narrowing.png(ROWS, MARGINS, "title").startswith(b"\x89PNG")
