@@ -174,7 +174,7 @@ class Stakes:
         if self.linear:
             return values
         items = self.items[: values.shape[-2]]
-        led = np.argmax(self._after(values, np.array([0, *looks])), axis=-2)
+        led = np.argmax(np.round(self._after(values, np.array([0, *looks])), 9), axis=-2)
         face = led[..., np.searchsorted(looks, items, side="right"), self.blocks[: len(items)]]
         return np.take_along_axis(values, face[..., None], axis=-1)
 
