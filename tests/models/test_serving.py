@@ -24,15 +24,7 @@ from comptrust.models.engines import EngineOptions
 from comptrust.records import Dtype, Message, Prompt
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
-from tests.support.served import TRANSFORMERS, Served
-
-STAND_IN = f"""#!/bin/sh
-# Stands in for vllm: a real server of the same interface; its model name is the folder's.
-echo "$$ $*" >> "$STAND_IN_LOG"
-folder=$2 port=$(echo "$*" | sed "s/.*--port \\([0-9]*\\).*/\\1/")
-cd "$(dirname "$folder")"
-exec {TRANSFORMERS} serve "$(basename "$folder")" --host 127.0.0.1 --port "$port" --dtype float32
-"""
+from tests.support.served import STAND_IN, Served
 
 
 @pytest.fixture
