@@ -185,7 +185,7 @@ def compare(given: argparse.Namespace, here: Hf, served: Openai) -> None:
     differ = sum(here.render(prompt) != served.render(prompt) for prompt in loaded.prompts)
     print(
         f"{len(loaded.prompts)} prompts, {differ} of them rendered"
-        f" differently\n\n{HEAD}\n|{'---|' * 8}",
+        f" differently\n\n{HEAD}\n|{'---|' * 11}",
         flush=True,
     )
     for dimension in loaded.required:

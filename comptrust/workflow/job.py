@@ -238,29 +238,27 @@ def _evaluate(
         frames.validate_prompts(job.suite.prompts, out=checks)
         if asking.asks != "hf":
             models.release()
-        with (
-            log.timed("evaluate"),
-            engines.opened(
-                path,
-                asking,
-                name=checkpoint.recipe.slug,
-                log=folder.with_name(f"{folder.name}-server.log"),
-                loaded=lambda: models.take(checkpoint, dtype=asking.dtype),
-                say=say,
-            ) as backend,
-        ):
+        with engines.opened(
+            path,
+            asking,
+            name=checkpoint.recipe.slug,
+            log=folder.with_name(f"{folder.name}-server.log"),
+            loaded=lambda: models.take(checkpoint, dtype=asking.dtype),
+            say=say,
+        ) as backend:
             check = functools.partial(frames.validate_generations, job.suite.prompts, out=checks)
-            measured = evaluate(
-                backend,
-                job.suite,
-                out=folder,
-                checkpoint_digest=checkpoint.digest,
-                facts={"weights": precision.weights(path)},
-                dense=checkpoint.recipe.method == "none",
-                check=check,
-                ledger=ledger,
-                say=say,
-            )
+            with log.timed("evaluate"):
+                measured = evaluate(
+                    backend,
+                    job.suite,
+                    out=folder,
+                    checkpoint_digest=checkpoint.digest,
+                    facts={"weights": precision.weights(path)},
+                    dense=checkpoint.recipe.method == "none",
+                    check=check,
+                    ledger=ledger,
+                    say=say,
+                )
             cost = measuring.serving_cost(backend, folder, say=say)
         if is_new:  # else the time is not that of all prompts
             log.metrics({runs.PROMPTS: len(job.suite.prompts)})

@@ -24,7 +24,7 @@ from comptrust.models.engines import EngineOptions
 from comptrust.records import Dtype, Message, Prompt
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
-from tests.support.served import STAND_IN, Served
+from tests.support.served import Served, stand_in_for_vllm
 
 
 @pytest.fixture
@@ -89,14 +89,7 @@ def no_vllm_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: None) -> Path:
     """Put an executable named vllm on the PATH; return its log of process ids and arguments."""
-    program = tmp_path / "bin" / "vllm"
-    program.parent.mkdir()
-    program.write_text(STAND_IN)
-    program.chmod(0o755)
-    log = tmp_path / "started"
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    monkeypatch.setenv("STAND_IN_LOG", str(log))
-    return log
+    return stand_in_for_vllm(tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
@@ -187,7 +180,7 @@ import os, subprocess, sys, time
 os.environ["COMPTRUST_CACHE"] = sys.argv[2]
 from pathlib import Path
 from comptrust.models import serving
-serving._wait = lambda server, url, *, on_cpu: None
+serving._wait = lambda server, *, on_cpu: None
 with serving.vllm(Path(sys.argv[1]), name="m", dtype="float32", log=Path(sys.argv[3]), say=str):
     print("up", flush=True)
     time.sleep(600)
@@ -226,7 +219,7 @@ def test_a_server_that_dies_is_not_waited_for(
     tiny_model: Path, tmp_path: Path, stand_in: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script(tmp_path / "bin" / "vllm", "echo 'torch.OutOfMemoryError: no memory left'; exit 9")
-    monkeypatch.setattr(serving, "_wait", lambda server, url, *, on_cpu: server.process.wait())
+    monkeypatch.setattr(serving, "_wait", lambda server, *, on_cpu: server.process.wait())
     options = EngineOptions(engine="vllm", patience=600)
     prompt = Prompt(
         id="1",
