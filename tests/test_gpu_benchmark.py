@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 WORDS = (
     "--shapes tiny --parts estimate,hf,packed,compress:fp8,compress:gptq,vllm:awq --prompts 4"
-    " --read-tokens 64 --written-tokens 8 --samples 4"
+    " --read-tokens 64 --written-tokens 8 --samples 4 --seconds 3000"
 )
 
 

@@ -22,6 +22,7 @@ SECONDS_BETWEEN_POLLS = 5.0
 MIN_SECONDS_BETWEEN_METRICS, SHARE_BETWEEN_METRICS = 15.0, 0.01
 """Metrics are logged every 1% of the time so far: hundreds of values even of a long sweep."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 class Driver:
@@ -131,6 +132,9 @@ class Driver:
         if cell.recipe.method != "none" and cell.key not in self.compressed:
             only_compress = model in self.to_compress
             request = self.to_compress.get(model, request)
+        settings = self.settings | dict.fromkeys(THREADS, str(request.cpus))
+        if not request.gpus and self.sweep.file.resources.gpus:
+            settings[GPUS] = ""  # they belong to the cells that asked for them
         self.engine.submit(
             Task(
                 cell=cell,
@@ -139,7 +143,7 @@ class Driver:
                 policy=self.sweep.policy,
                 parent=self.parent.id,
                 driver=self.id,
-                settings=self.settings | dict.fromkeys(THREADS, str(request.cpus)),
+                settings=settings,
                 code=digests.of_code(),
                 only_compress=only_compress,
                 measured=self.compressed.get(cell.key, {}),

@@ -231,9 +231,10 @@ def _evaluate(
     log: runs.Run, checkpoint: Checkpoint, job: Job, models: InMemory, say: Say
 ) -> Evaluation:
     """Let the checkpoint answer every prompt of the suite."""
-    with log.timed("evaluate"), side.asked(checkpoint, job, models, say=say) as model:
-        for name in job.suite.required:
-            model.asking.ask(name)
+    with side.asked(checkpoint, job, models, say=say) as model:
+        with log.timed("evaluate"):
+            for name in job.suite.required:
+                model.asking.ask(name)
         return model.finish(log, job.suite, say=say)
 
 

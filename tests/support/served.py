@@ -27,15 +27,6 @@ exec {TRANSFORMERS} serve "$(basename "$folder")" --host 127.0.0.1 --port "$port
 """
 
 
-STAND_IN = f"""#!/bin/sh
-# Stands in for vllm: a real server of the same interface; its model name is the folder's.
-echo "$$ $*" >> "$STAND_IN_LOG"
-folder=$2 port=$(echo "$*" | sed "s/.*--port \\([0-9]*\\).*/\\1/")
-cd "$(dirname "$folder")"
-exec {TRANSFORMERS} serve "$(basename "$folder")" --host 127.0.0.1 --port "$port" --dtype float32
-"""
-
-
 def stand_in_for_vllm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put an executable named vllm on the PATH; return its log of process ids and arguments."""
     program, log = folder / "bin" / "vllm", folder / "started"

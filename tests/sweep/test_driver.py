@@ -253,6 +253,29 @@ def test_the_run_of_mlflow_run_becomes_the_parent(
     assert report.parent.id == run_id
 
 
+def test_a_process_that_asks_for_no_gpu_does_not_take_that_of_a_cell(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scripted, "nodes", lambda self: [WITH_GPU])
+    monkeypatch.setattr(plan, "settings", lambda nodes, experiment: {})
+    hidden: dict[tuple[str, bool], bool] = {}
+
+    def script(task: Task, attempt: int) -> Outcome:
+        settings = task.settings.items()
+        hidden[task.cell.recipe.slug, task.only_compress] = ("CUDA_VISIBLE_DEVICES", "") in settings
+        if task.only_compress:
+            return Outcome(task.cell.key, "compressed")
+        return done(task)
+
+    resources = {"memory_gb": 1, "gpus": 1, "compress": {"memory_gb": 1}}
+    drive(sweep_of(place, structure=["2:4"], resources=resources), Scripted(script))
+    assert hidden == {
+        ("dense", False): False,
+        ("magnitude-2of4-s0", True): True,
+        ("magnitude-2of4-s0", False): False,
+    }
+
+
 SMALL = Node(host="small", cpus=2, memory=1e9, gpus=0)
 WITH_GPU = Node(host="gpu", cpus=16, memory=64e9, gpus=4)
 REQUESTS = [

@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from comptrust.tracking import registry, runs, sweeps
-from tests.support.served import STAND_IN
+from tests.support.served import stand_in_for_vllm
 from tests.support.sweeps import Place, enter, make_place
 
 pytest.importorskip("ray")
@@ -185,14 +185,8 @@ def test_a_stopped_driver(place: Place, cluster: Any) -> None:
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put an executable named vllm on the PATH of the cluster; return its log of process ids."""
-    program, log = tmp_path / "bin" / "vllm", tmp_path / "started"
-    program.parent.mkdir()
-    program.write_text(STAND_IN)
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    monkeypatch.setenv("STAND_IN_LOG", str(log))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    return log
+    return stand_in_for_vllm(tmp_path, monkeypatch)
 
 
 def test_a_killed_worker_takes_its_engine_along_and_no_stored_answer_is_asked_again(

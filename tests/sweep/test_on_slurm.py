@@ -6,7 +6,6 @@ Killed cells and drivers lose nothing, and nothing is done twice.
 from __future__ import annotations
 
 import io
-import json
 import os
 import signal
 import stat
@@ -20,7 +19,7 @@ from comptrust.sweep import engines, grid, plan
 from comptrust.sweep.driver import Driver
 from comptrust.sweep.engines import Capacity
 from comptrust.tracking import runs, sweeps
-from tests.support.sweeps import ROOT, Place
+from tests.support.sweeps import Place
 
 pytest.importorskip("submitit")
 from comptrust.sweep import on_slurm  # noqa: E402
@@ -133,6 +132,25 @@ def test_a_job_that_sbatch_refuses(cluster: Path, place: Place) -> None:
         engine.submit(task, Capacity(cpus=1, memory=1e9))
 
 
+def test_a_driver_takes_over_the_living_job_of_one_that_was_killed(
+    cluster: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", os.environ["MLFLOW_TRACKING_URI"])
+    sbatch = place.folder / "bin" / "sbatch"
+    sbatch.write_text(sbatch.read_text().replace('bash "$1"', "sleep 600"))
+    killed, task = task_of(place)
+    request = Capacity(cpus=1, memory=1e9)
+    killed.submit(task, request)
+    second = on_slurm.OnSlurm()
+    second.submit(task, request)
+    assert [job.job_id for job in second.jobs] == ["1000"]
+    second.close()
+    third = on_slurm.OnSlurm()
+    third.submit(task, request)
+    assert [job.job_id for job in third.jobs] == ["1001"], "the first one was ended"
+    third.close()
+
+
 def ended(driver: Driver) -> dict[str, str]:
     return {cell.recipe.slug: driver.outcomes[cell.key].state for cell in driver.sweep.cells}
 
@@ -169,23 +187,3 @@ def process_of(key: str) -> int:
         assert time.monotonic() < limit, "the cell did not begin"
         time.sleep(0.1)
     return int(found[0].data.tags[runs.PROCESS].rpartition(":")[2])
-
-
-@pytest.mark.slow
-def test_a_driver_that_was_killed_finds_its_jobs_again(cluster: Path, place: Place) -> None:
-    path = place.sweep("study", methods=["none"])
-    more = {
-        "PATH": os.environ["PATH"],
-        "SLURMS": str(cluster),
-        "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT)),
-    }
-    first = place.start(path, "--address", "slurm", **more)
-    limit = time.monotonic() + 300
-    while not list(cluster.glob("*.pid")) and time.monotonic() < limit:
-        time.sleep(0.05)
-    first.kill()
-    first.communicate()
-    second = place.run(path, "--address", "slurm", "--json", **more)
-    assert second.returncode == 0, second.stderr
-    [cell] = json.loads(second.stdout)["cells"]
-    assert cell["state"] == "done" and len(list(cluster.glob("*.pid"))) == 1
