@@ -233,7 +233,7 @@ def _shift(folder: Path, tensors: Mapping[str, torch.Tensor]) -> int:
 def _steps(
     parts: Mapping[str, torch.Tensor | None], *, bits: int, form: str, shift: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return one layer's weights in steps from zero, and the size of a step, both (inputs, outputs).
+    """Return a layer's weights in steps from zero, and its steps, each of shape (inputs, outputs).
 
     Raises ValueError if the parts do not fit together.
     """

@@ -59,6 +59,7 @@ def check_whole(path: Path) -> None:
     """
     import torch
 
+    check_format(path)
     readers.check(path)
     keys: Mapping[str, Any] = dict.fromkeys(("missing_keys", "unexpected_keys"), ())
     if not formats.kind(path):
