@@ -158,7 +158,9 @@ def shares_of_texts(
     lost = moved * (chance < (drop / MEASURED + changed / 2) / RIGHT)
     won = moved * (chance < changed / 2 / (1 - RIGHT))
     ours = np.where(dense == 0, lost, TEXTS - won)
-    return {"agree": dense}, {"agree": ours}, (ours - dense) / TEXTS
+    texts = np.full(shape, float(TEXTS))
+    both = ({"agree": agree, "texts": texts} for agree in (dense, ours))
+    return *both, (ours - dense) / TEXTS
 
 
 def maxima(

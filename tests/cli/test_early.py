@@ -35,7 +35,7 @@ MISTAKES = [
     (f"{RUN} --promote-to stagin", "Did you mean 'staging'"),
     (f"{EVALUATE} --dimensions ethic", "Did you mean 'ethics'"),
     (f"{EVALUATE} --engine hff", "Did you mean 'hf'"),
-    (f"{EVALUATE} --engine vllm", "needs the command vllm on the PATH"),
+    (f"{EVALUATE} --engine vllm", "needs vLLM, which was not found"),
     (f"{EVALUATE} --out full", "full exists already and is not an evaluation"),
     (f"{EVALUATE} --out other", "other holds answers of another model, suite or backend"),
     (f"{REGISTER} --bits 4", "You stated bits 4, but"),

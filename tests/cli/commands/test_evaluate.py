@@ -150,9 +150,8 @@ def test_a_folder_with_another_template(tiny_model: Path, tmp_path: Path) -> Non
         (["m", "--engine", "hf", "--base-url", "http://localhost/v1"], "needs engine openai"),
         (
             ["m", "--backend", "openai", "--serve", "vllm", "--base-url", "http://localhost/v1"],
-            "leave out base_url",
+            "engine vllm starts its own server",
         ),
-        (["m", "--engine", "hf", "--serve", "vllm"], "needs engine openai"),
         (["m", "--tokenizer", "m"], "needs engine openai"),
         (["m", "--backend", "openai", "--base-url", "localhost:8000"], "not an http"),
         (
