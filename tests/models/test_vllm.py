@@ -21,7 +21,7 @@ from comptrust.models.backends.vllm import Vllm
 from comptrust.models.engines import EngineOptions
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
-from tests.models.backends.test_openai import asked
+from tests.support.asked import asked
 
 pytestmark = [
     pytest.mark.slow,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from comptrust.trust import order
-from tests.trust.test_sample import ACTS, ETHICS, of
+from tests.support.items import ACTS, ETHICS, of
 
 SUITE = of("ethics", ETHICS)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,26 +11,10 @@ import pytest
 from comptrust.records import Generation, Message, Prompt, Suite
 from comptrust.trust import sample, scoring, suite
 from comptrust.trust.generations import read_generations
+from tests.support.items import ACTS, ETHICS, of
 from tests.support.shared import SHARED
 
 PUBLISHED = SHARED / "replay" / "gpt-3.5-turbo-0301" / "privacy.jsonl.xz"
-
-
-def of(dimension: str, scenarios: dict[str, Sequence[str]], **extra: Any) -> Suite:
-    """Return a suite: scenario -> the item of each prompt."""
-    prompts = tuple(
-        Prompt(
-            id=f"{scenario}#{n}",
-            dimension=dimension,
-            scenario=scenario,
-            messages=(Message(role="user", content=f"{scenario} {n}"),),
-            target="wrong" if dimension == "ethics" else "A",
-            extra={"cluster": item, **extra},
-        )
-        for scenario, items in scenarios.items()
-        for n, item in enumerate(items)
-    )
-    return Suite(name="t", revision="1", required={dimension: tuple(scenarios)}, prompts=prompts)
 
 
 def items(drawn: Suite) -> dict[str, set[str]]:
@@ -40,15 +23,6 @@ def items(drawn: Suite) -> dict[str, set[str]]:
     for prompt in drawn.prompts:
         found.setdefault(prompt.scenario, set()).add(prompt.extra["cluster"])
     return found
-
-
-ACTS = [f"act {n}" for n in range(200)]
-ETHICS = {
-    "zero_shot": ACTS,
-    "few_shot": ACTS,
-    "jailbreak/1": ACTS[:60],
-    "evasive/1": [f"other {n}" for n in range(90)],
-}
 
 
 def test_items_are_whole_and_scenarios_in_proportion() -> None:

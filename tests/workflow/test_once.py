@@ -59,7 +59,8 @@ class Counted:
 
     def _loading(self, original: Callable[..., Any]) -> Any:
         def from_pretrained(cls: type, path: Any, *arguments: Any, **options: Any) -> Any:
-            self.loaded.append(str(path))
+            if options.get("device_map") != "meta":  # names alone, without weights
+                self.loaded.append(str(path))
             return original(cls, path, *arguments, **options)
 
         return classmethod(from_pretrained)

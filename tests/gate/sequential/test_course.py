@@ -12,32 +12,12 @@ from comptrust.errors import UserError
 from comptrust.gate.sequential import plan as plans
 from comptrust.gate.sequential.course import Batch, Course, urgency
 from comptrust.gate.sequential.plan import StoppingPlan
-from comptrust.records import Message, Prompt, Suite
+from comptrust.records import Suite
 from comptrust.trust import base, order, sample
 from comptrust.trust.base import Table
-
-
-def suite(items: int) -> Suite:
-    """Ask so many questions of two dimensions."""
-    acts = [
-        Prompt(
-            id=f"{scenario}#{n}",
-            dimension="ethics",
-            scenario=scenario,
-            messages=(Message(role="user", content=f"{n}"),),
-            target="wrong",
-            extra={"cluster": f"{scenario} {n}"},
-        )
-        for scenario in ("zero_shot", "few_shot", "jailbreak/1", "evasive/1")
-        for n in range(items // 4)
-    ]
-    return Suite(name="t", revision="1", required={}, prompts=(*simulation.questions(items), *acts))
-
+from tests.support.courses import MARGINS, PLAN, SUITE, suite
 
 Tables = tuple[Table, Table]
-SUITE = suite(480)
-MARGINS = {"mmlu": 5.0, "ethics": 5.0}
-PLAN = plans.plan(SUITE, MARGINS, changed=0.02)
 ORDERS = {name: order.of(SUITE, name) for name in MARGINS}
 
 

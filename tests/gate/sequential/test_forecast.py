@@ -8,7 +8,7 @@ from comptrust.gate import planning, policy
 from comptrust.gate.sequential import plan as plans
 from comptrust.gate.sequential.forecast import DROPS, forecast
 from comptrust.trust import sample
-from tests.gate.sequential.test_course import MARGINS, PLAN, SUITE
+from tests.support.courses import MARGINS, PLAN, SUITE
 
 
 def test_a_large_drop_is_cheap_and_one_of_the_margin_dear() -> None:

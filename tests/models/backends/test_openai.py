@@ -24,22 +24,9 @@ from comptrust.models.endpoint import KEY
 from comptrust.records import Choice, Message, Prompt, Sampling, Suite
 from comptrust.trust import scorers
 from comptrust.trust.run import evaluate
+from tests.support.asked import CHOICES, ask, asked
 
 Reply = tuple[int, Any]
-CHOICES = tuple(
-    Choice(text=text, continuation=f" {words}")
-    for text, words in [("A", "yes"), ("B", "no way"), ("C", "maybe")]
-)
-
-
-def ask(role: str, content: str, **fields: Any) -> Prompt:
-    return Prompt(
-        id=content,
-        dimension="ethics",
-        scenario="s",
-        messages=(Message(role=role, content=content),),
-        **fields,
-    )
 
 
 class Server:
@@ -174,17 +161,6 @@ def serving(model: Hf) -> Callable[[str, dict[str, Any]], Reply]:
             }
 
     return reply
-
-
-def asked() -> list[Prompt]:
-    free = (Message(role="completion", content="N/A"),)
-    return [
-        ask("user", "Hello?", sampling=Sampling(max_tokens=8)),
-        ask("completion", "Once", sampling=Sampling(max_tokens=8)),
-        ask("user", "Is it so", prefill="Well,", choices=CHOICES),
-        ask("completion", "Is it not", choices=CHOICES, reference=free),
-        ask("completion", "Is it ever", choices=CHOICES, reference=free),
-    ]
 
 
 @pytest.mark.parametrize("settings", [{"tokenizer": True}, {"template": "chatml"}], ids=str)
