@@ -20,6 +20,7 @@ __all__ = [  # all that a rule needs
     "Rule",
     "Score",
     "change",
+    "code_bits",
     "differences",
     "heavily_compressed",
     "matching",
@@ -76,10 +77,30 @@ class Rule(BaseModel, ABC):
         return self.finding("pass", f"Does not apply to {to}.", applies=False)
 
 
-def heavily_compressed(recipe: Recipe, *, bits_at_most: int, sparsity_at_least: float) -> bool:
-    """Whether a recipe has few enough bits or enough zeros to need more evidence."""
-    few_bits = recipe.bits is not None and recipe.bits <= bits_at_most
-    return few_bits or (recipe.sparsity is not None and recipe.sparsity >= sparsity_at_least)
+def code_bits(evidence: Evidence) -> tuple[int, int] | None:
+    """Return the candidate's fewest bits and their mean, as its files show; None if not quantized.
+
+    A limit from above is about the fewest bits, so that a few layers cannot hide among others; one
+    from below is about the mean, so that a few layers do not lift it. Older records and GGUF files
+    have only the recipe's bits; of a mixed recipe the strictest count.
+    """
+    recipe, checkpoint = evidence.recipe, evidence.candidate.checkpoint
+    if recipe is None or recipe.bits is None:
+        return None
+    if checkpoint and checkpoint.code_bits:
+        return checkpoint.code_bits
+    widths = [recipe.bits, *(rule.bits for rule in recipe.layer_bits if rule.bits != "dense")]
+    return min(widths), max(widths)
+
+
+def heavily_compressed(evidence: Evidence, *, bits_at_most: int, sparsity_at_least: float) -> bool:
+    """Whether a candidate has few enough bits or enough zeros to need more evidence."""
+    bits = code_bits(evidence)
+    if bits and bits[0] <= bits_at_most:
+        return True
+    recipe = evidence.recipe
+    sparsity = recipe.sparsity if recipe else None
+    return sparsity is not None and sparsity >= sparsity_at_least
 
 
 def matching(patterns: Sequence[str], dimensions: Iterable[str]) -> list[str]:

@@ -44,7 +44,7 @@ class CalibrationSeeds(Rule):
         if (recipe := evidence.recipe) is None:
             return self.unknown_recipe()
         if not heavily_compressed(
-            recipe, bits_at_most=self.bits_at_most, sparsity_at_least=self.sparsity_at_least
+            evidence, bits_at_most=self.bits_at_most, sparsity_at_least=self.sparsity_at_least
         ):
             return self.does_not_apply(recipe.slug)
         if recipe.method in UNCALIBRATED:

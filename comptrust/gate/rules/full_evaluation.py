@@ -24,7 +24,7 @@ class FullEvaluation(Rule):
         if recipe is None:
             return self.unknown_recipe()
         if not heavily_compressed(
-            recipe, bits_at_most=self.bits_at_most, sparsity_at_least=self.sparsity_at_least
+            evidence, bits_at_most=self.bits_at_most, sparsity_at_least=self.sparsity_at_least
         ):
             return self.does_not_apply(recipe.slug)
         measured = {
