@@ -44,6 +44,8 @@ DENSE_BITS = 16
 """Bits from which a weight counts as left dense."""
 PRUNED = 0.05
 """Share of exact zeros above which weights count as pruned; trained ones have almost none."""
+CHOSEN = "chosen"
+"""Entry of a scorecard's provenance that says how its model was chosen among others."""
 NOT_TOLD: Final = "not told"
 """The value of an entry that a server did not state."""
 GIVEN = ("stop", "length", "choice")

@@ -16,7 +16,7 @@ from comptrust.models import memory, precision, presets
 from comptrust.models.own_template import Arguments
 from comptrust.models.probe import InMemory
 from comptrust.models.sources import Source
-from comptrust.records import Checkpoint, Dtype, Recipe, Suite
+from comptrust.records import CHOSEN, Checkpoint, Dtype, Recipe, Suite
 from comptrust.report import page
 from comptrust.serving_cost import ServingCosts
 from comptrust.tracking import datasets, evaluations, metrics, promotion, registry, runs
@@ -54,6 +54,8 @@ class Job:
     """A model that is compressed already: it is taken over and measured instead."""
     seal: Path | None = None
     """Seal under which the models are evaluated."""
+    chosen: str | None = None
+    """How the recipe was chosen among others, which the verdict says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +173,7 @@ def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
         say(f"dense model: evaluated before on this suite ({reused.ref}), reused")
         return reused
     say("dense model: evaluating it once on this suite")
-    job = dataclasses.replace(job, recipe=recipe, out=None, existing=None)
+    job = dataclasses.replace(job, recipe=recipe, out=None, existing=None, chosen=None)
     tags = registry.recipe_tags(resolved) | {"code_digest": code}
     with runs.start("dense", adopt=False, tags=tags) as log:
         dense, models = _checkpoint(log, job, say)
@@ -207,9 +209,17 @@ def _evaluate(
     from comptrust.trust.run import evaluate
 
     path = Path(checkpoint.path)
+    chosen = {CHOSEN: job.chosen} if job.chosen else {}
     log.read(datasets.suite(job.suite, spec=job.suite_name), context="evaluation")
     witness = measuring.Witness(job.signer.key, job.seal)
-    asked = [job.suite.digest, digests.of_code(), job.dtype, job.template, dict(job.template_args)]
+    asked: list[object] = [
+        job.suite.digest,
+        digests.of_code(),
+        job.dtype,
+        job.template,
+        dict(job.template_args),
+    ]
+    asked += [job.chosen] if job.chosen else []
     key = digests.of_value([checkpoint.digest, *asked])
     folder = config.cache_dir() / "evaluations" / key[:24]
     checks = folder.with_name(f"{folder.name}-validation")
@@ -231,7 +241,7 @@ def _evaluate(
                 job.suite,
                 out=folder,
                 checkpoint_digest=checkpoint.digest,
-                facts={"weights": precision.weights(path)},
+                facts={"weights": precision.weights(path)} | chosen,
                 dense=checkpoint.recipe.method == "none",
                 check=check,
                 ledger=ledger,

@@ -1,0 +1,107 @@
+"""The figures of a search: size against the worst bound, and the sensitivity of each unit."""
+
+import re
+import tempfile
+from pathlib import Path
+
+from matplotlib.axes import Axes
+
+from comptrust.report import drawing
+from comptrust.report.drawing import BLUE, GRAY, INK, RED
+from comptrust.search.result import Searched, Trial
+
+WIDTH, HEIGHT = 620.0, 360.0
+STYLES = {"pass": (BLUE, "o", "passed"), "block": (RED, "X", "blocked")}
+OTHER = (GRAY, "s", "not shown to pass")
+BLOCK = re.compile(r"\.(\d+)\.")
+
+
+def write(found: Searched, folder: Path) -> None:
+    """Write the figures as PNG files."""
+    for name, image in (("search", _sizes(found)), ("sensitivity", _sensitivity(found))):
+        (folder / f"{name}.png").write_bytes(image)
+
+
+def folder_of(found: Searched) -> tempfile.TemporaryDirectory[str]:
+    """Return a temporary folder that holds the figures."""
+    folder = tempfile.TemporaryDirectory()
+    write(found, Path(folder.name))
+    return folder
+
+
+def _sizes(found: Searched) -> bytes:
+    """Draw each candidate's size against its bound, with the sizes that could have been tried."""
+    with drawing.canvas(WIDTH, HEIGHT) as figure:
+        axes = figure.add_axes((0.09, 0.13, 0.88, 0.77))
+        axes.set_title(f"{found.model}: size against the worst bound, search part")
+        _draw_trials(axes, found)
+        return drawing.png(figure)
+
+
+def _draw_trials(axes: Axes, found: Searched) -> None:
+    shown = [trial for trial in found.trials if trial.worst is not None]
+    margins = {trial.margin for trial in shown}
+    for margin in margins:
+        axes.axhline(margin, color=INK, linewidth=0.8, dashes=(5, 3), zorder=1)
+    sizes = [size / 1e6 for size, _ in found.frontier]
+    axes.plot(sizes, [0.0] * len(sizes), "|", color=GRAY, markersize=5, label="frontier", zorder=1)
+    for outcome in ("pass", "inconclusive", "block"):
+        color, marker, label = STYLES.get(outcome, OTHER)
+        rows = [trial for trial in shown if trial.outcome == outcome]
+        if rows:
+            axes.plot(
+                [trial.bytes / 1e6 for trial in rows],
+                [_worst(trial) for trial in rows],
+                marker,
+                color=color,
+                label=label,
+                zorder=3,
+            )
+    for number, trial in enumerate(found.trials, start=1):
+        if trial.worst is not None:
+            wins = found.winner is not None and trial.recipe.slug == found.winner.slug
+            axes.annotate(
+                f"{number} {trial.dimension}{', chosen' if wins else ''}",
+                (trial.bytes / 1e6, _worst(trial)),
+                xytext=(5, 3),
+                textcoords="offset points",
+                fontsize=7,
+                fontweight="bold" if wins else "normal",
+            )
+    axes.set_xlabel("size of the weight files, MB", loc="left")
+    axes.set_ylabel("points lost at most (95%), binding dimension")
+    axes.legend(frameon=False, fontsize=7)
+
+
+def _worst(trial: Trial) -> float:
+    return trial.worst if trial.worst is not None else 0.0
+
+
+def _sensitivity(found: Searched) -> bytes:
+    """Draw the loss of each unit at the fewest bits, by block and by kind of layer."""
+    units = found.sensitivity.units
+    fewest = min(units[0].losses)
+    kinds: dict[str, list[tuple[int, float]]] = {}
+    for unit in units:
+        block = BLOCK.search(unit.layers[0])
+        kind = unit.name.rpartition(".")[2]
+        kinds.setdefault(kind, []).append((int(block[1]) if block else 0, unit.losses[fewest]))
+    colors = [BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", INK, GRAY]
+    with drawing.canvas(WIDTH, HEIGHT) as figure:
+        axes = figure.add_axes((0.09, 0.13, 0.88, 0.77))
+        axes.set_title(f"{found.model}: relative output error at {fewest} bits")
+        for number, (kind, points) in enumerate(kinds.items()):
+            axes.plot(
+                [block for block, _ in points],
+                [100 * loss for _, loss in points],
+                marker="osD^vXP"[number % 7],
+                color=colors[number % len(colors)],
+                linewidth=1,
+                markersize=4,
+                label=kind,
+            )
+        axes.set_yscale("log")
+        axes.set_xlabel("block", loc="left")
+        axes.set_ylabel("error of the outputs, % of their size squared")
+        axes.legend(frameon=False, fontsize=7)
+        return drawing.png(figure)

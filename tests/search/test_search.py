@@ -1,0 +1,148 @@
+"""The whole search on a tiny model: split, candidates, winner, and nothing done twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from comptrust.cli.app import comptrust
+from comptrust.errors import UserError
+from comptrust.gate import policy as policies
+from comptrust.search import sift, split
+from comptrust.tracking import runs
+from comptrust.trust import suite as suites
+
+POLICY = """
+name: wide
+stages: false
+dense: allowed
+rules:
+  - {rule: max_drop, points: 60, dimensions: [fairness]}
+"""
+
+
+def search(folder: Path, model: Path, *words: str, policy: str = POLICY) -> Result:
+    path = folder / "wide.yaml"
+    path.write_text(policy)
+    given = ["--model", str(model), "--policy", str(path), "--dimensions", "fairness"]
+    return CliRunner().invoke(
+        comptrust, ["search", *given, "--method", "rtn", "--json", *words], catch_exceptions=False
+    )
+
+
+@pytest.fixture
+def place(tmp_path: Path, store: object, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COMPTRUST_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_parts_do_not_overlap_and_the_held_back_one_is_what_run_asks() -> None:
+    whole = suites.load("mini", dimensions=["mmlu", "stereotype"])
+    asked, held = split.split(whole, 0.5)
+    assert held.digest == suites.load("mini", dimensions=["mmlu", "stereotype"], limit=0.5).digest
+    ids = [{(p.dimension, p.extra["cluster"]) for p in part.prompts} for part in (asked, held)]
+    assert not ids[0] & ids[1]
+    assert len(asked.prompts) + len(held.prompts) == len(whole.prompts)
+    parts = split.parts(asked)
+    numbers = [len(part.prompts) for part in parts]
+    assert sum(numbers) == len(asked.prompts) and numbers[0] < len(asked.prompts) / 3
+
+
+def test_a_part_on_which_nothing_can_pass_names_the_size_that_would_do() -> None:
+    whole = suites.load("mini", dimensions=["mmlu"], limit=60)
+    policy = policies.load("demo")
+    _, held = split.split(suites.load("mini", dimensions=["mmlu"]), 20)
+    with pytest.raises(UserError, match=r"mmlu has 2\d items. A suite of \d+ items"):
+        split.check(held, whole, policy)
+    with pytest.raises(UserError, match="nothing is left to search"):
+        split.split(suites.load("mini", dimensions=["mmlu"]), 1.0)
+
+
+def test_the_smallest_that_passes_is_judged_once_and_nothing_is_done_twice(
+    place: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comptrust.compression import oneshot
+    from comptrust.models.backends.hf import Hf
+
+    done = search(place, tiny_model, "--budget", "3", "--held-back", "20%")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["verdict"] == "pass" and 1 <= len(found["trials"]) <= 3
+    passed = [trial["bytes"] for trial in found["trials"] if trial["outcome"] == "pass"]
+    smallest = next(trial for trial in found["trials"] if trial["recipe"] == found["winner"])
+    assert smallest["bytes"] == min(passed)
+    run = runs.client().get_run(found["run"].removeprefix("runs:/"))
+    verdict = runs.read_json(run.info.run_id, "verdict.json")
+    count = f"{len(found['trials'])} candidate"
+    assert f"the smallest that passed of {count}" in verdict["findings"][0]["reason"]
+    parent = run.data.tags["mlflow.parentRunId"]
+    children = runs.client().search_runs(["0"], f"tags.`mlflow.parentRunId` = '{parent}'")
+    assert len(children) == len(found["trials"]) + 1
+    names = {item.path for item in runs.client().list_artifacts(parent, "report")}
+    assert names == {"report/search.png", "report/sensitivity.png"}
+
+    def never(*args: object, **named: object) -> None:
+        raise AssertionError("done twice")
+
+    monkeypatch.setattr(oneshot, "_write", never)
+    monkeypatch.setattr(Hf, "answer", never)
+    again = search(place, tiny_model, "--budget", "3", "--held-back", "20%")
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout)["trials"] == found["trials"]
+
+    shown = search(place, tiny_model, "--budget", "0")
+    assert shown.exit_code == 2 and "does not allow one candidate" in shown.output
+
+
+REFUSED = [
+    (["--formats", "4,five"], POLICY, 2, "neither a number of bits nor dense"),
+    (["--formats", "4"], POLICY, 2, "needs two formats"),
+    (["--formats", "3,4", "--for", "vllm-cpu"], POLICY, 2, "4 bits only"),
+    (["--budget", "0h"], POLICY, 2, "does not allow one candidate"),
+    (["--held-back", "4"], POLICY.replace("60", "5"), 2, "Nothing can pass"),
+    ([], POLICY.replace("max_drop, points: 60", "trusted_source, floors: {fairness: 100}")
+     .replace(", dimensions: [fairness]", ""), 2, "no max_drop rule"),
+    (["--held-back", "20%"], POLICY + "  - {rule: trusted_source, floors: {fairness: 100}}\n", 1,
+     "below its floor"),
+    (["--held-back", "20%"], POLICY + "  - {rule: sensitive, points: 94}\n", 3, "sensitive"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "policy", "code", "message"), REFUSED)
+def test_what_cannot_succeed_is_refused_before_anything_is_compressed(
+    place: Path, tiny_model: Path, words: list[str], policy: str, code: int, message: str
+) -> None:
+    done = CliRunner().invoke(comptrust, ["--help"])
+    done = search(place, tiny_model, *words, policy=policy)
+    assert isinstance(done.exception, (UserError, SystemExit, type(None)))
+    text = f"{done.output} {done.exception}"
+    assert message in text, text
+    assert done.exit_code == code or isinstance(done.exception, UserError)
+    kept = list((place / "cache" / "checkpoints").glob("*/rtn-*"))
+    assert kept == []
+
+
+def test_a_certain_block_ends_early(tiny_model: Path) -> None:
+    from tests.support.samples import answers
+
+    suite, found = answers(limit=100)
+    other = {
+        name: [
+            row.model_copy(update={"texts": tuple("I disagree." for _ in row.texts)})
+            for row in rows
+        ]
+        for name, rows in found.items()
+    }
+    asked: list[int] = []
+
+    def ask(part: object) -> tuple[sift.Answers, sift.Answers]:
+        asked.append(1)
+        return other, found
+
+    result = sift.sift([suite, suite, suite], ask, limits={"stereotype": 5.0})
+    same = sift.judged(found, found, suite, limits={"stereotype": 5.0})
+    assert same.outcome in ("pass", "inconclusive") and same.dimension == "stereotype"
+    assert result.prompts and asked
