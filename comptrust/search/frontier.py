@@ -93,8 +93,7 @@ class Frontier:
         """Return the steps of a unit along the lower convex hull, each with its gain per byte."""
         unit = self.units[number]
         points = [
-            (self._bytes(unit, bits), unit.losses.get(bits, 0.0) * unit.weights, bits)
-            for bits in self.widths
+            (self._bytes(unit, bits), unit.losses.get(bits, 0.0), bits) for bits in self.widths
         ]
         hull = points[:1]
         for point in points[1:]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from comptrust import config, digests
 from comptrust.compression import fitting, sensitivity
@@ -85,6 +86,8 @@ class Search:
                 " candidate could be told from another."
             )
         self.trials: dict[int, Trial] = {}
+        self._loaded: tuple[str, Any] | None = None
+        """Digest of a checkpoint and the backend that has it in memory."""
         self._check_budget()
 
     def _check_budget(self) -> None:
@@ -179,10 +182,9 @@ class Search:
         self, frontier: Frontier, dense: Sequence[Evaluation], parent: runs.Run
     ) -> int | None:
         """Return the smallest place that passed the search part, None if none did."""
-        judge = lambda place: self._try(frontier, place, dense, parent)  # noqa: E731
         return bisect(
             frontier,
-            judge,
+            lambda place: self._try(frontier, place, dense, parent),
             budget=self.plan.budget.candidates,
             close=CLOSE * dense_bytes(self.plan.job.source.path),
             stop=self._out_of_time,
@@ -270,8 +272,6 @@ class Search:
             dense=record.recipe.method == "none",
             say=self.say,
         )
-
-    _loaded = None
 
     def _found(self, frontier: Frontier) -> Searched:
         plan = self.plan

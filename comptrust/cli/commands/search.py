@@ -92,7 +92,7 @@ def command(no_fail: bool, as_json: bool, **options: Any) -> None:
     whole = suites.for_run(
         options["suite"], dimensions=options["dimensions"], scoring="compressed-trust", limit=1.0
     )
-    _, held = split.split(whole, options["held_back"])
+    _, held = split.split(whole, options["held_back"] or 0.5)
     for warning in split.check(held, whole, policy):
         say(f"warning: {warning}")
     budget = _budget(str(options["budget"]))
@@ -100,7 +100,7 @@ def command(no_fail: bool, as_json: bool, **options: Any) -> None:
         recipe,
         suite=options["suite"],
         dimensions=options["dimensions"],
-        limit=options["held_back"],
+        limit=options["held_back"] or 0.5,
         scoring="compressed-trust",
         dtype="auto",
         template=None,
