@@ -44,7 +44,7 @@ def text(found: Searched) -> str:
             f"winner: {found.winner.slug}, {size / 1e6:.1f} MB of {found.dense_bytes / 1e6:.1f} MB"
             f" dense: {found.verdict} on prompts that the search never saw"
         )
-        lines.append(f"where: {found.version}, {found.run}; again: comptrust run --recipe FILE")
+        lines.append(f"where: {found.version}, {found.run}; again: recipe.yaml of the search")
     return "\n".join(lines)
 
 

@@ -5,12 +5,13 @@ answers. Run again after an interruption, it decides as before without doing any
 """
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from comptrust import config, digests
 from comptrust.compression import fitting, sensitivity
@@ -124,6 +125,7 @@ class Search:
             found = self._found(frontier)
             if place is not None:
                 found = self._judge(found, frontier.at(place), parent)
+                parent.text("recipe.yaml", as_file(frontier.at(place)))
             self._log(found, parent)
         return found
 
@@ -134,6 +136,7 @@ class Search:
         self.say("dense model: answering the search part")
         record = checkpoints.get(recipe, job.source, say=self.say)
         answered = tuple(self._answers(record, part, None) for part in self.parts)
+        self._loaded = None
         whole = _together(answered, self.search)
         copy = dataclasses.replace(
             whole, scorecard=whole.scorecard.model_copy(update={"checkpoint_digest": "copy"})
@@ -198,11 +201,12 @@ class Search:
         self, frontier: Frontier, place: int, dense: Sequence[Evaluation], parent: runs.Run
     ) -> bool:
         recipe, job = frontier.at(place), self.plan.job
+        self._loaded = None  # compression needs the memory
         self.say(
             f"candidate {len(self.trials) + 1}: {frontier.average_bits(place):.2f} bits per weight"
         )
         tags = {sweeps.PARENT: parent.id, sweeps.CELL: digests.of_value([self.key, place])}
-        earlier = search_runs(has_tags(tags), limit=1)
+        earlier = search_runs(has_tags({sweeps.CELL: tags[sweeps.CELL]}), limit=1)
         resume = next((run.info.run_id for run in earlier), None)
         with runs.start(recipe.slug, adopt=False, resume=resume, tags=tags) as log:
             models = InMemory(job.source, wants_dense=False)
@@ -317,9 +321,6 @@ class Search:
         from comptrust.search import figure
 
         parent.text("search.json", found.model_dump_json(indent=1))
-        parent.text(
-            "recipe.json", json.dumps(found.winner and found.winner.model_dump(mode="json"))
-        )
         with figure.folder_of(found) as folder:
             parent.folder(Path(folder), "report")
         parent.metrics({"search/candidates": len(found.trials), "search/prompts": found.asked})
@@ -351,6 +352,13 @@ def bisect(
         else:
             failed = place
     return passed if passed < len(frontier) else None
+
+
+def as_file(recipe: Recipe) -> str:
+    """Return the recipe file with which `comptrust run` repeats a recipe of the frontier."""
+    names = {"method", "bits", "group_size", "calibration", "calibration_samples", "seed"}
+    fields = recipe.model_dump(mode="json", include={*names, "layer_bits"}, exclude_none=True)
+    return yaml.safe_dump({"model": recipe.base_model, **fields}, sort_keys=False)
 
 
 def _together(answered: Sequence[Evaluation], suite: Suite) -> Evaluation:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from comptrust.compression.sensitivity import Sensitivity, Unit
 from comptrust.records import Recipe
 from comptrust.search.frontier import Frontier, bisect_next
-from comptrust.search.run import bisect
+from comptrust.search.run import as_file, bisect
 from comptrust.sweep.facts import stored_bits
 
 RECIPE = Recipe(base_model="m", method="rtn", bits=3, group_size=64)
 
 
+UNITS = (
+    Unit(layers=("a.q", "a.k"), weights=1000, losses={3: 0.4, 4: 0.1, 8: 0.001}),
+    Unit(layers=("a.up",), weights=1000, losses={3: 0.2, 4: 0.19, 8: 0.001}),
+    Unit(layers=("a.down",), weights=2000, losses={3: 0.04, 4: 0.01, 8: 0.0001}),
+)
+SENSITIVITY = Sensitivity(group_size=64, calibration_tokens=9, units=UNITS)
+
+
 def frontier(widths: tuple[int, ...] = (3, 4, 8, 16)) -> Frontier:
-    units = (
-        Unit(layers=("a.q", "a.k"), weights=1000, losses={3: 0.4, 4: 0.1, 8: 0.001}),
-        Unit(layers=("a.up",), weights=1000, losses={3: 0.2, 4: 0.19, 8: 0.001}),
-        Unit(layers=("a.down",), weights=2000, losses={3: 0.04, 4: 0.01, 8: 0.0001}),
-    )
-    found = Sensitivity(group_size=64, calibration_tokens=9, units=units)
-    return Frontier(found, widths=widths, recipe=RECIPE, dense_bytes=500.0)
+    return Frontier(SENSITIVITY, widths=widths, recipe=RECIPE, dense_bytes=500.0)
 
 
 def test_stored_bits_are_those_of_the_files() -> None:
@@ -64,6 +68,19 @@ def test_bisection_finds_the_smallest_that_passes(edge: int) -> None:
     found = bisect(line, judge, budget=20, close=0)
     assert found == (edge if edge < len(line) else None)
     assert len(tried) == len(set(tried)) <= 5
+
+
+def test_a_recipe_file_gives_the_same_recipe(tmp_path: Path) -> None:
+    from comptrust.cli.options import read_recipe
+    from comptrust.compression.recipe import build
+
+    start = build(model="m", method="gptq", bits=3, seed=2)
+    line = Frontier(SENSITIVITY, widths=(3, 4, 8, 16), recipe=start, dense_bytes=0.0)
+    path = tmp_path / "recipe.yaml"
+    for place in range(len(line)):
+        path.write_text(as_file(line.at(place)))
+        options = read_recipe(str(path), {"model", "group_size", *Recipe.model_fields})
+        assert build(**options) == line.at(place)  # type: ignore[arg-type]
 
 
 def test_bisection_stops_at_the_budget_and_where_little_is_left_to_save() -> None:
