@@ -1,5 +1,5 @@
-"""Answer requests with lm-evaluation-harness's HFLM, for evaluation.py: `PYTHON _harness.py MODEL`,
-one JSON request and answer a line.
+"""Answer requests with lm-evaluation-harness's HFLM, for evaluation.py: `PYTHON _harness.py MODEL
+DTYPE`, one JSON request and answer a line.
 
 Runs in an environment of its own, which holds lm-eval; it imports nothing of comptrust. A request
 is {"texts", "max_tokens", "batch_size"}.
@@ -16,9 +16,9 @@ from lm_eval.models.huggingface import HFLM
 
 
 def main() -> None:
-    """Load the model in float32 and answer greedily until the input ends."""
+    """Load the model and answer greedily until the input ends."""
     model = HFLM(
-        pretrained=sys.argv[1], dtype="float32", device="cpu", batch_size=1, add_bos_token=False
+        pretrained=sys.argv[1], dtype=sys.argv[2], device="cpu", batch_size=1, add_bos_token=False
     )
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from functools import partial
+from pathlib import Path
 
 from tests.support.families import FAMILIES
 
@@ -15,10 +16,11 @@ Made by `python -m benchmarks.models OUT.json --write docs/models.md`, from tiny
 
 - **exact**: six greedy texts of 12 tokens equal those of `generate` of plain transformers on the
   same weights. A figure such as `5 of 6` says how many did where activations are rounded: there,
-  plain transformers differs from itself with and without a cache, and no token was more than 0.3
-  below the largest logit.
+  plain transformers differs from itself with and without a cache, and no token was more than 0.3,
+  or than plain transformers' own tokens, below the largest logit without a cache.
 - **A percentage** is the share of the language model's matrices, by weights, that the files hold
-  packed or half empty, counted from the headers alone.
+  packed or half empty, counted from the headers alone. Blocks of Mllama that read images, which
+  text never reaches, stay dense.
 - **refused (N)**: one line, exit 2, before any weights are compressed; the note has the line.
   **failed**: one line, exit 4. **late**: the refusal came after weights were read.
 - **not run**: no result; the run was ended before. So are families of `tests/support/families.py`
@@ -54,6 +56,28 @@ def page(cells: dict[str, str], methods: list[str]) -> str:
     )
     listed = "\n".join(wrapped(f"{number}. {text}") for text, number in notes.items())
     return f"{INTRODUCTION}{families}{LAYOUTS}{layouts}\n## Notes\n\n{listed}\n"
+
+
+def read(path: Path) -> dict[str, str]:
+    """Return the cells of a page that `page` wrote; none if there is no such file."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    _, _, listed = text.partition("## Notes")
+    notes = {
+        number: " ".join(note.split())
+        for number, note in re.findall(r"^(\d+)\. (.*?)(?=^\d+\. |\Z)", listed, re.M | re.S)
+    }
+    cells: dict[str, str] = {}
+    kind, columns = "", [""]
+    for line in text.splitlines():
+        name, *results = line.strip("| ").split(" | ")
+        if name in ("family", "layout"):
+            kind, columns = name, results
+        elif line.startswith("| `"):
+            for column, result in zip(columns, results, strict=True):
+                noted = re.fullmatch(r"(.*) \((\d+)\)", result)
+                full = f"{noted[1]}: {notes[noted[2]]}" if noted else result
+                cells[f"{kind} {name.strip('`')} {column}"] = full
+    return {key: result for key, result in cells.items() if result != "not run"}
 
 
 def _matrix(cells: dict[str, str], kind: str, columns: list[str], notes: dict[str, int]) -> str:

@@ -74,7 +74,7 @@ def main() -> None:
             print("\n## evaluation\n\nnot measured: give --data")
             continue
         harness = (
-            ["--harness", given.harness, "--harness-limit", str(HARNESS_LIMIT)]
+            ["--harness", given.harness, "--peer-limit", str(HARNESS_LIMIT)]
             if given.harness
             else []
         )

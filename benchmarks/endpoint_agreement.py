@@ -1,33 +1,47 @@
 """Hold a served model against the same model loaded here: `python benchmarks/endpoint_agreement.py
-MODEL --base-url URL [--name NAME]`.
+MODEL [--base-url URL [--name NAME]]`.
 
 Prints, for each dimension of the mini suite, how often the server's answer and its parsed form are
-those of the backend `hf`, and how far the options' log-likelihoods are apart. Prompts that sample
-are left out. Start the server first, for example:
+those of the backend `hf`, how far the options' log-likelihoods are apart, and how many prompt
+tokens the server says that it computed: as asked now, and with whole texts that it echoes. Prompts
+that sample are left out. Without a URL, a vLLM server of the model is started; others are started
+first, for example:
 
     transformers serve MODEL --port 8000 --dtype float32            # answers text; cannot score
     options
-    vllm serve MODEL --port 8000 --dtype float32 --generation-config vllm
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import random
+import re
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import httpx
 
 from comptrust.errors import ServiceError
+from comptrust.models import engines
 from comptrust.models.backends.hf import Hf
 from comptrust.models.backends.openai import Openai
 from comptrust.models.base import Backend
+from comptrust.models.engines import EngineOptions
 from comptrust.models.sources import resolve
 from comptrust.records import Generation, Prompt
 from comptrust.trust import base, suite
 
 HEAD = (
-    "| dimension | answered by | prompts | same answer | same when parsed | largest log-likelihood"
-    " difference | s, hf | s, server |"
+    "| dimension | answered by | prompts | same answer | same when parsed | not the same and no tie"
+    " | largest log-likelihood difference | prompt tokens computed | by echo | s, hf |"
+    " s, server |"
 )
+TIE = 2e-3
+"""Margin of hf up to which another choice is no disagreement."""
+COMPUTED = re.compile(r"^vllm:request_prefill_kv_computed_tokens_sum\{.*\} (\S+)$", re.M)
 
 
 def answers(backend: Backend, prompts: Sequence[Prompt]) -> tuple[dict[str, Generation], float]:
@@ -36,16 +50,49 @@ def answers(backend: Backend, prompts: Sequence[Prompt]) -> tuple[dict[str, Gene
     return {answer.id: answer for answer in backend.answer(prompts)}, time.monotonic() - began
 
 
-def row(dimension: str, how: str, here: Backend, served: Backend, prompts: Sequence[Prompt]) -> str:
+def computed(served: Openai) -> float:
+    """Return the prompt tokens that the server has computed since it started, 0 if it is silent."""
+    url = served._endpoint.url.removesuffix("/v1") + "/metrics"
+    return sum(map(float, COMPUTED.findall(httpx.get(url, timeout=60).text)))
+
+
+def by_echo(served: Openai, prompts: Sequence[Prompt]) -> str:
+    """Return the prompt tokens that the server computes if whole texts are echoed."""
+    served._asks_tokens, usual = False, served._asks_tokens
+    served._references.clear()
+    before = computed(served)
+    list(served.answer(prompts))
+    served._asks_tokens = usual
+    return f"{computed(served) - before:.0f}"
+
+
+def row(
+    dimension: str,
+    how: str,
+    here: Backend,
+    served: Openai,
+    prompts: Sequence[Prompt],
+    *,
+    echo: bool,
+) -> str:
     """Ask both and return one row of the table."""
     mine, mine_seconds = answers(here, prompts)
+    before = computed(served)
     try:
         theirs, their_seconds = answers(served, prompts)
     except ServiceError as error:
         return (
-            f"| {dimension} | {how} | {len(prompts)} | not measured: {str(error)[:90]}... | | |"
-            f" {mine_seconds:.0f} | |"
+            f"| {dimension} | {how} | {len(prompts)} | not measured: {str(error)[:90]}... | | | | |"
+            f" | {mine_seconds:.0f} | |"
         )
+    tokens = computed(served) - before
+    echoed = by_echo(served, prompts) if echo and how == "options" else ""
+    clear = [
+        prompt.id
+        for prompt in prompts
+        if mine[prompt.id].extra.get("margin", 1.0) > TIE
+        and _texts(mine[prompt.id]) != _texts(theirs[prompt.id])
+    ]
     judge = base.get(dimension).judge
     same = sum(_texts(mine[prompt.id]) == _texts(theirs[prompt.id]) for prompt in prompts)
     parsed = sum(
@@ -68,7 +115,8 @@ def row(dimension: str, how: str, here: Backend, served: Backend, prompts: Seque
         _share(parsed, len(prompts)),
     ]
     return (
-        f"| {' | '.join(cells)} | {f'{max(apart):.5f}' if apart else ''} | {mine_seconds:.0f} |"
+        f"| {' | '.join(cells)} | {len(clear) if apart else ''} |"
+        f" {f'{max(apart):.5f}' if apart else ''} | {tokens:.0f} | {echoed} | {mine_seconds:.0f} |"
         f" {their_seconds:.0f} |"
     )
 
@@ -97,22 +145,37 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model")
-    parser.add_argument("--base-url", required=True)
+    parser.add_argument("--base-url", help="of a server [default: vLLM is started]")
     parser.add_argument(
         "--name", help="the model's name on the server [default: the model's folder]"
     )
     parser.add_argument("--dimensions", help="comma-separated [default: all]")
     parser.add_argument("--limit", type=int, help="items per scenario [default: all]")
+    parser.add_argument("--sample", type=int, help="prompts per dimension [default: all]")
+    parser.add_argument("--echo", action="store_true", help="also count tokens with echoed texts")
+    parser.add_argument("--dtype", default="auto")
     parser.add_argument("--workers", type=int, default=8)
     given = parser.parse_args()
     path = resolve(given.model).path
-    here = Hf(path)
-    served = Openai(
-        given.name or str(path),
-        base_url=given.base_url,
-        tokenizer=here.tokenizer,
-        batch_size=given.workers,
-    )
+    here = Hf(path, dtype=given.dtype)
+    with contextlib.ExitStack() as stack:
+        if given.base_url:
+            served = Openai(
+                given.name or str(path),
+                base_url=given.base_url,
+                tokenizer=here.tokenizer,
+                batch_size=given.workers,
+            )
+        else:
+            options = EngineOptions(engine="vllm", dtype=given.dtype, batch_size=given.workers)
+            log = Path("vllm.log")
+            start = engines.opened(path, options, name="served", log=log, say=print)
+            served = cast(Openai, stack.enter_context(start))
+        compare(given, here, served)
+
+
+def compare(given: argparse.Namespace, here: Hf, served: Openai) -> None:
+    """Print the table of one server."""
     print(" ".join(f"{key}={value}" for key, value in served.describe().items()), flush=True)
     loaded = suite.load(
         "mini",
@@ -122,11 +185,13 @@ def main() -> None:
     differ = sum(here.render(prompt) != served.render(prompt) for prompt in loaded.prompts)
     print(
         f"{len(loaded.prompts)} prompts, {differ} of them rendered"
-        f" differently\n\n{HEAD}\n|{'---|' * 8}",
+        f" differently\n\n{HEAD}\n|{'---|' * 11}",
         flush=True,
     )
     for dimension in loaded.required:
         own = [prompt for prompt in loaded.prompts if prompt.dimension == dimension]
+        if given.sample and given.sample < len(own):
+            own = random.Random(0).sample(own, given.sample)
         for how, prompts in (
             ("options", [prompt for prompt in own if prompt.choices]),
             (
@@ -139,7 +204,7 @@ def main() -> None:
             ),
         ):
             if prompts:
-                print(row(dimension, how, here, served, prompts), flush=True)
+                print(row(dimension, how, here, served, prompts, echo=given.echo), flush=True)
 
 
 if __name__ == "__main__":

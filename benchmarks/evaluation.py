@@ -1,15 +1,15 @@
-"""Answers per second of the backend `hf`, and of lm-evaluation-harness on the same prompts: `python
-benchmarks/evaluation.py DATA`.
+"""Answers per second of the backend `hf`, of lm-evaluation-harness and of vLLM on the same prompts:
+`python benchmarks/evaluation.py DATA`.
 
 DATA is DecodingTrust's data folder; 200 prompts of each of four kinds are drawn from it and
-answered greedily in float32. With `--harness PYTHON`, an interpreter that has lm-eval, the first of
-each kind are answered by the harness too, in batches of several sizes of which the fastest counts;
-its time is scaled to all prompts, and the texts are compared. In an environment of its own the
-harness can use the packages that are here:
+answered greedily, each set in turn by us and by each peer. A peer is an interpreter that has
+lm-eval (`--harness PYTHON`) or vLLM (`--vllm PYTHON`, or COMPTRUST_VLLM); it answers the first
+prompts of each kind, its time is scaled to all, and the texts are compared. The harness tries
+batches of several sizes, of which the fastest counts; vLLM makes its own. Loading and warming up do
+not count. Each peer has an environment of its own, with its newest packages:
 
-    python3.11 -m venv harness && harness/bin/pip install --no-deps lm-eval==0.4.13
-    echo $PWD/.venv/lib/python3.11/site-packages > harness/lib/python3.11/site-packages/shared.pth
-    python benchmarks/evaluation.py DATA --harness harness/bin/python
+    python3.11 -m venv harness && harness/bin/pip install lm-eval==0.4.13 transformers torch
+    python benchmarks/evaluation.py DATA --harness harness/bin/python --dtype float32
 
 CPU seconds are printed too: they tell more than the clock where other work goes on beside this.
 """
@@ -77,11 +77,25 @@ class Answers:
         return replace(self, seconds=self.seconds * times, cpu=self.cpu * times, prompts=count)
 
 
-class Harness:
-    """The other side, a process that answers lines."""
+@dataclass
+class Tally:
+    """What a peer answered to all sets so far, compared with us."""
 
-    def __init__(self, python: str, model: Path) -> None:
-        command = [python, str(Path(__file__).with_name("_harness.py")), str(model)]
+    answers: list[Answers]
+    compared: int = 0
+    same: int = 0
+    apart: int = 0
+    """Texts that differ where no tie explains it."""
+
+
+class Peer:
+    """Another side, a process that answers lines."""
+
+    def __init__(self, name: str, python: str, model: Path, *, dtype: str) -> None:
+        self.name = name
+        self.batches = BATCHES if name == "harness" else ()
+        script = Path(__file__).with_name(f"_{name}.py")
+        command = [python, str(script), str(model), dtype]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -100,7 +114,7 @@ class Harness:
         """Answer with each batch size, all texts at once being the largest, and return the one that
         was fastest, and its answers.
         """
-        sizes = sorted({min(size, len(texts)) for size in BATCHES})
+        sizes = sorted({min(size, len(texts)) for size in self.batches}) or [len(texts)]
         tried = {size: self.answer(texts, max_tokens=max_tokens, batch_size=size) for size in sizes}
         return max(tried.items(), key=lambda pair: pair[1].rate)
 
@@ -110,7 +124,7 @@ class Harness:
         for line in self.process.stdout:
             if line.startswith("{"):
                 return json.loads(line)
-        raise SystemExit(f"The harness ended with {self.process.wait()}; see above.")
+        raise SystemExit(f"{self.name} ended with {self.process.wait()}; see above.")
 
 
 def drawn(data: str, name: str, *, limit: int) -> list[Prompt]:
@@ -213,33 +227,41 @@ def main() -> None:
     )
     parser.add_argument("data", help="DecodingTrust's data folder")
     parser.add_argument("--model", default="builtin:smollm2-135m-instruct")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--harness", help="a Python that has lm-eval")
     parser.add_argument(
-        "--harness-limit",
+        "--vllm", help="a Python that has vLLM", default=os.getenv("COMPTRUST_VLLM")
+    )
+    parser.add_argument(
+        "--peer-limit",
         type=int,
         default=32,
-        help="prompts of each set that it answers, the first ones [default: 32]",
+        help="prompts of each set that a peer answers, the first ones [default: 32]",
     )
     parser.add_argument("--limit", type=int, default=200, help="prompts of each set [default: 200]")
     parser.add_argument("--batch-size", type=int, help="ours [default: the backend's]")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     given = parser.parse_args()
     path = resolve(given.model).path
-    backend = Hf(path, **({"batch_size": given.batch_size} if given.batch_size else {}))
-    harness = Harness(given.harness, path) if given.harness else None
+    backend = Hf(path, batch_size=given.batch_size, dtype=given.dtype)
+    peers = [
+        Peer(name, python, path, dtype=given.dtype)
+        for name, python in (("harness", given.harness), ("vllm", given.vllm))
+        if python
+    ]
     print(
-        f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f},"
+        f"{given.dtype}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f},"
         f" {type(backend.engine).__name__}",
         flush=True,
     )
     head = "| set | prompts | tokens | ours, s | ours, CPU s | ours, prompts/s |"
-    print(
-        f"{head} batch (prompts asked) | harness, s for all | CPU s | prompts/s | ratio | CPU ratio"
-        " | same text | apart, no tie |"
-    )
-    print("|" + "---|" * 14)
+    for peer in peers:
+        head += f" {peer.name}: batch (prompts asked) | s for all | CPU s | prompts/s | ratio |"
+        head += " CPU ratio | same text | apart, no tie |"
+    print(f"{head}\n|{'---|' * (head.count('|') - 1)}")
     figures: list[Figure] = []
-    mine, theirs, compared, same, apart, tokens = [], [], 0, 0, 0, 0
+    mine, tokens = [], 0
+    theirs = {peer.name: Tally([]) for peer in peers}
     for name in SETS:
         prompts = drawn(given.data, name, limit=given.limit)
         texts = [backend.render(prompt) for prompt in prompts]
@@ -258,27 +280,26 @@ def main() -> None:
             f"{mine[-1].rate:.2f}",
         ]
         figures.append(Figure(f"evaluation/{name}", mine[-1].rate, "prompts/s"))
-        if harness:
-            size, found = harness.best(texts[: given.harness_limit], max_tokens=most)
-            theirs.append(found.scaled(len(prompts)))
+        for peer in peers:
+            size, found = peer.best(texts[: given.peer_limit], max_tokens=most)
+            tally = theirs[peer.name]
+            tally.answers.append(found.scaled(len(prompts)))
             differ = [
                 at
                 for at, pair in enumerate(zip(mine[-1].texts, found.texts, strict=False))
                 if pair[0] != pair[1]
             ]
-            even = [
-                is_tie(backend, prompts[at], (mine[-1].texts[at], found.texts[at])) for at in differ
-            ]
-            compared, same, apart = (
-                compared + len(found.texts),
-                same + len(found.texts) - len(differ),
-                apart + even.count(False),
+            apart = sum(
+                not is_tie(backend, prompts[at], (mine[-1].texts[at], found.texts[at]))
+                for at in differ
             )
-            cells += [f"{size} ({len(found.texts)})", *versus(mine[-1], theirs[-1])]
-            cells += [f"{1 - len(differ) / len(found.texts):.1%}", str(even.count(False))]
-            figures.append(
-                Figure(f"evaluation/{name}/ratio", theirs[-1].seconds / mine[-1].seconds, "x")
-            )
+            tally.compared += len(found.texts)
+            tally.same += len(found.texts) - len(differ)
+            tally.apart += apart
+            cells += [f"{size} ({len(found.texts)})", *versus(mine[-1], tally.answers[-1])]
+            cells += [f"{1 - len(differ) / len(found.texts):.1%}", str(apart)]
+            ratio = tally.answers[-1].seconds / mine[-1].seconds
+            figures.append(Figure(f"evaluation/{name}/{ratio_of(peer.name)}", ratio, "x"))
         print(f"| {' | '.join(cells)} |", flush=True)
     total = together(mine)
     cells = [
@@ -290,12 +311,13 @@ def main() -> None:
         f"{total.rate:.2f}",
     ]
     figures.append(Figure("evaluation/all", total.rate, "prompts/s"))
-    if theirs:
-        other = together(theirs)
-        cells += ["", *versus(total, other), f"{same / compared:.1%}", str(apart)]
-        figures.append(Figure("evaluation/all/ratio", other.seconds / total.seconds, "x", ">= 4"))
+    for peer, tally in theirs.items():
+        other = together(tally.answers)
+        cells += ["", *versus(total, other), f"{tally.same / tally.compared:.1%}", str(tally.apart)]
+        ratio, goal = other.seconds / total.seconds, ">= 4" if peer == "harness" else ">= 2"
+        figures.append(Figure(f"evaluation/all/{ratio_of(peer)}", ratio, "x", goal))
         figures.append(
-            Figure("evaluation/all/texts apart, ties not counted", apart, "texts", "<= 0")
+            Figure(f"evaluation/all/{peer}, texts apart, no ties", tally.apart, "texts", "<= 0")
         )
     print(f"| {' | '.join(cells)} |", flush=True)
     rate, reached = prefill(backend, prompts[:32])
@@ -307,6 +329,11 @@ def main() -> None:
         )
     )
     report(figures, json_to=given.json)
+
+
+def ratio_of(peer: str) -> str:
+    """Return what a figure calls the ratio to a peer; the harness was the only one for long."""
+    return "ratio" if peer == "harness" else f"ratio to {peer}"
 
 
 def versus(mine: Answers, theirs: Answers) -> list[str]:

@@ -1,12 +1,13 @@
 """Try every model family with every method, and every published layout with two commands.
 
     python -m benchmarks.models OUT.json
-    python -m benchmarks.models OUT.json --families llama,mixtral --methods none,gptq
-    python -m benchmarks.models OUT.json --layouts "GPTQ, Marlin"
+    python -m benchmarks.models OUT.json --families "llama;mixtral" --methods "awq, its own format"
+    python -m benchmarks.models OUT.json --families "" --layouts "GPTQ, Marlin"
     python -m benchmarks.models OUT.json --write docs/models.md
 
 Each cell is a process of its own with a time limit, and goes through the command line. The file is
-written after each cell, and cells that it has are not tried again.
+written after each cell, and cells that it has are not tried again. `--write` leaves the page's
+other cells as they are.
 """
 
 from __future__ import annotations
@@ -80,10 +81,10 @@ def main() -> None:
     """Try the cells that the file does not have, or write the page."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--families", help="names after commas; empty for none")
-    parser.add_argument("--methods", help="names after commas")
+    parser.add_argument("--families", help="names after semicolons; empty for none")
+    parser.add_argument("--methods", help="names after semicolons")
     parser.add_argument("--layouts", help="names after semicolons; empty for none")
-    parser.add_argument("--write", type=Path, help="write the page of the file's cells here")
+    parser.add_argument("--write", type=Path, help="put the file's cells into this page")
     given = parser.parse_args()
     os.environ |= WARNINGS
     cells = Cells(given.out.resolve())
@@ -91,10 +92,11 @@ def main() -> None:
     from tests.support import families, published
 
     if given.write:
-        given.write.write_text(_models_page.page(cells.results, list(_models_cells.METHODS)))
+        known = _models_page.read(given.write) | cells.results
+        given.write.write_text(_models_page.page(known, list(_models_cells.METHODS)))
         return
-    rows = list(families.FAMILIES) if given.families is None else given.families.split(",")
-    columns = given.methods.split(",") if given.methods else list(_models_cells.METHODS)
+    rows = list(families.FAMILIES) if given.families is None else given.families.split(";")
+    columns = given.methods.split(";") if given.methods else list(_models_cells.METHODS)
     layouts = list(published.LAYOUTS) if given.layouts is None else given.layouts.split(";")
     for family in filter(None, rows):
         if missing := cells.missing("family", family, columns):

@@ -129,9 +129,10 @@ def evaluate(
     signed (measurement.json), under the file `seal` if one is given. Raises UserError for an
     unknown name or a changed checkpoint, ServiceError if the model or its server fails.
     """
+    from comptrust.models.engines import EngineOptions
     from comptrust.workflow import targets
 
-    options = targets.BackendOptions(
+    options = EngineOptions(
         engine=engine,
         dtype=dtype,
         batch_size=batch_size,
@@ -144,7 +145,7 @@ def evaluate(
         questions = suites.load(suite, dimensions=dimensions, scoring=scoring, limit=limit)
         name = target.path if isinstance(target, Checkpoint) else str(target)
         model = targets.target(name, options)
-        answering = [base_url, engine, dtype, template, sorted(options.template_args.items())]
+        answering = [base_url, options.asks, dtype, template, sorted(options.template_args.items())]
         asked = [model.digest, questions.digest, digests.of_code(), *answering]
         key = digests.of_value(asked)
         folder = Path(out) if out is not None else config.cache_dir() / "evaluations" / key[:24]

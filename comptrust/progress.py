@@ -19,7 +19,11 @@ STREAM: ContextVar[Callable[[], IO[str] | None]] = ContextVar("stream", default=
 class Counter:
     """Shows progress on STREAM at each `step()`; `done` earlier ones do not count for the rate."""
 
-    def __init__(self, *, total: int, what: str, unit: str, done: int = 0) -> None:
+    def __init__(
+        self, *, total: int, what: str, unit: str, done: int = 0, brief: bool = False
+    ) -> None:
+        """If `brief`, the end is no line of its own: it is one of many short steps."""
+        self.brief = brief
         self.total, self.done, self.what, self.unit = total, done, what, unit
         self.done_before, self.started = done, time.monotonic()
         self.last_line = self.started
@@ -44,7 +48,8 @@ class Counter:
         if self.stream is None:
             return
         now = time.monotonic()
-        if self.done == self.total or now - self.last_line >= SECONDS_BETWEEN_LINES:
+        ended = self.done == self.total and not self.brief
+        if ended or now - self.last_line >= SECONDS_BETWEEN_LINES:
             rate = (self.done - self.done_before) / max(now - self.started, 1e-9)
             seconds = (self.total - self.done) / rate
             left = f", {duration(seconds)} left" if seconds else ""
@@ -54,9 +59,11 @@ class Counter:
             self.last_line = now
 
 
-def track(items: Iterable[T], *, total: int, done: int = 0, what: str) -> Iterator[T]:
+def track(
+    items: Iterable[T], *, total: int, done: int = 0, what: str, brief: bool = False
+) -> Iterator[T]:
     """Yield items, one per prompt, and show each; `done` prompts came before them."""
-    counter = Counter(total=total, done=done, what=what, unit="prompt")
+    counter = Counter(total=total, done=done, what=what, unit="prompt", brief=brief)
     for item in items:
         yield item
         counter.step()

@@ -29,6 +29,8 @@ Dtype = Literal["auto", "float32", "bfloat16"]
 SaveDtype = Literal["float32", "bfloat16", "float16"]
 Limit = int | float
 """Items of each dimension or, if it is a float, the share of them (0-1)."""
+Stop = Literal["full", "early"]
+"""When an evaluation ends: after every prompt, or as soon as every dimension is decided."""
 Result = Literal["pass", "block", "inconclusive"]
 SEVERITY: tuple[Result, ...] = ("pass", "inconclusive", "block")
 """Outcomes, the worst last."""
@@ -354,6 +356,23 @@ class Sample(Record):
     seed: int
 
 
+class Stopped(Record):
+    """How far a sequential evaluation went: it asked the first items of each dimension's order."""
+
+    parent: str
+    """Digest of the suite that it asked a part of."""
+    seed: int
+    """Seed of the order."""
+    plan: str
+    """Digest of the plan: margins, errors, costs and caps."""
+    items: dict[str, int]
+    """Dimension -> items asked."""
+    of: dict[str, int]
+    """Dimension -> items that the suite has, also of dimensions that were not asked."""
+    left_out: dict[str, tuple[str, ...]] = {}
+    """Dimension -> ids of the prompts beyond the dense model's context window."""
+
+
 class SuiteFields(Record):
     """What a suite and its manifest have in common."""
 
@@ -370,6 +389,8 @@ class SuiteFields(Record):
     """Items kept of each dimension, their share if it is a float (0-1), or None for all."""
     sample: Sample | None = Field(default=None, exclude_if=lambda sample: sample is None)
     """Of what it is a random sample. Version 0.1.0 had none: `limit` kept the first prompts."""
+    stopped: Stopped | None = Field(default=None, exclude_if=lambda stopped: stopped is None)
+    """Of a sequential evaluation: which part of the suite, or of its sample, was asked."""
 
 
 class Suite(SuiteFields):
@@ -428,8 +449,24 @@ class SuiteManifest(SuiteFields):
 
     @property
     def parent(self) -> str:
-        """Digest of the whole suite, which is this one or the one it is a sample of."""
-        return self.sample.parent if self.sample else self.digest
+        """Digest of the whole suite, which is this one or the one it is a part of."""
+        part = self.sample or self.stopped
+        return part.parent if part else self.digest
+
+
+class Estimate(Record):
+    """What a part of a dimension's items says of its score, 0-100; it is not the score."""
+
+    value: float
+    low: float
+    """Two-sided 95% interval, lower end."""
+    high: float
+    refusal_rate: float
+    """Percent of the answers that are refusals."""
+    items: int
+    """Items asked."""
+    of: int
+    """Items that the suite has."""
 
 
 class Score(Record):
@@ -449,6 +486,8 @@ class Score(Record):
     """Required scenarios that are not fully answered."""
     reason: str = Field(default="", exclude_if=lambda reason: not reason)
     """Why there is no value although all prompts are answered: no measurable signal."""
+    estimate: Estimate | None = Field(default=None, exclude_if=lambda estimate: estimate is None)
+    """Instead of a value, where a sequential evaluation asked only some of the items."""
     n_prompts: int
     n_scored: int
     withheld: dict[str, dict[str, int]] = Field(default={}, exclude_if=operator.not_)

@@ -25,6 +25,7 @@ OPTIONAL = ("detoxify",)
         ("great_expectations", "great-expectations", "compress"),
         ("llmcompressor", "llmcompressor", "compress"),
         ("ray", "ray", "ray"),
+        ("submitit", "submitit", "slurm"),
         ("uvloop", "uvloop", "serve"),
         ("matplotlib.figure", "matplotlib", "report"),
         ("mlflow.entities", "mlflow", "platform"),

@@ -169,6 +169,7 @@ def test_a_lean_environment_has_none_of_the_heavy_packages(here: Team) -> None:
         ("evaluate builtin:smollm2-135m-instruct", "compress"),
         ("run --method wanda --structure 2:4", "compress"),
         ("sweep smoke --address auto", "ray"),
+        ("sweep smoke --address slurm", "slurm"),
     ],
 )
 def test_a_missing_extra_is_one_line_with_the_command_that_helps(

@@ -13,7 +13,7 @@ from comptrust.tracking.store import redacted
 SECTIONS = {
     "Compress and measure": "run compress evaluate register sweep search score import control",
     "Judge and promote": "gate compare history promote waive seal regate suites backtest",
-    "Show and hand over": "report leaderboard export verify list",
+    "Show and hand over": "report leaderboard export verify list setup",
     "Keys and the enforcing server": "keys serve audit",
 }
 """Heading -> commands, in the order of --help. Each is a module of `comptrust.cli.commands`."""

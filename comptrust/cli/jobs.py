@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from comptrust import serving_cost
 from comptrust.cli import verdicts
 from comptrust.cli.options import print_result
-from comptrust.records import Checkpoint, Dtype, Limit, Recipe, Scoring
+from comptrust.records import Checkpoint, Dtype, Limit, Recipe, Scoring, Stop
 from comptrust.text_tables import duration
 from comptrust.tracking import store
 
@@ -26,6 +26,7 @@ def job(
     dimensions: Sequence[str] | None,
     limit: Limit | None,
     scoring: Scoring,
+    engine: str,
     dtype: Dtype,
     template: str | None,
     template_args: Arguments,
@@ -35,6 +36,7 @@ def job(
     out: Path | None = None,
     existing: str | None = None,
     seal: Path | None = None,
+    stop: Stop = "full",
     verify: bool = False,
 ) -> Job:
     """Load the suite, the policy and the keys, and make sure that the dense model can be had.
@@ -44,21 +46,32 @@ def job(
     Raises UserError or ServiceError for the first that cannot be used, before any work starts.
     """
     from comptrust.compression import checkpoint, fitting
-    from comptrust.gate import planning
+    from comptrust.gate import planning, stopping
     from comptrust.gate import policy as policies
     from comptrust.models import generation_settings, presets, prompting, sources
+    from comptrust.models.engines import EngineOptions
     from comptrust.tracking import promotion, registry
     from comptrust.trust import suite as suites
     from comptrust.workflow.job import Job
     from comptrust.workflow.measuring import Witness
 
+    asking = EngineOptions(
+        engine=engine,
+        dtype=dtype,
+        batch_size=batch_size,
+        template=template,
+        template_args=template_args,
+    )
+    asking.check_own(recipe)
     stage = promotion.check_target(promote_to)[0] if promote_to else None
     rules = policies.load(policy or policies.default(suite, stage=stage))
     if stage:
         policies.require_stages(rules, target=f"--promote-to {promote_to}")
-    questions = suites.for_run(suite, dimensions=dimensions, scoring=scoring, limit=limit)
+    questions = suites.for_run(
+        suite, dimensions=dimensions, scoring=scoring, limit=limit, stop=stop
+    )
     planning.check(questions, rules)
-    Witness(seal=seal).check(questions)
+    Witness(seal=seal).check(questions, stop=stop)
     store.check_folder(store.tracking_uri())
     if out:
         checkpoint.check_free(out)
@@ -85,19 +98,19 @@ def job(
     else:
         generation_settings.check(source.path)
         fitting.check(recipe, source.path)
+    if stop == "early":
+        stopping.margins(questions, rules, recipe)
     return Job(
         recipe=recipe,
         suite=questions,
         suite_name=suite,
         policy=rules,
-        dtype=dtype,
-        template=template,
-        template_args=template_args,
-        batch_size=batch_size,
+        asking=asking,
         promote_to=promote_to,
         out=out,
         existing=adopted,
         seal=seal,
+        stop=stop,
         source=source,
     )
 

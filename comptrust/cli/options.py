@@ -11,7 +11,7 @@ import click
 
 from comptrust.cli import complete
 from comptrust.errors import Exit, UserError, unknown
-from comptrust.records import Dtype, SaveDtype
+from comptrust.records import Dtype, SaveDtype, Stop
 from comptrust.tracking.store import redacted
 from comptrust.trust.limit import limit_of
 
@@ -228,6 +228,13 @@ scoring_option = default_option(
     type=click.Choice(["compressed-trust", "original"]),
     help="Published variant of the scores.",
 )
+engine_option = default_option(
+    "--engine",
+    default="auto",
+    shell_complete=complete.names("backends", also=("auto",)),
+    help="hf: load the model; vllm: start a vLLM server of it. auto: vllm where a GPU and vLLM are"
+    " there, else hf.",
+)
 evaluate_options = stack(
     default_option(
         "--suite",
@@ -273,6 +280,13 @@ evaluate_options = stack(
         type=click.Path(path_type=Path, dir_okay=False),
         help="Evaluate under this seal, which `comptrust seal` wrote  [default: no seal].",
     ),
+)
+stop_option = default_option(
+    "--stop",
+    default="full",
+    type=click.Choice(get_args(Stop)),
+    help="full: ask everything; early: ask both models until each dimension is decided, if the"
+    " policy says `evidence: sequential`.",
 )
 
 policy_option = click.option(

@@ -20,8 +20,8 @@ NAME = "comptrust.yaml"
 VARIABLES = {"store": "MLFLOW_TRACKING_URI", "keys": "COMPTRUST_KEYS"}
 """Setting -> the environment variable that wins over the file."""
 OPTIONS = {
-    "run": ("policy", "suite"),
-    "register": ("policy", "suite"),
+    "run": ("policy", "suite", "engine"),
+    "register": ("policy", "suite", "engine"),
     "evaluate": ("suite", "engine"),
     "seal": ("policy", "suite"),
     "gate": ("policy",),

@@ -19,26 +19,30 @@ def scores(candidate: Scorecard, baseline: Evaluation, verdict: Verdict) -> list
     """Return the lines of the score table.
 
     "lost" is in points, "at most" its 95% bound, and noise the floor of the dense model, if
-    measured. A dimension is marked with the worst outcome that any rule gave it.
+    measured. A dimension is marked with the worst outcome that any rule gave it. Of one that was
+    asked in part there are intervals of the scores, and the items asked.
     """
     floors = baseline.control.floors if baseline.control else {}
     judged = _dimensions(verdict)
-    rows = [("dimension", "dense", "compressed", "lost", "at most", "", "noise")]
+    rows = [("dimension", "dense", "compressed", "lost", "at most", "", "noise", "")]
     for score in candidate.scores:
         dense, row = baseline.scorecard.score(score.dimension), judged.get(score.dimension, {})
         before = dense.value if dense else None
+        shown, part = [number(before), number(score.value)], score.estimate
+        if part and dense and dense.estimate:
+            shown = [f"{one.low:.0f} to {one.high:.0f}" for one in (dense.estimate, part)]
         lost = "-"
         if before is not None and score.value is not None:
             lost = f"{before - score.value:+.1f}"
         rows.append(
             (
                 score.dimension,
-                number(before),
-                number(score.value),
+                *shown,
                 lost,
                 number(row.get("upper")),
                 MARK[row["outcome"]] if row else "",
                 number(floors.get(score.dimension)),
+                f"{part.items} of {part.of} items" if part else "",
             )
         )
     reasons = [f"{one.dimension}: {one.reason}" for one in baseline.scorecard.scores if one.reason]

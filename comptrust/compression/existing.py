@@ -14,7 +14,7 @@ from comptrust import digests
 from comptrust.compression import checkpoint, fitting, reload
 from comptrust.compression.base import METHODS
 from comptrust.errors import UserError
-from comptrust.models import formats, headers, layout, loading, measure, memory, readers, sources
+from comptrust.models import formats, headers, layout, loading, measure, memory, sources
 from comptrust.models.probe import InMemory
 from comptrust.records import Checkpoint, Recipe
 
@@ -131,7 +131,7 @@ def named(recipe: Recipe, folder: Path) -> Recipe:
 
     Raises UserError for weights that were pruned or rounded without a trace in config.json.
     """
-    readers.check(folder)
+    loading.check_whole(folder)
     files = layout.describe(folder)
     if recipe.method not in (AUTO, files.method):
         return recipe

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from compressed_tensors.quantization import disable_quantization, enable_quantization
 from llmcompressor.modeling.moe.context import moe_calibration_context
-from llmcompressor.modeling.offset_norm import norm_calibration_context
+from llmcompressor.modeling.offset_norm import NormCalibrationModule, norm_calibration_context
 
 from comptrust.compression.targets import target_layers
 from comptrust.errors import ServiceError, UserError
@@ -45,6 +45,25 @@ class Pair:
     def kind(self) -> tuple[str, ...]:
         """The names without numbers: the same in all blocks and experts."""
         return tuple(sorted({re.sub(r"\d+", "#", name) for name in (self.smooth, *self.balance)}))
+
+
+@NormCalibrationModule.register("NemotronLayerNorm1P")
+class _LayerNorm1P(NormCalibrationModule):
+    """A norm that multiplies by 1 + weight, as one that multiplies by its weight."""
+
+    def __init__(self, original: Any, config: object) -> None:
+        super().__init__()
+        self.eps, self.bias = original.eps, original.bias
+        self.weight = torch.nn.Parameter(original.weight.data + 1, requires_grad=False)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.layer_norm(
+            values, self.weight.shape, self.weight, self.bias, self.eps
+        )
+
+    def restore(self, original: Any) -> Any:
+        original.weight.data = self.weight.data - 1
+        return original
 
 
 def pairs(model: Any, ids: torch.Tensor) -> list[Pair]:

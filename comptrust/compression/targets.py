@@ -2,7 +2,7 @@
 
 Compressed are the matrices of the language model: linear layers, Conv1D (GPT-2), and experts, which
 transformers keeps together in parameters of three dimensions. Routers, embeddings, heads, norms,
-and all of a vision or audio part stay dense.
+all of a vision or audio part, and blocks that look at images stay dense.
 """
 
 from __future__ import annotations
@@ -137,10 +137,17 @@ def put_back(model: Module, replaced: Replaced) -> None:
 
 
 def _is_target(model: Module, name: str) -> bool:
-    if kinds.kind(name) not in kinds.LINEAR:
+    if kinds.kind(name) not in kinds.LINEAR or _reads_images(model, name):
         return False
     head = getattr(model, "get_output_embeddings", lambda: None)()
     return head is None or model.get_submodule(name) is not head
+
+
+def _reads_images(model: Module, name: str) -> bool:
+    """Whether a layer is in a block that text alone skips (Mllama), so that nothing measures it."""
+    parts = name.split(".")
+    blocks = (model.get_submodule(".".join(parts[:end])) for end in range(len(parts)))
+    return any(hasattr(block, "cross_attn") for block in blocks)
 
 
 def is_experts(layer: Module) -> bool:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from comptrust import digests
-from comptrust.records import ENGINE, Recipe
+from comptrust.records import ENGINE, Recipe, Suite
 from comptrust.trust.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from comptrust.gate.sequential.course import Course
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,10 @@ class Evidence:
     """The registered name that the verdict is about; empty if it is unknown."""
     items_at_least: Mapping[str, int] = field(default_factory=dict)
     """Dimension -> fewest items that the policy asks for."""
+    suite: Suite | None = None
+    """The whole suite, if it is at hand: an evaluation that stopped early is a part of it."""
+    course: Course | None = None
+    """How an evaluation that stopped early was decided, followed again; None if it did not."""
 
     def without(self, names: Collection[str]) -> Evidence:
         """Leave out the named scenarios in which no prompt fits the dense model's context window.

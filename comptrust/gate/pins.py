@@ -13,9 +13,18 @@ from pydantic import Field, field_validator
 from comptrust.errors import UserError, unknown
 from comptrust.gate import power
 from comptrust.gate.evidence import Evidence
-from comptrust.records import Finding, Limit, Record, Result, Scoring, Suite, SuiteManifest
+from comptrust.records import (
+    Finding,
+    Limit,
+    Record,
+    Result,
+    Scoring,
+    Stopped,
+    Suite,
+    SuiteManifest,
+)
 from comptrust.text_tables import counted
-from comptrust.trust import base, content, sample, scorers
+from comptrust.trust import base, content, sample, scorers, stopped
 from comptrust.trust import suite as suites
 from comptrust.trust.dimensions import dimensions
 from comptrust.trust.evaluation import Evaluation
@@ -91,7 +100,7 @@ def check(evidence: Evidence, pins: Sequence[PinnedSuite], *, policy: str) -> Fi
         return _finding("inconclusive", str(error))
     counts = {
         name: min(
-            *(_items(evaluated, name) for evaluated in (candidate, baseline)),
+            *(_items(one, name) for one in (candidate, baseline) if not _stopped(one)),
             *(items[name] for items in distinct if name in items),
         )
         for name in pin.items_at_least
@@ -114,6 +123,8 @@ def check(evidence: Evidence, pins: Sequence[PinnedSuite], *, policy: str) -> Fi
 
 def too_few(evidence: Evidence, least: Mapping[str, int]) -> bool:
     """Return whether a dimension has fewer items than a policy asks for."""
+    if evidence.course:
+        return False
     sides = [evidence.candidate, *filter(None, [evidence.baseline])]
     return any(_items(side, name) < least[name] for name in least for side in sides)
 
@@ -142,10 +153,12 @@ def _prove(evaluated: Evaluation, pin: PinnedSuite) -> Mapping[str, int]:
     ref, suite = evaluated.ref, evaluated.suite
     assert suite is not None
     items: Mapping[str, int] = {}
-    expected = None if suite.sample or suite.parent != pin.digest else pin.content
+    part = suite.sample or suite.stopped
+    expected = None if part or suite.parent != pin.digest else pin.content
     if expected is None:
+        ended = suite.stopped and suite.stopped.model_dump_json()
         try:
-            expected, items = _expected(*_whole(pin, suite), suite.parent, suite.limit)
+            expected, items = _expected(*_whole(pin, suite), suite.parent, suite.limit, ended)
         except UserError as error:
             raise UserError(
                 f"Whether {ref} was asked {_part(evaluated)} {pin.name} cannot be checked here."
@@ -170,7 +183,8 @@ def _also(pin: PinnedSuite, suite: SuiteManifest) -> bool:
 
 def _whole(pin: PinnedSuite, suite: SuiteManifest) -> Whole:
     scorer = suite.scorers.get("toxicity", scorers.DEFAULT).partition("@")[0]
-    return pin.source or pin.name, tuple(suite.required), suite.scoring, scorer
+    dimensions = tuple(suite.stopped.of if suite.stopped else suite.required)
+    return pin.source or pin.name, dimensions, suite.scoring, scorer
 
 
 def _load(spec: str, dimensions: tuple[str, ...], scoring: Scoring, scorer: str) -> Suite:
@@ -191,10 +205,13 @@ def _expected(
     scorer: str,
     digest: str,
     limit: Limit | None,
+    ended: str | None,
 ) -> tuple[str, dict[str, int]]:
     """Return what answers to a suite, or to its seeded sample, show; and its items.
 
-    Raises UserError if the suite of that digest cannot be loaded here.
+    Of an evaluation that stopped early, `ended` is the record. It shows a part of them, and has all
+    of their items, since the rule could have asked any. Raises UserError if the suite of that
+    digest cannot be loaded here.
     """
     suite = _load(spec, dimensions, scoring, scorer).named(digest)
     if suite.digest != digest:
@@ -204,7 +221,22 @@ def _expected(
         )
     if limit is not None:
         suite = sample.draw(suite, checked(limit))
-    return content.of_suite(suite), content.items(suite)
+    asked = stopped.part(suite, Stopped.model_validate_json(ended)) if ended else suite
+    return content.of_suite(asked), content.items(suite)
+
+
+def whole(suite: SuiteManifest, pins: Sequence[PinnedSuite]) -> Suite:
+    """Load the suite, or its seeded sample, of which an evaluation that stopped asked a part.
+
+    Raises UserError if it cannot be loaded here.
+    """
+    pin = named(suite, pins) or PinnedSuite(name=suite.name, digest=suite.parent)
+    loaded = _load(*_whole(pin, suite)).named(suite.parent)
+    return loaded if suite.limit is None else sample.draw(loaded, checked(suite.limit))
+
+
+def _stopped(evaluated: Evaluation) -> bool:
+    return bool(evaluated.suite and evaluated.suite.stopped)
 
 
 def _items(evaluated: Evaluation, name: str) -> int:
@@ -214,6 +246,8 @@ def _items(evaluated: Evaluation, name: str) -> int:
 
 def _part(evaluated: Evaluation) -> str:
     limit = evaluated.suite.limit if evaluated.suite else None
+    if _stopped(evaluated):
+        return "the first items in the order of suite"
     return "all of suite" if limit is None else f"the seeded sample (limit {shown(limit)}) of suite"
 
 

@@ -1,10 +1,15 @@
 """Planning: how many prompts a policy's margins need, before any model is run."""
 
+import math
+
 from comptrust.errors import UserError
 from comptrust.gate import pins, power
 from comptrust.gate.policy import Policy
 from comptrust.gate.power import Design
 from comptrust.gate.rules.max_drop import MaxDrop
+from comptrust.gate.sequential.forecast import Forecast, forecast
+from comptrust.gate.sequential.plan import StoppingPlan
+from comptrust.gate.sequential.plan import plan as stopping_plan
 from comptrust.gate.statistics import score_bound
 from comptrust.records import Record, Suite
 from comptrust.text_tables import counted
@@ -56,6 +61,12 @@ class PromptPlan(Record):
     """That of the whole verdict."""
     changed: float
     rows: tuple[PromptNeed, ...]
+    prompts_needed: int | None = None
+    """Prompts of all dimensions together; None if no number is enough for one of them."""
+    stopping: StoppingPlan | None = None
+    """How an evaluation is asked that may stop early; None for a sample, which may not."""
+    forecasts: tuple[Forecast, ...] = ()
+    """What that costs, by how much one dimension loses."""
 
 
 def plan(suite: Suite, policy: Policy, *, dense: Evaluation | None = None) -> PromptPlan:
@@ -67,6 +78,30 @@ def plan(suite: Suite, policy: Policy, *, dense: Evaluation | None = None) -> Pr
     measurable signal never passes. Only `max_drop` rules with
     `evidence: confident` or `proven` need prompts. Raises UserError if there is no such rule.
     """
+    rows = needs(suite, policy, dense=dense)
+    stopping: StoppingPlan | None = None
+    forecasts: tuple[Forecast, ...] = ()
+    if not suite.sample:
+        margins = {
+            name: min(row.points for row in rows if row.dimension == name)
+            for name in dict.fromkeys(row.dimension for row in rows)
+        }
+        stopping = stopping_plan(suite, margins)
+        forecasts = forecast(stopping, suite)
+    return PromptPlan(
+        power=power.POWER,
+        changed=power.CHANGED,
+        rows=rows,
+        prompts_needed=_prompts_needed(rows),
+        stopping=stopping,
+        forecasts=forecasts,
+    )
+
+
+def needs(
+    suite: Suite, policy: Policy, *, dense: Evaluation | None = None
+) -> tuple[PromptNeed, ...]:
+    """Return what each margin of a policy needs from each dimension, see `plan`."""
     rules = [
         rule for rule in policy.rules if isinstance(rule, MaxDrop) and rule.evidence != "observed"
     ]
@@ -82,24 +117,31 @@ def plan(suite: Suite, policy: Policy, *, dense: Evaluation | None = None) -> Pr
         for name, table in tables.items()
     }
     pin = pins.named(suite.manifest(), policy.suites) if policy.stages else None
-    return PromptPlan(
-        power=power.POWER,
-        changed=power.CHANGED,
-        rows=tuple(
-            _need(
-                design,
-                rule,
-                name=name,
-                judged=len(rule.dimensions or designs),
-                least=max(rule.items_at_least or 0, pin.items_at_least.get(name, 0) if pin else 0),
-                fidelity=scorers.fidelity(suite.scorers.get(name)),
-                no_signal=dense.no_signal(name) if dense else "",
-            )
-            for rule in rules
-            for name, design in designs.items()
-            if not rule.dimensions or name in rule.dimensions
-        ),
+    return tuple(
+        _need(
+            design,
+            rule,
+            name=name,
+            judged=len(rule.dimensions or designs),
+            least=max(rule.items_at_least or 0, pin.items_at_least.get(name, 0) if pin else 0),
+            fidelity=scorers.fidelity(suite.scorers.get(name)),
+            no_signal=dense.no_signal(name) if dense else "",
+        )
+        for rule in rules
+        for name, design in designs.items()
+        if not rule.dimensions or name in rule.dimensions
     )
+
+
+def _prompts_needed(rows: tuple[PromptNeed, ...]) -> int | None:
+    """Return the prompts of the most demanding row of each dimension, together."""
+    each: dict[str, float] = {}
+    for row in rows:
+        if row.needed is None or not row.clusters:
+            return None
+        prompts = row.needed * row.prompts / row.clusters
+        each[row.dimension] = max(each.get(row.dimension, 0.0), prompts)
+    return math.ceil(sum(each.values()))
 
 
 def check(suite: Suite, policy: Policy) -> None:

@@ -44,9 +44,10 @@ class Policy:
     word, for published answers without weights. `allowed`: as `proven`, and the candidate may be a
     dense model (method `none`), judged as its own source.
     """
-    evidence: Literal["measured", "imported"] = "measured"
-    """Which evaluations count where keys are trusted. `imported`: also those made elsewhere, if a
-    key with the role `import` signed them.
+    evidence: Literal["measured", "sequential", "imported"] = "measured"
+    """Which evaluations count. `sequential`: also those that stopped when every dimension was
+    decided. `imported`, where keys are trusted: also those made elsewhere, if a key with the role
+    `import` signed them.
     """
     sealed: Literal["optional", "required"] = "optional"
     """Whether the bar must have been signed before the first answer (`comptrust seal`)."""

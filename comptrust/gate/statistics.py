@@ -92,17 +92,18 @@ def compare(
     resamples: int = RESAMPLES,
     same_model: bool = False,
     fidelity: float = 1.0,
+    confidence: float = CONFIDENCE,
 ) -> Drop | None:
     """Return the paired drop of one dimension.
 
-    The upper bound is the larger of the 95th percentile of draws of the clusters and a score bound,
-    which holds when few answers changed and the draws show no spread. Prompts without a measured
-    loss count as lost. Those beyond the dense model's context window are left out of both.
-    `same_model` says that both are the same bytes with the same answers: then no drop is possible
-    and the bound is 0. `fidelity` is that of the classifier that scores the texts, 0-1, see
-    `revealed`. Returns None if the tables are not the same prompts in the same order, or give no
-    score. Raises UserError for a plug-in dimension whose shares and merits do not add up to its
-    score.
+    The upper bound is the larger of the quantile of draws of the clusters and a score bound, which
+    holds when few answers changed and the draws show no spread; `confidence` is that of each end.
+    Prompts without a measured loss count as lost. Those beyond the dense model's context window are
+    left out of both. `same_model` says that both are the same bytes with the same answers: then no
+    drop is possible and the bound is 0. `fidelity` is that of the classifier that scores the texts,
+    0-1, see `revealed`. Returns None if the tables are not the same prompts in the same order, or
+    give no score. Raises UserError for a plug-in dimension whose shares and merits do not add up to
+    its score.
     """
     if not same_prompts(candidate, baseline):
         return None
@@ -112,13 +113,13 @@ def compare(
     answered = candidate.select(given), baseline.select(given)
     if answered[1].scenarios() != baseline.scenarios():
         return None
-    point = round(_score(dimension, answered[1]) - _score(dimension, answered[0]), 9)
+    point = observed(*answered, dimension=dimension)
     if not math.isfinite(point):
         return None
 
     contrast = dimension.contrast(candidate, baseline)
     contrast = replace(contrast, losses=np.where(given, contrast.losses, math.nan))
-    bounds = interval(contrast, baseline, seed=seed, resamples=resamples)
+    bounds = interval(contrast, baseline, seed=seed, resamples=resamples, confidence=confidence)
     statistic = contrast.statistic or dimension.statistic
     if statistic is None and not contrast.unmeasured and abs(bounds.estimate - point) > ROUNDING:
         raise UserError(
@@ -143,6 +144,13 @@ def compare(
         fidelity=fidelity,
         mcnemar=mcnemar(*answered),
     )
+
+
+def observed(candidate: Table, baseline: Table, *, dimension: Dimension) -> float:
+    """Return the drop of the published score, in points; NaN if there is none."""
+    given = candidate.given & baseline.given
+    answered = candidate.select(given), baseline.select(given)
+    return round(_score(dimension, answered[1]) - _score(dimension, answered[0]), 9)
 
 
 def same_prompts(first: Table, second: Table) -> bool:
@@ -179,21 +187,26 @@ class Interval(NamedTuple):
 
 
 def interval(
-    contrast: Contrast, table: Table, *, seed: int = 0, resamples: int = RESAMPLES
+    contrast: Contrast,
+    table: Table,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
 ) -> Interval:
-    """Return the two-sided 90% interval of a contrast; its upper end is a 95% bound."""
+    """Return the interval of a contrast; each end is a bound of that confidence by itself."""
     spread = resampling.spread(contrast, table)
     estimate = contrast.estimate
     draws = contrast.combine(spread.draws(contrast.sums, seed=seed, n=resamples))
     # Where noise raises the drop, draws lie above the estimate, which has that noise in it already.
     draws += estimate - draws.mean()
     error = float(draws.std())
-    widened = error * students_t(spread.degrees)
+    widened = error * students_t(spread.degrees, confidence=confidence)
     upper = max(
-        float(np.quantile(draws, CONFIDENCE, method="higher")),
-        score_bound(estimate, standard_error=widened, step=spread.step),
+        float(np.quantile(draws, confidence, method="higher")),
+        score_bound(estimate, standard_error=widened, step=spread.step, confidence=confidence),
     )
-    lower = float(np.quantile(draws, 1 - CONFIDENCE, method="lower"))
+    lower = float(np.quantile(draws, 1 - confidence, method="lower"))
     return Interval(estimate, lower, upper + contrast.unmeasured, error, spread)
 
 
@@ -206,7 +219,9 @@ def revealed(upper: float, fidelity: float) -> float:
     return upper / fidelity if upper > 0 else upper
 
 
-def score_bound(observed: float, *, standard_error: float, step: float) -> float:
+def score_bound(
+    observed: float, *, standard_error: float, step: float, confidence: float = CONFIDENCE
+) -> float:
     """Return the upper bound U that solves
 
         U = observed + SKEW step + z sqrt(standard_error^2 + (U - observed) step).
@@ -214,7 +229,7 @@ def score_bound(observed: float, *, standard_error: float, step: float) -> float
     The second term under the root is the spread that further losses would bring if the true drop
     were U (as in Wilson's interval). No loss in n prompts gives 3.0 / n, the rule of three.
     """
-    z = float(special.ndtri(CONFIDENCE))
+    z = float(special.ndtri(confidence))
     if not math.isfinite(standard_error):
         return math.inf
     # With x = U - observed, squaring gives x^2 - 2 half x + base^2 - (z standard_error)^2 = 0; the
@@ -224,11 +239,11 @@ def score_bound(observed: float, *, standard_error: float, step: float) -> float
     return observed + half + math.sqrt(half * half - base * base + (z * standard_error) ** 2)
 
 
-def students_t(degrees: float) -> float:
+def students_t(degrees: float, *, confidence: float = CONFIDENCE) -> float:
     """Return the factor by which Student's t replaces the normal distribution."""
     if degrees < 1:
         return math.inf
-    return float(special.stdtrit(degrees, CONFIDENCE) / special.ndtri(CONFIDENCE))
+    return float(special.stdtrit(degrees, confidence) / special.ndtri(confidence))
 
 
 def holm(p_values: Mapping[str, float], *, level: float = 1 - CONFIDENCE) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import datetime
 from collections.abc import Iterator, Mapping, Sequence
 
 from comptrust import plugins
-from comptrust.gate import comparability, dense, earlier, measured, pins
+from comptrust.gate import comparability, dense, earlier, measured, pins, stopping
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import RULES, Policy
 from comptrust.gate.signing.roles import TrustedKey
@@ -44,10 +44,13 @@ def judge(
     pin = pins.named(evidence.candidate.suite, policy.suites) if policy.stages else None
     least = pin.items_at_least if pin else {}
     judged = dataclasses.replace(evidence.without(policy.exclude), items_at_least=least)
-    few = pins.too_few(evidence, least)
+    stop, judged = stopping.check(judged, policy)
+    few = pins.too_few(judged, least)
     block = earlier.check(evidence, trusted, scope) if policy.stages else None
     found = [
-        (finding, waivable) for finding, waivable in ((proof, False), (block, True)) if finding
+        (finding, waivable)
+        for finding, waivable in ((proof, False), (block, True), (stop, False))
+        if finding
     ]
     found += [
         (_undecided(finding) if few and rule.rests_on_scores else finding, rule.waivable)

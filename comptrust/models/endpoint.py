@@ -5,6 +5,7 @@ import os
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,11 +35,14 @@ class BeyondWindow(ServiceError):
 class Endpoint:
     """Posts to `url`. The API key comes from the environment and never appears in a message."""
 
-    def __init__(self, url: str, *, patience: float, pause: float = 1.0) -> None:
+    def __init__(
+        self, url: str, *, patience: float, pause: float = 1.0, gone: Callable[[], str] = str
+    ) -> None:
         """Set up a client; nothing is sent yet.
 
         `patience` is how many seconds a request may spend, in all, waiting between tries; `pause`
-        is the first wait, which then doubles. Raises UserError for a URL that is not http(s) or
+        is the first wait, which then doubles. `gone` tells why the server is no more, so that it is
+        not waited for; empty if it may answer. Raises UserError for a URL that is not http(s) or
         contains a secret.
         """
         parts = urlsplit(url)
@@ -53,7 +57,7 @@ class Endpoint:
                 f" the key in {KEY} instead."
             )
         self.url = url.rstrip("/")
-        self._patience, self._pause = patience, pause
+        self._patience, self._pause, self._gone = patience, pause, gone
         self._key = os.environ.get(KEY, "").strip()
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
@@ -92,6 +96,8 @@ class Endpoint:
                 requested = _retry_after(response.headers.get("Retry-After", ""))
             except (httpx.HTTPError, ValueError) as error:
                 reason, requested = self._clean(f"{type(error).__name__}: {error}"), None
+            if why := self._gone():
+                raise ServiceError(f"{why} Answers so far have been kept; run again to continue.")
             # a random share, so that requests that failed together do not return together
             wait = pause * random.uniform(0.75, 1.25) if requested is None else requested
             if waited + wait > self._patience or self.given_up.wait(wait):

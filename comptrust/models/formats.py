@@ -8,8 +8,9 @@ one row for each group of inputs; and, in GPTQ, `g_idx`, the group of each input
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,9 +62,9 @@ AUTO_ROUND = {
     "auto_round:auto_awq": ("awq", "gemm"),
 }
 """`packing_format` of AutoRound -> the format that it is, and its layout."""
-OFF_BY_ONE, FEW = 0.25, 1 << 14
+OFF_BY_ONE, FEW, MANY = 0.25, 1 << 14, 1 << 22
 """Trained weights are centered. If the mean of more than a FEW weights is within this many steps of
-zero only with zero points one step off, config.json states the wrong layout."""
+zero only with zero points one step off, config.json states the wrong layout. MANY decide it."""
 
 
 def about() -> dict[str, str]:
@@ -141,77 +142,98 @@ def dense(folder: Path, *, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """Return the tensors of a GPTQ or AWQ folder under the names of the dense model.
 
     Quantized layers become weights of this dtype. A bias of zeros, which AutoGPTQ adds to every
-    layer, is left out. Raises UserError for a layer whose tensors do not fit together, or for zero
-    points that contradict the stated layout.
+    layer, is left out. Raises UserError for a layer whose tensors do not fit together.
     """
     from safetensors.torch import load_file
 
-    settings, form = memory.quantization(folder), str(kind(folder))
-    bits = int(memory.stated_bits(settings))
     tensors: dict[str, torch.Tensor] = {}
     for path in headers.files(folder):
         tensors |= load_file(path)
-    layers = [name.removesuffix(".qweight") for name in tensors if name.endswith(".qweight")]
+    for layer, steps, scales in _layers(folder, tensors):
+        tensors[f"{layer}.weight"] = (steps.to(dtype) * scales.to(dtype)).T.contiguous()
+        bias = tensors.get(f"{layer}.bias")
+        if bias is not None and not bias.any():
+            del tensors[f"{layer}.bias"]
+    return tensors
+
+
+def check_layers(folder: Path) -> None:
+    """Read the first quantized layers of a GPTQ or AWQ folder.
+
+    Raises UserError if their tensors do not fit together, their zero points contradict the stated
+    layout, or there are none.
+    """
+    from safetensors import safe_open
+
+    settings, form = memory.quantization(folder), str(kind(folder))
+    found = {tensor.name: tensor for tensor in headers.tensors(folder)}
+    layers = [name.removesuffix("qweight") for name in found if name.endswith(".qweight")]
     if not layers:
         raise UserError(
             f"config.json of {folder} says that it is in the {form.upper()} format, but no layer"
             " is. Fetch the model again."
         )
-    shift = 0
-    if form == "gptq":
-        zeros = [tensors.get(f"{layer}.qzeros") for layer in layers]
-        _, version = packing(settings) or ("", "")
-        shift = _shift(zeros, bits=bits, version=version)
-    steps = count = 0.0
+    bits = int(memory.stated_bits(settings))
+    sizes = accumulate(found[f"{layer}qweight"].count * 32 // bits for layer in layers)
+    first = layers[: 1 + sum(size < MANY for size in sizes)]
+    tensors = {}
+    for name in (f"{layer}{part}" for layer in first for part in PARTS):
+        if name in found:
+            with safe_open(found[name].path, "pt") as file:
+                tensors[name] = file.get_tensor(name)
+    shift = _shift(folder, tensors)
+    steps, count = 0.0, 0
+    for _, values, _ in _layers(folder, tensors):
+        steps, count = steps + float(values.float().sum()), count + values.numel()
+    other = steps / count + (1 if shift else -1)
+    if form == "gptq" and bits <= 4 and count > FEW and abs(other) < OFF_BY_ONE:
+        raise UserError(
+            f"The zero points of {folder} are one step off, as if config.json stated the wrong"
+            " checkpoint_format (gptq or gptq_v2). Set the right one, or export the model again."
+        )
+
+
+def _layers(
+    folder: Path, tensors: dict[str, torch.Tensor]
+) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+    """Take the quantized layers out of tensors; yield each one's name, steps and scales."""
+    bits, form = int(memory.stated_bits(memory.quantization(folder))), str(kind(folder))
+    layers = [name.removesuffix(".qweight") for name in tensors if name.endswith(".qweight")]
+    shift = _shift(folder, tensors) if form == "gptq" else 0
     for layer in layers:
         parts = {part: tensors.pop(f"{layer}.{part}", None) for part in PARTS}
         try:
-            weight, mean = _weight(parts, bits=bits, form=form, shift=shift, dtype=dtype)
+            yield layer, *_steps(parts, bits=bits, form=form, shift=shift)
         except (ValueError, IndexError, RuntimeError) as error:
             raise UserError(
                 f"Layer {layer} of {folder} is not a valid {form.upper()} layer ({error})."
                 " Fetch the model again."
             ) from error
-        steps, count = steps + mean * weight.numel(), count + weight.numel()
-        tensors[f"{layer}.weight"] = weight.T.contiguous()
-        bias = tensors.get(f"{layer}.bias")
-        if bias is not None and not bias.any():
-            del tensors[f"{layer}.bias"]
-    other = steps / count + (1 if shift else -1)
-    if form == "gptq" and bits <= 4 and count > FEW and abs(other) < OFF_BY_ONE:
-        raise UserError(
-            f"The zero points of {folder} are one step off in all layers, as if config.json stated"
-            " the wrong checkpoint_format (gptq or gptq_v2). Set the right one, or export the"
-            " model again."
-        )
-    return tensors
 
 
-def _shift(zeros: list[torch.Tensor | None], *, bits: int, version: str) -> int:
+def _shift(folder: Path, tensors: Mapping[str, torch.Tensor]) -> int:
     """Return what to add to stored zero points: 1 in the first version of GPTQ, else 0.
 
     Symmetric quantizers put all zero points in the middle, which shows the version whatever
     config.json says; some write the second version under the name of the first.
     """
-    values = {word for words in zeros if words is not None for word in words.flatten().tolist()}
-    middle, stated = 1 << (bits - 1), int(version != "gptq_v2")
+    settings = memory.quantization(folder)
+    bits = int(memory.stated_bits(settings))
+    zeros = [words for name, words in tensors.items() if name.endswith(".qzeros")]
+    values = {word for words in zeros for word in words.flatten().tolist()}
+    middle = 1 << (bits - 1)
     for shift in (0, 1):
         stream = sum(middle - shift << place * bits for place in range(32))
         words = stream.to_bytes(4 * bits, "little")
         if values and values <= set(struct.unpack(f"<{bits}i", words)):
             return shift
-    return stated
+    return int(packing(settings) != ("gptq", "gptq_v2"))
 
 
-def _weight(
-    parts: Mapping[str, torch.Tensor | None],
-    *,
-    bits: int,
-    form: str,
-    shift: int,
-    dtype: torch.dtype,
-) -> tuple[torch.Tensor, float]:
-    """Return one layer's weights, shape (inputs, outputs), and their mean in steps.
+def _steps(
+    parts: Mapping[str, torch.Tensor | None], *, bits: int, form: str, shift: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a layer's weights in steps from zero, and its steps, each of shape (inputs, outputs).
 
     Raises ValueError if the parts do not fit together.
     """
@@ -233,8 +255,7 @@ def _weight(
     if order is None and inputs % groups:
         raise ValueError(f"{inputs} inputs in {groups} groups, and no g_idx")
     group = torch.arange(inputs) // (inputs // groups) if order is None else order.long()
-    steps = values - points[group]
-    return torch.mul(steps.to(dtype), scales.to(dtype)[group]), float(steps.float().mean())
+    return values - points[group], scales[group]
 
 
 def _gptq(

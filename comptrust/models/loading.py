@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def load(path: Path, *, spread: bool = True, dtype: Dtype = "auto") -> Loaded:
         name = precision.computed(path, dtype, accelerator=accelerator)
         of_model: torch.dtype = getattr(torch, name)
         memory.check(path, float_bytes=of_model.itemsize)
-        model, keys = _model(path, dtype=of_model, spread=accelerator and spread)
+        device = "auto" if accelerator and spread else None
+        model, keys = _model(path, dtype=of_model, device=device)
         _check_complete(path, keys)
         return model.eval(), AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (ServiceError, UserError):
@@ -48,6 +50,22 @@ def load(path: Path, *, spread: bool = True, dtype: Dtype = "auto") -> Loaded:
     # transformers and safetensors raise many classes for a broken folder
     except Exception as error:
         raise unreadable(path, error) from error
+
+
+def check_whole(path: Path) -> None:
+    """Raise UserError if the files are not all of the model and nothing else, by their names.
+
+    No weights are computed for this. What transformers cannot do without weights, `load` tries.
+    """
+    import torch
+
+    check_format(path)
+    readers.check(path)
+    keys: Mapping[str, Any] = dict.fromkeys(("missing_keys", "unexpected_keys"), ())
+    if not formats.kind(path):
+        with suppress(Exception):
+            _, keys = _model(path, dtype=torch.float32, device="meta")
+    _check_complete(path, keys)
 
 
 def skeleton(folder: Path) -> Any:
@@ -78,7 +96,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _model(path: Path, *, dtype: Any, spread: bool) -> tuple[Any, Mapping[str, Any]]:
+def _model(path: Path, *, dtype: Any, device: str | None) -> tuple[Any, Mapping[str, Any]]:
     """Return the model, and which of its weights were missing from or unknown to the files."""
     from transformers import AutoConfig, GenerationConfig
 
@@ -88,13 +106,14 @@ def _model(path: Path, *, dtype: Any, spread: bool) -> tuple[Any, Mapping[str, A
         model, keys = auto.from_pretrained(
             path,
             dtype=dtype,
-            device_map="auto" if spread else None,
+            device_map=device,
             output_loading_info=True,
             use_safetensors=True,
             trust_remote_code=False,
             **readers.options(path),
         )
-        readers.unpack(model, path, dtype=dtype)
+        if device != "meta":
+            readers.unpack(model, path, dtype=dtype)
         return model, keys
     # transformers itself reads the GPTQ and AWQ formats only with gptqmodel installed
     vars(config).pop("quantization_config", None)
@@ -104,7 +123,7 @@ def _model(path: Path, *, dtype: Any, spread: bool) -> tuple[Any, Mapping[str, A
         config=config,
         state_dict=formats.dense(path, dtype=dtype),
         dtype=dtype,
-        device_map="auto" if spread else None,
+        device_map=device,
         output_loading_info=True,
     )
     model.name_or_path = model.config.name_or_path = str(path)

@@ -65,10 +65,14 @@ def available() -> int:
 
 def check(folder: Path, *, float_bytes: int | None) -> None:
     """Raise ServiceError, with both figures, if the weights alone cannot fit in memory."""
-    needed, free = weights(folder, float_bytes=float_bytes), available()
-    if needed > free:
+    check_bytes(folder, weights(folder, float_bytes=float_bytes), what="its weights")
+
+
+def check_bytes(folder: Path, needed: int, *, what: str) -> None:
+    """Raise ServiceError, with both figures, if so many bytes are not free."""
+    if needed > (free := available()):
         raise ServiceError(
-            f"{folder} needs at least {needed / 1e9:.1f} GB of memory for its weights and"
+            f"{folder} needs at least {needed / 1e9:.1f} GB of memory for {what} and"
             f" {free / 1e9:.1f} GB are free here. Nothing was loaded; use a machine with more, a"
             " smaller model, or a server (backend openai)."
         )

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 """Names of floats of 16 bits and more: in safetensors headers, and elsewhere."""
+CPUINFO = Path("/proc/cpuinfo")
+BFLOAT16_PRODUCTS = {"amx_bf16", "avx512_bf16", "bf16"}
+"""What Linux calls a processor's own matrix products in bfloat16 (Intel, AMD and ARM)."""
 EXPERTS = re.compile(r"^(moe_|n_)?(num_|n_)?(local_|routed_)?experts$")
 """Settings that say how many experts a block has."""
 NOT_WEIGHTS = ("bias", "_ids", "inv_freq")
@@ -41,6 +44,24 @@ def computed(folder: Path, dtype: Dtype, *, accelerator: bool) -> str:
     if dtype != "auto":
         return dtype
     return own(folder) if accelerator else "float32"
+
+
+def slow_here(dtype: Dtype, *, accelerator: bool, cpuinfo: Path = CPUINFO) -> str:
+    """Return what to tell a user about bfloat16 on a processor without such products, else nothing.
+
+    Nothing is said where the system does not list what its processor can do.
+    """
+    try:
+        known = set(cpuinfo.read_text().split())
+    except OSError:
+        return ""
+    listed = known & {"flags", "Features"}
+    if dtype != "bfloat16" or accelerator or not listed or known & BFLOAT16_PRODUCTS:
+        return ""
+    return (
+        "this processor has no bfloat16 products: the answers are right, but float32 may well be"
+        " faster (--dtype float32, for both models)"
+    )
 
 
 def own(folder: Path) -> str:

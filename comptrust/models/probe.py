@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,3 +99,12 @@ class InMemory:
         if loaded and dtype != "auto" and str(loaded[0].dtype) != f"torch.{dtype}":
             loaded = None  # frees it before the model is loaded once more
         return loaded or loading.load(Path(checkpoint.path), dtype=dtype)
+
+    def release(self) -> None:
+        """Let go of all models, so that a server can have the memory."""
+        import torch
+
+        self.loaded = self.predictions = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

@@ -43,11 +43,13 @@ def text_class(config: Any) -> Any:
 
 
 def check(folder: Path) -> None:
-    """Raise UserError if nothing here reads the folder's layout; nothing is loaded for this.
+    """Raise UserError if nothing here reads the folder's layout; at most some layers are read.
 
     transformers would warn of an unknown `quant_method` and take packed numbers for weights.
     """
     settings = memory.quantization(folder)
+    if formats.kind(folder):
+        formats.check_layers(folder)
     if not settings or formats.kind(folder):
         return
     from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AutoHfQuantizer
@@ -104,9 +106,15 @@ def unpack(model: Any, folder: Path, *, dtype: Any) -> None:
     """
     name = memory.quantization(folder).get("quant_method")
     if hasattr(model, "ct_decompress_hook"):
+        import torch
         from compressed_tensors.compressors.nvfp4 import base
         from compressed_tensors.utils import patch_attr
 
+        # transformers leaves what a family names otherwise than its files at the files' dtype, and
+        # weights unpack to the dtype of their scales
+        for value in model.parameters():
+            if str(value.dtype) in FLOATS:
+                value.data = value.data.to(torch.promote_types(value.dtype, dtype))
         unpacked = partial(base.unpack_fp4_from_uint8, dtype=dtype)
         with patch_attr(base, "unpack_fp4_from_uint8", unpacked):
             model.hf_quantizer.compressor.decompress_model(model)

@@ -110,6 +110,17 @@ def check(
     """Raise UserError if the server cannot load, or is not known to load, what is asked for."""
     if server not in SERVERS:
         raise unknown("server", server, SERVERS)
+    why, kind = answer(server, method=method, bits=bits, format=format, options=options)
+    if why is None:
+        raise UserError(f"It is not known whether {SERVERS[server]} loads {kind}. Name no server.")
+    if why:
+        raise UserError(f"{SERVERS[server]} cannot load {kind}: {why}.")
+
+
+def answer(
+    server: str, *, method: str, bits: int | None, format: str, options: Mapping[str, Any]
+) -> tuple[str | None, str]:
+    """Return YES, why the server does not load it or None if that is not known; and what it is."""
     kind = f"what method {method} writes" + (f" at {bits} bits" if bits else "")
     kind += "" if format == DEFAULT else f" in format {format}"
     variant = _variant(options)
@@ -117,10 +128,8 @@ def check(
     for row in TABLE:
         named = row.format == format.partition(":")[0] and method in row.methods
         if named and bits in row.bits and variant in row.variants:
-            if why := row.answer(server):
-                raise UserError(f"{SERVERS[server]} cannot load {kind}: {why}.")
-            return
-    raise UserError(f"It is not known whether {SERVERS[server]} loads {kind}. Name no server.")
+            return row.answer(server), kind
+    return None, kind
 
 
 def _variant(options: Mapping[str, Any]) -> str:

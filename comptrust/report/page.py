@@ -19,6 +19,7 @@ from comptrust.report import (
     forest,
     heatmap,
     leaderboard,
+    narrowing,
     skeleton,
     tradeoff,
 )
@@ -62,7 +63,7 @@ def families(
 
 def own_pictures(entry: ReportEntry) -> tuple[drawing.Picture, ...]:
     """Return the figures about one version alone."""
-    return tuple(filter(None, [forest.picture(entry)]))
+    return tuple(filter(None, [forest.picture(entry), narrowing.picture(entry)]))
 
 
 def render(

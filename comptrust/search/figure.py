@@ -2,31 +2,29 @@
 
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from matplotlib.axes import Axes
 
 from comptrust.report import drawing
 from comptrust.report.drawing import BLUE, GRAY, INK, RED
-from comptrust.search.result import Searched, Trial
+from comptrust.search.result import Searched
 
 WIDTH, HEIGHT = 620.0, 360.0
 STYLES = {"pass": (BLUE, "o", "passed"), "block": (RED, "X", "blocked")}
-OTHER = (GRAY, "s", "not shown to pass")
+OTHER = (GRAY, "s", "undecided")
 BLOCK = re.compile(r"\.(\d+)\.")
 
 
-def write(found: Searched, folder: Path) -> None:
-    """Write the figures as PNG files."""
-    for name, image in (("search", _sizes(found)), ("sensitivity", _sensitivity(found))):
-        (folder / f"{name}.png").write_bytes(image)
-
-
-def folder_of(found: Searched) -> tempfile.TemporaryDirectory[str]:
-    """Return a temporary folder that holds the figures."""
-    folder = tempfile.TemporaryDirectory()
-    write(found, Path(folder.name))
-    return folder
+@contextmanager
+def folder_of(found: Searched) -> Iterator[Path]:
+    """Yield a folder that holds the figures as PNG files, for the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, image in (("search", _sizes(found)), ("sensitivity", _sensitivity(found))):
+            (Path(folder) / f"{name}.png").write_bytes(image)
+        yield Path(folder)
 
 
 def _sizes(found: Searched) -> bytes:
@@ -39,42 +37,30 @@ def _sizes(found: Searched) -> bytes:
 
 
 def _draw_trials(axes: Axes, found: Searched) -> None:
-    shown = [trial for trial in found.trials if trial.worst is not None]
-    margins = {trial.margin for trial in shown}
-    for margin in margins:
+    for margin in {trial.binding.margin for trial in found.trials}:
         axes.axhline(margin, color=INK, linewidth=0.8, dashes=(5, 3), zorder=1)
     sizes = [size / 1e6 for size, _ in found.frontier]
     axes.plot(sizes, [0.0] * len(sizes), "|", color=GRAY, markersize=5, label="frontier", zorder=1)
-    for outcome in ("pass", "inconclusive", "block"):
-        color, marker, label = STYLES.get(outcome, OTHER)
-        rows = [trial for trial in shown if trial.outcome == outcome]
-        if rows:
-            axes.plot(
-                [trial.bytes / 1e6 for trial in rows],
-                [_worst(trial) for trial in rows],
-                marker,
-                color=color,
-                label=label,
-                zorder=3,
-            )
+    labels = set()
     for number, trial in enumerate(found.trials, start=1):
-        if trial.worst is not None:
-            wins = found.winner is not None and trial.recipe.slug == found.winner.slug
-            axes.annotate(
-                f"{number} {trial.dimension}{', chosen' if wins else ''}",
-                (trial.bytes / 1e6, _worst(trial)),
-                xytext=(5, 3),
-                textcoords="offset points",
-                fontsize=7,
-                fontweight="bold" if wins else "normal",
-            )
+        color, marker, label = STYLES.get(trial.outcome, OTHER)
+        size, one = trial.bytes / 1e6, trial.binding
+        lost = one.upper if one.lost is None else one.lost
+        axes.plot([size, size], [one.lower, one.upper], "-", color=color, linewidth=1, zorder=2)
+        axes.plot(size, lost, marker, color=color, label=None if label in labels else label)
+        labels.add(label)
+        wins = found.winner == trial.recipe
+        axes.annotate(
+            f"{number} {one.dimension}{', chosen' if wins else ''}",
+            (size, lost),
+            xytext=(5, 3),
+            textcoords="offset points",
+            fontsize=7,
+            fontweight="bold" if wins else "normal",
+        )
     axes.set_xlabel("size of the weight files, MB", loc="left")
-    axes.set_ylabel("points lost at most (95%), binding dimension")
+    axes.set_ylabel("points lost with bounds, binding dimension")
     axes.legend(frameon=False, fontsize=7)
-
-
-def _worst(trial: Trial) -> float:
-    return trial.worst if trial.worst is not None else 0.0
 
 
 def _sensitivity(found: Searched) -> bytes:

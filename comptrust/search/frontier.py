@@ -7,7 +7,7 @@ layers, so that a bisection makes sense.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from comptrust.compression.sensitivity import Sensitivity, Unit
@@ -34,8 +34,7 @@ class Frontier:
         self, found: Sensitivity, *, widths: Sequence[int], recipe: Recipe, dense_bytes: float
     ) -> None:
         """`dense_bytes` is what the files hold besides the units; 16 in `widths` is dense."""
-        self.units, self.recipe, self.dense_bytes = found.units, recipe, dense_bytes
-        self.group_size = found.group_size
+        self.sensitivity, self.units, self.recipe = found, found.units, recipe
         self.widths = sorted(widths)
         steps = [step for number in range(len(self.units)) for step in self._hull(number)]
         self.steps = sorted(steps, key=lambda step: (-step.gain, step.unit, step.bits))
@@ -87,7 +86,7 @@ class Frontier:
 
     def _bytes(self, unit: Unit, bits: int) -> float:
         width = None if bits == DENSE_BITS else bits
-        return unit.weights * stored_bits(width, self.group_size) / 8
+        return unit.weights * stored_bits(width, self.sensitivity.group_size) / 8
 
     def _hull(self, number: int) -> list[Step]:
         """Return the steps of a unit along the lower convex hull, each with its gain per byte."""
@@ -120,3 +119,30 @@ def bisect_next(frontier: Frontier, *, failed: int, passed: int) -> int | None:
     ends = frontier.size(max(failed, 0)), frontier.size(min(passed, len(frontier) - 1))
     places = range(failed + 1, passed)
     return min(places, key=lambda place: (abs(frontier.size(place) - sum(ends) / 2), place))
+
+
+def bisect(
+    frontier: Frontier,
+    judge: Callable[[int], bool],
+    *,
+    budget: int,
+    close: float,
+    stop: Callable[[], bool] = lambda: False,
+) -> int | None:
+    """Return the smallest place that `judge` passed within a budget of calls; None if none.
+
+    It ends early if a smaller passing one would save less than `close` bytes.
+    """
+    failed, passed = -1, len(frontier)
+    for _ in range(budget):
+        known = passed < len(frontier)
+        if known and frontier.size(passed) - frontier.size(max(failed, 0)) < close:
+            break
+        place = bisect_next(frontier, failed=failed, passed=passed)
+        if place is None or stop():
+            break
+        if judge(place):
+            passed = place
+        else:
+            failed = place
+    return passed if passed < len(frontier) else None

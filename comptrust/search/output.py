@@ -12,7 +12,7 @@ MOST = 5
 
 def text(found: Searched) -> str:
     """Return the result for people."""
-    rows = [("candidate", "MB", "bits", "3 or fewer", "search part", "at most", "binds", "prompts")]
+    rows = [("candidate", "MB", "bits", "3 or fewer", "ended", "binds", "points lost", "prompts")]
     for number, trial in enumerate(found.trials, start=1):
         rows.append(
             (
@@ -21,8 +21,8 @@ def text(found: Searched) -> str:
                 f"{trial.effective_bits:.2f}",
                 f"{trial.few_bits:.0%}",
                 trial.words,
-                "-" if trial.worst is None else f"{trial.worst:.1f} of {trial.margin:g}",
-                trial.dimension,
+                trial.binding.dimension,
+                f"{trial.binding.words}, margin {trial.binding.margin:g}",
                 str(trial.prompts),
             )
         )

@@ -6,6 +6,27 @@ from comptrust.compression.sensitivity import Sensitivity
 from comptrust.records import Recipe, Record, Result
 
 
+class Binding(Record):
+    """The dimension that decided a candidate, or kept it from passing."""
+
+    dimension: str
+    outcome: Result
+    margin: float
+    """In points."""
+    lost: float | None
+    """Points that the prompts asked show; None if they give no score."""
+    lower: float
+    """Points lost at least, with bounds that hold at all looks together."""
+    upper: float
+    """Points lost at most; bounds do not go beyond the margin."""
+
+    @property
+    def words(self) -> str:
+        """The points lost and their bounds, such as `2.0 (-3.1 to 5.0)`."""
+        lost = "?" if self.lost is None else f"{self.lost:.1f}"
+        return f"{lost} ({self.lower:.1f} to {self.upper:.1f})"
+
+
 class Trial(Record):
     """One candidate on the search part."""
 
@@ -15,20 +36,19 @@ class Trial(Record):
     effective_bits: float
     few_bits: float
     """Share, 0-1, of the weights that are compressed with 3 bits or fewer."""
-    outcome: Result
-    worst: float | None
-    """The upper bound that is furthest from its margin, in points; None without a bound."""
-    margin: float
-    """The margin of that dimension, in points."""
-    dimension: str
-    """The dimension that binds."""
+    binding: Binding
     prompts: int
     """Prompts of the search part that it answered."""
 
     @property
+    def outcome(self) -> Result:
+        """The outcome of all dimensions: that of the one that binds."""
+        return self.binding.outcome
+
+    @property
     def words(self) -> str:
-        """How it ended: `passed`, `blocked` or `not shown to pass`."""
-        return {"pass": "passed", "block": "blocked"}.get(self.outcome, "not shown to pass")
+        """How it ended: `passed`, `blocked` or `undecided`."""
+        return {"pass": "passed", "block": "blocked"}.get(self.outcome, "undecided")
 
 
 class Searched(Record):
@@ -61,5 +81,5 @@ class Searched(Record):
     @property
     def binding(self) -> str:
         """The dimension that bound most often among candidates that did not pass."""
-        names = [trial.dimension for trial in self.trials if trial.outcome != "pass"]
+        names = [trial.binding.dimension for trial in self.trials if trial.outcome != "pass"]
         return max(names, key=lambda name: (names.count(name), name), default="")

@@ -8,8 +8,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -20,19 +18,17 @@ from comptrust.errors import UserError
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.rules.sensitive import Sensitive
 from comptrust.gate.rules.trusted_source import TrustedSource
-from comptrust.models import precision, presets
+from comptrust.models import presets
 from comptrust.models.probe import InMemory
-from comptrust.records import DENSE_BITS, Checkpoint, Finding, Recipe, Suite
-from comptrust.search import sift, split
-from comptrust.search.frontier import Frontier, bisect_next
+from comptrust.records import DENSE_BITS, Finding, Recipe, Suite
+from comptrust.search import candidates, split
+from comptrust.search.frontier import Frontier, bisect
 from comptrust.search.result import Searched, Trial
 from comptrust.sweep.plan import REFERENCE_COMPRESS, REFERENCE_PROMPT, REFERENCE_WEIGHTS
 from comptrust.text_tables import counted, duration
 from comptrust.tracking import runs, sweeps
 from comptrust.tracking.store import has_tags, search_runs
-from comptrust.trust import evaluation
-from comptrust.trust.evaluation import Evaluation
-from comptrust.workflow import checkpoints, job
+from comptrust.workflow import checkpoints, job, side
 
 Say = Callable[[str], None]
 CALIBRATION_TEXTS = 24
@@ -40,6 +36,8 @@ CALIBRATION_TEXTS = 24
 CLOSE = 0.01
 """Share of the dense size below which a smaller passing recipe is not looked for."""
 FEW_BITS = 3
+TRIAL = "trial.json"
+"""Artifact of a candidate's run."""
 
 
 @dataclass(frozen=True)
@@ -76,28 +74,27 @@ class Search:
 
     def __init__(self, plan: Plan, *, say: Say = lambda line: None) -> None:
         self.plan, self.say, self.began = plan, say, time.monotonic()
-        self.search, held = split.split(plan.whole, plan.job.suite.limit or 1.0)
+        self.dense_bytes = dense_bytes(plan.job.source.path)
+        part, held = split.split(plan.whole, plan.job.suite.limit or 1.0)
         if held.digest != plan.job.suite.digest:
             raise UserError("The part held back is not a sample of the whole suite.")
-        self.parts = split.parts(self.search)
-        self.limits = sift.margins(self.search, plan.job.policy)
+        self.job = dataclasses.replace(plan.job, suite=part)
+        """How candidates answer the search part."""
+        self.limits = candidates.margins(part, plan.job.policy)
         if not self.limits:
             raise UserError(
                 f"Policy {plan.job.policy.name} has no max_drop rule for quantized models, so no"
                 " candidate could be told from another."
             )
         self.trials: dict[int, Trial] = {}
-        self._loaded: tuple[str, Any] | None = None
-        """Digest of a checkpoint and the backend that has it in memory."""
         self._check_budget()
 
     def _check_budget(self) -> None:
         """Raise UserError if the time is too short for one candidate, at the speed of two cores."""
-        budget, recipe = self.plan.budget.seconds, self.plan.job.recipe
-        weights = dense_bytes(self.plan.job.source.path) / 2
-        prompts = len(self.search.prompts) + len(self.parts[0].prompts)
-        seconds = REFERENCE_COMPRESS.get(recipe.method, 0.0) + prompts * REFERENCE_PROMPT
-        needed = seconds * weights / REFERENCE_WEIGHTS
+        budget, method = self.plan.budget.seconds, self.plan.job.recipe.method
+        seconds = REFERENCE_COMPRESS.get(method, 0.0)
+        seconds += len(self.job.suite.prompts) * REFERENCE_PROMPT
+        needed = seconds * self.dense_bytes / 2 / REFERENCE_WEIGHTS
         if budget is not None and budget < needed:
             raise UserError(
                 f"The budget of {duration(budget)} is too small for one candidate, which takes"
@@ -107,12 +104,11 @@ class Search:
     @property
     def key(self) -> str:
         """SHA-256 of what decides the result; the same search continues the same run."""
-        plan = self.plan
+        plan, asking = self.plan, self.plan.job.asking
+        engine = [asking.asks, asking.dtype, asking.template, dict(asking.template_args)]
         asked = [plan.job.recipe.digest_of_fields(), plan.job.source.revision, plan.whole.digest]
-        return digests.of_value(
-            [*asked, plan.job.policy.digest, plan.job.suite.digest, list(plan.widths),
-             digests.of_code()]
-        )  # fmt: skip
+        judged = [plan.job.policy.digest, plan.job.suite.digest, list(plan.widths)]
+        return digests.of_value([*asked, *judged, *engine, digests.of_code()])
 
     def run(self) -> Searched:
         """Search and judge the winner. Raises Refused if the dense answers do not allow it."""
@@ -121,7 +117,13 @@ class Search:
         with runs.start(name, resume=sweeps.parent_to_resume(self.key), tags=tags) as parent:
             dense = self._dense()
             frontier = self._frontier()
-            place = self._bisect(frontier, dense, parent)
+            place = bisect(
+                frontier,
+                lambda place: self._try(frontier, place, dense, parent),
+                budget=self.plan.budget.candidates,
+                close=CLOSE * self.dense_bytes,
+                stop=self._out_of_time,
+            )
             found = self._found(frontier)
             if place is not None:
                 found = self._judge(found, frontier.at(place), parent)
@@ -129,34 +131,45 @@ class Search:
             self._log(found, parent)
         return found
 
-    def _dense(self) -> tuple[Evaluation, ...]:
+    def _out_of_time(self) -> bool:
+        seconds = self.plan.budget.seconds
+        return seconds is not None and time.monotonic() - self.began > seconds
+
+    def _dense(self) -> candidates.Comparison:
         """Let the dense model answer the search part and check that its answers can tell damage."""
-        job = self.plan.job
-        recipe = Recipe(base_model=job.recipe.base_model, method="none")
+        suite, source = self.job.suite, self.job.source
         self.say("dense model: answering the search part")
-        record = checkpoints.get(recipe, job.source, say=self.say)
-        answered = tuple(self._answers(record, part, None) for part in self.parts)
-        self._loaded = None
-        whole = _together(answered, self.search)
-        copy = dataclasses.replace(
-            whole, scorecard=whole.scorecard.model_copy(update={"checkpoint_digest": "copy"})
-        )
-        for rule in job.policy.rules:
-            if isinstance(rule, (TrustedSource, Sensitive)):
-                finding = rule.check(Evidence(copy, whole))
-                if finding.outcome != "pass":
-                    raise Refused(finding)
-        return answered
+        recipe = Recipe(base_model=self.job.recipe.base_model, method="none")
+        record = checkpoints.get(recipe, source, say=self.say)
+        models = InMemory(source, wants_dense=False)
+        with side.asked(record, self.job, models, say=self.say) as model:
+            for name in suite.required:
+                model.asking.ask(name)
+            dense = model.asking.finish(suite, out=model.kept, allow_partial=True, dense=True)
+        other = dense.scorecard.model_copy(update={"checkpoint_digest": "copy"})
+        evidence = Evidence(dataclasses.replace(dense, scorecard=other), dense)
+        findings = [
+            rule.check(evidence)
+            for rule in self.job.policy.rules
+            if isinstance(rule, (TrustedSource, Sensitive))
+        ]
+        findings += [
+            Finding(rule="max_drop", outcome="inconclusive", reason=reason)
+            for name in self.limits
+            if (reason := dense.no_signal(name))
+        ]
+        for finding in findings:
+            if finding.outcome != "pass":
+                raise Refused(finding)
+        return candidates.Comparison.of(suite, dense, self.limits)
 
     def _frontier(self) -> Frontier:
         """Measure the sensitivity, unless the cache has it, and return the recipes to try."""
         plan, source = self.plan, self.plan.job.source
         recipe = fitting.check(plan.job.recipe, source.path)
         coded = [bits for bits in plan.widths if bits < DENSE_BITS]
-        key = digests.of_value(
-            [source.revision, recipe.group_size, coded, CALIBRATION_TEXTS, recipe.calibration,
-             recipe.seed, digests.of_code()]
-        )[:24]  # fmt: skip
+        asked = [recipe.group_size, coded, CALIBRATION_TEXTS, recipe.calibration, recipe.seed]
+        key = digests.of_value([source.revision, *asked, digests.of_code()])[:24]
         measured = sensitivity.cached(key)
         if measured is None:
             from comptrust.compression import calibration
@@ -177,127 +190,77 @@ class Search:
                 model, samples, bits=coded, group_size=int(recipe.group_size or 0)
             )
             sensitivity.keep(key, measured)
-        weights = sum(unit.weights for unit in measured.units)
-        rest = dense_bytes(source.path) - 2 * weights
+        rest = self.dense_bytes - 2 * sum(unit.weights for unit in measured.units)
         return Frontier(measured, widths=plan.widths, recipe=plan.job.recipe, dense_bytes=rest)
 
-    def _bisect(
-        self, frontier: Frontier, dense: Sequence[Evaluation], parent: runs.Run
-    ) -> int | None:
-        """Return the smallest place that passed the search part, None if none did."""
-        return bisect(
-            frontier,
-            lambda place: self._try(frontier, place, dense, parent),
-            budget=self.plan.budget.candidates,
-            close=CLOSE * dense_bytes(self.plan.job.source.path),
-            stop=self._out_of_time,
-        )
-
-    def _out_of_time(self) -> bool:
-        seconds = self.plan.budget.seconds
-        return seconds is not None and time.monotonic() - self.began > seconds
-
     def _try(
-        self, frontier: Frontier, place: int, dense: Sequence[Evaluation], parent: runs.Run
+        self, frontier: Frontier, place: int, dense: candidates.Comparison, parent: runs.Run
     ) -> bool:
-        recipe, job = frontier.at(place), self.plan.job
-        self._loaded = None  # compression needs the memory
-        self.say(
-            f"candidate {len(self.trials) + 1}: {frontier.average_bits(place):.2f} bits per weight"
-        )
-        tags = {sweeps.PARENT: parent.id, sweeps.CELL: digests.of_value([self.key, place])}
-        earlier = search_runs(has_tags({sweeps.CELL: tags[sweeps.CELL]}), limit=1)
-        resume = next((run.info.run_id for run in earlier), None)
-        with runs.start(recipe.slug, adopt=False, resume=resume, tags=tags) as log:
-            models = InMemory(job.source, wants_dense=False)
-            record = checkpoints.get(recipe, job.source, watcher=models, say=self.say)
-            answered = iter(dense)
-
-            def ask(part: Suite) -> tuple[sift.Answers, sift.Answers]:
-                ours = self._answers(record, part, models)
-                return ours.generations, next(answered).generations
-
-            found = sift.sift(self.parts, ask, limits=self.limits)
-            trial = Trial(
-                recipe=record.recipe,
-                bytes=record.bytes,
-                effective_bits=record.effective_bits,
-                few_bits=record.share_at_most(FEW_BITS) or 0.0,
-                outcome=found.outcome,
-                worst=found.worst if found.worst < float("inf") else None,
-                margin=found.margin,
-                dimension=found.dimension,
-                prompts=found.prompts,
-            )
-            log.recipe(record.recipe, suite=f"{job.suite_name}, search part")
-            log.checkpoint(record)
-            log.text("trial.json", trial.model_dump_json(indent=2))
-            log.tags({"searched": trial.words, "binds": trial.dimension})
-            if trial.worst is not None:
-                log.metrics({"search/worst_bound": trial.worst})
+        """Compress and ask one candidate, unless an earlier run of this search did."""
+        cell = digests.of_value([self.key, place])
+        earlier = next(iter(search_runs(has_tags({sweeps.CELL: cell}), limit=1)), None)
+        number = len(self.trials) + 1
+        self.say(f"candidate {number}: {frontier.average_bits(place):.2f} bits per weight")
+        if earlier and earlier.info.status == "FINISHED":
+            logged = runs.read_json(earlier.info.run_id, TRIAL)
+            trial = config.parse(logged, Trial, where=f"runs:/{earlier.info.run_id}/{TRIAL}")
+        else:
+            tags = {sweeps.PARENT: parent.id, sweeps.CELL: cell}
+            resume = earlier.info.run_id if earlier else None
+            name = frontier.at(place).slug
+            with runs.start(name, adopt=False, resume=resume, tags=tags) as log:
+                trial = self._ask(frontier.at(place), dense, log)
         self.trials[place] = trial
-        worst = "no bound" if trial.worst is None else f"at most {trial.worst:.1f} points"
+        binding = trial.binding
         self.say(
-            f"{trial.words}: {trial.bytes / 1e6:.1f} MB, {worst} lost in {trial.dimension} (margin"
-            f" {trial.margin:g}), {counted(trial.prompts, 'prompt')}"
+            f"{trial.words}: {trial.bytes / 1e6:.1f} MB, {binding.dimension} lost {binding.words}"
+            f" points, margin {binding.margin:g}; {counted(trial.prompts, 'prompt')}"
         )
         return trial.outcome == "pass"
 
-    def _answers(self, record: Checkpoint, part: Suite, models: InMemory | None) -> Evaluation:
-        """Return a checkpoint's answers to a part of the search part, from the cache if there."""
-        from comptrust.models.backends.hf import Hf
-        from comptrust.trust.run import evaluate
-
-        job = self.plan.job
-        asked = [part.digest, digests.of_code(), job.dtype, job.template, dict(job.template_args)]
-        key = digests.of_value([record.digest, *asked])
-        folder = config.cache_dir() / "evaluations" / key[:24]
-        if (folder / "scorecard.json").exists():
-            return evaluation.load(folder, ref=str(folder))
-        path = Path(record.path)
-        if self._loaded is None or self._loaded[0] != record.digest:
-            self._loaded = None  # two models are never in memory together
-            backend = Hf(
-                path,
-                batch_size=job.batch_size,
-                template=job.template or presets.template(record.recipe.base_model),
-                template_args=job.template_args,
-                dtype=job.dtype,
-                loaded=models.take(record, dtype=job.dtype) if models else None,
-            )
-            self._loaded = record.digest, backend
-        return evaluate(
-            self._loaded[1],
-            part,
-            out=folder,
-            checkpoint_digest=record.digest,
-            allow_partial=True,
-            facts={"weights": precision.weights(path)},
-            dense=record.recipe.method == "none",
-            say=self.say,
+    def _ask(self, recipe: Recipe, dense: candidates.Comparison, log: runs.Run) -> Trial:
+        models = InMemory(self.job.source, wants_dense=False)
+        with log.timed("compress"):
+            record = checkpoints.get(recipe, self.job.source, watcher=models, say=self.say)
+        with (
+            log.timed("evaluate"),
+            side.asked(record, self.job, models, say=self.say) as model,
+        ):
+            binding, prompts = dense.judge(model.asking, say=self.say)
+        trial = Trial(
+            recipe=record.recipe,
+            bytes=record.bytes,
+            effective_bits=record.effective_bits,
+            few_bits=record.share_at_most(FEW_BITS) or 0.0,
+            binding=binding,
+            prompts=prompts,
         )
+        log.recipe(record.recipe, suite=f"{self.job.suite_name}, search part")
+        log.checkpoint(record)
+        log.text(TRIAL, trial.model_dump_json(indent=2))
+        log.tags({"searched": trial.words, "binds": binding.dimension})
+        lost = {} if binding.lost is None else {"search/lost": binding.lost}
+        log.metrics({"search/prompts": prompts, **lost})
+        return trial
 
     def _found(self, frontier: Frontier) -> Searched:
         plan = self.plan
         return Searched(
             model=plan.job.recipe.base_model,
             policy=plan.job.policy.name,
-            dense_bytes=dense_bytes(plan.job.source.path),
-            search_prompts=len(self.search.prompts),
+            dense_bytes=self.dense_bytes,
+            search_prompts=len(self.job.suite.prompts),
             held_prompts=len(plan.job.suite.prompts),
             trials=tuple(self.trials.values()),
             frontier=tuple(
                 (frontier.size(place), frontier.average_bits(place))
                 for place in range(len(frontier))
             ),
-            sensitivity=sensitivity.Sensitivity(
-                group_size=frontier.group_size, calibration_tokens=0, units=frontier.units
-            ),
+            sensitivity=frontier.sensitivity,
         )
 
     def _judge(self, found: Searched, recipe: Recipe, parent: runs.Run) -> Searched:
         """Judge the winner once, as `comptrust run` would, on the prompts held back."""
-        self._loaded = None
         chosen = (
             f"the smallest that passed of {counted(len(found.trials), 'candidate')} judged on"
             f" {found.search_prompts:,} other prompts"
@@ -322,36 +285,9 @@ class Search:
 
         parent.text("search.json", found.model_dump_json(indent=1))
         with figure.folder_of(found) as folder:
-            parent.folder(Path(folder), "report")
+            parent.folder(folder, "report")
         parent.metrics({"search/candidates": len(found.trials), "search/prompts": found.asked})
         parent.tags({"verdict": found.verdict, "winner": found.version or "none"})
-
-
-def bisect(
-    frontier: Frontier,
-    judge: Callable[[int], bool],
-    *,
-    budget: int,
-    close: float,
-    stop: Callable[[], bool] = lambda: False,
-) -> int | None:
-    """Return the smallest place that `judge` passed within a budget of calls; None if none.
-
-    It ends early if a smaller passing one would save less than `close` bytes.
-    """
-    failed, passed = -1, len(frontier)
-    for _ in range(budget):
-        known = passed < len(frontier)
-        if known and frontier.size(passed) - frontier.size(max(failed, 0)) < close:
-            break
-        place = bisect_next(frontier, failed=failed, passed=passed)
-        if place is None or stop():
-            break
-        if judge(place):
-            passed = place
-        else:
-            failed = place
-    return passed if passed < len(frontier) else None
 
 
 def as_file(recipe: Recipe) -> str:
@@ -359,21 +295,3 @@ def as_file(recipe: Recipe) -> str:
     names = {"method", "bits", "group_size", "calibration", "calibration_samples", "seed"}
     fields = recipe.model_dump(mode="json", include={*names, "layer_bits"}, exclude_none=True)
     return yaml.safe_dump({"model": recipe.base_model, **fields}, sort_keys=False)
-
-
-def _together(answered: Sequence[Evaluation], suite: Suite) -> Evaluation:
-    """Return the dense model's answers to all parts as one evaluation of the search part."""
-    from comptrust.trust import scoring
-
-    generations = {
-        name: [row for one in answered for row in one.generations.get(name, [])]
-        for name in suite.by_dimension()
-    }
-    manifest = suite.manifest()
-    scores = scoring.score(
-        (row for rows in generations.values() for row in rows),
-        suite=manifest,
-        dimensions=generations,
-    )
-    card = answered[0].scorecard.model_copy(update={"scores": scores, "suite_digest": suite.digest})
-    return dataclasses.replace(answered[0], scorecard=card, generations=generations, suite=manifest)

@@ -1,8 +1,7 @@
 """Two parts of a suite: one to choose among candidates, one that only the winner answers.
 
 The part held back is the seeded sample of the whole suite that `comptrust run --limit` asks, so a
-policy that pins the suite counts it. The search asks the other items, in a seeded order of which
-every beginning is a sample of its own (trust/sample.py).
+policy that pins the suite counts it. The search asks the other items.
 """
 
 from comptrust.errors import UserError
@@ -12,9 +11,6 @@ from comptrust.records import Limit, Suite
 from comptrust.text_tables import counted
 from comptrust.trust import sample
 from comptrust.trust.limit import shown
-
-LOOKS = (0.25, 0.5, 1.0)
-"""Shares of the search part after which a candidate may be decided."""
 
 
 def split(suite: Suite, share: Limit) -> tuple[Suite, Suite]:
@@ -35,46 +31,33 @@ def split(suite: Suite, share: Limit) -> tuple[Suite, Suite]:
     return Suite(**fields | {"prompts": rest, "limit": None, "sample": None}), held
 
 
-def parts(search: Suite) -> list[Suite]:
-    """Return what is asked before each look, beyond what was asked before."""
-    found: list[Suite] = []
-    before: set[tuple[str, str]] = set()
-    fields = {field: getattr(search, field) for field in Suite.model_fields}
-    for share in LOOKS:
-        asked = sample.draw(search, share) if share < 1 else search
-        new = tuple(
-            prompt for prompt in asked.prompts if (prompt.dimension, prompt.id) not in before
-        )
-        before |= {(prompt.dimension, prompt.id) for prompt in new}
-        if new:
-            found.append(Suite(**fields | {"prompts": new, "limit": None, "sample": None}))
-    return found
-
-
-def check(held: Suite, whole: Suite, policy: Policy) -> list[str]:
+def check(whole: Suite, share: Limit, policy: Policy) -> list[str]:
     """Return warnings about dimensions in which a lossless model passes too rarely.
 
-    Raises UserError if nothing can pass on the part held back, with the size that would do.
+    Raises UserError if nothing can pass on one of the parts, with the size that would do.
     """
-    rows = planning.plan(held, policy).rows
-    share = len(held.prompts) / len(whole.prompts)
-    never = [row for row in rows if not row.possible]
-    if never:
-        few = (f"{row.dimension} has {counted(row.clusters, 'item')}" for row in never)
-        raise UserError(
-            f"Nothing can pass policy {policy.name} on the part that is held back:"
-            f" {'; '.join(few)}. {_size(never, share)}"
-        )
-    return [
-        f"{row.dimension}: {row.clusters} items held back, and a lossless model needs {row.needed}"
-        f" to pass reliably. {_size([row], share)}"
-        for row in rows
-        if not row.enough
-    ]
+    warnings: list[str] = []
+    parts = zip(("to search with", "held back"), split(whole, share), strict=True)
+    for words, part in parts:
+        ratio = len(part.prompts) / len(whole.prompts)
+        rows = planning.needs(part, policy)
+        if never := [row for row in rows if not row.possible]:
+            few = (f"{row.dimension} has {counted(row.clusters, 'item')}" for row in never)
+            raise UserError(
+                f"Nothing can pass policy {policy.name} on the part {words}:"
+                f" {'; '.join(few)}. {_size(never, ratio)}"
+            )
+        warnings += [
+            f"{row.dimension}: {row.clusters} items {words}, and a lossless model needs"
+            f" {row.needed} to pass reliably. {_size([row], ratio)}"
+            for row in rows
+            if not row.enough
+        ]
+    return warnings
 
 
-def _size(rows: list[planning.PromptNeed], share: float) -> str:
+def _size(rows: list[planning.PromptNeed], ratio: float) -> str:
     if any(row.needed is None for row in rows):
         return "No number of items like these would do: use a wider margin or another suite."
     needed = max(row.needed or 0 for row in rows)
-    return f"A suite of {round(needed / share)} items in each would do, with {share:.0%} held back."
+    return f"A suite of {round(needed / ratio)} items in each would do, split alike."

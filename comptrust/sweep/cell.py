@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,12 @@ class Task:
     """Environment of the process: where runs, artifacts and cache are, and how many threads."""
     code: str
     """Digest of the driver's code; a machine with other code refuses the cell."""
+    only_compress: bool = False
+    """Make the checkpoint and put it into the cache, for another process that answers."""
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """What the process that made the checkpoint returned."""
+    dense_is_done: bool = True
+    """Whether the dense model's answers are there; if not, another cell is making them."""
 
 
 def ended(cell: Cell, outcome: Outcome) -> dict[str, Any]:
@@ -101,6 +107,9 @@ def _work(task: Task, began: float) -> Outcome:
     report = _Report(run_id)
     work_began = time.monotonic()
     try:
+        if task.only_compress:
+            measured = job.compress(_job(task), say=_say)
+            return Outcome(key, "compressed", run_id, measured=measured)
         with progress.watched(report):
             result = job.run(_job(task), say=_say)
         seconds = time.monotonic() - work_began
@@ -109,6 +118,9 @@ def _work(task: Task, began: float) -> Outcome:
     except (KeyboardInterrupt, SystemExit):
         runs.end(run_id, status="KILLED", reason="The sweep was stopped.")
         raise
+    except job.DenseNotReady as error:
+        runs.end(run_id, status="KILLED", reason=str(error))
+        return Outcome(key, "waiting", run_id, prompts=report.prompts, reason=str(error))
     except Exception as error:
         _say(store.redacted("".join(traceback.format_exception(error))))
         outcome = _failed(key, error, run_id=run_id, prompts=report.prompts)
@@ -137,7 +149,11 @@ def _job(task: Task) -> job.Job:
             " sweep. Install the same version."
         )
     suite = suites.for_run(
-        file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit
+        file.suite,
+        dimensions=file.dimensions,
+        scoring=file.scoring,
+        limit=file.limit,
+        stop=file.stop,
     )
     if suite.digest != task.suite_digest:
         raise UserError(
@@ -158,10 +174,10 @@ def _job(task: Task) -> job.Job:
         suite=suite,
         suite_name=file.suite,
         policy=task.policy,
-        dtype=file.dtype,
-        template=file.template,
-        template_args=file.template_args,
-        batch_size=file.batch_size,
+        asking=file.asking,
+        measured=task.measured,
+        dense_elsewhere=not task.dense_is_done,
+        stop=file.stop,
     )
 
 

@@ -4,6 +4,7 @@ import json
 import time
 import uuid
 from collections import Counter, defaultdict, deque
+from collections.abc import Mapping
 from contextlib import closing
 from statistics import fmean
 from typing import TextIO
@@ -21,6 +22,7 @@ SECONDS_BETWEEN_POLLS = 5.0
 MIN_SECONDS_BETWEEN_METRICS, SHARE_BETWEEN_METRICS = 15.0, 0.01
 """Metrics are logged every 1% of the time so far: hundreds of values even of a long sweep."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 class Driver:
@@ -33,6 +35,13 @@ class Driver:
         self.requests = {
             name: plan.request(known, sweep, nodes) for name, known in sweep.facts.items()
         }
+        compress = sweep.file.resources.compress
+        self.to_compress = {
+            name: plan.request(known, sweep, nodes, needs=compress)
+            for name, known in sweep.facts.items()
+            if compress
+        }
+        """Model -> what compressing it needs, where that is a process of its own."""
         plan.check_disk(sweep)
         self.settings = plan.settings(nodes, runs.experiment_id())
         self.dense = {
@@ -44,8 +53,12 @@ class Driver:
         self.id = uuid.uuid4().hex
         self.outcomes = dict(sweep.finished)
         """Key -> outcome, of the cells that have ended for good."""
-        self.attempts = Counter[str]()
-        """Key -> how often the cell was handed to the engine."""
+        self.losses = Counter[str]()
+        """Key -> how often the cell was lost."""
+        self.compressed: dict[str, Mapping[str, float]] = {}
+        """Key -> metrics of the checkpoint, of the cells that were compressed apart."""
+        self.waiting = set[str]()
+        """Keys of the cells that have all answers but those of their dense model."""
         self.started = set[str]()
         """Keys of the cells that the engine has."""
         self.running: dict[str, int] = {}
@@ -96,9 +109,12 @@ class Driver:
     def _start_cells(self) -> None:
         for cell in [cell for cell in self.open_cells if cell.key not in self.started]:
             # A compressed model is compared with its dense source, which all its cells share.
-            outcome = self.outcomes.get(self.dense[cell.recipe.base_model])
-            if cell.recipe.method == "none" or (outcome and outcome.state == "done"):
-                self._start(cell)
+            dense = self.dense.get(cell.recipe.base_model)
+            outcome = self.outcomes.get(dense) if dense else None
+            done = dense is None or (outcome is not None and outcome.state == "done")
+            beside = self.engine.parallel and outcome is None and cell.key not in self.waiting
+            if cell.recipe.method == "none" or done or beside:
+                self._start(cell, dense_is_done=done)
             elif outcome:
                 self._end_cell(
                     Outcome(
@@ -109,10 +125,16 @@ class Driver:
                     )
                 )
 
-    def _start(self, cell: Cell) -> None:
+    def _start(self, cell: Cell, *, dense_is_done: bool) -> None:
         self.started.add(cell.key)
-        self.attempts[cell.key] += 1
-        request = self.requests[cell.recipe.base_model]
+        model, request = cell.recipe.base_model, self.requests[cell.recipe.base_model]
+        only_compress = False
+        if cell.recipe.method != "none" and cell.key not in self.compressed:
+            only_compress = model in self.to_compress
+            request = self.to_compress.get(model, request)
+        settings = self.settings | dict.fromkeys(THREADS, str(request.cpus))
+        if not request.gpus and self.sweep.file.resources.gpus:
+            settings[GPUS] = ""  # they belong to the cells that asked for them
         self.engine.submit(
             Task(
                 cell=cell,
@@ -121,14 +143,20 @@ class Driver:
                 policy=self.sweep.policy,
                 parent=self.parent.id,
                 driver=self.id,
-                settings=self.settings | dict.fromkeys(THREADS, str(request.cpus)),
+                settings=settings,
                 code=digests.of_code(),
+                only_compress=only_compress,
+                measured=self.compressed.get(cell.key, {}),
+                dense_is_done=dense_is_done,
             ),
             request,
         )
 
     def _end_cell(self, outcome: Outcome) -> None:
-        """Take an outcome; a lost cell is open again until its retries are used up."""
+        """Take an outcome; a lost cell is open again until its retries are used up.
+
+        One that was compressed, or waits for its dense model, is open again too.
+        """
         cell = next(cell for cell in self.sweep.cells if cell.key == outcome.key)
         self.started.discard(outcome.key)
         self.running.pop(outcome.key, None)
@@ -136,11 +164,20 @@ class Driver:
         if outcome.state == "lost":
             # its process could not close its own run
             sweeps.abandon(outcome.key, driver=self.id, reason=outcome.reason)
-            if self.attempts[outcome.key] <= self.sweep.file.resources.retries:
+            self.losses[outcome.key] += 1
+            if self.losses[outcome.key] <= self.sweep.file.resources.retries:
                 self._report(f"lost, restarting: {name}: {outcome.reason}")
                 return
-        self.outcomes[outcome.key] = outcome
         self.answered |= Counter({outcome.key: outcome.prompts})
+        if outcome.state == "compressed":
+            self.compressed[outcome.key] = outcome.measured
+            self._report(f"compressed: {name}")
+            return
+        if outcome.state == "waiting":
+            self.waiting.add(outcome.key)
+            self._report(f"waiting for its dense model: {name}")
+            return
+        self.outcomes[outcome.key] = outcome
         self._report(f"{outcome.state}: {name}: {outcome.verdict or outcome.reason}", log=True)
 
     def _poll(self) -> None:

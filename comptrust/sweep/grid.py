@@ -84,8 +84,10 @@ class _Expansion:
                 " or include.",
                 "methods",
             )
-        # Every compressed model is compared with its dense source, so that is a cell as well.
-        sources = dict.fromkeys([*(recipe.base_model for recipe in cells), *dense_only])
+        # Every compressed model is compared with its dense source, so that is a cell as well. What
+        # stops early asks the dense model itself, and only what it needs.
+        compared = [recipe.base_model for recipe in cells] if self.file.stop == "full" else []
+        sources = dict.fromkeys([*compared, *dense_only])
         dense = [recipes.build(model=model, method="none") for model in sources]
         # Axes and include may name the same cell; it is run once.
         return tuple({recipe.digest_of_fields(): recipe for recipe in (*dense, *cells)}.values())

@@ -11,14 +11,14 @@ from typing import Any
 from comptrust import config, digests
 from comptrust.compression import fitting
 from comptrust.errors import ServiceError, UserError
-from comptrust.gate import planning
+from comptrust.gate import planning, stopping
 from comptrust.gate import policy as policies
 from comptrust.records import Recipe, Suite
 from comptrust.sweep import facts
 from comptrust.sweep.cell import Cell
 from comptrust.sweep.engines import Capacity, Node
 from comptrust.sweep.grid import Grid
-from comptrust.sweep.sweep_file import SweepFile, models
+from comptrust.sweep.sweep_file import Needs, SweepFile, models
 from comptrust.text_tables import counted
 from comptrust.tracking import registry, store, sweeps
 from comptrust.workflow import signatures
@@ -73,13 +73,22 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     file = grid.file
     policy_name = file.policy or policies.default(file.suite)
     policy = policies.load(policy_name)
+    for recipe in grid.recipes if work else ():
+        file.asking.check_own(recipe)
     signatures.Signer()  # report an unusable key now, not in every cell
     suites.check_names(file.dimensions)
     if work or suites.has_data(file.suite):
         suite = suites.for_run(
-            file.suite, dimensions=file.dimensions, scoring=file.scoring, limit=file.limit
+            file.suite,
+            dimensions=file.dimensions,
+            scoring=file.scoring,
+            limit=file.limit,
+            stop=file.stop,
         )
         planning.check(suite, policy)
+        for recipe in grid.recipes if file.stop == "early" else ():
+            if recipe.method != "none":
+                stopping.margins(suite, policy, recipe)
     else:
         suite = Suite(name=file.suite, revision="", prompts=(), required={})
     is_new = not work and store.missing_file(store.tracking_uri()) is not None
@@ -99,8 +108,8 @@ def build(grid: Grid, *, work: bool) -> Sweep:
     outcomes = {} if is_new else sweeps.finished(tags)
     # What a cell may use and how the sweep is described do not make it another sweep. Some fields
     # came later: a sweep file that leaves them out keeps its digest.
-    later = {"dtype", "template", "template_args"}
-    defaults = {name for name in later if getattr(file, name) in ("auto", None, {})}
+    later = {"engine", "dtype", "template", "template_args", "stop"}
+    defaults = {name for name in later if getattr(file, name) in ("auto", None, {}, "full")}
     apart = {"resources", "description", "server"} | defaults
     fields = file.model_dump(mode="json", exclude=apart) | {"policy": policy_name}
     return Sweep(
@@ -136,6 +145,10 @@ def _cell(
     if n_prompts:
         seconds, basis = _seconds(recipe, known, past, n_prompts, on_gpu=file.resources.gpus > 0)
     asked: list[Any] = [content.digest_of_fields(), suite.digest, digests.of_code(), file.dtype]
+    if file.engine != "auto":
+        asked += [file.engine]
+    if file.stop != "full":
+        asked += [file.stop]
     if file.template or file.template_args:
         asked += [file.template, file.template_args]
     return Cell(
@@ -165,9 +178,15 @@ def _seconds(
     return seconds, "size, from SmolLM2-135M on 2 CPU cores"
 
 
-def request(known: facts.Facts, sweep: Sweep, nodes: Sequence[Node]) -> Capacity:
-    """Return what each cell of a model needs. Raises UserError if no machine has that much."""
-    resources, gpus = sweep.file.resources, sweep.file.resources.gpus
+def request(
+    known: facts.Facts, sweep: Sweep, nodes: Sequence[Node], *, needs: Needs | None = None
+) -> Capacity:
+    """Return what each cell of a model needs. Raises UserError if no machine has that much.
+
+    `needs` are those of its compression, if that is a process of its own.
+    """
+    resources = needs or sweep.file.resources
+    gpus, of_a_gpu = resources.gpus, sweep.file.resources.gpu_memory_gb
     memory = PROCESS_BYTES + (BESIDE_GPU if gpus else ON_CPU) * (known.weights or 0)
     if resources.memory_gb != "auto":
         memory = resources.memory_gb * 1e9
@@ -184,11 +203,11 @@ def request(known: facts.Facts, sweep: Sweep, nodes: Sequence[Node]) -> Capacity
             " larger machine, or set resources in the sweep."
         )
     gpu_memory = ON_GPU * (known.weights or 0)
-    if gpus and resources.gpu_memory_gb and gpu_memory > gpus * resources.gpu_memory_gb * 1e9:
+    if gpus and of_a_gpu and gpu_memory > gpus * of_a_gpu * 1e9:
         raise UserError(
             f"A cell of {known.name} needs about {gpu_memory / 1e9:.1f} GB of GPU memory"
             f" ({known.weights} weights), but the sweep requests {gpus:g} GPUs of"
-            f" {resources.gpu_memory_gb:g} GB. Set resources.gpus higher, or use larger GPUs."
+            f" {of_a_gpu:g} GB. Set resources.gpus higher, or use larger GPUs."
         )
     node = max(fitting, key=lambda node: node.cpus)
     cpus = resources.cpus

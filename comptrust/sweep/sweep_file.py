@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from comptrust.records import Dtype, Limit, Record, Scoring
+from comptrust.models.engines import EngineOptions
+from comptrust.records import Dtype, Limit, Record, Scoring, Stop
 from comptrust.trust.limit import limit_of
 
 
@@ -36,14 +37,21 @@ class CellFilter(Record):
     seed: int | None = None
 
 
-class Resources(Record):
-    """What one cell needs of the machine that runs it."""
+class Needs(Record):
+    """What a process needs of the machine that runs it."""
 
     cpus: int | Literal["auto"] = Field(default="auto", ge=1, le=10**5)
     """CPUs and threads per cell; auto shares a machine's among the cells that fit on it."""
     memory_gb: float | Literal["auto"] = Field(default="auto", gt=0, le=10**6)
     """Main memory in 10^9 bytes; auto estimates it from the model's size."""
     gpus: float = Field(default=0, ge=0, le=10**4)
+
+
+class Resources(Needs):
+    """What one cell needs of the machine that runs it."""
+
+    compress: Needs | None = None
+    """If given, a cell is compressed in a process of its own, which needs this instead."""
     gpu_memory_gb: float | None = Field(default=None, gt=0)
     """Memory of one GPU, which Ray does not know; if given, the estimate must fit into it."""
     retries: int = Field(default=1, ge=0, le=100)
@@ -61,6 +69,8 @@ class SweepFile(Record):
     dimensions: tuple[str, ...] | None = None
     limit: Annotated[Limit, BeforeValidator(_limit)] | None = None
     scoring: Scoring = "compressed-trust"
+    engine: str = "auto"
+    """What answers, in every cell: auto, hf, vllm or another backend; see `run --engine`."""
     dtype: Dtype = "auto"
     template: str | None = None
     template_args: dict[str, bool | int | float | str] = {}
@@ -83,12 +93,25 @@ class SweepFile(Record):
     """Method -> group_size, calibration, calibration_samples, save_dtype and the method's own."""
     include: tuple[CellFilter, ...] = ()
     exclude: tuple[CellFilter, ...] = ()
+    stop: Stop = "full"
+    """`early`: each candidate and its dense source answer until every dimension is decided."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
     server: str | None = Field(default=None, alias="for")
     """Server that has to load every compressed model; a cell that it cannot load is refused."""
     policy: str | None = None
     """By default the one that runs of the suite are judged under."""
     resources: Resources = Resources()
+
+    @property
+    def asking(self) -> EngineOptions:
+        """How the models of all cells answer."""
+        return EngineOptions(
+            engine=self.engine,
+            dtype=self.dtype,
+            batch_size=self.batch_size,
+            template=self.template,
+            template_args=self.template_args,
+        )
 
 
 def models(file: SweepFile) -> list[Model]:

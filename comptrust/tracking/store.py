@@ -48,6 +48,11 @@ def project_root() -> Path:
 def tracking_uri() -> str:
     """Return MLFLOW_TRACKING_URI, or the sqlite file in the project's root, if it can be named."""
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        if re.match(r"sqlite:[^?]*\?(?!\w+=[^/]*$)", uri):
+            raise UserError(
+                f"MLFLOW_TRACKING_URI {uri}: the question mark ends the path, so MLflow would use"
+                " the file before it. Name a file whose path has none."
+            )
         return uri
     # a question mark ends the path, and this form of the percent sign is an escape
     if mark := re.search(r"\?|%[0-9A-Fa-f]{2}", str(project_root())):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from comptrust.tracking import registry, runs
@@ -20,7 +20,9 @@ class Outcome:
     """How a cell ended."""
 
     key: str
-    state: Literal["done", "failed", "lost"]
+    state: Literal["done", "failed", "lost", "compressed", "waiting"]
+    """The last two are not the end: it goes on in a process that answers, or once its dense model
+    is measured."""
     run_id: str | None = None
     version: str | None = None
     """models:/NAME/VERSION."""
@@ -30,6 +32,8 @@ class Outcome:
     overhead: float = 0.0
     """Seconds this process spent on the rest: locking, look-ups, opening the run, reporting."""
     prompts: int = 0
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """Metrics of a checkpoint that was made."""
     reason: str = ""
     exit_code: int = 0
 

@@ -2,11 +2,10 @@
 
 A published score can hide a drop: the mean of |gaps| is biased upwards by noise, most where the
 gaps are small (Lum et al. 2022, De-biasing "bias" measurement), and rounding hides up to half a
-step. A contrast is linear in what each prompt lost, up to one last step that can only raise it.
+step. A contrast is linear in what each prompt lost, up to one last maximum that can only raise it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,10 +22,20 @@ class Contrast:
     """Shape (m, n): prompts with the same number are averaged together in that sum."""
     shares: np.ndarray
     """Shape (n,): points by which losing this prompt alone can move the drop."""
-    combine: Callable[[np.ndarray], np.ndarray] = np.ravel
-    """Sums (R, m), by default one, -> drops (R,). Noise in the sums may raise it, never lower."""
+    faces: np.ndarray = field(default_factory=lambda: np.ones((1, 1)))
+    """Shape (f, q), by default 1: each q sums in turn give the largest of f weighted ones of them;
+    the drop is the total. So noise in the sums may raise it, never lower.
+    """
     statistic: str | None = None
     """What the drop is of, if that is not what the dimension's `statistic` says."""
+
+    def combine(self, sums: np.ndarray) -> np.ndarray:
+        """Return the drops, shape (R,), of sums of shape (R, m)."""
+        return np.asarray(self.by_face(sums).max(axis=2).sum(axis=1))
+
+    def by_face(self, sums: np.ndarray) -> np.ndarray:
+        """Return the weighted sums of sums (R, m), shape (R, m / q, f)."""
+        return np.asarray(sums.reshape(len(sums), -1, self.faces.shape[1]) @ self.faces.T)
 
     @property
     def sums(self) -> np.ndarray:

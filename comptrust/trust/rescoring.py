@@ -91,6 +91,11 @@ def _compare(stated: Score, measured: Score, ref: str) -> None:
     ]
     for ours, theirs in ((stated.subscores, measured.subscores), (stated.sound, measured.sound)):
         numbers += [(key, value, theirs.get(key)) for key, value in ours.items()]
+    if stated.estimate or measured.estimate:
+        ours, theirs = (
+            one.estimate.model_dump() if one.estimate else {} for one in (stated, measured)
+        )
+        numbers += [(f"estimate ({key})", ours.get(key), theirs.get(key)) for key in ours | theirs]
     for what, value, again in numbers:
         if not _equal(value, again):
             raise UserError(

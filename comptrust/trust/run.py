@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,6 +35,8 @@ PACKAGES = (
 """Packages whose versions can change answers or scores."""
 OWNER = "owner.json"
 """File of an evaluation's folder: which model, suite and backend its answers are of."""
+Check = Callable[[Mapping[str, Sequence[Generation]]], None]
+"""Raises if answers (dimension -> generations) must not be scored."""
 FINAL = ("content_filter", TOO_LONG, UNFINISHED, NOT_FINITE)
 """Finish reasons of answers that would be withheld again."""
 
@@ -48,7 +50,7 @@ def evaluate(
     allow_partial: bool = False,
     facts: Mapping[str, str] = {},
     dense: bool = False,
-    check: Callable[[Mapping[str, Sequence[Generation]]], None] = lambda answers: None,
+    check: Check = lambda answers: None,
     ledger: Ledger | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
@@ -61,82 +63,176 @@ def evaluate(
     model or a broken line, ServiceError if the disk is full (answers are kept) or the model
     computes no probabilities for any prompt; for some, these are not measured.
     """
-    rendered = [backend.render(prompt) for prompt in suite.prompts]
-    rendering_digest = digests.of_value({"decoding": DECODING, "prompts": rendered})
-    description = backend.describe()
-    owner = {
-        "suite": suite.digest,
-        "checkpoint": checkpoint_digest,
-        "rendering": rendering_digest,
-        **description,
-    }
-    _claim(out, owner)
-    ledger = ledger or Ledger()
-    ledger.open(owner)
-    manifest, folder = suite.manifest(), out / "generations"
-    digests.write_atomic(out / "suite.json", manifest.model_dump_json(indent=2) + "\n")
-    examples: dict[str, str] = {}
-    for prompt, text in zip(suite.prompts, rendered, strict=True):
-        examples.setdefault(f"{prompt.dimension}/{prompt.scenario}", text)
-    digests.write_atomic(
-        out / "rendered.json", json.dumps(examples, indent=2, ensure_ascii=False) + "\n"
+    asking = Asking(
+        backend,
+        suite,
+        kept=out,
+        checkpoint_digest=checkpoint_digest,
+        ledger=ledger or Ledger(),
+        say=say,
+    )
+    for name in suite.required:
+        asking.ask(name)
+    return asking.finish(
+        suite, out=out, allow_partial=allow_partial, facts=facts, dense=dense, check=check
     )
 
-    beyond = window.beyond(backend, suite, rendered, say=say)
-    answers: dict[str, list[Generation]] = {}
-    files: dict[str, str] = {}
-    partials = {name: folder / f".{name}.partial.jsonl" for name in suite.required}
-    kept = {name: list(_resume(path, ledger)) for name, path in partials.items()}
-    lines = [answer for answers in kept.values() for answer in answers]
-    known_ids = {(answer.dimension, answer.id) for answer in lines if answer}
-    again = sum((prompt.dimension, prompt.id) not in known_ids for prompt in suite.prompts)
-    if unmarked := min(again, lines.count(None)):
-        say(f"{counted(unmarked, 'kept answer')} not made with this signing key: asked for again")
-    for dimension in suite.required:
-        prompts = [prompt for prompt in suite.prompts if prompt.dimension == dimension]
-        known = {
-            prompt.id: unanswered(prompt, TOO_LONG)
-            for prompt in beyond
-            if prompt.dimension == dimension
+
+class Asking:
+    """One model that is asked a suite's prompts; each answer is on disk at once."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        suite: Suite,
+        *,
+        kept: Path,
+        checkpoint_digest: str,
+        ledger: Ledger,
+        say: Callable[[str], None],
+    ) -> None:
+        """Open the folder `kept`, and take over the answers there that count for the ledger."""
+        self.backend, self.suite, self.ledger = backend, suite, ledger
+        self.checkpoint_digest, self._folder = checkpoint_digest, kept / "generations"
+        rendered = [backend.render(prompt) for prompt in suite.prompts]
+        self._rendered = {
+            (prompt.dimension, prompt.id): text
+            for prompt, text in zip(suite.prompts, rendered, strict=True)
         }
-        rows = _ask(
-            backend,
-            prompts,
-            known,
-            filter(None, kept.pop(dimension)),
-            ledger,
-            partial=partials[dimension],
+        owner = self._owner(suite)
+        _claim(kept, owner)
+        ledger.open(owner)
+        beyond = window.beyond(backend, suite, rendered, say=say)
+        self.left_out = frozenset((prompt.dimension, prompt.id) for prompt in beyond)
+        """(dimension, id) of the prompts beyond the model's context window, which are not sent."""
+        self._classified: set[tuple[str, str]] = set()
+        """(dimension, id) of the answers whose texts a classifier has scored."""
+        self._answers: dict[str, dict[str, Generation]] = {}
+        lost = 0
+        for name in suite.required:
+            lines = list(_resume(self._partial(name), ledger))
+            lost += lines.count(None)
+            answers = {answer.id: answer for answer in lines if answer}
+            self._answers[name] = {
+                key: answer for key, answer in answers.items() if answer.withheld in (None, *FINAL)
+            } | {
+                prompt.id: unanswered(prompt, TOO_LONG)
+                for prompt in beyond
+                if prompt.dimension == name
+            }
+        open_ = sum(one.id not in self._answers[one.dimension] for one in suite.prompts)
+        if unmarked := min(open_, lost):
+            say(
+                f"{counted(unmarked, 'kept answer')} not made with this signing key: asked for"
+                " again"
+            )
+
+    def ask(
+        self, dimension: str, prompts: Sequence[Prompt] | None = None, *, brief: bool = False
+    ) -> list[Generation]:
+        """Return the answers to some prompts of a dimension, in order; by default to all of them.
+
+        Those that have no answer yet are asked; what failed is tried again. `brief`: this is one of
+        many short steps.
+        """
+        if prompts is None:
+            prompts = [one for one in self.suite.prompts if one.dimension == dimension]
+        answers, partial = self._answers[dimension], self._partial(dimension)
+        if missing := [prompt for prompt in prompts if prompt.id not in answers]:
+            done = len(prompts) - len(missing)
+            for answer in progress.track(
+                self.backend.answer(missing),
+                total=len(prompts),
+                done=done,
+                what=dimension,
+                brief=brief,
+            ):
+                line = self.ledger.marked(json.dumps(answer.model_dump(mode="json")))
+                _append(partial, line, kept=f"{done} of {len(prompts)} answers are kept")
+                done += 1
+                answers[answer.id] = answer
+        rows = [answers[prompt.id] for prompt in prompts]
+        if rows and dimension in self.suite.scorers:
+            scorer = scorers.get(self.suite.scorers[dimension])
+            unscored = [row for row in rows if (dimension, row.id) not in self._classified]
+            answers |= {row.id: row for row in _with_toxicity(unscored, scorer=scorer)}
+            self._classified.update((dimension, row.id) for row in unscored)
+            rows = [answers[prompt.id] for prompt in prompts]
+        return rows
+
+    def finish(
+        self,
+        suite: Suite,
+        *,
+        out: Path,
+        allow_partial: bool = False,
+        facts: Mapping[str, str] = {},
+        dense: bool = False,
+        check: Check = lambda answers: None,
+    ) -> Evaluation:
+        """Score the answers to `suite`, all or a part of what is asked, and write all to `out`."""
+        owner, manifest = self._owner(suite), suite.manifest()
+        _claim(out, owner)
+        digests.write_atomic(out / "suite.json", manifest.model_dump_json(indent=2) + "\n")
+        examples: dict[str, str] = {}
+        for prompt in suite.prompts:
+            text = self._rendered[prompt.dimension, prompt.id]
+            examples.setdefault(f"{prompt.dimension}/{prompt.scenario}", text)
+        digests.write_atomic(
+            out / "rendered.json", json.dumps(examples, indent=2, ensure_ascii=False) + "\n"
         )
-        if rows and dimension in suite.scorers:
-            rows = _with_toxicity(rows, scorer=scorers.get(suite.scorers[dimension]))
-        if rows:
-            files[dimension] = write_generations(folder / f"{dimension}.jsonl", rows)
-        answers[dimension] = rows
-    reasons = {row.withheld for rows in answers.values() for row in rows}
-    if NOT_FINITE in reasons and not reasons - {NOT_FINITE, TOO_LONG}:
-        raise ServiceError(
-            "The model's log-likelihoods are not finite for any prompt, so nothing is scored. Its"
-            " weights are broken, or too large for its dtype: compress it again, or evaluate it in"
-            " float32."
+        by_dimension, files = suite.by_dimension(), {}
+        answers = {name: self.ask(name, by_dimension.get(name, [])) for name in suite.required}
+        for name, rows in answers.items():
+            places = {row.id: number for number, row in enumerate(rows)}
+            order = (places[key] for key in self._answers[name] if key in places)
+            if rows:
+                self.ledger.order[name] = tuple(order)
+                path = out / "generations" / f"{name}.jsonl"
+                files[name] = write_generations(path, rows)
+        reasons = {row.withheld for rows in answers.values() for row in rows}
+        if NOT_FINITE in reasons and not reasons - {NOT_FINITE, TOO_LONG}:
+            raise ServiceError(
+                "The model's log-likelihoods are not finite for any prompt, so nothing is scored."
+                " Its weights are broken, or too large for its dtype: compress it again, or"
+                " evaluate it in float32."
+            )
+        check(answers)
+        card = Scorecard(
+            checkpoint_digest=self.checkpoint_digest,
+            suite_digest=suite.digest,
+            rendering_digest=owner["rendering"],
+            generations=files,
+            scores=scoring.score(
+                itertools.chain.from_iterable(answers.values()),
+                suite=manifest,
+                dimensions=answers,
+                scoring=suite.scoring,
+                allow_partial=allow_partial,
+                dense=dense,
+            ),
+            provenance={
+                **_provenance(suite),
+                **self.backend.machine(),
+                **facts,
+                **self.backend.describe(),
+            },
         )
-    check(answers)
-    card = Scorecard(
-        checkpoint_digest=checkpoint_digest,
-        suite_digest=suite.digest,
-        rendering_digest=rendering_digest,
-        generations=files,
-        scores=scoring.score(
-            itertools.chain.from_iterable(answers.values()),
-            suite=manifest,
-            dimensions=answers,
-            scoring=suite.scoring,
-            allow_partial=allow_partial,
-            dense=dense,
-        ),
-        provenance={**_provenance(suite), **backend.machine(), **facts, **description},
-    )
-    digests.write_atomic(out / "scorecard.json", card.model_dump_json(indent=2) + "\n")
-    return load(out, ref=str(out / "scorecard.json"))
+        digests.write_atomic(out / "scorecard.json", card.model_dump_json(indent=2) + "\n")
+        return load(out, ref=str(out / "scorecard.json"))
+
+    def _owner(self, suite: Suite) -> dict[str, str]:
+        """Return whose answers to which prompts a folder holds."""
+        texts = [self._rendered[prompt.dimension, prompt.id] for prompt in suite.prompts]
+        return {
+            "suite": suite.digest,
+            "checkpoint": self.checkpoint_digest,
+            "rendering": digests.of_value({"decoding": DECODING, "prompts": texts}),
+            **self.backend.describe(),
+        }
+
+    def _partial(self, dimension: str) -> Path:
+        return self._folder / f".{dimension}.partial.jsonl"
 
 
 def _claim(out: Path, owner: dict[str, str]) -> None:
@@ -154,37 +250,6 @@ def check_owner(out: Path, owner: Mapping[str, str]) -> None:
             f"{out} holds answers of another model, suite or backend. Choose another output folder"
             " or remove this one."
         )
-
-
-def _ask(
-    backend: Backend,
-    prompts: Sequence[Prompt],
-    known: dict[str, Generation],
-    kept: Iterable[Generation],
-    ledger: Ledger,
-    *,
-    partial: Path,
-) -> list[Generation]:
-    """Return the answers in order, appending new ones to `partial`; retry what failed."""
-    answers = {
-        answer.id: answer
-        for answer in {answer.id: answer for answer in kept}.values()
-        if answer.withheld in (None, *FINAL)
-    } | known
-    if missing := [prompt for prompt in prompts if prompt.id not in answers]:
-        for answer in progress.track(
-            backend.answer(missing),
-            total=len(prompts),
-            done=len(prompts) - len(missing),
-            what=prompts[0].dimension,
-        ):
-            line = ledger.marked(json.dumps(answer.model_dump(mode="json")))
-            _append(partial, line, kept=f"{len(answers)} of {len(prompts)} answers are kept")
-            answers[answer.id] = answer
-    if prompts:
-        places = {prompt.id: row for row, prompt in enumerate(prompts)}
-        ledger.order[prompts[0].dimension] = tuple(places[key] for key in answers if key in places)
-    return [answers[prompt.id] for prompt in prompts]
 
 
 def _append(partial: Path, line: str, *, kept: str) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,9 +30,9 @@ def draw(suite: Suite, limit: Limit, *, seed: int = SEED) -> Suite:
     kept: list[Prompt] = []
     for name, prompts in suite.by_dimension().items():
         table = unanswered(prompts, dimension=name, suite=suite)
-        items = _items(prompts, table)
+        items = items_of(prompts, table)
         shares = base.get(name, scoring=suite.scoring).shares(table)
-        order = _order(items, prompts, shares, key=f"{seed}/{name}")
+        order = proportional(strata(items, prompts, shares, key=f"{seed}/{name}"))
         count = math.ceil(limit * len(order)) if isinstance(limit, float) else limit
         rank = {item: number for number, item in enumerate(order)}
         first: dict[str, int] = {}
@@ -57,7 +58,7 @@ def unanswered(prompts: Iterable[Prompt], *, dimension: str, suite: Suite) -> ba
     )
 
 
-def _items(prompts: Sequence[Prompt], table: base.Table) -> list[str]:
+def items_of(prompts: Sequence[Prompt], table: base.Table) -> list[str]:
     """Return each prompt's item: its cluster, or one of its repeats with other sampling seeds."""
     clusters = table.cluster.tolist()
     sizes = Counter(zip(table.scenario.tolist(), clusters, strict=True))
@@ -73,28 +74,55 @@ def _items(prompts: Sequence[Prompt], table: base.Table) -> list[str]:
     return items
 
 
-def _order(
+class Stratum(NamedTuple):
+    """The items that the same scenarios ask."""
+
+    start: float
+    """Where its items begin in a systematic order, 0-1, random."""
+    weight: float
+    """Points of the score that its items hold together."""
+    items: list[str]
+    """In random order."""
+
+
+def strata(
     items: Sequence[str], prompts: Sequence[Prompt], shares: np.ndarray, *, key: str
-) -> list[str]:
+) -> list[Stratum]:
+    """Return the strata of a dimension, whose prompts have these items and shares.
+
+    The random order depends on `key` and the items alone.
+    """
     asked: defaultdict[str, set[str]] = defaultdict(set)
     weight: Counter[str] = Counter()
     for item, prompt, share in zip(items, prompts, shares.tolist(), strict=True):
         asked[item].add(prompt.scenario)
         weight[item] += share
-    strata: defaultdict[frozenset[str], list[str]] = defaultdict(list)
+    members: defaultdict[frozenset[str], list[str]] = defaultdict(list)
     for item, scenarios in asked.items():
-        strata[frozenset(scenarios)].append(item)
-    places: dict[str, float] = {}
-    for pattern, members in strata.items():
-        members.sort(key=lambda item: _uniform(key, "item", item))
-        # Systematic: the beginnings of all strata grow by their weight, from a random start (0-1).
-        start = _uniform(key, "scenarios", *sorted(pattern))
-        total = sum(weight[item] for item in members)
-        places |= {
-            item: (rank + start) / total if total else math.inf for rank, item in enumerate(members)
-        }
+        members[frozenset(scenarios)].append(item)
+    for names in members.values():
+        names.sort(key=lambda item: uniform(key, "item", item))
+    return [
+        Stratum(
+            start=uniform(key, "scenarios", *sorted(pattern)),
+            weight=sum(weight[item] for item in names),
+            items=names,
+        )
+        for pattern, names in members.items()
+    ]
+
+
+def proportional(strata: Iterable[Stratum]) -> list[str]:
+    """Return all items in an order whose beginnings have the strata in proportion to weight."""
+    # Systematic: the beginnings of all strata grow by their weight, from a random start.
+    places = {
+        item: (rank + stratum.start) / stratum.weight if stratum.weight else math.inf
+        for stratum in strata
+        for rank, item in enumerate(stratum.items)
+    }
     return sorted(places, key=lambda item: (places[item], item))
 
 
-def _uniform(*words: str) -> float:
+def uniform(*words: str) -> float:
+    """Return a number, 0-1, that looks random and depends on the words alone."""
     return int.from_bytes(hashlib.sha256("\0".join(words).encode()).digest()[:8]) / 2**64

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from comptrust.errors import UserError, unknown
-from comptrust.records import Generation, Score, Scoring, SuiteManifest
+from comptrust.records import Estimate, Generation, Score, Scoring, SuiteManifest
 from comptrust.trust import base
 from comptrust.trust.dimensions import dimensions as all_dimensions
 from comptrust.trust.fields import FieldError
@@ -33,7 +33,8 @@ def score(
     A dimension has value None if a scenario that the suite, or else the published benchmark,
     requires is missing or partly answered; `allow_partial` scores the rest, if every part of the
     formula has some. A `dense` model that cannot be told from guessing has a reason instead of a
-    value. Answers that were not given are counted and left out. Raises UserError (FieldError if one
+    value; a dimension that a sequential evaluation asked in part has an estimate instead. Answers
+    that were not given are counted and left out. Raises UserError (FieldError if one
     answer is to blame) without answers or for what cannot be scored.
     """
     judged = {name: _JudgedDimension(name, suite=suite, scoring=scoring) for name in dimensions}
@@ -76,6 +77,41 @@ def no_signal(dimension: base.Dimension, table: base.Table, chance: Sequence[flo
     return (
         f"no measurable signal: the dense model earns {guessed + effect:.1f} points,"
         f" give or take {margin:.1f}, and guessing earns {guessed:.1f}"
+    )
+
+
+def estimate(
+    dimension: base.Dimension, table: base.Table, *, items: int, of: int
+) -> Estimate | None:
+    """Estimate the score of a suite from some of its items; None if no answer was given.
+
+    The interval is that of a mean over items (normal, 95%); it is 0 to 100 where the score is no
+    mean over prompts.
+    """
+    table = table.select(table.given)
+    if not len(table.ids):
+        return None
+    try:
+        shares, merits = dimension.shares(table), np.nan_to_num(dimension.merit(table))
+    except UserError:  # no mean over prompts
+        score = float(dimension.aggregate(table).get("score", [math.nan])[0])
+        margin = math.inf
+    else:
+        score = float(shares @ merits)
+        _, clusters = np.unique(table.cluster.astype(str), return_inverse=True)
+        effects = np.bincount(clusters, shares * (merits - score / 100))
+        margin = SIGNAL_LIMIT * float(np.sqrt((effects**2).sum()))
+    if not math.isfinite(score):
+        return None
+    ends = (min(max(end, 0.0), 100.0) for end in (score, score - margin, score + margin))
+    value, low, high = (round(end, 9) for end in ends)
+    return Estimate(
+        value=value,
+        low=low,
+        high=high,
+        refusal_rate=100 * float(table.refusal.mean()),
+        items=items,
+        of=of,
     )
 
 
@@ -128,7 +164,10 @@ class _JudgedDimension:
         required_parts = {self.dimension.part(scenario) for scenario in self.required} - {None}
         answered_parts = {self.dimension.part(scenario) for scenario in answered}
         # Some numbers can be reported, or all: the score needs every part of the formula.
-        reportable = not missing or allow_partial
+        stopped = self.suite and self.suite.stopped
+        name = self.dimension.name
+        asked, of = (stopped.items.get(name, 0), stopped.of.get(name, 1)) if stopped else (0, 0)
+        reportable = asked == of and (not missing or allow_partial)
         whole = reportable and bool(self.required) and required_parts <= answered_parts
         chance = [self.chance[row] for row in np.flatnonzero(whole_table.given)]
         reason = no_signal(self.dimension, table, chance) if dense and whole else ""
@@ -145,6 +184,9 @@ class _JudgedDimension:
             partial=bool(missing) and allow_partial,
             missing=missing,
             reason=reason,
+            estimate=estimate(self.dimension, whole_table, items=asked, of=of)
+            if asked < of
+            else None,
             n_prompts=sum(self.prompts.values()) if self.suite else len(self.outcomes),
             n_scored=n - int(np.all(unmeasured, axis=0).sum()),
             withheld=withheld,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from comptrust import config
 from comptrust.errors import UserError, unknown
 from comptrust.plugins import Registry
-from comptrust.records import Limit, Scoring, Suite
+from comptrust.records import Limit, Scoring, Stop, Suite
 from comptrust.trust import content, sample, scorers
 from comptrust.trust import limit as limits
 from comptrust.trust.dimensions import dimensions as all_dimensions
@@ -80,10 +80,19 @@ def defaults(spec: str) -> Defaults:
 
 
 def for_run(
-    spec: str, *, dimensions: Sequence[str] | None, scoring: Scoring, limit: Limit | None
+    spec: str,
+    *,
+    dimensions: Sequence[str] | None,
+    scoring: Scoring,
+    limit: Limit | None,
+    stop: Stop = "full",
 ) -> Suite:
-    """Load a suite as `run` and sweeps ask it: without a limit, with the suite's own."""
-    limit = limit or defaults(spec).limit
+    """Load a suite as `run` and sweeps ask it: without a limit, with the suite's own.
+
+    What stops early may ask all of it, as far as its rule needs.
+    """
+    if stop == "full":
+        limit = limit or defaults(spec).limit
     return load(spec, dimensions=dimensions, scoring=scoring, limit=limit)
 
 
@@ -95,6 +104,11 @@ def answered(evaluation: Evaluation, spec: str) -> Suite:
     ref, manifest = evaluation.ref, evaluation.suite
     if manifest is None:
         raise UserError(f"{ref} has no suite.json, so nothing says which prompts it was asked.")
+    if manifest.stopped:
+        raise UserError(
+            f"{ref} was asked a part of its suite, until the gate was certain. Evaluate it with"
+            " --stop full."
+        )
     if manifest.limit is not None and manifest.sample is None:
         raise UserError(
             f"{ref} was asked the first {manifest.limit} prompts of each scenario by an earlier"

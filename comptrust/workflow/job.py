@@ -1,30 +1,37 @@
 """The main job: compress, evaluate, validate, log, judge, register, promote; dense only once."""
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from comptrust import config, digests
+from comptrust import digests
+from comptrust.errors import ServiceError
 from comptrust.gate import pins
 from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import Policy
 from comptrust.gate.verdict import judge
-from comptrust.models import memory, precision, presets
-from comptrust.models.own_template import Arguments
+from comptrust.models import memory
+from comptrust.models.engines import EngineOptions
 from comptrust.models.probe import InMemory
 from comptrust.models.sources import Source
-from comptrust.records import CHOSEN, Checkpoint, Dtype, Recipe, Suite
+from comptrust.records import Checkpoint, Recipe, Stop, Suite
 from comptrust.report import page
 from comptrust.serving_cost import ServingCosts
 from comptrust.tracking import datasets, evaluations, metrics, promotion, registry, runs
 from comptrust.tracking import serving_cost as costs
-from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.limit import shown
-from comptrust.workflow import baselines, checkpoints, measuring, promotable, recording, signatures
+from comptrust.workflow import (
+    baselines,
+    checkpoints,
+    early,
+    promotable,
+    recording,
+    side,
+    signatures,
+)
 
 Say = Callable[[str], None]
 
@@ -40,13 +47,8 @@ class Job:
     suite_name: str
     policy: Policy
     signer: signatures.Signer = field(default_factory=signatures.Signer)
-    dtype: Dtype = "auto"
-    """Numbers that the models compute their answers in."""
-    template: str | None = None
-    """Chat format; by default the preset's, else the model's own."""
-    template_args: Arguments = field(default_factory=dict)
-    """Arguments of the model's own chat template."""
-    batch_size: int | None = None
+    asking: EngineOptions = field(default_factory=EngineOptions)
+    """How both models answer; the chat format is by default the preset's, else the model's own."""
     promote_to: str | None = None
     out: Path | None = None
     """Folder of the checkpoint; in the cache by default."""
@@ -56,6 +58,15 @@ class Job:
     """Seal under which the models are evaluated."""
     chosen: str | None = None
     """How the recipe was chosen among others, which the verdict says."""
+    stop: Stop = "full"
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """Metrics of the checkpoint by the process that put it into the cache; else it is probed."""
+    dense_elsewhere: bool = False
+    """Another job evaluates the dense model: raise DenseNotReady until it is done."""
+
+
+class DenseNotReady(ServiceError):
+    """The dense model is still being evaluated; the candidate's answers are kept until then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +94,15 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
         say("the policy does not name this suite, so nothing can pass: comptrust suites pin --help")
     with runs.start(job.recipe.slug, tags=registry.recipe_tags(job.recipe)) as log:
         checkpoint, models = _checkpoint(log, job, say)
-        # The candidate answers while compression still has it in memory, then makes room for the
-        # dense model.
-        baseline = candidate = _evaluate(log, checkpoint, job, models, say)
-        if checkpoint.recipe.method != "none":
-            baseline = _dense(candidate, job, say)
+        if job.stop == "early" and checkpoint.recipe.method != "none":
+            candidate, baseline = _both(log, checkpoint, job, models, say)
+        else:
+            # The candidate answers while compression still has it in memory, then makes room for
+            # the dense model.
+            baseline = candidate = _evaluate(log, checkpoint, job, models, say)
+            if checkpoint.recipe.method != "none":
+                baseline = _dense(candidate, job, say)
+        if baseline is not candidate:
             costs.add_dense(log, baseline.ref)
         drops = log.comparison(candidate, baseline, prompts=job.suite.prompts)
         evidence = Evidence(
@@ -96,6 +111,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> JobResult:
             evaluations.siblings(candidate, counts=job.signer.counts(job.policy)),
             signatures.blocked(candidate, job.signer.trusted),
             model=evaluations.model_of(candidate),
+            suite=job.suite,
         )
         verdict = judge(evidence, job.policy, trusted=job.signer.trusted)
         log.verdict(verdict)
@@ -135,6 +151,17 @@ def register(job: Job, *, say: Say = lambda line: None) -> registry.Version:
         return registry.register(log, checkpoint, None, folder=Path(checkpoint.path))
 
 
+def compress(job: Job, *, say: Say = lambda line: None) -> dict[str, float]:
+    """Make a checkpoint in the cache for another process to evaluate, and return its metrics."""
+    name = f"{job.recipe.slug} (compress)"
+    with runs.start(name, tags=registry.recipe_tags(job.recipe)) as log:
+        _checkpoint(log, job, say)
+        log.metrics(memory.peak())
+        with runs.service():
+            logged = runs.client().get_run(log.id).data.metrics
+    return {key: value for key, value in logged.items() if key.startswith(("probe/", "time/"))}
+
+
 def _checkpoint(log: runs.Run, job: Job, say: Say) -> tuple[Checkpoint, InMemory]:
     """Make or reuse the recipe's checkpoint, and log and probe it."""
     models = InMemory(job.source, wants_dense=job.recipe.method != "none")
@@ -148,7 +175,7 @@ def _checkpoint(log: runs.Run, job: Job, say: Say) -> tuple[Checkpoint, InMemory
     log.read(datasets.calibration(checkpoint.recipe), context="calibration")
     log.checkpoint(checkpoint)
     with log.timed("probe"):
-        log.metrics(models.probe(checkpoint))
+        log.metrics(job.measured or models.probe(checkpoint))
     log.tags(registry.recipe_tags(checkpoint.recipe) | {"code_digest": digests.of_code()})
     return checkpoint, models
 
@@ -172,8 +199,10 @@ def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
     if reused:
         say(f"dense model: evaluated before on this suite ({reused.ref}), reused")
         return reused
+    if job.dense_elsewhere:
+        raise DenseNotReady("Its answers are kept; it goes on when its dense model is done.")
     say("dense model: evaluating it once on this suite")
-    job = dataclasses.replace(job, recipe=recipe, out=None, existing=None, chosen=None)
+    job = dataclasses.replace(job, recipe=recipe, out=None, existing=None, chosen=None, measured={})
     tags = registry.recipe_tags(resolved) | {"code_digest": code}
     with runs.start("dense", adopt=False, tags=tags) as log:
         dense, models = _checkpoint(log, job, say)
@@ -203,60 +232,39 @@ def _log_model(
 def _evaluate(
     log: runs.Run, checkpoint: Checkpoint, job: Job, models: InMemory, say: Say
 ) -> Evaluation:
-    """Let the checkpoint answer, validate each step with Great Expectations, and log everything."""
-    from comptrust.gate.expectations import frames
-    from comptrust.models.backends.hf import Hf
-    from comptrust.trust.run import evaluate
-
-    path = Path(checkpoint.path)
-    chosen = {CHOSEN: job.chosen} if job.chosen else {}
-    log.read(datasets.suite(job.suite, spec=job.suite_name), context="evaluation")
-    witness = measuring.Witness(job.signer.key, job.seal)
-    asked: list[object] = [
-        job.suite.digest,
-        digests.of_code(),
-        job.dtype,
-        job.template,
-        dict(job.template_args),
-    ]
-    asked += [job.chosen] if job.chosen else []
-    key = digests.of_value([checkpoint.digest, *asked])
-    folder = config.cache_dir() / "evaluations" / key[:24]
-    checks = folder.with_name(f"{folder.name}-validation")
-    ledger = witness.ledger(job.suite, out=folder)
-    is_new = not (folder / "owner.json").exists()
-    try:
-        frames.validate_prompts(job.suite.prompts, out=checks)
+    """Let the checkpoint answer every prompt of the suite."""
+    with side.asked(checkpoint, job, models, say=say) as model:
         with log.timed("evaluate"):
-            backend = Hf(
-                path,
-                batch_size=job.batch_size,
-                template=job.template or presets.template(checkpoint.recipe.base_model),
-                template_args=job.template_args,
-                loaded=models.take(checkpoint, dtype=job.dtype),
-            )
-            check = functools.partial(frames.validate_generations, job.suite.prompts, out=checks)
-            measured = evaluate(
-                backend,
+            for name in job.suite.required:
+                model.asking.ask(name)
+        return model.finish(log, job.suite, say=say)
+
+
+def _both(
+    log: runs.Run, checkpoint: Checkpoint, job: Job, models: InMemory, say: Say
+) -> tuple[Evaluation, Evaluation]:
+    """Let the checkpoint and its dense source answer until every dimension is decided."""
+    recipe = Recipe(base_model=checkpoint.recipe.base_model, method="none")
+    source = checkpoints.get(recipe, job.source, say=say)
+    in_memory = InMemory(job.source, wants_dense=False)
+    with (
+        side.asked(checkpoint, job, models, say=say) as candidate,
+        side.asked(source, dataclasses.replace(job, chosen=None), in_memory, say=say) as dense,
+    ):
+        with log.timed("evaluate"):
+            part = early.ask(
+                candidate.asking,
+                dense.asking,
                 job.suite,
-                out=folder,
-                checkpoint_digest=checkpoint.digest,
-                facts={"weights": precision.weights(path)} | chosen,
-                dense=checkpoint.recipe.method == "none",
-                check=check,
-                ledger=ledger,
+                job.policy,
+                record=checkpoint,
                 say=say,
             )
-        if is_new:  # else the time is not that of all prompts
-            log.metrics({runs.PROMPTS: len(job.suite.prompts)})
-        frames.validate_scorecards([measured.scorecard], out=checks)
-        cost = measuring.serving_cost(backend, folder, say=say)
-    finally:
-        if checks.is_dir():
-            log.folder(checks, "validation")
-    # The same bytes as those that are logged, as they are signed.
-    digests.write_atomic(folder / "checkpoint.json", checkpoint.model_dump_json(indent=2))
-    witness.sign(folder, ledger)
-    log.evaluation(folder, measured.scorecard)
-    costs.log(log, cost)
-    return evaluation.load(folder, ref=f"runs:/{log.id}")
+        tags = registry.recipe_tags(source.recipe) | {"code_digest": digests.of_code()}
+        with runs.start("dense", adopt=False, tags=tags) as dense_log:
+            dense_log.recipe(recipe, suite=job.suite_name)
+            dense_log.text("recipe.json", source.recipe.model_dump_json(indent=2))
+            dense_log.checkpoint(source)
+            baseline = dense.finish(dense_log, part, say=say)
+            registry.register(dense_log, source, None, folder=Path(source.path))
+        return candidate.finish(log, part, say=say), baseline

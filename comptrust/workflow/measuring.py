@@ -8,7 +8,7 @@ from comptrust import config, digests
 from comptrust.errors import UserError
 from comptrust.gate.signing import keys, measurements, seals
 from comptrust.models.base import Backend
-from comptrust.records import Suite
+from comptrust.records import Stop, Suite
 from comptrust.serving_cost import NAME, ServingCost, words
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.ledger import Ledger
@@ -31,12 +31,12 @@ class Witness:
                 " key. Make one (comptrust keys init) or set COMPTRUST_SIGNING_KEY."
             )
 
-    def check(self, suite: Suite) -> str:
+    def check(self, suite: Suite, *, stop: Stop = "full") -> str:
         """Return the seal's digest, empty without one. Raises UserError if it does not count."""
         if self.seal is None:
             return ""
         seal, trusted = seals.read(self.seal), keys.load_public_keys()
-        seals.check(seal, suite_digest=suite.digest)
+        seals.check(seal, suite_digest=suite.digest, stop=stop)
         if trusted and not keys.proven(seal, trusted):
             raise UserError(
                 f"{self.seal} is not as a trusted key signed it that may evaluate (key"
@@ -44,15 +44,18 @@ class Witness:
             )
         return seal.digest_of_fields()
 
-    def ledger(self, suite: Suite, *, out: Path) -> Ledger:
-        """Return a ledger for an evaluation into the folder `out`, and put the seal there."""
-        digest, place = self.check(suite), out / seals.NAME
+    def ledger(self, suite: Suite, *, stop: Stop = "full") -> Ledger:
+        """Return a ledger for an evaluation on a suite."""
+        secret = keys.secret(self.key, "answers/v1") if self.key else None
+        return Ledger(secret, seal=self.check(suite, stop=stop))
+
+    def place(self, out: Path) -> None:
+        """Put the seal, if there is one, into the folder of an evaluation."""
+        place = out / seals.NAME
         if self.seal:
             digests.write_atomic(place, config.read_text(self.seal))
         else:
             place.unlink(missing_ok=True)
-        secret = keys.secret(self.key, "answers/v1") if self.key else None
-        return Ledger(secret, seal=digest)
 
     def sign(self, out: Path, ledger: Ledger | None) -> Evaluation:
         """Sign the evaluation in `out`, made elsewhere without a ledger, and read it back."""

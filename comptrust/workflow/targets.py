@@ -1,90 +1,26 @@
 """The target of an evaluation: which model it is, and a backend that answers for it."""
 
-from collections.abc import Callable, Iterator
+import dataclasses
+import functools
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from comptrust import digests
 from comptrust.compression import checkpoint
-from comptrust.errors import UserError, unknown
+from comptrust.errors import UserError
+from comptrust.gate.policy import Policy
 from comptrust.gate.signing import seals
-from comptrust.models import chat, precision, presets, prompting, sources
-from comptrust.models.base import BACKENDS, Backend
-from comptrust.models.own_template import Arguments
-from comptrust.records import Checkpoint, Dtype, Suite
+from comptrust.models import engines, precision, presets, prompting, sources
+from comptrust.models.base import Backend
+from comptrust.models.engines import EngineOptions
+from comptrust.records import Checkpoint, Stop, Suite
 from comptrust.tracking.registry import local_model
 from comptrust.trust import run
 from comptrust.trust.evaluation import Evaluation
-from comptrust.workflow import measuring
-
-ENGINES = ("auto", "vllm")
-"""Names of engines beside those of the backends."""
-
-
-@dataclass(frozen=True)
-class BackendOptions:
-    """How the target is to answer."""
-
-    engine: str = "auto"
-    """`auto` (openai with a base_url, else hf), `vllm` (a server started here) or a backend."""
-    dtype: Dtype = "auto"
-    batch_size: int | None = None
-    base_url: str | None = None
-    serve: str | None = None
-    template: str | None = None
-    template_args: Arguments = field(default_factory=dict)
-    tokenizer: str | None = None
-    patience: float = 120.0
-
-    @property
-    def asks(self) -> str:
-        """What answers: `vllm`, or the name of a backend."""
-        if self.engine in ("auto", "openai", "vllm") and (self.serve or self.engine == "vllm"):
-            return "vllm"
-        if self.engine != "auto":
-            return self.engine
-        return "openai" if self.base_url else "hf"
-
-    def check(self) -> None:
-        """Raise UserError for options that do not go together, before anything is loaded."""
-        if self.template:
-            chat.named(self.template)
-        if self.template_args and self.base_url and not self.tokenizer:
-            raise UserError(
-                f"template_args {', '.join(self.template_args)}: the server fills its own chat"
-                " template. Give the tokenizer (a folder or an id), so that it is filled here."
-            )
-        if self.engine not in (*ENGINES, *BACKENDS.names()):
-            raise unknown("engine", self.engine, (*ENGINES, *BACKENDS.names()))
-        asks, server = self.asks, {"base_url": self.base_url}
-        if asks not in ("openai", "vllm"):
-            server |= {"serve": self.serve, "tokenizer": self.tokenizer}
-            for option, value in server.items():
-                if value:
-                    raise UserError(
-                        f"{option} {value} needs engine openai; engine {asks} asks the model"
-                        " itself."
-                    )
-        elif asks == "vllm" and self.base_url:
-            raise UserError(
-                f"Engine vllm starts its own server; leave out base_url {self.base_url}."
-            )
-        elif asks == "vllm":
-            from comptrust.models import serving
-
-            serving.program()
-        elif asks == "openai" and not self.base_url:
-            raise UserError(
-                "Engine openai needs base_url, the root of the server's API, such as"
-                " http://localhost:8000/v1. To start a server, use engine vllm."
-            )
-        if self.dtype != "auto" and asks not in ("hf", "vllm"):
-            raise UserError(
-                f"dtype {self.dtype} cannot be set with engine {asks}. Leave it out, or use engine"
-                " hf or vllm."
-            )
+from comptrust.workflow import early, measuring
+from comptrust.workflow.side import Say
 
 
 def check_out(out: Path, suite: Suite, *, model: str) -> None:
@@ -114,7 +50,7 @@ class Target:
     """The GGUF file that `path` was converted from."""
 
 
-def target(given: str, options: BackendOptions) -> Target:
+def target(given: str, options: EngineOptions) -> Target:
     """Resolve a target. Raises UserError for an unknown model or a changed checkpoint."""
     template = options.template or presets.template(given)
     if options.base_url:
@@ -136,17 +72,104 @@ def target(given: str, options: BackendOptions) -> Target:
 
 def evaluate(
     target: Target,
-    options: BackendOptions,
+    options: EngineOptions,
     suite: Suite,
     *,
     given: str,
     out: Path,
     allow_partial: bool = False,
     seal: Path | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
 ) -> Evaluation:
     """Let a target answer a suite, as `trust.run.evaluate` does, and sign if there is a key."""
     witness = measuring.Witness(seal=seal)
+    with asked(target, options, suite, witness, given=given, kept=out, say=say) as model:
+        for name in suite.required:
+            model.asking.ask(name)
+        return model.finish(suite, out=out, allow_partial=allow_partial, say=say)
+
+
+def evaluate_early(
+    target: Target,
+    dense: Target,
+    options: EngineOptions,
+    suite: Suite,
+    *,
+    policy: Policy,
+    given: str,
+    out: Path,
+    seal: Path | None = None,
+    say: Say = lambda line: None,
+) -> tuple[Evaluation, Evaluation]:
+    """Let a target and its dense source answer until a policy's margins are decided.
+
+    Their evaluations go to `out`/candidate and `out`/dense, all answers to `out`/kept.
+    """
+    if target.record is None:
+        raise UserError(
+            f"{given} has no checkpoint.json, so nothing says how it was compressed and which"
+            " margins apply. Use --stop full, or `comptrust register --evaluate`."
+        )
+    open_ = functools.partial(
+        asked,
+        options=options,
+        suite=suite,
+        witness=measuring.Witness(seal=seal),
+        stop="early",
+        say=say,
+    )
+    with (
+        open_(target, given=given, kept=out / "kept" / "candidate") as candidate,
+        open_(dense, given=dense.name, kept=out / "kept" / "dense") as own,
+    ):
+        record = target.record
+        part = early.ask(candidate.asking, own.asking, suite, policy, record=record, say=say)
+        measured = candidate.finish(part, out=out / "candidate", say=say)
+        return measured, own.finish(part, out=out / "dense", say=say)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A target that is being asked."""
+
+    target: Target
+    backend: Backend
+    asking: run.Asking
+    witness: measuring.Witness
+
+    def finish(
+        self, suite: Suite, *, out: Path, allow_partial: bool = False, say: Say
+    ) -> Evaluation:
+        """Score and sign the answers to a suite, or to the part of it that was asked."""
+        target, weights = self.target, {}
+        if target.path:
+            weights = {"weights": precision.weights(target.gguf or target.path)}
+        if target.record:
+            dense = target.record.recipe.method == "none"
+        else:
+            dense = weights.get("weights", "").startswith("dense")
+        self.witness.place(out)
+        self.asking.finish(suite, out=out, allow_partial=allow_partial, facts=weights, dense=dense)
+        measuring.serving_cost(self.backend, out, say=say)
+        if target.record:
+            text = target.record.model_dump_json(indent=2) + "\n"
+            digests.write_atomic(out / checkpoint.NAME, text)
+        return self.witness.sign(out, self.asking.ledger)
+
+
+@contextmanager
+def asked(
+    target: Target,
+    options: EngineOptions,
+    suite: Suite,
+    witness: measuring.Witness,
+    *,
+    given: str,
+    kept: Path,
+    stop: Stop = "full",
+    say: Say,
+) -> Iterator[Asked]:
+    """Load or reach a target to ask it a suite; its answers are kept in a folder."""
     if target.path:
         prompting.check(
             target.path,
@@ -154,71 +177,47 @@ def evaluate(
             template=target.template,
             arguments=options.template_args,
         )
-    ledger = witness.ledger(suite, out=out)
-    log = out.with_name(f"{out.name}-server.log")
+    ledger = witness.ledger(suite, stop=stop)
+    log = kept.with_name(f"{kept.name}-server.log")
     with backend(target, options, given=given, log=log, say=say) as answering:
-        # loading comes first: it says best what is wrong with a folder
-        weights = {"weights": precision.weights(target.gguf or target.path)} if target.path else {}
-        if target.record:
-            dense = target.record.recipe.method == "none"
-        else:
-            dense = weights.get("weights", "").startswith("dense")
-        run.evaluate(
+        asking = run.Asking(
             answering,
             suite,
-            out=out,
+            kept=kept,
             checkpoint_digest=target.digest,
-            allow_partial=allow_partial,
-            facts=weights,
-            dense=dense,
             ledger=ledger,
             say=say,
         )
-        measuring.serving_cost(answering, out, say=say)
-    if target.record:
-        text = target.record.model_dump_json(indent=2) + "\n"
-        digests.write_atomic(out / checkpoint.NAME, text)
-    return witness.sign(out, ledger)
+        yield Asked(target, answering, asking, witness)
 
 
 @contextmanager
 def backend(
     target: Target,
-    options: BackendOptions,
+    options: EngineOptions,
     *,
     given: str,
     log: Path,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
 ) -> Iterator[Backend]:
     """Load the model, or reach its server, or run one, which writes to `log`, in the block."""
-    asks, path = options.asks, target.path
-    if asks not in ("openai", "vllm") and path:
-        # a backend of another package need not know these
-        new: dict[str, Any] = {} if options.dtype == "auto" else {"dtype": options.dtype}
-        if options.template_args:
-            new["template_args"] = options.template_args
-        yield BACKENDS.get(asks)(
-            path, batch_size=options.batch_size, template=target.template, **new
-        )
+    if target.path is not None:
+        options = dataclasses.replace(options, template=target.template)
+        with engines.opened(target.path, options, name=target.name, log=log, say=say) as answering:
+            yield answering
         return
-    from comptrust.models import loading, serving
+    from comptrust.models import loading
     from comptrust.models.backends.openai import Openai
 
-    folder = path
-    if folder is None and options.tokenizer:
-        folder = sources.resolve(local_model(options.tokenizer)).path
-    settings: dict[str, Any] = {
-        "batch_size": options.batch_size,
-        "template": target.template,
-        "template_args": options.template_args,
-        "tokenizer": loading.tokenizer(folder) if folder else None,
-        "patience": options.patience,
-    }
-    if options.base_url:
-        yield Openai(given, base_url=options.base_url, **settings)
-        return
-    assert path is not None
-    computed = serving.computed(path, options.dtype)
-    with serving.vllm(path, name=target.name, dtype=computed, log=log, say=say) as url:
-        settings |= {"where": "vLLM, started for this", "dtype": f"torch.{computed}"}
-        yield Openai(target.name, base_url=url, **settings)
+    named = options.tokenizer
+    folder = sources.resolve(local_model(named)).path if named else None
+    assert options.base_url is not None
+    yield Openai(
+        given,
+        base_url=options.base_url,
+        batch_size=options.batch_size,
+        template=target.template,
+        template_args=options.template_args,
+        tokenizer=loading.tokenizer(folder) if folder else None,
+        patience=options.patience,
+    )

@@ -54,6 +54,7 @@ WORK = {
     "suites": ("suites pin mini --policy p.yaml", "comptrust.trust.suite.load"),
     "serve": ("serve", "comptrust.gate.enforcement.serving.server_command"),
     "audit": ("audit", "comptrust.gate.enforcement.settings.audit_log"),
+    "setup": ("setup vllm", "comptrust.models.vllm_program.make"),
     "list": ("list policies", "comptrust.cli.commands.list_.lines"),
 }
 """Command -> a call of it, and a function that its work reaches."""

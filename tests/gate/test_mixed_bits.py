@@ -48,8 +48,9 @@ def test_few_bits_count_in_any_layer_and_many_only_on_average(
     weights_at: dict[int, int], bits: tuple[int, int], few: bool, many: bool
 ) -> None:
     given = evidence(weights_at)
-    assert code_bits(given) == bits
-    assert heavily_compressed(given, bits_at_most=3, sparsity_at_least=0.5) is few
+    record = given.candidate.checkpoint
+    assert given.recipe and code_bits(given.recipe, record) == bits
+    assert heavily_compressed(given.recipe, record, bits_at_most=3, sparsity_at_least=0.5) is few
     for rule, applies in ((MaxDrop(bits_at_most=3), few), (MaxDrop(bits_at_least=8), many)):
         found = rule.check(given)
         assert ("applies" not in found.evidence) is applies

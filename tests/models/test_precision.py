@@ -136,3 +136,25 @@ def test_torn_weights_are_one_line(tiny_model: Path, tmp_path: Path) -> None:
     torn.write_bytes(torn.read_bytes()[:-9])
     with pytest.raises(UserError, match="Cannot read the weights in"):
         precision.weights(torn.parent)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "cpuinfo", "accelerator", "said"),
+    [
+        ("bfloat16", "flags\t\t: fpu avx2\n", False, True),
+        ("bfloat16", "flags\t\t: fpu avx512_bf16 amx_bf16\n", False, False),
+        ("bfloat16", "Features\t: fp asimd bf16\n", False, False),
+        ("bfloat16", "flags\t\t: fpu avx2\n", True, False),
+        ("float32", "flags\t\t: fpu avx2\n", False, False),
+        ("auto", "flags\t\t: fpu avx2\n", False, False),
+        ("bfloat16", "model name: unknown\n", False, False),
+    ],
+)
+def test_a_processor_without_bfloat16_products_is_named(
+    dtype: Dtype, cpuinfo: str, accelerator: bool, said: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "cpuinfo"
+    file.write_text(cpuinfo)
+    note = precision.slow_here(dtype, accelerator=accelerator, cpuinfo=file)
+    assert ("has no bfloat16 products" in note) is said
+    assert not precision.slow_here(dtype, accelerator=False, cpuinfo=tmp_path / "none")

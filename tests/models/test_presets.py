@@ -9,7 +9,8 @@ import re
 import pytest
 
 from comptrust.models import chat, presets
-from comptrust.workflow.targets import BackendOptions, target
+from comptrust.models.engines import EngineOptions
+from comptrust.workflow.targets import target
 
 PAPER = {
     "meta-llama/Llama-2-13b-hf": "plain",
@@ -43,7 +44,7 @@ def test_the_papers_models_are_there() -> None:
 def test_the_chat_format_of_a_preset_is_the_default(
     name: str, asked: str | None, template: str | None
 ) -> None:
-    ask = BackendOptions(
+    ask = EngineOptions(
         engine="openai", batch_size=1, base_url="http://localhost/v1", template=asked
     )
     assert target(name, ask).template == template

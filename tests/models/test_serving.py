@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,21 +17,14 @@ from click.testing import CliRunner
 
 from comptrust.cli.commands.evaluate import command
 from comptrust.errors import ServiceError, UserError
-from comptrust.models import loading, serving
+from comptrust.models import engines, gpus, loading, serving, vllm_program
 from comptrust.models.backends.hf import Hf
 from comptrust.models.backends.openai import Openai
-from comptrust.records import Dtype
+from comptrust.models.engines import EngineOptions
+from comptrust.records import Dtype, Message, Prompt
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
-from tests.support.served import TRANSFORMERS, Served
-
-STAND_IN = f"""#!/bin/sh
-# Stands in for vllm: a real server of the same interface; its model name is the folder's.
-echo "$$ $*" >> "$STAND_IN_LOG"
-folder=$2 port=$(echo "$*" | sed "s/.*--port \\([0-9]*\\).*/\\1/")
-cd "$(dirname "$folder")"
-exec {TRANSFORMERS} serve "$(basename "$folder")" --host 127.0.0.1 --port "$port" --dtype float32
-"""
+from tests.support.served import Served, stand_in_for_vllm
 
 
 @pytest.fixture
@@ -85,17 +81,15 @@ def test_a_server_killed_in_the_middle_and_started_again_gives_the_answers_of_hf
     assert served.scorecard.scores == here.scorecard.scores
 
 
+@pytest.fixture(autouse=True)
+def no_vllm_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(vllm_program.VARIABLE, raising=False)
+
+
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: None) -> Path:
     """Put an executable named vllm on the PATH; return its log of process ids and arguments."""
-    program = tmp_path / "bin" / "vllm"
-    program.parent.mkdir()
-    program.write_text(STAND_IN)
-    program.chmod(0o755)
-    log = tmp_path / "started"
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    monkeypatch.setenv("STAND_IN_LOG", str(log))
-    return log
+    return stand_in_for_vllm(tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
@@ -119,7 +113,7 @@ def test_a_server_comes_and_goes_with_the_command(
     )
     card = json.loads(done.stdout)
     assert (
-        card["provenance"]["backend"] == "openai"
+        card["provenance"]["backend"] == "vllm"
         and card["provenance"]["server"] == "vLLM, started for this"
         and card["provenance"]["dtype"] == "torch.bfloat16"
         and card["provenance"]["weights"] == "dense (BF16)"
@@ -128,7 +122,9 @@ def test_a_server_comes_and_goes_with_the_command(
     [started] = stand_in.read_text().splitlines()
     number, *arguments = started.split()
     assert arguments[:2] == ["serve", str(tiny_model)]
-    assert arguments[-4:] == ["--dtype", "bfloat16", "--data-parallel-size", "2"]
+    assert arguments[-2:] == ["--data-parallel-size", "2"]
+    assert "--enable-prefix-caching" in arguments
+    assert arguments[arguments.index("--dtype") + 1] == "bfloat16"
     with pytest.raises(ProcessLookupError):
         os.kill(int(number), 0)
 
@@ -141,17 +137,156 @@ def test_a_server_that_does_not_start_says_why(
     )
     with (
         pytest.raises(
-            ServiceError, match="ended with code 3 .*: out of GPU memory. Its output is in"
+            ServiceError,
+            match="ended with code 3: out of GPU memory. Its output is in .* It loads none",
         ),
         serving.vllm(tiny_model, name="m", dtype="float32", log=tmp_path / "log", say=print),
     ):
         raise AssertionError("it did not start")
 
 
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+LOG = """
+(EngineCore pid=1) ERROR 11-28 core.py: Traceback (most recent call last):
+(EngineCore pid=1) ERROR 11-28 core.py:   File "x.py", line 3, in load
+(EngineCore pid=1) ERROR 11-28 core.py: ValueError: No kernel can compute 3 bits.
+(APIServer pid=2) RuntimeError: Engine core initialization failed. See root cause above.
+"""
+
+
+def test_the_reason_is_the_first_error_and_what_can_be_loaded_is_said(
+    tiny_model: Path, tmp_path: Path, stand_in: Path
+) -> None:
+    (tmp_path / "reason").write_text(LOG)
+    script(tmp_path / "bin" / "vllm", f"cat {tmp_path / 'reason'}; exit 1")
+    with (
+        pytest.raises(ServiceError) as caught,
+        serving.vllm(tiny_model, name="m", dtype="float32", log=tmp_path / "log", say=print),
+    ):
+        raise AssertionError("it did not start")
+    message = str(caught.value)
+    assert "code 1: No kernel can compute 3 bits. Its output" in message
+    assert "It loads none, magnitude" in message and "\n" not in message
+
+
+ALIVE = """
+import os, subprocess, sys, time
+os.environ["COMPTRUST_CACHE"] = sys.argv[2]
+from pathlib import Path
+from comptrust.models import serving
+serving._wait = lambda server, *, on_cpu: None
+with serving.vllm(Path(sys.argv[1]), name="m", dtype="float32", log=Path(sys.argv[3]), say=str):
+    print("up", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_server_ends_with_whoever_started_it(
+    tiny_model: Path, tmp_path: Path, stand_in: Path, number: int
+) -> None:
+    ids = tmp_path / "ids"
+    script(tmp_path / "bin" / "vllm", f"sleep 600 & echo $$ $! > {ids}; wait")
+    line = [sys.executable, "-c", ALIVE, str(tiny_model), str(tmp_path), str(tmp_path / "log")]
+    starter = subprocess.Popen(line, stdout=subprocess.PIPE)
+    assert starter.stdout is not None and starter.stdout.readline() == b"up\n"
+    while not ids.exists() or not ids.read_text().strip():
+        time.sleep(0.05)
+    starter.send_signal(number)
+    starter.wait()
+    left = [int(one) for one in ids.read_text().split()]
+    deadline = time.monotonic() + 60
+    while any(map(alive, left)):
+        assert time.monotonic() < deadline, "processes of the server are left"
+        time.sleep(0.05)
+
+
+def alive(number: int) -> bool:
+    try:
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_a_server_that_dies_is_not_waited_for(
+    tiny_model: Path, tmp_path: Path, stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(tmp_path / "bin" / "vllm", "echo 'torch.OutOfMemoryError: no memory left'; exit 9")
+    monkeypatch.setattr(serving, "_wait", lambda server, *, on_cpu: server.process.wait())
+    options = EngineOptions(engine="vllm", patience=600)
+    prompt = Prompt(
+        id="1",
+        dimension="toxicity",
+        scenario="s",
+        messages=(Message(role="user", content="Hello?"),),
+    )
+    with (
+        engines.opened(tiny_model, options, name="m", log=tmp_path / "log") as backend,
+        pytest.raises(ServiceError, match="code 9: no memory left.*run again to continue"),
+    ):
+        list(backend.answer([prompt]))
+
+
+@pytest.mark.parametrize(
+    ("free", "shape"),
+    [("80000\n80000", (1, 2)), ("2\n2", (2, 1)), ("1\n1", None)],
+)
+def test_copies_and_shares_of_the_weights_follow_from_the_memory(
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    free: str,
+    shape: tuple[int, int] | None,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    script(tmp_path / "nvidia-smi", f"printf '{free}\n'")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(gpus, "weights", lambda folder, dtype: int(3e6))
+    if shape is None:
+        with pytest.raises(ServiceError, match=r"about 0.0 GB of GPU memory .* 2 x 0.0 GB"):
+            gpus.layout(tiny_model, dtype="float32")
+    else:
+        assert gpus.layout(tiny_model, dtype="float32") == gpus.Layout(*shape)
+
+
+def test_vllm_is_found_by_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = script(tmp_path / "env" / "bin" / "python", "echo 0.32.0")
+    for value in (python, python.parent, python.parents[1]):
+        monkeypatch.setenv(vllm_program.VARIABLE, str(value))
+        assert vllm_program.program() == (str(python), "-m", vllm_program.SERVER, "--model")
+    for value, message in (
+        (sys.executable, "has no vLLM that loads"),
+        (str(tmp_path), "is no Python and no folder with one"),
+    ):
+        monkeypatch.setenv(vllm_program.VARIABLE, value)
+        with pytest.raises(UserError, match=message):
+            vllm_program.program()
+
+
+def test_auto_takes_vllm_where_a_gpu_and_vllm_are_there(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for visible, asks in (("", "hf"), ("0", "vllm")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert EngineOptions().asks == asks
+    assert EngineOptions(base_url="http://127.0.0.1:1/v1").asks == "openai"
+    with pytest.raises(UserError, match="weights cannot be seen"):
+        EngineOptions(engine="openai").check_own()
+
+
 def test_without_vllm_it_is_said_how_to_get_it(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("COMPTRUST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv(vllm_program.VARIABLE, raising=False)
     line = [
         str(tiny_model),
         "--engine",
@@ -163,14 +298,14 @@ def test_without_vllm_it_is_said_how_to_get_it(
         "--out",
         str(tmp_path / "out"),
     ]
-    with pytest.raises(UserError, match="needs the command vllm on the PATH"):
+    with pytest.raises(UserError, match="comptrust setup vllm"):
         CliRunner().invoke(command, line, catch_exceptions=False)
 
 
 @pytest.mark.parametrize(("visible", "count"), [("", 0), ("-1", 0), ("0", 1), ("0,2,3", 3)])
 def test_gpus_that_may_be_used(monkeypatch: pytest.MonkeyPatch, visible: str, count: int) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert serving.gpus() == count
+    assert gpus.count() == count
 
 
 @pytest.mark.parametrize(

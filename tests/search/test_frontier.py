@@ -8,8 +8,8 @@ import pytest
 
 from comptrust.compression.sensitivity import Sensitivity, Unit
 from comptrust.records import Recipe
-from comptrust.search.frontier import Frontier, bisect_next
-from comptrust.search.run import as_file, bisect
+from comptrust.search.frontier import Frontier, bisect, bisect_next
+from comptrust.search.run import as_file
 from comptrust.sweep.facts import stored_bits
 
 RECIPE = Recipe(base_model="m", method="rtn", bits=3, group_size=64)

@@ -11,10 +11,14 @@ from click.testing import CliRunner, Result
 from comptrust.cli.app import comptrust
 from comptrust.errors import UserError
 from comptrust.gate import policy as policies
-from comptrust.search import sift, split
+from comptrust.search import candidates, split
 from comptrust.tracking import runs
+from comptrust.tracking.store import search_runs
 from comptrust.trust import sample
 from comptrust.trust import suite as suites
+from comptrust.trust.ledger import Ledger
+from comptrust.trust.run import Asking
+from tests.support.early import Losing, suite
 
 POLICY = """
 name: wide
@@ -52,19 +56,16 @@ def test_parts_do_not_overlap_and_the_held_back_one_is_what_run_asks() -> None:
     ]
     assert all(clusters) and not clusters[0] & clusters[1]
     assert len(asked.prompts) + len(held.prompts) == len(whole.prompts)
-    parts = split.parts(asked)
-    numbers = [len(part.prompts) for part in parts]
-    assert sum(numbers) == len(asked.prompts) and numbers[0] < len(asked.prompts) / 3
 
 
 def test_a_part_on_which_nothing_can_pass_names_the_size_that_would_do() -> None:
-    whole = suites.load("mini", dimensions=["mmlu"], limit=60)
-    policy = policies.load("demo")
-    _, held = split.split(suites.load("mini", dimensions=["mmlu"]), 20)
-    with pytest.raises(UserError, match=r"mmlu has 2\d items. A suite of \d+ items"):
-        split.check(held, whole, policy)
+    whole, policy = suites.load("mini", dimensions=["mmlu"]), policies.load("demo")
+    with pytest.raises(UserError, match=r"held back: mmlu has 2\d items. A suite of \d+ items"):
+        split.check(whole, 20, policy)
+    with pytest.raises(UserError, match=r"search with: mmlu has \d+ items. A suite of \d+ items"):
+        split.check(whole, 0.9, policy)
     with pytest.raises(UserError, match="nothing is left to search"):
-        split.split(suites.load("mini", dimensions=["mmlu"]), 1.0)
+        split.split(whole, 1.0)
 
 
 def test_the_smallest_that_passes_is_judged_once_and_nothing_is_done_twice(
@@ -77,7 +78,7 @@ def test_the_smallest_that_passes_is_judged_once_and_nothing_is_done_twice(
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert found["verdict"] == "pass" and 1 <= len(found["trials"]) <= 3
-    passed = [trial["bytes"] for trial in found["trials"] if trial["outcome"] == "pass"]
+    passed = [trial["bytes"] for trial in found["trials"] if trial["binding"]["outcome"] == "pass"]
     smallest = next(trial for trial in found["trials"] if trial["recipe"] == found["winner"])
     assert smallest["bytes"] == min(passed)
     run = runs.client().get_run(found["run"].removeprefix("runs:/"))
@@ -85,7 +86,7 @@ def test_the_smallest_that_passes_is_judged_once_and_nothing_is_done_twice(
     count = f"{len(found['trials'])} candidate"
     assert f"the smallest that passed of {count}" in verdict["findings"][0]["reason"]
     parent = run.data.tags["mlflow.parentRunId"]
-    children = runs.client().search_runs(["0"], f"tags.`mlflow.parentRunId` = '{parent}'")
+    children = search_runs(f"tags.`mlflow.parentRunId` = '{parent}'")
     assert len(children) == len(found["trials"]) + 1
     names = {item.path for item in runs.client().list_artifacts(parent, "report")}
     assert names == {"report/search.png", "report/sensitivity.png"}
@@ -128,24 +129,30 @@ def test_what_cannot_succeed_is_refused_before_anything_is_compressed(
     assert kept == []
 
 
-def test_a_certain_block_ends_early(tiny_model: Path) -> None:
-    from tests.support.samples import answers
+def test_a_candidate_is_asked_only_until_it_is_decided(tmp_path: Path) -> None:
+    asked = suite("mmlu", "ethics")
+    limits = {"mmlu": 5.0, "ethics": 5.0}
 
-    suite, found = answers(limit=100)
-    other = {
-        name: [
-            row.model_copy(update={"texts": tuple("I disagree." for _ in row.texts)})
-            for row in rows
-        ]
-        for name, rows in found.items()
-    }
-    asked: list[int] = []
+    def asking(role: str, lost: dict[str, float]) -> Asking:
+        return Asking(
+            Losing(lost),
+            asked,
+            kept=tmp_path / role,
+            checkpoint_digest=role,
+            ledger=Ledger(),
+            say=lambda line: None,
+        )
 
-    def ask(part: object) -> tuple[sift.Answers, sift.Answers]:
-        asked.append(1)
-        return other, found
-
-    result = sift.sift([suite, suite, suite], ask, limits={"stereotype": 5.0})
-    same = sift.judged(found, found, suite, limits={"stereotype": 5.0})
-    assert same.outcome in ("pass", "inconclusive") and same.dimension == "stereotype"
-    assert result.prompts and asked
+    dense = asking("dense", {})
+    for name in asked.required:
+        dense.ask(name)
+    answered = dense.finish(asked, out=tmp_path / "dense", dense=True)
+    compared = candidates.Comparison.of(asked, answered, limits)
+    found = {}
+    for role, lost in (("same", {}), ("broken", {"mmlu": 0.5})):
+        found[role] = compared.judge(asking(role, lost), say=lambda line: None)
+    same, broken = found["same"][0], found["broken"][0]
+    assert (same.outcome, same.lost, same.upper) == ("pass", 0.0, same.margin)
+    assert (broken.outcome, broken.dimension) == ("block", "mmlu") and (broken.lost or 0) > 5
+    assert broken.lower == broken.margin
+    assert found["broken"][1] < found["same"][1] < len(asked.prompts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +15,27 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 TRANSFORMERS = Path(sys.executable).with_name("transformers")
+STAND_IN = f"""#!/bin/sh
+# Stands in for vllm: a real server of the same interface; its model name is the folder's.
+echo "$$ $*" >> "$STAND_IN_LOG"
+folder=$2 port=$(echo "$*" | sed "s/.*--port \\([0-9]*\\).*/\\1/")
+cd "$(dirname "$folder")"
+exec {TRANSFORMERS} serve "$(basename "$folder")" --host 127.0.0.1 --port "$port" --dtype float32
+"""
+
+
+def stand_in_for_vllm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put an executable named vllm on the PATH; return its log of process ids and arguments."""
+    program, log = folder / "bin" / "vllm", folder / "started"
+    program.parent.mkdir()
+    program.write_text(STAND_IN)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("STAND_IN_LOG", str(log))
+    return log
 
 
 class Served:

@@ -25,8 +25,9 @@ Script = Callable[[Task, int], Outcome]
 class Scripted:
     """Ends each cell at once, as its script says."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, *, parallel: bool = False) -> None:
         self.script, self.queue, self.seen, self.closed = script, [], [], False
+        self.parallel = parallel
 
     def nodes(self) -> list[Node]:
         return [HERE]
@@ -132,6 +133,73 @@ def test_a_failed_dense_model_takes_its_cells_along_and_a_rerun_tries_again(plac
     assert children(report.parent.id)["dense"].count(("FAILED", "no weights")) == 1
 
 
+def test_other_cells_answer_beside_the_dense_model_and_wait_for_it_at_most_once(
+    place: Place,
+) -> None:
+    told: list[tuple[str, bool]] = []
+
+    def script(task: Task, attempt: int) -> Outcome:
+        told.append((task.cell.recipe.slug, task.dense_is_done))
+        if task.cell.recipe.method != "none" and not task.dense_is_done:
+            return Outcome(task.cell.key, "waiting", prompts=4)
+        return done(task)
+
+    engine = Scripted(script, parallel=True)
+    submit = engine.submit
+    # the dense cell comes last, as if it were the slowest
+    engine.submit = lambda task, request: (  # type: ignore[method-assign]
+        engine.queue.insert(-1, task) if engine.queue else submit(task, request)
+    )
+    report, _ = drive(sweep_of(place), engine)
+    names = ["magnitude-2of4-s0", "magnitude-4of8-s0"]
+    assert sorted(told[:2]) == [(name, False) for name in names] and told[2] == ("dense", False)
+    assert sorted(told[3:]) == [(name, True) for name in names] and not report.failed
+    assert report.answered.total() == 12, "no answer is counted twice"
+
+
+def test_cells_that_wait_for_a_dense_model_that_fails(place: Place) -> None:
+    def script(task: Task, attempt: int) -> Outcome:
+        if task.cell.recipe.method == "none":
+            return Outcome(task.cell.key, "failed", reason="no weights", exit_code=2)
+        return Outcome(task.cell.key, "waiting")
+
+    engine = Scripted(script, parallel=True)
+    report, _ = drive(sweep_of(place), engine)
+    assert sorted(engine.seen) == ["dense", "magnitude-2of4-s0", "magnitude-4of8-s0"]
+    assert {one.reason for one in report.failed} == {
+        "no weights",
+        "Not started, because its dense model failed.",
+    }
+
+
+def test_compression_apart_asks_for_its_own_machine_and_passes_on_what_it_measured(
+    place: Place,
+) -> None:
+    asked: list[tuple[str, bool, int, object]] = []
+
+    def script(task: Task, attempt: int) -> Outcome:
+        if task.only_compress:
+            return Outcome(task.cell.key, "compressed", measured={"time/compress": 7.0})
+        return done(task)
+
+    resources = {"memory_gb": 1, "cpus": 1, "compress": {"cpus": 3, "memory_gb": 2}}
+    engine = Scripted(script)
+    submit = engine.submit
+
+    def noted(task: Task, request: Capacity) -> None:
+        asked.append((task.cell.recipe.slug, task.only_compress, request.cpus, task.measured))
+        submit(task, request)
+
+    engine.submit = noted  # type: ignore[method-assign]
+    report, said = drive(sweep_of(place, structure=["2:4"], resources=resources), engine)
+    assert not report.failed and "compressed: " in said
+    assert asked == [
+        ("dense", False, 1, {}),
+        ("magnitude-2of4-s0", True, 3, {}),
+        ("magnitude-2of4-s0", False, 1, {"time/compress": 7.0}),
+    ]
+
+
 @pytest.mark.parametrize(("losses", "state", "starts"), [(1, "done", 2), (2, "lost", 2)])
 def test_a_lost_cell_is_restarted_once(losses: int, state: str, starts: int, place: Place) -> None:
     def script(task: Task, attempt: int) -> Outcome:
@@ -183,6 +251,29 @@ def test_the_run_of_mlflow_run_becomes_the_parent(
         sweep_of(place, structure=["2:4"]), Scripted(lambda task, attempt: done(task))
     )
     assert report.parent.id == run_id
+
+
+def test_a_process_that_asks_for_no_gpu_does_not_take_that_of_a_cell(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scripted, "nodes", lambda self: [WITH_GPU])
+    monkeypatch.setattr(plan, "settings", lambda nodes, experiment: {})
+    hidden: dict[tuple[str, bool], bool] = {}
+
+    def script(task: Task, attempt: int) -> Outcome:
+        settings = task.settings.items()
+        hidden[task.cell.recipe.slug, task.only_compress] = ("CUDA_VISIBLE_DEVICES", "") in settings
+        if task.only_compress:
+            return Outcome(task.cell.key, "compressed")
+        return done(task)
+
+    resources = {"memory_gb": 1, "gpus": 1, "compress": {"memory_gb": 1}}
+    drive(sweep_of(place, structure=["2:4"], resources=resources), Scripted(script))
+    assert hidden == {
+        ("dense", False): False,
+        ("magnitude-2of4-s0", True): True,
+        ("magnitude-2of4-s0", False): False,
+    }
 
 
 SMALL = Node(host="small", cpus=2, memory=1e9, gpus=0)

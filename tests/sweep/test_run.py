@@ -174,6 +174,25 @@ def test_finished_cells_stay_finished_for_every_sweep(place: Place) -> None:
     }
 
 
+@pytest.mark.slow
+def test_a_cell_that_is_compressed_apart_is_probed_once_and_finished_once(place: Place) -> None:
+    resources = {"cpus": 1, "memory_gb": 0.5, "compress": {"cpus": 1, "memory_gb": 0.6}}
+    path = place.sweep("apart", methods=["magnitude"], structure=["2:4"], resources=resources)
+    ended = place.run(path, "--address", "serial", "--json")
+    assert ended.returncode == 0, ended.stderr
+    cell = json.loads(ended.stdout)["cells"][1]
+    found = runs.client().search_runs(["0", "1"], f"tags.cell = '{cell['key']}'")
+    by_name = {run.info.run_name: run for run in found}
+    assert by_name.keys() == {"magnitude-2of4-s0", "magnitude-2of4-s0 (compress)"}
+    assert {run.info.status for run in found} == {"FINISHED"}
+    whole, first = (by_name[name].data.metrics for name in sorted(by_name))
+    for name in ("time/compress", "probe/perplexity", "probe/kl"):
+        assert whole[name] == first[name]
+    assert "trust/mmlu" in whole and "trust/mmlu" not in first
+    again = json.loads(place.run(path, "--address", "serial", "--json").stdout)["cells"]
+    assert all(one["before"] for one in again) and again[1]["run_id"] == cell["run_id"]
+
+
 @pytest.fixture
 def server(place: Place) -> Iterator[str]:
     """A real tracking server on the place's store; returns its address with a name and a password

@@ -99,6 +99,19 @@ def test_without_a_setting_everything_goes_to_the_project_root(
     assert list((tmp_path / "mlartifacts").rglob("recipe.json"))
 
 
+@pytest.mark.parametrize("path", ["what?/mlflow.db", "what?", "what?now=yes/mlflow.db"])
+def test_a_question_mark_that_would_end_the_path_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/{path}")
+    with pytest.raises(UserError, match="the question mark ends the path"):
+        runs.client()
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/it's/mlflow.db?timeout=9")
+    runs.client()
+    assert (tmp_path / "it's" / "mlflow.db").exists()
+
+
 def test_an_unreachable_server_is_reported_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     started = time.monotonic()

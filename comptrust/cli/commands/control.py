@@ -66,9 +66,10 @@ def command(
         model = None if answers_only else controls.model_of(dense)
     else:
         from comptrust import api
+        from comptrust.models.engines import EngineOptions
 
-        options = targets.BackendOptions()
-        dense = api.evaluate(target, suite=suite or "mini", progress=True)
+        options = EngineOptions(engine="hf")
+        dense = api.evaluate(target, suite=suite or "mini", engine="hf", progress=True)
         found = targets.target(target, options)
         assert found.path is not None
         model = None if answers_only else controls.Model(found.path, found.template)

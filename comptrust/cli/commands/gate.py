@@ -1,7 +1,7 @@
 """`comptrust gate`: judge a candidate against its dense baseline under a policy."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from comptrust.errors import Exit, UserError
 from comptrust.records import Limit
 from comptrust.text_tables import table
 from comptrust.trust.limit import shown
+
+if TYPE_CHECKING:
+    from comptrust.gate.planning import PromptPlan
 
 
 @click.command("gate")
@@ -172,6 +175,35 @@ def _print_plan(
         "needed: items like these with which a lossless model passes the whole verdict with"
         f" {100 * plan.power:g}% power if {100 * plan.changed:g}% of its answers change, equally"
         " often in each direction.",
+        *_forecasts(plan),
     ]
     fields = {"policy": rules.name, "suite": suite, "limit": limit} | plan.model_dump(mode="json")
     print_result("\n".join(lines), fields, as_json=as_json)
+
+
+def _forecasts(plan: PromptPlan) -> list[str]:
+    """Return what an evaluation costs that may stop early, as lines."""
+    if plan.stopping is None:
+        return []
+    fixed = plan.prompts_needed
+    cells = [
+        (
+            f"{row.drop:g}",
+            f"{row.prompts:.0f}",
+            f"{100 * row.prompts / fixed:.0f}%" if fixed else "-",
+            f"{100 * row.passed:.0f}%",
+            f"{100 * row.blocked:.0f}%",
+        )
+        for row in plan.forecasts
+    ]
+    header = ("points lost", "prompts", "of fixed", "passes", "blocked")
+    aligned = table([header, *cells], align=">>>>>", widths=(11, 8, 8, 7, 8), gap=" ")
+    late = [row.dimension for row in plan.stopping.stretches if not row.early]
+    return [
+        "",
+        f"All dimensions need {fixed or 'no number of'} prompts. With --stop early, if one of them"
+        " loses so many points:",
+        *(f"  {line}" for line in aligned),
+        "passes, blocked: before the caps, of simulated evaluations.",
+        *([f"Decided at their caps only: {', '.join(late)}."] if late else []),
+    ]

@@ -11,6 +11,7 @@ from comptrust.cli.options import (
     STRUCTURES,
     default_option,
     end,
+    engine_option,
     evaluate_options,
     json_option,
     method_option,
@@ -18,6 +19,7 @@ from comptrust.cli.options import (
     policy_option,
     print_result,
     say,
+    stop_option,
     text_option,
     verify_option,
 )
@@ -57,7 +59,9 @@ RECIPE = ("method", "bits", "group_size", "sparsity", "structure", "seed")
 @click.option(
     "--evaluate", is_flag=True, help="Also evaluate and judge it, as `comptrust run` does."
 )
+@engine_option
 @evaluate_options
+@stop_option
 @policy_option
 @verify_option
 @no_fail_option

@@ -11,25 +11,29 @@ from comptrust.cli.options import (
     compress_options,
     default_option,
     end,
+    engine_option,
     evaluate_options,
     file_option,
     json_option,
     policy_option,
     say,
+    stop_option,
     text_option,
 )
 from comptrust.errors import Exit
 
 NOT_RECIPE = (
-    "suite", "dimensions", "limit", "scoring", "dtype", "template", "template_args",
-    "batch_size", "policy", "promote_to", "out", "seal", "verify",
+    "suite", "dimensions", "limit", "scoring", "engine", "dtype", "template", "template_args",
+    "batch_size", "policy", "promote_to", "out", "seal", "stop", "verify",
 )  # fmt: skip
 """Options that are not part of the recipe."""
 
 
 @click.command("run")
 @compress_options
+@engine_option
 @evaluate_options
+@stop_option
 @policy_option
 @text_option(
     "--promote-to",

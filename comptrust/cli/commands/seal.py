@@ -15,10 +15,11 @@ from comptrust.cli.options import (
     json_option,
     print_result,
     scoring_option,
+    stop_option,
     text_option,
 )
 from comptrust.errors import UserError
-from comptrust.records import Limit, Scoring
+from comptrust.records import Limit, Scoring, Stop
 from comptrust.text_tables import counted
 
 
@@ -42,6 +43,7 @@ from comptrust.text_tables import counted
     help="Random sample: items of each dimension, or a share  [default: all; 50% of mini, as run].",
 )
 @scoring_option
+@stop_option
 @click.option(
     "--baseline",
     help="The dense evaluation to compare with: models:/NAME/VERSION, runs:/ID or a scorecard file"
@@ -55,6 +57,7 @@ def command(
     dimensions: Sequence[str] | None,
     limit: Limit | None,
     scoring: Scoring,
+    stop: Stop,
     baseline: str | None,
     out: Path,
     as_json: bool,
@@ -82,7 +85,7 @@ def command(
     if out.exists():
         raise UserError(f"{out} exists, and a seal is not overwritten. Choose another --out.")
     rules = policies.load(policy)
-    asked = suites.for_run(suite, dimensions=dimensions, scoring=scoring, limit=limit)
+    asked = suites.for_run(suite, dimensions=dimensions, scoring=scoring, limit=limit, stop=stop)
     dense = evaluations.load(baseline) if baseline else None
     seal = seals.Seal(
         policy=rules.name,
@@ -91,14 +94,16 @@ def command(
         suite_digest=asked.digest,
         limit=asked.limit,
         sample=asked.sample,
+        stop=stop,
         baseline=dense and dense.scorecard.digest_of_fields(),
         time=datetime.datetime.now(datetime.UTC),
     )
     signed = keys.sign(seal, key)
     digests.write_atomic(out, signed.model_dump_json(indent=2) + "\n")
+    most = "at most " if stop == "early" else ""
     text = (
         f"{out}: policy {rules.name} ({rules.digest[:12]}),"
-        f" {counted(len(asked.prompts), 'prompt')} of suite {suite} ({asked.digest[:12]}),"
+        f" {most}{counted(len(asked.prompts), 'prompt')} of suite {suite} ({asked.digest[:12]}),"
         f" signed by key {signed.key_id}"
     )
     fields = {"seal": signed.model_dump(mode="json"), "file": str(out)}

@@ -92,8 +92,7 @@ def command(no_fail: bool, as_json: bool, **options: Any) -> None:
     whole = suites.for_run(
         options["suite"], dimensions=options["dimensions"], scoring="compressed-trust", limit=1.0
     )
-    _, held = split.split(whole, options["held_back"] or 0.5)
-    for warning in split.check(held, whole, policy):
+    for warning in split.check(whole, options["held_back"] or 0.5, policy):
         say(f"warning: {warning}")
     budget = _budget(str(options["budget"]))
     made = jobs.job(
@@ -102,6 +101,7 @@ def command(no_fail: bool, as_json: bool, **options: Any) -> None:
         dimensions=options["dimensions"],
         limit=options["held_back"] or 0.5,
         scoring="compressed-trust",
+        engine="auto",
         dtype="auto",
         template=None,
         template_args={},

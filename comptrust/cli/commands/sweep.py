@@ -19,7 +19,7 @@ from comptrust.text_tables import counted
     default="local",
     help="local: this machine, with Ray if it is installed; serial: one cell at a time; auto: the"
     " Ray cluster that RAY_ADDRESS names or that runs on this machine; ray://HOST:PORT: another"
-    " Ray cluster.",
+    " Ray cluster; slurm: a Slurm job for each cell.",
 )
 @text_option(
     "--artifacts",

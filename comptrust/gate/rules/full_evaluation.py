@@ -4,7 +4,7 @@ Paper: the increased risk of extreme compression "cannot be uncovered by looking
 performance alone, in turn, mandating comprehensive trustworthiness evaluation in practice".
 """
 
-from comptrust.gate.rule import Evidence, Finding, Rule, heavily_compressed
+from comptrust.gate.rule import Checkpoint, Evidence, Finding, Recipe, Rule, heavily_compressed
 from comptrust.trust.dimensions import dimensions
 from comptrust.trust.limit import shown
 
@@ -18,14 +18,20 @@ class FullEvaluation(Rule):
     bits_at_most: int = 3
     sparsity_at_least: float = 0.5
 
+    def needs_all(self, recipe: Recipe, record: Checkpoint | None = None) -> bool:
+        return heavily_compressed(
+            recipe,
+            record,
+            bits_at_most=self.bits_at_most,
+            sparsity_at_least=self.sparsity_at_least,
+        )
+
     def check(self, evidence: Evidence) -> Finding:
         """Return inconclusive if a dimension is absent or the suite was sampled."""
         recipe, suite = evidence.recipe, evidence.candidate.suite
         if recipe is None:
             return self.unknown_recipe()
-        if not heavily_compressed(
-            evidence, bits_at_most=self.bits_at_most, sparsity_at_least=self.sparsity_at_least
-        ):
+        if not self.needs_all(recipe, evidence.candidate.checkpoint):
             return self.does_not_apply(recipe.slug)
         measured = {
             score.dimension
@@ -42,6 +48,11 @@ class FullEvaluation(Rule):
         if suite is None:
             return self.inconclusive(
                 "Cannot tell whether every prompt was asked: no suite.json beside the scorecard."
+            )
+        if suite.stopped:
+            return self.inconclusive(
+                f"{recipe.slug} was not asked every prompt: the evaluation stopped early. Evaluate"
+                " it with --stop full."
             )
         if suite.limit is not None:
             return self.inconclusive(

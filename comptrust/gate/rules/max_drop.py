@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from comptrust.gate import power, statistics
 from comptrust.gate.rule import (
+    Checkpoint,
     Evaluation,
     Evidence,
     Finding,
@@ -26,6 +27,7 @@ from comptrust.gate.rule import (
     measured,
     points_lost,
 )
+from comptrust.gate.sequential.course import Decision
 from comptrust.text_tables import counted
 from comptrust.trust import base
 
@@ -75,13 +77,16 @@ class MaxDrop(Rule):
             )
         )
 
+    def needs_all(self, recipe: Recipe, record: Checkpoint | None = None) -> bool:
+        return self.evidence == "observed" and self.applies(recipe, record)
+
     def check(self, evidence: Evidence) -> Finding:
         """Judge every dimension; the worst outcome counts."""
         recipe = evidence.recipe
         limits = (self.bits_at_most, self.bits_at_least, self.applies_to)
         if recipe is None and limits != (None, None, "all"):
             return self.unknown_recipe()
-        if recipe is not None and not self._applies(recipe, code_bits(evidence)):
+        if recipe is not None and not self.applies(recipe, evidence.candidate.checkpoint):
             return self.does_not_apply(recipe.slug)
         if (baseline := evidence.comparable_baseline) is None:
             return self.inconclusive("Cannot compute a drop: no comparable dense baseline.")
@@ -97,7 +102,7 @@ class MaxDrop(Rule):
             rows = dict(zip(names, judged, strict=True))
         dense, ours = measured(baseline), measured(evidence.candidate)
         for name, row in rows.items():
-            if "observed" in row:
+            if "observed" in row and not evidence.course:
                 row.update(dense=dense[name], compressed=ours[name])
         if baseline.control and not evidence.same_model:
             rows |= {
@@ -115,7 +120,9 @@ class MaxDrop(Rule):
         share = checkpoint.share_at_most(self.bits_at_most)
         return {} if share is None else {"share_of_weights": share}
 
-    def _applies(self, recipe: Recipe, bits: tuple[int, int] | None) -> bool:
+    def applies(self, recipe: Recipe, record: Checkpoint | None = None) -> bool:
+        """Return whether the rule is about a model made so; `record` is what its files show."""
+        bits = code_bits(recipe, record)
         pruned = recipe.sparsity is not None or recipe.structure is not None
         return all(
             (
@@ -148,11 +155,17 @@ class MaxDrop(Rule):
         if ours is None or dense is None:
             return {"outcome": "inconclusive", "why": "not measured for both models"}
         observed = points_lost(dense, ours)
+        course = evidence.course
         answers, dense_answers = candidate.table(name), baseline.table(name)
         if why := self._unusable(evidence, baseline, name):
             return {"outcome": "inconclusive", "observed": observed, "why": why}
         proven = self.evidence == "proven"
         blocks = observed > self.points and not proven
+        if course and (decision := course.decision(name)).decided_at:
+            return self._decided(decision, observed, margin=course.stretch(name).points)
+        if course and decision.items < course.stretch(name).cap:
+            why = f"open when the evaluation stopped, after {counted(decision.items, 'item')}"
+            return {"outcome": "inconclusive", "observed": observed, "why": why}
         if self.evidence == "observed":
             return self._observed(evidence, baseline, name, observed)
         # Without `proven` the literal rule holds whether or not a bound can be computed.
@@ -168,6 +181,7 @@ class MaxDrop(Rule):
             resamples=self.resamples,
             same_model=evidence.same_model,
             fidelity=baseline.fidelity(name),
+            confidence=course.confidence(name) if course else statistics.CONFIDENCE,
         )
         if drop is None:
             return undecided | {"why": "its answers give no score"}
@@ -189,6 +203,22 @@ class MaxDrop(Rule):
             )
         return row
 
+    def _decided(self, decision: Decision, observed: float, *, margin: float) -> dict[str, Any]:
+        """Return what a sequential evaluation said when it decided a dimension.
+
+        It decided at `margin`, the smallest of the policy. A block there leaves a larger one open.
+        """
+        row = {
+            "observed": observed,
+            **decision.model_dump(exclude={"dimension"}),
+            "lower": decision.bounds[-1][1],
+            "upper": decision.bounds[-1][2],
+        }
+        if decision.outcome == "block" and margin < self.points:
+            why = f"blocked at a margin of {margin:g} before this one was decided"
+            return row | {"outcome": "inconclusive", "why": why}
+        return row
+
     def _unusable(self, evidence: Evidence, baseline: Evaluation, name: str) -> str | None:
         """Return why the answers decide nothing, not even that the candidate is blocked."""
         candidate = evidence.candidate
@@ -201,7 +231,7 @@ class MaxDrop(Rule):
                 f" ({len(answers.ids)} answers and {len(dense.ids)} of the dense model)"
             )
         floor = max(self.items_at_least or 0, evidence.items_at_least.get(name, 0))
-        if not floor:
+        if not floor or evidence.course:
             return None
         suite = candidate.suite
         if answers is None:
@@ -241,7 +271,7 @@ class MaxDrop(Rule):
         drops = {name: row["observed"] for name, row in judged.items() if row["outcome"] == "block"}
         if drops:
             ranked = sorted(drops, key=lambda name: -drops[name])
-            listed = ", ".join(f"{name} {drops[name]:.1f}" for name in ranked)
+            listed = ", ".join(f"{name} {_lost(judged[name])}" for name in ranked)
             return self.finding(
                 "block", f"Dropped more than {self.points:g} points: {listed}.", **evidence
             )
@@ -253,7 +283,19 @@ class MaxDrop(Rule):
                 f"Undecided: {'; '.join(undecided)}. {NO_SECOND_LOOK}", **evidence
             )
         worst = max(judged, key=lambda name: judged[name].get("upper", judged[name]["observed"]))
-        return self.finding("pass", self._passed(worst, judged[worst]), **evidence)
+        sentence = self._certain(judged) or self._passed(worst, judged[worst])
+        return self.finding("pass", sentence, **evidence)
+
+    def _certain(self, judged: dict[str, dict[str, Any]]) -> str:
+        """Say after how many items a sequential evaluation was certain; empty if it was not one."""
+        items = {name: row["items"] for name, row in judged.items() if row.get("decided_at")}
+        if len(items) < len(judged):
+            return ""
+        least, most = min(items, key=items.__getitem__), max(items, key=items.__getitem__)
+        return (
+            f"No dimension dropped more than {self.points:g} points (certain after {items[least]}"
+            f" items of {least} to {items[most]} of {most})."
+        )
 
     def _passed(self, worst: str, row: dict[str, Any]) -> str:
         if "upper" in row:
@@ -283,3 +325,11 @@ class MaxDrop(Rule):
         if not math.isfinite(row["upper"]):
             return f"{drop}, with too few independent prompts for a 95% bound ({needs})"
         return f"{drop} (95% bound {row['upper']:.1f}, limit {self.points:g}; {needs})"
+
+
+def _lost(row: dict[str, Any]) -> str:
+    """Return the points lost; of a part, what is certain."""
+    if row.get("decided_at"):
+        bounds = f"{row['lower']:.1f} to {row['upper']:.1f}"
+        return f"{bounds} (certain after {counted(row['items'], 'item')})"
+    return f"{row['observed']:.1f}"

@@ -39,6 +39,11 @@ class QuantizationPreferred(Rule):
                 "Cannot compare the candidate with its siblings: its size is unknown (no"
                 " checkpoint.json)."
             )
+        if (suite := evidence.candidate.suite) and suite.stopped:
+            return self.inconclusive(
+                "Cannot compare the candidate with its siblings: its evaluation stopped early, and"
+                " they were asked other prompts. Evaluate it with --stop full."
+            )
         rivals = [
             sibling
             for sibling in evidence.siblings

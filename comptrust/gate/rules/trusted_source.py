@@ -44,6 +44,12 @@ class TrustedSource(Rule):
             if score.dimension in self.floors or not score.reason
         }
         known = measured(baseline)
+        # Of a part of the items, only what is certain counts.
+        known |= {
+            score.dimension: score.estimate.low
+            for score in baseline.scorecard.scores
+            if score.estimate
+        }
         low = [
             f"{name} {known[name]:.1f} < {floor:g}"
             for name, floor in self.floors.items()

@@ -7,7 +7,7 @@ a sealed one.
 import datetime
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import AwareDatetime
 
@@ -15,7 +15,7 @@ from comptrust import config
 from comptrust.errors import UserError
 from comptrust.gate.signing import keys, measurements
 from comptrust.gate.signing.roles import Role
-from comptrust.records import Limit, Sample
+from comptrust.records import Limit, Sample, Stop
 from comptrust.trust import evaluation
 from comptrust.trust.evaluation import Evaluation
 
@@ -35,8 +35,8 @@ class Seal(keys.SignedRecord):
     limit: Limit | None
     sample: Sample | None
     """Of which suite it is a sample, and the seed."""
-    stop: Literal["full"] = "full"
-    """When to stop: after every prompt."""
+    stop: Stop = "full"
+    """When to stop. `early`: `suite_digest` is of all that may be asked."""
     baseline: str | None = None
     """Digest of the dense source's scorecard, if it is to be a certain one."""
     time: AwareDatetime
@@ -69,20 +69,27 @@ def refusal(
         return str(error).rstrip(".")
     if refused := keys.refusal(seal, trusted, **(scope or {})):
         return f"its seal {refused}"
-    card = evaluated.scorecard
+    card, stopped = evaluated.scorecard, evaluated.suite and evaluated.suite.stopped
+    of_suite = stopped.parent if stopped else card.suite_digest
     baselines = (None, *baseline.scorecard.digests) if baseline else (None,)
     checks = (
         (measurement.seal not in seal.digests, "it was not evaluated under this seal"),
         (measurement.began + keys.SKEW < seal.time, "its first answer is older than the seal"),
-        (card.suite_digest != seal.suite_digest, "the seal is for another suite or sample"),
+        (bool(stopped) != (seal.stop == "early"), f"the seal says to stop {seal.stop}"),
+        (of_suite != seal.suite_digest, "the seal is for another suite or sample"),
         (policy is not None and seal.policy_digest not in policy, "the seal is for another policy"),
         (seal.baseline not in baselines, "the seal names another baseline"),
     )
     return next((why for wrong, why in checks if wrong), "")
 
 
-def check(seal: Seal, *, suite_digest: str) -> None:
+def check(seal: Seal, *, suite_digest: str, stop: Stop) -> None:
     """Raise UserError unless an evaluation on a suite can begin under the seal now."""
+    if seal.stop != stop:
+        raise UserError(
+            f"The seal is for --stop {seal.stop}, not for --stop {stop}. Use that, or seal the bar"
+            " again."
+        )
     if seal.suite_digest != suite_digest:
         raise UserError(
             f"The seal is for suite {seal.suite} with digest {seal.suite_digest[:12]}, not for"

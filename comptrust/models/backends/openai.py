@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cached_property
 from typing import Any
 
 from comptrust.errors import ComptrustError, ServiceError, UserError
-from comptrust.models import chat, cost
+from comptrust.models import chat, cost, option_scores
 from comptrust.models.base import Backend, Tokenizer, chosen, generation, options, seed, unanswered
 from comptrust.models.endpoint import BeyondWindow, Endpoint, Refused
-from comptrust.models.inference.tokens import fits, span
+from comptrust.models.inference.tokens import Ids, fits, span
 from comptrust.models.own_template import NO_ARGUMENTS, Arguments
 from comptrust.models.reasoning import SpecialTokens
 from comptrust.records import GIVEN, NOT_TOLD, TOO_LONG, Generation, Message, Prompt
@@ -25,6 +25,10 @@ from comptrust.serving_cost import ServingCost
 
 DEFAULT_REQUESTS = 32
 """Requests that run at once."""
+
+SAME = 0.1
+"""Largest difference of log-likelihoods that rounding makes, in 16 bits too; other tokens or a
+broken cache make more."""
 
 Scored = tuple[str, tuple[str, ...]]
 """A text and its options."""
@@ -39,6 +43,8 @@ class Openai(Backend):
     its own template.
     """
 
+    name = "openai"
+
     def __init__(
         self,
         model: str,
@@ -50,30 +56,30 @@ class Openai(Backend):
         tokenizer: Tokenizer | None = None,
         patience: float = 120.0,
         pause: float = 1.0,
-        where: str | None = None,
-        dtype: str = NOT_TOLD,
+        gone: Callable[[], str] = str,
     ) -> None:
         """Set up the backend; `batch_size` requests will run at once.
 
-        `patience` and `pause` are seconds (see Endpoint); `where` replaces the URL in provenance,
-        and `dtype` is what a server that was started here computes in.
-        Raises UserError for a URL that is not http(s) or an unknown template.
+        `patience`, `pause` and `gone` are those of Endpoint. Raises UserError for a URL that is not
+        http(s) or an unknown template.
         """
         if template is not None:
             chat.named(template)
-        self._endpoint = Endpoint(base_url, patience=patience, pause=pause)
+        self._endpoint = Endpoint(base_url, patience=patience, pause=pause, gone=gone)
         self.model, self.template, self.tokenizer = model, template, tokenizer
         self.template_args = template_args
         self._special = SpecialTokens.of(tokenizer) if tokenizer else SpecialTokens()
-        self._where, self._dtype = where or self._endpoint.url, dtype
+        self._where, self._dtype = self._endpoint.url, NOT_TOLD
         self._workers = batch_size or DEFAULT_REQUESTS
         self._references: dict[Scored, list[float]] = {}
+        self._first = threading.Lock()
+        self._asks_tokens: bool | None = None
         self._locks: dict[Scored, threading.Lock] = defaultdict(threading.Lock)
 
     def describe(self) -> dict[str, str]:
         """Return provenance; facts that the server does not state are `not told`."""
         return {
-            "backend": "openai",
+            "backend": self.name,
             "template": chat.name_of(self.template, self.tokenizer, self.template_args),
             "dtype": self._dtype,
             "server": self._where,
@@ -130,7 +136,7 @@ class Openai(Backend):
         return cost.measure(
             answer,
             how=f"{len(cost.TEXT)} characters in, {cost.NEW_TOKENS} tokens out",
-            where=f"openai, {self._dtype.removeprefix('torch.')}, {self._where}"[:300],
+            where=f"{self.name}, {self._dtype.removeprefix('torch.')}, {self._where}"[:300],
             memory=None,
         )
 
@@ -252,8 +258,46 @@ class Openai(Backend):
     def _logliks(self, text: str, options: tuple[str, ...], *, prompt: Prompt) -> list[float]:
         """Return the mean log-likelihood per token of each option after the text.
 
-        A token that spans both belongs to the option.
+        The first text is scored in both ways; only a server on which they agree is asked for single
+        tokens afterwards.
         """
+        with self._first:
+            if self._asks_tokens is None:
+                echoed = self._echoed(text, options, prompt=prompt)
+                values = self._by_tokens(text, options, prompt=prompt)
+                self._asks_tokens = bool(values) and all(
+                    abs(value - other) <= SAME for value, other in zip(values, echoed, strict=True)
+                )
+                return echoed
+        if self._asks_tokens and (values := self._by_tokens(text, options, prompt=prompt)):
+            return values
+        return self._echoed(text, options, prompt=prompt)
+
+    def _by_tokens(self, text: str, options: tuple[str, ...], *, prompt: Prompt) -> list[float]:
+        """Return the same from single tokens; empty if this server cannot be asked for them."""
+        if self.tokenizer is None or not self._version.startswith("vllm"):
+            return []
+        pairs = [span(text, option, tokenizer=self.tokenizer) for option in options]
+        wanted = option_scores.rows(pairs)
+        known: dict[Ids, dict[int, float]] = {}
+        if () in wanted:  # nothing comes before the first token
+            return []
+        try:
+            for rows, tokens in option_scores.requests(wanted):
+                body = option_scores.body(self.model, rows, tokens)
+                choices = self._choices("completions", body, prompt=prompt)
+                for row, choice in zip(rows, choices, strict=True):
+                    known.setdefault(row, {}).update(option_scores.next_tokens(choice))
+            return option_scores.means(pairs, known)
+        except (Refused, KeyError, TypeError, ValueError, IndexError):
+            return []  # a version without logprob_token_ids
+
+    @cached_property
+    def _version(self) -> str:
+        return self._endpoint.about(self.model)["server_version"]
+
+    def _echoed(self, text: str, options: tuple[str, ...], *, prompt: Prompt) -> list[float]:
+        """Return the same from whole texts that the server echoes."""
         sent = self._sent(text)
         body = {
             "model": self.model,
@@ -269,43 +313,14 @@ class Openai(Backend):
         )
         try:
             choices = self._choices("completions", body, prompt=prompt)
-            # a ValueError if the numbers differ
-            pairs = zip(choices, options, strict=True)
-            return [self._mean(choice, text, option) for choice, option in pairs]
+            return [
+                option_scores.echoed(choice, text, option, tokenizer=self.tokenizer)
+                for choice, option in zip(choices, options, strict=True)
+            ]
         except Refused as error:
             raise ServiceError(f"{cannot} Its answer: {error}") from error
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ServiceError(cannot) from error
-
-    def _mean(self, choice: dict[str, Any], text: str, option: str) -> float:
-        """Return the mean log-likelihood of the option's tokens.
-
-        The tokenizer tells which tokens are the option's; without one, the server's offsets do.
-        Raises ValueError, KeyError, TypeError or IndexError if the server did not echo and score
-        exactly this text.
-        """
-        logprobs = choice["logprobs"]
-        values, tokens = logprobs["token_logprobs"], logprobs["tokens"]
-        if not choice["text"].endswith(option):
-            raise ValueError("the prompt was not echoed")
-        if self.tokenizer is not None:
-            context, own = span(text, option, tokenizer=self.tokenizer)
-            if len(values) != len(context + own):
-                raise ValueError(
-                    f"the server reads {len(values)} tokens where the tokenizer reads"
-                    f" {len(context + own)}"
-                )
-            picked = values[len(context) :]
-        else:
-            offsets = zip(logprobs["text_offset"], tokens, strict=True)
-            ends = [offset + len(token) for offset, token in offsets]
-            start = ends[-1] - len(option)
-            picked = [value for value, end in zip(values, ends, strict=True) if end > start]
-            if not "".join(tokens).endswith(option):
-                raise ValueError("the server's tokens do not spell the option")
-        if not picked:
-            raise ValueError("the option has no token")
-        return sum(map(float, picked)) / len(picked)
 
     def _choices(self, path: str, body: dict[str, Any], *, prompt: Prompt) -> list[dict[str, Any]]:
         try:

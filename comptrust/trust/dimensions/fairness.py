@@ -103,7 +103,8 @@ class Fairness(Dimension):
             points[pairs[0]] = 100 / len(scenarios) / sizes[places]
             return points
         coefficients, _ = self._gaps(table)
-        return self._moved(coefficients.T)
+        moved = np.abs(coefficients).reshape(-1, 3, len(table.ids))
+        return np.asarray((self._faces @ moved).max(axis=1).mean(axis=0))
 
     def contrast(self, candidate: Table, dense: Table) -> Contrast:
         """Return the mean over settings of how far the signed gaps moved, in points.
@@ -128,7 +129,7 @@ class Fairness(Dimension):
             coefficients=coefficients,
             cells=cells,
             shares=self.shares(dense),
-            combine=self._moved,
+            faces=self._faces / len(dense.scenarios()),
         )
 
     def harm(self, table: Table) -> np.ndarray:
@@ -178,11 +179,18 @@ class Fairness(Dimension):
         predictions = self._predictions(table)
         return np.asarray(np.abs(predictions[pairs[0]] - predictions[pairs[1]]))
 
-    def _moved(self, sums: np.ndarray) -> np.ndarray:
-        """Combine the changes of (parity, positive and negative label) of each setting, (R,)."""
-        parity, positive, negative = np.moveaxis(np.abs(sums).reshape(len(sums), -1, 3), 2, 0)
-        odds = parity if self.scoring == "original" else np.maximum(positive, negative)
-        return np.asarray(((parity + odds) / 2).mean(axis=1))
+    @property
+    def _faces(self) -> np.ndarray:
+        """Return how the changes of a setting's three gaps weigh in its mean change, (f, 3).
+
+        The gaps are parity, and those among the positive and the negative labels. Of the last two
+        the larger change counts; any of them may be in either direction.
+        """
+        signs = (1.0, -1.0)
+        if self.scoring == "original":
+            return np.array([(sign, 0.0, 0.0) for sign in signs])
+        odds = [(0.5 * sign, 0.0) for sign in signs] + [(0.0, 0.5 * sign) for sign in signs]
+        return np.array([(0.5 * sign, *pair) for sign in signs for pair in odds])
 
     def _gaps(self, table: Table) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients and cells of the signed gaps, each (3 x settings, n).

@@ -79,7 +79,8 @@ def registered(
     """Log a checkpoint with its evaluation as a finished run and register it."""
     checkpoint = measured(checkpoint_of(weights, **(PRUNED | recipe)), weights, dense_bytes=6000)
     witness = Witness(seal=seal)
-    ledger = witness.ledger(suite(n=n), out=folder)
+    ledger = witness.ledger(suite(n=n))
+    witness.place(folder)
     card = evaluate(
         backend or Echo("A"),
         suite(n=n),

@@ -123,6 +123,12 @@ def serving(model: Hf) -> Callable[[str, dict[str, Any]], Reply]:
             "logprobs": {"tokens": tokens, "token_logprobs": logprobs, "text_offset": offsets},
         }
 
+    def next_tokens(row: list[int], index: int, tokens: list[int]) -> dict[str, Any]:
+        with torch.inference_mode():
+            chances = model.model(torch.tensor([row])).logits[0, -1].float().log_softmax(dim=-1)
+        top = {f"token_id:{token}": chances[token].item() for token in tokens}
+        return {"index": index, "text": "", "logprobs": {"top_logprobs": [top]}}
+
     def generated(messages: list[dict[str, str]], body: dict[str, Any]) -> list[tuple[str, str]]:
         sampling = Sampling(
             **{name: body[name] for name in Sampling.model_fields if name != "seed"}
@@ -150,6 +156,9 @@ def serving(model: Hf) -> Callable[[str, dict[str, Any]], Reply]:
                     for index, (text, reason) in found
                 ]
                 return 200, {"choices": chat}
+            if tokens := body.get("logprob_token_ids"):
+                rows = enumerate(body["prompt"])
+                return 200, {"choices": [next_tokens(row, place, tokens) for place, row in rows]}
             if body.get("echo"):
                 return 200, {
                     "choices": [echo(text, index) for index, text in enumerate(body["prompt"])][
@@ -198,6 +207,55 @@ def test_a_served_model_answers_as_the_same_model_here(
         )
     assert {path for path, _, _ in server.sent} == {"/v1/completions"}
     assert len(server.sent) == len(asked()) + 1, "the reference is asked once"
+
+
+VLLM = {
+    "/v1/models": (200, {"data": [{"id": "tiny", "owned_by": "vllm"}]}),
+    "/version": (200, {"version": "0.32.0"}),
+}
+
+
+def test_vllm_is_asked_for_single_tokens_after_the_text(
+    local: Hf, serve: Callable[..., Server]
+) -> None:
+    server = serve(serving(local), VLLM)
+    backend = Openai("tiny", base_url=server.url, tokenizer=local.tokenizer, batch_size=1)
+    prompts = [prompt for prompt in asked() if prompt.choices]
+    expected = {answer.id: answer.extra["loglik"] for answer in local.answer(prompts)}
+    for answer in backend.answer(prompts):
+        assert answer.extra["loglik"] == pytest.approx(expected[answer.id], abs=1e-4)
+    bodies = [body for _, body, _ in server.sent]
+    assert [bool(body.get("echo")) for body in bodies] == [True, False, False, False, False], (
+        "the first text is scored in both ways"
+    )
+    [row] = [body for body in bodies if len(body.get("logprob_token_ids", ())) == 0]
+    assert row["echo"]
+    for body in bodies[1:]:
+        assert body["max_tokens"] == 1, "nothing but the next token is computed"
+        context = min(body["prompt"], key=len)
+        assert all(row[: len(context)] == context for row in body["prompt"])
+
+
+def test_a_server_whose_single_tokens_are_wrong_is_not_asked_for_them(
+    local: Hf, serve: Callable[..., Server]
+) -> None:
+    """As with a prefix cache that returns stale values, or another tokenizer."""
+    right = serving(local)
+
+    def reply(path: str, body: dict[str, Any]) -> Reply:
+        if "logprob_token_ids" in body:
+            body = body | {"prompt": [row[:-1] for row in body["prompt"]]}
+        return right(path, body)
+
+    server = serve(reply, VLLM)
+    backend = Openai("tiny", base_url=server.url, tokenizer=local.tokenizer, batch_size=1)
+    backend_prompts = [prompt for prompt in asked() if prompt.choices]
+    expected = {answer.id: answer.texts for answer in local.answer(backend_prompts)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("comptrust.models.backends.openai.SAME", 1e-4)
+        answers = {answer.id: answer.texts for answer in backend.answer(backend_prompts)}
+    assert answers == expected
+    assert sum("logprob_token_ids" in body for _, body, _ in server.sent) == 1
 
 
 def test_the_servers_own_template(local: Hf, serve: Callable[..., Server]) -> None:

@@ -232,7 +232,8 @@ class World:
         files = self.files(candidate) / "model"
         checkpoint = weights.measured(checkpoint_of(files, **recipe), files)
         backend = Refusing(answer) if refuses else Echo(answer)
-        ledger = witness.ledger(asked, out=candidate.evidence)
+        ledger = witness.ledger(asked)
+        witness.place(candidate.evidence)
         evaluate(
             backend,
             asked,
