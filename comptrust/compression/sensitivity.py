@@ -172,7 +172,8 @@ def _loss(
     for name, weight in zip(names, weights, strict=True):
         if name not in grams:
             continue
-        for rows in weight.float().split(ROWS):
+        for start in range(0, len(weight), ROWS):
+            rows = weight[start : start + ROWS].float()
             error += float(grams[name].loss(rounded(rows, bits=bits, group_size=size) - rows))
             total += float(grams[name].loss(rows))
     return error / total if total else -1.0
