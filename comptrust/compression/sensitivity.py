@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -56,21 +56,15 @@ class Sensitivity(Record):
     units: tuple[Unit, ...]
 
 
-def cached(key: str) -> Sensitivity | None:
-    """Return what was measured before under this key."""
+def cached(key: str, measure: Callable[[], Sensitivity]) -> Sensitivity:
+    """Return what was measured before under this key, else measure and keep it."""
     path = config.cache_dir() / "sensitivity" / f"{key}.json"
-    return (
-        config.parse(config.read_json(path), Sensitivity, where=str(path))
-        if path.exists()
-        else None
-    )
-
-
-def keep(key: str, measured: Sensitivity) -> None:
-    """Write what was measured to the cache."""
-    path = config.cache_dir() / "sensitivity" / f"{key}.json"
+    if path.exists():
+        return config.load_json(path, Sensitivity)
+    measured = measure()
     path.parent.mkdir(parents=True, exist_ok=True)
     digests.write_atomic(path, measured.model_dump_json(indent=1) + "\n")
+    return measured
 
 
 def measure(
@@ -88,36 +82,33 @@ def measure(
     take_apart(model)
     layers = target_layers(model)
     grams, members = _grams(model, layers, samples)
-    units = []
     with torch.no_grad():
-        for first, names in members.items():
-            losses = {
+        losses = {
+            first: {
                 width: _loss(
                     [layers[name].weight for name in names], grams, names, width, group_size
                 )
                 for width in bits
             }
-            weights = sum(layers[name].weight.numel() for name in names)
-            units.append((first, Unit(layers=tuple(names), weights=weights, losses=losses)))
+            for first, names in members.items()
+        }
     worst = {
-        width: max(
-            (unit.losses[width] for _, unit in units if unit.losses[width] >= 0), default=1.0
-        )
+        width: max((loss for row in losses.values() if (loss := row[width]) is not None), default=1)
         for width in bits
     }
     return Sensitivity(
         group_size=group_size,
         calibration_tokens=sum(ids.shape[1] for ids in samples),
         units=tuple(
-            unit.model_copy(
-                update={
-                    "losses": {
-                        width: loss if loss >= 0 else worst[width]
-                        for width, loss in unit.losses.items()
-                    }
-                }
+            Unit(
+                layers=tuple(names),
+                weights=sum(layers[name].weight.numel() for name in names),
+                losses={
+                    width: worst[width] if loss is None else loss
+                    for width, loss in losses[first].items()
+                },
             )
-            for _, unit in units
+            for first, names in members.items()
         ),
     )
 
@@ -166,8 +157,8 @@ def _grams(
 
 def _loss(
     weights: list[torch.Tensor], grams: dict[str, Gram], names: list[str], bits: int, size: int
-) -> float:
-    """Return the relative error of the outputs; -1 if no token reached a layer."""
+) -> float | None:
+    """Return the relative error of the outputs; None if no token reached a layer."""
     error = total = 0.0
     for name, weight in zip(names, weights, strict=True):
         if name not in grams:
@@ -176,7 +167,7 @@ def _loss(
             rows = weight[start : start + ROWS].float()
             error += float(grams[name].loss(rounded(rows, bits=bits, group_size=size) - rows))
             total += float(grams[name].loss(rows))
-    return error / total if total else -1.0
+    return error / total if total else None
 
 
 def rounded(weight: torch.Tensor, *, bits: int, group_size: int) -> torch.Tensor:

@@ -168,17 +168,18 @@ class Search:
         plan, source = self.plan, self.plan.job.source
         recipe = fitting.check(plan.job.recipe, source.path)
         coded = [bits for bits in plan.widths if bits < DENSE_BITS]
-        asked = [recipe.group_size, coded, CALIBRATION_TEXTS, recipe.calibration, recipe.seed]
+        named = recipe.calibration or "builtin"
+        asked = [recipe.group_size, coded, CALIBRATION_TEXTS, named, recipe.seed]
         key = digests.of_value([source.revision, *asked, digests.of_code()])[:24]
-        measured = sensitivity.cached(key)
-        if measured is None:
+
+        def measure() -> sensitivity.Sensitivity:
             from comptrust.compression import calibration
             from comptrust.models.loading import load
 
             self.say("measuring the sensitivity of each layer")
             model, tokenizer = load(source.path)
             texts = calibration.choose(
-                recipe.calibration or "builtin",
+                named,
                 count=CALIBRATION_TEXTS,
                 seed=recipe.seed,
                 model=model,
@@ -186,10 +187,10 @@ class Search:
                 template=presets.template(recipe.base_model),
             )
             samples = calibration.tokenize(texts, tokenizer)
-            measured = sensitivity.measure(
-                model, samples, bits=coded, group_size=int(recipe.group_size or 0)
-            )
-            sensitivity.keep(key, measured)
+            group_size = int(recipe.group_size or 0)
+            return sensitivity.measure(model, samples, bits=coded, group_size=group_size)
+
+        measured = sensitivity.cached(key, measure)
         rest = self.dense_bytes - 2 * sum(unit.weights for unit in measured.units)
         return Frontier(measured, widths=plan.widths, recipe=plan.job.recipe, dense_bytes=rest)
 

@@ -53,8 +53,7 @@ def test_rounding_is_that_of_the_method(tiny_model: Path, tmp_path: Path) -> Non
 
 def test_the_cache_returns_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPTRUST_CACHE", str(tmp_path))
-    assert sensitivity.cached("k") is None
     unit = sensitivity.Unit(layers=("a",), weights=1, losses={3: 0.1})
     found = sensitivity.Sensitivity(group_size=64, calibration_tokens=1, units=(unit,))
-    sensitivity.keep("k", found)
-    assert sensitivity.cached("k") == found
+    assert sensitivity.cached("k", lambda: found) == found
+    assert sensitivity.cached("k", lambda: pytest.fail("measured twice")) == found
