@@ -31,7 +31,7 @@ def _sizes(found: Searched) -> bytes:
     """Draw each candidate's size against its bound, with the sizes that could have been tried."""
     with drawing.canvas(WIDTH, HEIGHT) as figure:
         axes = figure.add_axes((0.09, 0.13, 0.88, 0.77))
-        axes.set_title(f"{found.model}: size against the worst bound, search part")
+        axes.set_title(f"{found.model}: size against points lost, search part")
         _draw_trials(axes, found)
         return drawing.png(figure)
 
@@ -40,7 +40,8 @@ def _draw_trials(axes: Axes, found: Searched) -> None:
     for margin in {trial.binding.margin for trial in found.trials}:
         axes.axhline(margin, color=INK, linewidth=0.8, dashes=(5, 3), zorder=1)
     sizes = [size / 1e6 for size, _ in found.frontier]
-    axes.plot(sizes, [0.0] * len(sizes), "|", color=GRAY, markersize=5, label="frontier", zorder=1)
+    low = axes.get_xaxis_transform()  # at the lower edge, whatever was lost
+    axes.plot(sizes, [0.02] * len(sizes), "|", color=GRAY, label="frontier", transform=low)
     labels = set()
     for number, trial in enumerate(found.trials, start=1):
         color, marker, label = STYLES.get(trial.outcome, OTHER)
@@ -87,6 +88,8 @@ def _sensitivity(found: Searched) -> bytes:
                 label=kind,
             )
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
         axes.set_xlabel("block", loc="left")
         axes.set_ylabel("error of the outputs, % of their size squared")
         axes.legend(frameon=False, fontsize=7)
