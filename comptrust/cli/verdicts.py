@@ -28,9 +28,9 @@ def scores(candidate: Scorecard, baseline: Evaluation, verdict: Verdict) -> list
     for score in candidate.scores:
         dense, row = baseline.scorecard.score(score.dimension), judged.get(score.dimension, {})
         before = dense.value if dense else None
-        shown, part = [number(before), number(score.value)], score.estimate
-        if part and dense and dense.estimate:
-            shown = [f"{one.low:.0f} to {one.high:.0f}" for one in (dense.estimate, part)]
+        shown, part = (number(before), number(score.value)), score.estimate
+        if part and dense and (whole := dense.estimate):
+            shown = f"{whole.low:.0f} to {whole.high:.0f}", f"{part.low:.0f} to {part.high:.0f}"
         lost = "-"
         if before is not None and score.value is not None:
             lost = f"{before - score.value:+.1f}"

@@ -1,5 +1,7 @@
 """`comptrust gate`: judge a candidate against its dense baseline under a policy."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 

@@ -35,8 +35,8 @@ class Complete(Rule):
             listed = "; ".join(f"{name} {problem}" for name, problem in missing.items())
             return self.inconclusive(f"Incomplete: {listed}.", missing=missing)
         if evidence.course:
-            asked = counted(len(required), "dimension")
-            return self.finding("pass", f"{asked} asked as far as the stopping rule says.")
+            count = counted(len(required), "dimension")
+            return self.finding("pass", f"{count} asked as far as the stopping rule says.")
         given = all(not score.withheld for score in card.scores)
         rest = ", with no prompt left out" if given else ", except for answers that were not given"
         excluded = (

@@ -80,8 +80,8 @@ class Stakes:
         """Return the stakes of a dimension, from the contrast of its prompts without answers."""
         points = contrast.by_face(contrast.coefficients.T)
         item = np.full(len(order.shares), -1)
-        for number, rows in enumerate(order.items[: order.exact]):
-            item[list(rows)] = number
+        for number, members in enumerate(order.items[: order.exact]):
+            item[list(members)] = number
         rows, blocks = np.nonzero((points != 0).any(axis=2) & (item >= 0)[:, None])
         names = item[rows] * points.shape[1] + blocks
         sort = np.argsort(names, kind="stable")
@@ -92,7 +92,7 @@ class Stakes:
 
         widths = np.add.reduceat(np.abs(values), starts, axis=0).max(axis=1)
         reaches = np.bincount(items, widths, minlength=order.exact)
-        held = [order.shares[list(rows)].sum() for rows in order.items[: order.exact]]
+        held = [order.shares[list(members)].sum() for members in order.items[: order.exact]]
         weights = 100 / order.shares.sum() * order.scales[: order.exact] * held
         return cls(
             rows=rows,
@@ -109,7 +109,7 @@ class Stakes:
     @property
     def linear(self) -> bool:
         """Whether the drop is one weighted mean."""
-        return self.values.shape[1] == 1
+        return bool(self.values.shape[1] == 1)
 
     def passing(self, losses: np.ndarray, margin: float, *, asked: int) -> np.ndarray:
         """Return the log of the capital that bets on a drop below the margin, after each item.
