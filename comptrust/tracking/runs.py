@@ -199,6 +199,8 @@ def start(
         _end_abandoned(experiment)
         if run_id:
             client().update_run(run_id, status="RUNNING", name=name)
+            if REASON in client().get_run(run_id).data.tags:
+                client().delete_tag(run_id, REASON)  # of an earlier process that did not finish
             Run(run_id).tags(all_tags)
         else:
             from mlflow.tracking.context import registry

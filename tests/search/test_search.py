@@ -96,8 +96,11 @@ def test_the_smallest_that_passes_is_judged_once_and_nothing_is_done_twice(
 
     monkeypatch.setattr(oneshot, "_write", never)
     monkeypatch.setattr(Hf, "answer", never)
+    runs.end(parent, status="FAILED", reason="It was killed.")
     again = search(place, tiny_model, "--budget", "3", "--held-back", "20%")
     assert again.exit_code == 0, again.output
+    resumed = runs.client().get_run(parent)
+    assert resumed.info.status == "FINISHED" and runs.REASON not in resumed.data.tags
     assert json.loads(again.stdout)["trials"] == found["trials"]
 
     shown = search(place, tiny_model, "--budget", "0")

@@ -183,7 +183,7 @@ def _print_plan(
     print_result("\n".join(lines), fields, as_json=as_json)
 
 
-def _forecasts(plan: "PromptPlan") -> list[str]:
+def _forecasts(plan: PromptPlan) -> list[str]:
     """Return what an evaluation costs that may stop early, as lines."""
     if plan.stopping is None:
         return []
