@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import operator
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -40,8 +42,12 @@ ENGINE = ("backend", "dtype", "torch", "transformers", "server_version")
 """Entries of a scorecard's provenance that say what computed the answers."""
 ASKED = "asked "
 """Start of the entries of a scorecard's provenance that say how another harness asked a task."""
+DENSE_BITS = 16
+"""Bits from which a weight counts as left dense."""
 PRUNED = 0.05
 """Share of exact zeros above which weights count as pruned; trained ones have almost none."""
+CHOSEN = "chosen"
+"""Entry of a scorecard's provenance that says how its model was chosen among others."""
 NOT_TOLD: Final = "not told"
 """The value of an entry that a server did not state."""
 GIVEN = ("stop", "length", "choice")
@@ -67,6 +73,23 @@ class Record(BaseModel):
     def digests(self) -> tuple[str, str]:
         """The digest of the fields, and the one that earlier versions gave them."""
         return digests.forms(self.model_dump(mode="json"))
+
+
+class LayerBits(Record):
+    """One rule of a mixed recipe: the bits of the layers whose names fit a pattern."""
+
+    layers: tuple[str, ...] = Field(min_length=1)
+    """Names of layers, or patterns of them such as `*.down_proj`."""
+    bits: int | Literal["dense"]
+    """Bits per weight; `dense` leaves the layers as they are."""
+
+
+def bits_of(layer: str, rules: Iterable[LayerBits], *, otherwise: int | None) -> int | None:
+    """Return the bits of the first rule that fits a layer's name; None if it stays dense."""
+    for rule in rules:
+        if any(fnmatch.fnmatchcase(layer, pattern) for pattern in rule.layers):
+            return None if rule.bits == "dense" else rule.bits
+    return otherwise
 
 
 class Recipe(Record):
@@ -101,6 +124,12 @@ class Recipe(Record):
     """Layout of packed weights in the files: compressed-tensors, gptq, awq or gguf:TYPE."""
     save_dtype: SaveDtype | None = Field(default=None, exclude_if=lambda dtype: dtype is None)
     """Dtype of the floats in the files, if it is not that of the source."""
+    layer_bits: tuple[LayerBits, ...] = Field(default=(), exclude_if=operator.not_)
+    """Layers with other bits than `bits`: the first rule that fits a layer's name counts."""
+
+    def bits_of(self, layer: str) -> int | None:
+        """Return the bits of a layer's weights; None if it stays dense."""
+        return bits_of(layer, self.layer_bits, otherwise=self.bits)
 
     @property
     def slug(self) -> str:
@@ -118,6 +147,7 @@ class Recipe(Record):
             "asym" if self.options.get("symmetric") is False else "",
             "" if cache == "none" else f"kv-{cache}",
             "" if self.bits is None else f"{self.bits}bit",
+            f"mixed-{digests.of_value(self.mixture)[:8]}" if self.layer_bits else "",
             "" if self.group_size is None else f"g{self.group_size}",
             "" if self.format == "compressed-tensors" else f"as-{self.format}",
             f"in-{self.save_dtype}" if self.save_dtype else "",
@@ -125,6 +155,12 @@ class Recipe(Record):
             f"s{self.seed}",
         )
         return "-".join(filter(None, parts))
+
+    @property
+    def mixture(self) -> str:
+        """The rules of a mixed recipe in one line, the first that fits first."""
+        rules = [f"{' '.join(rule.layers)}: {rule.bits}" for rule in self.layer_bits]
+        return "; ".join([*rules, f"others: {self.bits}"])
 
 
 class ReloadCheck(Record):
@@ -184,6 +220,26 @@ class Checkpoint(Record):
     """Tokens of all calibration texts, after truncation."""
     fell_back: dict[str, int] = Field(default_factory=dict, exclude_if=lambda layers: not layers)
     """Layer that a simpler method had to compress -> number of its weights."""
+    weights_at: dict[int, int] = Field(default_factory=dict, exclude_if=operator.not_)
+    """Bits of a code -> weights of the layers to compress that have so many; 16 if left dense.
+
+    Empty in older files and in formats whose layers do not state their bits.
+    """
+
+    @property
+    def code_bits(self) -> tuple[int, int] | None:
+        """The fewest bits of quantized weights and their mean, rounded; None if not measured."""
+        coded = {bits: count for bits, count in self.weights_at.items() if bits < DENSE_BITS}
+        if not coded:
+            return None
+        mean = sum(bits * count for bits, count in coded.items()) / sum(coded.values())
+        return min(coded), round(mean)
+
+    def share_at_most(self, bits: int) -> float | None:
+        """Return the share, 0-1, of weights with so few bits; None if it was not measured."""
+        total = sum(self.weights_at.values())
+        few = sum(count for width, count in self.weights_at.items() if width <= bits)
+        return few / total if total else None
 
     @property
     def coverage(self) -> str:

@@ -11,7 +11,7 @@ from comptrust.cli import project
 from comptrust.tracking.store import redacted
 
 SECTIONS = {
-    "Compress and measure": "run compress evaluate register sweep score import control",
+    "Compress and measure": "run compress evaluate register sweep search score import control",
     "Judge and promote": "gate compare history promote waive seal regate suites backtest",
     "Show and hand over": "report leaderboard export verify list setup",
     "Keys and the enforcing server": "keys serve audit",

@@ -58,6 +58,15 @@ def _settings(
     return pairs
 
 
+def _rules(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Read rules in YAML, which a recipe file gives as they are."""
+    if not isinstance(value, str):
+        return value
+    from comptrust import config
+
+    return config.yaml_value(value, where="--layer-bits") if value else None
+
+
 def names_of(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
     """Read comma-separated names; None means all."""
     if value is None:
@@ -143,6 +152,13 @@ compress_options = stack(
         "--bits",
         type=INTEGER,
         help="Bits per weight, such as 3, 4 or 8  [required by gptq, awq and rtn].",
+    ),
+    click.option(
+        "--layer-bits",
+        type=click.UNPROCESSED,
+        callback=_rules,
+        help="Rules for layers with other bits, such as \"[{layers: ['*.down_proj'], bits: 8}]\""
+        " or bits: dense; the first that fits counts  [default: the same bits in all].",
     ),
     click.option(
         "--sparsity",

@@ -2,6 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
 
@@ -11,6 +12,7 @@ from comptrust.compression.targets import dense_layers
 from comptrust.compression.targets import target_layers as target_layers
 from comptrust.errors import UserError, unknown
 from comptrust.plugins import Registry
+from comptrust.records import LayerBits, bits_of
 
 if TYPE_CHECKING:
     import torch
@@ -75,6 +77,8 @@ class Quantization(Method):
 
     kind = "quantization"
     bits_known = (3, 4, 8)
+    mixed: ClassVar[bool] = True
+    """Whether layers may have bits of their own."""
 
     bits: int
     """Bits per weight."""
@@ -83,6 +87,9 @@ class Quantization(Method):
 
     None until the model is known; `apply` needs a number.
     """
+
+    layer_bits: tuple[LayerBits, ...] = ()
+    """Layers with other bits; the first rule that fits counts."""
 
     def weights(self, model: Module, *, symmetric: bool) -> dict[str, Any]:
         """Return llm-compressor's description of the format of all layers to compress."""
@@ -93,10 +100,18 @@ class Quantization(Method):
             "strategy": "group",
             "group_size": self.group_size,
         }
-        return {
-            "config_groups": {"group_0": {"targets": ["Linear"], "weights": scheme}},
-            "ignore": dense_layers(model),
+        if not self.layer_bits:
+            groups: dict[str, Any] = {"group_0": {"targets": ["Linear"], "weights": scheme}}
+            return {"config_groups": groups, "ignore": dense_layers(model)}
+        by_bits: dict[int | None, list[str]] = defaultdict(list)
+        for name in target_layers(model):
+            by_bits[bits_of(name, self.layer_bits, otherwise=self.bits)].append(name)
+        kept = by_bits.pop(None, [])
+        groups = {
+            f"group_{number}": {"targets": names, "weights": scheme | {"num_bits": bits}}
+            for number, (bits, names) in enumerate(sorted(by_bits.items(), key=str))
         }
+        return {"config_groups": groups, "ignore": [*dense_layers(model), *kept]}
 
 
 class Pruning(Method):

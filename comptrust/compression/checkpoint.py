@@ -141,11 +141,25 @@ def finish(
         reload_check=reload_check,
         parts=measured.parts,
         fell_back=dict(fell_back or {}),
+        weights_at=measured.weights_at,
         calibration_tokens=calibration_tokens,
         versions={name: version(name) for name in PACKAGES} | {"comptrust": __version__},
     )
+    if recipe.layer_bits:
+        _check_mixture(record, folder)
     digests.write_atomic(folder / NAME, record.model_dump_json(indent=2) + "\n")
     return record
+
+
+def _check_mixture(record: Checkpoint, folder: Path) -> None:
+    """Raise ServiceError if a layer in the files does not have the bits that the recipe says."""
+    try:
+        measure.check(record, folder)
+    except UserError as error:
+        reason = str(error).replace("in checkpoint.json", "in the recipe")
+        raise ServiceError(
+            f"The mixed checkpoint was not written as its recipe says and was removed: {reason}"
+        ) from error
 
 
 def dense_bytes(folder: Path) -> int:

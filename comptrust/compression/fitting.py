@@ -1,5 +1,6 @@
 """Does a recipe fit a model? Answered from the headers of its files, before it is loaded."""
 
+import fnmatch
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,27 @@ def check(recipe: Recipe, folder: Path) -> Recipe:
         return recipe
     model = loading.skeleton(folder)
     _check_layers(recipe, model)
-    return fit(recipe, _shapes(model))
+    known = _shapes(model)
+    _check_mixture(recipe, model)
+    return fit(recipe, known)
+
+
+def _check_mixture(recipe: Recipe, model: "PreTrainedModel") -> None:
+    """Raise UserError for a pattern that fits no layer, or if no layer is left to compress."""
+    from comptrust.compression import targets
+
+    if not recipe.layer_bits:
+        return
+    targets.take_apart(model)
+    names = list(targets.target_layers(model))
+    for pattern in (pattern for rule in recipe.layer_bits for pattern in rule.layers):
+        if not fnmatch.filter(names, pattern):
+            raise UserError(
+                f"layer_bits: '{pattern}' fits no layer of {recipe.base_model}, whose layers have"
+                f" names such as {names[0]}."
+            )
+    if all(recipe.bits_of(name) is None for name in names):
+        raise UserError("layer_bits leaves every layer dense. Use method none.")
 
 
 def _check_layers(recipe: Recipe, model: "PreTrainedModel") -> None:

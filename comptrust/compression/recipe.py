@@ -2,10 +2,12 @@
 
 from typing import Any, get_args
 
+from pydantic import TypeAdapter, ValidationError
+
 from comptrust.compression.base import METHODS, SHARED, STRUCTURES, Method, Pattern, configured
 from comptrust.errors import UserError, unknown
 from comptrust.models import formats, gguf, servers
-from comptrust.records import Recipe, SaveDtype
+from comptrust.records import LayerBits, Recipe, SaveDtype
 
 CALIBRATIONS = ("builtin", "self", "file:PATH", "hf:NAME:CONFIG:SPLIT:FIELD")
 DEFAULT_SAMPLES = 64
@@ -28,6 +30,7 @@ def build(
     format: str = formats.DEFAULT,
     server: str | None = None,
     save_dtype: str = "source",
+    layer_bits: Any = None,
 ) -> Recipe:
     """Check every option against the method and return the recipe.
 
@@ -77,13 +80,18 @@ def build(
     fields = parameters | {"format": formats.check(format, method=method, bits=bits)}
     if save_dtype != "source":
         fields["save_dtype"] = _save_dtype(save_dtype, method=method, format=format)
+    if layer_bits:
+        rules = _layer_bits(layer_bits, method=method, chosen=chosen, format=format)
+        fields["layer_bits"] = parameters["layer_bits"] = rules
     checked = configured(method, parameters=parameters, options=options or {})
     if checked.uses_texts:
         fields |= _calibration(calibration, calibration_samples)
     settings = {name: getattr(checked, name) for name in chosen.model_fields if name not in SHARED}
     if server:
         form = fields["format"]
-        servers.check(server, method=method, bits=bits, format=form, options=settings)
+        mixed = [rule.bits for rule in fields.get("layer_bits", ()) if rule.bits != "dense"]
+        for width in (bits, *mixed):
+            servers.check(server, method=method, bits=width, format=form, options=settings)
     return Recipe(base_model=model, method=method, seed=seed, options=settings, **fields)
 
 
@@ -113,6 +121,35 @@ def _group_size(value: str | int) -> int | None:
     if size < 1:
         raise UserError(f"group_size '{value}' is neither auto nor a positive whole number.")
     return size
+
+
+def _layer_bits(
+    rules: Any, *, method: str, chosen: type[Method], format: str
+) -> tuple[LayerBits, ...]:
+    if not getattr(chosen, "mixed", False):
+        raise UserError(f"layer_bits cannot be used with method {method}. Leave it out.")
+    if format != formats.DEFAULT:
+        raise UserError(
+            f"Format '{format}' holds the same bits in all layers. Leave out layer_bits, or use"
+            f" format {formats.DEFAULT}."
+        )
+    try:
+        read = TypeAdapter(tuple[LayerBits, ...]).validate_python(rules)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "layer_bits"
+        raise UserError(
+            f"layer_bits, {place}: {first['msg']} (got {str(first['input'])[:60]!r}). Write rules"
+            " such as [{layers: ['*.down_proj'], bits: 8}]; bits may be dense."
+        ) from error
+    for rule in read:
+        if rule.bits not in (*chosen.bits_known, "dense"):
+            known = ", ".join(map(str, chosen.bits_known))
+            raise UserError(
+                f"layer_bits: method {method} does not support bits {rule.bits}. Known: {known}, or"
+                " dense."
+            )
+    return read
 
 
 def _sparsity(sparsity: float | None, structure: str | None) -> dict[str, Any]:

@@ -78,35 +78,7 @@ def plan(suite: Suite, policy: Policy, *, dense: Evaluation | None = None) -> Pr
     measurable signal never passes. Only `max_drop` rules with
     `evidence: confident` or `proven` need prompts. Raises UserError if there is no such rule.
     """
-    rules = [
-        rule for rule in policy.rules if isinstance(rule, MaxDrop) and rule.evidence != "observed"
-    ]
-    if not rules:
-        raise UserError(
-            f"Policy {policy.name} has no max_drop rule with `evidence: confident` or `proven`, so"
-            " it does not depend on the number of prompts."
-        )
-    dimensions = dict.fromkeys(prompt.dimension for prompt in suite.prompts)
-    tables = {name: (dense and dense.table(name)) or _blank(suite, name) for name in dimensions}
-    designs = {
-        name: Design.of(base.get(name, scoring=suite.scoring).contrast(table, table), table)
-        for name, table in tables.items()
-    }
-    pin = pins.named(suite.manifest(), policy.suites) if policy.stages else None
-    rows = tuple(
-        _need(
-            design,
-            rule,
-            name=name,
-            judged=len(rule.dimensions or designs),
-            least=max(rule.items_at_least or 0, pin.items_at_least.get(name, 0) if pin else 0),
-            fidelity=scorers.fidelity(suite.scorers.get(name)),
-            no_signal=dense.no_signal(name) if dense else "",
-        )
-        for rule in rules
-        for name, design in designs.items()
-        if not rule.dimensions or name in rule.dimensions
-    )
+    rows = needs(suite, policy, dense=dense)
     stopping: StoppingPlan | None = None
     forecasts: tuple[Forecast, ...] = ()
     if not suite.sample:
@@ -123,6 +95,41 @@ def plan(suite: Suite, policy: Policy, *, dense: Evaluation | None = None) -> Pr
         prompts_needed=_prompts_needed(rows),
         stopping=stopping,
         forecasts=forecasts,
+    )
+
+
+def needs(
+    suite: Suite, policy: Policy, *, dense: Evaluation | None = None
+) -> tuple[PromptNeed, ...]:
+    """Return what each margin of a policy needs from each dimension, see `plan`."""
+    rules = [
+        rule for rule in policy.rules if isinstance(rule, MaxDrop) and rule.evidence != "observed"
+    ]
+    if not rules:
+        raise UserError(
+            f"Policy {policy.name} has no max_drop rule with `evidence: confident` or `proven`, so"
+            " it does not depend on the number of prompts."
+        )
+    dimensions = dict.fromkeys(prompt.dimension for prompt in suite.prompts)
+    tables = {name: (dense and dense.table(name)) or _blank(suite, name) for name in dimensions}
+    designs = {
+        name: Design.of(base.get(name, scoring=suite.scoring).contrast(table, table), table)
+        for name, table in tables.items()
+    }
+    pin = pins.named(suite.manifest(), policy.suites) if policy.stages else None
+    return tuple(
+        _need(
+            design,
+            rule,
+            name=name,
+            judged=len(rule.dimensions or designs),
+            least=max(rule.items_at_least or 0, pin.items_at_least.get(name, 0) if pin else 0),
+            fidelity=scorers.fidelity(suite.scorers.get(name)),
+            no_signal=dense.no_signal(name) if dense else "",
+        )
+        for rule in rules
+        for name, design in designs.items()
+        if not rule.dimensions or name in rule.dimensions
     )
 
 

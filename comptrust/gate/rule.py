@@ -20,6 +20,7 @@ __all__ = [  # all that a rule needs
     "Rule",
     "Score",
     "change",
+    "code_bits",
     "differences",
     "heavily_compressed",
     "matching",
@@ -50,8 +51,11 @@ class Rule(BaseModel, ABC):
         """What tells this rule from others of its kind in a policy; empty if nothing needs to."""
         return ""
 
-    def needs_all(self, recipe: Recipe) -> bool:
-        """Return whether a model made so must have answered every prompt."""
+    def needs_all(self, recipe: Recipe, record: Checkpoint | None = None) -> bool:
+        """Return whether a model made so must have answered every prompt.
+
+        `record` is what its files show, once there are any.
+        """
         return False
 
     @abstractmethod
@@ -80,10 +84,29 @@ class Rule(BaseModel, ABC):
         return self.finding("pass", f"Does not apply to {to}.", applies=False)
 
 
-def heavily_compressed(recipe: Recipe, *, bits_at_most: int, sparsity_at_least: float) -> bool:
-    """Whether a recipe has few enough bits or enough zeros to need more evidence."""
-    few_bits = recipe.bits is not None and recipe.bits <= bits_at_most
-    return few_bits or (recipe.sparsity is not None and recipe.sparsity >= sparsity_at_least)
+def code_bits(recipe: Recipe, record: Checkpoint | None) -> tuple[int, int] | None:
+    """Return a model's fewest bits and their mean, as its files show; None if not quantized.
+
+    A limit from above is about the fewest bits, so that a few layers cannot hide among others; one
+    from below is about the mean, so that a few layers do not lift it. Without files, and for older
+    records and GGUF files, there are only the recipe's bits; of a mixed recipe the strictest count.
+    """
+    if recipe.bits is None:
+        return None
+    if record and record.code_bits:
+        return record.code_bits
+    widths = [recipe.bits, *(rule.bits for rule in recipe.layer_bits if rule.bits != "dense")]
+    return min(widths), max(widths)
+
+
+def heavily_compressed(
+    recipe: Recipe, record: Checkpoint | None, *, bits_at_most: int, sparsity_at_least: float
+) -> bool:
+    """Whether a model has few enough bits or enough zeros to need more evidence."""
+    bits = code_bits(recipe, record)
+    if bits and bits[0] <= bits_at_most:
+        return True
+    return recipe.sparsity is not None and recipe.sparsity >= sparsity_at_least
 
 
 def matching(patterns: Sequence[str], dimensions: Iterable[str]) -> list[str]:

@@ -14,7 +14,7 @@ from comptrust.gate.policy import Policy
 from comptrust.gate.rule import matching
 from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.gate.sequential import follow
-from comptrust.records import Finding, Recipe, Result, Suite
+from comptrust.records import Checkpoint, Finding, Recipe, Result, Suite
 from comptrust.text_tables import counted
 from comptrust.trust import content, stopped
 from comptrust.trust.evaluation import Evaluation
@@ -23,18 +23,20 @@ RULE = "stopping"
 """The name of the finding, which nobody can waive."""
 
 
-def margins(suite: Suite, policy: Policy, recipe: Recipe) -> dict[str, float]:
+def margins(
+    suite: Suite, policy: Policy, recipe: Recipe, record: Checkpoint | None = None
+) -> dict[str, float]:
     """Return the smallest margin of each dimension that a policy judges, in points.
 
-    Raises UserError if the policy does not let
-    an evaluation of such a model stop early.
+    `record` is what the model's files show, once there are any. Raises UserError if the policy does
+    not let an evaluation of such a model stop early.
     """
     if policy.evidence != "sequential":
         raise UserError(
             f"Policy {policy.name} does not accept an evaluation that stops early. Use --stop full,"
             " or a policy that says `evidence: sequential`."
         )
-    if full := [rule.name for rule in policy.rules if rule.needs_all(recipe)]:
+    if full := [rule.name for rule in policy.rules if rule.needs_all(recipe, record)]:
         raise UserError(
             f"Policy {policy.name} asks for every answer of {recipe.slug} (rule {full[0]}), so its"
             " evaluation cannot stop early. Use --stop full."
@@ -46,7 +48,7 @@ def margins(suite: Suite, policy: Policy, recipe: Recipe) -> dict[str, float]:
         )
     smallest: dict[str, float] = {}
     for rule in policy.rules:
-        if isinstance(rule, MaxDrop) and rule.applies(recipe):
+        if isinstance(rule, MaxDrop) and rule.applies(recipe, record):
             for name in matching(rule.dimensions, suite.by_dimension()):
                 smallest[name] = min(smallest.get(name, 100.0), rule.points)
     if not smallest:
@@ -79,7 +81,7 @@ def check(evidence: Evidence, policy: Policy) -> tuple[Finding | None, Evidence]
                 one, content.of_suite(asked)
             ):
                 raise UserError(f"{one.ref} has answers to other prompts than it states")
-        allowed = margins(whole, policy, evidence.recipe)
+        allowed = margins(whole, policy, evidence.recipe, candidate.checkpoint)
         course = follow.replay(whole, allowed, candidate, dense)
     except UserError as error:
         reason = f"The evaluation stopped early, but {str(error).rstrip('.')}."

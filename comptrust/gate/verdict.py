@@ -13,7 +13,7 @@ from comptrust.gate.evidence import Evidence
 from comptrust.gate.policy import RULES, Policy
 from comptrust.gate.signing.roles import TrustedKey
 from comptrust.gate.signing.waivers import Waiver, apply
-from comptrust.records import Finding, Verdict
+from comptrust.records import CHOSEN, Finding, Verdict
 from comptrust.trust.dimensions import REGISTRY as DIMENSIONS
 from comptrust.trust.scorers import SCORERS
 from comptrust.trust.suite import SUITES
@@ -76,7 +76,9 @@ def judge(
         scorecard_digest=card.digest_of_fields(),
         stages=policy.stages,
         findings=(
-            _naming_packages(comparability.check(evidence, policy), evidence, policy),
+            _saying_how_chosen(
+                _naming_packages(comparability.check(evidence, policy), evidence, policy), evidence
+            ),
             *_places(evidence, policy),
             *findings,
         ),
@@ -103,6 +105,19 @@ def _undecided(finding: Finding) -> Finding:
         return finding
     reason = f"Too few items to decide. {finding.reason}"
     return finding.model_copy(update={"outcome": "inconclusive", "reason": reason})
+
+
+def _saying_how_chosen(finding: Finding, evidence: Evidence) -> Finding:
+    """Add to a finding among how many others a search chose the candidate, if one did."""
+    chosen = evidence.candidate.scorecard.provenance.get(CHOSEN)
+    if not chosen:
+        return finding
+    return finding.model_copy(
+        update={
+            "reason": f"{finding.reason} A search chose the candidate: {chosen}.",
+            "evidence": finding.evidence | {CHOSEN: chosen},
+        }
+    )
 
 
 def _naming_packages(finding: Finding, evidence: Evidence, policy: Policy) -> Finding:

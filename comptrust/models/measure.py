@@ -5,7 +5,8 @@ Headers and NumPy are enough; no model is loaded.
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from comptrust.errors import UserError
 from comptrust.models import gguf, headers, kinds, memory
 from comptrust.models.precision import NOT_WEIGHTS
-from comptrust.records import PRUNED, Checkpoint, Part
+from comptrust.records import DENSE_BITS, PRUNED, Checkpoint, Part, Recipe
 
 BITS_TOLERANCE, SPARSITY_TOLERANCE = 0.05, 0.01
 """Records of earlier versions counted other layers."""
@@ -44,7 +45,13 @@ class Measured:
     sparsity: float | None
     """Share of zeros among the same weights; None if some are packed integers."""
     stated_bits: int | None
-    """Bits per weight that config.json states and loading relies on; None if not quantized."""
+    """Bits per weight that config.json states and loading relies on; None if not quantized, or if
+    its layers differ.
+    """
+    bits_of: dict[str, int]
+    """Layer that is meant to be compressed -> bits of its codes, 16 if dense; empty for GGUF."""
+    weights_at: dict[int, int]
+    """Bits of a code -> number of weights, of the same layers."""
     parts: tuple[Part, ...]
     """All weights of the language model, by kind."""
 
@@ -74,8 +81,18 @@ def measure(folder: Path) -> Measured:
     groups: dict[str, list[headers.Tensor]] = defaultdict(list)
     for tensor in tensors:
         groups[ENDING.sub("", tensor.name)].append(tensor)
-    layers = {name: _layer(name, group, bits=stated) for name, group in groups.items()}
+    by_layer = memory.bits_by_layer(quantization)
+    layers = {
+        name: _layer(name, group, bits=by_layer.get(name, stated)) for name, group in groups.items()
+    }
     linear = [layer for layer in layers.values() if layer.kind in kinds.LINEAR]
+    bits_of: dict[str, int] = {}
+    weights_at: Counter[int] = Counter()
+    for name, layer in layers.items():
+        if layer.kind in kinds.LINEAR and layer.weights and not file:
+            width = by_layer.get(name, stated) if layer.quantized else DENSE_BITS
+            bits_of[name] = width or round(8 * layer.stored / layer.weights)
+            weights_at[bits_of[name]] += layer.weights
     weights = sum(layer.weights for layer in linear)
     if not weights:
         raise UserError(f"{folder} has no layers that could be measured.")
@@ -90,6 +107,8 @@ def measure(folder: Path) -> Measured:
         effective_bits=8 * sum(layer.stored for layer in linear) / weights,
         sparsity=None if packed else sum(layer.zeros for layer in linear) / weights,
         stated_bits=stated if quantization or file else None,
+        bits_of=bits_of,
+        weights_at=dict(sorted(weights_at.items())),
         parts=tuple(
             _part(kind, [layer for layer in layers.values() if layer.kind == kind])
             for kind in kinds.KINDS
@@ -164,10 +183,17 @@ def check(record: Checkpoint, folder: Path) -> None:
             f"{sparsity:.3f}",
         ),
         (
-            recipe.method != "none" and recipe.bits != files.stated_bits,
+            recipe.method != "none" and not recipe.layer_bits and recipe.bits != files.stated_bits,
             "bits of the recipe",
             recipe.bits,
             files.stated_bits,
+        ),
+        *_layers(recipe, files),
+        (
+            bool(record.weights_at or recipe.layer_bits) and record.weights_at != files.weights_at,
+            "weights_at (weights by bits)",
+            record.weights_at,
+            files.weights_at,
         ),
         (
             stated_sparsity is not None
@@ -189,6 +215,13 @@ def check(record: Checkpoint, folder: Path) -> None:
                 f"{what} is {stated} in checkpoint.json but {measured} in the weight files."
                 " Compress or register the model again."
             )
+
+
+def _layers(recipe: Recipe, files: Measured) -> Iterator[tuple[bool, str, Any, Any]]:
+    """Compare the bits of each layer with those that a mixed recipe gives it."""
+    for name, bits in files.bits_of.items() if recipe.layer_bits else ():
+        expected = recipe.bits_of(name) or DENSE_BITS
+        yield expected != bits, f"bits of layer {name}", expected, bits
 
 
 def _is_weight(tensor: headers.Tensor) -> bool:

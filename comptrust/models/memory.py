@@ -31,10 +31,12 @@ def weights(folder: Path, *, float_bytes: int | None) -> int:
     """
     stated = [bits for bits, _ in schemes(quantization(folder)) if isinstance(bits, int)]
     packed_bits = max((bits for bits in stated if bits > 0), default=8)  # layers may differ
+    by_layer = bits_by_layer(quantization(folder))
     total = 0
     for tensor in headers.tensors(folder):
         if tensor.name.endswith(PACKED):
-            total += tensor.stored * 8 // packed_bits * (float_bytes or 2)
+            bits = by_layer.get(tensor.name.rpartition(".")[0], packed_bits)
+            total += tensor.stored * 8 // bits * (float_bytes or 2)
         elif tensor.dtype not in headers.FLOATS and tensor.name.endswith((".weight", "_blocks")):
             # numbers of 8 bits, or two of 4 bits each
             total += tensor.count * (1 + tensor.name.endswith("_blocks")) * (float_bytes or 2)
@@ -146,6 +148,20 @@ def schemes(quantization: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     weights = [scheme for scheme in of_groups if isinstance(scheme, dict)]
     kinds = [(scheme.get("num_bits"), scheme.get("group_size")) for scheme in weights]
     return [kind for place, kind in enumerate(kinds) if kind not in kinds[:place]]
+
+
+def bits_by_layer(quantization: Mapping[str, Any]) -> dict[str, int]:
+    """Return layer -> bits where a quantization_config names the layers of several widths.
+
+    Empty if all quantized layers have the same bits.
+    """
+    if len({bits for bits, _ in schemes(quantization)}) < 2:
+        return {}
+    named: dict[str, int] = {}
+    for group in quantization["config_groups"].values():
+        bits = group["weights"].get("num_bits")
+        named |= {str(name): int(bits) for name in group.get("targets") or ()}
+    return named
 
 
 def stated_bits(quantization: Mapping[str, Any]) -> Any:

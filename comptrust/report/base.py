@@ -98,8 +98,10 @@ class ReportEntry(Record):
             return f"16 bits, {origin[0]}" if origin else "16 bits"
         zeros = "" if self.sparsity is None else f"{100 * self.sparsity:.0f}% zeros"
         cache = self.settings.get("option.kv_cache", "none")
+        mixture = self.settings.get("layer_bits")
         parts = (
             f"{self.bits} bits" if self.bits else "",
+            f"mixed {mixture.partition(' ')[0]}" if mixture else "",
             f"g{self.group_size}" if self.group_size else "",
             self.settings.get("option.scheme", ""),
             "" if cache == "none" else f"{cache} cache",

@@ -83,7 +83,7 @@ def _entry(run: Run, *, ui: str | None) -> ReportEntry:
         "settings": {
             key: value
             for key, value in params.items()
-            if key in ("calibration_samples", "format") or key.startswith("option.")
+            if key in ("calibration_samples", "format", "layer_bits") or key.startswith("option.")
             if value != "compressed-tensors"
         },
         "bytes": metrics.get("size/bytes"),

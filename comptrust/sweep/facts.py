@@ -9,7 +9,7 @@ from comptrust.compression import fitting
 from comptrust.compression.targets import matrices
 from comptrust.errors import ServiceError, UserError, unknown
 from comptrust.models import headers, loading, presets, sources
-from comptrust.records import Recipe
+from comptrust.records import DENSE_BITS, Recipe
 from comptrust.sweep.sweep_file import Model
 from comptrust.tracking import registry
 
@@ -32,10 +32,23 @@ class Facts:
         """Estimate a checkpoint's size: 16 bits per weight, or `bits` and one scale per group."""
         if self.weights is None:
             return None
-        linear = sum(map(math.prod, self.layers.values())) or self.weights
-        scale = SCALE_BITS / (recipe.group_size or DEFAULT_GROUP)
-        bits = 16.0 if recipe.bits is None else recipe.bits + scale
-        return (self.weights - linear) * 2 + linear * bits / 8
+        sizes = {name: math.prod(shape) for name, shape in self.layers.items()}
+        sizes = sizes or {"": self.weights}
+        dense = (self.weights - sum(sizes.values())) * 2
+        return dense + sum(
+            size * stored_bits(recipe.bits_of(name), recipe.group_size) / 8
+            for name, size in sizes.items()
+        )
+
+
+def stored_bits(bits: int | None, group_size: int | None) -> float:
+    """Return the bits that a weight takes in the files, with its share of a scale.
+
+    Words of 32 bits hold whole codes, so a code of 3 bits takes 3.2.
+    """
+    if bits is None:
+        return float(DENSE_BITS)
+    return 32 / (32 // bits) + SCALE_BITS / (group_size or DEFAULT_GROUP)
 
 
 def of(model: Model, *, work: bool) -> Facts:

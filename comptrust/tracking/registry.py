@@ -11,13 +11,15 @@ from typing import Any
 
 from comptrust import config
 from comptrust.errors import UserError, show
-from comptrust.records import Checkpoint, Recipe, Scorecard, Verdict
+from comptrust.records import DENSE_BITS, Checkpoint, Recipe, Scorecard, Verdict
 from comptrust.tracking import runs
 from comptrust.tracking.metrics import verdict_tags
 
 log = logging.getLogger(__name__)
 EVALUATED_BY = "evaluated_by"
 """Version tag: id of the run whose scores, answers and verdict count for the version."""
+LAYER_BITS = "layer_bits"
+"""Tag of a mixed recipe's runs and versions: the bits of its layers."""
 REQUIREMENTS = ("torch", "transformers", "compressed-tensors", "accelerate")
 
 
@@ -84,7 +86,7 @@ def register(
                         version.name, version.version, EVALUATED_BY, run.id
                     )
             return resolve(version.ref)
-    return _create(run, checkpoint, folder=folder, name=name, tags={"recipe": recipe.slug})
+    return _create(run, checkpoint, folder=folder, name=name, tags=version_tags(checkpoint))
 
 
 @runs.service()
@@ -147,10 +149,29 @@ def claim(version: Version, verdict: Verdict, *, until: datetime.datetime | None
             )
 
 
+def version_tags(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return what a version shows of its recipe: of a mixed one, the bits per layer too."""
+    recipe = checkpoint.recipe
+    if not recipe.layer_bits:
+        return {"recipe": recipe.slug}
+    total = sum(checkpoint.weights_at.values())
+    shares = ", ".join(
+        f"{'dense' if bits == DENSE_BITS else f'{bits} bits'} {count / total:.1%}"
+        for bits, count in checkpoint.weights_at.items()
+    )
+    return {
+        "recipe": recipe.slug,
+        LAYER_BITS: recipe.mixture,
+        "weights_at": shares,
+        "effective_bits": f"{checkpoint.effective_bits:.2f}",
+    }
+
+
 def recipe_tags(recipe: Recipe) -> dict[str, str]:
     """Return the tags of a recipe, without its unset fields."""
     tagged = {"method", "bits", "structure", "sparsity", "seed", "revision", "base_model"}
     fields = {"recipe": recipe.slug} | recipe.model_dump(include=tagged, exclude_none=True)
+    fields |= {LAYER_BITS: recipe.mixture[: runs.MAX_VALUE]} if recipe.layer_bits else {}
     return {key: str(value) for key, value in fields.items()}
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comptrust import config
+from comptrust import config, digests
 from comptrust.interrupts import terminable
 from comptrust.records import Checkpoint, Prompt, Recipe, Scorecard, Verdict
 from comptrust.tracking import metrics, views
@@ -34,6 +34,8 @@ __all__ = ["EXPERIMENT", "client", "experiment_id", "service"]
 """Of the store, for those who use its runs."""
 PROCESS, REASON = "process", "reason"
 """Run tags: place and process id of the writer; why the run did not finish."""
+MAX_VALUE = 5_000
+"""Characters of the longest param and tag that every store of MLflow takes."""
 PROMPTS = "progress/prompts"
 """Metric: prompts that the run itself answered; an earlier run may have answered others."""
 EVALUATION_FILES = (
@@ -50,8 +52,11 @@ class Run:
 
     def recipe(self, recipe: Recipe, *, suite: str) -> None:
         """Log the recipe as params, without its unset fields, and as recipe.json."""
-        excluded = {"base_model", "options", "calibration_digest"}
+        excluded = {"base_model", "options", "calibration_digest", "layer_bits"}
         fields = recipe.model_dump(mode="json", exclude=excluded, exclude_none=True)
+        if recipe.layer_bits:
+            known_by = digests.of_value(recipe.mixture)[:8]
+            fields["layer_bits"] = f"{known_by} {recipe.mixture}"[:MAX_VALUE]
         options = {f"option.{key}": value for key, value in recipe.options.items()}
         self._params({"model": recipe.base_model, "suite": suite} | fields | options)
         self.text("recipe.json", recipe.model_dump_json(indent=2))
@@ -59,7 +64,9 @@ class Run:
     def resolved(self, requested: Recipe, final: Recipe) -> None:
         """Log the params that were only known after compression, such as the group size."""
         before = requested.model_dump(mode="json")
-        after = final.model_dump(mode="json", exclude={"calibration_digest"}, exclude_none=True)
+        after = final.model_dump(
+            mode="json", exclude={"calibration_digest", "layer_bits"}, exclude_none=True
+        )
         self._params({key: value for key, value in after.items() if before[key] is None})
 
     @service()
@@ -192,6 +199,8 @@ def start(
         _end_abandoned(experiment)
         if run_id:
             client().update_run(run_id, status="RUNNING", name=name)
+            if REASON in client().get_run(run_id).data.tags:
+                client().delete_tag(run_id, REASON)  # of an earlier process that did not finish
             Run(run_id).tags(all_tags)
         else:
             from mlflow.tracking.context import registry

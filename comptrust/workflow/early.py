@@ -9,7 +9,7 @@ from comptrust.gate.sequential import follow
 from comptrust.gate.sequential.course import Course
 from comptrust.gate.sequential.plan import plan
 from comptrust.progress import SECONDS_BETWEEN_LINES
-from comptrust.records import Generation, Prompt, Recipe, Suite
+from comptrust.records import Checkpoint, Generation, Prompt, Suite
 from comptrust.text_tables import counted
 from comptrust.trust import stopped
 from comptrust.trust.run import Asking
@@ -17,15 +17,15 @@ from comptrust.workflow.side import Say
 
 
 def ask(
-    candidate: Asking, dense: Asking, suite: Suite, policy: Policy, *, recipe: Recipe, say: Say
+    candidate: Asking, dense: Asking, suite: Suite, policy: Policy, *, record: Checkpoint, say: Say
 ) -> Suite:
     """Return the part of the suite that both were asked.
 
     The dense model is asked only what the candidate is asked. Raises UserError if the policy does
-    not let a model made by `recipe` stop early.
+    not let such a model stop early; `record` is the candidate's.
     """
     fits = stopped.fitting(suite, dense.left_out)
-    laid = plan(fits, stopping.margins(suite, policy, recipe))
+    laid = plan(fits, stopping.margins(suite, policy, record.recipe, record))
     course, said = Course(laid, fits), time.monotonic()
 
     def answers(name: str, prompts: Sequence[Prompt]) -> tuple[list[Generation], list[Generation]]:

@@ -56,6 +56,8 @@ class Job:
     """A model that is compressed already: it is taken over and measured instead."""
     seal: Path | None = None
     """Seal under which the models are evaluated."""
+    chosen: str | None = None
+    """How the recipe was chosen among others, which the verdict says."""
     stop: Stop = "full"
     measured: Mapping[str, float] = field(default_factory=dict)
     """Metrics of the checkpoint by the process that put it into the cache; else it is probed."""
@@ -200,7 +202,7 @@ def _dense(candidate: Evaluation, job: Job, say: Say) -> Evaluation:
     if job.dense_elsewhere:
         raise DenseNotReady("Its answers are kept; it goes on when its dense model is done.")
     say("dense model: evaluating it once on this suite")
-    job = dataclasses.replace(job, recipe=recipe, out=None, existing=None, measured={})
+    job = dataclasses.replace(job, recipe=recipe, out=None, existing=None, chosen=None, measured={})
     tags = registry.recipe_tags(resolved) | {"code_digest": code}
     with runs.start("dense", adopt=False, tags=tags) as log:
         dense, models = _checkpoint(log, job, say)
@@ -247,7 +249,7 @@ def _both(
     in_memory = InMemory(job.source, wants_dense=False)
     with (
         side.asked(checkpoint, job, models, say=say) as candidate,
-        side.asked(source, job, in_memory, say=say) as dense,
+        side.asked(source, dataclasses.replace(job, chosen=None), in_memory, say=say) as dense,
     ):
         with log.timed("evaluate"):
             part = early.ask(
@@ -255,7 +257,7 @@ def _both(
                 dense.asking,
                 job.suite,
                 job.policy,
-                recipe=checkpoint.recipe,
+                record=checkpoint,
                 say=say,
             )
         tags = registry.recipe_tags(source.recipe) | {"code_digest": digests.of_code()}

@@ -11,7 +11,7 @@ from comptrust import config, digests
 from comptrust.models import engines, precision, presets
 from comptrust.models.base import Backend
 from comptrust.models.probe import InMemory
-from comptrust.records import Checkpoint, Suite
+from comptrust.records import CHOSEN, Checkpoint, Suite
 from comptrust.tracking import datasets, runs
 from comptrust.tracking import serving_cost as costs
 from comptrust.trust import evaluation
@@ -47,13 +47,14 @@ class Side:
         from comptrust.gate.expectations import frames
 
         folder = self.kept / suite.digest[:24] if suite.stopped else self.kept
+        chosen = {CHOSEN: self.job.chosen} if self.job.chosen else {}
         checks = _checks(self.kept)
         log.read(datasets.suite(suite, spec=self.job.suite_name), context="evaluation")
         try:
             measured = self.asking.finish(
                 suite,
                 out=folder,
-                facts={"weights": precision.weights(Path(self.checkpoint.path))},
+                facts={"weights": precision.weights(Path(self.checkpoint.path))} | chosen,
                 dense=self.checkpoint.recipe.method == "none",
                 check=functools.partial(frames.validate_generations, suite.prompts, out=checks),
             )

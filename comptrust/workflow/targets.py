@@ -122,8 +122,8 @@ def evaluate_early(
         open_(target, given=given, kept=out / "kept" / "candidate") as candidate,
         open_(dense, given=dense.name, kept=out / "kept" / "dense") as own,
     ):
-        recipe = target.record.recipe
-        part = early.ask(candidate.asking, own.asking, suite, policy, recipe=recipe, say=say)
+        record = target.record
+        part = early.ask(candidate.asking, own.asking, suite, policy, record=record, say=say)
         measured = candidate.finish(part, out=out / "candidate", say=say)
         return measured, own.finish(part, out=out / "dense", say=say)
 

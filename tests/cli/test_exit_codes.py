@@ -39,6 +39,7 @@ WORK = {
     ),
     "export": ("export models:/a/1 out", "comptrust.tracking.registry.resolve"),
     "sweep": ("sweep smoke", "comptrust.sweep.grid.load"),
+    "search": ("search --policy demo", "comptrust.compression.recipe.build"),
     "report": ("report", "comptrust.report.entries.read"),
     "leaderboard": ("leaderboard import table.csv", "comptrust.published.read"),
     "backtest": ("backtest table.csv", "comptrust.published.read"),

@@ -12,6 +12,7 @@ LAYERS = (
     "workflow",
     "api",
     "sweep",
+    "search",
     "cli",
 )
 """The packages of comptrust; the modules beside them (records, errors, config, ...) are the ground
@@ -38,6 +39,16 @@ ARROWS = {
     },
     "api": {"models", "compression", "trust", "tracking", "gate", "workflow"},
     "sweep": {"models", "compression", "trust", "tracking", "gate", "workflow"},
+    "search": {
+        "models",
+        "compression",
+        "trust",
+        "tracking",
+        "gate",
+        "report",
+        "workflow",
+        "sweep",
+    },
     "cli": {
         "models",
         "compression",
@@ -50,6 +61,7 @@ ARROWS = {
         "workflow",
         "api",
         "sweep",
+        "search",
     },
 }
 """Every arrow between packages, exactly: one that appears or disappears changes this table."""

@@ -14,7 +14,7 @@ from comptrust.trust.ledger import Ledger
 from comptrust.trust.run import Asking
 from comptrust.workflow import early, measuring
 from tests.support.echo import Echo
-from tests.support.evaluations import EIGHT
+from tests.support.evaluations import EIGHT, checkpoint
 
 
 def share(prompt: Prompt, salt: str) -> float:
@@ -76,7 +76,7 @@ def both(
         asking["dense"],
         asked,
         policy,
-        recipe=EIGHT,
+        record=records.get("candidate") or checkpoint(EIGHT, size=500),
         say=lambda line: None,
     )
     made = {}

@@ -14,6 +14,8 @@ class Autoround(Quantization):
     Sample: `{method: autoround, bits: 4, group_size: 64, options: {iterations: 200}}`
     """
 
+    mixed = False  # the library would round layers that are to stay dense
+
     iterations: int = Field(200, ge=1)
     """Steps of gradient descent for each block; 200 in the paper."""
 

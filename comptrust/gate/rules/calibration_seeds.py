@@ -9,6 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from comptrust.gate.rule import (
+    Checkpoint,
     Evidence,
     Finding,
     Recipe,
@@ -39,19 +40,22 @@ class CalibrationSeeds(Rule):
     bits_at_most: int = 3
     sparsity_at_least: float = 0.5
 
-    def needs_all(self, recipe: Recipe) -> bool:
-        heavy = heavily_compressed(
-            recipe, bits_at_most=self.bits_at_most, sparsity_at_least=self.sparsity_at_least
+    def needs_all(self, recipe: Recipe, record: Checkpoint | None = None) -> bool:
+        return self._heavy(recipe, record) and recipe.method not in UNCALIBRATED
+
+    def _heavy(self, recipe: Recipe, record: Checkpoint | None) -> bool:
+        return heavily_compressed(
+            recipe,
+            record,
+            bits_at_most=self.bits_at_most,
+            sparsity_at_least=self.sparsity_at_least,
         )
-        return heavy and recipe.method not in UNCALIBRATED
 
     def check(self, evidence: Evidence) -> Finding:
         """Block if any seed drops too far; inconclusive while seeds are missing."""
         if (recipe := evidence.recipe) is None:
             return self.unknown_recipe()
-        if not heavily_compressed(
-            recipe, bits_at_most=self.bits_at_most, sparsity_at_least=self.sparsity_at_least
-        ):
+        if not self._heavy(recipe, evidence.candidate.checkpoint):
             return self.does_not_apply(recipe.slug)
         if recipe.method in UNCALIBRATED:
             return self.does_not_apply(f"{recipe.method}, which is not calibrated")

@@ -7,6 +7,7 @@ one failed on them. The scores are then those of another model than the recipe d
 from pydantic import Field
 
 from comptrust.gate.rule import Evidence, Finding, Rule
+from comptrust.records import DENSE_BITS
 
 
 class CompressedAsStated(Rule):
@@ -34,8 +35,12 @@ class CompressedAsStated(Rule):
             )
         dense = {part.kind: part.weights - part.compressed for part in parts}
         simpler = sum(checkpoint.fell_back.values())
-        percent = 100 * (sum(dense.values()) + simpler) / total
+        # Each layer of a mixed checkpoint was compared with its recipe (measure.check).
+        mixed = checkpoint.recipe.layer_bits
+        meant = checkpoint.weights_at.get(DENSE_BITS, 0) if mixed else 0
+        percent = 100 * (sum(dense.values()) - meant + simpler) / total
         left = ", ".join(f"{kind} {count:,}" for kind, count in dense.items() if count)
+        left += f", of which the recipe means {meant:,}" if meant else ""
         details = f"left dense: {left or 'none'}; by a simpler method: {simpler:,}"
         return self.finding(
             "pass" if percent <= self.percent else "inconclusive",

@@ -4,7 +4,7 @@ Paper: the increased risk of extreme compression "cannot be uncovered by looking
 performance alone, in turn, mandating comprehensive trustworthiness evaluation in practice".
 """
 
-from comptrust.gate.rule import Evidence, Finding, Recipe, Rule, heavily_compressed
+from comptrust.gate.rule import Checkpoint, Evidence, Finding, Recipe, Rule, heavily_compressed
 from comptrust.trust.dimensions import dimensions
 from comptrust.trust.limit import shown
 
@@ -18,9 +18,12 @@ class FullEvaluation(Rule):
     bits_at_most: int = 3
     sparsity_at_least: float = 0.5
 
-    def needs_all(self, recipe: Recipe) -> bool:
+    def needs_all(self, recipe: Recipe, record: Checkpoint | None = None) -> bool:
         return heavily_compressed(
-            recipe, bits_at_most=self.bits_at_most, sparsity_at_least=self.sparsity_at_least
+            recipe,
+            record,
+            bits_at_most=self.bits_at_most,
+            sparsity_at_least=self.sparsity_at_least,
         )
 
     def check(self, evidence: Evidence) -> Finding:
@@ -28,7 +31,7 @@ class FullEvaluation(Rule):
         recipe, suite = evidence.recipe, evidence.candidate.suite
         if recipe is None:
             return self.unknown_recipe()
-        if not self.needs_all(recipe):
+        if not self.needs_all(recipe, evidence.candidate.checkpoint):
             return self.does_not_apply(recipe.slug)
         measured = {
             score.dimension

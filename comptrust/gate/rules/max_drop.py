@@ -15,12 +15,14 @@ from threadpoolctl import threadpool_limits
 
 from comptrust.gate import power, statistics
 from comptrust.gate.rule import (
+    Checkpoint,
     Evaluation,
     Evidence,
     Finding,
     Recipe,
     Rule,
     change,
+    code_bits,
     matching,
     measured,
     points_lost,
@@ -49,9 +51,9 @@ class MaxDrop(Rule):
     points: float = Field(default=5.0, gt=0, lt=100)
     """The margin, in points of 100."""
     bits_at_least: int | None = None
-    """Applies to quantized candidates with at least this many bits."""
+    """Applies to quantized candidates with at least this many bits, on average over weights."""
     bits_at_most: int | None = None
-    """Applies to quantized candidates with at most this many bits."""
+    """Applies to quantized candidates with at most this many bits in any of their layers."""
     applies_to: Literal["all", "quantized", "pruned"] = "all"
     evidence: Literal["observed", "confident", "proven"] = "confident"
     """`observed`: the measured drop decides. `confident`: to pass, its 95% upper bound must also be
@@ -75,8 +77,8 @@ class MaxDrop(Rule):
             )
         )
 
-    def needs_all(self, recipe: Recipe) -> bool:
-        return self.evidence == "observed" and self.applies(recipe)
+    def needs_all(self, recipe: Recipe, record: Checkpoint | None = None) -> bool:
+        return self.evidence == "observed" and self.applies(recipe, record)
 
     def check(self, evidence: Evidence) -> Finding:
         """Judge every dimension; the worst outcome counts."""
@@ -84,7 +86,7 @@ class MaxDrop(Rule):
         limits = (self.bits_at_most, self.bits_at_least, self.applies_to)
         if recipe is None and limits != (None, None, "all"):
             return self.unknown_recipe()
-        if recipe is not None and not self.applies(recipe):
+        if recipe is not None and not self.applies(recipe, evidence.candidate.checkpoint):
             return self.does_not_apply(recipe.slug)
         if (baseline := evidence.comparable_baseline) is None:
             return self.inconclusive("Cannot compute a drop: no comparable dense baseline.")
@@ -108,18 +110,26 @@ class MaxDrop(Rule):
                 for name, floor in baseline.control.floors.items()
                 if name in rows
             }
-        return self._summarize(rows)
+        return self._summarize(rows, few=self._few(evidence))
 
-    def applies(self, recipe: Recipe) -> bool:
-        """Return whether the rule is about a model made so."""
-        bits = recipe.bits
+    def _few(self, evidence: Evidence) -> dict[str, float]:
+        """Return the measured share of weights with so few bits, where that is the rule's scope."""
+        checkpoint = evidence.candidate.checkpoint
+        if self.bits_at_most is None or checkpoint is None:
+            return {}
+        share = checkpoint.share_at_most(self.bits_at_most)
+        return {} if share is None else {"share_of_weights": share}
+
+    def applies(self, recipe: Recipe, record: Checkpoint | None = None) -> bool:
+        """Return whether the rule is about a model made so; `record` is what its files show."""
+        bits = code_bits(recipe, record)
         pruned = recipe.sparsity is not None or recipe.structure is not None
         return all(
             (
                 self.applies_to != "quantized" or bits is not None,
                 self.applies_to != "pruned" or pruned,
-                self.bits_at_most is None or (bits is not None and bits <= self.bits_at_most),
-                self.bits_at_least is None or (bits is not None and bits >= self.bits_at_least),
+                self.bits_at_most is None or (bits is not None and bits[0] <= self.bits_at_most),
+                self.bits_at_least is None or (bits is not None and bits[1] >= self.bits_at_least),
             )
         )
 
@@ -249,13 +259,14 @@ class MaxDrop(Rule):
             return {"outcome": "inconclusive", "observed": observed, "why": why}
         return {"outcome": "pass", "observed": observed}
 
-    def _summarize(self, judged: dict[str, dict[str, Any]]) -> Finding:
+    def _summarize(self, judged: dict[str, dict[str, Any]], *, few: dict[str, float]) -> Finding:
         p_values = {name: row["p_beyond"] for name, row in judged.items() if "p_beyond" in row}
         evidence = {
             "points": self.points,
             "kind": self.evidence,
             "dimensions": judged,
             "confirmed": list(statistics.holm(p_values)),
+            **few,
         }
         drops = {name: row["observed"] for name, row in judged.items() if row["outcome"] == "block"}
         if drops:

@@ -1,0 +1,1 @@
+"""The search for the smallest checkpoint whose verdict is a pass."""

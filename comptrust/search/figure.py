@@ -1,0 +1,96 @@
+"""The figures of a search: size against the worst bound, and the sensitivity of each unit."""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from matplotlib.axes import Axes
+
+from comptrust.report import drawing
+from comptrust.report.drawing import BLUE, GRAY, INK, RED
+from comptrust.search.result import Searched
+
+WIDTH, HEIGHT = 620.0, 360.0
+STYLES = {"pass": (BLUE, "o", "passed"), "block": (RED, "X", "blocked")}
+OTHER = (GRAY, "s", "undecided")
+BLOCK = re.compile(r"\.(\d+)\.")
+
+
+@contextmanager
+def folder_of(found: Searched) -> Iterator[Path]:
+    """Yield a folder that holds the figures as PNG files, for the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, image in (("search", _sizes(found)), ("sensitivity", _sensitivity(found))):
+            (Path(folder) / f"{name}.png").write_bytes(image)
+        yield Path(folder)
+
+
+def _sizes(found: Searched) -> bytes:
+    """Draw each candidate's size against its bound, with the sizes that could have been tried."""
+    with drawing.canvas(WIDTH, HEIGHT) as figure:
+        axes = figure.add_axes((0.09, 0.13, 0.88, 0.77))
+        axes.set_title(f"{found.model}: size against points lost, search part")
+        _draw_trials(axes, found)
+        return drawing.png(figure)
+
+
+def _draw_trials(axes: Axes, found: Searched) -> None:
+    for margin in {trial.binding.margin for trial in found.trials}:
+        axes.axhline(margin, color=INK, linewidth=0.8, dashes=(5, 3), zorder=1)
+    sizes = [size / 1e6 for size, _ in found.frontier]
+    low = axes.get_xaxis_transform()  # at the lower edge, whatever was lost
+    axes.plot(sizes, [0.02] * len(sizes), "|", color=GRAY, label="frontier", transform=low)
+    labels = set()
+    for number, trial in enumerate(found.trials, start=1):
+        color, marker, label = STYLES.get(trial.outcome, OTHER)
+        size, one = trial.bytes / 1e6, trial.binding
+        lost = one.upper if one.lost is None else one.lost
+        axes.plot([size, size], [one.lower, one.upper], "-", color=color, linewidth=1, zorder=2)
+        axes.plot(size, lost, marker, color=color, label=None if label in labels else label)
+        labels.add(label)
+        wins = found.winner == trial.recipe
+        axes.annotate(
+            f"{number} {one.dimension}{', chosen' if wins else ''}",
+            (size, lost),
+            xytext=(5, 3),
+            textcoords="offset points",
+            fontsize=7,
+            fontweight="bold" if wins else "normal",
+        )
+    axes.set_xlabel("size of the weight files, MB", loc="left")
+    axes.set_ylabel("points lost with bounds, binding dimension")
+    axes.legend(frameon=False, fontsize=7)
+
+
+def _sensitivity(found: Searched) -> bytes:
+    """Draw the loss of each unit at the fewest bits, by block and by kind of layer."""
+    units = found.sensitivity.units
+    fewest = min(units[0].losses)
+    kinds: dict[str, list[tuple[int, float]]] = {}
+    for unit in units:
+        block = BLOCK.search(unit.layers[0])
+        kind = unit.name.rpartition(".")[2]
+        kinds.setdefault(kind, []).append((int(block[1]) if block else 0, unit.losses[fewest]))
+    colors = [BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", INK, GRAY]
+    with drawing.canvas(WIDTH, HEIGHT) as figure:
+        axes = figure.add_axes((0.09, 0.13, 0.88, 0.77))
+        axes.set_title(f"{found.model}: relative output error at {fewest} bits")
+        for number, (kind, points) in enumerate(kinds.items()):
+            axes.plot(
+                [block for block, _ in points],
+                [100 * loss for _, loss in points],
+                marker="osD^vXP"[number % 7],
+                color=colors[number % len(colors)],
+                linewidth=1,
+                markersize=4,
+                label=kind,
+            )
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
+        axes.set_xlabel("block", loc="left")
+        axes.set_ylabel("error of the outputs, % of their size squared")
+        axes.legend(frameon=False, fontsize=7)
+        return drawing.png(figure)

@@ -1,0 +1,85 @@
+"""What a search found: every candidate that was tried, and the winner."""
+
+from typing import Literal
+
+from comptrust.compression.sensitivity import Sensitivity
+from comptrust.records import Recipe, Record, Result
+
+
+class Binding(Record):
+    """The dimension that decided a candidate, or kept it from passing."""
+
+    dimension: str
+    outcome: Result
+    margin: float
+    """In points."""
+    lost: float | None
+    """Points that the prompts asked show; None if they give no score."""
+    lower: float
+    """Points lost at least, with bounds that hold at all looks together."""
+    upper: float
+    """Points lost at most; bounds do not go beyond the margin."""
+
+    @property
+    def words(self) -> str:
+        """The points lost and their bounds, such as `2.0 (-3.1 to 5.0)`."""
+        lost = "?" if self.lost is None else f"{self.lost:.1f}"
+        return f"{lost} ({self.lower:.1f} to {self.upper:.1f})"
+
+
+class Trial(Record):
+    """One candidate on the search part."""
+
+    recipe: Recipe
+    bytes: int
+    """Size of the weight files."""
+    effective_bits: float
+    few_bits: float
+    """Share, 0-1, of the weights that are compressed with 3 bits or fewer."""
+    binding: Binding
+    prompts: int
+    """Prompts of the search part that it answered."""
+
+    @property
+    def outcome(self) -> Result:
+        """The outcome of all dimensions: that of the one that binds."""
+        return self.binding.outcome
+
+    @property
+    def words(self) -> str:
+        """How it ended: `passed`, `blocked` or `undecided`."""
+        return {"pass": "passed", "block": "blocked"}.get(self.outcome, "undecided")
+
+
+class Searched(Record):
+    """A finished search."""
+
+    model: str
+    policy: str
+    dense_bytes: int
+    search_prompts: int
+    """Prompts of the search part; the dense model answered all of them."""
+    held_prompts: int
+    """Prompts that only the winner and the dense model answer."""
+    trials: tuple[Trial, ...]
+    frontier: tuple[tuple[float, float], ...]
+    """Bytes and mean bits of each recipe that could have been tried."""
+    sensitivity: Sensitivity
+    winner: Recipe | None = None
+    """The smallest candidate that passed the search part, judged once on the other part."""
+    version: str | None = None
+    run: str | None = None
+    verdict: Result | Literal["none"] = "none"
+    """The policy's verdict on the prompts held back; `none` if no candidate came so far."""
+
+    @property
+    def asked(self) -> int:
+        """Prompts that candidates answered, the winner's held-back ones included."""
+        judged = self.held_prompts if self.winner else 0
+        return sum(trial.prompts for trial in self.trials) + judged
+
+    @property
+    def binding(self) -> str:
+        """The dimension that bound most often among candidates that did not pass."""
+        names = [trial.binding.dimension for trial in self.trials if trial.outcome != "pass"]
+        return max(names, key=lambda name: (names.count(name), name), default="")

@@ -1,0 +1,161 @@
+"""The whole search on a tiny model: split, candidates, winner, and nothing done twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from comptrust.cli.app import comptrust
+from comptrust.errors import UserError
+from comptrust.gate import policy as policies
+from comptrust.search import candidates, split
+from comptrust.tracking import runs
+from comptrust.tracking.store import search_runs
+from comptrust.trust import sample
+from comptrust.trust import suite as suites
+from comptrust.trust.ledger import Ledger
+from comptrust.trust.run import Asking
+from tests.support.early import Losing, suite
+
+POLICY = """
+name: wide
+stages: false
+dense: allowed
+rules:
+  - {rule: max_drop, points: 60, dimensions: [fairness]}
+"""
+
+
+def search(folder: Path, model: Path, *words: str, policy: str = POLICY) -> Result:
+    path = folder / "wide.yaml"
+    path.write_text(policy)
+    given = ["--model", str(model), "--policy", str(path), "--dimensions", "fairness"]
+    return CliRunner().invoke(comptrust, ["search", *given, "--method", "rtn", "--json", *words])
+
+
+@pytest.fixture
+def place(tmp_path: Path, store: object, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COMPTRUST_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_parts_do_not_overlap_and_the_held_back_one_is_what_run_asks() -> None:
+    whole = suites.load("mini", dimensions=["mmlu", "stereotype"])
+    asked, held = split.split(whole, 0.5)
+    assert held.digest == suites.load("mini", dimensions=["mmlu", "stereotype"], limit=0.5).digest
+    clusters = [
+        {
+            (name, cluster)
+            for name, prompts in part.by_dimension().items()
+            for cluster in sample.unanswered(prompts, dimension=name, suite=part).cluster.tolist()
+        }
+        for part in (asked, held)
+    ]
+    assert all(clusters) and not clusters[0] & clusters[1]
+    assert len(asked.prompts) + len(held.prompts) == len(whole.prompts)
+
+
+def test_a_part_on_which_nothing_can_pass_names_the_size_that_would_do() -> None:
+    whole, policy = suites.load("mini", dimensions=["mmlu"]), policies.load("demo")
+    with pytest.raises(UserError, match=r"held back: mmlu has 2\d items. A suite of \d+ items"):
+        split.check(whole, 20, policy)
+    with pytest.raises(UserError, match=r"search with: mmlu has \d+ items. A suite of \d+ items"):
+        split.check(whole, 0.9, policy)
+    with pytest.raises(UserError, match="nothing is left to search"):
+        split.split(whole, 1.0)
+
+
+def test_the_smallest_that_passes_is_judged_once_and_nothing_is_done_twice(
+    place: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comptrust.compression import oneshot
+    from comptrust.models.backends.hf import Hf
+
+    done = search(place, tiny_model, "--budget", "3", "--held-back", "20%")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["verdict"] == "pass" and 1 <= len(found["trials"]) <= 3
+    passed = [trial["bytes"] for trial in found["trials"] if trial["binding"]["outcome"] == "pass"]
+    smallest = next(trial for trial in found["trials"] if trial["recipe"] == found["winner"])
+    assert smallest["bytes"] == min(passed)
+    run = runs.client().get_run(found["run"].removeprefix("runs:/"))
+    verdict = runs.read_json(run.info.run_id, "verdict.json")
+    count = f"{len(found['trials'])} candidate"
+    assert f"the smallest that passed of {count}" in verdict["findings"][0]["reason"]
+    parent = run.data.tags["mlflow.parentRunId"]
+    children = search_runs(f"tags.`mlflow.parentRunId` = '{parent}'")
+    assert len(children) == len(found["trials"]) + 1
+    names = {item.path for item in runs.client().list_artifacts(parent, "report")}
+    assert names == {"report/search.png", "report/sensitivity.png"}
+
+    def never(*args: object, **named: object) -> None:
+        raise AssertionError("done twice")
+
+    monkeypatch.setattr(oneshot, "_write", never)
+    monkeypatch.setattr(Hf, "answer", never)
+    runs.end(parent, status="FAILED", reason="It was killed.")
+    again = search(place, tiny_model, "--budget", "3", "--held-back", "20%")
+    assert again.exit_code == 0, again.output
+    resumed = runs.client().get_run(parent)
+    assert resumed.info.status == "FINISHED" and runs.REASON not in resumed.data.tags
+    assert json.loads(again.stdout)["trials"] == found["trials"]
+
+    shown = search(place, tiny_model, "--budget", "0")
+    assert isinstance(shown.exception, UserError)
+
+
+REFUSED = [
+    (["--formats", "4,five"], POLICY, 2, "neither a number of bits nor dense"),
+    (["--formats", "4"], POLICY, 2, "needs two formats"),
+    (["--formats", "3,4", "--for", "vllm-cpu"], POLICY, 2, "4 bits only"),
+    (["--budget", "0h"], POLICY, 2, "does not allow one candidate"),
+    (["--held-back", "4"], POLICY.replace("60", "5"), 2, "Nothing can pass"),
+    ([], POLICY.replace("max_drop, points: 60", "trusted_source, floors: {fairness: 100}")
+     .replace(", dimensions: [fairness]", ""), 2, "no max_drop rule"),
+    (["--held-back", "20%"], POLICY + "  - {rule: trusted_source, floors: {fairness: 100}}\n", 1,
+     "below its floor"),
+    (["--held-back", "20%"], POLICY + "  - {rule: sensitive, points: 94}\n", 3, "sensitive"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "policy", "code", "message"), REFUSED)
+def test_what_cannot_succeed_is_refused_before_anything_is_compressed(
+    place: Path, tiny_model: Path, words: list[str], policy: str, code: int, message: str
+) -> None:
+    done = search(place, tiny_model, *words, policy=policy)
+    assert message in f"{done.output} {done.exception}"
+    assert isinstance(done.exception, UserError) if code == 2 else done.exit_code == code
+    kept = list((place / "cache" / "checkpoints").glob("*/rtn-*"))
+    assert kept == []
+
+
+def test_a_candidate_is_asked_only_until_it_is_decided(tmp_path: Path) -> None:
+    asked = suite("mmlu", "ethics")
+    limits = {"mmlu": 5.0, "ethics": 5.0}
+
+    def asking(role: str, lost: dict[str, float]) -> Asking:
+        return Asking(
+            Losing(lost),
+            asked,
+            kept=tmp_path / role,
+            checkpoint_digest=role,
+            ledger=Ledger(),
+            say=lambda line: None,
+        )
+
+    dense = asking("dense", {})
+    for name in asked.required:
+        dense.ask(name)
+    answered = dense.finish(asked, out=tmp_path / "dense", dense=True)
+    compared = candidates.Comparison.of(asked, answered, limits)
+    found = {}
+    for role, lost in (("same", {}), ("broken", {"mmlu": 0.5})):
+        found[role] = compared.judge(asking(role, lost), say=lambda line: None)
+    same, broken = found["same"][0], found["broken"][0]
+    assert (same.outcome, same.lost, same.upper) == ("pass", 0.0, same.margin)
+    assert (broken.outcome, broken.dimension) == ("block", "mmlu") and (broken.lost or 0) > 5
+    assert broken.lower == broken.margin
+    assert found["broken"][1] < found["same"][1] < len(asked.prompts)
