@@ -202,7 +202,8 @@ def _saved_dense(
     """
     stored, usual = ({}, dtype) if dtype else precision.stored(folder)
     layers = targets.target_layers(model).values() if quantized else ()
-    packed = {id(layer.weight) for layer in layers}
+    # A recipe may leave some of them dense.
+    packed = {id(layer.weight) for layer in layers if hasattr(layer, "quantization_scheme")}
     return [
         (value, getattr(torch, stored.get(name, usual)))
         for name, value in model.named_parameters()

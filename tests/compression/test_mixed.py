@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from safetensors import safe_open
 
 from comptrust.compression import checkpoint, fitting, oneshot
 from comptrust.compression.recipe import build
@@ -50,6 +51,18 @@ def test_each_layer_has_the_bits_of_the_first_rule_that_fits(
     kept, before = model.state_dict()[name].float(), dense.state_dict()[name].float()
     assert (kept == before).all() or method == "awq", "dense layers stay; AWQ scales them"
     assert "mixed-" in record.recipe.slug
+
+
+def test_layers_left_dense_are_saved_in_the_dtype_of_the_others(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    recipe = build(
+        model=str(tiny_model), method="rtn", bits=4, layer_bits=RULES, save_dtype="bfloat16"
+    )
+    oneshot.compress(recipe, out=tmp_path / "out")
+    with safe_open(tmp_path / "out" / "model.safetensors", "pt") as file:
+        for name in ("model.layers.0.mlp.down_proj.weight", "model.norm.weight"):
+            assert file.get_slice(name).get_dtype() == "BF16", name
 
 
 def test_a_record_that_names_other_bits_than_the_files_is_refused(
