@@ -94,7 +94,7 @@ def asked(checkpoint: Checkpoint, job: "Job", models: InMemory, *, say: Say) -> 
     with engines.opened(
         path,
         options,
-        name=checkpoint.recipe.slug,
+        name=path.name,
         log=kept.with_name(f"{kept.name}-server.log"),
         loaded=lambda: models.take(checkpoint, dtype=options.dtype),
         say=say,
