@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from comptrust.tracking import registry, runs, sweeps
@@ -187,32 +186,3 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put an executable named vllm on the PATH of the cluster; return its log of process ids."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return stand_in_for_vllm(tmp_path, monkeypatch)
-
-
-def test_a_killed_worker_takes_its_engine_along_and_no_stored_answer_is_asked_again(
-    place: Place, stand_in: Path, cluster: Any
-) -> None:
-    path = place.sweep(
-        "served",
-        methods=["none"],
-        dimensions=["toxicity"],
-        limit=15,
-        engine="vllm",
-        batch_size=2,
-    )
-    with driven(place, path, cluster) as process:
-        worker = at_work({"dense"})["dense"]
-        limit = time.monotonic() + SECONDS_TO_BEGIN
-        answers: list[Path] = []
-        while not (answers and answers[0].read_bytes().count(b"\n") >= 3):
-            assert time.monotonic() < limit and process.poll() is None
-            answers = list(place.folder.glob("cache/evaluations/*/generations/.toxicity.partial*"))
-            time.sleep(0.002)
-        os.kill(worker, signal.SIGKILL)
-        out, err = process.communicate()
-    assert process.returncode == 0 and "lost, restarting" in err, err
-    check(out)
-    asked = [json.loads(line)["id"] for line in answers[0].read_text().splitlines()]
-    assert len(asked) == len(set(asked)) > 3
-    servers = [int(line.split()[0]) for line in stand_in.read_text().splitlines()]
-    assert len(servers) == 2 and not any(map(psutil.pid_exists, servers))
