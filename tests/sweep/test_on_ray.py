@@ -20,7 +20,6 @@ from typing import Any
 import pytest
 
 from comptrust.tracking import registry, runs, sweeps
-from tests.support.served import stand_in_for_vllm
 from tests.support.sweeps import Place, enter, make_place
 
 pytest.importorskip("ray")
@@ -179,10 +178,3 @@ def test_a_stopped_driver(place: Place, cluster: Any) -> None:
     again = place.run(path, "--address", "auto", "--json", RAY_ADDRESS=cluster.address)
     assert again.returncode == 0, again.stderr
     assert names <= check(again.stdout).keys()
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put an executable named vllm on the PATH of the cluster; return its log of process ids."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    return stand_in_for_vllm(tmp_path, monkeypatch)
