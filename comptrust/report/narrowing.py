@@ -17,6 +17,8 @@ from comptrust.report.markup import escape, spaced
 
 COLUMNS, WIDTH, HEIGHT = 3, 560.0, 120.0
 """Plots side by side, the width of all, and the height of each, in pixels."""
+OUTCOMES = {"pass": "pass", "block": "block", "inconclusive": "open"}
+"""Short enough for the title of a plot."""
 RANGE = 4.0
 """How far the axis reaches beyond 0 and beyond the margin, in margins."""
 
@@ -89,14 +91,16 @@ def _draw(figure: Figure, decisions: Sequence[Decision], margins: Mapping[str, f
         axes = figure.add_subplot(rows, COLUMNS, number + 1)
         color, marker, _ = STYLES[row.outcome]
         margin = margins[row.dimension]
-        items, lower, upper = zip(*row.bounds, strict=True)
+        # Before the first look nothing is ruled out.
+        items, lower, upper = zip((0, -100.0, 100.0), *row.bounds, strict=True)
         axes.fill_between(items, lower, upper, color=color, alpha=0.25, linewidth=0, step="post")
         for bound in (lower, upper):
             axes.plot(items, bound, color=color, linewidth=1, drawstyle="steps-post")
+        axes.plot([items[-1]] * 2, [lower[-1], upper[-1]], color=color, linewidth=2)
         axes.axhline(0, color=drawing.INK, linewidth=0.8)
         axes.axhline(margin, color=drawing.INK, linewidth=0.8, dashes=(5, 3))
         if row.decided_at:
             axes.plot(row.decided_at, margin, marker, color=color, markersize=5)
         axes.set(xlim=(0, most * 1.05), ylim=(-RANGE * margin, RANGE * margin))
-        axes.set_title(f"{spaced(row.dimension)}: {row.outcome}", fontsize=8)
+        axes.set_title(f"{spaced(row.dimension)}: {OUTCOMES[row.outcome]}", fontsize=7)
     figure.tight_layout(pad=0.6)
