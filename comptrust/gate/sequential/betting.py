@@ -24,8 +24,8 @@ at least m only if it is so for some choice of a face in each setting, whose cap
 supermartingale. So the smallest capital over all choices has to reach 1 / a. With the same shares
 for all choices, the smallest one is found setting by setting. An item with prompts in several
 settings is split by its points there: ln(1 + b sum) is at least the weighted mean of the parts'
-logarithms (concavity), so capital is never too large. To block, the face is the one that leads
-before the batch; whatever it is, its sum is at most D.
+logarithms (concavity), so capital is never too large. To block, an item is bet on by the face that
+leads before it; whatever face that is, its sum is at most D.
 
 **Bounds.** All margins that the bets have not ruled out are an interval for D that holds at all
 looks at once. Bets are sized for the margin of the decision, so that the interval reaches the
@@ -120,12 +120,9 @@ class Stakes:
         """
         return self._passing(self._values(losses, asked, missing=1.0), margin, stake=margin)
 
-    def blocking(self, losses: np.ndarray, margin: float, *, looks: np.ndarray) -> np.ndarray:
-        """Return the log of the capital that bets on a drop above it; NaN counts as won.
-
-        `looks` counts the items after each batch, the last one all that are asked.
-        """
-        values = self._chosen(self._values(losses, looks[-1], missing=-1.0), looks)
+    def blocking(self, losses: np.ndarray, margin: float, *, asked: int) -> np.ndarray:
+        """Return the log of the capital that bets on a drop above it; NaN counts as won."""
+        values = self._chosen(self._values(losses, asked, missing=-1.0))
         return self._blocking(values, margin, stake=margin)
 
     def upper(self, losses: np.ndarray, margin: float, *, asked: int, error: float) -> float:
@@ -141,9 +138,9 @@ class Stakes:
             error=error,
         )
 
-    def lower(self, losses: np.ndarray, margin: float, *, looks: np.ndarray, error: float) -> float:
+    def lower(self, losses: np.ndarray, margin: float, *, asked: int, error: float) -> float:
         """Return the bound below which the drop is not; it is not above the margin."""
-        values = self._chosen(self._values(losses, looks[-1], missing=-1.0), looks)
+        values = self._chosen(self._values(losses, asked, missing=-1.0))
         return _ruled_out(
             lambda drop: self._blocking(values, drop, stake=margin),
             start=-1.0,
@@ -169,13 +166,13 @@ class Stakes:
         gains = values / self.parts[:p, None] - margin * self.weights[:p, None]
         return self._capital(gains, risk=self.reach * (1 + stake * self.ratios[1]))
 
-    def _chosen(self, values: np.ndarray, looks: np.ndarray) -> np.ndarray:
-        """Return x of each piece by the face that led before its batch, shape (..., p, 1)."""
+    def _chosen(self, values: np.ndarray) -> np.ndarray:
+        """Return x of each piece by the face that led before its item, shape (..., p, 1)."""
         if self.linear:
             return values
         items = self.items[: values.shape[-2]]
-        led = np.argmax(np.round(self._after(values, np.array([0, *looks])), 9), axis=-2)
-        face = led[..., np.searchsorted(looks, items, side="right"), self.blocks[: len(items)]]
+        sums = self._after(values, np.arange(items[-1] + 1))
+        face = np.argmax(np.round(sums, 9), axis=-2)[..., items, self.blocks[: len(items)]]
         return np.take_along_axis(values, face[..., None], axis=-1)
 
     def _capital(self, gains: np.ndarray, *, risk: float) -> np.ndarray:

@@ -143,13 +143,12 @@ class Course:
     def _look(self, leg: _Leg, losses: np.ndarray, *, worse: bool, signal: bool) -> None:
         """Decide if it is certain; a block only if the published score is `worse`, too."""
         plan, stretch, stakes = self.plan, leg.stretch, leg.stakes
-        looks = stretch.looks[stretch.looks <= leg.asked]
         # A scorer that shows a part of a drop leaves that part of the margin.
         limit, shown = stretch.points / 100, stretch.points * stretch.fidelity / 100
-        log_block = stakes.blocking(losses, limit, looks=looks)
+        log_block = stakes.blocking(losses, limit, asked=leg.asked)
         log_pass = stakes.passing(losses, shown, asked=leg.asked)
         leg.log_block = float(log_block[-1])
-        lower = stakes.lower(losses, limit, looks=looks, error=plan.block_error)
+        lower = stakes.lower(losses, limit, asked=leg.asked, error=plan.block_error)
         upper = stakes.upper(losses, shown, asked=leg.asked, error=plan.pass_error)
         points = (round(100 * lower, 2), round(100 * upper / stretch.fidelity, 2))
         leg.bounds.append((leg.asked, *points))

@@ -53,7 +53,7 @@ class Bets:
         looks, last = stretch.looks, stretch.looks.clip(max=stakes.items[-1] + 1) - 1
         shown = stretch.points * stretch.fidelity / 100
         passing = stakes.passing(losses, shown, asked=looks[-1])
-        blocking = stakes.blocking(losses, stretch.points / 100, looks=looks)
+        blocking = stakes.blocking(losses, stretch.points / 100, asked=looks[-1])
         ever = [np.maximum.accumulate(log, axis=-1)[:, last, None] for log in (passing, blocking)]
         return cls(certain(ever[0], errors[0]), certain(ever[1], errors[1]), blocking[:, last])
 
