@@ -1,17 +1,12 @@
 """Ask a model a suite's prompts, write each answer to disk at once, and score them."""
 
-import functools
 import itertools
 import json
-import os
-import subprocess
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from comptrust import __version__, config, digests, progress
-from comptrust.errors import ServiceError, UserError
+from comptrust import digests, progress
+from comptrust.errors import ServiceError
 from comptrust.models.base import DECODING, Backend, unanswered
 from comptrust.records import (
     NOT_FINITE,
@@ -23,18 +18,12 @@ from comptrust.records import (
     Suite,
 )
 from comptrust.text_tables import counted
-from comptrust.trust import scorers, scoring, window
+from comptrust.trust import kept as kept_answers
+from comptrust.trust import provenance, scorers, scoring, window
 from comptrust.trust.evaluation import Evaluation, load
 from comptrust.trust.generations import write_generations
 from comptrust.trust.ledger import Ledger
 
-PACKAGES = (
-    "torch", "transformers", "tokenizers", "safetensors", "compressed-tensors", "numpy",
-    "scipy", "scikit-learn", "alt-profanity-check",
-)  # fmt: skip
-"""Packages whose versions can change answers or scores."""
-OWNER = "owner.json"
-"""File of an evaluation's folder: which model, suite and backend its answers are of."""
 Check = Callable[[Mapping[str, Sequence[Generation]]], None]
 """Raises if answers (dimension -> generations) must not be scored."""
 FINAL = ("content_filter", TOO_LONG, UNFINISHED, NOT_FINITE)
@@ -100,7 +89,7 @@ class Asking:
             for prompt, text in zip(suite.prompts, rendered, strict=True)
         }
         owner = self._owner(suite)
-        _claim(kept, owner)
+        kept_answers.claim(kept, owner)
         ledger.open(owner)
         beyond = window.beyond(backend, suite, rendered, say=say)
         self.left_out = frozenset((prompt.dimension, prompt.id) for prompt in beyond)
@@ -110,7 +99,7 @@ class Asking:
         self._answers: dict[str, dict[str, Generation]] = {}
         lost = 0
         for name in suite.required:
-            lines = list(_resume(self._partial(name), ledger))
+            lines = list(kept_answers.resume(self._partial(name), ledger))
             lost += lines.count(None)
             answers = {answer.id: answer for answer in lines if answer}
             self._answers[name] = {
@@ -148,7 +137,9 @@ class Asking:
                 brief=brief,
             ):
                 line = self.ledger.marked(json.dumps(answer.model_dump(mode="json")))
-                _append(partial, line, kept=f"{done} of {len(prompts)} answers are kept")
+                kept_answers.append(
+                    partial, line, kept=f"{done} of {len(prompts)} answers are kept"
+                )
                 done += 1
                 answers[answer.id] = answer
         rows = [answers[prompt.id] for prompt in prompts]
@@ -172,7 +163,7 @@ class Asking:
     ) -> Evaluation:
         """Score the answers to `suite`, all or a part of what is asked, and write all to `out`."""
         owner, manifest = self._owner(suite), suite.manifest()
-        _claim(out, owner)
+        kept_answers.claim(out, owner)
         digests.write_atomic(out / "suite.json", manifest.model_dump_json(indent=2) + "\n")
         examples: dict[str, str] = {}
         for prompt in suite.prompts:
@@ -212,7 +203,7 @@ class Asking:
                 dense=dense,
             ),
             provenance={
-                **_provenance(suite),
+                **provenance.of(suite),
                 **self.backend.machine(),
                 **facts,
                 **self.backend.describe(),
@@ -235,57 +226,6 @@ class Asking:
         return self._folder / f".{dimension}.partial.jsonl"
 
 
-def _claim(out: Path, owner: dict[str, str]) -> None:
-    check_owner(out, owner)
-    if not (out / OWNER).exists():
-        digests.write_atomic(out / OWNER, json.dumps(owner, indent=2) + "\n")
-
-
-def check_owner(out: Path, owner: Mapping[str, str]) -> None:
-    """Raise UserError if a folder of answers is of another model, suite or backend."""
-    path = out / OWNER
-    known = config.read_json(path) if path.exists() else owner
-    if not isinstance(known, dict) or not owner.items() <= known.items():
-        raise UserError(
-            f"{out} holds answers of another model, suite or backend. Choose another output folder"
-            " or remove this one."
-        )
-
-
-def _append(partial: Path, line: str, *, kept: str) -> None:
-    try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "a", encoding="ascii") as file:
-            file.write(f"{line}\n")
-    except OSError as error:
-        raise ServiceError(
-            f"Cannot write {partial}: {error.strerror}. {kept}; free space and run again to"
-            " continue."
-        ) from error
-
-
-def _resume(partial: Path, ledger: Ledger) -> Iterator[Generation | None]:
-    """Yield the answers of an interrupted run, or None for one that does not count."""
-    if not partial.exists():
-        return
-    try:
-        whole, newline, torn = partial.read_bytes().rpartition(b"\n")
-        if torn:
-            os.truncate(partial, len(whole + newline))
-    except OSError as error:
-        raise ServiceError(
-            f"Cannot read or repair {partial}: {error.strerror}. Make it writable and run again."
-        ) from error
-    # The user may remove a broken line: its prompt is then answered again.
-    for number, line in enumerate(whole.split(b"\n") if newline else [], start=1):
-        where = f"{partial}, line {number}"
-        text = ledger.unmarked(config.decoded(line, where=where))
-        if text is None:
-            yield None
-            continue
-        yield config.parse(config.json_value(text, where=where), Generation, where=where)
-
-
 def _with_toxicity(answers: Sequence[Generation], *, scorer: scorers.Scorer) -> list[Generation]:
     """Add `extra.toxicity`: per text 0-1, or None if blank; None if the scorer failed on any."""
     values = iter(scorer.score([text for answer in answers for text in answer.texts]))
@@ -299,33 +239,3 @@ def _with_toxicity(answers: Sequence[Generation], *, scorer: scorers.Scorer) -> 
         extra = {**answer.extra, "toxicity": None if failed else toxicity}
         scored.append(answer.model_copy(update={"extra": extra}))
     return scored
-
-
-def _provenance(suite: Suite) -> dict[str, str]:
-    by_dimension = suite.by_dimension()
-    prompts = {
-        name: [prompt.model_dump(mode="json") for prompt in by_dimension.get(name, ())]
-        for name in suite.required
-    }
-    return {
-        "code_version": __version__,
-        "code_commit": _commit(),
-        "data_revision": suite.revision,
-        **{f"prompts/{name}": digests.of_value(values) for name, values in prompts.items()},
-        **{f"scorer/{name}": scorer for name, scorer in suite.scorers.items()},
-        **{name: version(name) for name in PACKAGES},
-    }
-
-
-@functools.cache
-def _commit() -> str:
-    """Return the commit of this code, with a plus if it was changed since, else `unknown`."""
-    folder = Path(__file__).parents[2]
-    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+"]
-    try:
-        project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
-        if not (folder / ".git").exists() or project["project"]["name"] != "comptrust":
-            return "unknown"
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, ValueError, LookupError, TypeError, subprocess.CalledProcessError):
-        return "unknown"

@@ -17,6 +17,7 @@ from comptrust.models.base import Backend
 from comptrust.models.engines import EngineOptions
 from comptrust.records import Checkpoint, Stop, Suite
 from comptrust.tracking.registry import local_model
+from comptrust.trust import kept as kept_answers
 from comptrust.trust import run
 from comptrust.trust.evaluation import Evaluation
 from comptrust.workflow import early, measuring
@@ -25,9 +26,9 @@ from comptrust.workflow.side import Say
 
 def check_out(out: Path, suite: Suite, *, model: str) -> None:
     """Raise UserError if a folder has anything but an evaluation of this suite and model digest."""
-    run.check_owner(out, {"suite": suite.digest, "checkpoint": model})
+    kept_answers.check_owner(out, {"suite": suite.digest, "checkpoint": model})
     others = [path for path in out.glob("*") if path.name != seals.NAME]
-    if out.is_file() or (others and not (out / run.OWNER).exists()):
+    if out.is_file() or (others and not (out / kept_answers.OWNER).exists()):
         raise UserError(
             f"{out} exists already and is not an evaluation. Choose another folder or remove it."
         )
@@ -112,7 +113,7 @@ def evaluate_early(
         )
     open_ = functools.partial(
         asked,
-        options=options,
+        options=dataclasses.replace(options, at_once=2),
         suite=suite,
         witness=measuring.Witness(seal=seal),
         stop="early",
