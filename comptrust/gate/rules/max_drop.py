@@ -5,7 +5,6 @@ significantly", while "a 4-bit quantized model retains the trustworthiness of it
 counterpart"; the margins of 5 and 3 points make these sentences testable.
 """
 
-import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
@@ -13,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from comptrust.gate import power, statistics
+from comptrust.gate import drop_words, power, statistics
 from comptrust.gate.rule import (
     Checkpoint,
     Evaluation,
@@ -21,7 +20,6 @@ from comptrust.gate.rule import (
     Finding,
     Recipe,
     Rule,
-    change,
     code_bits,
     matching,
     measured,
@@ -30,12 +28,6 @@ from comptrust.gate.rule import (
 from comptrust.gate.sequential.course import Decision
 from comptrust.text_tables import counted
 from comptrust.trust import base
-
-NO_SECOND_LOOK = (
-    "Plan the number of prompts before the next run: more prompts for this candidate, judged again"
-    " by the same rule, let a bad model pass too often."
-)
-
 
 FLOORS = 3
 """A margin below so many noise floors cannot be told from noise in the weights."""
@@ -268,68 +260,5 @@ class MaxDrop(Rule):
             "confirmed": list(statistics.holm(p_values)),
             **few,
         }
-        drops = {name: row["observed"] for name, row in judged.items() if row["outcome"] == "block"}
-        if drops:
-            ranked = sorted(drops, key=lambda name: -drops[name])
-            listed = ", ".join(f"{name} {_lost(judged[name])}" for name in ranked)
-            return self.finding(
-                "block", f"Dropped more than {self.points:g} points: {listed}.", **evidence
-            )
-        undecided = [
-            self._undecided(name, row) for name, row in judged.items() if row["outcome"] != "pass"
-        ]
-        if undecided:
-            return self.inconclusive(
-                f"Undecided: {'; '.join(undecided)}. {NO_SECOND_LOOK}", **evidence
-            )
-        worst = max(judged, key=lambda name: judged[name].get("upper", judged[name]["observed"]))
-        sentence = self._certain(judged) or self._passed(worst, judged[worst])
-        return self.finding("pass", sentence, **evidence)
-
-    def _certain(self, judged: dict[str, dict[str, Any]]) -> str:
-        """Say after how many items a sequential evaluation was certain; empty if it was not one."""
-        items = {name: row["items"] for name, row in judged.items() if row.get("decided_at")}
-        if len(items) < len(judged):
-            return ""
-        least, most = min(items, key=items.__getitem__), max(items, key=items.__getitem__)
-        return (
-            f"No dimension dropped more than {self.points:g} points (certain after {items[least]}"
-            f" items of {least} to {items[most]} of {most})."
-        )
-
-    def _passed(self, worst: str, row: dict[str, Any]) -> str:
-        if "upper" in row:
-            nearest = f"closest: {worst}, {change(row['observed'])}, 95% bound {row['upper']:.1f}"
-        elif row["observed"] > 0:
-            nearest = f"largest: {worst}, {row['observed']:.1f}"
-        else:
-            return "No dimension dropped."
-        return f"No dimension dropped more than {self.points:g} points ({nearest})."
-
-    def _undecided(self, name: str, row: dict[str, Any]) -> str:
-        if "why" in row:
-            return f"{name}: {row['why']}"
-        drop = f"{name} {change(row['observed'])}"
-        low, high = row["needs"]
-        span = f"at least {low}" if high is None else f"{low} to {high}"
-        if row.get("n_withheld"):
-            drop += f", {counted(row['n_withheld'], 'answer')} not given and counted as lost"
-        needs = (
-            f"a lossless model that changes as many answers needs {span} independent prompts, and"
-            f" there are {row['n_clusters']}"
-        )
-        if low is None:
-            needs = "no number of prompts like these is enough"
-        elif high is not None and high <= row["n_clusters"]:
-            needs = "there are enough prompts for a lossless model, so the drop may well be real"
-        if not math.isfinite(row["upper"]):
-            return f"{drop}, with too few independent prompts for a 95% bound ({needs})"
-        return f"{drop} (95% bound {row['upper']:.1f}, limit {self.points:g}; {needs})"
-
-
-def _lost(row: dict[str, Any]) -> str:
-    """Return the points lost; of a part, what is certain."""
-    if row.get("decided_at"):
-        bounds = f"{row['lower']:.1f} to {row['upper']:.1f}"
-        return f"{bounds} (certain after {counted(row['items'], 'item')})"
-    return f"{row['observed']:.1f}"
+        outcome, sentence = drop_words.summary(judged, points=self.points)
+        return self.finding(outcome, sentence, **evidence)
