@@ -1,6 +1,7 @@
 """Planning: how many prompts a policy's margins need, before any model is run."""
 
 import math
+from collections.abc import Mapping
 
 from comptrust.errors import UserError
 from comptrust.gate import pins, power
@@ -8,7 +9,7 @@ from comptrust.gate.policy import Policy
 from comptrust.gate.power import Design
 from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.gate.sequential.forecast import Forecast, forecast
-from comptrust.gate.sequential.plan import StoppingPlan
+from comptrust.gate.sequential.plan import StoppingPlan, cost
 from comptrust.gate.sequential.plan import plan as stopping_plan
 from comptrust.gate.statistics import score_bound
 from comptrust.records import Record, Suite
@@ -63,20 +64,37 @@ class PromptPlan(Record):
     rows: tuple[PromptNeed, ...]
     prompts_needed: int | None = None
     """Prompts of all dimensions together; None if no number is enough for one of them."""
+    items_needed: dict[str, int | None] = {}
+    """Dimension -> items of its most demanding margin."""
     stopping: StoppingPlan | None = None
     """How an evaluation is asked that may stop early; None for a sample, which may not."""
     forecasts: tuple[Forecast, ...] = ()
     """What that costs, by how much one dimension loses."""
+    hours_per_token: float | None = None
+    """Of the dense model's run, in the plan's units of cost; None if it was not measured."""
+
+    def hours(self, items: Mapping[str, float | None]) -> float | None:
+        """Return how long so many items of some dimensions take; None if nobody knows."""
+        if self.stopping is None or self.hours_per_token is None or None in items.values():
+            return None
+        tokens = sum(row.cost * (items.get(row.dimension) or 0) for row in self.stopping.stretches)
+        return tokens * self.hours_per_token
 
 
-def plan(suite: Suite, policy: Policy, *, dense: Evaluation | None = None) -> PromptPlan:
+def plan(
+    suite: Suite,
+    policy: Policy,
+    *,
+    dense: Evaluation | None = None,
+    seconds: float | None = None,
+) -> PromptPlan:
     """Compare each dimension's items with the number that each margin needs.
 
     A lossless model then passes the whole verdict with probability 0.8, if the dimensions are
     independent and the items to come weigh as much as those there are. With the dense model's
     answers to the suite, items that cannot be scored do not count, and a dimension without a
-    measurable signal never passes. Only `max_drop` rules with
-    `evidence: confident` or `proven` need prompts. Raises UserError if there is no such rule.
+    measurable signal never passes. `seconds` is how long it took for all of them. Only `max_drop`
+    rules with `evidence: confident` or `proven` need prompts. Raises UserError if there is none.
     """
     rows = needs(suite, policy, dense=dense)
     stopping: StoppingPlan | None = None
@@ -93,8 +111,10 @@ def plan(suite: Suite, policy: Policy, *, dense: Evaluation | None = None) -> Pr
         changed=power.CHANGED,
         rows=rows,
         prompts_needed=_prompts_needed(rows),
+        items_needed=_items_needed(rows),
         stopping=stopping,
         forecasts=forecasts,
+        hours_per_token=None if seconds is None else seconds / 3600 / sum(map(cost, suite.prompts)),
     )
 
 
@@ -142,6 +162,16 @@ def _prompts_needed(rows: tuple[PromptNeed, ...]) -> int | None:
         prompts = row.needed * row.prompts / row.clusters
         each[row.dimension] = max(each.get(row.dimension, 0.0), prompts)
     return math.ceil(sum(each.values()))
+
+
+def _items_needed(rows: tuple[PromptNeed, ...]) -> dict[str, int | None]:
+    """Return the items of the most demanding row of each dimension; None if none are enough."""
+    each: dict[str, int | None] = {}
+    for row in rows:
+        before = each.get(row.dimension, 0)
+        known = before is not None and row.needed is not None
+        each[row.dimension] = max(before or 0, row.needed or 0) if known else None
+    return each
 
 
 def check(suite: Suite, policy: Policy) -> None:

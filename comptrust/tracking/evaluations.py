@@ -35,6 +35,18 @@ def load(ref: str) -> Evaluation:
     return evaluation.load(folder, ref=ref)
 
 
+def seconds(ref: str, *, prompts: int) -> float | None:
+    """Return how long a run took to answer a suite of so many prompts in one go; None if unknown.
+
+    `ref` is as for `load`; only runs keep their times.
+    """
+    if not ref.startswith(REMOTE):
+        return None
+    with store.service():
+        values = runs.client().get_run(registry.run_of(ref)).data.metrics
+    return values.get("time/evaluate") if values.get(runs.PROMPTS) == prompts else None
+
+
 def dense(
     recipe: Recipe, suite_digest: str, *, counts: Counts | None = None, **tags: str
 ) -> Evaluation | None:

@@ -147,7 +147,8 @@ def _print_plan(
     dense = evaluations.load(baseline) if baseline else None
     asked = suites.answered(dense, suite) if dense else suites.load(suite, limit=limit)
     limit = asked.limit
-    plan = planning.plan(asked, rules, dense=dense)
+    taken = evaluations.seconds(baseline, prompts=len(asked.prompts)) if baseline else None
+    plan = planning.plan(asked, rules, dense=dense, seconds=taken)
     sampled = "" if limit is None else f", limit {shown(limit)}"
     lines = [f"Policy {rules.name}, suite {suite}{sampled}"]
     for points, applies_to in dict.fromkeys((row.points, row.applies_to) for row in plan.rows):
@@ -193,19 +194,54 @@ def _forecasts(plan: PromptPlan) -> list[str]:
             f"{row.drop:g}",
             f"{row.prompts:.0f}",
             f"{100 * row.prompts / fixed:.0f}%" if fixed else "-",
+            _hours(plan.hours(row.items)),
             f"{100 * row.passed:.0f}%",
             f"{100 * row.blocked:.0f}%",
         )
         for row in plan.forecasts
     ]
-    header = ("points lost", "prompts", "of fixed", "passes", "blocked")
-    aligned = table([header, *cells], align=">>>>>", widths=(11, 8, 8, 7, 8), gap=" ")
+    header = ("points lost", "prompts", "of fixed", "hours", "passes", "blocked")
+    aligned = table([header, *cells], align=">>>>>>", widths=(11, 8, 8, 7, 7, 8), gap=" ")
     late = [row.dimension for row in plan.stopping.stretches if not row.early]
+    takes = plan.hours(plan.items_needed)
+    speed = (
+        f"hours: at the speed of the dense model's run; the fixed plan takes {_hours(takes)}."
+        if plan.hours_per_token
+        else "hours: name a logged run of the dense model with --baseline, whose speed is known."
+    )
     return [
         "",
         f"All dimensions need {fixed or 'no number of'} prompts. With --stop early, if one of them"
         " loses so many points:",
         *(f"  {line}" for line in aligned),
         "passes, blocked: before the caps, of simulated evaluations.",
+        speed,
+        *_each(plan),
         *([f"Decided at their caps only: {', '.join(late)}."] if late else []),
     ]
+
+
+def _each(plan: PromptPlan) -> list[str]:
+    """Return the items and hours of each dimension, fixed and if nothing is lost, as lines."""
+    lossless = plan.forecasts[0].items
+    cells = [
+        (
+            name,
+            str(needed or "-"),
+            f"{lossless[name]:.0f}",
+            _hours(plan.hours({name: needed})),
+            _hours(plan.hours({name: lossless[name]})),
+        )
+        for name, needed in plan.items_needed.items()
+    ]
+    header = ("dimension", "items", "early", "hours", "early")
+    aligned = table([header, *cells], align="<>>>>", widths=(18, 7, 7, 7, 7), gap=" ")
+    return [
+        "",
+        "Of each dimension, fixed and early if nothing is lost:",
+        *map("  {}".format, aligned),
+    ]
+
+
+def _hours(hours: float | None) -> str:
+    return "-" if hours is None else f"{hours:.2g}"

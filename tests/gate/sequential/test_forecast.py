@@ -7,7 +7,7 @@ import pytest
 from comptrust.gate import planning, policy
 from comptrust.gate.sequential import plan as plans
 from comptrust.gate.sequential.forecast import DROPS, forecast
-from comptrust.trust import sample
+from comptrust.trust import order, sample
 from tests.support.courses import MARGINS, PLAN, SUITE
 
 
@@ -38,3 +38,14 @@ def test_a_plan_says_what_stopping_early_costs() -> None:
     )
     sampled = planning.plan(sample.draw(SUITE, 100), rules)
     assert (sampled.stopping, sampled.forecasts) == (None, ())
+
+
+def test_hours_are_those_of_the_dense_model_per_token() -> None:
+    rules = policy.load("staging")
+    assert planning.plan(SUITE, rules).hours({"mmlu": 10}) is None
+    plan = planning.plan(SUITE, rules, seconds=7200)
+    assert plan.hours(dict.fromkeys(MARGINS, 0)) == 0
+    every = {row.dimension: len(order.of(SUITE, row.dimension).items) for row in PLAN.stretches}
+    assert plan.hours(every) == pytest.approx(2, rel=0.01)  # costs are rounded
+    assert plan.hours({**every, "mmlu": None}) is None
+    assert plan.hours(plan.forecasts[-1].items) < plan.hours(plan.forecasts[0].items)
