@@ -30,6 +30,8 @@ class EngineOptions:
     tokenizer: str | None = None
     """Folder or id of the tokenizer of a model on somebody else's server."""
     patience: float = 120.0
+    at_once: int = 1
+    """Models that are asked at the same time; a server takes its part of the GPUs' memory."""
 
     @property
     def asks(self) -> str:
@@ -128,7 +130,8 @@ def opened(
     from comptrust.models.backends.vllm import Vllm
 
     dtype = serving.computed(folder, options.dtype)
-    with serving.vllm(folder, name=name, dtype=dtype, log=log, say=say) as server:
+    share = gpus.SHARE / options.at_once
+    with serving.vllm(folder, name=name, dtype=dtype, share=share, log=log, say=say) as server:
         yield Vllm(
             folder,
             batch_size=options.batch_size,

@@ -9,7 +9,7 @@ from comptrust.errors import ServiceError
 from comptrust.models import headers, memory
 
 SHARE = 0.9
-"""Of a GPU's memory, which vLLM takes."""
+"""Of a GPU's memory, which servers may take together."""
 ROOM = 1.15
 """Memory for weights and the least that a server needs beside them, as a multiple of the weights.
 
@@ -32,20 +32,22 @@ def count() -> int:
     return len(_query("index"))
 
 
-def layout(folder: Path, *, dtype: str) -> Layout:
+def layout(folder: Path, *, dtype: str, share: float = SHARE) -> Layout:
     """Return the layout for a model on all GPUs: as many copies as fit, each on as few as it needs.
 
-    Raises ServiceError, with the figures, if its weights do not fit on all of them together. GPUs
-    that do not tell their memory are taken to be large enough.
+    `share` is what its server may take of each GPU's memory. GPUs that do not tell their memory are
+    taken to be large enough. Raises ServiceError, with the figures, if its weights do not fit on
+    all of them together.
     """
     devices, needed = count(), ROOM * weights(folder, dtype=dtype)
     if devices == 0:
         return Layout()
-    sizes = _query("memory.free")
-    if not sizes:
+    sizes = [_query(f"memory.{what}") for what in ("total", "free")]
+    if not all(sizes):
         return Layout(data=devices)
     heads = memory.settings(folder).get("num_attention_heads", 1)
-    smallest = SHARE * min(map(float, sizes)) * 2**20  # nvidia-smi counts MiB
+    total, free = (min(map(float, each)) * 2**20 for each in sizes)  # nvidia-smi counts MiB
+    smallest = min(share * total, SHARE * free)
     for tensor in range(1, devices + 1):
         divides = devices % tensor == 0 and isinstance(heads, int) and heads % tensor == 0
         if divides and needed <= tensor * smallest:

@@ -76,15 +76,22 @@ class Server:
 
 @contextmanager
 def vllm(
-    folder: Path, *, name: str, dtype: str, log: Path, say: Callable[[str], None]
+    folder: Path,
+    *,
+    name: str,
+    dtype: str,
+    share: float = gpus.SHARE,
+    log: Path,
+    say: Callable[[str], None],
 ) -> Iterator[Server]:
     """Serve a model folder under a name, computing in this dtype, until the block ends.
 
-    The server's output goes to `log`. Raises UserError if vLLM is not installed, ServiceError if
-    memory does not suffice or the server does not start.
+    `share` is what it takes of each GPU's memory. The server's output goes to `log`. Raises
+    UserError if vLLM is not installed, ServiceError if memory does not suffice or the server does
+    not start.
     """
     folder, port = gguf_folder.plain(folder), _free_port()
-    program, layout = vllm_program.program(), gpus.layout(folder, dtype=dtype)
+    program, layout = vllm_program.program(), gpus.layout(folder, dtype=dtype, share=share)
     on_cpu = gpus.count() == 0
     environment = {key: value for key, value in os.environ.items() if key not in SECRETS}
     environment |= OF_SERVER
@@ -97,7 +104,7 @@ def vllm(
         # no sampling defaults from the model's folder, as in the backend hf
         *("--host", "127.0.0.1", "--port", str(port), "--generation-config", "vllm"),
         *("--enable-prefix-caching", "--dtype", dtype),
-        *(ON_CPU if on_cpu else ()),
+        *(ON_CPU if on_cpu else ("--gpu-memory-utilization", f"{share:g}")),
         *(("--tensor-parallel-size", str(layout.tensor)) if layout.tensor > 1 else ()),
         *(("--data-parallel-size", str(layout.data)) if layout.data > 1 else ()),
     ]

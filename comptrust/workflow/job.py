@@ -247,6 +247,7 @@ def _both(
     recipe = Recipe(base_model=checkpoint.recipe.base_model, method="none")
     source = checkpoints.get(recipe, job.source, say=say)
     in_memory = InMemory(job.source, wants_dense=False)
+    job = dataclasses.replace(job, asking=dataclasses.replace(job.asking, at_once=2))
     with (
         side.asked(checkpoint, job, models, say=say) as candidate,
         side.asked(source, dataclasses.replace(job, chosen=None), in_memory, say=say) as dense,

@@ -235,25 +235,34 @@ def test_a_server_that_dies_is_not_waited_for(
 
 
 @pytest.mark.parametrize(
-    ("free", "shape"),
-    [("80000\n80000", (1, 2)), ("2\n2", (2, 1)), ("1\n1", None)],
+    ("free", "at_once", "shape"),
+    [
+        ("80000\n80000", 1, (1, 2)),
+        ("2\n2", 1, (2, 1)),
+        ("4\n4", 1, (1, 2)),
+        ("4\n4", 2, (2, 1)),
+        ("1\n1", 1, None),
+        ("2\n2", 2, None),
+    ],
 )
 def test_copies_and_shares_of_the_weights_follow_from_the_memory(
     tiny_model: Path,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     free: str,
+    at_once: int,
     shape: tuple[int, int] | None,
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     script(tmp_path / "nvidia-smi", f"printf '{free}\n'")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(gpus, "weights", lambda folder, dtype: int(3e6))
+    share = gpus.SHARE / at_once
     if shape is None:
         with pytest.raises(ServiceError, match=r"about 0.0 GB of GPU memory .* 2 x 0.0 GB"):
-            gpus.layout(tiny_model, dtype="float32")
+            gpus.layout(tiny_model, dtype="float32", share=share)
     else:
-        assert gpus.layout(tiny_model, dtype="float32") == gpus.Layout(*shape)
+        assert gpus.layout(tiny_model, dtype="float32", share=share) == gpus.Layout(*shape)
 
 
 def test_vllm_is_found_by_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

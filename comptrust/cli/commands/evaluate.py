@@ -101,7 +101,7 @@ def command(
 
     if options["serve"] and options["engine"] in ("auto", "openai"):
         options["engine"] = options["serve"]
-    names = EngineOptions.__dataclass_fields__
+    names = EngineOptions.__dataclass_fields__.keys() & options.keys()
     asking = EngineOptions(**{name: options[name] for name in names})
     asking.check()
     asked = {name: options[name] for name in ("dimensions", "scoring", "limit")}
