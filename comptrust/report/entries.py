@@ -39,7 +39,7 @@ def read(experiment: str | None = None, *, ui: str | None = None) -> tuple[Repor
     `ui` is the address at which MLflow shows the store. Raises UserError for an unknown experiment
     and for a run whose params cannot be read.
     """
-    own = _experiment_id(experiment)
+    own = experiment_id(experiment)
     finished = search_runs(
         "attributes.status = 'FINISHED'",
         experiments=[own, *filter(None, [published_id(own)])],
@@ -56,7 +56,8 @@ def read_run(run_id: str) -> ReportEntry:
 
 
 @runs.service()
-def _experiment_id(name: str | None) -> str:
+def experiment_id(name: str | None) -> str:
+    """Return the id of an experiment, the default one without a name."""
     if name is None:
         return runs.experiment_id()
     experiment = runs.client().get_experiment_by_name(name)

@@ -71,9 +71,12 @@ def render(
     families: Sequence[Family],
     *,
     viewers: Mapping[str, str] | None = None,
+    searches: Markup | None = None,
     texts: bool = True,
 ) -> str:
     """Return the whole report about entries and the figures of their families.
+
+    `searches` shows those for the smallest model, if there were any.
 
     `viewers` has the address of the page of answers of each run that has one. Without `texts` the
     cards show no prompts and answers.
@@ -84,6 +87,8 @@ def render(
         "curves": ("Score against bits", _section(families, "curves")),
         "tradeoff": ("Size against points lost", _section(families, "tradeoff")),
     }
+    if searches:
+        sections["searches"] = ("Searches for the smallest model", searches)
     body = decisions.render(entries, viewers=viewers or {}, texts=texts)
     for name, (title, content) in sections.items():
         body += Markup(f'<section id="{name}"><h2>{title}</h2>{content}</section>')

@@ -2,11 +2,14 @@
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from comptrust.report import drawing
 from comptrust.report.drawing import BLUE, GRAY, INK, RED
@@ -16,24 +19,33 @@ WIDTH, HEIGHT = 620.0, 360.0
 STYLES = {"pass": (BLUE, "o", "passed"), "block": (RED, "X", "blocked")}
 OTHER = (GRAY, "s", "undecided")
 BLOCK = re.compile(r"\.(\d+)\.")
+T = TypeVar("T")
 
 
 @contextmanager
 def folder_of(found: Searched) -> Iterator[Path]:
     """Yield a folder that holds the figures as PNG files, for the block."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, image in (("search", _sizes(found)), ("sensitivity", _sensitivity(found))):
-            (Path(folder) / f"{name}.png").write_bytes(image)
+        for name, draw in DRAWN.items():
+            (Path(folder) / f"{name}.png").write_bytes(draw(found, drawing.png))
         yield Path(folder)
 
 
-def _sizes(found: Searched) -> bytes:
+def html(found: Searched) -> str:
+    """Return the figures as SVG elements."""
+    return "".join(
+        draw(found, partial(drawing.svg, alternative=f"{name} of {found.model}"))
+        for name, draw in DRAWN.items()
+    )
+
+
+def _sizes(found: Searched, save: Callable[[Figure], T]) -> T:
     """Draw each candidate's size against its bound, with the sizes that could have been tried."""
     with drawing.canvas(WIDTH, HEIGHT) as figure:
         axes = figure.add_axes((0.09, 0.13, 0.88, 0.77))
         axes.set_title(f"{found.model}: size against points lost, search part")
         _draw_trials(axes, found)
-        return drawing.png(figure)
+        return save(figure)
 
 
 def _draw_trials(axes: Axes, found: Searched) -> None:
@@ -64,7 +76,7 @@ def _draw_trials(axes: Axes, found: Searched) -> None:
     axes.legend(frameon=False, fontsize=7)
 
 
-def _sensitivity(found: Searched) -> bytes:
+def _sensitivity(found: Searched, save: Callable[[Figure], T]) -> T:
     """Draw the loss of each unit at the fewest bits, by block and by kind of layer."""
     units = found.sensitivity.units
     fewest = min(units[0].losses)
@@ -93,4 +105,8 @@ def _sensitivity(found: Searched) -> bytes:
         axes.set_xlabel("block", loc="left")
         axes.set_ylabel("error of the outputs, % of their size squared")
         axes.legend(frameon=False, fontsize=7)
-        return drawing.png(figure)
+        return save(figure)
+
+
+DRAWN = {"search": _sizes, "sensitivity": _sensitivity}
+"""Name of the file -> what draws it."""

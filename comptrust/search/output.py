@@ -1,10 +1,17 @@
 """What a search shows: candidates, what binds, which layers cost most, and the winner."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from markupsafe import Markup
+
+from comptrust import config
 from comptrust.compression.sensitivity import units_of
-from comptrust.search.result import Searched
+from comptrust.report.markup import escape
+from comptrust.search.result import FILE, Searched
 from comptrust.text_tables import counted, table
+from comptrust.tracking import runs
+from comptrust.tracking.store import search_runs
 
 MOST = 5
 """Layers that are listed."""
@@ -55,3 +62,28 @@ def fields(found: Searched) -> dict[str, Any]:
         "asked": found.asked,
         "binding": found.binding,
     }
+
+
+def logged(experiment: str) -> list[Searched]:
+    """Return the finished searches of an experiment, by its id, oldest first."""
+    query = "attributes.status = 'FINISHED' and tags.search LIKE '%'"
+    found = search_runs(query, experiments=[experiment], oldest_first=True)
+    read = ((run.info.run_id, runs.read_json(run.info.run_id, FILE)) for run in found)
+    return [
+        config.parse(content, Searched, where=f"runs:/{run_id}/{FILE}")
+        for run_id, content in read
+        if content is not None
+    ]
+
+
+def html(searches: Sequence[Searched]) -> Markup:
+    """Return searches as a part of a page."""
+    from comptrust.search import figure
+
+    return Markup("").join(
+        Markup(
+            f"<h3>{escape(found.model)}, policy {escape(found.policy)}</h3>"
+            f"<pre>{escape(text(found))}</pre>{figure.html(found)}"
+        )
+        for found in searches
+    )

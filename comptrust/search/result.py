@@ -5,6 +5,9 @@ from typing import Literal
 from comptrust.compression.sensitivity import Sensitivity
 from comptrust.records import Recipe, Record, Result
 
+FILE = "search.json"
+"""Artifact of the search's run."""
+
 
 class Binding(Record):
     """The dimension that decided a candidate, or kept it from passing."""

@@ -23,7 +23,7 @@ from comptrust.models.probe import InMemory
 from comptrust.records import DENSE_BITS, Finding, Recipe, Suite
 from comptrust.search import candidates, split
 from comptrust.search.frontier import Frontier, bisect
-from comptrust.search.result import Searched, Trial
+from comptrust.search.result import FILE, Searched, Trial
 from comptrust.sweep.plan import REFERENCE_COMPRESS, REFERENCE_PROMPT, REFERENCE_WEIGHTS
 from comptrust.text_tables import counted, duration
 from comptrust.tracking import runs, sweeps
@@ -284,7 +284,7 @@ class Search:
     def _log(self, found: Searched, parent: runs.Run) -> None:
         from comptrust.search import figure
 
-        parent.text("search.json", found.model_dump_json(indent=1))
+        parent.text(FILE, found.model_dump_json(indent=1))
         with figure.folder_of(found) as folder:
             parent.folder(folder, "report")
         parent.metrics({"search/candidates": len(found.trials), "search/prompts": found.asked})

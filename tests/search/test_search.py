@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from comptrust.cli.app import comptrust
 from comptrust.errors import UserError
 from comptrust.gate import policy as policies
+from comptrust.records import Recipe
 from comptrust.search import candidates, split
 from comptrust.tracking import runs
 from comptrust.tracking.store import search_runs
@@ -90,6 +91,13 @@ def test_the_smallest_that_passes_is_judged_once_and_nothing_is_done_twice(
     assert len(children) == len(found["trials"]) + 1
     names = {item.path for item in runs.client().list_artifacts(parent, "report")}
     assert names == {"report/search.png", "report/sensitivity.png"}
+
+    written = place / "report.html"
+    report = CliRunner().invoke(comptrust, ["report", "--out", str(written)])
+    assert report.exit_code == 0, report.output
+    section = written.read_text().partition('<section id="searches">')[2]
+    assert f"winner: {Recipe.model_validate(found['winner']).slug}" in section
+    assert section.count("<svg") == 2
 
     def never(*args: object, **named: object) -> None:
         raise AssertionError("done twice")

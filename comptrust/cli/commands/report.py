@@ -64,6 +64,7 @@ def command(
     if ui and not ui.startswith(("http://", "https://")):
         raise UserError(f"--ui '{ui}' is not an http(s) address, such as http://127.0.0.1:5000.")
     from comptrust.report import entries, page
+    from comptrust.search import output
 
     runs = entries.read(experiment, ui=ui)
     if not runs:
@@ -82,7 +83,8 @@ def command(
         out.parent.mkdir(parents=True, exist_ok=True)
         families = page.families(runs, smaller=pairs)
         viewers = page.write_answers(runs, beside=out, texts=texts)
-        html = page.render(runs, families, viewers=viewers, texts=texts)
+        searches = output.html(output.logged(entries.experiment_id(experiment)))
+        html = page.render(runs, families, viewers=viewers, searches=searches, texts=texts)
         out.write_text(html, encoding="utf-8")
     except OSError as error:
         raise ServiceError(f"Cannot write {out}: {error.strerror}. Give another --out.") from error
