@@ -159,6 +159,7 @@ def size(checkpoint: Checkpoint) -> str:
 def _fields(result: JobResult) -> dict[str, object]:
     checkpoint = result.checkpoint
     dense = {score.dimension: score.value for score in result.baseline.scorecard.scores}
+    suite = result.candidate.suite
     return {
         "version": result.version.ref,
         "run": result.candidate.ref,
@@ -174,6 +175,7 @@ def _fields(result: JobResult) -> dict[str, object]:
         "effective_bits": checkpoint.effective_bits,
         "sparsity": checkpoint.sparsity,
         "serving": result.costs.model_dump(mode="json") if result.costs else None,
+        "prompts": sum(sum(n.values()) for n in suite.n_prompts.values()) if suite else None,
         "seconds": round(result.seconds, 1),
         "promotion": dataclasses.asdict(result.decision) if result.decision else None,
     }
