@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from comptrust.gate.rule import Result, change
+from comptrust.gate.rule import change
+from comptrust.records import Result
 from comptrust.text_tables import counted
 
 NO_SECOND_LOOK = (

@@ -40,6 +40,12 @@ class Backend(ABC):
         remain valid.
         """
 
+    def expect(self, prompts: Sequence[Prompt]) -> None:  # noqa: B027 - most keep nothing
+        """Take note of prompts that may be asked, a few at a time and in whatever order.
+
+        A backend may keep what they share from one call to the next.
+        """
+
     @abstractmethod
     def render(self, prompt: Prompt) -> str:
         """Return the exact text that the model sees for this prompt."""

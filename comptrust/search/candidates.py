@@ -54,6 +54,7 @@ class Comparison:
     def judge(self, asking: Asking, *, say: Callable[[str], None]) -> tuple[Binding, int]:
         """Return what binds a candidate, and how many prompts it was asked."""
         course = Course(self.plan, self.suite)
+        asking.expect(course.upcoming(self.suite))
         given: dict[str, tuple[Sequence[Generation], Sequence[Generation]]] = {}
 
         def answers(

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from comptrust import digests, progress
@@ -115,6 +115,11 @@ class Asking:
                 f"{counted(unmarked, 'kept answer')} not made with this signing key: asked for"
                 " again"
             )
+
+    def expect(self, prompts: Iterable[Prompt]) -> None:
+        """Announce prompts that may be asked, a few at a time."""
+        answers = self._answers
+        self.backend.expect([one for one in prompts if one.id not in answers[one.dimension]])
 
     def ask(
         self, dimension: str, prompts: Sequence[Prompt] | None = None, *, brief: bool = False

@@ -27,6 +27,8 @@ def ask(
     fits = stopped.fitting(suite, dense.left_out)
     laid = plan(fits, stopping.margins(suite, policy, record.recipe, record))
     course, said = Course(laid, fits), time.monotonic()
+    for side in (candidate, dense):
+        side.expect(course.upcoming(fits))
 
     def answers(name: str, prompts: Sequence[Prompt]) -> tuple[list[Generation], list[Generation]]:
         nonlocal said

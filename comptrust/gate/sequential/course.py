@@ -14,7 +14,7 @@ from comptrust.gate import statistics
 from comptrust.gate.sequential import plan as plans
 from comptrust.gate.sequential.betting import Stakes, certain
 from comptrust.gate.sequential.plan import StoppingPlan, Stretch
-from comptrust.records import Record, Result, Suite
+from comptrust.records import Prompt, Record, Result, Suite
 from comptrust.text_tables import counted
 from comptrust.trust import base
 from comptrust.trust.base import Dimension, Table
@@ -169,6 +169,15 @@ class Course:
         )
         if drop is not None:
             leg.outcome = drop.outcome(leg.stretch.points)
+
+    def upcoming(self, suite: Suite) -> list[Prompt]:
+        """Return all prompts of its suite that may be asked, up to the caps."""
+        by_dimension = suite.by_dimension()
+        return [
+            by_dimension[name][row]
+            for name, leg in self._legs.items()
+            for row in leg.order.rows(leg.stretch.cap)
+        ]
 
     def order(self, name: str) -> Order:
         """Return the order in which a dimension's items are asked."""

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -48,6 +48,8 @@ class Hf(Backend):
         self.ends = {token for token in ends if token is not None}
         self.new_engine = choose(self.model)
         self.engine = self.new_engine(batch_size=batch_size, ends=self.ends)
+        self._references: dict[tuple[str, str], float] = {}
+        """Reference and option -> mean log-likelihood; a scenario's prompts share the reference."""
 
     def describe(self) -> dict[str, str]:
         return {
@@ -120,25 +122,34 @@ class Hf(Backend):
         for prompt in prompts:
             if prompt.choices:
                 scenarios[prompt.scenario].append(prompt)
+        # prompts of a scenario share the most, so few of them are computed with the next ones
+        chunk: list[Prompt] = []
         for members in scenarios.values():
-            yield from self._choose(members)
+            for start in range(0, len(members), PROMPTS_PER_CHUNK):
+                part = members[start : start + PROMPTS_PER_CHUNK]
+                if len(chunk) + len(part) > PROMPTS_PER_CHUNK:
+                    yield from self._choose(chunk)
+                    chunk = []
+                chunk += part
+        if chunk:
+            yield from self._choose(chunk)
         yield from self._generate([prompt for prompt in prompts if not prompt.choices])
 
+    def expect(self, prompts: Sequence[Prompt]) -> None:
+        asked = [prompt for prompt in prompts if prompt.choices]
+        self.engine.expect(self._pairs(map(self._scored, asked)).values())
+
     def _choose(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
-        # Prompts share contexts and options, so each pair is tokenized and scored once a chunk.
-        pairs: dict[tuple[str, str], tuple[Ids, Ids]] = {}
-        for start in range(0, len(prompts), PROMPTS_PER_CHUNK):
-            chunk = prompts[start : start + PROMPTS_PER_CHUNK]
-            scored = [self._scored(prompt) for prompt in chunk]
-            pairs = {
-                key: pairs.get(key) or span(*key, tokenizer=self.tokenizer)
-                for key in itertools.chain.from_iterable(scored)
-            }
-            logliks = self.engine.logliks(pairs.values())
-            for prompt, keys in zip(chunk, scored, strict=True):
-                values = [logliks[pairs[key]] for key in keys]
-                count = len(prompt.choices)
-                yield chosen(prompt, logliks=values[:count], reference=values[count:])
+        scored = [self._scored(prompt) for prompt in prompts]
+        pairs = self._pairs(scored)
+        new = {key: ids for key, ids in pairs.items() if key not in self._references}
+        logliks = self.engine.logliks(new.values()) if new else {}
+        found = self._references | {key: logliks[ids] for key, ids in new.items()}
+        for prompt, keys in zip(prompts, scored, strict=True):
+            count = len(prompt.choices)
+            self._references |= {key: found[key] for key in keys[count:]}
+            values = [found[key] for key in keys]
+            yield chosen(prompt, logliks=values[:count], reference=values[count:])
 
     def _scored(self, prompt: Prompt) -> list[tuple[str, str]]:
         """Return (context, option) for each choice, then again after the reference."""
@@ -146,6 +157,13 @@ class Hf(Backend):
         if prompt.reference:
             contexts.append(self.render(prompt.model_copy(update={"messages": prompt.reference})))
         return list(itertools.product(contexts, options(prompt)))
+
+    def _pairs(
+        self, scored: Iterable[Sequence[tuple[str, str]]]
+    ) -> dict[tuple[str, str], tuple[Ids, Ids]]:
+        """Return the tokens of contexts and options, each pair once."""
+        keys = dict.fromkeys(itertools.chain.from_iterable(scored))
+        return {key: span(*key, tokenizer=self.tokenizer) for key in keys}
 
     def _generate(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Generate all answers to every prompt; yield a prompt when its last answer is there."""

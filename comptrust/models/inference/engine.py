@@ -64,6 +64,9 @@ class Engine(ABC):
         Contexts and options are token ids; neither may be empty.
         """
 
+    def expect(self, pairs: Iterable[tuple[Ids, Ids]]) -> None:  # noqa: B027 - most keep nothing
+        """Take note of the pairs that will be scored a few at a time, in whatever order."""
+
     @abstractmethod
     def decode(self, requests: Sequence[Request]) -> Iterator[tuple[Request, list[int]]]:
         """Yield each request with its new tokens, including the one that ended it."""
@@ -85,14 +88,8 @@ class RowEngine(Engine):
     """Scores options by reading each one after its context, in one row."""
 
     def logliks(self, pairs: Iterable[tuple[Ids, Ids]]) -> dict[tuple[Ids, Ids], float]:
-        # The logits before an option's last token score all of it, so that token is not computed.
-        # Options that differ only there are scored by one row.
-        by_row: dict[Ids, list[tuple[Ids, Ids]]] = defaultdict(list)
-        for context, option in pairs:
-            by_row[context + option[:-1]].append((context, option))
-        keep = {row: max(len(option) for _, option in by_row[row]) for row in by_row}
-        means = {}
-        for row, logits in self.read(keep):
+        by_row, means = rows_of(pairs), {}
+        for row, logits in self.read(longest_options(by_row)):
             log_probabilities = logits.log_softmax(dim=-1).cpu()
             for context, option in by_row[row]:
                 picked = log_probabilities[-len(option) :].gather(1, torch.tensor(option)[:, None])
@@ -102,6 +99,23 @@ class RowEngine(Engine):
     @abstractmethod
     def read(self, keep: Mapping[Ids, int]) -> Iterator[tuple[Ids, torch.Tensor]]:
         """Yield each row of `keep` with the logits of so many last tokens, (tokens, vocabulary)."""
+
+
+def rows_of(pairs: Iterable[tuple[Ids, Ids]]) -> dict[Ids, list[tuple[Ids, Ids]]]:
+    """Return the rows to read, each with the pairs that it scores.
+
+    The logits before an option's last token score all of it, so that token is not computed. Options
+    that differ only there are scored by one row.
+    """
+    by_row: dict[Ids, list[tuple[Ids, Ids]]] = defaultdict(list)
+    for context, option in pairs:
+        by_row[context + option[:-1]].append((context, option))
+    return by_row
+
+
+def longest_options(by_row: Mapping[Ids, Sequence[tuple[Ids, Ids]]]) -> dict[Ids, int]:
+    """Return how many of the last logits of each row its options need."""
+    return {row: max(len(option) for _, option in pairs) for row, pairs in by_row.items()}
 
 
 def next_tokens(logits: torch.Tensor, requests: Sequence[Request]) -> list[int]:

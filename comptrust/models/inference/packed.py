@@ -1,14 +1,14 @@
 """The engine for CPUs: rows are computed without padding, and shared beginnings once."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from transformers import PreTrainedModel
 
 from comptrust.models.inference.attention import KeyValues, Tail
 from comptrust.models.inference.decoding import Decoding, Group
-from comptrust.models.inference.engine import Request, RowEngine
+from comptrust.models.inference.engine import Request, RowEngine, longest_options, rows_of
 from comptrust.models.inference.reading import Reader, forward
 from comptrust.models.inference.tokens import Beginning, Ids
 
@@ -20,6 +20,8 @@ MIN_PADDING_SAVED_TO_SPLIT = 2000
 """Places of padding per pass that a further group of rows must save to be worth it."""
 MAX_BATCH_BYTES = 4e9
 """Bytes that the keys and values of a batch may take."""
+MAX_HELD_BYTES = 1e9
+"""Bytes that those of beginnings may take while rows to come are known."""
 
 
 class Packed(RowEngine):
@@ -29,11 +31,19 @@ class Packed(RowEngine):
     """
 
     default_batch_size = 256  # more make the matrix products hardly faster
+    expected: Reader | None = None
+    """Reads the rows that were announced."""
+
+    def expect(self, pairs: Iterable[tuple[Ids, Ids]]) -> None:
+        most = int(MAX_HELD_BYTES / _token_bytes(self.model))
+        limits = _limits(longest_options(rows_of(pairs)))
+        self.expected = Reader(self.model, limits, most_held=most)
 
     def read(self, keep: Mapping[Ids, int]) -> Iterator[tuple[Ids, torch.Tensor]]:
-        # an option's logits begin with those of its context's last token
-        limits = {row: len(row) - count for row, count in keep.items()}
-        return Reader(self.model, limits).read(keep, keep=keep)
+        reader = self.expected
+        if reader is None or not keep.keys() <= reader.tree.keys():
+            reader = Reader(self.model, _limits(keep))
+        return reader.read(keep, keep=keep)
 
     def decode(self, requests: Sequence[Request]) -> Iterator[tuple[Request, list[int]]]:
         by_length: dict[int, dict[Ids, list[Request]]] = defaultdict(lambda: defaultdict(list))
@@ -145,6 +155,14 @@ def _split(batch: Sequence[Request], own: Mapping[Ids, int]) -> list[list[Reques
         [request for request in batch if request not in shorter],
     )
     return [group for part in parts for group in _split(part, own)]
+
+
+def _limits(keep: Mapping[Ids, int]) -> dict[Ids, int]:
+    """Return how many leading tokens of each row may be shared.
+
+    An option's logits begin with those of its context's last token.
+    """
+    return {row: len(row) - count for row, count in keep.items()}
 
 
 def _token_bytes(model: PreTrainedModel) -> int:

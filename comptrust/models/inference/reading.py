@@ -19,14 +19,24 @@ MIN_TOKENS_PER_PASS = 1024
 
 
 class Reader:
-    """Reads rows, and holds each shared beginning until all rows that continue it are read."""
+    """Reads rows, in one call or several.
 
-    def __init__(self, model: PreTrainedModel, limits: Mapping[Ids, int]) -> None:
-        """Prepare to read these rows, of which at most so many leading tokens may be shared."""
-        self.model = model
+    It holds each shared beginning until all rows that continue it are read.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, limits: Mapping[Ids, int], *, most_held: int | None = None
+    ) -> None:
+        """Prepare to read these rows, of which at most so many leading tokens may be shared.
+
+        `most_held` is how many tokens beginnings may hold between passes, None for any number; of
+        more, those read longest ago are computed again.
+        """
+        self.model, self.most_held = model, most_held
         self.tree = shared_beginnings(limits)
         """Row -> its shared beginnings, in the order in which rows are read."""
         self.held: dict[Beginning, KeyValues] = {}
+        self._unread = set(self.tree)
         self._rows_to_come = Counter(chain.from_iterable(self.tree.values()))
         # a beginning's store has room for the longest row that continues it
         self._room: dict[Beginning, int] = defaultdict(int)
@@ -46,7 +56,9 @@ class Reader:
         for row in [row for row in self.tree if row in wanted]:
             begin, parent = 0, None
             for node in self.tree[row]:
-                if node not in self.held:
+                if node in self.held:
+                    self.held[node] = self.held.pop(node)  # as the last one used
+                else:
                     self.held[node] = KeyValues(max(self._room[node], node.end))
                     reading.add(node.ids, begin=begin, parent=parent, store=self.held[node])
                 begin, parent = node.end, self.held[node]
@@ -68,9 +80,13 @@ class Reader:
         yield from zip(reading.stops, parts, strict=True)
         for row in reading.stops:
             for node in self.tree[row]:
-                self._rows_to_come[node] -= 1
+                self._rows_to_come[node] -= row in self._unread
                 if self._rows_to_come[node] <= 0:
                     self.held.pop(node, None)
+        self._unread.difference_update(reading.stops)
+        if self.most_held is not None:
+            while sum(store.room for store in self.held.values()) > self.most_held:
+                del self.held[next(iter(self.held))]
 
 
 def forward(
