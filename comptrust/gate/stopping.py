@@ -15,7 +15,6 @@ from comptrust.gate.rule import matching
 from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.gate.sequential import follow
 from comptrust.records import Checkpoint, Finding, Recipe, Result, Suite
-from comptrust.text_tables import counted
 from comptrust.trust import content, stopped
 from comptrust.trust.evaluation import Evaluation
 
@@ -88,7 +87,7 @@ def check(evidence: Evidence, policy: Policy) -> tuple[Finding | None, Evidence]
         return _finding("inconclusive", reason), evidence
     prompts = sum(len(rows) for rows in candidate.generations.values())
     reason = (
-        f"Asked {prompts:,} of {counted(len(whole.prompts), 'prompt')} and stopped by its rule:"
+        f"Asked {prompts:,} of {len(whole.prompts):,} prompts and stopped by its rule:"
         f" {course.reason}"
     )
     facts = {

@@ -42,6 +42,5 @@ def ask(
 
     asked = follow.follow(course, fits, answers, say=say)
     part = stopped.part(suite, follow.ended(course, asked, parent=suite, suite=fits))
-    of = counted(len(suite.prompts), "prompt")
-    say(f"stopped after {len(part.prompts):,} of {of}: {course.reason}")
+    say(f"stopped after {len(part.prompts):,} of {len(suite.prompts):,} prompts: {course.reason}")
     return part

@@ -48,6 +48,8 @@ class Hf(Backend):
         self.ends = {token for token in ends if token is not None}
         self.new_engine = choose(self.model)
         self.engine = self.new_engine(batch_size=batch_size, ends=self.ends)
+        self._announced: dict[tuple[str, str], tuple[Ids, Ids]] = {}
+        """Context and option -> their tokens."""
         self._references: dict[tuple[str, str], float] = {}
         """Reference and option -> mean log-likelihood; a scenario's prompts share the reference."""
 
@@ -137,7 +139,8 @@ class Hf(Backend):
 
     def expect(self, prompts: Sequence[Prompt]) -> None:
         asked = [prompt for prompt in prompts if prompt.choices]
-        self.engine.expect(self._pairs(map(self._scored, asked)).values())
+        self._announced = self._pairs(map(self._scored, asked))
+        self.engine.expect(self._announced.values())
 
     def _choose(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         scored = [self._scored(prompt) for prompt in prompts]
@@ -163,7 +166,8 @@ class Hf(Backend):
     ) -> dict[tuple[str, str], tuple[Ids, Ids]]:
         """Return the tokens of contexts and options, each pair once."""
         keys = dict.fromkeys(itertools.chain.from_iterable(scored))
-        return {key: span(*key, tokenizer=self.tokenizer) for key in keys}
+        known = self._announced
+        return {key: known.get(key) or span(*key, tokenizer=self.tokenizer) for key in keys}
 
     def _generate(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Generate all answers to every prompt; yield a prompt when its last answer is there."""

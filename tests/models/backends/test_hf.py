@@ -17,6 +17,7 @@ from comptrust.gate.evidence import Evidence
 from comptrust.gate.rules.answered import Answered
 from comptrust.gate.rules.max_drop import MaxDrop
 from comptrust.models.backends.hf import Hf
+from comptrust.models.inference import packed, reading
 from comptrust.models.inference.engine import Engine, Request
 from comptrust.models.inference.generated import Generated
 from comptrust.models.inference.packed import Packed
@@ -96,6 +97,63 @@ def test_an_answer_depends_on_its_prompt_alone(backend: Hf, tiny_model: Path) ->
         )
         assert len(answer.texts) == len(answer.finish_reasons) == prompt.sampling.n
         assert set(answer.finish_reasons) <= ({"choice"} if prompt.choices else {"stop", "length"})
+
+
+def asked_about(system: str, reference: str) -> list[Prompt]:
+    """Return ten questions after a long system text, whose options are compared with a reference.
+
+    The questions are two scenarios in turn.
+    """
+    first = Message(role="system", content=system)
+    return [
+        Prompt(
+            id=f"{system[:3]}{number}",
+            dimension="mmlu",
+            scenario=f"s{number % 2}",
+            messages=(first, Message(role="user", content=f"Question {number}?")),
+            reference=(first, Message(role="user", content=reference)),
+            choices=(Choice(text="A", continuation="Yes."), Choice(text="B", continuation="No.")),
+        )
+        for number in range(10)
+    ]
+
+
+@pytest.mark.parametrize("held", [10_000, 200])
+def test_prompts_that_were_announced_share_their_beginnings_in_small_steps(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    """They do so up to the memory that held beginnings may take; then they are read again."""
+    asked = [
+        *asked_about("You answer with one word. " * 5, "Answer:"),
+        *asked_about("Be" * 40, "N"),
+    ]
+    model = Hf(tiny_model)
+    whole = {answer.id: answer for answer in model.answer(asked)}
+    forward, tokens = reading.forward, list[int]()
+
+    def counted(model: object, ids: list[int], *rest: object, **named: object) -> torch.Tensor:
+        tokens.append(len(ids))
+        return forward(model, ids, *rest, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reading, "forward", counted)
+    monkeypatch.setattr(packed, "MAX_HELD_BYTES", held * packed._token_bytes(model.model))
+    read = {}
+    for announced in (False, True):
+        tokens.clear()
+        model = Hf(tiny_model)
+        if announced:
+            model.expect(asked)
+        steps = [asked[place::10] for place in range(10)]  # one prompt of each half
+        found = [answer for step in steps for answer in model.answer(step)]
+        read[announced] = sum(tokens)
+        assert {answer.id for answer in found} == whole.keys()
+        for answer in found:
+            assert answer.texts == whole[answer.id].texts
+            for values, others in zip(
+                *(one.extra["loglik"] for one in (answer, whole[answer.id])), strict=True
+            ):
+                assert values == pytest.approx(others, abs=1e-5)
+    assert (read[True] < 0.5 * read[False]) == (held == 10_000)
 
 
 def test_copies_and_seeds_differ(backend: Hf) -> None:
