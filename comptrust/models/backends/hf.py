@@ -12,7 +12,7 @@ from comptrust.models import chat, cost, loading, memory
 from comptrust.models.base import Backend, Tokenizer, chosen, generation, options
 from comptrust.models.inference.choice import choose
 from comptrust.models.inference.engine import Request
-from comptrust.models.inference.tokens import Ids, fits, span, token_ids
+from comptrust.models.inference.tokens import Ids, fits, spans, token_ids
 from comptrust.models.own_template import NO_ARGUMENTS, Arguments
 from comptrust.models.reasoning import SpecialTokens
 from comptrust.records import NOT_FINITE, Dtype, Generation, Prompt, Sampling
@@ -165,9 +165,9 @@ class Hf(Backend):
         self, scored: Iterable[Sequence[tuple[str, str]]]
     ) -> dict[tuple[str, str], tuple[Ids, Ids]]:
         """Return the tokens of contexts and options, each pair once."""
-        keys = dict.fromkeys(itertools.chain.from_iterable(scored))
-        known = self._announced
-        return {key: known.get(key) or span(*key, tokenizer=self.tokenizer) for key in keys}
+        keys, known = dict.fromkeys(itertools.chain.from_iterable(scored)), self._announced
+        new = spans((key for key in keys if key not in known), tokenizer=self.tokenizer)
+        return {key: known.get(key) or new[key] for key in keys}
 
     def _generate(self, prompts: Sequence[Prompt]) -> Iterator[Generation]:
         """Generate all answers to every prompt; yield a prompt when its last answer is there."""

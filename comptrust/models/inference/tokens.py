@@ -3,7 +3,7 @@
 Each shared beginning (system text, demonstrations) is computed once, however many rows continue it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from comptrust.models.base import Tokenizer
@@ -24,10 +24,24 @@ def span(text: str, continuation: str, *, tokenizer: Tokenizer) -> tuple[Ids, Id
 
     A token that spans both belongs to the continuation.
     """
-    context = token_ids(text, tokenizer=tokenizer)
-    whole = token_ids(text + continuation, tokenizer=tokenizer)
-    begin = min(common_prefix([context, whole]), len(whole) - 1)
-    return whole[:begin], whole[begin:]
+    return spans([(text, continuation)], tokenizer=tokenizer)[text, continuation]
+
+
+def spans(
+    pairs: Iterable[tuple[str, str]], *, tokenizer: Tokenizer
+) -> dict[tuple[str, str], tuple[Ids, Ids]]:
+    """Return the same of many texts and continuations; each text is read once, all in one call."""
+    keys = dict.fromkeys(pairs)
+    texts = list(dict.fromkeys(part for text, more in keys for part in (text, text + more)))
+    if not texts:
+        return {}
+    ids = dict(zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True))
+    found = {}
+    for text, more in keys:
+        context, whole = tuple(ids[text]), tuple(ids[text + more])
+        begin = min(common_prefix([context, whole]), len(whole) - 1)
+        found[text, more] = whole[:begin], whole[begin:]
+    return found
 
 
 def fits(prompt: Prompt, text: str, *, window: int | None, tokenizer: Tokenizer) -> bool:
