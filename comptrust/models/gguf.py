@@ -3,10 +3,13 @@
 https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
+import functools
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,14 +47,9 @@ def file_in(path: Path) -> Path | None:
 
 def read(file: Path) -> "GGUFReader":
     """Open a file and read its header. Raises UserError if it is not a whole GGUF file."""
+    library = _library()
     try:
-        from gguf import GGUFReader
-    except ImportError as error:
-        raise ServiceError(
-            "Reading GGUF files needs the package gguf. Install comptrust[compress]."
-        ) from error
-    try:
-        reader = GGUFReader(file)
+        reader: GGUFReader = library.GGUFReader(file)
         ends = [int(tensor.data_offset + tensor.n_bytes) for tensor in reader.tensors]
     except Exception as error:  # the library raises many classes for a damaged file
         reason = " ".join(str(error).split())[:200]
@@ -64,6 +62,33 @@ def read(file: Path) -> "GGUFReader":
             " the result."
         )
     return reader
+
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """Read the header of each file only once in the block.
+
+    transformers reads it anew for config, weights and tokenizer. With a large vocabulary that takes
+    seconds each time.
+    """
+    library = _library()
+    plain = library.GGUFReader
+    known = functools.cache(plain)
+    library.GGUFReader = lambda path, *rest: known(os.fspath(path), *rest)
+    try:
+        yield
+    finally:
+        library.GGUFReader = plain
+
+
+def _library() -> Any:
+    try:
+        import gguf
+    except ImportError as error:
+        raise ServiceError(
+            "Reading GGUF files needs the package gguf. Install comptrust[compress]."
+        ) from error
+    return gguf
 
 
 def value(reader: "GGUFReader", key: str) -> Any:

@@ -65,11 +65,12 @@ def convert(file: Path, out: Path, *, dtype: str | None = None) -> None:
     """
     from transformers.utils import logging
 
-    reader = gguf.read(file)
     logging.disable_progress_bar()
     try:
-        model = _model(file, reader, dtype)
-        tokenizer = _tokenizer(file, reader)
+        with gguf.read_once():
+            reader = gguf.read(file)
+            model = _model(file, reader, dtype)
+            tokenizer = _tokenizer(file, reader)
     except (UserError, ServiceError):
         raise
     except MemoryError as error:
