@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from comptrust.report import drawing
 from comptrust.report.drawing import BLUE, GRAY, INK, RED
@@ -33,10 +34,11 @@ def folder_of(found: Searched) -> Iterator[Path]:
 
 def html(found: Searched) -> str:
     """Return the figures as SVG elements."""
-    return "".join(
+    drawn = "".join(
         draw(found, partial(drawing.svg, alternative=f"{name} of {found.model}"))
         for name, draw in DRAWN.items()
     )
+    return f'<div style="max-width: {WIDTH:g}px">{drawn}</div>'
 
 
 def _sizes(found: Searched, save: Callable[[Figure], T]) -> T:
@@ -100,6 +102,7 @@ def _sensitivity(found: Searched, save: Callable[[Figure], T]) -> T:
                 label=kind,
             )
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
         axes.set_xlabel("block", loc="left")
