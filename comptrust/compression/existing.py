@@ -50,6 +50,7 @@ def adopt(
     watcher = watcher or InMemory(source, wants_dense=False)
     recipe = named(recipe, folder)
     group_size = check(recipe, folder, base=source.path)
+    loading.check_whole(folder)
     with checkpoint.writing(out, model=str(folder), shown=folder) as copy:
         shutil.copytree(
             folder, copy, ignore=shutil.ignore_patterns(checkpoint.NAME, ".cache", ".git")
@@ -131,7 +132,7 @@ def named(recipe: Recipe, folder: Path) -> Recipe:
 
     Raises UserError for weights that were pruned or rounded without a trace in config.json.
     """
-    loading.check_whole(folder)
+    loading.check_format(folder)
     files = layout.describe(folder)
     if recipe.method not in (AUTO, files.method):
         return recipe
