@@ -234,8 +234,8 @@ def _each(plan: PromptPlan) -> list[str]:
         )
         for name, needed in plan.items_needed.items()
     ]
-    header = ("dimension", "items", "early", "hours", "early")
-    aligned = table([header, *cells], align="<>>>>", widths=(18, 7, 7, 7, 7), gap=" ")
+    header = ("dimension", "items", "if early", "hours", "if early")
+    aligned = table([header, *cells], align="<>>>>", widths=(18, 7, 8, 7, 8), gap=" ")
     return [
         "",
         "Of each dimension, fixed and early if nothing is lost:",
@@ -244,4 +244,5 @@ def _each(plan: PromptPlan) -> list[str]:
 
 
 def _hours(hours: float | None) -> str:
+    """Return hours with two digits, a dash if nobody knows."""
     return "-" if hours is None else f"{hours:.2g}"
