@@ -10,13 +10,15 @@ export DO_NOT_TRACK := true
 # Builds of torch for CPUs. The usual index has those for CUDA on Linux.
 CPU_WHEELS ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup cuda test test-install quick check lint types lock bench docs demo ui clean
+.PHONY: help setup cuda test coverage test-install quick check lint types lock bench docs demo \
+	ui clean
 
 help:
 	@echo "make demo          compress the embedded model twice: one passes the gate, one is blocked"
 	@echo "make cuda          replace torch's build for CPUs by the one for CUDA (2.7 GB)"
 	@echo "make ui            open MLflow on what was logged"
-	@echo "make test          run the tests and print their coverage"
+	@echo "make test          run the tests"
+	@echo "make coverage      run the tests, half as fast, and print which lines they reach"
 	@echo "make test-install  run the tests that install the package in fresh environments"
 	@echo "make quick         run the tests that take seconds"
 	@echo "make check         check style, types and dependencies"
@@ -44,8 +46,11 @@ cuda: $(READY)
 
 # Two workers with one thread each; all tests of a file run on one of them.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov -n 2 --dist loadfile --no-loadscope-reorder \
-		-m "not install"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(COVERAGE) -n 2 --dist loadfile \
+		--no-loadscope-reorder -m "not install"
+
+coverage:
+	$(MAKE) test COVERAGE=--cov
 
 # Tests that build a wheel and make environments of their own: minutes, and a network.
 test-install: $(READY)

@@ -132,11 +132,12 @@ def _judgment(run_id: str) -> dict[str, Any]:
 @runs.service()
 def _answers(run_id: str) -> str:
     path = f"{answers.FOLDER}/{answers.PAGE}"
-    if path not in {item.path for item in runs.client().list_artifacts(run_id, answers.FOLDER)}:
+    kept = runs.artifacts(run_id)
+    if path not in {item.path for item in kept.list_artifacts(answers.FOLDER)}:
         return ""
     with tempfile.TemporaryDirectory() as folder:
         # Where the file lands below the folder differs between artifact stores.
-        page = Path(runs.client().download_artifacts(run_id, path, folder))
+        page = Path(kept.download_artifacts(path, folder))
         return answers.find(config.read_text(page))
 
 

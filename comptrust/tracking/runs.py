@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,9 @@ from comptrust.trust.evaluation import Evaluation
 from comptrust.whereabouts import place
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Dataset
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 __all__ = ["EXPERIMENT", "client", "experiment_id", "service"]
 """Of the store, for those who use its runs."""
@@ -247,11 +250,28 @@ def download(run_id: str, *, into: Path, only: Sequence[str] = ()) -> Path:
     """Download a run's artifacts, or those of `only` that it has, but not its model."""
     into.mkdir(parents=True, exist_ok=True)
     with service():
-        names = [item.path for item in client().list_artifacts(run_id)]
+        kept = artifacts(run_id)
+        names = [item.path for item in kept.list_artifacts()]
         for name in only or names:
             if name in names and name != "model":
-                client().download_artifacts(run_id, name, str(into))
+                kept.download_artifacts(name, str(into))
     return into
+
+
+def artifacts(run_id: str) -> ArtifactRepository:
+    """Return the store of a run's own artifacts.
+
+    MLflow's client would look, for each file, for a logged model of that name first, and prefer it.
+    """
+    return _artifacts(client(), run_id)
+
+
+@lru_cache(maxsize=1024)
+def _artifacts(mlflow: MlflowClient, run_id: str) -> ArtifactRepository:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    uri = mlflow.get_run(run_id).info.artifact_uri
+    return get_artifact_repository(uri, tracking_uri=mlflow.tracking_uri)
 
 
 @contextmanager

@@ -176,7 +176,8 @@ def test_the_reason_is_the_first_error_and_what_can_be_loaded_is_said(
 
 
 ALIVE = """
-import os, subprocess, sys, time
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 os.environ["COMPTRUST_CACHE"] = sys.argv[2]
 from pathlib import Path
 from comptrust.models import serving
