@@ -281,3 +281,19 @@ def test_a_project_whose_path_has_quotes_and_marks_of_uris(
         [found] = store.search_runs(store.has_tags({"base_model": path}))
         files = runs.download(found.info.run_id, into=tmp_path / "files", only=["note.txt"])
         assert (files / "note.txt").read_text() == path
+
+
+def test_a_logged_model_cannot_lie_over_the_files_of_its_run(store: Path) -> None:
+    client, experiment = runs.client(), runs.experiment_id()
+    run_id = client.create_run(experiment).info.run_id
+    answers = store / "answers.jsonl"
+    answers.write_text("its own")
+    client.log_artifact(run_id, str(answers), "generations")
+    other = client.create_logged_model(experiment, name="generations", source_run_id=run_id)
+    answers.write_text("another's")
+    client.log_model_artifact(other.model_id, str(answers))
+
+    laid_over = Path(client.download_artifacts(run_id, "generations", str(store)))
+    assert (laid_over / "answers.jsonl").read_text() == "another's"  # as MLflow reads it
+    with runs.files(run_id, "generations") as folder:
+        assert (folder / "generations" / "answers.jsonl").read_text() == "its own"

@@ -141,11 +141,11 @@ def fetch(uri: str, names: tuple[str, ...], into: Path, *, tracking: str | None 
     """
     limits = {attestations.NAME: attestations.MAX_BYTES}
     with _readable(uri):
-        repository = _repository(uri, tracking)
-        present = {item.path: item.file_size or 0 for item in repository.list_artifacts()}
+        kept_at = repository(uri, tracking)
+        present = {item.path: item.file_size or 0 for item in kept_at.list_artifacts()}
         for inner in sorted({name.rpartition("/")[0] for name in names if "/" in name}):
             if inner.partition("/")[0] in present:
-                items = repository.list_artifacts(inner)
+                items = kept_at.list_artifacts(inner)
                 present |= {item.path: item.file_size or 0 for item in items}
         for name in names:
             most = limits.get(name, MAX_ANSWER_BYTES if "/" in name else MAX_BYTES)
@@ -157,11 +157,12 @@ def fetch(uri: str, names: tuple[str, ...], into: Path, *, tracking: str | None 
         into.mkdir(parents=True, exist_ok=True)
         for name in names:
             if name in present:
-                repository.download_artifacts(name, str(into))
+                kept_at.download_artifacts(name, str(into))
     return into
 
 
-def _repository(uri: str, tracking: str | None = None) -> ArtifactRepository:
+def repository(uri: str, tracking: str | None = None) -> ArtifactRepository:
+    """Return the store of the artifacts at a URI, as this process reads it."""
     place = local(uri)
     return get_artifact_repository(str(place) if place else uri, tracking_uri=tracking)
 
@@ -185,7 +186,7 @@ def reason(error: Exception) -> str:
 def recorded(uri: str) -> tuple[str, ...]:
     """Return the names of the signed verdicts that the history of a run has."""
     with _readable(uri):
-        listed = [item.path for item in _repository(uri).list_artifacts(HISTORY)]
+        listed = [item.path for item in repository(uri).list_artifacts(HISTORY)]
     return tuple(name for name in listed if name.endswith(f".{attestations.NAME}"))
 
 

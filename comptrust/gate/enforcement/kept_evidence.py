@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 from comptrust import digests
 from comptrust.errors import UserError
@@ -95,7 +96,7 @@ class KeptEvidence:
         present = {name for name in wanted if name in self._names(run_id, name.rpartition("/")[0])}
         with tempfile.TemporaryDirectory() as temporary:
             for name in [name for name in present if (run_id, name) not in self._hashed]:
-                path = self._client.download_artifacts(run_id, name, temporary)
+                path = self._kept(run_id).download_artifacts(name, temporary)
                 self._hashed[run_id, name] = digests.of_file(Path(path))
         return {name: self._hashed[run_id, name] for name in present}
 
@@ -105,6 +106,13 @@ class KeptEvidence:
         if top and top not in self._names(run_id, ""):
             return []
         if (run_id, folder) not in self._listed:
-            items = self._client.list_artifacts(run_id, folder or None)
+            items = self._kept(run_id).list_artifacts(folder or None)
             self._listed[run_id, folder] = [item.path for item in items]
         return self._listed[run_id, folder]
+
+    def _kept(self, run_id: str) -> ArtifactRepository:
+        """Return the store of a run's own artifacts: the client would read those of a logged model
+        that somebody laid over them.
+        """
+        uri = self._client.get_run(run_id).info.artifact_uri
+        return files.repository(uri, self._client.tracking_uri)
