@@ -120,8 +120,8 @@ def compare(backend: Hf, prompts: Sequence[Prompt]) -> Mapping[str, list[str]]:
 
 
 @pytest.mark.slow
-def test_the_whole_mini_suite_of_a_random_model(tiny_model: Path) -> None:
-    prompts = suite.load("mini").prompts
+def test_every_fourth_prompt_of_mini_with_a_random_model(tiny_model: Path) -> None:
+    prompts = suite.load("mini").prompts[::4]
     found = compare(Hf(tiny_model), prompts)
     assert not found["apart"]
     assert len(found["tie"]) <= TIES * len(prompts), found["tie"]
