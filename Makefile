@@ -18,7 +18,7 @@ help:
 	@echo "make cuda          replace torch's build for CPUs by the one for CUDA (2.7 GB)"
 	@echo "make ui            open MLflow on what was logged"
 	@echo "make test          run the tests"
-	@echo "make coverage      run the tests, half as fast, and print which lines they reach"
+	@echo "make coverage      run the tests, slower, and print which lines they reach"
 	@echo "make test-install  run the tests that install the package in fresh environments"
 	@echo "make quick         run the tests that take seconds"
 	@echo "make check         check style, types and dependencies"

@@ -261,7 +261,8 @@ def download(run_id: str, *, into: Path, only: Sequence[str] = ()) -> Path:
 def artifacts(run_id: str) -> ArtifactRepository:
     """Return the store of a run's own artifacts.
 
-    MLflow's client would look, for each file, for a logged model of that name first, and prefer it.
+    MLflow's client would look for a logged model with the name of the file or its folder at every
+    read, and prefer it.
     """
     return _artifacts(client(), run_id)
 

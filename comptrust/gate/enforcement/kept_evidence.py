@@ -22,6 +22,7 @@ class KeptEvidence:
 
     def __init__(self, client: MlflowClient, store: EvidenceStore) -> None:
         self._client, self._store = client, store
+        self._artifacts: dict[str, ArtifactRepository] = {}
         self._listed: dict[tuple[str, str], list[str]] = {}
         self._hashed: dict[tuple[str, str], str] = {}
         self._damage: dict[str, tuple[str, ...]] = {}
@@ -96,7 +97,7 @@ class KeptEvidence:
         present = {name for name in wanted if name in self._names(run_id, name.rpartition("/")[0])}
         with tempfile.TemporaryDirectory() as temporary:
             for name in [name for name in present if (run_id, name) not in self._hashed]:
-                path = self._kept(run_id).download_artifacts(name, temporary)
+                path = self._own(run_id).download_artifacts(name, temporary)
                 self._hashed[run_id, name] = digests.of_file(Path(path))
         return {name: self._hashed[run_id, name] for name in present}
 
@@ -106,13 +107,15 @@ class KeptEvidence:
         if top and top not in self._names(run_id, ""):
             return []
         if (run_id, folder) not in self._listed:
-            items = self._kept(run_id).list_artifacts(folder or None)
+            items = self._own(run_id).list_artifacts(folder or None)
             self._listed[run_id, folder] = [item.path for item in items]
         return self._listed[run_id, folder]
 
-    def _kept(self, run_id: str) -> ArtifactRepository:
+    def _own(self, run_id: str) -> ArtifactRepository:
         """Return the store of a run's own artifacts: the client would read those of a logged model
         that somebody laid over them.
         """
-        uri = self._client.get_run(run_id).info.artifact_uri
-        return files.repository(uri, self._client.tracking_uri)
+        if run_id not in self._artifacts:
+            uri = self._client.get_run(run_id).info.artifact_uri
+            self._artifacts[run_id] = files.repository(uri, self._client.tracking_uri)
+        return self._artifacts[run_id]

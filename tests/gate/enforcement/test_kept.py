@@ -145,6 +145,20 @@ def test_audit_names_lost_evidence_and_where_it_is_kept(
     assert f"has it: {store.place(index.files[f'{role}/{name}'])}" in problem
 
 
+def test_audit_reads_the_run_and_not_a_model_laid_over_it(inside: World) -> None:
+    promote(inside, a_pass(inside))
+    run_id = kept(inside)[1].runs["candidate"]
+    answers = of_run(inside, run_id) / "generations" / "mmlu.jsonl"
+    client = inside.client
+    experiment = client.get_run(run_id).info.experiment_id
+    model = client.create_logged_model(experiment, name="generations", source_run_id=run_id)
+    client.log_model_artifact(model.model_id, str(answers))
+    assert audited(inside) == []
+    changed(answers)
+    [problem] = audited(inside)
+    assert f"generations/mmlu.jsonl of its candidate (run {run_id}) was changed" in problem
+
+
 def test_a_run_that_two_promotions_rest_on(inside: World) -> None:
     """The same run as candidate of one and sibling of the other, of which less is kept."""
     small = a_pass(inside)
