@@ -56,15 +56,24 @@ class _Leg:
     dimension: Dimension
     ids: list[str]
     """Of all its prompts."""
-    asked: int = 0
+    looks: int = 0
     outcome: Result = "inconclusive"
     decided_at: int | None = None
     log_block: float = 0.0
     bounds: list[tuple[int, float, float]] = field(default_factory=list)
 
     @property
+    def asked(self) -> int:
+        """Items asked."""
+        return int(self.stretch.looks[self.looks - 1]) if self.looks else 0
+
+    @property
     def open(self) -> bool:
         return self.outcome == "inconclusive" and self.asked < self.stretch.cap
+
+    @property
+    def next_look(self) -> int:
+        return self.stretch.after(self.looks, self.log_block)
 
 
 class Course:
@@ -106,7 +115,8 @@ class Course:
                 urgency(leg.log_block, error=self.plan.block_error, cost=leg.stretch.cost)
             ),
         )
-        return Batch(leg.stretch.dimension, leg.asked, leg.stretch.after(leg.asked))
+        stop = leg.stretch.looks[leg.next_look - 1]
+        return Batch(leg.stretch.dimension, leg.asked, int(stop))
 
     def tell(self, batch: Batch, candidate: Table, dense: Table, *, signal: bool = True) -> None:
         """Take the answers to all prompts of the batch's dimension asked so far, in suite order.
@@ -132,26 +142,31 @@ class Course:
         given = candidate.given & dense.given
         lost = leg.dimension.contrast(candidate, dense).losses
         losses[rows] = np.where(given, lost, math.nan)
-        leg.asked = batch.stop
+        before, leg.looks = leg.looks, leg.next_look
         worse = leg.stakes.linear or (
             statistics.observed(candidate, dense, dimension=leg.dimension) > leg.stretch.points
         )
+        for asked in leg.stretch.looks[before : leg.looks]:
+            leg.bounds.append((int(asked), *self._bounds(leg, losses, int(asked))))
         self._look(leg, losses, worse=worse, signal=signal)
         if leg.outcome == "inconclusive" and leg.asked == leg.stretch.cap:
             self._at_cap(leg, candidate, dense)
 
+    def _bounds(self, leg: _Leg, losses: np.ndarray, asked: int) -> tuple[float, float]:
+        """Return the bounds of the drop, in points, after so many items."""
+        plan, stretch, stakes = self.plan, leg.stretch, leg.stakes
+        limit, shown = stretch.margins
+        lower = stakes.lower(losses, limit, asked=asked, error=plan.block_error)
+        upper = stakes.upper(losses, shown, asked=asked, error=plan.pass_error)
+        return round(100 * lower, 2), round(100 * upper / stretch.fidelity, 2)
+
     def _look(self, leg: _Leg, losses: np.ndarray, *, worse: bool, signal: bool) -> None:
         """Decide if it is certain; a block only if the published score is `worse`, too."""
-        plan, stretch, stakes = self.plan, leg.stretch, leg.stakes
-        # A scorer that shows a part of a drop leaves that part of the margin.
-        limit, shown = stretch.points / 100, stretch.points * stretch.fidelity / 100
+        plan, stakes = self.plan, leg.stakes
+        limit, shown = leg.stretch.margins
         log_block = stakes.blocking(losses, limit, asked=leg.asked)
         log_pass = stakes.passing(losses, shown, asked=leg.asked)
         leg.log_block = float(log_block[-1])
-        lower = stakes.lower(losses, limit, asked=leg.asked, error=plan.block_error)
-        upper = stakes.upper(losses, shown, asked=leg.asked, error=plan.pass_error)
-        points = (round(100 * lower, 2), round(100 * upper / stretch.fidelity, 2))
-        leg.bounds.append((leg.asked, *points))
         if not signal:
             return
         if certain(log_pass, plan.pass_error):

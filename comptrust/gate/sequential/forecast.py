@@ -51,9 +51,9 @@ class Bets:
     ) -> "Bets":
         """Bet on losses of shape (runs, n prompts); `errors` are those of a pass and a block."""
         looks, last = stretch.looks, stretch.looks.clip(max=stakes.items[-1] + 1) - 1
-        shown = stretch.points * stretch.fidelity / 100
+        limit, shown = stretch.margins
         passing = stakes.passing(losses, shown, asked=looks[-1])
-        blocking = stakes.blocking(losses, stretch.points / 100, asked=looks[-1])
+        blocking = stakes.blocking(losses, limit, asked=looks[-1])
         ever = [np.maximum.accumulate(log, axis=-1)[:, last, None] for log in (passing, blocking)]
         return cls(certain(ever[0], errors[0]), certain(ever[1], errors[1]), blocking[:, last])
 
@@ -98,8 +98,9 @@ def simulate(
         chosen = np.where(open_[going], first, -np.inf).argmax(axis=1)
         for number, bet in enumerate(bets):
             active = going[chosen == number]
-            at = looks[active, number]
-            looks[active, number] += 1
+            before = zip(looks[active, number], log_block[active, number], strict=True)
+            looks[active, number] = [stretches[number].after(*place) for place in before]
+            at = looks[active, number] - 1
             log_block[active, number] = bet.log_block[active, at]
             passes = bet.passes[active, at]
             blocks = bet.blocks[active, at] & ~passes

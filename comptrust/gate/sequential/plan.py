@@ -44,18 +44,30 @@ class Stretch(Record):
     """Items after which the gate's own bound decides."""
     early: bool
     """Whether bets can pass it before its cap; if not, the cap has the whole error."""
-
-    def after(self, items: int) -> int:
-        """Return how many items are asked after the next batch."""
-        return min(self.cap, items + (self.batch if items else self.first))
+    soonest: int
+    """Items before which bets cannot pass even an unchanged model; 0 if they never can."""
 
     @property
     def looks(self) -> np.ndarray:
         """Items asked after each batch."""
-        looks = [self.after(0)]
-        while looks[-1] < self.cap:
-            looks.append(self.after(looks[-1]))
-        return np.array(looks)
+        return _looks(self.first, self.batch, self.cap)
+
+    @property
+    def margins(self) -> tuple[float, float]:
+        """The margin for a block and for a pass, 0-1.
+
+        A scorer that shows a part of a drop leaves that part of the margin.
+        """
+        return self.points / 100, self.points * self.fidelity / 100
+
+    def after(self, look: int, log_block: float) -> int:
+        """Return the number of the look that comes after so many looks.
+
+        `log_block` is the log of the capital that bets on a block. As long as those bets lose, the
+        items asked double, up to `soonest`: many prompts at once are answered faster than few.
+        """
+        soonest = int(np.searchsorted(self.looks, self.soonest)) + 1
+        return max(look + 1, min(2 * look, soonest)) if losing(log_block) else look + 1
 
 
 class StoppingPlan(Record):
@@ -147,20 +159,36 @@ def stretch(
         seen.setdefault(table.scenario[row], places[row])
     cap = max(cap, *seen.values())
     batch = max(SMALLEST, math.ceil(cap / BATCHES))
-    lossless = Stakes.of(asked, contrast).passing(
-        np.zeros(len(asked.shares)), margin / 100, asked=cap
-    )
+    first = min(batch, cap)
+    nothing_lost = np.zeros(len(asked.shares))
+    lossless = Stakes.of(asked, contrast).passing(nothing_lost, margin / 100, asked=cap)
+    passes = [
+        int(look) for look in _looks(first, batch, cap) if certain(lossless[:look], PASS_ERROR)
+    ]
     prompts = suite.by_dimension()[name]
     return Stretch(
         dimension=name,
         points=points,
         fidelity=fidelity,
         cost=round(sum(cost(prompts[row]) for row in places) / items, 1),
-        first=min(batch, cap),
+        first=first,
         batch=batch,
         cap=cap,
-        early=bool(certain(lossless, PASS_ERROR)),
+        early=bool(passes),
+        soonest=passes[0] if passes else 0,
     )
+
+
+def _looks(first: int, batch: int, cap: int) -> np.ndarray:
+    looks = [first]
+    while looks[-1] < cap:
+        looks.append(min(cap, looks[-1] + batch))
+    return np.array(looks)
+
+
+def losing(log_block: np.ndarray | float) -> np.ndarray:
+    """Return whether bets on a block have lost capital. Rounded, so that no computer differs."""
+    return np.asarray(np.round(log_block, 6) < 0)
 
 
 def cost(prompt: Prompt) -> float:

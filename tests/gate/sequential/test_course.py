@@ -96,6 +96,22 @@ def test_a_lossless_model_passes_before_the_cap() -> None:
     assert batches[:2] == [Batch("mmlu", 0, 8), Batch("ethics", 0, 8)]
 
 
+def test_batches_grow_while_nothing_is_lost_up_to_where_it_can_pass() -> None:
+    same = {name: answers(name, 0.0, changed=0.0) for name in MARGINS}
+    course, batches = run(same)
+    for name, stretch in zip(MARGINS, PLAN.stretches, strict=True):
+        assert stretch.early and stretch.soonest in stretch.looks
+        stops = [batch.stop for batch in batches if batch.dimension == name]
+        assert stops == [8, 16, 32, 64, stretch.soonest]
+        assert course.decision(name).decided_at == stretch.soonest
+        # The bounds are those of every look, so that a figure shows how they narrow.
+        bounds = course.decision(name).bounds
+        assert [items for items, _, _ in bounds] == list(range(8, stretch.soonest + 1, 8))
+    _, batches = run(RUINED)
+    ruined = [batch.stop - batch.start for batch in batches if batch.dimension == "ethics"]
+    assert set(ruined) == {8}, "a drop is looked at after every batch"
+
+
 def test_a_ruined_dimension_is_asked_first_and_ends_it() -> None:
     course, batches = run(RUINED)
     mmlu, ethics = course.decisions
@@ -236,8 +252,9 @@ def test_the_simulation_runs_the_course(kind: str, drop: float) -> None:
         course, looks = Course(plan, whole), {row.kind.dimension: 0 for row in layouts}
         while batch := course.next():
             number = [row.kind.dimension for row in layouts].index(batch.dimension)
-            course.tell(batch, *drawn[number].tables(run_, looks[batch.dimension]))
-            looks[batch.dimension] += 1
+            look = layouts[number].stretch.looks.tolist().index(batch.stop)
+            course.tell(batch, *drawn[number].tables(run_, look))
+            looks[batch.dimension] = look + 1
         assert list(looks.values()) == ends.looks[run_].tolist()
         outcomes = [row.outcome for row in course.decisions]
         assert outcomes == [found or "inconclusive" for found in ends.outcomes[run_]]
