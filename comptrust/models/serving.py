@@ -138,7 +138,8 @@ def computed(folder: Path, dtype: Dtype) -> str:
 
 def reason(log: Path) -> str:
     """Return in one line why a server failed: the first error that is not due to another."""
-    lines = _text(log).strip().splitlines()
+    # A warning may quote an error that has not happened.
+    lines = [line for line in _text(log).strip().splitlines() if " WARNING " not in line]
     errors = [found["reason"] for found in map(ERROR.search, lines) if found]
     root = next((error for error in errors if not any(part in error for part in LATER)), "")
     last = lines[-1].strip() if lines else "it printed nothing"

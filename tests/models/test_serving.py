@@ -153,6 +153,7 @@ def script(path: Path, text: str) -> Path:
 
 
 LOG = """
+(APIServer pid=2) WARNING 11-28 limits.py: This can cause `OSError: Too many open files`.
 (EngineCore pid=1) ERROR 11-28 core.py: Traceback (most recent call last):
 (EngineCore pid=1) ERROR 11-28 core.py:   File "x.py", line 3, in load
 (EngineCore pid=1) ERROR 11-28 core.py: ValueError: No kernel can compute 3 bits.

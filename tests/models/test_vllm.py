@@ -33,15 +33,30 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def served(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
+def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny Llama with heads of 32: on a CPU vLLM computes none of 16."""
+    import torch
+    import transformers
+
+    folder = tmp_path_factory.mktemp("heads") / "llama"
+    shape = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32}
+    config = transformers.AutoConfig.from_pretrained(tiny_model, **shape)
+    torch.manual_seed(0)
+    transformers.LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
     log = tmp_path_factory.mktemp("vllm") / "server.log"
     options = EngineOptions(engine="vllm", dtype="float32", batch_size=4)
-    with engines.opened(tiny_model, options, name="tiny", log=log) as backend:
+    with engines.opened(model, options, name="tiny", log=log) as backend:
         yield cast(Vllm, backend)
 
 
-def test_options_and_texts_are_those_of_hf(served: Vllm, tiny_model: Path) -> None:
-    local = Hf(tiny_model, dtype="float32")
+def test_options_and_texts_are_those_of_hf(served: Vllm, model: Path) -> None:
+    local = Hf(model, dtype="float32")
     expected = {answer.id: answer for answer in local.answer(asked())}
     for _ in range(2):  # then from the prefix cache
         for answer in served.answer(asked()):
@@ -56,7 +71,7 @@ def test_options_and_texts_are_those_of_hf(served: Vllm, tiny_model: Path) -> No
 
 
 def test_no_stored_answer_is_asked_again_after_a_kill(
-    served: Vllm, tiny_model: Path, tmp_path: Path
+    served: Vllm, model: Path, tmp_path: Path
 ) -> None:
     suite = suites.load("mini", dimensions=["toxicity"], limit=6)
     out = tmp_path / "out"
@@ -75,7 +90,7 @@ def test_no_stored_answer_is_asked_again_after_a_kill(
     kept = len(partial.read_text().splitlines())
     assert 3 <= kept < len(suite.prompts)
     options = EngineOptions(engine="vllm", dtype="float32", batch_size=4)
-    with engines.opened(tiny_model, options, name="tiny", log=tmp_path / "log") as second:
+    with engines.opened(model, options, name="tiny", log=tmp_path / "log") as second:
         evaluate(second, suite, out=out, checkpoint_digest="d")
         url = cast(Vllm, second)._server.url.removesuffix("/v1")
         metrics = httpx.get(f"{url}/metrics").text
