@@ -84,7 +84,7 @@ def decided(answers: np.ndarray) -> np.ndarray:
 def search(line: Frontier, outcomes: np.ndarray) -> tuple[bool, int]:
     """Return whether a search finds a winner, and its tries; `outcomes` are those in turn."""
     left = iter(outcomes)
-    winner = bisect(line, lambda place: bool(next(left)), budget=CANDIDATES, close=0.0)
+    winner = bisect(line, lambda _: [bool(next(left))], budget=CANDIDATES, close=0.0)
     return winner is not None, len(outcomes) - len(list(left))
 
 

@@ -109,40 +109,46 @@ def _gain(before: tuple[float, float, int], after: tuple[float, float, int]) -> 
     return (before[1] - after[1]) / (after[0] - before[0])
 
 
-def bisect_next(frontier: Frontier, *, failed: int, passed: int) -> int | None:
-    """Return the place halfway, in bytes, between two; None if nothing is between them.
+def between(frontier: Frontier, *, failed: int, passed: int, count: int = 1) -> list[int]:
+    """Return up to `count` places between two, at equal distances in bytes; one is halfway.
 
     -1 and the number of places stand for ends that were not tried.
     """
-    if passed - failed < 2:
-        return None
-    ends = frontier.size(max(failed, 0)), frontier.size(min(passed, len(frontier) - 1))
     places = range(failed + 1, passed)
-    return min(places, key=lambda place: (abs(frontier.size(place) - sum(ends) / 2), place))
+    first, last = frontier.size(max(failed, 0)), frontier.size(min(passed, len(frontier) - 1))
+    aims = [first + (last - first) * part / (count + 1) for part in range(1, count + 1)]
+    nearest = {
+        min(places, key=lambda place: (abs(frontier.size(place) - aim), place))
+        for aim in (aims if places else ())
+    }
+    return sorted(nearest)
 
 
 def bisect(
     frontier: Frontier,
-    judge: Callable[[int], bool],
+    judge: Callable[[list[int]], list[bool]],
     *,
     budget: int,
     close: float,
+    at_once: int = 1,
     stop: Callable[[], bool] = lambda: False,
 ) -> int | None:
-    """Return the smallest place that `judge` passed within a budget of calls; None if none.
+    """Return the smallest place that passed within a budget of places; None if none.
 
-    It ends early if a smaller passing one would save less than `close` bytes.
+    `judge` is given up to `at_once` places and says which pass. It ends early if a smaller passing
+    one would save less than `close` bytes.
     """
     failed, passed = -1, len(frontier)
-    for _ in range(budget):
+    while budget > 0:
         known = passed < len(frontier)
         if known and frontier.size(passed) - frontier.size(max(failed, 0)) < close:
             break
-        place = bisect_next(frontier, failed=failed, passed=passed)
-        if place is None or stop():
+        count = min(at_once, budget)
+        places = between(frontier, failed=failed, passed=passed, count=count)
+        if not places or stop():
             break
-        if judge(place):
-            passed = place
-        else:
-            failed = place
+        budget -= len(places)
+        outcomes = dict(zip(places, judge(places), strict=True))
+        passed = min((place for place in places if outcomes[place]), default=passed)
+        failed = max((place for place in places if place < passed), default=failed)
     return passed if passed < len(frontier) else None

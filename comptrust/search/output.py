@@ -19,7 +19,9 @@ MOST = 5
 
 def text(found: Searched) -> str:
     """Return the result for people."""
-    rows = [("candidate", "MB", "bits", "3 or fewer", "ended", "binds", "points lost", "prompts")]
+    names = ("candidate", "MB", "bits", "3 or fewer", "ended", "binds", "points lost", "prompts")
+    timed = any(trial.cost for trial in found.trials)
+    rows = [names + ("tokens/s",) * timed]
     for number, trial in enumerate(found.trials, start=1):
         rows.append(
             (
@@ -31,6 +33,7 @@ def text(found: Searched) -> str:
                 trial.binding.dimension,
                 f"{trial.binding.words}, margin {trial.binding.margin:g}",
                 str(trial.prompts),
+                *((f"{trial.speed:.3g}" if trial.speed else "-",) if timed else ()),
             )
         )
     fewest = min(found.sensitivity.units[0].losses)

@@ -1,9 +1,13 @@
 """What a search found: every candidate that was tried, and the winner."""
 
+import operator
 from typing import Literal
+
+from pydantic import Field
 
 from comptrust.compression.sensitivity import Sensitivity
 from comptrust.records import Recipe, Record, Result
+from comptrust.serving_cost import ServingCost
 
 FILE = "search.json"
 """Artifact of the search's run."""
@@ -42,11 +46,18 @@ class Trial(Record):
     binding: Binding
     prompts: int
     """Prompts of the search part that it answered."""
+    cost: ServingCost | None = Field(default=None, exclude_if=operator.not_)
+    """What it costs to serve, if it passed and the search is for speed."""
 
     @property
     def outcome(self) -> Result:
         """The outcome of all dimensions: that of the one that binds."""
         return self.binding.outcome
+
+    @property
+    def speed(self) -> float:
+        """New tokens a second; 0 if not measured."""
+        return (self.cost.tokens_per_second if self.cost else None) or 0.0
 
     @property
     def words(self) -> str:

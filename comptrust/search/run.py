@@ -8,10 +8,11 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import yaml
 
-from comptrust import config, digests
+from comptrust import digests
 from comptrust.compression import fitting, sensitivity
 from comptrust.compression.checkpoint import dense_bytes
 from comptrust.errors import UserError
@@ -21,13 +22,13 @@ from comptrust.gate.rules.trusted_source import TrustedSource
 from comptrust.models import presets
 from comptrust.models.probe import InMemory
 from comptrust.records import DENSE_BITS, Finding, Recipe, Suite
-from comptrust.search import candidates, split
+from comptrust.search import candidates, split, workers
+from comptrust.search.candidate import Candidate
 from comptrust.search.frontier import Frontier, bisect
 from comptrust.search.result import FILE, Searched, Trial
 from comptrust.sweep.plan import REFERENCE_COMPRESS, REFERENCE_PROMPT, REFERENCE_WEIGHTS
 from comptrust.text_tables import counted, duration
 from comptrust.tracking import runs, sweeps
-from comptrust.tracking.store import has_tags, search_runs
 from comptrust.workflow import checkpoints, job, side
 
 Say = Callable[[str], None]
@@ -35,9 +36,7 @@ CALIBRATION_TEXTS = 24
 """Texts that the sensitivity is measured with."""
 CLOSE = 0.01
 """Share of the dense size below which a smaller passing recipe is not looked for."""
-FEW_BITS = 3
-TRIAL = "trial.json"
-"""Artifact of a candidate's run."""
+Objective = Literal["size", "latency"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,12 @@ class Plan:
     widths: Sequence[int]
     """Bits that a unit may get; 16 leaves it dense."""
     budget: Budget = Budget()
+    objective: Objective = "size"
+    """What makes a winner of the candidates that pass: fewest bytes, or the most tokens a second.
+    """
+    address: str = "serial"
+    at_once: int = 1
+    """Candidates asked side by side, at the address."""
 
 
 class Refused(UserError):
@@ -108,22 +113,31 @@ class Search:
         engine = [asking.asks, asking.dtype, asking.template, dict(asking.template_args)]
         asked = [plan.job.recipe.digest_of_fields(), plan.job.source.revision, plan.whole.digest]
         judged = [plan.job.policy.digest, plan.job.suite.digest, list(plan.widths)]
-        return digests.of_value([*asked, *judged, *engine, digests.of_code()])
+        way = [plan.objective, plan.at_once]
+        return digests.of_value([*asked, *judged, *way, *engine, digests.of_code()])
 
     def run(self) -> Searched:
         """Search and judge the winner. Raises Refused if the dense answers do not allow it."""
         tags = {"search": self.plan.job.policy.name, sweeps.SWEEP: self.key}
         name = f"search {self.plan.job.recipe.method}"
-        with runs.start(name, resume=sweeps.parent_to_resume(self.key), tags=tags) as parent:
+        at_once = self.plan.at_once
+        asking = workers.workers(
+            self.plan.address, at_once=at_once, weights=self.dense_bytes / 2, say=self.say
+        )
+        resume = sweeps.parent_to_resume(self.key)
+        with asking as self.workers, runs.start(name, resume=resume, tags=tags) as parent:
             dense = self._dense()
             frontier = self._frontier()
             place = bisect(
                 frontier,
-                lambda place: self._try(frontier, place, dense, parent),
+                lambda places: self._try(frontier, places, dense, parent),
                 budget=self.plan.budget.candidates,
                 close=CLOSE * self.dense_bytes,
+                at_once=at_once,
                 stop=self._out_of_time,
             )
+            if place is not None and self.plan.objective == "latency":
+                place = self._fastest()
             found = self._found(frontier)
             if place is not None:
                 found = self._judge(found, frontier.at(place), parent)
@@ -195,54 +209,50 @@ class Search:
         return Frontier(measured, widths=plan.widths, recipe=plan.job.recipe, dense_bytes=rest)
 
     def _try(
-        self, frontier: Frontier, place: int, dense: candidates.Comparison, parent: runs.Run
-    ) -> bool:
-        """Compress and ask one candidate, unless an earlier run of this search did."""
-        cell = digests.of_value([self.key, place])
-        earlier = next(iter(search_runs(has_tags({sweeps.CELL: cell}), limit=1)), None)
-        number = len(self.trials) + 1
-        self.say(f"candidate {number}: {frontier.average_bits(place):.2f} bits per weight")
-        if earlier and earlier.info.status == "FINISHED":
-            logged = runs.read_json(earlier.info.run_id, TRIAL)
-            trial = config.parse(logged, Trial, where=f"runs:/{earlier.info.run_id}/{TRIAL}")
-        else:
-            tags = {sweeps.PARENT: parent.id, sweeps.CELL: cell}
-            resume = earlier.info.run_id if earlier else None
-            name = frontier.at(place).slug
-            with runs.start(name, adopt=False, resume=resume, tags=tags) as log:
-                trial = self._ask(frontier.at(place), dense, log)
-        self.trials[place] = trial
-        binding = trial.binding
-        self.say(
-            f"{trial.words}: {trial.bytes / 1e6:.1f} MB, {binding.dimension} lost {binding.words}"
-            f" points, margin {binding.margin:g}; {counted(trial.prompts, 'prompt')}"
-        )
-        return trial.outcome == "pass"
+        self,
+        frontier: Frontier,
+        places: Sequence[int],
+        dense: candidates.Comparison,
+        parent: runs.Run,
+    ) -> list[bool]:
+        """Compress and ask candidates, unless an earlier run of this search did."""
+        timed = self.plan.objective == "latency"
+        rows = [
+            Candidate(
+                recipe=frontier.at(place),
+                key=digests.of_value([self.key, place]),
+                job=self.job,
+                dense=dense,
+                parent=parent.id,
+                timed=timed,
+            )
+            for place in places
+        ]
+        for number, place in enumerate(places, start=len(self.trials) + 1):
+            self.say(f"candidate {number}: {frontier.average_bits(place):.2f} bits per weight")
+        self.workers.ask([row for row in rows if row.trial() is None])
+        for place, row in zip(places, rows, strict=True):
+            trial = row.trial()
+            assert trial is not None
+            self.trials[place] = trial
+            binding = trial.binding
+            self.say(
+                f"{trial.words}: {trial.bytes / 1e6:.1f} MB, {binding.dimension} lost"
+                f" {binding.words} points, margin {binding.margin:g};"
+                f" {counted(trial.prompts, 'prompt')}"
+            )
+        return [self.trials[place].outcome == "pass" for place in places]
 
-    def _ask(self, recipe: Recipe, dense: candidates.Comparison, log: runs.Run) -> Trial:
-        models = InMemory(self.job.source, wants_dense=False)
-        with log.timed("compress"):
-            record = checkpoints.get(recipe, self.job.source, watcher=models, say=self.say)
-        with (
-            log.timed("evaluate"),
-            side.asked(record, self.job, models, say=self.say) as model,
-        ):
-            binding, prompts = dense.judge(model.asking, say=self.say)
-        trial = Trial(
-            recipe=record.recipe,
-            bytes=record.bytes,
-            effective_bits=record.effective_bits,
-            few_bits=record.share_at_most(FEW_BITS) or 0.0,
-            binding=binding,
-            prompts=prompts,
-        )
-        log.recipe(record.recipe, suite=f"{self.job.suite_name}, search part")
-        log.checkpoint(record)
-        log.text(TRIAL, trial.model_dump_json(indent=2))
-        log.tags({"searched": trial.words, "binds": binding.dimension})
-        lost = {} if binding.lost is None else {"search/lost": binding.lost}
-        log.metrics({"search/prompts": prompts, **lost})
-        return trial
+    def _fastest(self) -> int:
+        """Return the place of the fastest that passed. Raises UserError if no speed is known."""
+        passed = [place for place, trial in self.trials.items() if trial.outcome == "pass"]
+        best = max(passed, key=lambda place: (self.trials[place].speed, -place))
+        if not self.trials[best].speed:
+            raise UserError(
+                "The engine measured no speed of a candidate, so none is the fastest. Search by"
+                " size: --objective size."
+            )
+        return best
 
     def _found(self, frontier: Frontier) -> Searched:
         plan = self.plan
@@ -262,8 +272,9 @@ class Search:
 
     def _judge(self, found: Searched, recipe: Recipe, parent: runs.Run) -> Searched:
         """Judge the winner once, as `comptrust run` would, on the prompts held back."""
+        best = "smallest" if self.plan.objective == "size" else "fastest"
         chosen = (
-            f"the smallest that passed of {counted(len(found.trials), 'candidate')} judged on"
+            f"the {best} that passed of {counted(len(found.trials), 'candidate')} judged on"
             f" {found.search_prompts:,} other prompts"
         )
         self.say(f"judging {recipe.slug} on {counted(found.held_prompts, 'prompt')} held back")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from comptrust import config, crashes, digests, locks, process, progress
 from comptrust.errors import ServiceError, UserError
@@ -38,6 +38,28 @@ class Cell:
     """On disk: the checkpoint in the cache and again in the artifact store, and the answers."""
 
 
+class Work(Protocol):
+    """What a process of an engine does once."""
+
+    @property
+    def key(self) -> str:
+        """SHA-256; no two processes do the same at once."""
+
+    @property
+    def name(self) -> str:
+        """What it is, in a few characters."""
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """Environment of the process."""
+
+    def done(self) -> Outcome | None:
+        """Return the outcome if it was done before."""
+
+    def work(self, began: float) -> Outcome:
+        """Do it; `began` is when the process began."""
+
+
 @dataclass(frozen=True)
 class Task:
     """What a process needs for a cell: a pickle, never logged, as a setting may be a credential."""
@@ -63,6 +85,24 @@ class Task:
     dense_is_done: bool = True
     """Whether the dense model's answers are there; if not, another cell is making them."""
 
+    @property
+    def key(self) -> str:
+        """That of the cell."""
+        return self.cell.key
+
+    @property
+    def name(self) -> str:
+        """The recipe in a few characters."""
+        return self.cell.recipe.slug
+
+    def done(self) -> Outcome | None:
+        """Return the outcome if another sweep has finished the cell."""
+        return sweeps.finished({sweeps.CELL: self.key}).get(self.key)
+
+    def work(self, began: float) -> Outcome:
+        """Carry out the cell's job."""
+        return _work(self, began)
+
 
 def ended(cell: Cell, outcome: Outcome) -> dict[str, Any]:
     """Return how a cell ended, as cells.json and the JSON result say it."""
@@ -71,26 +111,26 @@ def ended(cell: Cell, outcome: Outcome) -> dict[str, Any]:
     return {"model": cell.recipe.base_model, "recipe": cell.recipe.slug} | fields
 
 
-def carry_out(task: Task) -> Outcome:
-    """Do the cell, unless it is finished, in a fresh process; every error becomes an outcome."""
+def carry_out(task: Work) -> Outcome:
+    """Do the work, unless it is finished, in a fresh process; every error becomes an outcome."""
     process.prepare()
     os.environ.update(task.settings)
     os.environ.pop("MLFLOW_RUN_ID", None)  # that of the sweep, if it runs under `mlflow run`
-    key, folder = task.cell.key, config.cache_dir() / "cells"
+    key, folder = task.key, config.cache_dir() / "cells"
     try:
         # This imports MLflow and opens the store, as every run does: not an overhead of the sweep.
         runs.client()
         began = time.monotonic()
         with locks.alone(folder / f"{key}.lock"), _output_in(folder / f"{key}.log"):
-            # Another sweep may have finished it while we waited for the lock.
-            if done := sweeps.finished({sweeps.CELL: key}).get(key):
+            # Another process may have finished it while we waited for the lock.
+            if done := task.done():
                 return done
             # We hold the lock, so a run of this cell that is still open has lost its process.
             sweeps.abandon(
                 key,
                 reason="The process exited without reporting (killed, or the machine went down).",
             )
-            return _work(task, began)
+            return task.work(began)
     except Exception as error:
         return _failed(key, error)
 
@@ -108,10 +148,10 @@ def _work(task: Task, began: float) -> Outcome:
     work_began = time.monotonic()
     try:
         if task.only_compress:
-            measured = job.compress(_job(task), say=_say)
+            measured = job.compress(_job(task), say=say)
             return Outcome(key, "compressed", run_id, measured=measured)
         with progress.watched(report):
-            result = job.run(_job(task), say=_say)
+            result = job.run(_job(task), say=say)
         seconds = time.monotonic() - work_began
         with runs.service():
             runs.client().log_metric(run_id, runs.PROMPTS, report.prompts)
@@ -122,7 +162,7 @@ def _work(task: Task, began: float) -> Outcome:
         runs.end(run_id, status="KILLED", reason=str(error))
         return Outcome(key, "waiting", run_id, prompts=report.prompts, reason=str(error))
     except Exception as error:
-        _say(store.redacted("".join(traceback.format_exception(error))))
+        say(store.redacted("".join(traceback.format_exception(error))))
         outcome = _failed(key, error, run_id=run_id, prompts=report.prompts)
         runs.end(run_id, status="FAILED", reason=outcome.reason)
         return outcome
@@ -143,11 +183,7 @@ def _job(task: Task) -> job.Job:
     from comptrust.trust import suite as suites
 
     recipe, file = task.cell.recipe, task.file
-    if digests.of_code() != task.code:
-        raise ServiceError(
-            "This machine runs a different version of comptrust from the one that started the"
-            " sweep. Install the same version."
-        )
+    check_code(task.code)
     suite = suites.for_run(
         file.suite,
         dimensions=file.dimensions,
@@ -179,6 +215,15 @@ def _job(task: Task) -> job.Job:
         dense_elsewhere=not task.dense_is_done,
         stop=file.stop,
     )
+
+
+def check_code(code: str) -> None:
+    """Raise ServiceError unless this machine runs the code of whoever handed out the work."""
+    if digests.of_code() != code:
+        raise ServiceError(
+            "This machine runs a different version of comptrust from the one that handed out the"
+            " work. Install the same version."
+        )
 
 
 class _Report:
@@ -214,5 +259,6 @@ def _output_in(path: Path) -> Iterator[None]:
                 os.close(original)
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Print a line into the log of the work."""
     print(line, file=sys.stderr, flush=True)

@@ -21,7 +21,6 @@ from comptrust.tracking.sweeps import Outcome
 SECONDS_BETWEEN_POLLS = 5.0
 MIN_SECONDS_BETWEEN_METRICS, SHARE_BETWEEN_METRICS = 15.0, 0.01
 """Metrics are logged every 1% of the time so far: hundreds of values even of a long sweep."""
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 GPUS = "CUDA_VISIBLE_DEVICES"
 
 
@@ -132,7 +131,7 @@ class Driver:
         if cell.recipe.method != "none" and cell.key not in self.compressed:
             only_compress = model in self.to_compress
             request = self.to_compress.get(model, request)
-        settings = self.settings | dict.fromkeys(THREADS, str(request.cpus))
+        settings = self.settings | dict.fromkeys(plan.THREADS, str(request.cpus))
         if not request.gpus and self.sweep.file.resources.gpus:
             settings[GPUS] = ""  # they belong to the cells that asked for them
         self.engine.submit(

@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from typing import Protocol
 
 from comptrust.errors import Exit, UserError, unknown
-from comptrust.sweep.cell import Task, carry_out
+from comptrust.sweep.cell import Work, carry_out
 from comptrust.tracking.sweeps import Outcome
 
 SECONDS_TO_STOP = 20
@@ -44,7 +44,7 @@ class Engine(Protocol):
     def nodes(self) -> list[Node]:
         """Return the machines."""
 
-    def submit(self, task: Task, request: Capacity) -> None:
+    def submit(self, task: Work, request: Capacity) -> None:
         """Take a cell; it starts when there is room."""
 
     def wait(self, seconds: float) -> list[Outcome]:
@@ -85,7 +85,7 @@ def this_machine() -> Node:
     return Node(host=socket.gethostname(), cpus=os.cpu_count() or 1, memory=memory)
 
 
-def _serve(task: Task, answer: Connection) -> None:
+def _serve(task: Work, answer: Connection) -> None:
     # Ctrl-C reaches the driver as well, which ends this process in an orderly way.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answer.send(carry_out(task))
@@ -97,13 +97,13 @@ class Serial:
     parallel = False
 
     def __init__(self) -> None:
-        self.queue: list[Task] = []
-        self.current: tuple[Task, BaseProcess, Connection] | None = None
+        self.queue: list[Work] = []
+        self.current: tuple[Work, BaseProcess, Connection] | None = None
 
     def nodes(self) -> list[Node]:
         return [this_machine()]
 
-    def submit(self, task: Task, request: Capacity) -> None:
+    def submit(self, task: Work, request: Capacity) -> None:
         self.queue.append(task)
 
     def wait(self, seconds: float) -> list[Outcome]:
@@ -120,13 +120,13 @@ class Serial:
         process.join()
         self.current = None
         reason = f"The process ended with exit code {process.exitcode}."
-        return [outcome or Outcome(task.cell.key, "lost", reason=reason, exit_code=Exit.FAILURE)]
+        return [outcome or Outcome(task.key, "lost", reason=reason, exit_code=Exit.FAILURE)]
 
-    def _start(self, task: Task) -> None:
+    def _start(self, task: Work) -> None:
         # spawn: a forked process would inherit open database connections and threads
         context = multiprocessing.get_context("spawn")
         receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_serve, args=(task, sender), name=task.cell.recipe.slug)
+        process = context.Process(target=_serve, args=(task, sender), name=task.name)
         process.start()
         sender.close()  # ours: the receiver sees the end only when no sender is left
         self.current = task, process, receiver

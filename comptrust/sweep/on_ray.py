@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from comptrust.errors import Exit, ServiceError
-from comptrust.sweep.cell import Task, carry_out
+from comptrust.sweep.cell import Work, carry_out
 from comptrust.sweep.engines import SECONDS_TO_STOP, Capacity, Node
 from comptrust.tracking.sweeps import Outcome
 
@@ -49,7 +49,7 @@ class OnRay:
             ) from error
         # one process per cell, as with Serial; a lost cell is ours to start again, not Ray's
         self.cell = ray.remote(max_calls=1, max_retries=0)(carry_out)
-        self.tasks: dict[Any, Task] = {}
+        self.tasks: dict[Any, Work] = {}
 
     def nodes(self) -> list[Node]:
         return [
@@ -63,9 +63,9 @@ class OnRay:
             if node["Alive"]
         ]
 
-    def submit(self, task: Task, request: Capacity) -> None:
+    def submit(self, task: Work, request: Capacity) -> None:
         cell = self.cell.options(
-            name=task.cell.recipe.slug,
+            name=task.name,
             num_cpus=request.cpus,
             memory=int(request.memory),
             num_gpus=request.gpus,
@@ -88,10 +88,10 @@ class OnRay:
             # comptrust is not installed on that machine
             cause = str(getattr(error, "cause", error)).strip().splitlines()[-1]
             reason = f"Could not start: {cause}"
-            return Outcome(task.cell.key, "failed", reason=reason, exit_code=Exit.FAILURE)
+            return Outcome(task.key, "failed", reason=reason, exit_code=Exit.FAILURE)
         except self.ray.exceptions.RayError as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            return Outcome(task.cell.key, "lost", reason=reason, exit_code=Exit.FAILURE)
+            return Outcome(task.key, "lost", reason=reason, exit_code=Exit.FAILURE)
 
     def close(self) -> None:
         # First as an interruption, so that each cell closes its own run; then by force.

@@ -10,7 +10,7 @@ from typing import Any
 
 from comptrust import config
 from comptrust.errors import Exit, ServiceError, UserError
-from comptrust.sweep.cell import Task, carry_out
+from comptrust.sweep.cell import Work, carry_out
 from comptrust.sweep.engines import SECONDS_TO_STOP, Capacity, Node, this_machine
 from comptrust.tracking.sweeps import Outcome
 
@@ -25,11 +25,11 @@ PASSED_BY_ENVIRONMENT = "MLFLOW_TRACKING_URI"
 class Resumable:
     """A cell that Slurm queues again after a preemption or its time limit; its work is kept."""
 
-    def __call__(self, task: Task) -> Outcome:
+    def __call__(self, task: Work) -> Outcome:
         """Carry out the cell."""
         return carry_out(task)
 
-    def checkpoint(self, task: Task) -> Any:
+    def checkpoint(self, task: Work) -> Any:
         """Return what to queue: the same again. submitit calls it before it stops the job."""
         from submitit.helpers import DelayedSubmission
 
@@ -54,7 +54,7 @@ class OnSlurm:
         self.submitit: Any = submitit
         self.cluster = cluster
         self.job_class = {"slurm": submitit.SlurmJob, "local": submitit.LocalJob}[cluster]
-        self.jobs: dict[Any, Task] = {}
+        self.jobs: dict[Any, Work] = {}
         self.folder = _own_folder(config.cache_dir() / "slurm")
         if cluster == "slurm":
             # A job that dies is noticed by its state alone.
@@ -66,7 +66,7 @@ class OnSlurm:
         # once for each partition that a machine is in
         return [_node(line) for line in dict.fromkeys(_said("sinfo", "-hNo", "%n|%c|%m|%G"))]
 
-    def submit(self, task: Task, request: Capacity) -> None:
+    def submit(self, task: Work, request: Capacity) -> None:
         if request.gpus != int(request.gpus):
             raise UserError(
                 f"Slurm gives whole GPUs, but the sweep requests {request.gpus:g} for a cell. Set"
@@ -75,19 +75,20 @@ class OnSlurm:
         settings = dict(task.settings)
         if uri := settings.pop(PASSED_BY_ENVIRONMENT, None):
             os.environ[PASSED_BY_ENVIRONMENT] = uri
-        folder = self.folder / task.cell.key
+        folder = self.folder / task.key
         job = self._left_over(folder)
         if job is None:
             executor = self.submitit.AutoExecutor(folder, cluster=self.cluster)
             executor.update_parameters(
-                name=task.cell.recipe.slug,
+                name=task.name,
                 timeout_min=MINUTES,
                 cpus_per_task=request.cpus,
                 mem_gb=request.memory / 2**30,
                 gpus_per_node=int(request.gpus),
             )
+            own = replace(task, settings=settings)  # type: ignore[type-var]  # all are dataclasses
             try:
-                job = executor.submit(Resumable(), replace(task, settings=settings))
+                job = executor.submit(Resumable(), own)
             except RuntimeError as error:  # submitit's classes for a submission that failed
                 raise ServiceError(f"sbatch refused a cell: {_last_line(error)}") from error
         self.jobs[job] = task
@@ -107,7 +108,7 @@ class OnSlurm:
         return [self._outcome(job) for job in ended]
 
     def _outcome(self, job: Any) -> Outcome:
-        key = self.jobs.pop(job).cell.key
+        key = self.jobs.pop(job).key
         try:
             outcome: Outcome = job.result()
             return outcome

@@ -43,6 +43,7 @@ ON_CPU, ON_GPU, BESIDE_GPU = 10, 5, 2
 for activations; on a GPU the same at 16 bits, and beside it the files pass through main memory."""
 RUN_BYTES, ANSWER_BYTES = 0.6e6, 450
 """In the artifact store: a run without weights and answers (mostly pages), and one answer."""
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 PASSED_ON = (
     "COMPTRUST_", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_REGISTRY_URI",
     "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE",

@@ -8,7 +8,7 @@ import pytest
 
 from comptrust.compression.sensitivity import Sensitivity, Unit
 from comptrust.records import Recipe
-from comptrust.search.frontier import Frontier, bisect, bisect_next
+from comptrust.search.frontier import Frontier, between, bisect
 from comptrust.search.run import as_file
 from comptrust.sweep.facts import stored_bits
 
@@ -61,13 +61,16 @@ def test_bisection_finds_the_smallest_that_passes(edge: int) -> None:
     line = frontier()
     tried: list[int] = []
 
-    def judge(place: int) -> bool:
-        tried.append(place)
-        return place >= edge
+    def judge(places: list[int]) -> list[bool]:
+        tried.extend(places)
+        return [place >= edge for place in places]
 
     found = bisect(line, judge, budget=20, close=0)
     assert found == (edge if edge < len(line) else None)
     assert len(tried) == len(set(tried)) <= 5
+    tried.clear()
+    assert bisect(line, judge, budget=20, close=0, at_once=3) == found
+    assert len(tried) == len(set(tried)) <= 6
 
 
 def test_a_recipe_file_gives_the_same_recipe(tmp_path: Path) -> None:
@@ -85,9 +88,18 @@ def test_a_recipe_file_gives_the_same_recipe(tmp_path: Path) -> None:
 
 def test_bisection_stops_at_the_budget_and_where_little_is_left_to_save() -> None:
     line = frontier()
-    assert bisect(line, lambda place: False, budget=2, close=0) is None
-    assert bisect(line, lambda place: place >= 5, budget=2, close=0) in range(5, len(line))
     calls: list[int] = []
-    assert bisect(line, lambda place: bool(calls.append(place)) or True, budget=9, close=1e9)
+
+    def judge(places: list[int]) -> list[bool]:
+        calls.extend(places)
+        return [place >= 5 for place in places]
+
+    assert bisect(line, lambda places: [False] * len(places), budget=2, close=0) is None
+    assert bisect(line, judge, budget=2, close=0) in range(5, len(line))
+    assert bisect(line, judge, budget=5, close=0, at_once=4) in range(5, len(line))
+    assert len(calls) == 2 + 4
+    calls.clear()
+    assert bisect(line, lambda places: [not calls.extend(places)], budget=9, close=1e9)
     assert len(calls) == 1
-    assert bisect_next(line, failed=3, passed=4) is None
+    assert between(line, failed=3, passed=4) == []
+    assert between(line, failed=-1, passed=len(line), count=99) == list(range(len(line)))

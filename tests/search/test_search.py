@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from comptrust import digests
 from comptrust.cli.app import comptrust
-from comptrust.errors import UserError
+from comptrust.errors import ServiceError, UserError
 from comptrust.gate import policy as policies
 from comptrust.records import Recipe
 from comptrust.search import candidates, split
+from comptrust.search.candidate import Task
+from comptrust.sweep import engines
 from comptrust.tracking import runs
 from comptrust.tracking.store import search_runs
+from comptrust.tracking.sweeps import Outcome
 from comptrust.trust import sample
 from comptrust.trust import suite as suites
 from comptrust.trust.ledger import Ledger
@@ -113,6 +118,59 @@ def test_the_smallest_that_passes_is_judged_once_and_nothing_is_done_twice(
 
     shown = search(place, tiny_model, "--budget", "0")
     assert isinstance(shown.exception, UserError)
+
+
+@pytest.mark.slow
+def test_candidates_in_processes_of_their_own_survive_a_kill(
+    place: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[int | None] = []
+
+    class Killing(engines.Serial):
+        def wait(self, seconds: float) -> list[Outcome]:
+            ended = super().wait(seconds if killed else 0.0)
+            if self.current and not killed:
+                process = self.current[1]
+                process.kill()
+                killed.append(process.pid)
+            return ended
+
+    monkeypatch.setattr(engines, "engine", lambda address: Killing())
+    words = ["--budget", "2", "--held-back", "20%", "--at-once", "2", "--address", "serial"]
+    done = search(place, tiny_model, *words)
+    assert done.exit_code == 0, done.output
+    assert killed and done.stderr.count("lost, restarting: rtn-") == 1
+    trials = json.loads(done.stdout)["trials"]
+    assert len(trials) == 2 and trials[0]["bytes"] < trials[1]["bytes"]
+    finished = search_runs("tags.searched LIKE '%' and attributes.status = 'FINISHED'")
+    assert len(finished) == 2
+    shared = dict.fromkeys(("settings", "shared"), {})
+    other = Task(
+        recipe=Recipe(base_model=str(tiny_model), method="rtn", bits=4, group_size=64),
+        key="k", revision="of other files", dense=None, parent="", code="of other code", **shared,
+    )  # type: ignore[arg-type]  # fmt: skip
+    with pytest.raises(ServiceError, match="different version of comptrust"):
+        other.work(0.0)
+    with pytest.raises(UserError, match="has other files on this machine"):
+        dataclasses.replace(other, code=digests.of_code()).work(0.0)
+
+
+@pytest.mark.slow
+def test_the_fastest_that_passes_wins_a_search_for_latency(place: Path, tiny_model: Path) -> None:
+    words = ["--budget", "2", "--held-back", "20%", "--objective", "latency"]
+    done = search(place, tiny_model, *words)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    speeds = {
+        json.dumps(trial["recipe"]): trial["cost"]["tokens_per_second"]
+        for trial in found["trials"]
+        if trial["binding"]["outcome"] == "pass"
+    }
+    assert speeds[json.dumps(found["winner"])] == max(speeds.values())
+    verdict = runs.read_json(found["run"].removeprefix("runs:/"), "verdict.json")
+    assert "the fastest that passed of " in verdict["findings"][0]["reason"]
+    both = search(place, tiny_model, *words, "--at-once", "2")
+    assert isinstance(both.exception, UserError) and "cannot be timed" in str(both.exception)
 
 
 REFUSED = [

@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from comptrust.cli.app import comptrust
 from comptrust.tracking import registry, runs, sweeps
+from comptrust.tracking.store import search_runs
 from tests.support.sweeps import Place, enter, make_place
 
 pytest.importorskip("ray")
@@ -178,3 +181,24 @@ def test_a_stopped_driver(place: Place, cluster: Any) -> None:
     again = place.run(path, "--address", "auto", "--json", RAY_ADDRESS=cluster.address)
     assert again.returncode == 0, again.stderr
     assert names <= check(again.stdout).keys()
+
+
+def test_a_search_asks_its_candidates_side_by_side(
+    place: Place, cluster: Any, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    policy = tmp_path / "wide.yaml"
+    policy.write_text(
+        "name: wide\nstages: false\ndense: allowed\n"
+        "rules: [{rule: max_drop, points: 60, dimensions: [fairness]}]\n"
+    )
+    words = ["--model", str(tiny_model), "--policy", str(policy), "--dimensions", "fairness"]
+    words += ["--method", "rtn", "--held-back", "20%", "--budget", "2", "--at-once", "2"]
+    done = CliRunner().invoke(comptrust, ["search", *words, "--address", "auto", "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert len(found["trials"]) == 2 and found["verdict"] == "pass"
+    asked = search_runs("tags.searched LIKE '%' and attributes.status = 'FINISHED'")
+    began = sorted(run.info.start_time for run in asked)
+    ended = sorted(run.info.end_time for run in asked)
+    assert began[1] < ended[0], "both were at work at once"

@@ -63,6 +63,23 @@ FORMATS = "3,4,8,dense"
     shell_complete=complete.names("servers"),
     help="Server that has to load the checkpoint  [default: check none].",
 )
+@default_option(
+    "--objective",
+    type=click.Choice(["size", "latency"]),
+    default="size",
+    help="What makes a winner of those that pass: fewest bytes, or the most tokens a second.",
+)
+@default_option(
+    "--address",
+    default="local",
+    help="Where candidates run side by side: local, auto, ray://HOST:PORT or slurm.",
+)
+@default_option(
+    "--at-once",
+    type=click.IntRange(1, 64),
+    default=1,
+    help="Candidates asked side by side; 1 asks them here.",
+)
 @default_option("--group-size", default="auto", help="Weights that share a scale.")
 @default_option("--calibration", default="builtin", help="Calibration texts, as for run.")
 @default_option("--seed", type=int, default=0, help="Seed that chooses the calibration texts.")
@@ -87,6 +104,11 @@ def command(no_fail: bool, as_json: bool, **options: Any) -> None:
     from comptrust.search import output, run, split
     from comptrust.trust import suite as suites
 
+    if options["objective"] == "latency" and options["at_once"] > 1:
+        raise UserError(
+            f"at-once {options['at_once']}: candidates that share a machine cannot be timed. Leave"
+            " it out, or search by size."
+        )
     widths, recipe = _recipe(options)
     policy = policies.load(options["policy"] or policies.default(options["suite"]))
     whole = suites.for_run(
@@ -108,7 +130,16 @@ def command(no_fail: bool, as_json: bool, **options: Any) -> None:
         batch_size=None,
         policy=options["policy"],
     )
-    search = run.Search(run.Plan(job=made, whole=whole, widths=widths, budget=budget), say=say)
+    plan = run.Plan(
+        job=made,
+        whole=whole,
+        widths=widths,
+        budget=budget,
+        objective=options["objective"],
+        address=options["address"],
+        at_once=options["at_once"],
+    )
+    search = run.Search(plan, say=say)
     try:
         found = search.run()
     except run.Refused as refused:

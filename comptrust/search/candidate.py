@@ -1,0 +1,154 @@
+"""One candidate of a search, compressed and asked once: by this process or by another one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from comptrust import config
+from comptrust.errors import UserError
+from comptrust.models import sources
+from comptrust.models.probe import InMemory
+from comptrust.models.sources import Source
+from comptrust.records import Recipe
+from comptrust.search.candidates import Comparison
+from comptrust.search.result import Trial
+from comptrust.sweep import cell
+from comptrust.tracking import registry, runs, sweeps
+from comptrust.tracking import serving_cost as costs
+from comptrust.tracking.store import has_tags, search_runs
+from comptrust.tracking.sweeps import Outcome
+from comptrust.workflow import checkpoints, job, measuring, side
+
+Say = Callable[[str], None]
+FEW_BITS = 3
+TRIAL = "trial.json"
+"""Artifact of a candidate's run."""
+SHARED = ("suite", "suite_name", "policy", "asking")
+"""Fields of a job that another process needs; it finds the model and its own key itself."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe to try."""
+
+    recipe: Recipe
+    key: str
+    """SHA-256 of the search and the recipe's place in it; tag of the run."""
+    job: job.Job
+    """How it is asked; the suite is the search part."""
+    dense: Comparison
+    parent: str
+    """Id of the search's run."""
+    timed: bool
+    """Whether what it costs to serve is measured, too, if it passes."""
+
+    def trial(self) -> Trial | None:
+        """Return how it ended; None if no run of it is finished."""
+        run = _newest(self.key)
+        if run is None or run.info.status != "FINISHED":
+            return None
+        logged = runs.read_json(run.info.run_id, TRIAL)
+        return config.parse(logged, Trial, where=f"runs:/{run.info.run_id}/{TRIAL}")
+
+    def ask(self, *, say: Say) -> str:
+        """Compress it, ask it until it is decided, log the trial, and return the run's id."""
+        earlier = _newest(self.key)
+        tags = {sweeps.PARENT: self.parent, sweeps.CELL: self.key}
+        resume = earlier.info.run_id if earlier else None
+        with runs.start(self.recipe.slug, adopt=False, resume=resume, tags=tags) as log:
+            models = InMemory(self.job.source, wants_dense=False)
+            with log.timed("compress"):
+                record = checkpoints.get(self.recipe, self.job.source, watcher=models, say=say)
+            with (
+                log.timed("evaluate"),
+                side.asked(record, self.job, models, say=say) as model,
+            ):
+                binding, prompts = self.dense.judge(model.asking, say=say)
+                cost = None
+                if self.timed and binding.outcome == "pass":
+                    cost = measuring.serving_cost(model.backend, model.kept, say=say)
+            trial = Trial(
+                recipe=record.recipe,
+                bytes=record.bytes,
+                effective_bits=record.effective_bits,
+                few_bits=record.share_at_most(FEW_BITS) or 0.0,
+                binding=binding,
+                prompts=prompts,
+                cost=cost,
+            )
+            log.recipe(record.recipe, suite=f"{self.job.suite_name}, search part")
+            log.checkpoint(record)
+            log.text(TRIAL, trial.model_dump_json(indent=2))
+            log.tags({"searched": trial.words, "binds": binding.dimension})
+            costs.log(log, cost)
+            lost = {} if binding.lost is None else {"search/lost": binding.lost}
+            log.metrics({"search/prompts": prompts, **lost})
+            return log.id
+
+
+@runs.service()
+def _newest(key: str) -> Any:
+    return next(iter(search_runs(has_tags({sweeps.CELL: key}), limit=1)), None)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What another process needs for a candidate: a pickle, never logged."""
+
+    recipe: Recipe
+    key: str
+    revision: str
+    """Of the dense source; a machine that finds other files refuses the candidate."""
+    shared: Mapping[str, Any]
+    """The fields `SHARED` of the job."""
+    dense: Comparison
+    parent: str
+    settings: Mapping[str, str]
+    """Environment of the process."""
+    code: str
+    """Digest of the code that searches."""
+
+    @classmethod
+    def of(cls, candidate: Candidate, *, settings: Mapping[str, str], code: str) -> "Task":
+        """Pack a candidate."""
+        return cls(
+            recipe=candidate.recipe,
+            key=candidate.key,
+            revision=candidate.job.source.revision,
+            shared={name: getattr(candidate.job, name) for name in SHARED},
+            dense=candidate.dense,
+            parent=candidate.parent,
+            settings=settings,
+            code=code,
+        )
+
+    @property
+    def name(self) -> str:
+        """The recipe in a few characters."""
+        return self.recipe.slug
+
+    @cached_property
+    def _candidate(self) -> Candidate:
+        made = job.Job(recipe=self.recipe, source=self._source(), **self.shared)
+        return Candidate(self.recipe, self.key, made, self.dense, self.parent, timed=False)
+
+    def _source(self) -> Source:
+        found = sources.resolve(registry.local_model(self.recipe.base_model))
+        if found.revision != self.revision:
+            raise UserError(
+                f"{self.recipe.base_model} has other files on this machine. Put the same model on"
+                " every machine."
+            )
+        return found
+
+    def done(self) -> Outcome | None:
+        """Return the outcome if a process has finished it before."""
+        run = _newest(self.key)
+        finished = run is not None and run.info.status == "FINISHED"
+        return Outcome(self.key, "done", run.info.run_id) if finished else None
+
+    def work(self, began: float) -> Outcome:
+        """Ask the candidate."""
+        cell.check_code(self.code)
+        return Outcome(self.key, "done", self._candidate.ask(say=cell.say))
