@@ -151,7 +151,7 @@ compress_options = stack(
     click.option(
         "--bits",
         type=INTEGER,
-        help="Bits per weight, such as 3, 4 or 8  [required by gptq, awq and rtn].",
+        help="Bits per weight, 3, 4, 5, 6 or 8  [required by gptq, awq and rtn].",
     ),
     click.option(
         "--layer-bits",

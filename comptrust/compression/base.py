@@ -76,7 +76,7 @@ class Quantization(Method):
     """Weights become `bits`-bit integers; each group of them shares a scale."""
 
     kind = "quantization"
-    bits_known = (3, 4, 8)
+    bits_known = (3, 4, 5, 6, 8)
     mixed: ClassVar[bool] = True
     """Whether layers may have bits of their own."""
 

@@ -58,7 +58,9 @@ TABLE = (
         transformers=YES,
     ),
     Row("4 bits", ("gptq", "rtn", "autoround", "awq"), (4,), YES, YES, YES),
-    Row("3 and 8 bits", ("gptq", "rtn", "autoround", "awq"), (3, 8), YES, FOUR_BITS, YES),
+    Row(
+        "3, 5, 6 and 8 bits", ("gptq", "rtn", "autoround", "awq"), (3, 5, 6, 8), YES, FOUR_BITS, YES
+    ),
     Row(
         "dynamic or block, 2:4 too (served as dense)",
         ("fp8",),

@@ -42,13 +42,8 @@ class Facts:
 
 
 def stored_bits(bits: int | None, group_size: int | None) -> float:
-    """Return the bits that a weight takes in the files, with its share of a scale.
-
-    Words of 32 bits hold whole codes, so a code of 3 bits takes 3.2.
-    """
-    if bits is None:
-        return float(DENSE_BITS)
-    return 32 / (32 // bits) + SCALE_BITS / (group_size or DEFAULT_GROUP)
+    """Return the bits that a weight takes in the files, with its share of a scale."""
+    return float(DENSE_BITS) if bits is None else bits + SCALE_BITS / (group_size or DEFAULT_GROUP)
 
 
 def of(model: Model, *, work: bool) -> Facts:

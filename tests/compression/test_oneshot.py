@@ -74,7 +74,7 @@ def test_rounding_gives_the_nearest_value_of_each_group_and_loses_more_with_fewe
     import torch
 
     errors = {}
-    for bits in (2, 3, 4, 8):  # 2 bits only in Python: a control that has to be noticed
+    for bits in (2, 3, 4, 5, 6, 8):  # 2 bits only in Python: a control that has to be noticed
         model, _ = load(tiny_model)
         layer = model.get_submodule("model.layers.0.mlp.up_proj")
         before = layer.weight.detach().clone().reshape(-1, 64)

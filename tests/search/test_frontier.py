@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from comptrust.compression.sensitivity import Sensitivity, Unit
 from comptrust.records import Recipe
@@ -28,15 +29,20 @@ def frontier(widths: tuple[int, ...] = (3, 4, 8, 16)) -> Frontier:
 
 
 def test_stored_bits_are_those_of_the_files() -> None:
-    assert [stored_bits(bits, 64) for bits in (3, 4, 8, None)] == [3.45, 4.25, 8.25, 16.0]
+    from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
+
+    for bits in (3, 4, 5, 6, 8):
+        codes = torch.zeros(1, 576, dtype=torch.int8)
+        assert stored_bits(bits, 64) == 32 * pack_to_int32(codes, bits).numel() / 576 + 16 / 64
+    assert stored_bits(None, 64) == 16
 
 
 def test_the_first_step_removes_most_loss_per_byte_and_skips_widths_above_the_hull() -> None:
     line = frontier()
     first = line.steps[0]
-    assert (first.unit, first.bits) == (0, 4) and first.bytes == pytest.approx(100)
+    assert (first.unit, first.bits) == (0, 4) and first.bytes == pytest.approx(125)
     assert 4 not in [step.bits for step in line.steps if step.unit == 1], "3 to 8 gains more"
-    assert line.size(0) == pytest.approx(500 + 4000 * 3.45 / 8)
+    assert line.size(0) == pytest.approx(500 + 4000 * 3.25 / 8)
     assert line.at(len(line) - 1).layer_bits, "something is always compressed"
     assert frontier((3, 4)).size(3) == pytest.approx(500 + 4000 * 4.25 / 8)
 

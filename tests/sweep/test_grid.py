@@ -156,13 +156,13 @@ REFUSED = [
     ),
     (
         "bits that do not exist",
-        "methods: [gptq]\nbits:\n  - 4\n  - 5\n",
-        "line 5: Method gptq does not support bits 5",
+        "methods: [gptq]\nbits:\n  - 4\n  - 7\n",
+        "line 5: Method gptq does not support bits 7",
     ),
     (
         "quantizing without bits",
         "methods: [awq]\n",
-        "line 2: method awq needs bits. Known: 3, 4, 8.",
+        "line 2: method awq needs bits. Known: 3, 4, 5, 6, 8.",
     ),
     (
         "share against pattern",

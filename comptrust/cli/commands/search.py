@@ -20,7 +20,7 @@ from comptrust.cli.options import (
 )
 from comptrust.errors import Exit, UserError
 
-FORMATS = "3,4,8,dense"
+FORMATS = "3,4,5,6,8,dense"
 
 
 @click.command("search")
