@@ -1,6 +1,6 @@
 """Which layers need bits? Gram matrices against AutoScheme: `python benchmarks/sensitivity.py`.
 
-Both choose 3, 4 or 8 bits for each unit of the embedded model's layers, from the same 24
+Both choose 4 or 8 bits for each unit of the embedded model's layers, from the same 24
 calibration texts: `comptrust search` by the relative error of each unit's outputs, AutoScheme of
 auto-round by gradients of the loss. Their choices are rounded alike (symmetric, groups of 64) and
 compared by what becomes of the model: the mean divergence (nats) of its next-token distribution
@@ -28,7 +28,7 @@ from comptrust.models.loading import load
 from comptrust.records import Recipe
 from comptrust.search.frontier import Frontier
 
-WIDTHS, GROUP = (3, 4, 8), 64
+WIDTHS, GROUP = (4, 8), 64
 CALIBRATE, COMPARE = 24, 32
 SHARED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 TEXT_TOKENS = 256
@@ -57,7 +57,9 @@ def by_auto_scheme(model: Any, tokenizer: Any, texts: Sequence[str], average: fl
         path.write_text(json.dumps(["\n".join(texts[start::4]) for start in range(4)]))
         wanted = AutoScheme(
             avg_bits=average,
-            options=[QuantizationScheme(bits=bits, group_size=GROUP) for bits in WIDTHS],
+            options=[
+                QuantizationScheme(bits=bits, group_size=GROUP, act_bits=16) for bits in WIDTHS
+            ],
             shared_layers=SHARED,
             ignore_scale_zp_bits=True,
             nsamples=4,
@@ -119,7 +121,7 @@ def rounded(model: Any, bits: Bits, judge: Callable[[], float]) -> float:
 def main() -> None:
     """Print a row for each budget."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bits", type=float, nargs="+", default=[3.5, 4.0, 5.0, 6.0, 7.0])
+    parser.add_argument("--bits", type=float, nargs="+", default=[5.0, 6.0, 7.0])
     budgets = parser.parse_args().bits
     logging.disable(logging.WARNING)
     folder = sources.resolve("builtin:smollm2-135m-instruct").path

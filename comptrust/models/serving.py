@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from comptrust.errors import ServiceError
+from comptrust.errors import ServiceError, UserError
 from comptrust.interrupts import terminable
 from comptrust.models import gguf_folder, gpus, memory, precision, servers, vllm_program
 from comptrust.records import NOT_TOLD, Dtype
@@ -35,6 +35,9 @@ CACHE_GB = "VLLM_CPU_KVCACHE_SPACE"
 ON_CPU = ("--block-size", "32", "--enforce-eager")
 """On a CPU the prefix cache keeps or forgets 32 tokens together, instead of vLLM's 128, and nothing
 is compiled: that takes longer there than it spares."""
+CPU_INFO = Path("/proc/cpuinfo")
+INTEGERS = ("compressed-tensors", "gptq", "awq")
+"""Kinds of quantized weights; other kinds have kernels of their own."""
 KEPT = r"""
 exec 3<&0
 trap : TERM
@@ -96,6 +99,7 @@ def vllm(
     environment = {key: value for key, value in os.environ.items() if key not in SECRETS}
     environment |= OF_SERVER
     if on_cpu:
+        _check_processor(folder)
         environment.setdefault(CACHE_GB, "4")
         needed = gpus.weights(folder, dtype=dtype) + _cache_bytes(environment[CACHE_GB])
         memory.check_bytes(folder, needed, what=f"its weights and vLLM's cache ({CACHE_GB})")
@@ -148,6 +152,20 @@ def reason(log: Path) -> str:
 
 def _text(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")
+
+
+def _check_processor(folder: Path) -> None:
+    """Raise UserError for integer weights on an x86 processor for which vLLM has no kernel."""
+    try:
+        flags = CPU_INFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # another system
+        return
+    integers = memory.quantization(folder).get("quant_method") in INTEGERS
+    if integers and "avx2" in flags and "avx512f" not in flags:
+        raise UserError(
+            "vLLM computes quantized weights on a CPU only with AVX-512, which this one lacks. Use"
+            " --engine hf."
+        )
 
 
 def _cache_bytes(stated: str) -> int:

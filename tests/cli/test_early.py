@@ -25,7 +25,7 @@ BOTH = [
     ("--out full", "full exists already"),
     ("--format gptqq", "Did you mean 'gptq'"),
     ("--format awq", "holds only what method awq produces"),
-    ("--bits 5", "does not support bits 5"),
+    ("--bits 7", "does not support bits 7"),
 ]
 MISTAKES = [
     *((f"{command} {words}", says) for command in (RUN, COMPRESS) for words, says in BOTH),

@@ -118,7 +118,7 @@ REFUSED = [
     ({"method": "autoround", "bits": 4}, RULES, "cannot be used with method autoround"),
     ({"method": "fp8"}, RULES, "layer_bits cannot be used with method fp8"),
     ({"bits": 4, "format": "gptq"}, RULES, "same bits in all layers"),
-    ({"bits": 4}, [{"layers": ["*"], "bits": 5}], "does not support bits 5"),
+    ({"bits": 4}, [{"layers": ["*"], "bits": 7}], "does not support bits 7"),
     ({"bits": 4}, [{"layers": [], "bits": 8}], "at least 1 item"),
     ({"bits": 4}, [{"bits": 8}], "Field required"),
     ({"bits": 4}, "all", "Write rules such as"),

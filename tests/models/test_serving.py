@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -176,11 +178,34 @@ def test_the_reason_is_the_first_error_and_what_can_be_loaded_is_said(
     assert "It loads none, magnitude" in message and "\n" not in message
 
 
+def test_quantized_weights_need_a_processor_with_kernels(
+    tiny_model: Path, tmp_path: Path, stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, flags = tmp_path / "model", tmp_path / "cpuinfo"
+    shutil.copytree(tiny_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (folder / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(serving, "CPU_INFO", flags)
+    monkeypatch.setattr(serving.gpus, "count", lambda: 0)
+    flags.write_text("flags : sse4_2 avx2\n")
+    settings: dict[str, Any] = {"name": "m", "dtype": "bfloat16", "log": tmp_path / "log"}
+    with (
+        pytest.raises(UserError, match="only with AVX-512, which this one lacks. Use --engine hf"),
+        serving.vllm(folder, **settings, say=print),
+    ):
+        raise AssertionError("it did not start")
+    for words, model in (("avx2 avx512f", folder), ("avx2", tiny_model), ("asimd", folder)):
+        flags.write_text(f"flags : {words}\n")
+        serving._check_processor(model)
+
+
 ALIVE = """
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 os.environ["COMPTRUST_CACHE"] = sys.argv[2]
 from pathlib import Path
+from typing import Any
 from comptrust.models import serving
 serving._wait = lambda server, *, on_cpu: None
 with serving.vllm(Path(sys.argv[1]), name="m", dtype="float32", log=Path(sys.argv[3]), say=str):

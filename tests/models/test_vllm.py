@@ -14,13 +14,15 @@ from typing import cast
 import httpx
 import pytest
 
+from comptrust.compression.recipe import build
 from comptrust.errors import ServiceError
-from comptrust.models import engines, vllm_program
+from comptrust.models import engines, sources, vllm_program
 from comptrust.models.backends.hf import Hf
 from comptrust.models.backends.vllm import Vllm
 from comptrust.models.engines import EngineOptions
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
+from comptrust.workflow import checkpoints
 from tests.support.asked import asked
 
 pytestmark = [
@@ -68,6 +70,25 @@ def test_options_and_texts_are_those_of_hf(served: Vllm, model: Path) -> None:
     facts = served.describe() | served.machine()
     assert (facts["backend"], facts["dtype"]) == ("vllm", "torch.float32")
     assert facts["server_version"] == f"vllm {vllm_program.TESTED}"
+
+
+@pytest.mark.skipif(
+    "avx512f" not in Path("/proc/cpuinfo").read_text(),
+    reason="vLLM computes 4 bits on a CPU only with AVX-512",
+)
+def test_a_mixed_checkpoint_answers_as_in_hf(model: Path, tmp_path: Path) -> None:
+    """4 bits in some layers and 16 in others, which is what a search for vllm-cpu proposes."""
+    options = {"layer_bits": [{"layers": ["model.layers.0.*"], "bits": "dense"}]}
+    recipe = build(model=str(model), method="rtn", bits=4, server="vllm-cpu", **options)
+    record = checkpoints.get(recipe, sources.resolve(str(model)), out=tmp_path / "mixed")
+    folder = Path(record.path)
+    local = Hf(folder, dtype="bfloat16")
+    expected = {answer.id: answer.texts for answer in local.answer(asked())}
+    settings = EngineOptions(engine="vllm", dtype="bfloat16", batch_size=4)
+    with engines.opened(folder, settings, name="mixed", log=tmp_path / "log") as backend:
+        texts = {answer.id: answer.texts for answer in backend.answer(asked())}
+    assert texts == expected
+    assert "Kernel" in cast(Vllm, backend)._server.kernels(), "4-bit layers have a kernel"
 
 
 def test_no_stored_answer_is_asked_again_after_a_kill(

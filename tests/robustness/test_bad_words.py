@@ -96,7 +96,7 @@ WORDS = [
     (f"{RUN} --unknown 1", "--unknown"),
     (f"{RUN} surplus", "surplus"),
     ("compress", "--method"),
-    ("compress --method awq --bits 5", "5"),
+    ("compress --method awq --bits 7", "7"),
     ("compress --method gptq --bits 4 --out card.json", "card.json"),
     ("compress --method gptq --bits 4 --model empty --out below", "empty"),
     ("evaluate", "target"),
