@@ -1,11 +1,11 @@
-"""Which layers need bits? Gram matrices against AutoScheme: `python benchmarks/sensitivity.py`.
+"""Which layers need bits? Our measure against AutoScheme: `python benchmarks/sensitivity.py`.
 
 Both choose 4 or 8 bits for each unit of the embedded model's layers, from the same 24
-calibration texts: `comptrust search` by the relative error of each unit's outputs, AutoScheme of
-auto-round by gradients of the loss. Their choices are rounded alike (symmetric, groups of 64) and
-compared by what becomes of the model: the mean divergence (nats) of its next-token distribution
-from the dense model's on 32 other texts. AutoScheme is asked for an average number of bits, and the
-Gram matrices get no more than what it used.
+calibration texts: `comptrust search` by the error of each output and its squared gradient,
+AutoScheme of auto-round by the loss that errors and gradients foretell. Their choices are rounded
+alike (symmetric, groups of 64) and compared by what becomes of the model: the mean divergence
+(nats) of its next-token distribution from the dense model's on 32 other texts. AutoScheme is asked
+for an average number of bits, and ours gets no more than what it used.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def by_auto_scheme(model: Any, tokenizer: Any, texts: Sequence[str], average: fl
     return {name: int(chosen[name]["bits"]) for name in names}
 
 
-def by_gram(found: sensitivity.Sensitivity, most: float) -> Bits:
+def by_ours(found: sensitivity.Sensitivity, most: float) -> Bits:
     """Return the largest recipe of the frontier with at most so many bits on average."""
     recipe = Recipe(base_model="m", method="rtn", bits=min(WIDTHS), group_size=GROUP)
     line = Frontier(found, widths=WIDTHS, recipe=recipe, dense_bytes=0.0)
@@ -136,8 +136,8 @@ def main() -> None:
     found, seconds = timed(
         lambda: sensitivity.measure(model, ids[:CALIBRATE], bits=WIDTHS, group_size=GROUP)
     )
-    print(f"Gram matrices: {seconds:.1f} CPU-s, once for all budgets\n")
-    print("| mean bits | AutoScheme, CPU-s | AutoScheme, nats | Gram, nats |\n|---|---|---|---|")
+    print(f"ours: {seconds:.1f} CPU-s, once for all budgets\n")
+    print("| mean bits | AutoScheme, CPU-s | AutoScheme, nats | ours, nats |\n|---|---|---|---|")
     for budget in budgets:
         theirs, seconds = timed(
             lambda budget=budget: by_auto_scheme(
@@ -147,7 +147,7 @@ def main() -> None:
         used = average(model, theirs)
         nats = [
             rounded(model, bits, lambda: divergence(model, dense, ids[CALIBRATE:]))
-            for bits in (theirs, by_gram(found, used))
+            for bits in (theirs, by_ours(found, used))
         ]
         print(f"| {used:.2f} | {seconds:.1f} | {nats[0]:.4f} | {nats[1]:.4f} |", flush=True)
 

@@ -1,12 +1,15 @@
 """How much each part of a model suffers from fewer bits, measured once from the dense model.
 
 Layers that read the same input (q, k and v; gate and up) and the experts of a block are one unit:
-servers fuse them, so they need the same bits. For a rounding error D of a unit's weights W and its
-inputs X, the loss is the relative error of its outputs,
+servers fuse them, so they need the same bits. The loss of rounding a unit is an estimate of how far
+the model's next-token distribution moves (Kullback-Leibler divergence in nats per token): to second
+order it is half the error's product with the Fisher information, here its diagonal (as in optimal
+brain damage, LeCun et al. 1990). For a rounding error D of the weights and inputs X,
 
-    || X D^T ||^2 / || X W^T ||^2
+    1/2 sum over outputs o of mean((X D^T)_o^2) mean(g_o^2)
 
-from the Gram matrix of X, which one pass over the calibration texts sums up (gram.py).
+where g is the gradient of the log-probability of tokens drawn from the model itself. One pass over
+the calibration texts, forward and back, sums up the Gram matrices of X (gram.py) and g^2.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from comptrust import config, digests
 from comptrust.records import Record
@@ -36,8 +39,8 @@ class Unit(Record):
     layers: tuple[str, ...]
     weights: int
     losses: dict[int, float]
-    """Bits -> loss of rounding to so many; a unit that no calibration token reached has the largest
-    of all units.
+    """Bits -> loss of rounding to so many, in nats per token; a unit that no calibration token
+    reached has the largest of all units.
     """
 
     @property
@@ -81,15 +84,19 @@ def measure(
 
     take_apart(model)
     layers = target_layers(model)
-    grams, members = _grams(model, layers, samples)
+    tokens = sum(ids.shape[1] for ids in samples)
+    grams, gains, members = _pass(model, layers, samples)
+
+    def of_unit(names: list[str], width: int) -> float | None:
+        """Return the loss of some layers at so many bits; None if no token reached one."""
+        reached = [name for name in names if name in gains]
+        rounding = partial(_loss, bits=width, group_size=group_size)
+        parts = [rounding(layers[name].weight, grams[name], gains[name]) for name in reached]
+        return sum(parts) / tokens if reached else None
+
     with torch.no_grad():
         losses = {
-            first: {
-                width: _loss(
-                    [layers[name].weight for name in names], grams, names, width, group_size
-                )
-                for width in bits
-            }
+            first: {width: of_unit(names, width) for width in bits}
             for first, names in members.items()
         }
     worst = {
@@ -98,7 +105,7 @@ def measure(
     }
     return Sensitivity(
         group_size=group_size,
-        calibration_tokens=sum(ids.shape[1] for ids in samples),
+        calibration_tokens=tokens,
         units=tuple(
             Unit(
                 layers=tuple(names),
@@ -113,23 +120,28 @@ def measure(
     )
 
 
-def _grams(
+def _pass(
     model: torch.nn.Module, layers: dict[str, Any], samples: Sequence[torch.Tensor]
-) -> tuple[dict[str, Gram], dict[str, list[str]]]:
-    """Return the Gram matrix of each layer's inputs, shared in a unit, and the units' layers."""
+) -> tuple[dict[str, Gram], dict[str, torch.Tensor], dict[str, list[str]]]:
+    """Return what one pass over the texts shows.
+
+    That is the Gram matrix of each layer's inputs, shared in a unit, the sum of g^2 of each of its
+    outputs, and the units' layers.
+    """
     import torch
 
     from comptrust.compression.gram import Gram
 
     grams: dict[str, Gram] = {}
+    gains: dict[str, torch.Tensor] = {}
     unit_of: dict[str, str] = {}
     last: dict[str, tuple[torch.Tensor, str]] = {}
 
-    def add(name: str, layer: Any, args: tuple[Any, ...]) -> None:
-        inputs, parent = args[0], name.rpartition(".")[0]
+    def add(name: str, layer: Any, args: tuple[Any, ...], output: Any) -> None:
+        inputs, parent = args[0].detach(), name.rpartition(".")[0]
         before = last.get(parent)
         # The tensor is kept, so that its memory is not another one's in the meantime.
-        last[parent] = before if before and before[0] is inputs else (inputs, name)
+        last[parent] = before if before and before[0] is args[0] else (args[0], name)
         first = last[parent][1]
         unit_of.setdefault(name, first)
         if first == name:
@@ -138,13 +150,23 @@ def _grams(
             grams[name].add(inputs)
         else:
             grams[name] = grams[first]
+        output.register_hook(partial(gain, name))
 
-    hooks = [layer.register_forward_pre_hook(partial(add, name)) for name, layer in layers.items()]
+    def gain(name: str, gradient: torch.Tensor) -> None:
+        squares = gradient.float().square().flatten(0, -2).sum(dim=0)
+        gains[name] = gains[name] + squares if name in gains else squares
+
+    model.requires_grad_(False)
+    embeddings = cast(Any, model).get_input_embeddings()
+    hooks = [layer.register_forward_hook(partial(add, name)) for name, layer in layers.items()]
+    hooks.append(embeddings.register_forward_hook(lambda *given: given[2].requires_grad_()))
+    chance = torch.Generator().manual_seed(0)
     try:
-        with torch.no_grad():
-            for ids in samples:
-                model(ids.to(next(model.parameters()).device))
-                last.clear()
+        for ids in samples:
+            logits = model(ids.to(next(model.parameters()).device)).logits[0].float()
+            drawn = torch.multinomial(logits.detach().softmax(-1).cpu(), 1, generator=chance)
+            logits.log_softmax(-1).gather(1, drawn.to(logits.device)).sum().backward()
+            last.clear()
     finally:
         for hook in hooks:
             hook.remove()
@@ -152,22 +174,19 @@ def _grams(
     for name in layers:
         found = EXPERT.fullmatch(name)
         members[found[1] if found else unit_of.get(name, name)].append(name)
-    return grams, members
+    return grams, gains, members
 
 
 def _loss(
-    weights: list[torch.Tensor], grams: dict[str, Gram], names: list[str], bits: int, size: int
-) -> float | None:
-    """Return the relative error of the outputs; None if no token reached a layer."""
-    error = total = 0.0
-    for name, weight in zip(names, weights, strict=True):
-        if name not in grams:
-            continue
-        for start in range(0, len(weight), ROWS):
-            rows = weight[start : start + ROWS].float()
-            error += float(grams[name].loss(rounded(rows, bits=bits, group_size=size) - rows))
-            total += float(grams[name].loss(rows))
-    return error / total if total else None
+    weight: torch.Tensor, gram: Gram, gains: torch.Tensor, *, bits: int, group_size: int
+) -> float:
+    """Return the loss of a layer, summed over tokens."""
+    total = 0.0
+    for start in range(0, len(weight), ROWS):
+        rows = weight[start : start + ROWS].float()
+        error = rounded(rows, bits=bits, group_size=group_size) - rows
+        total += float(gram.loss(error * gains[start : start + ROWS, None].sqrt()))
+    return total / 2 / gram.count
 
 
 def rounded(weight: torch.Tensor, *, bits: int, group_size: int) -> torch.Tensor:

@@ -90,11 +90,11 @@ def _sensitivity(found: Searched, save: Callable[[Figure], T]) -> T:
     colors = [BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", INK, GRAY]
     with drawing.canvas(WIDTH, HEIGHT) as figure:
         axes = figure.add_axes((0.09, 0.13, 0.88, 0.77))
-        axes.set_title(f"{found.model}: relative output error at {fewest} bits")
+        axes.set_title(f"{found.model}: loss of rounding to {fewest} bits")
         for number, (kind, points) in enumerate(kinds.items()):
             axes.plot(
                 [block for block, _ in points],
-                [100 * loss for _, loss in points],
+                [loss for _, loss in points],
                 marker="osD^vXP"[number % 7],
                 color=colors[number % len(colors)],
                 linewidth=1,
@@ -106,7 +106,7 @@ def _sensitivity(found: Searched, save: Callable[[Figure], T]) -> T:
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
         axes.set_xlabel("block", loc="left")
-        axes.set_ylabel("error of the outputs, % of their size squared")
+        axes.set_ylabel("estimated divergence, nats per token")
         axes.legend(frameon=False, fontsize=7)
         return save(figure)
 

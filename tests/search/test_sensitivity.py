@@ -1,4 +1,4 @@
-"""Sensitivity of a tiny model: units, hand-computed losses, experts that no token reached."""
+"""Sensitivity of a tiny model: units, losses by hand and against the real divergence."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from comptrust.compression import sensitivity
 from comptrust.models.loading import load
 
 
-def test_units_share_their_input_and_losses_are_relative_output_errors(tiny_model: Path) -> None:
+def test_losses_are_half_the_errors_times_the_gradients(tiny_model: Path) -> None:
+    """By hand for one layer and one text."""
     import torch
 
     model, tokenizer = load(tiny_model)
+    model = model.float()
     ids = tokenizer("Water boils at one hundred degrees.", return_tensors="pt")["input_ids"]
-    layer, seen = model.get_submodule("model.layers.0.mlp.down_proj"), []
-    hook = layer.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
-    found = sensitivity.measure(model, [ids, ids[:, :9]], bits=(3, 8), group_size=64)
-    hook.remove()
+    found = sensitivity.measure(model, [ids], bits=(3, 8), group_size=64)
     names = [unit.name for unit in found.units]
     assert names[:4] == [
         "layers.0.self_attn.q_proj+k_proj+v_proj",
@@ -26,16 +25,49 @@ def test_units_share_their_input_and_losses_are_relative_output_errors(tiny_mode
         "layers.0.mlp.gate_proj+up_proj",
         "layers.0.mlp.down_proj",
     ]
-    inputs = torch.cat([one.flatten(0, -2) for one in seen])
-    weight = layer.weight.detach().float()
-    error = inputs @ (sensitivity.rounded(weight, bits=3, group_size=64) - weight).T
-    expected = float(error.square().sum() / (inputs @ weight.T).square().sum())
-    unit = found.units[3]
-    assert unit.losses[3] == pytest.approx(expected, rel=1e-3)
+    layer, seen = model.get_submodule("model.layers.0.mlp.down_proj"), {}
+    layer.weight.requires_grad_(True)
+
+    def keep(_: object, args: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        output.retain_grad()
+        seen.update(inputs=args[0].detach(), output=output)
+
+    hook = layer.register_forward_hook(keep)
+    logits = model(ids).logits[0]
+    hook.remove()
+    chance = torch.Generator().manual_seed(0)
+    drawn = torch.multinomial(logits.detach().softmax(-1), 1, generator=chance)
+    logits.log_softmax(-1).gather(1, drawn).sum().backward()
+    weight = layer.weight.detach()
+    error = seen["inputs"][0] @ (sensitivity.rounded(weight, bits=3, group_size=64) - weight).T
+    gradient = seen["output"].grad[0]
+    expected = (error.square().mean(dim=0) * gradient.square().mean(dim=0)).sum() / 2
+    assert found.units[3].losses[3] == pytest.approx(float(expected), rel=1e-3)
     assert all(one.losses[8] < one.losses[3] / 100 for one in found.units)
     assert next(iter(sensitivity.units_of(found))).losses[3] == max(
         one.losses[3] for one in found.units
     )
+
+
+def test_losses_foretell_how_far_the_distribution_moves(tiny_model: Path) -> None:
+    """For small errors the sum of the losses is about the divergence itself."""
+    import torch
+
+    model, tokenizer = load(tiny_model)
+    model = model.float()
+    text = "The river runs past the old mill. " * 12
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    found = sensitivity.measure(model, [ids], bits=(6,), group_size=64)
+    with torch.no_grad():
+        before = model(ids).logits[0].log_softmax(-1)
+        for unit in found.units:
+            for name in unit.layers:
+                weight = model.get_submodule(name).weight
+                weight.copy_(sensitivity.rounded(weight, bits=6, group_size=64))
+        after = model(ids).logits[0].log_softmax(-1)
+    divergence = float((before.exp() * (before - after)).sum(-1).mean())
+    foretold = sum(unit.losses[6] for unit in found.units)
+    assert divergence / 2 < foretold < 2 * divergence
 
 
 def test_rounding_is_that_of_the_method(tiny_model: Path, tmp_path: Path) -> None:
