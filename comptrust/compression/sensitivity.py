@@ -89,7 +89,7 @@ def measure(
 
     def of_unit(names: list[str], width: int) -> float | None:
         """Return the loss of some layers at so many bits; None if no token reached one."""
-        reached = [name for name in names if name in gains]
+        reached = [name for name in names if name in gains and grams[name].count]
         rounding = partial(_loss, bits=width, group_size=group_size)
         parts = [rounding(layers[name].weight, grams[name], gains[name]) for name in reached]
         return sum(parts) / tokens if reached else None

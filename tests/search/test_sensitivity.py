@@ -89,3 +89,13 @@ def test_the_cache_returns_what_was_kept(tmp_path: Path, monkeypatch: pytest.Mon
     found = sensitivity.Sensitivity(group_size=64, calibration_tokens=1, units=(unit,))
     assert sensitivity.cached("k", lambda: found) == found
     assert sensitivity.cached("k", lambda: pytest.fail("measured twice")) == found
+
+
+def test_experts_that_no_token_reached_count_as_the_most_sensitive(tmp_path: Path) -> None:
+    from tests.support import families
+
+    model, tokenizer = load(families.build("qwen3_moe", tmp_path / "moe"))
+    ids = tokenizer("The river runs past the old mill.", return_tensors="pt")["input_ids"]
+    found = sensitivity.measure(model, [ids[:, :1]], bits=(4, 8), group_size=32)
+    losses = [unit.losses[4] for unit in found.units]
+    assert min(losses) > 0 and any("experts" in unit.name for unit in found.units)
