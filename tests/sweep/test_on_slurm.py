@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from comptrust.errors import ServiceError, UserError
-from comptrust.sweep import engines, grid, plan
+from comptrust.sweep import grid, plan
+from comptrust.sweep.cell import Task
 from comptrust.sweep.driver import Driver
 from comptrust.sweep.engines import Capacity
 from comptrust.tracking import runs, sweeps
@@ -87,10 +88,10 @@ def test_a_folder_of_jobs_that_others_can_write_is_refused(cluster: Path, place:
         on_slurm.OnSlurm()
 
 
-def task_of(place: Place) -> tuple[on_slurm.OnSlurm, engines.Task]:
+def task_of(place: Place) -> tuple[on_slurm.OnSlurm, Task]:
     sweep = plan.build(grid.load(str(place.sweep("study", methods=["none"]))), work=True)
     settings = {"MLFLOW_TRACKING_URI": "http://me:pa55@host", "COMPTRUST_CACHE": "/c"}
-    task = engines.Task(
+    task = Task(
         cell=sweep.cells[0],
         file=sweep.file,
         suite_digest=sweep.suite.digest,
@@ -163,7 +164,7 @@ def test_a_killed_and_a_preempted_job_go_on(place: Place) -> None:
     driver = Driver(plan.build(grid.load(str(path)), work=True), engine, stream=io.StringIO())
     submit, told = engine.submit, []
 
-    def and_disturb(task: engines.Task, request: Capacity) -> None:
+    def and_disturb(task: Task, request: Capacity) -> None:
         submit(task, request)
         if task.cell.recipe.slug in told:
             return
