@@ -96,6 +96,8 @@ class EngineOptions:
                 raise UserError(
                     f"{servers.SERVERS[server]} cannot load {kind}: {why}; or use engine hf."
                 )
+            if server == "vllm-cpu" and recipe.method in servers.INTEGERS:
+                serving.check_processor()
 
 
 @contextmanager

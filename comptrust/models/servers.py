@@ -17,6 +17,8 @@ SERVERS = {
     "transformers": "transformers 5.17 with compressed-tensors",
     "llama.cpp": "llama.cpp",
 }
+INTEGERS = ("gptq", "rtn", "autoround", "awq")
+"""Methods whose weights are integers of a few bits, packed."""
 YES = ""
 """The server loads it; any other text says why not."""
 FOUR_BITS = "it computes quantized integers at 4 bits only. Use bits 4"
@@ -57,10 +59,8 @@ TABLE = (
         vllm_cpu=YES,
         transformers=YES,
     ),
-    Row("4 bits", ("gptq", "rtn", "autoround", "awq"), (4,), YES, YES, YES),
-    Row(
-        "3, 5, 6 and 8 bits", ("gptq", "rtn", "autoround", "awq"), (3, 5, 6, 8), YES, FOUR_BITS, YES
-    ),
+    Row("4 bits", INTEGERS, (4,), YES, YES, YES),
+    Row("3, 5, 6 and 8 bits", INTEGERS, (3, 5, 6, 8), YES, FOUR_BITS, YES),
     Row(
         "dynamic or block, 2:4 too (served as dense)",
         ("fp8",),

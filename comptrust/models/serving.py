@@ -36,8 +36,8 @@ ON_CPU = ("--block-size", "32", "--enforce-eager")
 """On a CPU the prefix cache keeps or forgets 32 tokens together, instead of vLLM's 128, and nothing
 is compiled: that takes longer there than it spares."""
 CPU_INFO = Path("/proc/cpuinfo")
-INTEGERS = ("compressed-tensors", "gptq", "awq")
-"""Kinds of quantized weights; other kinds have kernels of their own."""
+PACKED = "pack-quantized"
+"""Format of compressed-tensors with integers of a few bits."""
 KEPT = r"""
 exec 3<&0
 trap : TERM
@@ -99,7 +99,9 @@ def vllm(
     environment = {key: value for key, value in os.environ.items() if key not in SECRETS}
     environment |= OF_SERVER
     if on_cpu:
-        _check_processor(folder)
+        stated = memory.quantization(folder)
+        if stated.get("quant_method") in ("gptq", "awq") or stated.get("format") == PACKED:
+            check_processor()
         environment.setdefault(CACHE_GB, "4")
         needed = gpus.weights(folder, dtype=dtype) + _cache_bytes(environment[CACHE_GB])
         memory.check_bytes(folder, needed, what=f"its weights and vLLM's cache ({CACHE_GB})")
@@ -154,16 +156,15 @@ def _text(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")
 
 
-def _check_processor(folder: Path) -> None:
-    """Raise UserError for integer weights on an x86 processor for which vLLM has no kernel."""
+def check_processor() -> None:
+    """Raise UserError if vLLM has no kernel for packed integers on this x86 processor."""
     try:
         flags = CPU_INFO.read_text(encoding="utf-8", errors="replace")
     except OSError:  # another system
         return
-    integers = memory.quantization(folder).get("quant_method") in INTEGERS
-    if integers and "avx2" in flags and "avx512f" not in flags:
+    if "avx2" in flags and "avx512f" not in flags:
         raise UserError(
-            "vLLM computes quantized weights on a CPU only with AVX-512, which this one lacks. Use"
+            "vLLM computes integer weights on a CPU only with AVX-512, which this one lacks. Use"
             " --engine hf."
         )
 

@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from comptrust import config
 from comptrust.errors import UserError
 from comptrust.models import sources
 from comptrust.models.probe import InMemory
-from comptrust.models.sources import Source
 from comptrust.records import Recipe
-from comptrust.search.candidates import Comparison
+from comptrust.search.comparison import Comparison
 from comptrust.search.result import Trial
 from comptrust.sweep import cell
 from comptrust.tracking import registry, runs, sweeps
@@ -45,11 +43,10 @@ class Candidate:
 
     def trial(self) -> Trial | None:
         """Return how it ended; None if no run of it is finished."""
-        run = _newest(self.key)
-        if run is None or run.info.status != "FINISHED":
+        if (run_id := finished(self.key)) is None:
             return None
-        logged = runs.read_json(run.info.run_id, TRIAL)
-        return config.parse(logged, Trial, where=f"runs:/{run.info.run_id}/{TRIAL}")
+        logged = runs.read_json(run_id, TRIAL)
+        return config.parse(logged, Trial, where=f"runs:/{run_id}/{TRIAL}")
 
     def ask(self, *, say: Say) -> str:
         """Compress it, ask it until it is decided, log the trial, and return the run's id."""
@@ -92,6 +89,12 @@ def _newest(key: str) -> Any:
     return next(iter(search_runs(has_tags({sweeps.CELL: key}), limit=1)), None)
 
 
+def finished(key: str) -> str | None:
+    """Return the run that finished a candidate; None if there is none."""
+    run = _newest(key)
+    return run.info.run_id if run is not None and run.info.status == "FINISHED" else None
+
+
 @dataclass(frozen=True)
 class Task:
     """What another process needs for a candidate: a pickle, never logged."""
@@ -128,27 +131,21 @@ class Task:
         """The recipe in a few characters."""
         return self.recipe.slug
 
-    @cached_property
-    def _candidate(self) -> Candidate:
-        made = job.Job(recipe=self.recipe, source=self._source(), **self.shared)
-        return Candidate(self.recipe, self.key, made, self.dense, self.parent, timed=False)
-
-    def _source(self) -> Source:
-        found = sources.resolve(registry.local_model(self.recipe.base_model))
-        if found.revision != self.revision:
-            raise UserError(
-                f"{self.recipe.base_model} has other files on this machine. Put the same model on"
-                " every machine."
-            )
-        return found
-
     def done(self) -> Outcome | None:
         """Return the outcome if a process has finished it before."""
-        run = _newest(self.key)
-        finished = run is not None and run.info.status == "FINISHED"
-        return Outcome(self.key, "done", run.info.run_id) if finished else None
+        run_id = finished(self.key)
+        return Outcome(self.key, "done", run_id) if run_id else None
 
     def work(self, began: float) -> Outcome:
         """Ask the candidate."""
         cell.check_code(self.code)
-        return Outcome(self.key, "done", self._candidate.ask(say=cell.say))
+        source = sources.resolve(registry.local_model(self.recipe.base_model))
+        if source.revision != self.revision:
+            raise UserError(
+                f"{self.recipe.base_model} has other files on this machine. Put the same model on"
+                " every machine."
+            )
+        made = job.Job(recipe=self.recipe, source=source, **self.shared)
+        # One of several on a machine cannot be timed.
+        candidate = Candidate(self.recipe, self.key, made, self.dense, self.parent, timed=False)
+        return Outcome(self.key, "done", candidate.ask(say=cell.say))

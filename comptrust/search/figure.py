@@ -89,7 +89,7 @@ def _sensitivity(found: Searched, save: Callable[[Figure], T]) -> T:
         kinds.setdefault(kind, []).append((int(block[1]) if block else 0, unit.losses[fewest]))
     colors = [BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", INK, GRAY]
     with drawing.canvas(WIDTH, HEIGHT) as figure:
-        axes = figure.add_axes((0.09, 0.13, 0.88, 0.77))
+        axes = figure.add_axes((0.11, 0.13, 0.86, 0.77))
         axes.set_title(f"{found.model}: loss of rounding to {fewest} bits")
         for number, (kind, points) in enumerate(kinds.items()):
             axes.plot(

@@ -7,8 +7,6 @@ answers. Run again after an interruption, it decides as before without doing any
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import yaml
 
@@ -21,10 +19,11 @@ from comptrust.gate.rules.sensitive import Sensitive
 from comptrust.gate.rules.trusted_source import TrustedSource
 from comptrust.models import presets
 from comptrust.models.probe import InMemory
-from comptrust.records import DENSE_BITS, Finding, Recipe, Suite
-from comptrust.search import candidates, split, workers
+from comptrust.records import DENSE_BITS, Finding, Recipe
+from comptrust.search import comparison, split, workers
 from comptrust.search.candidate import Candidate
 from comptrust.search.frontier import Frontier, bisect
+from comptrust.search.plan import Plan
 from comptrust.search.result import FILE, Searched, Trial
 from comptrust.sweep.plan import REFERENCE_COMPRESS, REFERENCE_PROMPT, REFERENCE_WEIGHTS
 from comptrust.text_tables import counted, duration
@@ -36,34 +35,6 @@ CALIBRATION_TEXTS = 24
 """Texts that the sensitivity is measured with."""
 CLOSE = 0.01
 """Share of the dense size below which a smaller passing recipe is not looked for."""
-Objective = Literal["size", "latency"]
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When to stop trying candidates."""
-
-    candidates: int = 8
-    seconds: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """A search whose inputs were checked."""
-
-    job: job.Job
-    """How the winner is judged: its suite is the part held back, its recipe has the fewest bits."""
-    whole: Suite
-    """Of which the search asks the rest."""
-    widths: Sequence[int]
-    """Bits that a unit may get; 16 leaves it dense."""
-    budget: Budget = Budget()
-    objective: Objective = "size"
-    """What makes a winner of the candidates that pass: fewest bytes, or the most tokens a second.
-    """
-    address: str = "serial"
-    at_once: int = 1
-    """Candidates asked side by side, at the address."""
 
 
 class Refused(UserError):
@@ -85,7 +56,7 @@ class Search:
             raise UserError("The part held back is not a sample of the whole suite.")
         self.job = dataclasses.replace(plan.job, suite=part)
         """How candidates answer the search part."""
-        self.limits = candidates.margins(part, plan.job.policy)
+        self.limits = comparison.margins(part, plan.job.policy)
         if not self.limits:
             raise UserError(
                 f"Policy {plan.job.policy.name} has no max_drop rule for quantized models, so no"
@@ -149,7 +120,7 @@ class Search:
         seconds = self.plan.budget.seconds
         return seconds is not None and time.monotonic() - self.began > seconds
 
-    def _dense(self) -> candidates.Comparison:
+    def _dense(self) -> comparison.Comparison:
         """Let the dense model answer the search part and check that its answers can tell damage."""
         suite, source = self.job.suite, self.job.source
         self.say("dense model: answering the search part")
@@ -175,7 +146,7 @@ class Search:
         for finding in findings:
             if finding.outcome != "pass":
                 raise Refused(finding)
-        return candidates.Comparison.of(suite, dense, self.limits)
+        return comparison.Comparison.of(suite, dense, self.limits)
 
     def _frontier(self) -> Frontier:
         """Measure the sensitivity, unless the cache has it, and return the recipes to try."""
@@ -212,7 +183,7 @@ class Search:
         self,
         frontier: Frontier,
         places: Sequence[int],
-        dense: candidates.Comparison,
+        dense: comparison.Comparison,
         parent: runs.Run,
     ) -> list[bool]:
         """Compress and ask candidates, unless an earlier run of this search did."""

@@ -48,7 +48,7 @@ class Apart:
 
     def __init__(self, address: str, at_once: int, weights: float, say: Say) -> None:
         self.engine: Engine = engines.engine(address)
-        self.say, self.parent = say, ""
+        self.say = say
         try:
             nodes = self.engine.nodes()
             self.needs = _needs(nodes, at_once, weights)

@@ -23,7 +23,7 @@ from comptrust.models import engines, gpus, loading, serving, vllm_program
 from comptrust.models.backends.hf import Hf
 from comptrust.models.backends.openai import Openai
 from comptrust.models.engines import EngineOptions
-from comptrust.records import Dtype, Message, Prompt
+from comptrust.records import Dtype, Message, Prompt, Recipe
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
 from tests.support.served import Served, stand_in_for_vllm
@@ -191,13 +191,20 @@ def test_quantized_weights_need_a_processor_with_kernels(
     flags.write_text("flags : sse4_2 avx2\n")
     settings: dict[str, Any] = {"name": "m", "dtype": "bfloat16", "log": tmp_path / "log"}
     with (
-        pytest.raises(UserError, match="only with AVX-512, which this one lacks. Use --engine hf"),
+        pytest.raises(UserError, match="integer weights on a CPU only with AVX-512"),
         serving.vllm(folder, **settings, say=print),
     ):
         raise AssertionError("it did not start")
-    for words, model in (("avx2 avx512f", folder), ("avx2", tiny_model), ("asimd", folder)):
+    recipe = Recipe(base_model="m", method="rtn", bits=4)
+    monkeypatch.setattr(EngineOptions, "check", lambda self: None)
+    with pytest.raises(UserError, match="only with AVX-512"):
+        EngineOptions(engine="vllm").check_own(recipe)
+    for words in ("avx2 avx512f", "asimd"):
         flags.write_text(f"flags : {words}\n")
-        serving._check_processor(model)
+        serving.check_processor()
+        EngineOptions(engine="vllm").check_own(recipe)
+    flags.write_text("flags : avx2\n")
+    EngineOptions(engine="vllm").check_own(recipe.model_copy(update={"method": "none"}))
 
 
 ALIVE = """

@@ -14,7 +14,7 @@ from comptrust.cli.app import comptrust
 from comptrust.errors import ServiceError, UserError
 from comptrust.gate import policy as policies
 from comptrust.records import Recipe
-from comptrust.search import candidates, split
+from comptrust.search import comparison, split
 from comptrust.search.candidate import Task
 from comptrust.sweep import engines
 from comptrust.tracking import runs
@@ -178,6 +178,8 @@ REFUSED = [
     (["--formats", "4"], POLICY, 2, "needs two formats"),
     (["--formats", "3,4", "--for", "vllm-cpu"], POLICY, 2, "4 bits only"),
     (["--budget", "0h"], POLICY, 2, "does not allow one candidate"),
+    (["--address", "auto"], POLICY, 2, "such as --at-once 4"),
+    (["--at-once", "2", "--address", "nowhere"], POLICY, 2, "nowhere"),
     (["--held-back", "4"], POLICY.replace("60", "5"), 2, "Nothing can pass"),
     ([], POLICY.replace("max_drop, points: 60", "trusted_source, floors: {fairness: 100}")
      .replace(", dimensions: [fairness]", ""), 2, "no max_drop rule"),
@@ -216,7 +218,7 @@ def test_a_candidate_is_asked_only_until_it_is_decided(tmp_path: Path) -> None:
     for name in asked.required:
         dense.ask(name)
     answered = dense.finish(asked, out=tmp_path / "dense", dense=True)
-    compared = candidates.Comparison.of(asked, answered, limits)
+    compared = comparison.Comparison.of(asked, answered, limits)
     found = {}
     for role, lost in (("same", {}), ("broken", {"mmlu": 0.5})):
         found[role] = compared.judge(asking(role, lost), say=lambda line: None)

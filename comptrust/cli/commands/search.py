@@ -102,8 +102,14 @@ def command(no_fail: bool, as_json: bool, **options: Any) -> None:
     from comptrust.cli import jobs
     from comptrust.gate import policy as policies
     from comptrust.search import output, run, split
+    from comptrust.search.plan import Plan
     from comptrust.trust import suite as suites
 
+    if options["address"] != "local" and options["at_once"] == 1:
+        raise UserError(
+            f"address {options['address']}: one candidate at a time is asked here. Say how many run"
+            " there side by side, such as --at-once 4."
+        )
     if options["objective"] == "latency" and options["at_once"] > 1:
         raise UserError(
             f"at-once {options['at_once']}: candidates that share a machine cannot be timed. Leave"
@@ -130,7 +136,7 @@ def command(no_fail: bool, as_json: bool, **options: Any) -> None:
         batch_size=None,
         policy=options["policy"],
     )
-    plan = run.Plan(
+    plan = Plan(
         job=made,
         whole=whole,
         widths=widths,
@@ -186,7 +192,7 @@ def _recipe(options: dict[str, Any]) -> tuple[list[int], Any]:
 
 
 def _budget(text: str) -> Any:
-    from comptrust.search.run import Budget
+    from comptrust.search.plan import Budget
 
     amount, hours = text.removesuffix("h"), text.endswith("h")
     try:

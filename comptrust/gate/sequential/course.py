@@ -57,6 +57,7 @@ class _Leg:
     ids: list[str]
     """Of all its prompts."""
     looks: int = 0
+    """Batches asked."""
     outcome: Result = "inconclusive"
     decided_at: int | None = None
     log_block: float = 0.0
@@ -73,6 +74,7 @@ class _Leg:
 
     @property
     def next_look(self) -> int:
+        """Number of the look after the next batch."""
         return self.stretch.after(self.looks, self.log_block)
 
 

@@ -66,8 +66,10 @@ class Stretch(Record):
         `log_block` is the log of the capital that bets on a block. As long as those bets lose, the
         items asked double, up to `soonest`: many prompts at once are answered faster than few.
         """
+        if round(log_block, 6) >= 0:  # rounded, so that no computer differs
+            return look + 1
         soonest = int(np.searchsorted(self.looks, self.soonest)) + 1
-        return max(look + 1, min(2 * look, soonest)) if losing(log_block) else look + 1
+        return max(look + 1, min(2 * look, soonest))
 
 
 class StoppingPlan(Record):
@@ -180,15 +182,11 @@ def stretch(
 
 
 def _looks(first: int, batch: int, cap: int) -> np.ndarray:
+    """Return the items asked after each batch, shape (looks,)."""
     looks = [first]
     while looks[-1] < cap:
         looks.append(min(cap, looks[-1] + batch))
     return np.array(looks)
-
-
-def losing(log_block: np.ndarray | float) -> np.ndarray:
-    """Return whether bets on a block have lost capital. Rounded, so that no computer differs."""
-    return np.asarray(np.round(log_block, 6) < 0)
 
 
 def cost(prompt: Prompt) -> float:
