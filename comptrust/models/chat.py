@@ -50,6 +50,8 @@ def render(
             f"template_args {', '.join(arguments)}: only a model's own chat template has arguments,"
             f" and the template here is {template or 'plain'}. Leave them out."
         )
+    if own and tokenizer and all(message.role != "completion" for message in messages):
+        return own_template.fill(messages, tokenizer=tokenizer, arguments=arguments) + prefill
     start = bos(tokenizer) if tokenizer is not None else form.begin if form else ""
     if any(message.role == "completion" for message in messages):
         if len(messages) != 1:
@@ -57,9 +59,7 @@ def render(
         return start + messages[0].content + prefill
     if form is not None:
         return (form.begin or start) + form.turns(messages) + prefill
-    if tokenizer is None or tokenizer.chat_template is None:
-        return start + plain(messages) + prefill
-    return own_template.fill(messages, tokenizer=tokenizer, arguments=arguments) + prefill
+    return start + plain(messages) + prefill
 
 
 def answered(question: str, answer: str, *, tokenizer: Tokenizer, template: str | None) -> str:

@@ -8,7 +8,8 @@ from comptrust import config
 from comptrust.errors import UserError
 from comptrust.models import sources
 from comptrust.models.probe import InMemory
-from comptrust.records import Recipe
+from comptrust.records import Checkpoint, Recipe
+from comptrust.search import rules
 from comptrust.search.comparison import Comparison
 from comptrust.search.result import Trial
 from comptrust.sweep import cell
@@ -57,31 +58,41 @@ class Candidate:
             models = InMemory(self.job.source, wants_dense=False)
             with log.timed("compress"):
                 record = checkpoints.get(self.recipe, self.job.source, watcher=models, say=say)
-            with (
-                log.timed("evaluate"),
-                side.asked(record, self.job, models, say=say) as model,
-            ):
-                binding, prompts = self.dense.judge(model.asking, say=say)
-                cost = None
-                if self.timed and binding.outcome == "pass":
-                    cost = measuring.serving_cost(model.backend, model.kept, say=say)
-            trial = Trial(
-                recipe=record.recipe,
-                bytes=record.bytes,
-                effective_bits=record.effective_bits,
-                few_bits=record.share_at_most(FEW_BITS) or 0.0,
-                binding=binding,
-                prompts=prompts,
-                cost=cost,
-            )
+            trial = self._judged(record, models, log, say)
             log.recipe(record.recipe, suite=f"{self.job.suite_name}, search part")
             log.checkpoint(record)
             log.text(TRIAL, trial.model_dump_json(indent=2))
-            log.tags({"searched": trial.words, "binds": binding.dimension})
-            costs.log(log, cost)
-            lost = {} if binding.lost is None else {"search/lost": binding.lost}
-            log.metrics({"search/prompts": prompts, **lost})
+            log.tags({"searched": trial.words, "binds": trial.binds})
+            costs.log(log, trial.cost)
+            lost = trial.binding.lost if trial.binding else None
+            shown = {} if lost is None else {"search/lost": lost}
+            log.metrics({"search/prompts": trial.prompts, **shown})
             return log.id
+
+    def _judged(self, record: Checkpoint, models: InMemory, log: runs.Run, say: Say) -> Trial:
+        """Ask it, unless a rule stops it whatever it answers."""
+        policy, dense = self.job.policy, self.dense.evaluation
+        made = Trial(
+            recipe=record.recipe,
+            bytes=record.bytes,
+            effective_bits=record.effective_bits,
+            few_bits=record.share_at_most(FEW_BITS) or 0.0,
+            binding=None,
+            finding=rules.before_asking(policy, record, dense),
+            prompts=0,
+        )
+        if made.finding:
+            return made
+        with log.timed("evaluate"), side.asked(record, self.job, models, say=say) as model:
+            binding, ours, theirs = self.dense.judge(model.asking, say=say)
+            finding = cost = None
+            if binding.outcome == "pass":
+                finding = rules.after_asking(policy, record, dense, answers=ours, reference=theirs)
+            if self.timed and binding.outcome == "pass" and finding is None:
+                cost = measuring.serving_cost(model.backend, model.kept, say=say)
+        prompts = sum(map(len, ours.values()))
+        asked = {"binding": binding, "finding": finding, "prompts": prompts, "cost": cost}
+        return made.model_copy(update=asked)
 
 
 @runs.service()

@@ -16,6 +16,7 @@ from comptrust.gate.sequential.course import Course
 from comptrust.gate.sequential.plan import StoppingPlan, plan
 from comptrust.records import SEVERITY, TOO_LONG, Generation, Prompt, Suite
 from comptrust.search.result import Binding
+from comptrust.search.rules import Answers
 from comptrust.trust import base, scoring, stopped
 from comptrust.trust.evaluation import Evaluation
 from comptrust.trust.run import Asking
@@ -40,8 +41,10 @@ class Comparison:
 
     suite: Suite
     plan: StoppingPlan
+    evaluation: Evaluation
+    """The dense model's."""
     dense: Mapping[tuple[str, str], Generation]
-    """(dimension, id) -> answer."""
+    """(dimension, id) -> its answer."""
 
     @classmethod
     def of(cls, suite: Suite, dense: Evaluation, limits: Mapping[str, float]) -> "Comparison":
@@ -49,25 +52,27 @@ class Comparison:
         rows = [row for answers in dense.generations.values() for row in answers]
         beyond = {(row.dimension, row.id) for row in rows if row.withheld == TOO_LONG}
         fits = stopped.fitting(suite, beyond)
-        return cls(fits, plan(fits, limits), {(row.dimension, row.id): row for row in rows})
+        return cls(fits, plan(fits, limits), dense, {(row.dimension, row.id): row for row in rows})
 
-    def judge(self, asking: Asking, *, say: Callable[[str], None]) -> tuple[Binding, int]:
-        """Return what binds a candidate, and how many prompts it was asked."""
+    def judge(
+        self, asking: Asking, *, say: Callable[[str], None]
+    ) -> tuple[Binding, Answers, Answers]:
+        """Return what binds a candidate, its answers and the dense model's to the same prompts."""
         course = Course(self.plan, self.suite)
         asking.expect(course.upcoming(self.suite))
-        given: dict[str, tuple[Sequence[Generation], Sequence[Generation]]] = {}
+        ours: dict[str, Sequence[Generation]] = {}
+        theirs: dict[str, Sequence[Generation]] = {}
 
         def answers(
             name: str, prompts: Sequence[Prompt]
         ) -> tuple[Sequence[Generation], Sequence[Generation]]:
-            ours = asking.ask(name, prompts, brief=True)
-            given[name] = ours, [self.dense[name, prompt.id] for prompt in prompts]
-            return given[name]
+            ours[name] = asking.ask(name, prompts, brief=True)
+            theirs[name] = [self.dense[name, prompt.id] for prompt in prompts]
+            return ours[name], theirs[name]
 
         follow.follow(course, self.suite, answers, say=say)
-        found = [self._of(course, name, *both) for name, both in given.items()]
-        prompts = sum(len(ours) for ours, _ in given.values())
-        return max(found, key=_severity), prompts
+        found = [self._of(course, name, rows, theirs[name]) for name, rows in ours.items()]
+        return max(found, key=_severity), ours, theirs
 
     def _of(
         self, course: Course, name: str, ours: Sequence[Generation], dense: Sequence[Generation]

@@ -51,7 +51,7 @@ def _sizes(found: Searched, save: Callable[[Figure], T]) -> T:
 
 
 def _draw_trials(axes: Axes, found: Searched) -> None:
-    for margin in {trial.binding.margin for trial in found.trials}:
+    for margin in {trial.binding.margin for trial in found.trials if trial.binding}:
         axes.axhline(margin, color=INK, linewidth=0.8, dashes=(5, 3), zorder=1)
     sizes = [size / 1e6 for size, _ in found.frontier]
     low = axes.get_xaxis_transform()  # at the lower edge, whatever was lost
@@ -60,13 +60,16 @@ def _draw_trials(axes: Axes, found: Searched) -> None:
     for number, trial in enumerate(found.trials, start=1):
         color, marker, label = STYLES.get(trial.outcome, OTHER)
         size, one = trial.bytes / 1e6, trial.binding
-        lost = one.upper if one.lost is None else one.lost
-        axes.plot([size, size], [one.lower, one.upper], "-", color=color, linewidth=1, zorder=2)
+        if one is None:  # stopped by a rule before it was asked
+            lost = 0.0
+        else:
+            lost = one.upper if one.lost is None else one.lost
+            axes.plot([size, size], [one.lower, one.upper], "-", color=color, linewidth=1, zorder=2)
         axes.plot(size, lost, marker, color=color, label=None if label in labels else label)
         labels.add(label)
         wins = found.winner == trial.recipe
         axes.annotate(
-            f"{number} {one.dimension}{', chosen' if wins else ''}",
+            f"{number} {trial.binds}{', chosen' if wins else ''}",
             (size, lost),
             xytext=(5, 3),
             textcoords="offset points",

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from comptrust import config
 from comptrust.compression.sensitivity import units_of
 from comptrust.report.markup import escape
-from comptrust.search.result import FILE, Searched
+from comptrust.search.result import FILE, Searched, Trial
 from comptrust.text_tables import counted, table
 from comptrust.tracking import runs
 from comptrust.tracking.store import search_runs
@@ -30,17 +30,23 @@ def text(found: Searched) -> str:
                 f"{trial.effective_bits:.2f}",
                 f"{trial.few_bits:.0%}",
                 trial.words,
-                trial.binding.dimension,
-                f"{trial.binding.words}, margin {trial.binding.margin:g}",
+                trial.binds,
+                _lost(trial),
                 str(trial.prompts),
                 *((f"{trial.speed:.3g}" if trial.speed else "-",) if timed else ()),
             )
         )
+    stopped = [
+        f"candidate {number}: {trial.why}"
+        for number, trial in enumerate(found.trials, start=1)
+        if trial.finding
+    ]
     fewest = min(found.sensitivity.units[0].losses)
     worst = list(units_of(found.sensitivity))[:MOST]
     lines = [
         *table(rows),
         "",
+        *stopped,
         f"binds most often: {found.binding or 'nothing'}",
         f"most sensitive at {fewest} bits: {', '.join(unit.name for unit in worst)}",
         f"prompts: {found.asked:,} answered by {counted(len(found.trials), 'candidate')}, of"
@@ -56,6 +62,12 @@ def text(found: Searched) -> str:
         )
         lines.append(f"where: {found.version}, {found.run}; again: recipe.yaml of the search")
     return "\n".join(lines)
+
+
+def _lost(trial: Trial) -> str:
+    if trial.binding is None:
+        return "not asked"
+    return f"{trial.binding.words}, margin {trial.binding.margin:g}"
 
 
 def fields(found: Searched) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from comptrust.compression.sensitivity import Sensitivity
-from comptrust.records import Recipe, Record, Result
+from comptrust.records import Finding, Recipe, Record, Result
 from comptrust.serving_cost import ServingCost
 
 FILE = "search.json"
@@ -43,7 +43,10 @@ class Trial(Record):
     effective_bits: float
     few_bits: float
     """Share, 0-1, of the weights that are compressed with 3 bits or fewer."""
-    binding: Binding
+    binding: Binding | None
+    """The dimension nearest to its margin, or beyond it; None if nothing was asked."""
+    finding: Finding | None = None
+    """What another rule than max_drop found; None if the others pass, or nobody asked them."""
     prompts: int
     """Prompts of the search part that it answered."""
     cost: ServingCost | None = Field(default=None, exclude_if=operator.not_)
@@ -51,8 +54,24 @@ class Trial(Record):
 
     @property
     def outcome(self) -> Result:
-        """The outcome of all dimensions: that of the one that binds."""
-        return self.binding.outcome
+        """The outcome of all rules: that of the one that binds."""
+        found = self.finding or self.binding
+        return found.outcome if found else "inconclusive"
+
+    @property
+    def binds(self) -> str:
+        """The rule or dimension that decided it."""
+        if self.finding:
+            return self.finding.rule
+        return self.binding.dimension if self.binding else ""
+
+    @property
+    def why(self) -> str:
+        """What decided it, in words."""
+        if self.finding:
+            return self.finding.reason.rstrip(".")
+        one = self.binding
+        return f"{one.dimension} lost {one.words} points, margin {one.margin:g}" if one else ""
 
     @property
     def speed(self) -> float:
@@ -94,6 +113,6 @@ class Searched(Record):
 
     @property
     def binding(self) -> str:
-        """The dimension that bound most often among candidates that did not pass."""
-        names = [trial.binding.dimension for trial in self.trials if trial.outcome != "pass"]
+        """The rule or dimension that bound most often among candidates that did not pass."""
+        names = [trial.binds for trial in self.trials if trial.outcome != "pass"]
         return max(names, key=lambda name: (names.count(name), name), default="")

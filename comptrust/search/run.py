@@ -14,13 +14,10 @@ from comptrust import digests
 from comptrust.compression import fitting, sensitivity
 from comptrust.compression.checkpoint import dense_bytes
 from comptrust.errors import UserError
-from comptrust.gate.evidence import Evidence
-from comptrust.gate.rules.sensitive import Sensitive
-from comptrust.gate.rules.trusted_source import TrustedSource
 from comptrust.models import presets
 from comptrust.models.probe import InMemory
 from comptrust.records import DENSE_BITS, Finding, Recipe
-from comptrust.search import comparison, split, workers
+from comptrust.search import comparison, rules, split, workers
 from comptrust.search.candidate import Candidate
 from comptrust.search.frontier import Frontier, bisect
 from comptrust.search.plan import Plan
@@ -131,21 +128,20 @@ class Search:
             for name in suite.required:
                 model.asking.ask(name)
             dense = model.asking.finish(suite, out=model.kept, allow_partial=True, dense=True)
-        other = dense.scorecard.model_copy(update={"checkpoint_digest": "copy"})
-        evidence = Evidence(dataclasses.replace(dense, scorecard=other), dense)
+        # Rules about whole suites see what the winner is asked: a sample.
+        assert dense.suite
+        sample = dense.suite.model_copy(update={"limit": self.plan.job.suite.limit})
+        dense = dataclasses.replace(dense, suite=sample, checkpoint=record)
         findings = [
-            rule.check(evidence)
-            for rule in self.job.policy.rules
-            if isinstance(rule, (TrustedSource, Sensitive))
+            *rules.against_dense(self.job.policy, dense),
+            *(
+                Finding(rule="max_drop", outcome="inconclusive", reason=reason)
+                for name in self.limits
+                if (reason := dense.no_signal(name))
+            ),
         ]
-        findings += [
-            Finding(rule="max_drop", outcome="inconclusive", reason=reason)
-            for name in self.limits
-            if (reason := dense.no_signal(name))
-        ]
-        for finding in findings:
-            if finding.outcome != "pass":
-                raise Refused(finding)
+        if findings:
+            raise Refused(findings[0])
         return comparison.Comparison.of(suite, dense, self.limits)
 
     def _frontier(self) -> Frontier:
@@ -206,12 +202,8 @@ class Search:
             trial = row.trial()
             assert trial is not None
             self.trials[place] = trial
-            binding = trial.binding
-            self.say(
-                f"{trial.words}: {trial.bytes / 1e6:.1f} MB, {binding.dimension} lost"
-                f" {binding.words} points, margin {binding.margin:g};"
-                f" {counted(trial.prompts, 'prompt')}"
-            )
+            asked = counted(trial.prompts, "prompt")
+            self.say(f"{trial.words}: {trial.bytes / 1e6:.1f} MB, {trial.why}; {asked}")
         return [self.trials[place].outcome == "pass" for place in places]
 
     def _fastest(self) -> int:

@@ -120,6 +120,20 @@ def test_the_smallest_that_passes_is_judged_once_and_nothing_is_done_twice(
     assert isinstance(shown.exception, UserError)
 
 
+def test_a_candidate_that_a_rule_stops_anyway_is_not_asked(place: Path, tiny_model: Path) -> None:
+    policy = POLICY + "  - {rule: full_evaluation}\n"
+    words = ["--formats", "3,8", "--budget", "3", "--held-back", "20%"]
+    done = search(place, tiny_model, *words, policy=policy)
+    assert done.stdout, done.stderr
+    found = json.loads(done.stdout)
+    for trial in found["trials"]:
+        few = trial["few_bits"] > 0
+        assert (trial["finding"] or {}).get("rule") == ("full_evaluation" if few else None)
+        assert few == (trial["prompts"] == 0) == (trial["binding"] is None)
+    assert found["binding"] == "full_evaluation"
+    assert "undecided: " in done.stderr and "needs all 9 dimensions" in done.stderr
+
+
 @pytest.mark.slow
 def test_candidates_in_processes_of_their_own_survive_a_kill(
     place: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
@@ -226,4 +240,5 @@ def test_a_candidate_is_asked_only_until_it_is_decided(tmp_path: Path) -> None:
     assert (same.outcome, same.lost, same.upper) == ("pass", 0.0, same.margin)
     assert (broken.outcome, broken.dimension) == ("block", "mmlu") and (broken.lost or 0) > 5
     assert broken.lower == broken.margin
-    assert found["broken"][1] < found["same"][1] < len(asked.prompts)
+    counts = {role: sum(map(len, ours.values())) for role, (_, ours, _) in found.items()}
+    assert counts["broken"] < counts["same"] < len(asked.prompts)

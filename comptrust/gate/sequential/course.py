@@ -188,12 +188,16 @@ class Course:
             leg.outcome = drop.outcome(leg.stretch.points)
 
     def upcoming(self, suite: Suite) -> list[Prompt]:
-        """Return all prompts of its suite that may be asked, up to the caps."""
+        """Return the prompts of its suite that an unchanged model is asked.
+
+        More are asked only of a model that lost something, and fewer than half of the caps suffice
+        for most.
+        """
         by_dimension = suite.by_dimension()
         return [
             by_dimension[name][row]
             for name, leg in self._legs.items()
-            for row in leg.order.rows(leg.stretch.cap)
+            for row in leg.order.rows(leg.stretch.soonest or leg.stretch.cap)
         ]
 
     def order(self, name: str) -> Order:

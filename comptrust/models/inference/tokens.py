@@ -61,10 +61,14 @@ def common_prefix(rows: Sequence[Ids]) -> int:
     """Return how many leading tokens all rows share."""
     # what the smallest and the largest row share, all rows between them share too
     low, high = min(rows), max(rows)
-    length = 0
-    while length < min(len(low), len(high)) and low[length] == high[length]:
-        length += 1
-    return length
+    shared, most = 0, min(len(low), len(high))
+    while shared < most:  # by halves, as comparing slices is fast
+        middle = (shared + most + 1) // 2
+        if low[shared:middle] == high[shared:middle]:
+            shared = middle
+        else:
+            most = middle - 1
+    return shared
 
 
 @dataclass(frozen=True, eq=False)
