@@ -11,6 +11,8 @@ from comptrust.text_tables import duration
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 20
+SECONDS_TOGETHER = 0.5
+"""Steps that follow each other faster may be those of one batch, which all wait for its first."""
 WATCHER: ContextVar[Callable[[], None] | None] = ContextVar("watcher", default=None)
 STREAM: ContextVar[Callable[[], IO[str] | None]] = ContextVar("stream", default=lambda: None)
 """Returns where progress is shown; nowhere by default, so that a library call prints nothing."""
@@ -26,7 +28,9 @@ class Counter:
         self.brief = brief
         self.total, self.done, self.what, self.unit = total, done, what, unit
         self.done_before, self.started = done, time.monotonic()
-        self.last_line = self.started
+        self.last_line = self.last_step = self.batch = self.started
+        self.batches = 0.0
+        """Units a second up to the batch that began at `batch`; 0 if it is the first."""
         self.bar = None
         self.stream = STREAM.get()()
         if self.stream and (self.stream.isatty() or "ipykernel" in sys.modules):
@@ -48,15 +52,29 @@ class Counter:
         if self.stream is None:
             return
         now = time.monotonic()
+        self._notice_batch(now)
         ended = self.done == self.total and not self.brief
         if ended or now - self.last_line >= SECONDS_BETWEEN_LINES:
-            rate = (self.done - self.done_before) / max(now - self.started, 1e-9)
-            seconds = (self.total - self.done) / rate
-            left = f", {duration(seconds)} left" if seconds else ""
-            pace = f"{rate:.1f} {self.unit}s/s" if rate >= 1 else f"{1 / rate:.1f} s a {self.unit}"
-            line = f"{self.what}: {self.done} of {self.total}, {pace}{left}"
-            print(line, file=self.stream, flush=True)
+            print(self._line(now, ended=ended), file=self.stream, flush=True)
             self.last_line = now
+
+    def _notice_batch(self, now: float) -> None:
+        """If this step is the first of a batch, those before took the time until their own."""
+        if now - self.last_step > SECONDS_TOGETHER:
+            if self.batch > self.started:
+                self.batches = (self.done - 1 - self.done_before) / (self.batch - self.started)
+            self.batch = now
+        self.last_step = now
+
+    def _line(self, now: float, *, ended: bool) -> str:
+        line = f"{self.what}: {self.done} of {self.total}"
+        flows = ended or now - self.batch > SECONDS_TOGETHER
+        overall = (self.done - self.done_before) / max(now - self.started, 1e-9)
+        if not (rate := overall if flows else self.batches):
+            return line
+        pace = f"{rate:.1f} {self.unit}s/s" if rate >= 1 else f"{1 / rate:.1f} s a {self.unit}"
+        left = "" if ended else f", {duration((self.total - self.done) / rate)} left"
+        return f"{line}, {pace}{left}"
 
 
 def track(
