@@ -14,7 +14,16 @@ from comptrust import digests
 from comptrust.compression import checkpoint, fitting, reload
 from comptrust.compression.base import METHODS
 from comptrust.errors import UserError
-from comptrust.models import formats, headers, layout, loading, measure, memory, sources
+from comptrust.models import (
+    formats,
+    headers,
+    layout,
+    loading,
+    measure,
+    memory,
+    prompting,
+    sources,
+)
 from comptrust.models.probe import InMemory
 from comptrust.records import Checkpoint, Recipe
 
@@ -51,6 +60,7 @@ def adopt(
     recipe = named(recipe, folder)
     group_size = check(recipe, folder, base=source.path)
     loading.check_whole(folder)
+    prompting.check(folder)
     with checkpoint.writing(out, model=str(folder), shown=folder) as copy:
         shutil.copytree(
             folder, copy, ignore=shutil.ignore_patterns(checkpoint.NAME, ".cache", ".git")

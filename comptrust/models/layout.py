@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from comptrust.errors import UserError
-from comptrust.models import formats, headers, memory, precision
+from comptrust.models import formats, headers, memory, precision, readers
 
 MODELOPT = {
     "FP8": ("fp8", 8, None),
@@ -119,6 +119,8 @@ def _stored_bits(folder: Path, group_size: int | None) -> float | None:
 def _compressed_tensors(folder: Path, settings: Mapping[str, Any]) -> Layout:
     groups = [group for group in settings["config_groups"].values() if isinstance(group, dict)]
     kinds = memory.schemes(settings)
+    if not kinds:
+        readers.check(folder)
     if len(kinds) != 1:
         raise UserError(
             f"quantization_config of {folder} has {len(kinds)} kinds of layers (bits, group size):"

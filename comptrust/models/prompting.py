@@ -58,7 +58,9 @@ def _check_vocabulary(folder: Path, tokenizer: Tokenizer, rows: int) -> None:
         if number >= rows and number not in special
     ]
     if beyond:
-        raise _too_small(folder, rows, f"its tokenizer has {len(beyond)} more, such as {beyond[0]}")
+        raise _too_small(
+            folder, rows, f"its tokenizer has {len(beyond)} more, such as {min(beyond)}"
+        )
 
 
 def _too_small(folder: Path, rows: int, what: str) -> UserError:

@@ -48,6 +48,8 @@ def test_a_reason_names_the_folder_that_was_given(tmp_path: Path) -> None:
         ("AWQ, GEMV under the name gemm", "is not a valid AWQ layer"),
         ("GPTQ, asymmetric, under the wrong version's name", "one step off"),
         ("pickled weights", "holds its weights as pickle"),
+        ("marlin-24", "format 'marlin-24' of compressed-tensors, which it reads no longer"),
+        ("fewer embeddings than tokens", "139 more, such as new100: tokenizer and weights"),
     ],
 )
 def test_what_the_names_show_is_refused_before_anything_is_copied_or_loaded(
