@@ -19,6 +19,8 @@ from comptrust.search.result import Searched
 WIDTH, HEIGHT = 620.0, 360.0
 STYLES = {"pass": (BLUE, "o", "passed"), "block": (RED, "X", "blocked")}
 OTHER = (GRAY, "s", "undecided")
+LABELS = 0.7
+"""Room above the bounds for the labels, as a share of their range."""
 BLOCK = re.compile(r"\.(\d+)\.")
 T = TypeVar("T")
 
@@ -60,22 +62,24 @@ def _draw_trials(axes: Axes, found: Searched) -> None:
     for number, trial in enumerate(found.trials, start=1):
         color, marker, label = STYLES.get(trial.outcome, OTHER)
         size, one = trial.bytes / 1e6, trial.binding
-        if one is None:  # stopped by a rule before it was asked
-            lost = 0.0
-        else:
-            lost = one.upper if one.lost is None else one.lost
-            axes.plot([size, size], [one.lower, one.upper], "-", color=color, linewidth=1, zorder=2)
+        lost = top = 0.0  # if a rule stopped it before it was asked
+        if one:
+            lost, top = (one.upper if one.lost is None else one.lost), one.upper
+            axes.plot([size, size], [one.lower, top], "-", color=color, linewidth=1, zorder=2)
         axes.plot(size, lost, marker, color=color, label=None if label in labels else label)
         labels.add(label)
         wins = found.winner == trial.recipe
         axes.annotate(
             f"{number} {trial.binds}{', chosen' if wins else ''}",
-            (size, lost),
-            xytext=(5, 3),
+            (size, top),
+            xytext=(0, 4),
             textcoords="offset points",
-            fontsize=7,
-            fontweight="bold" if wins else "normal",
+            rotation="vertical",  # candidates of nearly one size are next to each other
+            horizontalalignment="center",
+            fontsize=6.5,
         )
+    low_end, high_end = axes.get_ylim()
+    axes.set_ylim(low_end, high_end + LABELS * (high_end - low_end))
     axes.set_xlabel("size of the weight files, MB", loc="left")
     axes.set_ylabel("points lost with bounds, binding dimension")
     axes.legend(frameon=False, fontsize=7)
