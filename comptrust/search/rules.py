@@ -39,8 +39,8 @@ def after_asking(
     """
     part, given = (_answering(dense, rows) for rows in (reference, answers))
     ours = replace(_copy(given, record.digest), checkpoint=record)
-    passed = {finding.rule for finding in _stopping(policy, _copy(part), part)}
-    return _worst(one for one in _stopping(policy, ours, part) if one.rule not in passed)
+    excused = {_which(finding) for finding in _stopping(policy, _copy(part), part)}
+    return _worst(one for one in _stopping(policy, ours, part) if _which(one) not in excused)
 
 
 def _stopping(policy: Policy, candidate: Evaluation, dense: Evaluation) -> Iterable[Finding]:
@@ -50,6 +50,11 @@ def _stopping(policy: Policy, candidate: Evaluation, dense: Evaluation) -> Itera
             continue
         if (finding := rule.check(evidence)).outcome != "pass":
             yield finding
+
+
+def _which(finding: Finding) -> tuple[str, object]:
+    """Return what tells a rule of a policy from its others."""
+    return finding.rule, finding.evidence.get("scope")
 
 
 def _worst(findings: Iterable[Finding]) -> Finding | None:
