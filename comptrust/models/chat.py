@@ -50,10 +50,11 @@ def render(
             f"template_args {', '.join(arguments)}: only a model's own chat template has arguments,"
             f" and the template here is {template or 'plain'}. Leave them out."
         )
-    if own and tokenizer and all(message.role != "completion" for message in messages):
+    completes = any(message.role == "completion" for message in messages)
+    if own and tokenizer and not completes:
         return own_template.fill(messages, tokenizer=tokenizer, arguments=arguments) + prefill
     start = bos(tokenizer) if tokenizer is not None else form.begin if form else ""
-    if any(message.role == "completion" for message in messages):
+    if completes:
         if len(messages) != 1:
             raise UserError("A prompt with a completion message has exactly one message.")
         return start + messages[0].content + prefill

@@ -119,7 +119,7 @@ def _stored_bits(folder: Path, group_size: int | None) -> float | None:
 def _compressed_tensors(folder: Path, settings: Mapping[str, Any]) -> Layout:
     groups = [group for group in settings["config_groups"].values() if isinstance(group, dict)]
     kinds = memory.schemes(settings)
-    if not kinds:
+    if not kinds:  # as in formats that nothing reads any longer, which are named so
         readers.check(folder)
     if len(kinds) != 1:
         raise UserError(

@@ -190,8 +190,7 @@ class Course:
     def upcoming(self, suite: Suite) -> list[Prompt]:
         """Return the prompts of its suite that an unchanged model is asked.
 
-        More are asked only of a model that lost something, and fewer than half of the caps suffice
-        for most.
+        More are asked only of a model that lost something, or if bets can pass none within a cap.
         """
         by_dimension = suite.by_dimension()
         return [
