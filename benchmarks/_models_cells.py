@@ -45,12 +45,14 @@ METHODS = {
     "gptq, its own format": [*BITS, "--format", "gptq"],
     "awq": BITS,
     "awq, its own format": [*BITS, "--format", "awq"],
+    "autoround": [*BITS, "--option", "iterations=2"],
     "fp8": [],
     "w8a8": [],
     "nvfp4": [],
+    "mxfp4": [],
 }
 """One or more for each path of the code."""
-CALIBRATED = ("wanda", "sparsegpt", "gptq", "awq", "nvfp4")
+CALIBRATED = ("wanda", "sparsegpt", "gptq", "awq", "autoround", "nvfp4")
 TEXTS = (
     "The capital of France is",
     "Water boils at one hundred degrees. A kettle on the stove begins to",

@@ -16,13 +16,15 @@ import pytest
 
 from comptrust.compression.recipe import build
 from comptrust.errors import ServiceError
-from comptrust.models import engines, sources, vllm_program
+from comptrust.models import engines, serving, sources, vllm_program
 from comptrust.models.backends.hf import Hf
 from comptrust.models.backends.vllm import Vllm
 from comptrust.models.engines import EngineOptions
+from comptrust.records import Dtype
 from comptrust.trust import suite as suites
 from comptrust.trust.run import evaluate
 from comptrust.workflow import checkpoints
+from tests.support import plain_kernel
 from tests.support.asked import asked
 
 pytestmark = [
@@ -72,22 +74,41 @@ def test_options_and_texts_are_those_of_hf(served: Vllm, model: Path) -> None:
     assert facts["server_version"] == f"vllm {vllm_program.TESTED}"
 
 
-@pytest.mark.skipif(
-    "avx512f" not in Path("/proc/cpuinfo").read_text(),
-    reason="vLLM computes 4 bits on a CPU only with AVX-512",
-)
-def test_a_mixed_checkpoint_answers_as_in_hf(model: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def dtype(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Dtype:
+    """Return what vLLM computes packed weights in here: with AVX-512 its own kernel, bfloat16.
+
+    It has no kernel without AVX-512 (which `serving` refuses), nor bfloat16 without its products.
+    There a plain kernel shows that it reads the checkpoint as hf does, layer by layer.
+    """
+    if "avx512f" in serving.CPU_INFO.read_text():
+        return "bfloat16"
+    plain_kernel.install(tmp_path / "plug-in")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "plug-in"))
+    monkeypatch.setattr(serving, "check_processor", lambda: None)
+    return "float32"
+
+
+def test_a_mixed_checkpoint_answers_as_in_hf(model: Path, tmp_path: Path, dtype: Dtype) -> None:
     """4 bits in some layers and 16 in others, which is what a search for vllm-cpu proposes."""
-    options = {"layer_bits": [{"layers": ["model.layers.0.*"], "bits": "dense"}]}
+    kept = ["model.layers.0.self_attn.[qkv]_proj", "model.layers.1.mlp.down_proj"]
+    options = {"layer_bits": [{"layers": kept, "bits": "dense"}]}
     recipe = build(model=str(model), method="rtn", bits=4, server="vllm-cpu", **options)
     record = checkpoints.get(recipe, sources.resolve(str(model)), out=tmp_path / "mixed")
     folder = Path(record.path)
-    local = Hf(folder, dtype="bfloat16")
-    expected = {answer.id: answer.texts for answer in local.answer(asked())}
-    settings = EngineOptions(engine="vllm", dtype="bfloat16", batch_size=4)
+    dense, expected = (Hf(path, dtype=dtype).answer(asked()) for path in (model, folder))
+    settings = EngineOptions(engine="vllm", dtype=dtype, batch_size=4)
     with engines.opened(folder, settings, name="mixed", log=tmp_path / "log") as backend:
-        texts = {answer.id: answer.texts for answer in backend.answer(asked())}
-    assert texts == expected
+        answers = {answer.id: answer for answer in backend.answer(asked())}
+    within = {"float32": 1e-3, "bfloat16": 2e-2}[dtype]
+    moved = 0.0
+    for before, other in zip(dense, expected, strict=True):
+        assert answers[other.id].texts == other.texts
+        logliks = other.extra.get("loglik", [])
+        assert answers[other.id].extra.get("loglik", []) == pytest.approx(logliks, abs=within)
+        pairs = zip(before.extra.get("loglik", []), logliks, strict=True)
+        moved = max([moved, *(abs(one - two) for one, two in pairs)])
+    assert moved > 2 * within, "rounding shows in the answers"
     assert "Kernel" in cast(Vllm, backend)._server.kernels(), "4-bit layers have a kernel"
 
 
