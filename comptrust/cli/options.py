@@ -35,6 +35,7 @@ class OptionalValue(click.ParamType[Any]):
 
 
 LIMIT = OptionalValue(lambda value: limit_of(str(value)), "number of items or a share")
+HELD_BACK = OptionalValue(lambda value: limit_of(str(value), name="held-back"), LIMIT.name)
 INTEGER = OptionalValue(int, "whole number")
 NUMBER = OptionalValue(float, "number")
 TEXT = OptionalValue(str, "text")

@@ -110,13 +110,19 @@ def check(
     server: str, *, method: str, bits: int | None, format: str, options: Mapping[str, Any]
 ) -> None:
     """Raise UserError if the server cannot load, or is not known to load, what is asked for."""
-    if server not in SERVERS:
-        raise unknown("server", server, SERVERS)
+    shown = named(server)
     why, kind = answer(server, method=method, bits=bits, format=format, options=options)
     if why is None:
-        raise UserError(f"It is not known whether {SERVERS[server]} loads {kind}. Name no server.")
+        raise UserError(f"It is not known whether {shown} loads {kind}. Name no server.")
     if why:
-        raise UserError(f"{SERVERS[server]} cannot load {kind}: {why}.")
+        raise UserError(f"{shown} cannot load {kind}: {why}.")
+
+
+def named(server: str) -> str:
+    """Return a server as messages name it. Raises UserError, with the closest, if it is unknown."""
+    if server not in SERVERS:
+        raise unknown("server", server, SERVERS)
+    return SERVERS[server]
 
 
 def answer(

@@ -4,6 +4,8 @@ The part held back is the seeded sample of the whole suite that `comptrust run -
 policy that pins the suite counts it. The search asks the other items.
 """
 
+import math
+
 from comptrust.errors import UserError
 from comptrust.gate import planning
 from comptrust.gate.policy import Policy
@@ -37,6 +39,8 @@ def check(whole: Suite, share: Limit, policy: Policy) -> list[str]:
     Raises UserError if nothing can pass on one of the parts, with the size that would do.
     """
     warnings: list[str] = []
+    # A part may be too small to tell what would do; the whole suite tells more.
+    wholes = {_which(row): row.needed for row in planning.needs(whole, policy)}
     parts = zip(("to search with", "held back"), split(whole, share), strict=True)
     for words, part in parts:
         ratio = len(part.prompts) / len(whole.prompts)
@@ -45,19 +49,23 @@ def check(whole: Suite, share: Limit, policy: Policy) -> list[str]:
             few = (f"{row.dimension} has {counted(row.clusters, 'item')}" for row in never)
             raise UserError(
                 f"Nothing can pass policy {policy.name} on the part {words}:"
-                f" {'; '.join(few)}. {_size(never, ratio)}"
+                f" {'; '.join(few)}. {_size([wholes[_which(row)] for row in never], ratio)}"
             )
         warnings += [
-            f"{row.dimension}: {row.clusters} items {words}, and a lossless model needs"
-            f" {row.needed} to pass reliably. {_size([row], ratio)}"
+            f"{row.dimension}: {row.clusters} items {words}, with which a lossless model passes"
+            f" too rarely. {_size([row.needed or wholes[_which(row)]], ratio)}"
             for row in rows
             if not row.enough
         ]
     return warnings
 
 
-def _size(rows: list[planning.PromptNeed], ratio: float) -> str:
-    if any(row.needed is None for row in rows):
+def _which(row: planning.PromptNeed) -> tuple[str, float, str]:
+    return row.dimension, row.points, row.applies_to
+
+
+def _size(needed: list[int | None], ratio: float) -> str:
+    known = [number for number in needed if number is not None]
+    if len(known) < len(needed):
         return "No number of items like these would do: use a wider margin or another suite."
-    needed = max(row.needed or 0 for row in rows)
-    return f"A suite of {round(needed / ratio)} items in each would do, split alike."
+    return f"A suite of {math.ceil(max(known) / ratio):,} items in each would do, split alike."

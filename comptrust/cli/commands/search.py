@@ -7,7 +7,7 @@ import click
 from comptrust.cli import complete
 from comptrust.cli.options import (
     DEFAULT_MODEL,
-    LIMIT,
+    HELD_BACK,
     default_option,
     dimensions_option,
     end,
@@ -46,7 +46,7 @@ FORMATS = "3,4,5,6,8,dense"
 @dimensions_option
 @default_option(
     "--held-back",
-    type=LIMIT,
+    type=HELD_BACK,
     default="50%",
     help="Items of each dimension, or a share of them, that only the winner answers.",
 )
@@ -159,8 +159,20 @@ def command(no_fail: bool, as_json: bool, **options: Any) -> None:
 def _recipe(options: dict[str, Any]) -> tuple[list[int], Any]:
     """Return the bits that a layer may get, and the recipe with the fewest of them everywhere."""
     from comptrust.compression import recipe as recipes
+    from comptrust.compression.base import METHODS
+    from comptrust.models import servers
     from comptrust.records import DENSE_BITS
 
+    if not getattr(METHODS.get(options["method"]), "mixed", False):
+        known = ", ".join(
+            name for name in METHODS.names() if getattr(METHODS.get(name), "mixed", False)
+        )
+        raise UserError(
+            f"Method {options['method']} cannot give layers bits of their own, which a search does."
+            f" Known: {known}."
+        )
+    if options["for"]:
+        servers.named(options["for"])
     named = options["formats"]
     words = [word.strip() for word in (named or FORMATS).split(",")]
     if odd := [word for word in words if word != "dense" and not word.isdecimal()]:
@@ -184,9 +196,10 @@ def _recipe(options: dict[str, Any]) -> tuple[list[int], Any]:
             why = str(error)
     widths = [*built, *([DENSE_BITS] if "dense" in words else [])]
     if not built or len(widths) < 2:
+        left = ", ".join("dense" if bits == DENSE_BITS else f"{bits} bits" for bits in widths)
         raise UserError(
-            f"A search needs two formats to choose from; left: {', '.join(map(str, widths))}."
-            f" {why}".rstrip()
+            f"A search needs two formats to choose from, and one with fewer bits than dense; left:"
+            f" {left or 'none'}. {why}".rstrip()
         )
     return widths, built[min(built)]
 
