@@ -23,6 +23,7 @@ from comptrust.models import (
     memory,
     prompting,
     sources,
+    stored,
 )
 from comptrust.models.probe import InMemory
 from comptrust.records import Checkpoint, Recipe
@@ -133,7 +134,7 @@ def check(recipe: Recipe, folder: Path, *, base: Path) -> int | None:
                 f"You stated {name} {getattr(recipe, name)}, but quantization_config of {folder}"
                 f" says {value}."
             )
-    layout.check_bits(folder, files)
+    stored.check(folder)
     return files.group_size
 
 

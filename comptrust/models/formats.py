@@ -168,6 +168,11 @@ def check_layers(folder: Path) -> None:
     settings, form = memory.quantization(folder), str(kind(folder))
     found = {tensor.name: tensor for tensor in headers.tensors(folder)}
     layers = [name.removesuffix("qweight") for name in found if name.endswith(".qweight")]
+    if both := [layer for layer in layers if f"{layer}weight" in found]:
+        raise UserError(
+            f"{folder} has {both[0]}weight beside {both[0]}qweight, so it holds two models. Fetch"
+            " the model again."
+        )
     if not layers:
         raise UserError(
             f"config.json of {folder} says that it is in the {form.upper()} format, but no layer"
@@ -255,6 +260,8 @@ def _steps(
     if order is None and inputs % groups:
         raise ValueError(f"{inputs} inputs in {groups} groups, and no g_idx")
     group = torch.arange(inputs) // (inputs // groups) if order is None else order.long()
+    if int(group.min()) < 0:  # it would count from the end
+        raise ValueError(f"g_idx has {int(group.min())}")
     return values - points[group], scales[group]
 
 

@@ -16,6 +16,9 @@ from comptrust.models import gguf
 
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 """Floats of 16 bits and more -> their bytes."""
+CODES = ("I8", "U8", "I4", "U4", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F4")
+"""Dtypes of numbers that mean something only with their scales."""
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 MAX_BYTES = 100_000_000
 """Largest header that safetensors itself reads."""
 
@@ -48,7 +51,7 @@ def files(folder: Path) -> list[Path]:
     """
     if file := gguf.file_in(folder):
         return [file]
-    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    index, single = folder / INDEX, folder / SINGLE
     if single.exists():
         return [single]
     if not index.exists():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from comptrust.errors import UserError
-from comptrust.models import formats, headers, memory, precision, readers
+from comptrust.models import headers, memory, precision, readers
 
 MODELOPT = {
     "FP8": ("fp8", 8, None),
@@ -25,10 +25,6 @@ MODELOPT = {
 """ModelOpt's `quant_algo` -> method, bits, group size."""
 MICROSCALED: dict[tuple[Any, Any], str] = {(4, 16): "nvfp4", (4, 32): "mxfp4", (8, 32): "mxfp8"}
 """(bits, group size) of floats that share a scale."""
-CODES = {"weight_packed": "weight_scale", "qweight": "scales", "_blocks": "_scales"}
-"""Name endings of packed numbers -> those of their scales."""
-BITS_TOLERANCE = 0.05
-"""How far the stored bits may be from the stated ones, as a share: rows may end in padding."""
 
 
 @dataclass(frozen=True)
@@ -80,40 +76,6 @@ def describe(folder: Path) -> Layout:
     parts += [f"{bits} bits"] if bits else []
     parts += [f"groups of {size}"] if size else []
     return Layout(method, ", ".join(parts), bits, size, options, None, (method,))
-
-
-def check_bits(folder: Path, layout: Layout) -> None:
-    """Raise UserError if the numbers in the files do not have the bits that config.json states."""
-    form = formats.kind(folder)
-    name = memory.quantization(folder).get("quant_method")
-    if not (form or name in ("compressed-tensors", *memory.NATIVE)) or not layout.bits:
-        return  # other layouts are read by packages of their own
-    stored = _stored_bits(folder, layout.group_size)
-    if stored and abs(stored - layout.bits) > BITS_TOLERANCE * layout.bits:
-        raise UserError(
-            f"config.json of {folder} states {layout.bits} bits, but its files hold {stored:.1f}"
-            " bits per weight. Save it packed, or fetch it again."
-        )
-
-
-def _stored_bits(folder: Path, group_size: int | None) -> float | None:
-    """Return the bits of a quantized weight without its scale; None if no shape is stated."""
-    tensors = {tensor.name: tensor for tensor in headers.tensors(folder)}
-    quantized, stored, weights = False, 0, 0
-    for name, tensor in tensors.items():
-        code = next((ending for ending in CODES if name.endswith(ending)), None)
-        count = 0
-        if code:
-            scale = tensors.get(name.removesuffix(code) + CODES[code])
-            count = scale.count * (group_size or 0) if scale else 0
-        elif name.endswith(".weight") and tensor.dtype not in headers.FLOATS:
-            code, count = name, tensor.count
-        quantized = quantized or code is not None
-        if count:
-            stored, weights = stored + 8 * tensor.stored, weights + count
-    if not quantized:
-        return 16.0
-    return stored / weights if weights else None
 
 
 def _compressed_tensors(folder: Path, settings: Mapping[str, Any]) -> Layout:

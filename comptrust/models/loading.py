@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from comptrust.errors import ServiceError, UserError
-from comptrust.models import formats, gguf_folder, memory, precision, readers
+from comptrust.models import formats, gguf_folder, headers, memory, precision, readers
 from comptrust.models.base import Loaded, Tokenizer
 from comptrust.records import Dtype
 
@@ -40,6 +40,7 @@ def load(path: Path, *, spread: bool = True, dtype: Dtype = "auto") -> Loaded:
         device = "auto" if accelerator and spread else None
         model, keys = _model(path, dtype=of_model, device=device)
         _check_complete(path, keys)
+        _check_tied(path, model)
         return model.eval(), AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (ServiceError, UserError):
         raise
@@ -149,11 +150,29 @@ def _check_complete(path: Path, keys: Mapping[str, Collection[str]]) -> None:
             )
 
 
+def _check_tied(path: Path, model: Any) -> None:
+    """Raise UserError for weights that config.json ties and that differ in the files.
+
+    transformers then uses both, and a server such as vLLM one of them.
+    """
+    stated = model.get_expanded_tied_weights_keys(all_submodels=True)
+    if apart := sorted(stated.keys() - model.all_tied_weights_keys.keys()):
+        raise UserError(
+            f"config.json of {path} says that {apart[0]} is {stated[apart[0]]} (tied), but its"
+            " files hold two different ones. Set tie_word_embeddings to false if both are meant."
+        )
+
+
 def unreadable(path: Path, error: Exception) -> UserError:
     """Return the error for a model folder that transformers cannot read."""
     from safetensors import SafetensorError
 
-    reason = " ".join(str(error).split())
+    reason = _reason(error)
+    if "ignore_mismatched_sizes" in reason:
+        return UserError(
+            f"The weights of {path} do not have the shapes that config.json states"
+            f"{_other_shape(path)}. They belong to different models: fetch the model again."
+        )
     if "trust_remote_code" in reason:
         return UserError(
             f"{path} comes with code of its own (auto_map in config.json or tokenizer_config.json),"
@@ -161,6 +180,24 @@ def unreadable(path: Path, error: Exception) -> UserError:
         )
     damaged = " Fetch the model again." if isinstance(error, SafetensorError) else ""
     return UserError(f"Cannot load the model in {path}: {reason[:300].rstrip('.')}.{damaged}")
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyError):
+        return f"transformers looks for {text} and does not find it"
+    return text or type(error).__name__
+
+
+def _other_shape(path: Path) -> str:
+    """Say which weight has another shape in the files, if it has the same name there."""
+    with suppress(UserError):
+        stated = {name: tuple(value.shape) for name, value in skeleton(path).state_dict().items()}
+        for tensor in headers.tensors(path):
+            shape = stated.get(tensor.name, tensor.shape)
+            if shape != tensor.shape:
+                return f": {tensor.name} has {tensor.shape}, not {shape}"
+    return ""
 
 
 def check_format(path: Path) -> None:
@@ -178,6 +215,8 @@ def tokenizer(path: Path) -> Tokenizer:
     from transformers import AutoTokenizer
 
     path = gguf_folder.plain(path)
+    if (path / "config.json").exists():
+        memory.quantization(path)  # transformers would blame the tokenizer for it
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     # transformers raises many classes for a folder without a usable tokenizer
@@ -185,6 +224,5 @@ def tokenizer(path: Path) -> Tokenizer:
         if "trust_remote_code" in str(error):
             raise unreadable(path, error) from error
         raise UserError(
-            f"{path} has no tokenizer that transformers can read:"
-            f" {' '.join(str(error).split())[:200]}."
+            f"{path} has no tokenizer that transformers can read: {_reason(error)[:200]}."
         ) from error

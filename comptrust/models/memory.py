@@ -101,13 +101,21 @@ def peak() -> dict[str, float]:
 
 
 def quantization(folder: Path) -> dict[str, Any]:
-    """Return the folder's quantization_config, empty if its weights are not quantized."""
+    """Return the folder's quantization_config, empty if its weights are not quantized.
+
+    Raises UserError for one that does not say by its `quant_method` how the weights are read.
+    """
     stated = settings(folder)
     fields, mlx = stated.get("quantization_config"), stated.get("quantization")
     if isinstance(mlx, dict):
         return {"quant_method": "mlx", **mlx}
-    if isinstance(fields, dict):
-        return fields
+    if fields is not None:
+        if isinstance(fields, dict) and isinstance(fields.get("quant_method"), str):
+            return fields
+        raise UserError(
+            f"quantization_config of {folder} names no quant_method (it is {str(fields)[:60]}), so"
+            " nothing says how the weights are read. Correct config.json, or fetch it again."
+        )
     for name, method in BESIDE.items():
         if (folder / name).exists():
             fields = _object(folder / name)

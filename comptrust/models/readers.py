@@ -1,14 +1,17 @@
 """What a folder needs to be loaded: a class of transformers, and a reader of its weights."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from comptrust.errors import UserError
-from comptrust.models import formats, memory
+from comptrust.models import formats, headers, memory, stored
 
 SERVER = "Evaluate it through a server that reads it (backend openai)."
 FLOATS = ("torch.float32", "torch.bfloat16", "torch.float16")
+OFFLINE = {"weight_input", "weight_output"}
+"""Places of transforms that are in the weights already."""
 GONE = ("marlin-24", "sparse-bitmask", "sparse-24-bitmask")
 """Formats that compressed-tensors no longer reads."""
 SCALES = ("_scale", "_zero_point", "_scale_inv", "_scales")
@@ -48,9 +51,12 @@ def check(folder: Path) -> None:
     transformers would warn of an unknown `quant_method` and take packed numbers for weights.
     """
     settings = memory.quantization(folder)
+    if not settings:
+        _check_floats(folder)
+        return
     if formats.kind(folder):
         formats.check_layers(folder)
-    if not settings or formats.kind(folder):
+        stored.check(folder)
         return
     from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AutoHfQuantizer
 
@@ -78,6 +84,34 @@ def check(folder: Path) -> None:
             f"{folder} is quantized with quant_method '{name}', which cannot be read here:"
             f" {' '.join(str(error).split())[:200].rstrip('.')}. {SERVER}"
         ) from error
+    _check_transforms(folder, settings)
+    stored.check(folder)
+
+
+def _check_transforms(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Raise UserError for rotations of activations (SpinQuant, QuIP), which are left out here."""
+    groups = (settings.get("transform_config") or {}).get("config_groups") or {}
+    for name, group in groups.items():
+        places = {str(one.get("location")) for one in group.get("apply") or ()}
+        if online := sorted(places - OFFLINE):
+            raise UserError(
+                f"{folder} rotates activations while it computes (transform_config, {name}:"
+                f" {', '.join(online)}), which transformers leaves out. {SERVER}"
+            )
+
+
+def _check_floats(folder: Path) -> None:
+    """Raise UserError for numbers of 8 bits or fewer that no quantization_config explains.
+
+    transformers would take integers for weights, and floats without their scales.
+    """
+    for tensor in headers.tensors(folder):
+        is_weight = len(tensor.shape) > 1 and tensor.name.endswith("weight")
+        if is_weight and tensor.dtype in headers.CODES:
+            raise UserError(
+                f"{folder} holds {tensor.name} as {tensor.dtype}, and nothing says what its numbers"
+                " stand for: config.json has no quantization_config. Fetch the model again."
+            )
 
 
 def check_source(folder: Path) -> None:

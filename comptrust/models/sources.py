@@ -18,7 +18,7 @@ from pathlib import Path
 from comptrust import config, digests
 from comptrust.errors import ServiceError, UserError, show, unknown
 from comptrust.hash_cache import HashCache
-from comptrust.models import adapters, cached, gguf, gguf_folder, loading, presets
+from comptrust.models import adapters, cached, gguf, gguf_folder, headers, loading, presets
 from comptrust.models.presets import HUB_ID
 
 PATTERNS = ["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "*.txt"]
@@ -125,13 +125,25 @@ def _check_whole(folder: Path) -> None:
             f"{folder} holds an adapter (adapter_config.json), and only whole models are measured."
             f" To merge it, give BASE+ADAPTER, such as ORG/NAME+{folder}, the base without it."
         )
-    index = folder / "model.safetensors.index.json"
+    index = folder / headers.INDEX
     if index.exists():
         fields = config.read_json(index)
         names = fields.get("weight_map") if isinstance(fields, dict) else None
         if not isinstance(names, dict) or not all(isinstance(x, str) for x in names.values()):
             raise UserError(f"{index} has no weight_map of file names. Fetch the model again.")
-        if missing := sorted({name for name in names.values() if not (folder / name).is_file()}):
+        files = set(names.values())
+        # transformers would read a path that leads elsewhere, and nothing else here would.
+        if paths := sorted(name for name in files if Path(name).name != name):
+            raise UserError(
+                f"{index} names {paths[0]}, which is no file of its own folder. Put all files into"
+                " one folder."
+            )
+        if (folder / headers.SINGLE).exists() and files != {headers.SINGLE}:
+            raise UserError(
+                f"{folder} has {headers.SINGLE}, which transformers reads, and {index.name}, which"
+                " vLLM reads. Remove the one that is not the model."
+            )
+        if missing := sorted(name for name in files if not (folder / name).is_file()):
             raise UserError(
                 f"{folder} lacks {missing[0]}, which {index.name} names ({len(missing)} missing in"
                 " all). Fetch the model again."

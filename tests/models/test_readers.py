@@ -43,7 +43,7 @@ def labeled(dense: Path, into: Path, settings: dict[str, Any] | None, **beside: 
     [
         ({"quant_method": "modelopt", "quant_algo": "FP8"}, "'modelopt', which transformers does"),
         ({"quant_method": "exl2", "bits": 4}, "'exl2', which transformers does not read"),
-        ({"group_size": 64, "bits": 4}, "'None', which transformers does not read"),
+        ({"group_size": 64, "bits": 4}, "names no quant_method"),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "requires bitsandbytes"),
         ({"quant_method": "aqlm"}, "requires AQLM"),
         ({"quant_method": "compressed-tensors", "format": "marlin-24"}, "format 'marlin-24' of"),
