@@ -45,14 +45,15 @@ METHODS = {
     "gptq, its own format": [*BITS, "--format", "gptq"],
     "awq": BITS,
     "awq, its own format": [*BITS, "--format", "awq"],
-    "autoround": [*BITS, "--option", "iterations=2"],
+    "autoround": [*BITS, "--set", "iterations=2"],
     "fp8": [],
+    "fp8, static, cache too": ["--set", "scheme=static", "--set", "kv_cache=fp8"],
     "w8a8": [],
     "nvfp4": [],
     "mxfp4": [],
 }
 """One or more for each path of the code."""
-CALIBRATED = ("wanda", "sparsegpt", "gptq", "awq", "autoround", "nvfp4")
+CALIBRATED = ("wanda", "sparsegpt", "gptq", "awq", "autoround", "fp8, static", "nvfp4")
 TEXTS = (
     "The capital of France is",
     "Water boils at one hundred degrees. A kettle on the stove begins to",
@@ -79,7 +80,7 @@ def of_method(model: Path, method: str) -> str:
     """Compress a family and answer from the checkpoint."""
     name = method.partition(",")[0]
     words = ["compress", "--model", str(model), "--method", name, *METHODS[method]]
-    if name in CALIBRATED:
+    if method.startswith(CALIBRATED):
         words += ["--calibration-samples", "4"]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "checkpoint"

@@ -10,11 +10,14 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from comptrust import progress
+from comptrust.errors import ServiceError
 
 if TYPE_CHECKING:
     import torch
 
 LOG_DISABLED = "LLM_COMPRESSOR_LOG_DISABLED"
+CALIBRATED = ("input_scale", "input_global_scale", "q_scale", "k_scale", "v_scale")
+"""Scales of activations that calibration texts decide, as compressed-tensors names them."""
 
 
 def oneshot(
@@ -49,24 +52,38 @@ def oneshot(
     rows = [{"input_ids": ids[0], "attention_mask": torch.ones_like(ids[0])} for ids in samples]
     loader: Any = DataLoader(rows, batch_size=1) if rows else None  # type: ignore[arg-type]
     unneeded: Any = False  # for None, the library would look for one in the model's folder
-    with _environment_restored(), _untraced_layers(model):
+    with _environment_restored(), _untraced_layers(model) as computed:
         llmcompressor.oneshot(
             model=model,
             processor=unneeded,
-            recipe=[*modifiers, _counting(counter)],
+            recipe=[*modifiers, _counting(counter, computed)],
             dataset=loader,
             num_calibration_samples=len(samples),
             pipeline="sequential" if rows else "datafree",
             propagate_error=changes_outputs,
             clear_sparse_session=True,
         )
+    _check_calibrated(model)
+
+
+def _check_calibrated(model: Any) -> None:
+    """Raise ServiceError for a layer whose inputs the library gave no scale, which it only logs."""
+    for name, module in model.named_modules():
+        for scale in CALIBRATED:
+            value = getattr(module, scale, None)
+            if value is not None and not bool((value.isfinite() & (value > 0)).all()):
+                raise ServiceError(
+                    f"llm-compressor calibrated no {scale} for {name}: the calibration texts never"
+                    " reached it, or with zeros alone. Use a scheme that leaves activations dense."
+                )
 
 
 @contextmanager
-def _untraced_layers(model: Any) -> Iterator[None]:
+def _untraced_layers(model: Any) -> Iterator[dict[Any, None]]:
     """Let the library finish layers that it does not see, since it does not trace their callers.
 
-    Their scales would stay zero (Gemma 4, `per_layer_model_projection`).
+    Their scales would stay zero (Gemma 4, `per_layer_model_projection`). Yields the layers that
+    have computed. Tracing may compute some (OLMo), which is no calibration: forget those.
     """
     import torch
     from compressed_tensors.utils import patch_attr
@@ -89,7 +106,7 @@ def _untraced_layers(model: Any) -> Iterator[None]:
     ]
     try:
         with patch_attr(Subgraph, "submodules", submodules):
-            yield
+            yield computed
     finally:
         for hook in hooks:
             hook.remove()
@@ -138,13 +155,24 @@ def _environment_restored() -> Iterator[None]:
         os.environ.update(before)
 
 
-def _counting(counter: progress.Counter) -> Any:
-    """Return a modifier that changes nothing and counts the blocks that the others finished."""
+def _counting(counter: progress.Counter, computed: dict[Any, None]) -> Any:
+    """Return a modifier that counts the blocks that the others finished.
+
+    It also marks each scale that texts have to decide, whose memory nobody has written to yet, and
+    empties `computed` when calibration starts.
+    """
     from llmcompressor.modifiers import Modifier
 
     class Count(Modifier):
         def on_initialize(self, state: Any, **kwargs: Any) -> bool:
+            for module in state.model.modules():
+                for scale in CALIBRATED:
+                    if (value := getattr(module, scale, None)) is not None:
+                        value.data.fill_(float("nan"))
             return True
+
+        def on_calibration_start(self, state: Any, event: Any, **kwargs: Any) -> None:
+            computed.clear()
 
         def on_sequential_epoch_end(
             self, state: Any, event: Any, modules: Any, **kwargs: Any

@@ -28,12 +28,14 @@ def logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[t
     """Return the logits of the fixed prompts, one tensor of shape (length, vocabulary) each.
 
     All prompts are computed in one batch, because a model with packed weights may unpack them on
-    every call. Padding goes behind the prompts, where causal attention does not look.
+    every call. Padding goes behind the prompts, where causal attention does not look. It is a
+    token of a prompt: the embedding of a padding token may be zero, which NVFP4 turns into NaN.
     """
     rows = [tokenizer(text, return_tensors="pt")["input_ids"][0] for text in FIXED_PROMPTS]
     with torch.no_grad():
         model(rows[0][None, :1].to(model.device))  # dynamic RoPE forgets longer texts only then
-        output = model(pad_sequence(rows, batch_first=True).to(model.device)).logits
+        padded = pad_sequence(rows, batch_first=True, padding_value=int(rows[0][0]))
+        output = model(padded.to(model.device)).logits
     return [output[number, : len(row)].float().cpu() for number, row in enumerate(rows)]
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from comptrust.compression import existing, fitting, oneshot
+from comptrust import digests
+from comptrust.compression import calibration, engine, existing, fitting, oneshot, targets
 from comptrust.compression.recipe import build, stated
-from comptrust.errors import UserError
+from comptrust.errors import ServiceError, UserError
 from comptrust.models import loading, measure
 from tests.support import families
 
@@ -98,3 +102,54 @@ def test_what_would_be_another_model_is_refused_before_work(
     folder = families.build(name, tmp_path / name)
     with pytest.raises(UserError, match=message):
         fitting.check(build(model=str(folder), method="fp8", options=options), folder)
+
+
+@pytest.mark.parametrize("family", ["llama", "olmo", "exaone4"])
+def test_activations_have_the_scales_of_the_calibration_texts(tmp_path: Path, family: str) -> None:
+    """Of OLMo and EXAONE 4, tracing computes layers before any text is read."""
+    source = families.build(family, tmp_path / "model")
+    options = {"scheme": "static", "kv_cache": "none"}
+    recipe = build(model=str(source), method="fp8", calibration_samples=2, options=options)
+    record = oneshot.compress(recipe, out=tmp_path / "out")
+    model, tokenizer = loading.load(source)
+    texts = calibration.choose(
+        "builtin", count=2, seed=0, model=model, tokenizer=tokenizer, template=None
+    )
+    assert digests.of_value(texts) == record.recipe.calibration_digest
+    largest = dict.fromkeys(targets.target_layers(model), 0.0)
+
+    def watch(name: str, layer: Any) -> None:
+        def seen(_: Any, inputs: Any) -> None:
+            largest[name] = max(largest[name], float(inputs[0].abs().max()))
+
+        layer.register_forward_pre_hook(seen)
+
+    for name, layer in targets.target_layers(model).items():
+        watch(name, layer)
+    with torch.no_grad():
+        for ids in calibration.tokenize(texts, tokenizer):
+            model(ids)
+    saved = load_file(tmp_path / "out" / "model.safetensors")
+    scales = {name: float(saved[f"{name}.input_scale"]) for name in largest}
+    # The texts pass through layers that are rounded already.
+    assert {name: 448 * scale for name, scale in scales.items()} == pytest.approx(largest, rel=0.1)
+
+
+def test_a_layer_whose_inputs_got_no_scale_stops_the_checkpoint(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.import_quietly()
+    from llmcompressor.pipelines.sequential.helpers import Subgraph
+
+    listed = Subgraph.submodules
+
+    def none_of_the_last_block(graph: Any, model: Any, recurse: bool = True) -> Any:
+        last = set(model.model.layers[1].modules())
+        return [module for module in listed(graph, model, recurse) if module not in last]
+
+    monkeypatch.setattr(Subgraph, "submodules", none_of_the_last_block)
+    monkeypatch.setattr(engine, "_untraced_layers", lambda model: nullcontext({}))
+    recipe = build(model=str(llama), method="nvfp4", calibration_samples=2)
+    with pytest.raises(ServiceError, match=r"no input_global_scale for model.layers.1.self_attn.q"):
+        oneshot.compress(recipe, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

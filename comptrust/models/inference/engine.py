@@ -77,10 +77,14 @@ class Engine(ABC):
         return last or bool(self.ends.intersection(tokens[-1:]))
 
     def pad(self, rows: Sequence[Ids], *, side: str = "left") -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the ids of rows and their attention mask, both padded to the longest row."""
+        """Return the ids of rows and their attention mask, both padded to the longest row.
+
+        The padding is a token of a row, since that of a padding token may have no numbers: see
+        compression/reload.py.
+        """
         tokens = [torch.tensor(row, device=self.model.device) for row in rows]
         filled = partial(pad_sequence, batch_first=True, padding_side=side)
-        ids = filled(tokens, padding_value=next(iter(self.ends), 0))
+        ids = filled(tokens, padding_value=next((row[0] for row in rows if row), 0))
         return ids, filled([torch.ones_like(row) for row in tokens])
 
 
