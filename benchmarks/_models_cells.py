@@ -162,13 +162,16 @@ def _same_texts(folder: Path) -> str:
     for prompt, row in zip(prompts, rows, strict=True):
         with torch.no_grad():
             settings = {"max_new_tokens": NEW_TOKENS, "do_sample": False}
-            whole = copy.deepcopy(fresh).generate(torch.tensor([row]), **settings)[0]
-        new = whole[len(row) :].tolist()
+            settings |= {"return_dict_in_generate": True, "output_logits": True}
+            whole = copy.deepcopy(fresh).generate(torch.tensor([row]), **settings)
+        new = whole.sequences[0][len(row) :].tolist()
         text, reason = backend._decoded(row, new)
         plain = generation(prompt, texts=[text], finish_reasons=[reason])
         equal += answers[prompt.id] == plain.texts[0]
-        allowed = max(NEAR, _shortfall(fresh, row, new))
-        near += _shortfall(fresh, row, list(ours[prompt.id])) <= allowed
+        own = float((torch.cat(whole.logits) - _uncached(fresh, row, new)).abs().max())
+        logits = _uncached(fresh, row, given := list(ours[prompt.id]))
+        short = logits.max(dim=1).values - logits[range(len(given)), given]
+        near += float(short.max()) <= max(NEAR, 2 * own)
     if equal == len(TEXTS):
         return "exact"
     rounds = getattr(backend.model, "hf_quantizer", None) is not None
@@ -177,15 +180,14 @@ def _same_texts(folder: Path) -> str:
     return f"WRONG: {equal} of {len(TEXTS)} texts equal, {near} near"
 
 
-def _shortfall(fresh: Any, tokens: list[int], new: list[int]) -> float:
-    """Return how far below the largest logit, at most, new tokens are without a cache.
+def _uncached(fresh: Any, tokens: list[int], new: list[int]) -> torch.Tensor:
+    """Return the logits of plain transformers for each new token, without a cache.
 
-    Where activations are rounded, plain transformers differs from itself with and without a cache.
+    Where activations are rounded, those with a cache are others.
     """
     with torch.no_grad():
         logits = copy.deepcopy(fresh)(torch.tensor([[*tokens, *new]]), use_cache=False).logits[0]
-    rows = logits[len(tokens) - 1 : -1]
-    return float((rows.max(dim=1).values - rows[range(len(new)), new]).max())
+    return logits[len(tokens) - 1 : -1]
 
 
 def _compressed(folder: Path, method: str) -> float:

@@ -16,8 +16,8 @@ Made by `python -m benchmarks.models OUT.json --write docs/models.md`, from tiny
 
 - **exact**: six greedy texts of 12 tokens equal those of `generate` of plain transformers on the
   same weights. A figure such as `5 of 6` says how many did where activations are rounded: there,
-  plain transformers differs from itself with and without a cache, and no token was more than 0.3,
-  or than plain transformers' own tokens, below the largest logit without a cache.
+  logits of plain transformers differ with and without a cache, and none of our tokens was further
+  below the largest logit than 0.3 or twice that difference.
 - **A percentage** is the share of the language model's matrices, by weights, that the files hold
   packed or half empty, counted from the headers alone. Blocks of Mllama that read images, which
   text never reaches, stay dense.
