@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from comptrust.compression import engine
 from comptrust.compression.base import Method, Module, Samples
-from comptrust.compression.targets import dense_layers, is_experts, target_layers
+from comptrust.compression.targets import dense_layers, inputs, is_experts, target_layers
 from comptrust.errors import UserError
 
 CACHE = {"num_bits": 8, "type": "float", "strategy": "tensor", "dynamic": False, "symmetric": True}
@@ -57,10 +57,24 @@ class Preset(Method):
                 " leaves their activations as they are, or does not read their scales. Use method"
                 " gptq, or mxfp4 with scheme w4a16."
             )
-        if self.kv_cache != "none" and not any(map(is_cached_attention_module, model.modules())):
-            raise UserError(
-                f"compressed-tensors cannot round the cache of {kind}. Leave out kv_cache."
-            )
+        if self.kv_cache != "none":
+            cached = [
+                name for name, one in model.named_modules() if is_cached_attention_module(one)
+            ]
+            config: Any = model.config
+            if not cached or not hasattr(config.get_text_config(), "num_key_value_heads"):
+                raise UserError(
+                    f"compressed-tensors cannot round the cache of {kind}. Leave out kv_cache."
+                )
+            layers, reached = list(target_layers(model)), inputs(model)
+            end = max((place for place, layer in enumerate(layers) if layer in reached), default=0)
+            for name in cached:  # a skeleton may not reach the end
+                own = {layer for layer in layers[:end] if layer.startswith(f"{name}.")}
+                if own and not own & reached.keys():
+                    raise UserError(
+                        f"The cache of {name} cannot be calibrated, since text never reaches it."
+                        " Leave out kv_cache."
+                    )
         for name, layer in target_layers(model).items():
             if layer.in_features % self.unit:
                 raise UserError(

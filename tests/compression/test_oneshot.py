@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from comptrust import digests, whereabouts
-from comptrust.compression import checkpoint, oneshot, reload
+from comptrust.compression import checkpoint, engine, oneshot, reload
 from comptrust.compression.methods.autoround import Autoround
 from comptrust.compression.methods.rtn import Rtn
 from comptrust.compression.recipe import build
@@ -88,24 +88,43 @@ def test_rounding_gives_the_nearest_value_of_each_group_and_loses_more_with_fewe
     assert errors[2] > 2 * errors[3] > 4 * errors[4] > 30 * errors[8] > 0
 
 
-def test_autoround_learns_and_leaves_the_rest_of_the_model_as_it_was(tmp_path: Path) -> None:
+def test_autoround_learns_and_leaves_the_rest_of_the_model_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
+    engine.import_quietly()
+    from llmcompressor.modifiers.autoround import AutoRoundModifier
+
+    padding = []
+    pad = AutoRoundModifier._pad_captured_inputs
+
+    def seen(modifier: Any, captured: Any) -> Any:
+        padding.append(pad(modifier, captured)[1])
+        return pad(modifier, captured)
+
+    monkeypatch.setattr(AutoRoundModifier, "_pad_captured_inputs", seen)
+
     folder = families.build("llama", tmp_path / "llama")
-    samples = [torch.randint(250, (1, 32), generator=torch.Generator().manual_seed(0))]
+    draw = torch.Generator().manual_seed(0)
+    samples = [torch.randint(250, (1, length), generator=draw) for length in (40, 6, 30, 9)]
     dense = load(folder)[0]
-    with torch.no_grad():
-        wanted = dense.model(samples[0]).last_hidden_state
+
+    def hidden(model: Any) -> torch.Tensor:
+        with torch.no_grad():
+            return torch.cat([model.model(ids).last_hidden_state for ids in samples], dim=1)
+
+    wanted = hidden(dense)
     errors = []
     for method in (Rtn(bits=3, group_size=64), Autoround(bits=3, group_size=64, iterations=20)):
         model = load(folder)[0]
         method.apply(model, samples)
-        with torch.no_grad():
-            errors.append(float((model.model(samples[0]).last_hidden_state - wanted).norm()))
+        errors.append(float((hidden(model) - wanted).norm()))
         floats = {value.dtype for value in model.parameters() if value.is_floating_point()}
         assert floats == {torch.float32}
         assert torch.equal(model.model.norm.weight, dense.model.norm.weight)
     assert errors[1] < 0.9 * errors[0], errors
+    assert padding == [None, None], "no block learned from padding"
 
 
 def test_same_recipe_gives_same_bytes(tiny_model: Path, tmp_path: Path) -> None:
