@@ -79,7 +79,7 @@ def _check_layers(recipe: Recipe, model: "PreTrainedModel") -> None:
             f"transformers cannot load {kind} in format {formats.DEFAULT}: it looks for weights of"
             f" layers that are packed. {advice}"
         )
-    again = any(len(calls) > 1 for calls in targets.inputs(model).values())
+    again = any(len(calls) > 1 for calls in targets.inputs(model)[0].values())
     if again and (recipe.format != formats.DEFAULT or recipe.method not in ("rtn", "awq")):
         raise UserError(
             f"{kind} computes its layers more than once per token, where rounding adds up and"

@@ -66,11 +66,9 @@ class Preset(Method):
                 raise UserError(
                     f"compressed-tensors cannot round the cache of {kind}. Leave out kv_cache."
                 )
-            layers, reached = list(target_layers(model)), inputs(model)
-            end = max((place for place, layer in enumerate(layers) if layer in reached), default=0)
-            for name in cached:  # a skeleton may not reach the end
-                own = {layer for layer in layers[:end] if layer.startswith(f"{name}.")}
-                if own and not own & reached.keys():
+            reached, ended = inputs(model)
+            for name in cached:
+                if ended and not any(layer.startswith(f"{name}.") for layer in reached):
                     raise UserError(
                         f"The cache of {name} cannot be calibrated, since text never reaches it."
                         " Leave out kv_cache."

@@ -75,14 +75,16 @@ def matrices(model: Module) -> dict[str, torch.Tensor]:
     return weights
 
 
-def inputs(model: Module) -> dict[str, list[int]]:
+def inputs(model: Module) -> tuple[dict[str, list[int]], bool]:
     """Return the dimensions of a layer's inputs, for each time that a skeleton's pass computes it.
 
-    Layers are missing from where a skeleton, which has no values, cannot go on.
+    Also returns whether the pass came to its end: layers are missing from where a skeleton, which
+    has no values, cannot go on.
     """
     import torch
 
     calls: dict[str, list[int]] = {}
+    ended = False
 
     def look(name: str, _: Module, args: tuple[torch.Tensor, ...]) -> None:
         calls.setdefault(name, []).append(args[0].dim())
@@ -95,9 +97,10 @@ def inputs(model: Module) -> dict[str, list[int]]:
         mask = torch.zeros(1, 1, 4, 4, device=device)
         ids = torch.zeros(1, 4, dtype=torch.long, device=device)
         model(ids, attention_mask=mask, use_cache=False)
+        ended = True
     for hook in hooks:
         hook.remove()
-    return calls
+    return calls, ended
 
 
 def take_apart(model: Module) -> Replaced:

@@ -92,6 +92,8 @@ def test_two_of_four_weights_of_8_bits_are_named_so(llama: Path, tmp_path: Path)
     ("name", "options", "message"),
     [
         ("bloom", {"kv_cache": "fp8"}, "cannot round the cache of BloomForCausalLM"),
+        ("xglm", {"kv_cache": "fp8"}, "cannot round the cache of XGLMForCausalLM"),
+        ("mllama", {"kv_cache": "fp8"}, "layers.1.cross_attn .* since text never reaches it"),
         ("qwen3_moe", {}, "cannot compute the experts of Qwen3Moe.* as FP8_DYNAMIC says"),
         ("gemma4_text", {"scheme": "block"}, "FP8_BLOCK cannot divide the 16 inputs of layer"),
     ],
@@ -102,6 +104,21 @@ def test_what_would_be_another_model_is_refused_before_work(
     folder = families.build(name, tmp_path / name)
     with pytest.raises(UserError, match=message):
         fitting.check(build(model=str(folder), method="fp8", options=options), folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bloom", "cannot put texts of BloomForCausalLM together"),
+        ("nemotron_h", "would leave layer model.layers.0.mixer.in_proj dense: .* 552 outputs"),
+    ],
+)
+def test_what_autoround_would_leave_out_is_refused_before_work(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    folder = families.build(name, tmp_path / name)
+    with pytest.raises(UserError, match=message):
+        fitting.check(build(model=str(folder), method="autoround", bits=4), folder)
 
 
 @pytest.mark.parametrize("family", ["llama", "olmo", "exaone4"])

@@ -26,7 +26,7 @@ class Nvfp4(Preset):
 
     def check(self, model: Module) -> None:
         super().check(model)
-        for name, calls in inputs(model).items() if self.static else ():
+        for name, calls in inputs(model)[0].items() if self.static else ():
             if max(calls) > 3:
                 raise UserError(
                     f"llm-compressor cannot calibrate the activations of layer {name}, whose inputs"
