@@ -98,7 +98,7 @@ def weights(folder: Path) -> str:
     if settings := memory.quantization(folder):
         bits = memory.stated_bits(settings)
         kind = str(settings.get("quant_method", "unknown format"))
-        parts = (kind, f"{bits} bits" if bits else "", _not_rounded(folder))
+        parts = (kind, f"{bits} bits" if bits else "", _activations(folder))
         return f"quantized ({', '.join(filter(None, parts))})"
     matrices = [
         tensor
@@ -125,21 +125,26 @@ def weights(folder: Path) -> str:
     return f"dense ({dtype})"
 
 
-def _not_rounded(folder: Path) -> str:
+def _activations(folder: Path) -> str:
     """Say which activations transformers leaves as they are although the files round them.
 
-    So its numbers are those of a server only as far as weights go.
+    So its numbers are those of a server only as far as weights go. Others it may round otherwise:
+    compressed-tensors scales integers by half their range, vLLM by the largest one.
     """
     settings, fields = memory.quantization(folder), memory.settings(folder)
     if settings.get("quant_method") == "fp8":  # read as floats, see readers.options
-        return "activations not rounded here"
+        return "activations not rounded by hf"
     groups = settings.get("config_groups")
     groups = groups.values() if isinstance(groups, dict) else ()
-    rounded = any(isinstance(group, dict) and group.get("input_activations") for group in groups)
+    stated = [group.get("input_activations") for group in groups if isinstance(group, dict)]
+    rounded = [inputs for inputs in stated if isinstance(inputs, dict)]
     inner = fields.get("text_config")
     names = fields.keys() | (inner.keys() if isinstance(inner, dict) else set())
     experts = any(EXPERTS.search(name) for name in names)
-    return "activations of experts not rounded here" if rounded and experts else ""
+    if rounded and experts:
+        return "activations of experts not rounded by hf"
+    whole = any((one.get("type"), one.get("num_bits")) == ("int", 8) for one in rounded)
+    return "activations scaled by max/127.5 in hf and by max/127 in vLLM" if whole else ""
 
 
 def _samples(folder: Path) -> Iterator["torch.Tensor"]:

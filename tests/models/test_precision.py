@@ -25,6 +25,10 @@ FP8_DYNAMIC = {
         }
     },
 }
+W8A8 = {
+    "quant_method": "compressed-tensors",
+    "config_groups": {"group_0": {"input_activations": {"type": "int", "num_bits": 8}}},
+}
 
 
 def changed(
@@ -79,7 +83,13 @@ def rounded(weight: torch.Tensor, *, levels: int) -> torch.Tensor:
         (
             lambda weight: weight,
             {"quantization_config": FP8_DYNAMIC, "num_experts": 4},
-            "quantized (compressed-tensors, activations of experts not rounded here)",
+            "quantized (compressed-tensors, activations of experts not rounded by hf)",
+        ),
+        (
+            lambda weight: weight,
+            {"quantization_config": W8A8},
+            "quantized (compressed-tensors, activations scaled by max/127.5 in hf and by max/127 in"
+            " vLLM)",
         ),
         (
             lambda weight: weight,

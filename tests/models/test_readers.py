@@ -100,7 +100,7 @@ def test_fp8_as_published_is_a_dense_source(tiny_model: Path, tmp_path: Path) ->
         precision.weights(tmp_path / "saved") == "dense (BF16, dequantized from fp8, as published)"
     )
     readers.check_source(folder)
-    assert precision.weights(folder) == "quantized (fp8, activations not rounded here)"
+    assert precision.weights(folder) == "quantized (fp8, activations not rounded by hf)"
     with pytest.raises(UserError, match="quantized already .gptq"):
         fitting.check(
             build(model="x", method="none"),
