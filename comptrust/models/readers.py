@@ -85,7 +85,7 @@ def check(folder: Path) -> None:
             f" {' '.join(str(error).split())[:200].rstrip('.')}. {SERVER}"
         ) from error
     _check_transforms(folder, settings)
-    stored.check(folder)
+    stored.check(folder, wider=True)
 
 
 def _check_transforms(folder: Path, settings: Mapping[str, Any]) -> None:

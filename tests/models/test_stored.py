@@ -82,6 +82,15 @@ def test_a_false_statement_is_refused_with_what_the_files_hold(
             read(folder)
 
 
+def test_numbers_wider_than_stated_are_read_but_not_taken_for_their_size(
+    saved: Callable[[str], Path],
+) -> None:
+    folder = saved("compressed-tensors W4A8")
+    loading.load(folder)
+    with pytest.raises(UserError, match="states 4 bits, but its files hold 8.0"):
+        stored.check(folder)
+
+
 @pytest.mark.parametrize("blocks", [["a", 0], [128], 128, [128, 0]])
 def test_blocks_are_two_numbers(
     saved: Callable[[str], Path], tmp_path: Path, blocks: object
