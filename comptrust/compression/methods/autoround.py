@@ -60,8 +60,8 @@ class Autoround(Quantization):
 def _of_one_length(samples: Samples) -> Samples:
     """Return as many rows of the same tokens, one after another, all of the mean length.
 
-    The library learns from several at once and would pad them. What it learns from padding is
-    worse than rounding to nearest.
+    The library learns from several at once and would pad them. What it learns from padding
+    can be worse than rounding to nearest.
     """
     import torch
 
